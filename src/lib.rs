@@ -1,1 +1,20 @@
-//! x
+//! Portcullis: an SSH server in front of AWS Session Manager.
+//!
+//! ```text
+//!  ssh client ─▶ gateway ─▶ session ─▶ transport ─▶ backend + session_manager ─wss─▶ Session Manager ─▶ agent
+//!                   │         │ ▲
+//!               identity   policy │
+//!                             ▼   │
+//!                          evidence
+//! ```
+//!
+//! Every channel takes the one way through: login → identity → action → decision → evidence open → lanes → pump →
+//! evidence close. A transport opens only with a [`policy::Grant`], which only [`policy`] can make.
+
+pub mod backend;
+pub mod evidence;
+pub mod identity;
+pub mod model;
+pub mod policy;
+pub mod session_manager;
+pub mod transport;

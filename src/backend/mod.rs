@@ -1,0 +1,81 @@
+//! "Open me a session on that node": the one seam to Systems Manager. The AWS SDK is behind it, and the embedded
+//! Session Manager is reached through the SDK as well, so nothing in the product knows which of them it talks to.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::model::{NodeId, ReasonText, SessionId};
+use crate::session_manager::{ChannelReader, ChannelWriter};
+
+/// A future behind a `dyn Backend`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What `StartSession` is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// The node.
+    pub target: NodeId,
+    /// The session document's name.
+    pub document: String,
+    /// The document's parameters.
+    pub parameters: BTreeMap<String, Vec<String>>,
+    /// `StartSession.Reason`.
+    pub reason: Option<ReasonText>,
+}
+
+/// A session whose data channel is being driven. Dropping both halves closes the socket; [`Backend::terminate`] ends the
+/// session in the service.
+#[derive(Debug)]
+pub struct LaneSession {
+    /// The service's name for it.
+    pub id: SessionId,
+    /// Towards the node.
+    pub writer: ChannelWriter,
+    /// From the node.
+    pub reader: ChannelReader,
+}
+
+/// A node that a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What `Target` wants.
+    pub id: NodeId,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether its agent is connected.
+    pub online: bool,
+    /// When its agent was last heard, seconds since the epoch.
+    pub last_ping: Option<i64>,
+}
+
+/// Why Systems Manager did not do it, in a sentence for the person; never with a token or a key in it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BackendError {
+    /// The node is unknown or not connected.
+    #[error("{0}")]
+    Target(String),
+    /// IAM or the service refused.
+    #[error("{0}")]
+    Refused(String),
+    /// A document is missing or not what it must be.
+    #[error("{0}")]
+    Document(String),
+    /// The network, TLS or the service's own fault.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// What Portcullis needs of Systems Manager.
+pub trait Backend: Send + Sync + std::fmt::Debug {
+    /// StartSession, then the data channel: signed upgrade, open message, driver. Returns as soon as the socket is open.
+    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>>;
+    /// TerminateSession.
+    fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>>;
+    /// The node that a name stands for: an id, a Name, or `tag:Key=Value` that matches exactly one.
+    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>>;
+    /// A session document's content, JSON text; `None` where there is none of that name.
+    fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>>;
+    /// Creates a session document or brings it up to date.
+    fn put_document(&self, name: &str, content: &str) -> BoxFuture<'_, Result<(), BackendError>>;
+}

@@ -1,0 +1,128 @@
+//! What every transport gives the pump: bytes in, bytes out, an exit, a size, a signal.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::evidence::Recorder;
+use crate::model::{Exit, WindowSize};
+
+/// What to run on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The user's login shell.
+    Shell,
+    /// One command line, run by the user's shell.
+    Exec(Bytes),
+}
+
+/// A terminal asked for with `pty-req` (RFC 4254, section 6.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PtyRequest {
+    /// `TERM`.
+    pub term: String,
+    /// The size before the first byte.
+    pub size: WindowSize,
+    /// Encoded terminal modes, opcode and value (RFC 4254, section 8).
+    pub modes: Vec<(u8, u32)>,
+}
+
+/// How to start it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// A shell or a command.
+    pub what: What,
+    /// With a terminal, or with pipes.
+    pub pty: Option<PtyRequest>,
+    /// Variables that the allow-list let through.
+    pub env: Vec<(String, String)>,
+    /// The client has already closed its input (`ssh -n`): the command gets `/dev/null` and no second session is opened.
+    pub stdin_closed: bool,
+}
+
+/// A channel on its way: what the client says goes into `input`, what the node says comes out of `output`. Dropping both
+/// hangs up.
+#[derive(Debug)]
+pub struct OpenChannel {
+    /// Towards the node.
+    pub input: Input,
+    /// From the node.
+    pub output: Output,
+}
+
+/// Towards the node.
+#[derive(Debug)]
+pub struct Input {
+    pub(super) data: mpsc::Sender<InputData>,
+    pub(super) control: mpsc::Sender<Control>,
+}
+
+/// From the node; every byte has passed the evidence before it comes out here.
+#[derive(Debug)]
+pub struct Output {
+    pub(super) events: mpsc::Receiver<Result<Out, TransportError>>,
+    pub(super) evidence: Recorder,
+}
+
+/// One thing the node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// Standard output, or the terminal.
+    Stdout(Bytes),
+    /// Standard error.
+    Stderr(Bytes),
+    /// The command has ended. Output may still follow, from what it left running.
+    Exit(Exit),
+}
+
+#[derive(Debug)]
+pub(super) enum InputData {
+    Bytes(Bytes),
+    Eof,
+}
+
+#[derive(Debug)]
+pub(super) enum Control {
+    Resize(WindowSize),
+    Signal(String),
+}
+
+impl Input {
+    /// Hands bytes on; waits while the command does not read.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), TransportError> {
+        self.data.send(InputData::Bytes(bytes)).await.map_err(|_| TransportError::Gone)
+    }
+
+    /// The client has closed its input.
+    pub async fn eof(&mut self) -> Result<(), TransportError> {
+        self.data.send(InputData::Eof).await.map_err(|_| TransportError::Gone)
+    }
+
+    /// The client's window has changed. Never waits behind data.
+    pub async fn resize(&mut self, size: WindowSize) -> Result<(), TransportError> {
+        self.control.send(Control::Resize(size)).await.map_err(|_| TransportError::Gone)
+    }
+
+    /// The client sends a signal, named as in RFC 4254, section 6.9. Never waits behind data.
+    pub async fn signal(&mut self, name: &str) -> Result<(), TransportError> {
+        self.control.send(Control::Signal(name.to_owned())).await.map_err(|_| TransportError::Gone)
+    }
+}
+
+impl Output {
+    /// The next thing the node says; `None` after the end of all output.
+    pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
+        let _ = &self.evidence;
+        self.events.recv().await
+    }
+}
+
+/// Why a channel could not open, or ended before its command did. The text is a sentence for the person.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The channel has ended already.
+    #[error("the channel to the node has ended")]
+    Gone,
+    /// Anything else, in a sentence.
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,149 @@
+//! The file service on a node: what SFTP and SCP are mapped on. Requests may be issued at once from clones; answers come
+//! back to whoever asked.
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+/// A file or directory open on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(pub u32);
+
+/// How to open a file (the flags of SFTP version 3, section 6.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// Every write goes to the end.
+    pub append: bool,
+    /// Make it where it does not exist.
+    pub create: bool,
+    /// Empty it first.
+    pub truncate: bool,
+    /// Fail where it exists.
+    pub exclusive: bool,
+}
+
+/// What a file is like; absent fields are unknown, or in a change left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Owner and group.
+    pub owner: Option<(u32, u32)>,
+    /// Type and permission bits, `st_mode`.
+    pub mode: Option<u32>,
+    /// Access and modification time, whole seconds since the epoch.
+    pub times: Option<(u64, u64)>,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name's bytes, as the node has them.
+    pub name: Vec<u8>,
+    /// As `lstat` sees it.
+    pub attributes: Attributes,
+    /// The number of hard links, for `ls -l`.
+    pub links: u32,
+    /// The owner's and the group's name, where the node knows them.
+    pub owner_names: (String, String),
+}
+
+/// A file system's figures, as `statvfs(3)` gives them, in the order of `statvfs@openssh.com`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_favail, f_fsid, f_flag, f_namemax.
+    pub fields: [u64; 11],
+}
+
+/// Why a file operation failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The node's kernel refused it.
+    #[error("{message}")]
+    Node {
+        /// The Linux `errno`.
+        errno: i32,
+        /// Its text.
+        message: String,
+    },
+    /// The way to the node is gone.
+    #[error("the connection to the node's file service was lost: {0}")]
+    Lost(String),
+}
+
+/// The answer to opening a file: the handle and the path that was really opened (`/proc/self/fd/N` after the open).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// For later operations.
+    pub handle: Handle,
+    /// What the kernel opened, links resolved.
+    pub real_path: Vec<u8>,
+}
+
+/// One operation on the node's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are the operation's arguments, named as in sftp(1)")]
+pub enum Operation {
+    Open { path: Vec<u8>, flags: OpenFlags, mode: Option<u32> },
+    Read { handle: Handle, offset: u64, length: u32 },
+    Write { handle: Handle, offset: u64, bytes: Bytes },
+    Close { handle: Handle },
+    Stat { path: Vec<u8> },
+    Lstat { path: Vec<u8> },
+    Fstat { handle: Handle },
+    SetStat { path: Vec<u8>, attributes: Attributes },
+    FsetStat { handle: Handle, attributes: Attributes },
+    OpenDir { path: Vec<u8> },
+    ReadDir { handle: Handle },
+    Remove { path: Vec<u8> },
+    MakeDir { path: Vec<u8>, mode: u32 },
+    RemoveDir { path: Vec<u8> },
+    RealPath { path: Vec<u8> },
+    Rename { from: Vec<u8>, to: Vec<u8>, replace: bool },
+    ReadLink { path: Vec<u8> },
+    Symlink { target: Vec<u8>, path: Vec<u8> },
+    Link { from: Vec<u8>, to: Vec<u8> },
+    Fsync { handle: Handle },
+    FileSystem { path: Vec<u8> },
+}
+
+/// The answer to an [`Operation`] that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is named for what it answers")]
+pub enum Answer {
+    Done,
+    Opened(Opened),
+    Handle(Handle),
+    Bytes(Bytes),
+    Attributes(Attributes),
+    /// Some names of a directory; none means that all have been given.
+    Entries(Vec<Entry>),
+    Path(Vec<u8>),
+    FileSystem(FileSystem),
+}
+
+/// A way to the file service of one node, for one user. Clones share it; operations may be in flight at once and are
+/// carried out in the order they were issued.
+#[derive(Clone, Debug)]
+pub struct FileService {
+    pub(super) operations: mpsc::Sender<(Operation, oneshot::Sender<Result<Answer, FileError>>)>,
+}
+
+impl FileService {
+    /// Issues an operation; the receiver resolves to its answer. Waits while too much is in flight.
+    pub async fn issue(&self, operation: Operation) -> oneshot::Receiver<Result<Answer, FileError>> {
+        let (answer, receiver) = oneshot::channel();
+        // a refused send drops the answering half, which the receiver reports
+        let _ = self.operations.send((operation, answer)).await;
+        receiver
+    }
+
+    /// Issues an operation and waits for its answer.
+    pub async fn call(&self, operation: Operation) -> Result<Answer, FileError> {
+        let lost = |_| FileError::Lost("the file service has ended".to_owned());
+        self.issue(operation).await.await.map_err(lost)?
+    }
+}
