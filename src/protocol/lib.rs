@@ -1,1 +1,46 @@
-//! x
+//! The Session Manager data channel as state machines.
+//!
+//! AWS Session Manager carries a session over two websockets that the service joins: one from the client, one from the
+//! agent on the node. On top of them runs a small reliable protocol of its own: framed messages with sequence numbers,
+//! selective acknowledgements, retransmission, a handshake and a way to continue after either websocket was lost.
+//! This crate is that protocol for both ends, and nothing else.
+//!
+//! ```text
+//!   ssh, sftp, ...      │ Bytes                                        Bytes │  shell, command, port
+//!                       ▼                                                    ▼
+//!                 ┌─────────────┐  websocket   ┌─────────┐  websocket  ┌─────────────┐
+//!  (mux::Mux) ───▶│ DataChannel │◀────────────▶│ service │◀───────────▶│ DataChannel │◀─── (mux::Mux)
+//!                 │ Role::Client│  one binary  └─────────┘             │ Role::Agent │
+//!                 └─────────────┘  message = one Message               └─────────────┘
+//! ```
+//!
+//! It opens no socket, reads no clock and draws no random number: the time and a seed are arguments, what must be sent
+//! is asked for with `poll_*`, and what came in is told with `handle_*`. The same inputs always give the same outputs,
+//! so that the tests run hours of loss and reconnection in milliseconds (see `testing`, with the feature of that name).
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`message`] | the frame around everything: header, digest, payload |
+//! | [`payload`] | what a frame can carry: data, sizes, flags, acknowledgements, the handshake's JSON |
+//! | [`open`] | the text message that opens a websocket |
+//! | [`control`] | the agent's control channel: tasks, completions |
+//! | [`version`] | agent and client versions, compared as both ends do |
+//!
+//! Where a comment says *observed*, the behaviour was recorded from amazon-ssm-agent 3.3.0.0 and
+//! session-manager-plugin 1.2.0.0 through an independent relay.
+
+pub mod control;
+mod handshake;
+pub mod message;
+pub mod open;
+pub mod payload;
+pub mod version;
+
+pub use message::{Message, MessageError, MessageType};
+pub use payload::{Flag, PayloadType, Size};
+
+/// A point in time: how long after the Unix epoch, as the caller's clock has it.
+///
+/// The caller supplies it with every call and never lets it go back. Frames carry it as their creation date, in
+/// milliseconds.
+pub type Time = core::time::Duration;

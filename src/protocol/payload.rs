@@ -1,0 +1,413 @@
+//! What a frame can carry, and the bodies that have a form of their own.
+//!
+//! The payload type is a number in the frame's header. Most bodies are JSON as Go writes it; data is raw, a flag is four
+//! bytes big-endian, an exit code is text.
+//!
+//! ```text
+//!   1 Output             both          raw bytes: stdin down, stdout, terminal or port up
+//!   3 Size               client→agent  {"cols":80,"rows":24}
+//!   5 HandshakeRequest   agent→client  what the client shall do           (module handshake)
+//!   6 HandshakeResponse  client→agent  what came of it
+//!   7 HandshakeComplete  agent→client  how long it took, a text for the user
+//!   8 EncChallengeRequest, 9 EncChallengeResponse                         only with KMS encryption
+//!  10 Flag               both          u32: 1 DisconnectToPort, 2 TerminateSession, 3 ConnectToPortError
+//!  11 StdErr             agent→client  raw bytes, commands with separate streams
+//!  12 ExitCode           agent→client  "EXIT_CODE: 7"
+//! ```
+
+use core::fmt;
+use core::str;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::message::MessageType;
+
+pub use crate::handshake::{
+    ActionStatus, ClientAction, HandshakeComplete, HandshakeRequest, HandshakeResponse, KmsEncryption, ProcessedAction,
+    SessionType,
+};
+
+/// What the payload of a frame of stream data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadType {
+    /// 0: the frame is no stream data.
+    Unset,
+    /// 1: data in both directions.
+    Output,
+    /// 2: unused by agent and client.
+    Error,
+    /// 3: [`Size`].
+    Size,
+    /// 4: unused by agent and client.
+    Parameter,
+    /// 5: [`HandshakeRequest`].
+    HandshakeRequest,
+    /// 6: [`HandshakeResponse`].
+    HandshakeResponse,
+    /// 7: [`HandshakeComplete`].
+    HandshakeComplete,
+    /// 8: the agent tests the key that both should have.
+    EncChallengeRequest,
+    /// 9: the client's answer.
+    EncChallengeResponse,
+    /// 10: [`Flag`].
+    Flag,
+    /// 11: the standard error of a command with separate streams.
+    StdErr,
+    /// 12: [`ExitCode`].
+    ExitCode,
+    /// Any other number.
+    Unknown(u32),
+}
+
+impl PayloadType {
+    /// Whether it belongs to the handshake, which this crate does by itself.
+    pub fn is_handshake(self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeRequest
+                | Self::HandshakeResponse
+                | Self::HandshakeComplete
+                | Self::EncChallengeRequest
+                | Self::EncChallengeResponse
+        )
+    }
+}
+
+impl From<u32> for PayloadType {
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Unset,
+            1 => Self::Output,
+            2 => Self::Error,
+            3 => Self::Size,
+            4 => Self::Parameter,
+            5 => Self::HandshakeRequest,
+            6 => Self::HandshakeResponse,
+            7 => Self::HandshakeComplete,
+            8 => Self::EncChallengeRequest,
+            9 => Self::EncChallengeResponse,
+            10 => Self::Flag,
+            11 => Self::StdErr,
+            12 => Self::ExitCode,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+impl From<PayloadType> for u32 {
+    fn from(payload_type: PayloadType) -> Self {
+        match payload_type {
+            PayloadType::Unset => 0,
+            PayloadType::Output => 1,
+            PayloadType::Error => 2,
+            PayloadType::Size => 3,
+            PayloadType::Parameter => 4,
+            PayloadType::HandshakeRequest => 5,
+            PayloadType::HandshakeResponse => 6,
+            PayloadType::HandshakeComplete => 7,
+            PayloadType::EncChallengeRequest => 8,
+            PayloadType::EncChallengeResponse => 9,
+            PayloadType::Flag => 10,
+            PayloadType::StdErr => 11,
+            PayloadType::ExitCode => 12,
+            PayloadType::Unknown(number) => number,
+        }
+    }
+}
+
+/// A body is not what its payload or message type promises.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {what} cannot be read: {why}")]
+pub struct PayloadError {
+    /// Which body, in words.
+    pub what: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl PayloadError {
+    pub(crate) fn new(what: &'static str, why: impl fmt::Display) -> Self {
+        Self { what, why: why.to_string() }
+    }
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Size {
+    /// Columns.
+    pub cols: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+impl Size {
+    /// Reads the body of a frame of type 3.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        from_json("terminal size", payload)
+    }
+
+    /// Writes the body of a frame of type 3.
+    pub fn encode(self) -> Bytes {
+        format!(r#"{{"cols":{},"rows":{}}}"#, self.cols, self.rows).into()
+    }
+}
+
+/// A signal outside the data, mostly for port sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flag {
+    /// 1, to the agent: close the connection to the port. Fatal to a session whose document has no type.
+    DisconnectToPort,
+    /// 2, to the agent: end the port session, successfully. Shell sessions ignore it.
+    TerminateSession,
+    /// 3, to the client: the target of a multiplexed stream could not be reached.
+    ConnectToPortError,
+    /// Any other number.
+    Unknown(u32),
+}
+
+impl Flag {
+    /// Reads the body of a frame of type 10.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        let bytes: [u8; 4] = payload
+            .try_into()
+            .map_err(|_| PayloadError::new("flag", format_args!("it has {} bytes and not 4", payload.len())))?;
+        Ok(match u32::from_be_bytes(bytes) {
+            1 => Self::DisconnectToPort,
+            2 => Self::TerminateSession,
+            3 => Self::ConnectToPortError,
+            other => Self::Unknown(other),
+        })
+    }
+
+    /// Writes the body of a frame of type 10.
+    pub fn encode(self) -> Bytes {
+        let number = match self {
+            Self::DisconnectToPort => 1_u32,
+            Self::TerminateSession => 2,
+            Self::ConnectToPortError => 3,
+            Self::Unknown(number) => number,
+        };
+        Bytes::copy_from_slice(&number.to_be_bytes())
+    }
+}
+
+/// How a command with separate streams ended. The agent reports −1 for a death by signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExitCode(pub i32);
+
+impl ExitCode {
+    /// Reads the body of a frame of type 12, with or without white space around the parts.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        let refuse = || PayloadError::new("exit code", format_args!("{:?}", String::from_utf8_lossy(payload)));
+        let text = str::from_utf8(payload).map_err(|_| refuse())?;
+        let number = text.trim().strip_prefix("EXIT_CODE:").ok_or_else(refuse)?;
+        number.trim().parse().map(Self).map_err(|_| refuse())
+    }
+
+    /// Writes the body of a frame of type 12.
+    pub fn encode(self) -> Bytes {
+        self.to_string().into()
+    }
+}
+
+impl fmt::Display for ExitCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EXIT_CODE: {}", self.0)
+    }
+}
+
+/// The body of an `acknowledge` frame. Acknowledgements are selective: one frame each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledge {
+    /// The type of the acknowledged frame.
+    pub kind: MessageType,
+    /// Its id. Nobody compares it.
+    pub id: Uuid,
+    /// Its sequence number: this is what receivers go by.
+    pub sequence: i64,
+    /// Always true in practice.
+    pub sequential: bool,
+}
+
+impl Acknowledge {
+    /// Reads the body of an `acknowledge` frame.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        let wire: WireAcknowledge = from_json(ACKNOWLEDGEMENT, payload)?;
+        Ok(Self {
+            kind: MessageType::from_name(&wire.kind)
+                .ok_or_else(|| PayloadError::new(ACKNOWLEDGEMENT, "its message type is no name"))?,
+            id: Uuid::parse_str(&wire.id).map_err(|error| PayloadError::new(ACKNOWLEDGEMENT, error))?,
+            sequence: wire.sequence,
+            sequential: wire.sequential,
+        })
+    }
+
+    /// Reads only the sequence number, all that a receiver needs.
+    pub fn decode_sequence(payload: &[u8]) -> Result<i64, PayloadError> {
+        #[derive(Deserialize)]
+        struct Sequence {
+            #[serde(rename = "AcknowledgedMessageSequenceNumber")]
+            sequence: i64,
+        }
+        from_json::<Sequence>(ACKNOWLEDGEMENT, payload).map(|wire| wire.sequence)
+    }
+
+    /// Writes the body of an `acknowledge` frame.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(Self::ROOM);
+        self.write(&mut out);
+        out.freeze()
+    }
+
+    /// Appends the body: there is one per frame of data, so it is put together by hand.
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        let mut digits = [0; 20];
+        let mut id = Uuid::encode_buffer();
+        out.put_slice(br#"{"AcknowledgedMessageType":"#);
+        match &self.kind {
+            // only such a name can hold a quotation mark or a backslash
+            MessageType::Unknown(name) => out.put_slice(serde_json::Value::from(name.as_str()).to_string().as_bytes()),
+            known => {
+                out.put_u8(b'"');
+                out.put_slice(known.name().as_bytes());
+                out.put_u8(b'"');
+            }
+        }
+        out.put_slice(br#","AcknowledgedMessageId":""#);
+        out.put_slice(self.id.hyphenated().encode_lower(&mut id).as_bytes());
+        out.put_slice(br#"","AcknowledgedMessageSequenceNumber":"#);
+        if self.sequence < 0 {
+            out.put_u8(b'-');
+        }
+        out.put_slice(decimal(self.sequence.unsigned_abs(), &mut digits));
+        out.put_slice(br#","IsSequentialMessage":"#);
+        out.put_slice(if self.sequential { b"true}" } else { b"false}" });
+    }
+
+    /// Enough for any body whose message type is a known one.
+    pub(crate) const ROOM: usize = 212;
+}
+
+#[derive(Deserialize)]
+struct WireAcknowledge {
+    #[serde(rename = "AcknowledgedMessageType")]
+    kind: String,
+    #[serde(rename = "AcknowledgedMessageId")]
+    id: String,
+    #[serde(rename = "AcknowledgedMessageSequenceNumber")]
+    sequence: i64,
+    #[serde(rename = "IsSequentialMessage", default)]
+    sequential: bool,
+}
+
+/// What the agent tells the service about a session. The service does not pass it on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSessionState {
+    /// 1.
+    #[serde(rename = "SchemaVersion", default)]
+    pub schema_version: u32,
+    /// The news.
+    #[serde(rename = "SessionState")]
+    pub state: SessionState,
+    /// The session.
+    #[serde(rename = "SessionId", default)]
+    pub session_id: String,
+}
+
+/// See [`AgentSessionState`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SessionState {
+    /// Right after the agent's first open of the data channel, not after a reconnection.
+    Connected,
+    /// The program ended by itself. Port sessions never say so.
+    Terminating,
+}
+
+impl AgentSessionState {
+    /// Reads the body of an `agent_session_state` frame.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        from_json("session state", payload)
+    }
+
+    /// Writes the body of an `agent_session_state` frame.
+    pub fn encode(&self) -> Bytes {
+        to_json(self)
+    }
+}
+
+/// The service ends the session. To the agent's control channel it means: cancel the session of that id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelClosed {
+    /// `channel_closed`.
+    #[serde(rename = "MessageType", default)]
+    pub message_type: String,
+    /// A UUID.
+    #[serde(rename = "MessageId", default)]
+    pub message_id: String,
+    /// The node.
+    #[serde(rename = "DestinationId", default)]
+    pub destination_id: String,
+    /// The session.
+    #[serde(rename = "SessionId", default)]
+    pub session_id: String,
+    /// 1.
+    #[serde(rename = "SchemaVersion", default)]
+    pub schema_version: u32,
+    /// A date in no particular form.
+    #[serde(rename = "CreatedDate", default)]
+    pub created_date: String,
+    /// A text for the user, often empty.
+    #[serde(rename = "Output", default)]
+    pub output: String,
+}
+
+impl ChannelClosed {
+    /// Reads the body of a `channel_closed` frame.
+    pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
+        from_json("notice that the channel is closed", payload)
+    }
+
+    /// Writes the body of a `channel_closed` frame.
+    pub fn encode(&self) -> Bytes {
+        to_json(self)
+    }
+}
+
+pub(crate) fn from_json<'a, T: Deserialize<'a>>(what: &'static str, payload: &'a [u8]) -> Result<T, PayloadError> {
+    serde_json::from_slice(payload).map_err(|error| PayloadError::new(what, error))
+}
+
+/// Writes one of our own types, all of which have text keys and can be written.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+/// Go writes `null` for a list or text that was never set.
+pub(crate) fn null_as_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+const ACKNOWLEDGEMENT: &str = "acknowledgement";
+
+#[cfg(test)]
+#[path = "payload_tests.rs"]
+mod tests;
