@@ -12,9 +12,12 @@
 //! evidence close. A transport opens only with a [`policy::Grant`], which only [`policy`] can make.
 
 pub mod backend;
+pub mod cli;
+pub mod config;
 pub mod evidence;
 pub mod identity;
 pub mod model;
 pub mod policy;
 pub mod session_manager;
+pub mod telemetry;
 pub mod transport;

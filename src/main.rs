@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `portcullis` program: everything is in [`portcullis::cli`].
+
+fn main() -> std::process::ExitCode {
+    portcullis::cli::main()
+}

@@ -1,0 +1,53 @@
+//! The command line: what `portcullis` can be asked, and how it answers.
+//!
+//! Standard output carries what was asked for; standard error carries progress, warnings and failures, each a sentence.
+
+mod args;
+mod check;
+pub mod exit;
+mod generate;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::telemetry;
+use args::{Args, Command};
+use exit::{Exit, Failure};
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // help and version are answers, not mistakes
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match run(args) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            output::note(&sentence(&failure.text));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let filter = args.log.as_deref().unwrap_or(args.command.default_log());
+    telemetry::start(filter, args.log_format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    // the only global: one TLS provider for the whole process. A second installation, in tests, changes nothing
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match args.command {
+        Command::Check(args) => check::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    if output::colour() { format!("\x1b[1;31mportcullis:\x1b[0m {text}") } else { format!("portcullis: {text}") }
+}

@@ -1,0 +1,246 @@
+//! The types of `gateway.toml`. Their documentation is the schema's, so it says what a person needs to choose a value.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The whole of `gateway.toml`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the gateway listens and who it is.
+    pub gateway: Gateway,
+    /// What one client, or all of them, may take.
+    pub limits: Limits,
+    /// Which variables a client may set for what it runs on a node.
+    pub environment: Environment,
+    /// Who may log in, and with which keys.
+    pub people: Vec<Person>,
+    /// What they may do. What no rule allows is denied.
+    pub rules: Vec<Rule>,
+    /// The AWS account and region whose nodes are reached.
+    pub realm: Realm,
+    /// How SSH channels are carried over Session Manager sessions.
+    pub lanes: Lanes,
+    /// What is kept about every session.
+    pub evidence: Evidence,
+}
+
+/// Where the gateway listens and who it is.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// Addresses to listen on. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Private host keys in OpenSSH's format, the preferred one first: ed25519 or ECDSA.
+    pub host_keys: Vec<PathBuf>,
+    /// Host certificates for those keys, if a host CA signs them.
+    pub host_certificates: Vec<PathBuf>,
+    /// A text shown before login.
+    pub banner: Option<String>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
+            host_keys: vec![PathBuf::from("/etc/portcullis/ssh_host_ed25519_key")],
+            host_certificates: Vec::new(),
+            banner: None,
+        }
+    }
+}
+
+/// What one client, or all of them, may take.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Seconds from the TCP connection to a finished login; then the connection is closed.
+    #[schemars(range(min = 1, max = 600))]
+    pub login_seconds: u32,
+    /// Authentication attempts on one connection.
+    #[schemars(range(min = 1, max = 100))]
+    pub auth_attempts: u32,
+    /// Connections at once.
+    #[schemars(range(min = 1))]
+    pub connections: u32,
+    /// Connections at once from one address.
+    #[schemars(range(min = 1))]
+    pub connections_per_address: u32,
+    /// Connections at once that have not logged in yet.
+    #[schemars(range(min = 1))]
+    pub unauthenticated: u32,
+    /// Channels at once on one connection.
+    #[schemars(range(min = 1, max = 1024))]
+    pub channels: u32,
+    /// Seconds of silence after which the client is asked whether it is still there; 0 never asks.
+    #[schemars(range(max = 3600))]
+    pub keepalive_seconds: u32,
+    /// Unanswered questions of that kind after which the connection is closed.
+    #[schemars(range(min = 1, max = 100))]
+    pub keepalive_unanswered: u32,
+    /// Bytes after which the SSH keys are exchanged again, per direction.
+    #[schemars(range(min = 1_048_576, max = 1_073_741_824_u64))]
+    pub rekey_bytes: u64,
+    /// Seconds after which the SSH keys are exchanged again.
+    #[schemars(range(min = 60, max = 86_400))]
+    pub rekey_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            login_seconds: 20,
+            auth_attempts: 10,
+            connections: 1024,
+            connections_per_address: 256,
+            unauthenticated: 64,
+            channels: 64,
+            keepalive_seconds: 30,
+            keepalive_unanswered: 3,
+            rekey_bytes: 1 << 30,
+            rekey_seconds: 3600,
+        }
+    }
+}
+
+/// Which variables a client may set for what it runs on a node.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Environment {
+    /// Names, or beginnings of names that end in `*`. Names that change what a program loads or runs (`LD_*`, `PATH`,
+    /// `BASH_ENV`, …) are never let through, whatever is written here.
+    pub accept: Vec<String>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self { accept: ["TERM", "LANG", "LC_*"].map(str::to_owned).to_vec() }
+    }
+}
+
+/// Somebody who may log in.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// The name that rules and evidence use.
+    pub name: String,
+    /// Public keys as in `authorized_keys`, without options: ed25519, ECDSA, or RSA of 2048 bits and more.
+    pub keys: Vec<String>,
+}
+
+/// Something that people may do.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The rule's name, for events and messages.
+    pub name: String,
+    /// People's names, or `*`.
+    pub people: Vec<String>,
+    /// Nodes by id or Name, or `*`.
+    pub nodes: Vec<String>,
+    /// Operating-system users that may be asked for by name, or `*`. Without any, only the agent's own user.
+    #[serde(default)]
+    pub os_users: Vec<String>,
+    /// `Shell`, `Exec`, `Files`, or `*`.
+    pub actions: Vec<String>,
+}
+
+/// The AWS account and region whose nodes are reached. Credentials come from the SDK's usual places.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Realm {
+    /// The region; without it, the SDK's usual places (AWS_REGION, the profile, the instance).
+    pub region: Option<String>,
+    /// The profile in the shared AWS configuration.
+    pub profile: Option<String>,
+    /// Where the services are, when not where the region says.
+    pub endpoints: Endpoints,
+    /// A PEM file with the only certificate authorities to trust for AWS, in place of the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// `http://host:port` of the proxy for everything to AWS; without it, HTTPS_PROXY and NO_PROXY.
+    pub proxy: Option<String>,
+    /// Session Manager's own logging is off for the lanes (they carry an encoding nobody can read) because Portcullis's
+    /// evidence replaces it. Where the account asks for logging and this is false, channels are refused.
+    pub evidence_replaces_agent_logging: bool,
+}
+
+/// Where the services are, when not where the region says.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Endpoints {
+    /// Systems Manager's API, `https://…`.
+    pub ssm: Option<String>,
+    /// The message service, `wss://…`: stream URLs with this host are accepted besides AWS's own.
+    pub ssmmessages: Option<String>,
+}
+
+/// How SSH channels are carried over Session Manager sessions.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lanes {
+    /// Bytes in one data frame towards a node. AWS's own clients send 1024; the agent takes 65536; what the service
+    /// takes is not published.
+    #[schemars(range(min = 256, max = 65_536))]
+    pub frame_bytes: u32,
+    /// Which program serves on the node. `auto` asks the node once and takes the fastest that is there.
+    pub helper: Helper,
+    /// Which construction carries a channel. `auto` takes the best that works on the node and remembers it.
+    pub rung: Rung,
+    /// Session Manager sessions at once on one node; each is a process of about 22 MiB there. More wait their turn.
+    #[schemars(range(min = 2, max = 1024))]
+    pub per_node: u32,
+    /// Seconds without the gateway's word after which a helper ends what it runs and cleans up.
+    #[schemars(range(min = 10, max = 600))]
+    pub lease_seconds: u32,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { frame_bytes: 1024, helper: Helper::Auto, rung: Rung::Auto, per_node: 32, lease_seconds: 30 }
+    }
+}
+
+/// The program that serves on the node.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Helper {
+    /// The fastest that the node has.
+    #[default]
+    Auto,
+    /// `sh` and coreutils (dash, bash or busybox).
+    Sh,
+    /// `perl`.
+    Perl,
+    /// `python3`.
+    Python3,
+}
+
+/// The construction that carries a channel.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// The best that works on the node.
+    #[default]
+    Auto,
+    /// One session out, one in.
+    TwoLanes,
+    /// One framed terminal session: slower, and works where the other is refused.
+    OneLane,
+}
+
+/// What is kept about every session.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evidence {
+    /// The directory of the event log. It must exist and be writable by the gateway alone.
+    pub directory: PathBuf,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("/var/lib/portcullis/evidence") }
+    }
+}

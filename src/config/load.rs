@@ -1,0 +1,221 @@
+//! Reading the file, laying the environment and the flags over it, and finding the place of what is wrong.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::check::{Key, check};
+use super::{Config, ConfigError, Problem};
+
+/// What may be set outside the file. Each has a flag and one environment variable; a flag wins over its variable, and
+/// both over the file. The list is short on purpose: everything else is in the file, where it can be reviewed.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Overrides {
+    /// Listen here instead (may be given several times; port 0 takes a free one)
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// The AWS region of the realm
+    #[arg(long, value_name = "NAME", env = "PORTCULLIS_REGION")]
+    pub region: Option<String>,
+    /// The profile in the shared AWS configuration
+    #[arg(long, value_name = "NAME", env = "PORTCULLIS_PROFILE")]
+    pub profile: Option<String>,
+    /// The URL of Systems Manager's API
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_ENDPOINT_SSM")]
+    pub endpoint_ssm: Option<String>,
+    /// A PEM file with the only certificate authorities to trust for AWS
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CA_BUNDLE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// The directory of the event log
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_EVIDENCE_DIR")]
+    pub evidence_dir: Option<PathBuf>,
+}
+
+impl Overrides {
+    fn apply(&self, config: &mut Config) {
+        if !self.listen.is_empty() {
+            config.gateway.listen.clone_from(&self.listen);
+        }
+        let realm = &mut config.realm;
+        replace(&mut realm.region, &self.region);
+        replace(&mut realm.profile, &self.profile);
+        replace(&mut realm.endpoints.ssm, &self.endpoint_ssm);
+        replace(&mut realm.ca_bundle, &self.ca_bundle);
+        if let Some(directory) = &self.evidence_dir {
+            config.evidence.directory.clone_from(directory);
+        }
+    }
+}
+
+fn replace<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
+    if value.is_some() {
+        target.clone_from(value);
+    }
+}
+
+/// Reads a configuration file, lays the overrides over it and checks the result. Paths in the file are relative to it.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let help = "give the file with --config FILE; config/gateway.toml of the source tree explains every key";
+        Problem::with_file(path, format!("the configuration can't be read: {error}"), help)
+    })?;
+    let mut config = parse(path, &text)?;
+    anchor(&mut config, path.parent().unwrap_or(Path::new("")));
+    overrides.apply(&mut config);
+    Ok(config)
+}
+
+/// Reads and checks the text of a configuration file; `path` is for messages only.
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config: Config = toml::from_str(text).map_err(|error| {
+        let message = error.message().to_owned();
+        let help = did_you_mean(&message);
+        Problem::at(path, text, error.span(), message).help(help)
+    })?;
+    let found = check(&config);
+    if found.is_empty() {
+        return Ok(config);
+    }
+    let tree = toml::de::DeTable::parse(text).ok();
+    let problems = found
+        .into_iter()
+        .map(|finding| {
+            let span = tree.as_ref().and_then(|tree| find(tree, &finding.path));
+            Problem::at(path, text, span, finding.message).help(finding.help)
+        })
+        .collect();
+    Err(ConfigError { problems })
+}
+
+/// Makes the file's relative paths relative to the file.
+fn anchor(config: &mut Config, base: &Path) {
+    let gateway = &mut config.gateway;
+    let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates);
+    for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
+        *path = base.join(&*path);
+    }
+}
+
+/// Where a value is in the text: as far down its path as the text goes.
+fn find(tree: &toml::Spanned<toml::de::DeTable<'_>>, path: &[Key]) -> Option<Range<usize>> {
+    let (first, rest) = path.split_first()?;
+    let Key::Name(name) = first else { return None };
+    let mut value = tree.get_ref().iter().find(|(key, _)| key.get_ref().as_ref() == *name)?.1;
+    for key in rest {
+        let next = match (key, value.get_ref()) {
+            (Key::Name(name), toml::de::DeValue::Table(table)) => {
+                table.iter().find(|(key, _)| key.get_ref().as_ref() == *name).map(|(_, value)| value)
+            }
+            (Key::Index(index), toml::de::DeValue::Array(array)) => array.get(*index),
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => break,
+        }
+    }
+    Some(value.span())
+}
+
+/// Turns serde's "unknown field `nodez`, expected one of …" into a suggestion.
+fn did_you_mean(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    let (distance, best) = quoted.map(|known| (edit_distance(wrong, known), known)).min()?;
+    (distance <= best.len().div_ceil(3)).then(|| format!("did you mean `{best}`?"))
+}
+
+/// Levenshtein's distance; the words are short.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice";
+
+    fn problem(text: &str) -> String {
+        parse(Path::new("g.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_reference_file_is_the_defaults() {
+        let text = include_str!("../../config/gateway.toml");
+        let config = parse(Path::new("config/gateway.toml"), text).unwrap();
+        let mut kept = serde_json::to_value(&config).unwrap();
+        // the file shows one person and one rule; the defaults have none
+        kept["people"] = serde_json::json!([]);
+        kept["rules"] = serde_json::json!([]);
+        assert_eq!(kept, serde_json::to_value(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn the_reference_file_names_every_key() {
+        let text = include_str!("../../config/gateway.toml");
+        let tree = serde_json::to_value(Config::default()).unwrap();
+        for (section, keys) in tree.as_object().unwrap() {
+            for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
+                let named = text.lines().any(|line| {
+                    let line = line.trim_start_matches(['#', ' ']);
+                    line.starts_with(&format!("{key} =")) || line == format!("[{section}.{key}]")
+                });
+                assert!(named, "config/gateway.toml does not explain {section}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_has_its_place_and_a_suggestion() {
+        let error = parse(Path::new("g.toml"), "[gateway]\nlistn = []\n").unwrap_err();
+        assert_eq!(error.problems[0].line_column, Some((2, 1)));
+        assert_eq!(error.problems[0].help.as_deref(), Some("did you mean `listen`?"));
+        assert!(error.to_string().starts_with("g.toml:2:1: unknown field `listn`"), "{error}");
+        assert!(error.render(false).contains("listn = []"), "{}", error.render(false));
+    }
+
+    #[test]
+    fn a_wrong_type_has_its_place() {
+        assert!(problem("[lanes]\nframe_bytes = \"big\"\n").starts_with("g.toml:2:15: invalid type"));
+    }
+
+    #[test]
+    fn what_serde_cannot_see_has_its_place_too() {
+        let text = "[[people]]\nname = \"alice\"\nkeys = [\"ssh-dss AAAA\"]\n\n[lanes]\nframe_bytes = 5\n";
+        let text = problem(text);
+        assert!(text.contains("g.toml:3:9:"), "{text}");
+        assert!(text.contains("g.toml:6:15:"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_for_nobody_is_a_problem() {
+        let text = format!(
+            "[[people]]\nname = \"alice\"\nkeys = [\"{KEY}\"]\n[[rules]]\nname = \"r\"\npeople = [\"alcie\"]\n\
+             nodes = [\"*\"]\nactions = [\"Shell\"]\n"
+        );
+        assert!(problem(&text).contains("nobody is called `alcie`"), "{}", problem(&text));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_paths_are_relative_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("g.toml");
+        std::fs::write(&path, "[realm]\nregion = \"eu-west-1\"\n[evidence]\ndirectory = \"log\"\n").unwrap();
+        let overrides = Overrides { region: Some("eu-central-1".to_owned()), ..Overrides::default() };
+        let config = load(&path, &overrides).unwrap();
+        assert_eq!(config.realm.region.as_deref(), Some("eu-central-1"));
+        assert_eq!(config.evidence.directory, dir.path().join("log"));
+    }
+}

@@ -1,0 +1,21 @@
+//! What an operator writes down: one TOML file, a short list of environment variables over it, flags over both.
+//!
+//! ```text
+//!  gateway.toml ──▶ file ──▶ overrides (PORTCULLIS_…, then flags) ──▶ check ──▶ Config
+//!                    │                                                  │
+//!                    └── a problem always names the file, line and column ┘
+//! ```
+//!
+//! Every key, with its default and the reason for it, is in `config/gateway.toml`; the JSON schema of the same types is
+//! `config/gateway.schema.json`.
+
+mod check;
+mod file;
+mod load;
+mod problem;
+mod schema;
+
+pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Helper, Lanes, Limits, Person, Realm, Rule, Rung};
+pub use load::{Overrides, load, parse};
+pub use problem::{ConfigError, Problem};
+pub use schema::schema;
