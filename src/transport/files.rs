@@ -38,7 +38,7 @@ pub struct Attributes {
     pub times: Option<(u64, u64)>,
 }
 
-/// One name in a directory.
+/// One name in a directory, `.` and `..` included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The name's bytes, as the node has them.
@@ -83,31 +83,57 @@ pub struct Opened {
     pub real_path: Vec<u8>,
 }
 
-/// One operation on the node's files.
+/// The largest `length` of an [`Operation::Read`].
+pub const LARGEST_READ: u32 = 512 * 1024;
+/// The largest number of bytes in an [`Operation::Write`].
+pub const LARGEST_WRITE: usize = 256 * 1024;
+
+/// One operation on the node's files. A relative path starts at the user's home directory; an empty one does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields are the operation's arguments, named as in sftp(1)")]
 pub enum Operation {
+    /// `open(2)`, mode 0666 where none is given, and without waiting (`O_NONBLOCK`): a named pipe must not stop the
+    /// operations behind it. Answer: [`Answer::Opened`].
     Open { path: Vec<u8>, flags: OpenFlags, mode: Option<u32> },
+    /// Fewer bytes than asked for mean the end of the file: the node reads again until it has them all or has read none.
+    /// Answer: [`Answer::Bytes`].
     Read { handle: Handle, offset: u64, length: u32 },
+    /// All or an error; what an interrupted write left is written again.
     Write { handle: Handle, offset: u64, bytes: Bytes },
     Close { handle: Handle },
+    /// Answer: [`Answer::Attributes`], as for the next two.
     Stat { path: Vec<u8> },
     Lstat { path: Vec<u8> },
     Fstat { handle: Handle },
+    /// Changes what is there, in the order size, mode, times, owner; goes on after an error and answers the last one.
     SetStat { path: Vec<u8>, attributes: Attributes },
+    /// The same on the link itself; size and mode of a link can't change.
+    LsetStat { path: Vec<u8>, attributes: Attributes },
     FsetStat { handle: Handle, attributes: Attributes },
+    /// Answer: [`Answer::Opened`].
     OpenDir { path: Vec<u8> },
+    /// Answer: [`Answer::Entries`].
     ReadDir { handle: Handle },
     Remove { path: Vec<u8> },
     MakeDir { path: Vec<u8>, mode: u32 },
     RemoveDir { path: Vec<u8> },
+    /// The absolute path with all links resolved. The last component need not exist; the others must.
+    /// Answer: [`Answer::Path`], as for the next one.
     RealPath { path: Vec<u8> },
+    /// `~` and `~user` at the start become home directories (an unknown user is `ENOENT`), then as [`Operation::RealPath`].
+    ExpandPath { path: Vec<u8> },
+    /// `rename(2)`; unless `replace`, `EEXIST` where `to` is there.
     Rename { from: Vec<u8>, to: Vec<u8>, replace: bool },
+    /// Answer: [`Answer::Path`].
     ReadLink { path: Vec<u8> },
+    /// Makes `path`, which points to `target`.
     Symlink { target: Vec<u8>, path: Vec<u8> },
+    /// Makes `to`, a second name of `from`; a link is not followed.
     Link { from: Vec<u8>, to: Vec<u8> },
     Fsync { handle: Handle },
+    /// Answer: [`Answer::FileSystem`], as for the next one.
     FileSystem { path: Vec<u8> },
+    FileSystemOf { handle: Handle },
 }
 
 /// The answer to an [`Operation`] that succeeded.
@@ -116,7 +142,6 @@ pub enum Operation {
 pub enum Answer {
     Done,
     Opened(Opened),
-    Handle(Handle),
     Bytes(Bytes),
     Attributes(Attributes),
     /// Some names of a directory; none means that all have been given.
@@ -129,10 +154,19 @@ pub enum Answer {
 /// carried out in the order they were issued.
 #[derive(Clone, Debug)]
 pub struct FileService {
-    pub(super) operations: mpsc::Sender<(Operation, oneshot::Sender<Result<Answer, FileError>>)>,
+    pub(super) operations: mpsc::Sender<Call>,
 }
 
+/// An operation, and where its answer goes.
+pub(crate) type Call = (Operation, oneshot::Sender<Result<Answer, FileError>>);
+
 impl FileService {
+    /// A service that the test itself carries out.
+    #[cfg(test)]
+    pub(crate) fn for_test(operations: mpsc::Sender<Call>) -> Self {
+        Self { operations }
+    }
+
     /// Issues an operation; the receiver resolves to its answer. Waits while too much is in flight.
     pub async fn issue(&self, operation: Operation) -> oneshot::Receiver<Result<Answer, FileError>> {
         let (answer, receiver) = oneshot::channel();
