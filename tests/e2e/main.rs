@@ -1,1 +1,11 @@
-//! x
+//! The whole program, driven from outside: the real binary, and the OpenSSH client that people have.
+//!
+//! Every test starts (or shares) a demo on free loopback ports, in a directory of its own whose name has a space in it.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "these are tests")]
+#![allow(dead_code, reason = "parts of the harness wait for the tests that use them")]
+
+mod architecture;
+mod cli;
+mod harness;

@@ -1,0 +1,133 @@
+//! Rules of the house that the compiler does not know: who may use whom, and how long a file may get.
+
+use std::path::{Path, PathBuf};
+
+/// A file's ceiling: past it, split by mechanism.
+const LINES: usize = 700;
+
+fn sources(dir: &str) -> Vec<(String, String)> {
+    fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    walk(&root.join(dir), &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+/// The lines of code that name a path, comments left out.
+fn naming<'a>(text: &'a str, needle: &'a str) -> impl Iterator<Item = &'a str> {
+    text.lines().filter(move |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.match_indices(needle).any(|(at, _)| {
+            // `russh::` but not `my_russh::`
+            !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+        })
+    })
+}
+
+#[track_caller]
+fn only(places: &[&str], needles: &[&str]) {
+    let mut seen = 0;
+    for (name, text) in sources("src") {
+        for needle in needles {
+            let lines: Vec<_> = naming(&text, needle).collect();
+            seen += lines.len();
+            let allowed = places.iter().any(|place| name.starts_with(place));
+            assert!(allowed || lines.is_empty(), "{name} names {needle}, which only {places:?} may: {lines:#?}");
+        }
+    }
+    assert!(seen > 0, "nothing names {needles:?} any more: this rule guards nothing");
+}
+
+#[track_caller]
+fn never(dir: &str, needles: &[&str]) {
+    for (name, text) in sources(dir) {
+        for needle in needles {
+            let lines: Vec<_> = naming(&text, needle).collect();
+            assert!(lines.is_empty(), "{name} names {needle}: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_emulator_knows_nothing_of_the_gateway() {
+    let parts = ["crate::gateway", "crate::backend", "crate::session::", "crate::transport", "crate::policy"];
+    never("src/emulator", &parts);
+}
+
+#[test]
+fn lower_floors_do_not_use_upper_ones() {
+    never("src/session_manager", &["crate::backend", "crate::transport", "crate::gateway", "crate::session::"]);
+    never("src/backend", &["crate::transport", "crate::gateway", "crate::session::", "crate::emulator"]);
+    never("src/transport", &["crate::gateway", "crate::session::", "crate::emulator", "crate::cli"]);
+    never("src/policy", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
+    never("src/evidence", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
+    never("src/session", &["crate::gateway", "crate::emulator", "crate::cli"]);
+    never("src/gateway", &["crate::emulator", "crate::cli", "crate::session_manager"]);
+}
+
+#[test]
+fn the_protocol_is_pure() {
+    never("src/protocol", &["tokio", "std::net", "std::fs", "Instant::now", "SystemTime::now", "getrandom"]);
+}
+
+#[test]
+fn files_stay_readable() {
+    for dir in ["src", "tests"] {
+        for (name, text) in sources(dir) {
+            let lines = text.lines().count();
+            assert!(lines <= LINES, "{name} has {lines} lines, more than {LINES}: split it by mechanism");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for dir in ["src", "tests/e2e"] {
+        for (name, text) in sources(dir) {
+            assert!(text.starts_with("//!"), "{name} does not begin with a module comment");
+        }
+    }
+}
+
+#[test]
+fn one_crypto_provider() {
+    let mut tree = std::process::Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--locked", "--workspace", "--prefix", "none", "--edges", "normal,build"]);
+    let run = crate::harness::run(tree.current_dir(env!("CARGO_MANIFEST_DIR")), b"", crate::harness::PATIENCE).ok();
+    let built: Vec<String> = run.out().lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+    assert!(built.iter().any(|name| name == "aws-lc-rs"), "{run}");
+    for banned in ["ring", "openssl", "native-tls"] {
+        assert!(!built.iter().any(|name| name == banned), "{banned} is built in: a second crypto library");
+    }
+}
+
+#[test]
+fn only_the_gateway_names_russh() {
+    if sources("src/gateway").is_empty() {
+        return;
+    }
+    only(&["src/gateway"], &["russh::", "use russh"]);
+}
+
+#[test]
+fn only_the_aws_backend_names_an_sdk() {
+    if sources("src/backend/aws").is_empty() {
+        return;
+    }
+    only(&["src/backend/aws"], &["aws_sdk_ssm", "aws_config"]);
+}

@@ -1,0 +1,72 @@
+//! The command line from outside: help, exit codes, messages.
+
+use crate::harness::portcullis;
+
+#[test]
+fn help_teaches_and_is_no_failure() {
+    let run = portcullis(&["--help"]).ok();
+    for line in ["Usage:", "demo", "check", "Exit codes:"] {
+        assert!(run.out().contains(line), "no {line} in {run}");
+    }
+    assert!(run.stderr.is_empty(), "{run}");
+}
+
+#[test]
+fn a_wrong_command_line_is_2_and_says_what_would_be_right() {
+    let run = portcullis(&["chekc"]).ends(2);
+    assert!(run.err().contains("check"), "{run}");
+    assert!(run.stdout.is_empty(), "{run}");
+}
+
+#[test]
+fn a_wrong_log_filter_is_2() {
+    let run = portcullis(&["--log", "a=b=c", "completions", "bash"]).ends(2);
+    assert!(run.err().contains("examples: info"), "{run}");
+}
+
+#[test]
+fn the_reference_configuration_is_fine() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.toml");
+    portcullis(&["check", "--offline", "--config", file]).ok();
+}
+
+#[test]
+fn a_missing_configuration_is_3_and_one_sentence_says_so() {
+    let run = portcullis(&["check", "--config", "/nowhere/gateway.toml"]).ends(3);
+    assert!(run.err().contains("can't be read"), "{run}");
+}
+
+#[test]
+fn a_wrong_configuration_is_3_with_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    std::fs::write(&file, "[gateway]\nlisten = [\"nowhere\"]\n").unwrap();
+    let run = portcullis(&["check", "--config", file.to_str().unwrap(), "--json"]).ends(3);
+    let answer: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(answer["problems"][0]["line"], 2, "{run}");
+    assert!(!run.err().contains('\u{1b}'), "colour where there is no terminal: {run}");
+}
+
+#[test]
+fn an_environment_variable_wins_over_the_file_and_a_flag_over_both() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.toml");
+    let check = |extra: &[&str]| {
+        let mut command = std::process::Command::new(crate::harness::PORTCULLIS);
+        command.args(["check", "--offline", "--json", "--config", file]).args(extra);
+        command.env("PORTCULLIS_REGION", "eu-west-1");
+        let run = crate::harness::run(&mut command, b"", crate::harness::PATIENCE).ok();
+        let answer: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        answer["config"]["realm"]["region"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(check(&[]), "eu-west-1");
+    assert_eq!(check(&["--region", "eu-north-1"]), "eu-north-1");
+}
+
+#[test]
+fn completions_and_pages_are_made_for_every_command() {
+    let script = portcullis(&["completions", "bash"]).ok().out();
+    assert!(script.contains("check"), "{script}");
+    let dir = tempfile::tempdir().unwrap();
+    portcullis(&["man", "--dir", dir.path().to_str().unwrap()]).ok();
+    assert!(dir.path().join("portcullis-check.1").exists());
+}
