@@ -1,5 +1,19 @@
-//! Everything kept about a session.
+//! Everything kept about a session: for now one log of events, `events.jsonl`, one JSON object a line.
+//!
+//! ```text
+//!  refused login, refused channel ─────────────────────────┐
+//!                                                          ▼
+//!  Grant ──open──▶ Recorder (field of the open channel) ─▶ Journal ──write(2)──▶ events.jsonl
+//!           │        output, exit, lane                     ▲
+//!           └─────▶ Ledger (kept by the session): input, close
+//! ```
+//!
+//! Streams are counted and hashed, not kept. A journal that can't be written to ends the sessions it should describe.
 
-/// Takes what one channel says and does. A field of every open channel, so that no byte passes it by.
-#[derive(Debug)]
-pub struct Recorder {}
+mod event;
+mod journal;
+mod recorder;
+
+pub use event::{Event, EventCode, Opening, Refusal};
+pub use journal::{EvidenceError, Journal};
+pub use recorder::{Ledger, Outcome, Recorder, Stream, open};

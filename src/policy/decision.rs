@@ -1,5 +1,6 @@
 //! A request, its decision, and the [`Grant`] without which no transport opens.
 
+use crate::config::Rule;
 use crate::identity::Identity;
 use crate::model::{NodeId, ReasonText};
 
@@ -68,6 +69,7 @@ pub struct Denial {
 /// and opening a transport consumes it.
 #[derive(Debug)]
 pub struct Grant {
+    policy: String,
     identity: Identity,
     node_name: String,
     node: NodeId,
@@ -77,6 +79,10 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// The rule that allowed it.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
     /// Who may.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -109,32 +115,19 @@ pub struct Policy {
     rules: Vec<Rule>,
 }
 
-/// One line of the configuration: these people may do these actions on these nodes as these users.
-#[derive(Clone, Debug)]
-struct Rule {
-    name: String,
-    people: Vec<String>,
-    nodes: Vec<String>,
-    os_users: Vec<String>,
-    actions: Vec<String>,
-}
-
 impl Policy {
+    /// A policy of these rules and no other.
+    pub fn new(rules: &[Rule]) -> Self {
+        Self { rules: rules.to_vec() }
+    }
+
     /// Decides.
     pub fn decide(&self, request: Request<'_>) -> Decision {
-        let allowed = self.rules.iter().any(|rule| rule.allows(&request));
-        if !allowed {
-            return Decision::Deny(Denial {
-                policy: "default".to_owned(),
-                text: format!(
-                    "denied by policy \"default\": no rule lets {} do {} on {}",
-                    request.identity.person,
-                    request.action.name(),
-                    request.node_name
-                ),
-            });
-        }
+        let Some(rule) = self.rules.iter().find(|rule| allows(rule, &request)) else {
+            return Decision::Deny(self.denial(&request));
+        };
         Decision::Allow(Grant {
+            policy: rule.name.clone(),
             identity: request.identity.clone(),
             node_name: request.node_name.to_owned(),
             node: request.node.clone(),
@@ -143,15 +136,111 @@ impl Policy {
             reason: request.reason.cloned(),
         })
     }
+
+    /// The refusal, with what is missing: the user where everything else would do.
+    fn denial(&self, request: &Request<'_>) -> Denial {
+        let (person, action) = (request.identity.person(), request.action.name());
+        let node = request.node_name;
+        let only_the_user = self.rules.iter().any(|rule| allows_but_for_the_user(rule, request));
+        let text = match request.os_user {
+            Some(user) if only_the_user => {
+                format!("denied by policy \"default\": no rule lets {person} do {action} on {node} as {user}")
+            }
+            _ => format!("denied by policy \"default\": no rule lets {person} do {action} on {node}"),
+        };
+        Denial { policy: "default".to_owned(), text }
+    }
 }
 
-impl Rule {
-    fn allows(&self, request: &Request<'_>) -> bool {
-        let _ = &self.name;
-        let listed = |list: &[String], value: &str| list.iter().any(|item| item == "*" || item == value);
-        listed(&self.people, &request.identity.person)
-            && (listed(&self.nodes, request.node_name) || listed(&self.nodes, &request.node.0))
-            && listed(&self.actions, request.action.name())
-            && request.os_user.is_none_or(|user| listed(&self.os_users, user))
+fn allows(rule: &Rule, request: &Request<'_>) -> bool {
+    // the agent's own user needs no line of its own
+    allows_but_for_the_user(rule, request) && request.os_user.is_none_or(|user| listed(&rule.os_users, user))
+}
+
+fn allows_but_for_the_user(rule: &Rule, request: &Request<'_>) -> bool {
+    listed(&rule.people, request.identity.person())
+        && (listed(&rule.nodes, request.node_name) || listed(&rule.nodes, &request.node.0))
+        && listed(&rule.actions, request.action.name())
+}
+
+fn listed(list: &[String], value: &str) -> bool {
+    list.iter().any(|item| item == "*" || item == value)
+}
+
+/// A grant out of nothing, for tests of what comes after policy.
+#[cfg(test)]
+impl Grant {
+    pub(crate) fn for_test(node: &str, action: Action) -> Self {
+        Self {
+            policy: "test".to_owned(),
+            identity: Identity::for_test("tester"),
+            node_name: node.to_owned(),
+            node: NodeId(node.to_owned()),
+            os_user: None,
+            action,
+            reason: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(people: &str, nodes: &str, users: &[&str], actions: &str) -> Rule {
+        Rule {
+            name: "r".to_owned(),
+            people: vec![people.to_owned()],
+            nodes: vec![nodes.to_owned()],
+            os_users: users.iter().map(|&user| user.to_owned()).collect(),
+            actions: vec![actions.to_owned()],
+        }
+    }
+
+    fn decide(rules: &[Rule], user: Option<&str>, action: Action) -> Decision {
+        let identity = Identity::for_test("ada");
+        let node = NodeId("i-1".to_owned());
+        Policy::new(rules).decide(Request {
+            identity: &identity,
+            node_name: "web-1",
+            node: &node,
+            os_user: user,
+            action,
+            reason: None,
+        })
+    }
+
+    fn allowed(rules: &[Rule], user: Option<&str>, action: Action) -> bool {
+        matches!(decide(rules, user, action), Decision::Allow(_))
+    }
+
+    #[test]
+    fn nothing_is_allowed_that_is_not_listed() {
+        assert!(!allowed(&[], None, Action::Shell));
+        for (rules, yes) in [
+            (rule("ada", "web-1", &[], "Shell"), true),
+            (rule("*", "i-1", &[], "*"), true),
+            (rule("bob", "web-1", &[], "Shell"), false),
+            (rule("ada", "web-2", &[], "Shell"), false),
+            (rule("ada", "web-1", &[], "Exec"), false),
+        ] {
+            assert_eq!(allowed(std::slice::from_ref(&rules), None, Action::Shell), yes, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn an_os_user_has_to_be_listed_even_where_all_else_is_allowed() {
+        let rules = [rule("*", "*", &["deploy"], "*")];
+        assert!(allowed(&rules, None, Action::Files));
+        assert!(allowed(&rules, Some("deploy"), Action::Files));
+        let Decision::Deny(denial) = decide(&rules, Some("root"), Action::Shell) else { panic!("allowed") };
+        assert_eq!(denial.text, "denied by policy \"default\": no rule lets ada do Shell on web-1 as root");
+        assert!(allowed(&[rule("*", "*", &["*"], "*")], Some("root"), Action::Shell));
+    }
+
+    #[test]
+    fn two_rules_do_not_add_up() {
+        let rules = [rule("ada", "web-1", &[], "Shell"), rule("ada", "web-2", &["root"], "*")];
+        assert!(!allowed(&rules, Some("root"), Action::Shell));
     }
 }

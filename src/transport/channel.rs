@@ -88,22 +88,22 @@ pub(super) enum Control {
 
 impl Input {
     /// Hands bytes on; waits while the command does not read.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), TransportError> {
+    pub async fn write(&self, bytes: Bytes) -> Result<(), TransportError> {
         self.data.send(InputData::Bytes(bytes)).await.map_err(|_| TransportError::Gone)
     }
 
     /// The client has closed its input.
-    pub async fn eof(&mut self) -> Result<(), TransportError> {
+    pub async fn eof(&self) -> Result<(), TransportError> {
         self.data.send(InputData::Eof).await.map_err(|_| TransportError::Gone)
     }
 
     /// The client's window has changed. Never waits behind data.
-    pub async fn resize(&mut self, size: WindowSize) -> Result<(), TransportError> {
+    pub async fn resize(&self, size: WindowSize) -> Result<(), TransportError> {
         self.control.send(Control::Resize(size)).await.map_err(|_| TransportError::Gone)
     }
 
     /// The client sends a signal, named as in RFC 4254, section 6.9. Never waits behind data.
-    pub async fn signal(&mut self, name: &str) -> Result<(), TransportError> {
+    pub async fn signal(&self, name: &str) -> Result<(), TransportError> {
         self.control.send(Control::Signal(name.to_owned())).await.map_err(|_| TransportError::Gone)
     }
 }

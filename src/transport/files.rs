@@ -94,46 +94,108 @@ pub const LARGEST_WRITE: usize = 256 * 1024;
 pub enum Operation {
     /// `open(2)`, mode 0666 where none is given, and without waiting (`O_NONBLOCK`): a named pipe must not stop the
     /// operations behind it. Answer: [`Answer::Opened`].
-    Open { path: Vec<u8>, flags: OpenFlags, mode: Option<u32> },
+    Open {
+        path: Vec<u8>,
+        flags: OpenFlags,
+        mode: Option<u32>,
+    },
     /// Fewer bytes than asked for mean the end of the file: the node reads again until it has them all or has read none.
     /// Answer: [`Answer::Bytes`].
-    Read { handle: Handle, offset: u64, length: u32 },
+    Read {
+        handle: Handle,
+        offset: u64,
+        length: u32,
+    },
     /// All or an error; what an interrupted write left is written again.
-    Write { handle: Handle, offset: u64, bytes: Bytes },
-    Close { handle: Handle },
+    Write {
+        handle: Handle,
+        offset: u64,
+        bytes: Bytes,
+    },
+    Close {
+        handle: Handle,
+    },
     /// Answer: [`Answer::Attributes`], as for the next two.
-    Stat { path: Vec<u8> },
-    Lstat { path: Vec<u8> },
-    Fstat { handle: Handle },
+    Stat {
+        path: Vec<u8>,
+    },
+    Lstat {
+        path: Vec<u8>,
+    },
+    Fstat {
+        handle: Handle,
+    },
     /// Changes what is there, in the order size, mode, times, owner; goes on after an error and answers the last one.
-    SetStat { path: Vec<u8>, attributes: Attributes },
+    SetStat {
+        path: Vec<u8>,
+        attributes: Attributes,
+    },
     /// The same on the link itself; size and mode of a link can't change.
-    LsetStat { path: Vec<u8>, attributes: Attributes },
-    FsetStat { handle: Handle, attributes: Attributes },
+    LsetStat {
+        path: Vec<u8>,
+        attributes: Attributes,
+    },
+    FsetStat {
+        handle: Handle,
+        attributes: Attributes,
+    },
     /// Answer: [`Answer::Opened`].
-    OpenDir { path: Vec<u8> },
+    OpenDir {
+        path: Vec<u8>,
+    },
     /// Answer: [`Answer::Entries`].
-    ReadDir { handle: Handle },
-    Remove { path: Vec<u8> },
-    MakeDir { path: Vec<u8>, mode: u32 },
-    RemoveDir { path: Vec<u8> },
+    ReadDir {
+        handle: Handle,
+    },
+    Remove {
+        path: Vec<u8>,
+    },
+    MakeDir {
+        path: Vec<u8>,
+        mode: u32,
+    },
+    RemoveDir {
+        path: Vec<u8>,
+    },
     /// The absolute path with all links resolved. The last component need not exist; the others must.
     /// Answer: [`Answer::Path`], as for the next one.
-    RealPath { path: Vec<u8> },
+    RealPath {
+        path: Vec<u8>,
+    },
     /// `~` and `~user` at the start become home directories (an unknown user is `ENOENT`), then as [`Operation::RealPath`].
-    ExpandPath { path: Vec<u8> },
+    ExpandPath {
+        path: Vec<u8>,
+    },
     /// `rename(2)`; unless `replace`, `EEXIST` where `to` is there.
-    Rename { from: Vec<u8>, to: Vec<u8>, replace: bool },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        replace: bool,
+    },
     /// Answer: [`Answer::Path`].
-    ReadLink { path: Vec<u8> },
+    ReadLink {
+        path: Vec<u8>,
+    },
     /// Makes `path`, which points to `target`.
-    Symlink { target: Vec<u8>, path: Vec<u8> },
+    Symlink {
+        target: Vec<u8>,
+        path: Vec<u8>,
+    },
     /// Makes `to`, a second name of `from`; a link is not followed.
-    Link { from: Vec<u8>, to: Vec<u8> },
-    Fsync { handle: Handle },
+    Link {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    Fsync {
+        handle: Handle,
+    },
     /// Answer: [`Answer::FileSystem`], as for the next one.
-    FileSystem { path: Vec<u8> },
-    FileSystemOf { handle: Handle },
+    FileSystem {
+        path: Vec<u8>,
+    },
+    FileSystemOf {
+        handle: Handle,
+    },
 }
 
 /// The answer to an [`Operation`] that succeeded.

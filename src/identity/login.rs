@@ -1,0 +1,266 @@
+//! The SSH user name, which says where to and why:
+//!
+//! ```text
+//!  [<person>/][<os-user>%]<node>[+<reason>]
+//!
+//!  web-1                      the node, as the agent's own user
+//!  ec2-user%web-1             as ec2-user; `@` does for `%` (the last one counts)
+//!  web-1+INC-42 disk full     why: all that follows the first `+`
+//!  ada/root%i-0abc+INC-42     the person too, where the proof needs a name
+//!  ada/                       no node: the gateway itself
+//! ```
+//!
+//! The parser is strict: what it does not understand it refuses in a sentence, and what it accepts prints back the same.
+
+use std::fmt;
+
+use crate::model::ReasonText;
+
+/// A login name, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    person: Option<String>,
+    os_user: Option<String>,
+    node: Option<String>,
+    reason: Option<ReasonText>,
+}
+
+/// Why a login name was refused, in a sentence for the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// Longer than [`Login::MAX_BYTES`].
+    #[error("the login name is longer than {} bytes; shorten the reason", Login::MAX_BYTES)]
+    TooLong,
+    /// Nothing at all.
+    #[error("the login name is empty; write ssh <node>@<gateway>, or <os-user>%<node>@<gateway>")]
+    Empty,
+    /// The part before `/`.
+    #[error("the person before '/' must be 1 to 64 letters, digits, '.', '-', '_' or '@'")]
+    Person,
+    /// The part before `%`.
+    #[error("the user before '%' must be 1 to 64 letters, digits, '.', '-', '_' or '@', not starting with '-'")]
+    OsUser,
+    /// The node.
+    #[error(
+        "the node must be an id (i-…, mi-…, ecs:…), a name of letters, digits, '.', '-' and '_', or tag:Key=Value; \
+         write [<os-user>%]<node>[+<reason>]"
+    )]
+    Node,
+    /// After `+`.
+    #[error("the reason after '+' must be 1 to {} characters, without control characters", ReasonText::MAX_CHARS)]
+    Reason,
+    /// `+?`.
+    #[error("'+?' asks to be prompted, which this gateway does not do yet; write the reason itself after the '+'")]
+    Prompt,
+}
+
+impl Login {
+    /// The longest login name taken.
+    pub const MAX_BYTES: usize = 2048;
+
+    /// Takes a login name apart.
+    pub fn parse(text: &str) -> Result<Self, LoginError> {
+        if text.len() > Self::MAX_BYTES {
+            return Err(LoginError::TooLong);
+        }
+        let (target, reason) = match text.split_once('+') {
+            None => (text, None),
+            Some((_, "?")) => return Err(LoginError::Prompt),
+            Some((target, reason)) => {
+                let valid = ReasonText::new(reason).filter(|valid| valid.as_str() == reason);
+                (target, Some(valid.ok_or(LoginError::Reason)?))
+            }
+        };
+        // a tag's value may hold '/', a person comes before everything else
+        let (person, target) = match target.split_once('/') {
+            Some((person, rest)) if !person.contains([':', '%']) => {
+                (Some(checked(person, is_person, LoginError::Person)?), rest)
+            }
+            _ => (None, target),
+        };
+        let (os_user, node) = match target.split_once('%').or_else(|| target.rsplit_once('@')) {
+            Some((user, node)) => (Some(checked(user, is_os_user, LoginError::OsUser)?), node),
+            None => (None, target),
+        };
+        let node = match node {
+            "" if os_user.is_none() && person.is_some() => None,
+            "" if os_user.is_none() => return Err(LoginError::Empty),
+            node => Some(checked(node, is_node, LoginError::Node)?),
+        };
+        Ok(Self { person, os_user, node, reason })
+    }
+
+    /// The person, where the login names one.
+    pub fn person(&self) -> Option<&str> {
+        self.person.as_deref()
+    }
+
+    /// The operating-system user; none means the agent's own.
+    pub fn os_user(&self) -> Option<&str> {
+        self.os_user.as_deref()
+    }
+
+    /// The node, as the person wrote it.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Option<&ReasonText> {
+        self.reason.as_ref()
+    }
+
+    /// The node this login is for; none when it is for the gateway itself: no node is named, or the plain name is the
+    /// person's own (`ssh gate`, where the client sends the local user name). `ada/ada` is the node called ada.
+    pub fn node_for(&self, person: &str) -> Option<&str> {
+        let plain = self.person.is_none() && self.os_user.is_none();
+        self.node().filter(|node| !(plain && *node == person))
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(person) = &self.person {
+            write!(f, "{person}/")?;
+        }
+        if let Some(user) = &self.os_user {
+            write!(f, "{user}%")?;
+        }
+        if let Some(node) = &self.node {
+            f.write_str(node)?;
+        }
+        match &self.reason {
+            Some(reason) => write!(f, "+{}", reason.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a name can stand before the `/`.
+pub(super) fn is_person(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
+}
+
+fn is_os_user(name: &str) -> bool {
+    is_person(name) && !name.starts_with('-')
+}
+
+/// Ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
+fn is_node(name: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if name.len() > 400 || name.starts_with('-') {
+        return false;
+    }
+    if let Some(tag) = name.strip_prefix("tag:") {
+        return tag.split_once('=').is_some_and(|(key, value)| {
+            let part = |text: &str| !text.is_empty() && text.bytes().all(|b| word(b) || b"/:".contains(&b));
+            part(key) && part(value)
+        });
+    }
+    let plain = name.strip_prefix("ecs:").unwrap_or(name);
+    !plain.is_empty() && plain.bytes().all(word) && plain.bytes().any(|b| b.is_ascii_alphanumeric())
+}
+
+fn checked(text: &str, valid: fn(&str) -> bool, error: LoginError) -> Result<String, LoginError> {
+    if valid(text) { Ok(text.to_owned()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Parts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+    fn parts(login: &Login) -> Parts<'_> {
+        (login.person(), login.os_user(), login.node(), login.reason().map(ReasonText::as_str))
+    }
+
+    #[test]
+    fn every_form_of_the_grammar() {
+        let cases: [(&str, Parts<'_>); 15] = [
+            ("web-1", (None, None, Some("web-1"), None)),
+            ("ec2-user%web-1", (None, Some("ec2-user"), Some("web-1"), None)),
+            ("ec2-user@web-1", (None, Some("ec2-user"), Some("web-1"), None)),
+            ("ada@corp@web-1", (None, Some("ada@corp"), Some("web-1"), None)),
+            ("ada@corp%web-1", (None, Some("ada@corp"), Some("web-1"), None)),
+            ("web-1+INC-42 disk full", (None, None, Some("web-1"), Some("INC-42 disk full"))),
+            ("web-1+a+b%c@d/e", (None, None, Some("web-1"), Some("a+b%c@d/e"))),
+            ("ada/root%i-0abc+x", (Some("ada"), Some("root"), Some("i-0abc"), Some("x"))),
+            ("ada/", (Some("ada"), None, None, None)),
+            ("ada/ada", (Some("ada"), None, Some("ada"), None)),
+            ("mi-0123456789abcdef0.prod", (None, None, Some("mi-0123456789abcdef0.prod"), None)),
+            ("ecs:web_0af_0af-12", (None, None, Some("ecs:web_0af_0af-12"), None)),
+            ("tag:Role=db", (None, None, Some("tag:Role=db"), None)),
+            ("root%tag:team=a/b", (None, Some("root"), Some("tag:team=a/b"), None)),
+            ("web-1+größer ☃", (None, None, Some("web-1"), Some("größer ☃"))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parts(&Login::parse(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_it_refuses_and_how() {
+        use LoginError::{Empty, Node, OsUser, Person, Prompt, Reason, TooLong};
+        let long = "x".repeat(4096);
+        let cases = [
+            ("", Empty),
+            ("+why", Empty),
+            ("/web-1", Person),
+            ("a b/web-1", Person),
+            ("%web-1", OsUser),
+            ("@web-1", OsUser),
+            ("-x%web-1", OsUser),
+            ("ro ot%web-1", OsUser),
+            ("root%", Node),
+            ("a%b%c", Node),
+            ("..", Node),
+            ("ada/../x", Node),
+            ("-oProxyCommand=x", Node),
+            ("web 1", Node),
+            ("web\n1", Node),
+            ("wéb", Node),
+            ("tag:Role", Node),
+            ("tag:=db", Node),
+            ("ecs:", Node),
+            ("web-1+", Reason),
+            ("web-1+ padded", Reason),
+            ("web-1+a\nb", Reason),
+            ("web-1+?", Prompt),
+            (long.as_str(), TooLong),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Login::parse(text), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_name_that_is_the_persons_own_means_the_gateway() {
+        let node_for = |text: &str| Login::parse(text).unwrap().node_for("ada").map(str::to_owned);
+        assert_eq!(node_for("ada"), None);
+        assert_eq!(node_for("ada/"), None);
+        assert_eq!(node_for("ada/ada").as_deref(), Some("ada"));
+        assert_eq!(node_for("root%ada").as_deref(), Some("ada"));
+        assert_eq!(node_for("web-1").as_deref(), Some("web-1"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_what_it_accepts_prints_back_to_the_same(text in "\\PC{0,80}") {
+            if let Ok(login) = Login::parse(&text) {
+                prop_assert_eq!(&Login::parse(&login.to_string()), &Ok(login));
+            }
+        }
+
+        #[test]
+        fn grammar_shaped_noise(text in "[a-c.+%@/:=?\\- \u{0}\n]{0,14}") {
+            if let Ok(login) = Login::parse(&text) {
+                prop_assert_eq!(&Login::parse(&login.to_string()), &Ok(login.clone()));
+                let safe = |part: Option<&str>| part.is_none_or(|p| !p.contains(['\n', '\0', ' ']) && !p.starts_with('-'));
+                prop_assert!(safe(login.node()) && safe(login.os_user()));
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The people of the configuration and their keys.
+
+use std::collections::HashMap;
+
+use super::proof::{KeyFingerprint, VerifiedKey};
+use super::{Identity, Login};
+use crate::config::Person;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Everybody who may log in, by key.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    by_key: HashMap<Vec<u8>, String>,
+}
+
+/// What is wrong with the configured people.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PeopleError {
+    /// A name that a login could not carry.
+    #[error("person \"{0}\": a name is 1 to 64 letters, digits, '.', '-', '_' or '@'")]
+    Name(String),
+    /// Not a line of `authorized_keys`.
+    #[error("person \"{person}\", key {number}: expected a line like `ssh-ed25519 AAAA… comment`, without options")]
+    Key {
+        /// Whose.
+        person: String,
+        /// Which, from 1.
+        number: usize,
+    },
+    /// One key can't stand for two people.
+    #[error("the key {fingerprint} is listed for \"{first}\" and for \"{second}\"; a key stands for one person")]
+    Shared {
+        /// The key.
+        fingerprint: KeyFingerprint,
+        /// Who had it first.
+        first: String,
+        /// Who has it too.
+        second: String,
+    },
+}
+
+impl People {
+    /// The people of the configuration.
+    pub fn new(people: &[Person]) -> Result<Self, PeopleError> {
+        let mut by_key = HashMap::new();
+        for person in people {
+            if !super::login::is_person(&person.name) {
+                return Err(PeopleError::Name(person.name.clone()));
+            }
+            for (index, line) in person.keys.iter().enumerate() {
+                let wire = wire_form(line)
+                    .ok_or_else(|| PeopleError::Key { person: person.name.clone(), number: index + 1 })?;
+                let fingerprint = KeyFingerprint::of(&wire);
+                let before = by_key.insert(wire, person.name.clone());
+                if let Some(first) = before.filter(|first| *first != person.name) {
+                    return Err(PeopleError::Shared { fingerprint, first, second: person.name.clone() });
+                }
+            }
+        }
+        Ok(Self { by_key })
+    }
+
+    /// Whether anybody has this key: worth asking for a signature. Proves nothing.
+    pub fn knows(&self, wire: &[u8]) -> bool {
+        self.by_key.contains_key(wire)
+    }
+
+    /// Who that is. A login that names a person (`ada/web-1`) must name the key's owner.
+    pub fn identify(&self, key: &VerifiedKey, login: Option<&Login>) -> Option<Identity> {
+        let person = self.by_key.get(key.wire())?;
+        if login.and_then(Login::person).is_some_and(|named| named != person) {
+            return None;
+        }
+        let proof = format!("publickey {}", KeyFingerprint::of(key.wire()));
+        Some(Identity { person: person.clone(), proof })
+    }
+}
+
+/// The key's wire form out of a line of `authorized_keys`; the line's first word must name the algorithm inside.
+fn wire_form(line: &str) -> Option<Vec<u8>> {
+    let mut words = line.split_ascii_whitespace();
+    let (algorithm, base64) = (words.next()?, words.next()?);
+    let wire = STANDARD.decode(base64).ok()?;
+    let (length, rest) = wire.split_first_chunk::<4>()?;
+    let inside = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    (inside == algorithm.as_bytes()).then_some(wire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
+
+    fn person(name: &str, key: &str) -> Person {
+        Person { name: name.to_owned(), keys: vec![key.to_owned()] }
+    }
+
+    #[test]
+    fn a_key_stands_for_its_owner_only() {
+        let people = People::new(&[person("ada", ADA)]).unwrap();
+        let wire = wire_form(ADA).unwrap();
+        assert!(people.knows(&wire));
+        let key = VerifiedKey::signature_checked(wire);
+        let login = |text| Login::parse(text).unwrap();
+        let identity = people.identify(&key, Some(&login("web-1"))).unwrap();
+        assert_eq!(identity.person(), "ada");
+        assert!(identity.proof().starts_with("publickey SHA256:"));
+        assert!(people.identify(&key, Some(&login("ada/web-1"))).is_some());
+        assert!(people.identify(&key, Some(&login("bob/web-1"))).is_none(), "another person's name");
+        let other = VerifiedKey::signature_checked(b"something else".to_vec());
+        assert!(people.identify(&other, None).is_none());
+    }
+
+    #[test]
+    fn mistakes_in_the_configuration_are_sentences() {
+        let shared = People::new(&[person("ada", ADA), person("bob", ADA)]).unwrap_err().to_string();
+        assert!(shared.contains("\"ada\" and for \"bob\""), "{shared}");
+        for bad in ["", "ssh-ed25519", "ssh-ed25519 !!!", "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLW"] {
+            assert!(matches!(People::new(&[person("ada", bad)]), Err(PeopleError::Key { number: 1, .. })), "{bad}");
+        }
+        assert_eq!(People::new(&[person("a b", ADA)]).unwrap_err(), PeopleError::Name("a b".to_owned()));
+    }
+}
