@@ -15,6 +15,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod evidence;
+pub mod gateway;
 pub mod identity;
 pub mod model;
 pub mod policy;

@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod demo;
 pub mod exit;
 mod generate;
 mod output;

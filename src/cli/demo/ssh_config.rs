@@ -1,0 +1,75 @@
+//! The client's side of the demo: an `ssh_config` that needs nothing from the person's own, and touches nothing of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use super::dir::HOST_ALIAS;
+
+/// The text of `DIR/ssh_config`.
+pub(super) fn ssh_config(dir: &Path, gateway: SocketAddr) -> String {
+    let reach = match gateway.ip() {
+        // a wildcard is no address to connect to
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let file = |name: &str| quoted(&dir.join(name));
+    format!(
+        "\
+# Written by `portcullis demo` at every start. It uses nothing of ~/.ssh.
+#
+#   demo   the demo node, through the gateway
+#   gate   the gateway itself: the node is in the user name, as in ssh -F … demo@gate
+
+Host demo
+    User demo
+
+Host demo gate
+    HostName {reach}
+    Port {port}
+    HostKeyAlias {HOST_ALIAS}
+    IdentityFile {key}
+    IdentitiesOnly yes
+    IdentityAgent none
+    PreferredAuthentications publickey
+    UserKnownHostsFile {known}
+    GlobalKnownHostsFile /dev/null
+    StrictHostKeyChecking yes
+    UpdateHostKeys no
+    CheckHostIP no
+",
+        port = gateway.port(),
+        key = file("user_key"),
+        known = file("known_hosts"),
+    )
+}
+
+/// A path as one argument: quoted for its spaces, `%` doubled because ssh expands tokens in these values.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('%', "%%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openssh_understands_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("a b 100%h");
+        std::fs::create_dir(&dir).unwrap();
+        let file = dir.join("ssh_config");
+        std::fs::write(&file, ssh_config(&dir, "0.0.0.0:4022".parse().unwrap())).unwrap();
+        let ask = |host: &str| {
+            let run = std::process::Command::new("ssh").arg("-F").arg(&file).args(["-G", host]).output().unwrap();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+            String::from_utf8_lossy(&run.stdout).into_owned()
+        };
+        let demo = ask("demo");
+        for line in ["user demo", "hostname 127.0.0.1", "port 4022", "hostkeyalias portcullis-demo"] {
+            assert!(demo.lines().any(|shown| shown == line), "no `{line}` in {demo}");
+        }
+        assert!(demo.contains("a b 100%"), "{demo}");
+        assert!(!ask("gate").lines().any(|line| line == "user demo"));
+    }
+}

@@ -1,0 +1,108 @@
+//! New keys and host certificates, in the text forms that OpenSSH reads. For the demo and for tests; an operator's own
+//! come from `ssh-keygen`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use russh::keys::ssh_key::certificate::{Builder, CertType};
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::ssh_key::{LineEnding, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
+
+/// An ed25519 key pair.
+pub struct KeyPair {
+    key: PrivateKey,
+}
+
+/// Why a key or certificate could not be made or read.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct MintError {
+    what: &'static str,
+    reason: String,
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> MintError {
+    move |error| MintError { what, reason: error.to_string() }
+}
+
+impl KeyPair {
+    /// A new pair from the system's randomness.
+    pub fn new(comment: &str) -> Result<Self, MintError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(failed("the system gives no randomness"))?;
+        let pair = Ed25519Keypair::from_seed(&seed);
+        let key = PrivateKey::new(KeypairData::Ed25519(pair), comment).map_err(failed("the key can't be made"))?;
+        Ok(Self { key })
+    }
+
+    /// A pair from the text that [`KeyPair::private`] gave.
+    pub fn parse(text: &str) -> Result<Self, MintError> {
+        let key = PrivateKey::from_openssh(text).map_err(failed("the key can't be read"))?;
+        Ok(Self { key })
+    }
+
+    /// The private half in OpenSSH's format.
+    pub fn private(&self) -> Result<Zeroizing<String>, MintError> {
+        self.key.to_openssh(LineEnding::LF).map_err(failed("the key can't be written"))
+    }
+
+    /// The public half as one line of `authorized_keys` or, after a name, of `known_hosts`.
+    pub fn public(&self) -> Result<String, MintError> {
+        self.key.public_key().to_openssh().map_err(failed("the key can't be written"))
+    }
+
+    /// Signs another pair's public half as the host key of these names.
+    pub fn certify_host(&self, host: &Self, names: &[&str], lasts: Duration) -> Result<String, MintError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // clocks differ a little between machines
+        let from = now.saturating_sub(Duration::from_secs(300)).as_secs();
+        let until = now.saturating_add(lasts).as_secs();
+        let mut nonce = vec![0; Builder::RECOMMENDED_NONCE_SIZE];
+        getrandom::fill(&mut nonce).map_err(failed("the system gives no randomness"))?;
+        let public: &PublicKey = host.key.public_key();
+        let build = || {
+            let mut builder = Builder::new(nonce, public.key_data().clone(), from, until)?;
+            builder.cert_type(CertType::Host)?.key_id(names.join(","))?;
+            for name in names {
+                builder.valid_principal(*name)?;
+            }
+            builder.sign(&self.key)?.to_openssh()
+        };
+        build().map_err(failed::<russh::keys::ssh_key::Error>("the certificate can't be made"))
+    }
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPair").field("public", self.key.public_key()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_survives_its_text_and_hides_its_private_half() {
+        let pair = KeyPair::new("demo").unwrap();
+        let private = pair.private().unwrap();
+        let again = KeyPair::parse(&private).unwrap();
+        assert_eq!(pair.public().unwrap(), again.public().unwrap());
+        assert!(pair.public().unwrap().starts_with("ssh-ed25519 "));
+        let secret = private.lines().nth(3).unwrap();
+        assert!(!format!("{pair:?}").contains(secret));
+    }
+
+    #[test]
+    fn openssh_reads_key_and_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = KeyPair::new("ca").unwrap();
+        let host = KeyPair::new("host").unwrap();
+        let certificate = ca.certify_host(&host, &["gate"], Duration::from_secs(3600)).unwrap();
+        let path = dir.path().join("host-cert.pub");
+        std::fs::write(&path, certificate).unwrap();
+        let shown = std::process::Command::new("ssh-keygen").arg("-Lf").arg(&path).output().unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("host certificate") && shown.contains("gate"), "{shown}");
+    }
+}

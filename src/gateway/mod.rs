@@ -1,0 +1,3 @@
+//! The SSH front-end: the only code that names russh.
+
+pub mod mint;
