@@ -23,19 +23,23 @@
 //! | [`message`] | the frame around everything: header, digest, payload |
 //! | [`payload`] | what a frame can carry: data, sizes, flags, acknowledgements, the handshake's JSON |
 //! | [`open`] | the text message that opens a websocket |
+//! | [`channel`] | one end of a data channel: order, acknowledgement, retransmission, handshake |
 //! | [`control`] | the agent's control channel: tasks, completions |
 //! | [`version`] | agent and client versions, compared as both ends do |
 //!
 //! Where a comment says *observed*, the behaviour was recorded from amazon-ssm-agent 3.3.0.0 and
 //! session-manager-plugin 1.2.0.0 through an independent relay.
 
+pub mod channel;
 pub mod control;
 mod handshake;
 pub mod message;
 pub mod open;
 pub mod payload;
+mod rng;
 pub mod version;
 
+pub use channel::{AgentRole, ChannelError, ClientRole, DataChannel, Event, Limits, Role, Stats};
 pub use message::{Message, MessageError, MessageType};
 pub use payload::{Flag, PayloadType, Size};
 

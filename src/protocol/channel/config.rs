@@ -1,0 +1,107 @@
+//! What a channel is told when it is made: its role and its limits.
+
+use core::time::Duration;
+
+use crate::payload::SessionType;
+
+/// Which end of the channel this is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// The end that asked for the session.
+    Client(ClientRole),
+    /// The end on the node.
+    Agent(AgentRole),
+}
+
+/// What a client says about itself.
+#[derive(Clone, Debug)]
+pub struct ClientRole {
+    /// Four components, such as `1.2.764.0`. Above 1.2.331.0 the agent leaves the multiplexer's keep-alive off.
+    pub version: String,
+}
+
+/// What an agent says about itself, and how it behaves.
+#[derive(Clone, Debug)]
+pub struct AgentRole {
+    /// Four components, such as `3.3.0.0`; clients do not understand fewer.
+    pub version: String,
+    /// The session's type, told in a handshake. `None` is a session without one: Standard_Stream and
+    /// InteractiveCommands, unless they are encrypted.
+    pub handshake: Option<SessionType>,
+    /// A text for the user at the end of the handshake.
+    pub customer_message: String,
+    /// Ask clients up to 1.2.295 to update, as the agent does when a command has separate output streams.
+    pub asks_old_clients_to_update: bool,
+}
+
+impl Default for AgentRole {
+    fn default() -> Self {
+        Self {
+            version: "3.3.0.0".to_owned(),
+            handshake: None,
+            customer_message: String::new(),
+            asks_old_clients_to_update: false,
+        }
+    }
+}
+
+/// How much a channel may hold, send and wait.
+///
+/// Memory is bounded by `send_buffer` + `window_max` outwards and by `receive_buffer` + `reorder_bytes` inwards, plus one
+/// websocket message each.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of data per frame. Agent and client of AWS use 1024; what the service takes beyond is unknown.
+    pub payload: usize,
+    /// Bytes of data that [`super::DataChannel::write`] takes ahead of what is sent.
+    pub send_buffer: usize,
+    /// The send window at the start, and the least it ever shrinks to, in bytes on the wire.
+    pub window_min: usize,
+    /// The most the send window grows to, in bytes on the wire.
+    pub window_max: usize,
+    /// The most frames between the oldest unacknowledged and the newest one. The client of AWS has room for 10,000.
+    pub window_frames: usize,
+    /// Undelivered bytes beyond which [`super::DataChannel::wants_input`] asks the driver to stop reading.
+    pub receive_buffer: usize,
+    /// Frames held because an earlier one is missing; more are dropped, unacknowledged.
+    pub reorder_frames: usize,
+    /// Bytes held because an earlier frame is missing; more are dropped, unacknowledged.
+    pub reorder_bytes: usize,
+    /// How long to wait for an acknowledgement before the first round trip is known.
+    pub rto_initial: Duration,
+    /// The least time to wait for an acknowledgement.
+    pub rto_min: Duration,
+    /// The most time to wait for an acknowledgement.
+    pub rto_max: Duration,
+    /// How long nothing at all may be acknowledged while something is outstanding and the websocket is up. The client
+    /// of AWS gives up after 5 minutes, the agent never. A blocked terminal on the node does not acknowledge either.
+    pub ack_timeout: Option<Duration>,
+    /// How long a client waits for its peer's first frame, and for the end of the handshake.
+    pub establish_timeout: Option<Duration>,
+    /// How long an agent waits for the answer to its handshake request.
+    pub handshake_timeout: Duration,
+    /// How long the websocket may be gone.
+    pub reconnect_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            payload: 1024,
+            send_buffer: 256 << 10,
+            window_min: 64 << 10,
+            window_max: 8 << 20,
+            window_frames: 8192,
+            receive_buffer: 1 << 20,
+            reorder_frames: 32 << 10,
+            reorder_bytes: 32 << 20,
+            rto_initial: Duration::from_millis(200),
+            rto_min: Duration::from_millis(20),
+            rto_max: Duration::from_secs(1),
+            ack_timeout: Some(Duration::from_secs(300)),
+            establish_timeout: Some(Duration::from_secs(60)),
+            handshake_timeout: Duration::from_secs(15),
+            reconnect_timeout: Some(Duration::from_secs(900)),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Frames that come in: their order, their duplicates, and the acknowledgements they are owed.
+//!
+//! ```text
+//!            sequence = expected      deliver, acknowledge, then look into the reorder buffer
+//!            sequence > expected      hold and acknowledge; no room: drop, and the peer sends it again
+//!            sequence < expected      acknowledge again: the peer has missed it
+//! ```
+//!
+//! The client of AWS leaves duplicates unacknowledged, and with that one lost acknowledgement stalls the agent for good:
+//! it sends only its oldest frame again, which then never goes away (observed). Worse, the agent forgets frames beyond
+//! 100,000 unacknowledged ones. So acknowledgements are owed the moment a frame is here, never given up, and after a
+//! resume those that may have been on their way when the websocket went are sent again.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
+
+use crate::Time;
+use crate::message::{FLAG_FIN, FLAG_SYN, HEADER_ROOM, Header, Message, MessageType};
+use crate::payload::{Acknowledge, PayloadType};
+use crate::rng::Rng;
+
+use super::config::Limits;
+
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    expected: i64,
+    held: BTreeMap<i64, Frame>,
+    held_bytes: usize,
+    frames_max: usize,
+    bytes_max: usize,
+    owed: VecDeque<Ack>,
+    recent: VecDeque<(Time, Ack)>,
+    last_duplicate: Option<(Time, i64)>,
+    pub(crate) received: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) overflows: u64,
+    pub(crate) acks_sent: u64,
+}
+
+/// A frame of stream data, as far as it matters here.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) sequence: i64,
+    pub(crate) kind: PayloadType,
+    pub(crate) payload: Bytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ack {
+    sequence: i64,
+    id: Uuid,
+}
+
+/// What to do with a frame that came in.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// It is the one: deliver it, then call [`Inbound::advance`], or do not and it will come again.
+    Expected(Frame),
+    /// Held, acknowledged again or dropped; nothing to do.
+    Handled,
+}
+
+impl Inbound {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            expected: 0,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            frames_max: limits.reorder_frames,
+            bytes_max: limits.reorder_bytes,
+            owed: VecDeque::new(),
+            recent: VecDeque::new(),
+            last_duplicate: None,
+            received: 0,
+            duplicates: 0,
+            overflows: 0,
+            acks_sent: 0,
+        }
+    }
+
+    /// Sorts a frame in.
+    pub(crate) fn arrive(&mut self, now: Time, message: Message) -> Arrival {
+        let ack = Ack { sequence: message.sequence, id: message.id };
+        let frame = Frame {
+            sequence: message.sequence,
+            kind: message.payload_type.unwrap_or(PayloadType::Unset),
+            payload: message.payload,
+        };
+        if frame.sequence == self.expected {
+            return Arrival::Expected(frame);
+        }
+        if frame.sequence < self.expected || self.held.contains_key(&frame.sequence) {
+            self.duplicates += 1;
+            self.owed.push_back(ack);
+            self.notice_duplicate(now, ack.sequence);
+        } else if self.held.len() < self.frames_max && self.held_bytes + frame.payload.len() <= self.bytes_max {
+            self.owed.push_back(ack);
+            self.held_bytes += frame.payload.len();
+            self.held.insert(frame.sequence, frame);
+        } else {
+            self.overflows += 1;
+        }
+        Arrival::Handled
+    }
+
+    /// The expected frame was delivered: it is acknowledged, and the next one is expected.
+    pub(crate) fn advance(&mut self, id: Option<Uuid>) {
+        if let Some(id) = id {
+            self.owed.push_back(Ack { sequence: self.expected, id });
+        }
+        self.expected = self.expected.saturating_add(1);
+        self.received += 1;
+    }
+
+    /// The expected frame, if it is held: it was acknowledged already.
+    pub(crate) fn take_held(&mut self) -> Option<Frame> {
+        let frame = self.held.remove(&self.expected)?;
+        self.held_bytes -= frame.payload.len();
+        Some(frame)
+    }
+
+    /// Puts back what [`Self::take_held`] gave, because nobody is ready for it.
+    pub(crate) fn put_back(&mut self, frame: Frame) {
+        self.held_bytes += frame.payload.len();
+        self.held.insert(frame.sequence, frame);
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// The next acknowledgement as a websocket message. `of` is the message type of what is acknowledged.
+    pub(crate) fn poll_ack(&mut self, now: Time, of: &MessageType, rng: &mut Rng) -> Option<Bytes> {
+        let ack = self.owed.pop_front()?;
+        self.remember(now, ack);
+        self.acks_sent += 1;
+        let mut message = BytesMut::with_capacity(HEADER_ROOM + Acknowledge::ROOM);
+        message.put_bytes(0, HEADER_ROOM);
+        Acknowledge { kind: of.clone(), id: ack.id, sequence: ack.sequence, sequential: true }.write(&mut message);
+        Header {
+            kind: &MessageType::Acknowledge,
+            created: now,
+            sequence: 0,
+            flags: FLAG_SYN | FLAG_FIN,
+            id: rng.uuid(),
+            payload_type: Some(PayloadType::Unset),
+        }
+        .write(&mut message);
+        Some(message.freeze())
+    }
+
+    /// The websocket is back after it went at `lost_at`: what was sent shortly before may not have arrived.
+    pub(crate) fn reconnected(&mut self, lost_at: Time) {
+        let doubtful = self.recent.drain(..).filter(|(at, _)| *at + DOUBTFUL >= lost_at);
+        let mut again: VecDeque<Ack> = doubtful.map(|(_, ack)| ack).collect();
+        again.append(&mut self.owed);
+        self.owed = again;
+        self.last_duplicate = None;
+    }
+
+    /// A peer that sends only its oldest frame again, ten times a second, and now the very next one, has lost not one
+    /// acknowledgement but a row of them: give it all that we remember at once.
+    fn notice_duplicate(&mut self, now: Time, sequence: i64) {
+        if let Some((at, last)) = self.last_duplicate {
+            let in_a_row = last.checked_add(1) == Some(sequence);
+            if in_a_row && now.saturating_sub(at) >= AGENT_PACE {
+                self.owed.extend(self.recent.drain(..).map(|(_, ack)| ack).filter(|ack| ack.sequence > sequence));
+            }
+        }
+        self.last_duplicate = Some((now, sequence));
+    }
+
+    fn remember(&mut self, now: Time, ack: Ack) {
+        while self.recent.front().is_some_and(|(at, _)| self.recent.len() >= RECENT_MAX || *at + DOUBTFUL < now) {
+            self.recent.pop_front();
+        }
+        if self.recent.capacity() > RECENT_IDLE && self.recent.len() < RECENT_IDLE / 4 {
+            self.recent.shrink_to(RECENT_IDLE);
+        }
+        self.recent.push_back((now, ack));
+    }
+}
+
+/// Acknowledgements older than this when the websocket went have surely arrived.
+const DOUBTFUL: Duration = Duration::from_secs(30);
+const RECENT_MAX: usize = 4096;
+/// Room that an idle channel may keep.
+const RECENT_IDLE: usize = 128;
+/// Half the time that the agent takes between two frames it sends again.
+const AGENT_PACE: Duration = Duration::from_millis(50);

@@ -1,0 +1,253 @@
+//! Frames that go out: data is cut in frames, numbered, sent as far as the window allows, and kept until acknowledged.
+//!
+//! ```text
+//!   write ──▶ drafts ──▶ (gate: established, not paused) ──▶ (window) ──▶ flight ──▶ acknowledged
+//!             small writes join the last draft                              ▲  │
+//!             while it is not sent                                          └──┘ lost
+//! ```
+//!
+//! A draft is a buffer with room for the header in front, so that data is copied once and a frame is one allocation. It
+//! gets its number when it is first sent; so the handshake's frames, which pass the gate, come before data that waits.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::Time;
+use crate::message::{FLAG_SYN, HEADER_ROOM, Header, MessageType};
+use crate::payload::PayloadType;
+use crate::rng::Rng;
+
+use super::config::Limits;
+use super::flight::Flight;
+use super::rtt::Rtt;
+use super::window::Window;
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    kind: MessageType,
+    /// Set on frame 0: the agent does, the client does not.
+    first_flags: u64,
+    payload_max: usize,
+    queue_max: usize,
+    frames_max: usize,
+    drafts: VecDeque<Draft>,
+    /// Handshake frames, which go out while the gate is shut.
+    urgent: VecDeque<Draft>,
+    queued: usize,
+    next_sequence: i64,
+    flight: Flight,
+    window: Window,
+    rtt: Rtt,
+    /// Since when nothing was acknowledged although something was outstanding.
+    pub(crate) stalled_since: Time,
+    pub(crate) frames_sent: u64,
+    pub(crate) retransmits: u64,
+    pub(crate) acks_received: u64,
+}
+
+#[derive(Debug)]
+struct Draft {
+    kind: PayloadType,
+    buffer: BytesMut,
+}
+
+impl Draft {
+    fn new(kind: PayloadType, room: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(HEADER_ROOM + room);
+        buffer.put_bytes(0, HEADER_ROOM);
+        Self { kind, buffer }
+    }
+
+    fn with(kind: PayloadType, body: &[u8]) -> Self {
+        let mut draft = Self::new(kind, body.len());
+        draft.buffer.put_slice(body);
+        draft
+    }
+
+    fn length(&self) -> usize {
+        self.buffer.len() - HEADER_ROOM
+    }
+}
+
+impl Outbound {
+    pub(crate) fn new(kind: MessageType, limits: &Limits, now: Time) -> Self {
+        let first_flags = if kind == MessageType::OutputStreamData { FLAG_SYN } else { 0 };
+        Self {
+            kind,
+            first_flags,
+            payload_max: limits.payload.max(1),
+            queue_max: limits.send_buffer.max(1),
+            frames_max: limits.window_frames.max(1),
+            drafts: VecDeque::new(),
+            urgent: VecDeque::new(),
+            queued: 0,
+            next_sequence: 0,
+            flight: Flight::default(),
+            window: Window::new(limits),
+            rtt: Rtt::new(limits, now),
+            stalled_since: now,
+            frames_sent: 0,
+            retransmits: 0,
+            acks_received: 0,
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.queue_max.saturating_sub(self.queued)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    pub(crate) fn flight(&self) -> &Flight {
+        &self.flight
+    }
+
+    pub(crate) fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    pub(crate) fn window(&self) -> usize {
+        self.window.size()
+    }
+
+    /// Nothing waits to be sent, nothing waits to be acknowledged.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drafts.is_empty() && self.urgent.is_empty() && self.flight.outstanding() == 0
+    }
+
+    /// Whether the other end has everything that was not held back by the gate.
+    pub(crate) fn is_response_acknowledged(&self) -> bool {
+        self.urgent.is_empty() && self.flight.outstanding() == 0
+    }
+
+    /// Whether any frame was ever sent or is about to be, whatever the gate says.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.next_sequence > 0 || !self.urgent.is_empty()
+    }
+
+    /// Takes as much as the queue has room for.
+    pub(crate) fn write(&mut self, kind: PayloadType, data: &mut Bytes) -> usize {
+        let mut left = self.capacity().min(data.len());
+        let taken = left;
+        while left > 0 {
+            let joins = self.drafts.back().is_some_and(|last| last.kind == kind && last.length() < self.payload_max);
+            if !joins {
+                self.drafts.push_back(Draft::new(kind, left.min(self.payload_max)));
+            }
+            let Some(draft) = self.drafts.back_mut() else { break };
+            let part = left.min(self.payload_max - draft.length());
+            draft.buffer.put_slice(&data[..part]);
+            data.advance(part);
+            left -= part;
+        }
+        self.queued += taken;
+        taken
+    }
+
+    /// A small body that takes its place among the data but needs no room. Of several in a row only the last one counts
+    /// if `replaces`.
+    pub(crate) fn push(&mut self, kind: PayloadType, body: &[u8], replaces: bool) {
+        if let Some(old) = self.drafts.pop_back_if(|last| replaces && last.kind == kind) {
+            self.queued -= old.length();
+        }
+        self.queued += body.len();
+        self.drafts.push_back(Draft::with(kind, body));
+    }
+
+    /// A body of the handshake.
+    pub(crate) fn push_urgent(&mut self, kind: PayloadType, body: &[u8]) {
+        self.urgent.push_back(Draft::with(kind, body));
+    }
+
+    /// The next frame of stream data: lost ones, then the handshake's, then data if the gate is open.
+    pub(crate) fn poll(&mut self, now: Time, gate: bool, rng: &mut Rng) -> Option<Bytes> {
+        self.check(now);
+        if let Some(length) = self.flight.next_lost() {
+            if !self.has_window(length) && !self.flight.is_probe() {
+                return None;
+            }
+            self.retransmits += 1;
+            return self.flight.resend(now);
+        }
+        if let Some(draft) = self.urgent.pop_front() {
+            return Some(self.send(now, draft, rng));
+        }
+        let length = self.drafts.front().filter(|_| gate)?.buffer.len();
+        if !self.has_window(length) || !self.has_span(length) {
+            return None;
+        }
+        let draft = self.drafts.pop_front()?;
+        self.queued -= draft.length();
+        Some(self.send(now, draft, rng))
+    }
+
+    /// A frame was acknowledged, perhaps once more.
+    pub(crate) fn acknowledge(&mut self, now: Time, sequence: i64) {
+        let in_flight = self.flight.in_flight();
+        let Some(acked) = self.flight.acknowledge(now, sequence, &self.rtt) else { return };
+        self.acks_received += 1;
+        self.stalled_since = now;
+        if let Some(sample) = acked.sample {
+            self.rtt.sample(now, sample);
+        }
+        self.window.acknowledged(&acked, &self.rtt, in_flight, self.flight.next_transmission());
+        if let Some(transmission) = self.flight.detect(now, &self.rtt) {
+            self.window.lost(transmission, self.flight.next_transmission());
+        }
+    }
+
+    /// Looks for frames that are due to be sent again.
+    pub(crate) fn check(&mut self, now: Time) {
+        let lost = self.flight.detect(now, &self.rtt).max(self.flight.expire(now, &self.rtt));
+        if let Some(transmission) = lost {
+            self.window.lost(transmission, self.flight.next_transmission());
+        }
+    }
+
+    /// The websocket came up again.
+    pub(crate) fn reconnected(&mut self, now: Time) {
+        self.flight.lose_all(now);
+        self.rtt.reconnected(now);
+    }
+
+    /// When [`Self::check`] will have something to say.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.flight.deadline(&self.rtt)
+    }
+
+    fn send(&mut self, now: Time, draft: Draft, rng: &mut Rng) -> Bytes {
+        let Draft { kind, mut buffer } = draft;
+        let sequence = self.next_sequence;
+        Header {
+            kind: &self.kind,
+            created: now,
+            sequence,
+            flags: if sequence == 0 { self.first_flags } else { 0 },
+            id: rng.uuid(),
+            payload_type: Some(kind),
+        }
+        .write(&mut buffer);
+        let frame = buffer.freeze();
+        if self.flight.outstanding() == 0 {
+            self.stalled_since = now;
+        }
+        self.next_sequence += 1;
+        self.frames_sent += 1;
+        self.flight.push(now, sequence, frame.clone());
+        frame
+    }
+
+    fn has_window(&self, length: usize) -> bool {
+        let in_flight = self.flight.in_flight();
+        in_flight == 0 || in_flight + length <= self.window.size()
+    }
+
+    /// A receiver holds back whatever follows a gap; it must not be asked for more than it has room for.
+    fn has_span(&self, length: usize) -> bool {
+        let frames = self.flight.span_frames();
+        frames == 0 || (frames < self.frames_max && self.flight.span() + length <= self.window.max())
+    }
+}

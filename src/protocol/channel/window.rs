@@ -1,0 +1,151 @@
+//! How many bytes may be on their way.
+//!
+//! The protocol has no window of its own: agent and client of AWS send as fast as the websocket takes it. This one grows
+//! from its minimum by as much as is acknowledged (so it doubles every round trip) while the path does not queue, which
+//! shows in the round trip: once that is well above its minimum, more on the way would only wait somewhere. So it
+//! settles at about twice the product of bandwidth and delay, and keystrokes behind a bulk transfer stay quick.
+//!
+//! ```text
+//!            round trip   ≤ 2·min + 20 ms         …          > 4·min + 100 ms
+//!            window       grows             stays            shrinks by ⅛ per round trip
+//! ```
+//!
+//! A lost frame takes a quarter off, at most once per round trip: the websocket below is reliable, so a loss is a
+//! reconnection somewhere or an overrun service, and not the everyday signal that it is to TCP.
+
+use core::time::Duration;
+
+use super::config::Limits;
+use super::flight::Acked;
+use super::rtt::Rtt;
+
+#[derive(Debug)]
+pub(crate) struct Window {
+    size: usize,
+    min: usize,
+    max: usize,
+    /// Above this size it grows by a sixteenth and not by all of what is acknowledged.
+    threshold: usize,
+    /// The round trip under way ends with the acknowledgement of this transmission.
+    round_end: u64,
+    round_rtt: Option<Duration>,
+    /// Losses among transmissions before this one are of the same event.
+    recovery_end: u64,
+}
+
+impl Window {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let min = limits.window_min.max(1);
+        Self {
+            size: min,
+            min,
+            max: limits.window_max.max(min),
+            threshold: usize::MAX,
+            round_end: 0,
+            round_rtt: None,
+            recovery_end: 0,
+        }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// A frame was acknowledged. `in_flight` counts it still; `next` is the number of the next transmission.
+    pub(crate) fn acknowledged(&mut self, acked: &Acked, rtt: &Rtt, in_flight: usize, next: u64) {
+        if let Some(sample) = acked.sample {
+            self.round_rtt = Some(self.round_rtt.map_or(sample, |least| least.min(sample)));
+        }
+        if acked.transmission >= self.round_end {
+            self.end_round(rtt);
+            self.round_end = next;
+        }
+        let used = in_flight.saturating_mul(2) >= self.size;
+        if used && !is_queueing(rtt) {
+            let step = if self.size < self.threshold { acked.length } else { acked.length / 16 };
+            self.size = (self.size + step).min(self.max);
+        }
+    }
+
+    /// A frame was lost in this transmission.
+    pub(crate) fn lost(&mut self, transmission: u64, next: u64) {
+        if transmission < self.recovery_end {
+            return;
+        }
+        self.recovery_end = next;
+        self.size = (self.size - self.size / 4).max(self.min);
+        self.threshold = self.size;
+    }
+
+    fn end_round(&mut self, rtt: &Rtt) {
+        let (Some(round), Some(least)) = (self.round_rtt.take(), rtt.minimum()) else { return };
+        if round > least * 4 + Duration::from_millis(100) {
+            self.size = (self.size - self.size / 8).max(self.min);
+        }
+    }
+}
+
+/// Whether frames wait somewhere on their way. The smoothed round trip tells within a few frames, so that doubling does
+/// not overshoot by a whole round trip.
+fn is_queueing(rtt: &Rtt) -> bool {
+    match (rtt.smoothed(), rtt.minimum()) {
+        (Some(smoothed), Some(least)) => smoothed > least * 2 + Duration::from_millis(20),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Time;
+
+    const NOW: Time = Time::from_secs(1_000_000);
+
+    /// Rounds of full windows over a path with this bandwidth (bytes/s) and delay; the window at the end.
+    fn settle(bandwidth: u64, delay: Duration, rounds: u64) -> usize {
+        let limits = Limits::default();
+        let (mut window, mut rtt) = (Window::new(&limits), Rtt::new(&limits, NOW));
+        let mut transmission = 0;
+        for _ in 0..rounds {
+            let frames = (window.size() / 1024) as u64;
+            let serial = Duration::from_nanos(frames * 1024 * 1_000_000_000 / bandwidth);
+            let sample = delay.max(serial);
+            for _ in 0..frames {
+                rtt.sample(NOW, sample);
+                let acked = Acked { length: 1024, sample: Some(sample), transmission };
+                transmission += 1;
+                window.acknowledged(&acked, &rtt, window.size(), transmission + frames);
+            }
+        }
+        window.size()
+    }
+
+    #[test]
+    fn grows_to_what_the_path_holds_and_not_much_further() {
+        // 20 MB/s over 80 ms hold 1.6 MB
+        let long = settle(20_000_000, Duration::from_millis(80), 50);
+        assert!((1_600_000..6_400_000).contains(&long), "{long}");
+        // 10 MB/s over 1 ms hold 10 kB: the minimum does
+        let short = settle(10_000_000, Duration::from_millis(1), 50);
+        assert!((64 << 10..1 << 20).contains(&short), "{short}");
+        assert_eq!(settle(10_000_000_000, Duration::from_millis(100), 50), 8 << 20);
+    }
+
+    #[test]
+    fn a_loss_counts_once_per_round_trip() {
+        let limits = Limits { window_min: 1000, ..Limits::default() };
+        let mut window = Window::new(&limits);
+        window.size = 8000;
+        window.lost(5, 20);
+        window.lost(6, 21);
+        assert_eq!(window.size(), 6000);
+        for transmission in 1..100 {
+            window.lost(transmission * 100, transmission * 100 + 1);
+        }
+        assert_eq!(window.size(), 1000);
+    }
+}
