@@ -22,6 +22,7 @@
 //! | --- | --- |
 //! | [`message`] | the frame around everything: header, digest, payload |
 //! | [`payload`] | what a frame can carry: data, sizes, flags, acknowledgements, the handshake's JSON |
+//! | [`mux`] | many streams over one channel, for port sessions |
 //! | [`open`] | the text message that opens a websocket |
 //! | [`channel`] | one end of a data channel: order, acknowledgement, retransmission, handshake |
 //! | [`control`] | the agent's control channel: tasks, completions |
@@ -34,6 +35,7 @@ pub mod channel;
 pub mod control;
 mod handshake;
 pub mod message;
+pub mod mux;
 pub mod open;
 pub mod payload;
 mod rng;
