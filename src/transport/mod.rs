@@ -2,5 +2,7 @@
 
 mod channel;
 pub mod files;
+pub mod helper;
+pub mod parameter;
 
 pub use channel::{Input, OpenChannel, Out, Output, PtyRequest, Start, TransportError, What};

@@ -1,0 +1,511 @@
+//! The gateway's end of the conversation with one helper: numbering, acknowledgement, credit and the lease, whatever
+//! lanes happen to be attached. It holds no socket and reads no clock.
+//!
+//! ```text
+//!                 out lane bytes ─▶ handle_output ─▶ poll_event ─▶ client
+//!   client ─▶ write / finish / control ─▶ poll_transmit ─▶ in lane bytes
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::record::{Decoder, FromNode, Hello, RecordError, ToNode};
+use crate::model::{Exit, WindowSize};
+
+/// How long a command may live on without a word from the gateway.
+pub const LEASE: Duration = Duration::from_secs(40);
+/// How often the lease is renewed; three may be lost.
+const RENEWAL: Duration = Duration::from_secs(12);
+/// How many bytes of output the node may send before the client has taken them.
+pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
+/// The helper's window for input, before it has said so itself.
+const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
+/// The longest record of input.
+const INPUT_RECORD: usize = 32 * 1024;
+/// How much input waits here before the client is no longer read.
+const INPUT_QUEUE: usize = 128 * 1024;
+
+/// What the helper has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A lane is attached, and who speaks on it.
+    Hello(Hello),
+    /// Standard output.
+    Stdout(Bytes),
+    /// Standard error.
+    Stderr(Bytes),
+    /// How the command ended.
+    Exit(Exit),
+    /// All has been said, and all of it has arrived.
+    Done,
+}
+
+/// Why the conversation can't go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The bytes are not the helper's.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The helper says so itself.
+    #[error("the node's helper gave up: {0}")]
+    Fault(String),
+    /// Records are missing, or a stream's count is wrong: what arrived is not all there was.
+    #[error("output from the node was lost ({0}); what has arrived is incomplete")]
+    Incomplete(&'static str),
+    /// More than was allowed.
+    #[error("the node sent more than it may ({0})")]
+    Overrun(&'static str),
+}
+
+/// The gateway's end.
+#[derive(Debug)]
+pub struct Link {
+    decoder: Decoder,
+    events: VecDeque<Event>,
+    received: u32,
+    stdout: Stream,
+    stderr: Stream,
+    exited: bool,
+    done: bool,
+    taken: u64,
+    granted: u64,
+
+    in_ready: bool,
+    sent: u32,
+    kept: VecDeque<(u32, Bytes)>,
+    again: VecDeque<Bytes>,
+    control: VecDeque<ToNode>,
+    input: VecDeque<Bytes>,
+    queued: usize,
+    input_total: u64,
+    finished: Finish,
+    credit: u64,
+    spent: u64,
+    state_due: bool,
+    renew_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    count: u64,
+    ended: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Finish {
+    No,
+    Asked,
+    Said,
+}
+
+impl Link {
+    /// A link whose helper is about to start. `stdin_closed` says that it was told so when it started.
+    pub fn new(now: Instant, stdin_closed: bool) -> Self {
+        Self {
+            decoder: Decoder::default(),
+            events: VecDeque::new(),
+            received: 0,
+            stdout: Stream::default(),
+            stderr: Stream::default(),
+            exited: false,
+            done: false,
+            taken: 0,
+            granted: OUTPUT_WINDOW,
+            in_ready: false,
+            sent: 0,
+            kept: VecDeque::new(),
+            again: VecDeque::new(),
+            control: VecDeque::new(),
+            input: VecDeque::new(),
+            queued: 0,
+            input_total: 0,
+            finished: if stdin_closed { Finish::Said } else { Finish::No },
+            credit: FIRST_INPUT_CREDIT,
+            spent: 0,
+            state_due: false,
+            renew_at: now + RENEWAL,
+        }
+    }
+
+    /// The last number that has arrived: what a new out lane tells the helper to go on from.
+    pub fn received(&self) -> u32 {
+        self.received
+    }
+
+    /// Whether the helper has said everything.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether the in lane may carry bytes.
+    pub fn in_lane_ready(&self) -> bool {
+        self.in_ready
+    }
+
+    /// A new out lane: what comes next starts with a hello.
+    pub fn handle_out_attached(&mut self) {
+        self.decoder = Decoder::default();
+    }
+
+    /// The in lane has gone; what the helper has not acknowledged is sent again on the next.
+    pub fn handle_in_lost(&mut self) {
+        self.in_ready = false;
+        self.again.clear();
+    }
+
+    /// Bytes of the out lane.
+    pub fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        self.decoder.feed(bytes)?;
+        while let Some((number, record)) = self.decoder.next_record()? {
+            if number > 0 {
+                if number <= self.received {
+                    continue;
+                }
+                if number != self.received + 1 {
+                    return Err(LinkError::Incomplete("a record is missing"));
+                }
+                self.received = number;
+            }
+            self.handle_record(record)?;
+        }
+        Ok(())
+    }
+
+    fn handle_record(&mut self, record: FromNode) -> Result<(), LinkError> {
+        match record {
+            FromNode::Hello(hello) => self.events.push_back(Event::Hello(hello)),
+            FromNode::Ready { received } => {
+                self.in_ready = true;
+                self.state_due = true;
+                self.prune(received);
+                self.again = self.kept.iter().map(|(_, record)| record.clone()).collect();
+            }
+            FromNode::State { received, credit } => {
+                self.prune(received);
+                self.credit = self.credit.max(credit);
+            }
+            FromNode::Stdout(bytes) => {
+                count(&mut self.stdout, bytes.len(), self.granted - self.taken)?;
+                self.data(Event::Stdout(bytes))?;
+            }
+            FromNode::Stderr(bytes) => {
+                count(&mut self.stderr, bytes.len(), self.granted - self.taken)?;
+                self.data(Event::Stderr(bytes))?;
+            }
+            FromNode::StdoutEnd(total) => end(&mut self.stdout, total)?,
+            FromNode::StderrEnd(total) => end(&mut self.stderr, total)?,
+            FromNode::Exit(exit) => {
+                self.exited = true;
+                self.events.push_back(Event::Exit(exit));
+            }
+            FromNode::Fault(text) => return Err(LinkError::Fault(text)),
+            FromNode::Done => {
+                if !self.exited || !self.stdout.ended {
+                    return Err(LinkError::Incomplete("the end came before an exit status"));
+                }
+                self.done = true;
+                self.state_due = true;
+                self.events.push_back(Event::Done);
+            }
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, event: Event) -> Result<(), LinkError> {
+        if self.stdout.count + self.stderr.count > self.granted {
+            return Err(LinkError::Overrun("output beyond its credit"));
+        }
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    fn prune(&mut self, received: u32) {
+        while self.kept.front().is_some_and(|(number, _)| *number <= received) {
+            self.kept.pop_front();
+        }
+    }
+
+    /// The next thing the helper has said.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether something waits to be taken.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The client has taken so many bytes of output: the node may send as many more.
+    pub fn consumed(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        if self.taken + OUTPUT_WINDOW - self.granted >= OUTPUT_WINDOW / 4 {
+            self.state_due = true;
+        }
+    }
+
+    /// Whether more input may be handed over now.
+    pub fn takes_input(&self) -> bool {
+        self.queued < INPUT_QUEUE
+    }
+
+    /// Input from the client.
+    pub fn write(&mut self, mut bytes: Bytes) {
+        if self.finished != Finish::No {
+            return;
+        }
+        self.queued += bytes.len();
+        self.input_total += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(INPUT_RECORD));
+            self.input.push_back(part);
+        }
+    }
+
+    /// The client has closed its input.
+    pub fn finish(&mut self) {
+        if self.finished == Finish::No {
+            self.finished = Finish::Asked;
+        }
+    }
+
+    /// The window has changed; only the newest size counts.
+    pub fn resize(&mut self, size: WindowSize) {
+        self.control.retain(|record| !matches!(record, ToNode::Size(_)));
+        self.control.push_back(ToNode::Size(size));
+    }
+
+    /// A signal for the command.
+    pub fn signal(&mut self, name: String) {
+        // nobody needs more signals than this at once, and the queue must have a bound
+        if self.control.len() < 64 {
+            self.control.push_back(ToNode::Signal(name));
+        }
+    }
+
+    /// A command too long for a parameter goes first.
+    pub fn send_command(&mut self, mut command: Bytes) {
+        while !command.is_empty() {
+            let part = command.split_to(command.len().min(INPUT_RECORD));
+            self.control.push_back(ToNode::Command(part));
+        }
+        self.control.push_back(ToNode::Command(Bytes::new()));
+    }
+
+    /// The client has gone.
+    pub fn hang_up(&mut self) {
+        self.control.clear();
+        self.control.push_back(ToNode::Bye);
+    }
+
+    /// Whether anything waits for an in lane that is not there.
+    pub fn needs_in_lane(&self, now: Instant) -> bool {
+        let waiting = !self.control.is_empty() || !self.input.is_empty() || self.finished == Finish::Asked;
+        let starved = self.granted - (self.stdout.count + self.stderr.count) < OUTPUT_WINDOW / 2 && self.state_due;
+        !self.in_ready && !self.done && (waiting || starved || now >= self.renew_at)
+    }
+
+    /// When [`Link::poll_transmit`] or [`Link::needs_in_lane`] must be asked again.
+    pub fn poll_timeout(&self) -> Instant {
+        self.renew_at
+    }
+
+    /// The next bytes for the in lane. Control goes before data.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        if !self.in_ready {
+            return None;
+        }
+        if let Some(record) = self.again.pop_front() {
+            return Some(record);
+        }
+        if self.state_due || now >= self.renew_at {
+            self.state_due = false;
+            self.renew_at = now + RENEWAL;
+            self.granted = self.taken + OUTPUT_WINDOW;
+            let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
+            return Some(ToNode::State { received: self.received, credit: self.granted, lease }.encode(0));
+        }
+        if let Some(record) = self.control.pop_front() {
+            return Some(self.number(record));
+        }
+        if let Some(part) = self.input.front() {
+            if self.spent + part.len() as u64 > self.credit {
+                return None;
+            }
+            let part = self.input.pop_front()?;
+            self.spent += part.len() as u64;
+            self.queued -= part.len();
+            return Some(self.number(ToNode::Stdin(part)));
+        }
+        if self.finished == Finish::Asked {
+            self.finished = Finish::Said;
+            return Some(self.number(ToNode::StdinEnd(self.input_total)));
+        }
+        None
+    }
+
+    fn number(&mut self, record: ToNode) -> Bytes {
+        self.sent += 1;
+        let bytes = record.encode(self.sent);
+        self.kept.push_back((self.sent, bytes.clone()));
+        bytes
+    }
+}
+
+fn count(stream: &mut Stream, bytes: usize, room: u64) -> Result<(), LinkError> {
+    if stream.ended {
+        return Err(LinkError::Overrun("output after its end"));
+    }
+    if bytes as u64 > room {
+        return Err(LinkError::Overrun("output beyond its credit"));
+    }
+    stream.count += bytes as u64;
+    Ok(())
+}
+
+fn end(stream: &mut Stream, total: u64) -> Result<(), LinkError> {
+    if stream.count != total {
+        return Err(LinkError::Incomplete("a stream's length does not match"));
+    }
+    stream.ended = true;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::raw;
+    use super::*;
+
+    fn started(now: Instant) -> Link {
+        let mut link = Link::new(now, false);
+        link.handle_output(b"PCR1\n").unwrap();
+        link
+    }
+
+    fn ready(link: &mut Link, received: u32) {
+        link.handle_output(&raw(b'R', 0, &received.to_be_bytes())).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_lane_is_ready() {
+        let now = Instant::now();
+        let mut link = started(now);
+        link.write(Bytes::from_static(b"secret"));
+        assert!(link.needs_in_lane(now));
+        assert_eq!(link.poll_transmit(now), None);
+        ready(&mut link, 0);
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+        assert_eq!(&link.poll_transmit(now).unwrap()[9..], b"secret");
+    }
+
+    #[test]
+    fn control_overtakes_waiting_data() {
+        let now = Instant::now();
+        let mut link = started(now);
+        link.write(Bytes::from(vec![0; 2 * INPUT_RECORD]));
+        ready(&mut link, 0);
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
+        link.signal("INT".into());
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'K');
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
+    }
+
+    #[test]
+    fn a_new_in_lane_gets_what_was_not_acknowledged_and_no_more() {
+        let now = Instant::now();
+        let mut link = started(now);
+        ready(&mut link, 0);
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+        for text in ["a", "b", "c"] {
+            link.write(Bytes::from(text));
+            assert_eq!(&link.poll_transmit(now).unwrap()[9..], text.as_bytes());
+        }
+        link.handle_in_lost();
+        link.write(Bytes::from("d"));
+        assert_eq!(link.poll_transmit(now), None);
+        ready(&mut link, 1);
+        let mut sent = Vec::new();
+        while let Some(record) = link.poll_transmit(now) {
+            if record[0] == b'i' {
+                sent.extend_from_slice(&record[9..]);
+            }
+        }
+        assert_eq!(sent, b"bcd");
+    }
+
+    #[test]
+    fn a_new_out_lane_repeats_and_nothing_comes_twice() {
+        let now = Instant::now();
+        let mut link = started(now);
+        link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+        link.handle_out_attached();
+        link.handle_output(b"PCR1\n").unwrap();
+        link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+        link.handle_output(&raw(b'o', 2, b"two")).unwrap();
+        assert_eq!(link.poll_event(), Some(Event::Stdout("one".into())));
+        assert_eq!(link.poll_event(), Some(Event::Stdout("two".into())));
+        assert_eq!(link.poll_event(), None);
+    }
+
+    #[test]
+    fn an_end_without_all_bytes_is_an_error() {
+        let mut link = started(Instant::now());
+        link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+        let error = link.handle_output(&raw(b'O', 2, &4u64.to_be_bytes())).unwrap_err();
+        assert!(matches!(error, LinkError::Incomplete(_)));
+        let mut link = started(Instant::now());
+        assert!(matches!(link.handle_output(&raw(b'o', 2, b"x")), Err(LinkError::Incomplete(_))));
+        let mut link = started(Instant::now());
+        assert!(matches!(link.handle_output(&raw(b'Q', 1, b"")), Err(LinkError::Incomplete(_))));
+    }
+
+    #[test]
+    fn input_stops_at_the_helper_s_credit() {
+        let now = Instant::now();
+        let mut link = started(now);
+        ready(&mut link, 0);
+        let mut sent = 0;
+        for _ in 0..100 {
+            link.write(Bytes::from(vec![0; INPUT_RECORD]));
+        }
+        while let Some(record) = link.poll_transmit(now) {
+            sent += if record[0] == b'i' { record.len() - 9 } else { 0 };
+        }
+        assert_eq!(sent as u64, FIRST_INPUT_CREDIT);
+        let mut state = 3u32.to_be_bytes().to_vec();
+        state.extend((FIRST_INPUT_CREDIT + INPUT_RECORD as u64).to_be_bytes());
+        link.handle_output(&raw(b'A', 0, &state)).unwrap();
+        assert!(link.poll_transmit(now).is_some());
+        assert_eq!(link.poll_transmit(now), None);
+    }
+
+    #[test]
+    fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
+        let now = Instant::now();
+        let mut link = started(now);
+        let part = vec![0; 64 * 1024];
+        let parts = OUTPUT_WINDOW / part.len() as u64;
+        for number in 1..=parts {
+            link.handle_output(&raw(b'o', number as u32, &part)).unwrap();
+        }
+        let next = parts as u32 + 1;
+        assert!(link.handle_output(&raw(b'o', next, &part)).is_err());
+        let mut link = started(now);
+        link.handle_output(&raw(b'o', 1, &part)).unwrap();
+        ready(&mut link, 0);
+        link.consumed(part.len());
+        let state = link.poll_transmit(now).unwrap();
+        assert_eq!(state[13..21], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+    }
+
+    #[test]
+    fn the_lease_is_renewed_in_time_and_asks_for_a_lane() {
+        let now = Instant::now();
+        let mut link = started(now);
+        assert!(!link.needs_in_lane(now));
+        assert!(link.needs_in_lane(now + RENEWAL));
+        assert!(RENEWAL * 3 < LEASE);
+    }
+}

@@ -1,0 +1,6 @@
+//! The helper: a small program on the node that owns one command, terminal or file service, and the gateway's end of the
+//! conversation with it.
+
+pub mod link;
+pub mod program;
+pub mod record;
