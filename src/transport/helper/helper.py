@@ -316,6 +316,8 @@ class Owner:
         self.opts = opts
         self.service = service
         self.command = None
+        self.expected = None
+        self.line = bytearray()
         self.poll = select.poll()
         self.asked = {}
         self.pipe = os.pipe()
@@ -502,7 +504,7 @@ class Owner:
         elif kind == b"i":
             if self.service is not None:
                 self.service.feed(payload)
-            elif self.command.stdin >= 0:
+            elif self.command is None or self.command.stdin >= 0:
                 self.stdin.append(payload)
                 self.feed()
             else:
@@ -519,6 +521,8 @@ class Owner:
             self.kill(payload.decode())
         elif kind == b"B":
             self.hang_up()
+        elif kind == b"c":
+            self.long_command(payload)
 
     def kill(self, name):
         number = getattr(_signal, "SIG" + name, None) if name.isalnum() else None
@@ -537,15 +541,33 @@ class Owner:
 
     # --- the command
 
+    def long_command(self, part):
+        if self.expected is None:
+            return
+        self.line += part
+        if not part:
+            import hashlib
+            if hashlib.sha256(self.line).hexdigest() != self.expected:
+                self.fault("the command that came over the lane is not the one that was announced")
+                return
+            self.expected = None
+            self.start(bytes(self.line))
+
     def start(self, line):
+        if type(line) is Announced:
+            self.expected = line.digest
+            return
         if self.service is None:
             self.command = Command(self.opts, line)
             if self.command.terminal:
                 self.open[b"e"] = False
+            self.feed()
         else:
             self.open[b"e"] = False
 
     def feed(self):
+        if self.command is None:
+            return
         fd = self.command.stdin
         while self.stdin and fd >= 0:
             try:
@@ -674,7 +696,7 @@ class Owner:
         os._exit(0)
 
     def over(self):
-        return self.ended is None and not (self.open[b"o"] or self.open[b"e"]) and (
+        return self.ended is None and self.expected is None and not (self.open[b"o"] or self.open[b"e"]) and (
             self.command is None or self.command.exited is not None)
 
     # --- the loop
@@ -886,34 +908,43 @@ class Files:
             if flags & bit:
                 how |= value
         fd = os.open(path, how | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC, 0o666 if mode == 0xffffffff else mode)
-        found = os.fstat(fd)
-        if found.st_mode & 0o170000 == 0o040000:
+        if os.fstat(fd).st_mode & 0o170000 == 0o040000:
             os.close(fd)
             raise OSError(errno.EISDIR, "")
         os.set_blocking(fd, True)
-        try:
-            real = os.readlink(b"/proc/self/fd/%d" % fd)
-        except OSError:
-            real = os.path.realpath(path)
-        return struct.pack(">I", self.keep((fd, flags & 4))) + struct.pack(">I", len(real)) + real
+        real = self.real(fd, path)
+        return struct.pack(">II", self.keep((fd, "append" if flags & 4 else "file")), len(real)) + real
 
-    def op_2(self, body):  # read
+    def real(self, fd, path):
+        try:
+            return os.readlink(b"/proc/self/fd/%d" % fd)
+        except OSError:
+            return os.path.realpath(path)
+
+    def op_2(self, body):  # read: short only at the end of the file
         fd = self.handles[body.u32()][0]
-        offset, length = body.u64(), body.u32()
-        return os.pread(fd, min(length, self.MOST), offset)
+        offset, length = body.u64(), min(body.u32(), self.MOST)
+        data = os.pread(fd, length, offset)
+        while 0 < len(data) < length:
+            more = os.pread(fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
 
     def op_3(self, body):  # write
-        fd, append = self.handles[body.u32()]
+        fd, kind = self.handles[body.u32()]
         offset, data = body.u64(), memoryview(body.rest())
         while data:
-            done = os.write(fd, data) if append else os.pwrite(fd, data, offset)
+            done = os.write(fd, data) if kind == "append" else os.pwrite(fd, data, offset)
             data = data[done:]
             offset += done
 
     def op_4(self, body):  # close
-        thing = self.handles.pop(body.u32())
-        if isinstance(thing, tuple):
-            os.close(thing[0])
+        handle = self.handles.pop(body.u32())
+        if handle[1] == "names":
+            handle[2].close()
+        os.close(handle[0])
 
     def op_5(self, body):
         return self.attributes(os.stat(body.text()))
@@ -924,42 +955,62 @@ class Files:
     def op_7(self, body):
         return self.attributes(os.fstat(self.handles[body.u32()][0]))
 
-    def change(self, target, body, follow):
+    def change(self, target, body, follow=True):
         # masks: 1 size, 2 owner, 4 mode, 8 times; a size first, since it moves the times
         mask, size, uid, gid, mode, atime, mtime = struct.unpack(">IQIIIQQ", body.rest())
-        if mask & 1:
-            os.truncate(target, size)
-        if mask & 2:
-            os.chown(target, uid, gid, **follow)
-        if mask & 4 and follow.get("follow_symlinks", True):
-            os.chmod(target, mode & 0o7777)
-        if mask & 8:
-            os.utime(target, (atime, mtime), **follow)
+        link = {} if follow else {"follow_symlinks": False}
+        failed = None
+        for bit, step in ((1, lambda: os.truncate(target, size)), (4, lambda: os.chmod(target, mode & 0o7777)),
+                          (8, lambda: os.utime(target, (atime, mtime), **link)),
+                          (2, lambda: os.chown(target, uid, gid, **link))):
+            if mask & bit:
+                if bit in (1, 4) and not follow:
+                    failed = OSError(errno.EOPNOTSUPP, "")
+                    continue
+                try:
+                    step()
+                except OSError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
 
     def op_8(self, body):
-        self.change(body.text(), body, {})
+        self.change(body.text(), body)
 
     def op_9(self, body):
-        self.change(self.handles[body.u32()][0], body, {})
+        self.change(self.handles[body.u32()][0], body)
 
     def op_10(self, body):  # open a directory
-        return struct.pack(">I", self.keep(os.scandir(body.text())))
+        path = body.text()
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        real = self.real(fd, path)
+        try:
+            names = os.scandir(fd)
+        except TypeError:
+            names = os.scandir(path)
+        return struct.pack(">II", self.keep([fd, "names", names, True]), len(real)) + real
 
     def op_11(self, body):  # some of its names
-        names = []
+        handle = self.handles[body.u32()]
+        entries = []
+        if handle[3]:
+            handle[3] = False
+            for name in (b".", b".."):
+                entries.append(self.entry(name, os.stat(name, dir_fd=handle[0])))
         size = 0
-        for entry in self.handles[body.u32()]:
+        for found in handle[2]:
             try:
-                found = entry.stat(follow_symlinks=False)
+                entries.append(self.entry(os.fsencode(found.name), found.stat(follow_symlinks=False)))
             except OSError:
                 continue
-            name = os.fsencode(entry.name)
-            names.append(struct.pack(">I", len(name)) + name + self.attributes(found) +
-                         struct.pack(">I", found.st_nlink) + self.owner(found))
-            size += len(names[-1])
+            size += len(entries[-1])
             if size > 32768:
                 break
-        return struct.pack(">I", len(names)) + b"".join(names)
+        return struct.pack(">I", len(entries)) + b"".join(entries)
+
+    def entry(self, name, found):
+        return (struct.pack(">I", len(name)) + name + self.attributes(found) + struct.pack(">I", found.st_nlink) +
+                self.owner(found))
 
     def owner(self, found):
         parts = []
@@ -982,8 +1033,12 @@ class Files:
     def op_14(self, body):
         os.rmdir(body.text())
 
-    def op_15(self, body):
-        return os.path.realpath(body.text())
+    def op_15(self, body):  # the last component need not exist, the others must
+        path = body.text()
+        real = os.path.realpath(path)
+        if not os.path.lexists(real):
+            os.stat(os.path.dirname(real))
+        return real
 
     def op_16(self, body):
         old, new, replace = body.text(), body.text(), body.u32()
@@ -1010,14 +1065,31 @@ class Files:
     def op_20(self, body):
         os.fsync(self.handles[body.u32()][0])
 
-    def op_21(self, body):
-        found = os.statvfs(body.text())
+    def system(self, target):
+        found = os.statvfs(target)
         return struct.pack(">11Q", found.f_bsize, found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail,
-                           found.f_files, found.f_ffree, found.f_favail, getattr(found, "f_fsid", 0), found.f_flag,
-                           found.f_namemax)
+                           found.f_files, found.f_ffree, found.f_favail, getattr(found, "f_fsid", 0) & (1 << 64) - 1,
+                           found.f_flag, found.f_namemax)
+
+    def op_21(self, body):
+        return self.system(body.text())
 
     def op_22(self, body):
-        self.change(body.text(), body, {"follow_symlinks": False})
+        self.change(body.text(), body, False)
+
+    def op_23(self, body):  # ~ and ~user
+        path = body.text()
+        if path.startswith(b"~"):
+            name, slash, rest = path[1:].partition(b"/")
+            try:
+                home = pwd.getpwnam(os.fsdecode(name)) if name else pwd.getpwuid(os.getuid())
+            except KeyError:
+                raise OSError(errno.ENOENT, "")
+            path = os.fsencode(home.pw_dir) + slash + rest
+        return self.op_15(Body(struct.pack(">I", len(path)) + path))
+
+    def op_24(self, body):
+        return self.system(self.handles[body.u32()][0])
 
 
 class Body:
@@ -1042,7 +1114,7 @@ class Body:
         text = self.take(self.u32())
         if b"\0" in text:
             raise ValueError()
-        return text or b"."
+        return text
 
     def rest(self):
         part = self.data[self.at:]
@@ -1050,7 +1122,14 @@ class Body:
         return part
 
 
+class Announced:
+    def __init__(self, digest):
+        self.digest = digest
+
+
 def command_line(text):
+    if text.startswith("sha256:"):
+        return Announced(text[7:])
     if text == "shell:":
         return None
     if text.startswith("base64:"):
