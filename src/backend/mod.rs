@@ -22,6 +22,10 @@ pub struct SessionRequest {
     pub parameters: BTreeMap<String, Vec<String>>,
     /// `StartSession.Reason`.
     pub reason: Option<ReasonText>,
+    /// The node may never speak first on this session: send without waiting for it.
+    pub silent: bool,
+    /// Bytes of payload in a frame.
+    pub payload: usize,
 }
 
 /// A session whose data channel is being driven. Dropping both halves closes the socket; [`Backend::terminate`] ends the
@@ -34,6 +38,11 @@ pub struct LaneSession {
     pub writer: ChannelWriter,
     /// From the node.
     pub reader: ChannelReader,
+}
+
+impl LaneSession {
+    /// Ends the session.
+    pub async fn close(self) {}
 }
 
 /// A node that a name stands for.

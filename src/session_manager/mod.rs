@@ -19,12 +19,14 @@ pub enum ChannelEvent {
     ConnectFailed,
     /// The service or the agent closed the channel, with the text it gave.
     Closed(String),
+    /// The socket broke and was joined again; what the service did in between is unknown.
+    Reconnected,
     /// The channel broke and could not be resumed; the sentence says why. Nothing follows.
     Lost(String),
 }
 
 /// Towards the node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChannelWriter {
     pub(crate) commands: mpsc::Sender<ChannelCommand>,
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::evidence::Recorder;
-use crate::model::{Exit, WindowSize};
+use crate::evidence::{Recorder, Stream};
+use crate::model::{Exit, SessionId, WindowSize};
 
 /// What to run on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct Input {
 /// From the node; every byte has passed the evidence before it comes out here.
 #[derive(Debug)]
 pub struct Output {
-    pub(super) events: mpsc::Receiver<Result<Out, TransportError>>,
+    pub(super) deliveries: mpsc::Receiver<Delivery>,
     pub(super) evidence: Recorder,
 }
 
@@ -72,6 +72,14 @@ pub enum Out {
     Stderr(Bytes),
     /// The command has ended. Output may still follow, from what it left running.
     Exit(Exit),
+}
+
+/// What the lanes hand over.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    Out(Out),
+    Lane(SessionId),
+    Failed(TransportError),
 }
 
 #[derive(Debug)]
@@ -109,10 +117,30 @@ impl Input {
 }
 
 impl Output {
-    /// The next thing the node says; `None` after the end of all output.
+    /// The next thing the node says, after the evidence has taken it; `None` after the end of all output.
     pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
-        let _ = &self.evidence;
-        self.events.recv().await
+        loop {
+            let (recorded, out) = match self.deliveries.recv().await? {
+                Delivery::Lane(session) => (self.evidence.lane(&session), None),
+                Delivery::Failed(error) => (Ok(()), Some(Err(error))),
+                Delivery::Out(out) => {
+                    let recorded = match &out {
+                        Out::Stdout(bytes) => self.evidence.output(Stream::Stdout, bytes),
+                        Out::Stderr(bytes) => self.evidence.output(Stream::Stderr, bytes),
+                        Out::Exit(exit) => self.evidence.exit(exit),
+                    };
+                    (recorded, Some(Ok(out)))
+                }
+            };
+            if let Err(error) = recorded {
+                // no byte goes on that was not recorded
+                self.deliveries.close();
+                return Some(Err(TransportError::Failed(error.to_string())));
+            }
+            if let Some(out) = out {
+                return Some(out);
+            }
+        }
     }
 }
 

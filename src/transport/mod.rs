@@ -3,6 +3,15 @@
 mod channel;
 pub mod files;
 pub mod helper;
+mod ladder;
+mod lanes;
+mod open;
+mod options;
 pub mod parameter;
+mod service;
 
 pub use channel::{Input, OpenChannel, Out, Output, PtyRequest, Start, TransportError, What};
+pub use helper::program::documents;
+pub use ladder::Rung;
+pub use open::{Transport, TransportOptions};
+pub use options::Helper;

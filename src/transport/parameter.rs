@@ -12,8 +12,7 @@ use sha2::{Digest, Sha256};
 
 /// What the document's `allowedPattern` admits: the encoder's output and nothing that could leave the apostrophes, join
 /// two dollars or open a placeholder.
-pub const ALLOWED_PATTERN: &str =
-    r"^(?:(?:\$?(?:\{\$)*\{?)(?:[^'$\{\x00]|'\\''|''))*(?:\$?(?:\{\$)*\{?)$";
+pub const ALLOWED_PATTERN: &str = r"^(?:(?:\$?(?:\{\$)*\{?)(?:[^'$\{\x00]|'\\''|''))*(?:\$?(?:\{\$)*\{?)$";
 
 /// A command as the `command` parameter carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -308,9 +308,8 @@ fn parse_hello(payload: &[u8]) -> Result<Hello, RecordError> {
         return Err(RecordError::Malformed("the probe: this lane does not carry every byte"));
     }
     let text = std::str::from_utf8(text).map_err(|_| malformed.clone())?;
-    let value = |key: &str| {
-        text.split(';').find_map(|item| item.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
-    };
+    let value =
+        |key: &str| text.split(';').find_map(|item| item.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned);
     let directory = value("d").ok_or_else(|| malformed.clone())?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "%/._-".contains(c);
     if value("v").as_deref() != Some("1") || !directory.chars().all(plain) {

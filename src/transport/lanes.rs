@@ -1,0 +1,567 @@
+//! The lanes of one channel: opens Session Manager sessions as they are needed, joins them to the [`Link`], and replaces
+//! the ones that a reconnection may have damaged.
+//!
+//! ```text
+//!   client ◀─ deliveries ◀─┐           ┌◀─ out lane ◀─┐
+//!                          ├─ Link ────┤              ├─ helper on the node
+//!   client ─▶ data, control┘           └─▶ in lane ──▶┘
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+
+use super::channel::{Control, Delivery, InputData, Out, TransportError};
+use super::helper::link::{Event, Link};
+use super::helper::program::{IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, one_lane_command};
+use super::helper::record::Hello;
+use super::ladder::{Ladder, Rung};
+use super::options::Options;
+use crate::backend::{Backend, BackendError, LaneSession, SessionRequest};
+use crate::model::{NodeId, ReasonText};
+use crate::session_manager::ChannelEvent;
+
+/// Everything a channel's lanes are opened with.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub backend: Arc<dyn Backend>,
+    pub node: NodeId,
+    pub reason: Option<ReasonText>,
+    pub rung: Rung,
+    /// The options of the first lane.
+    pub options: Options,
+    /// The `command` parameter.
+    pub command: String,
+    /// What is known of the nodes.
+    pub ladder: Ladder,
+    /// The share of the node's lanes that this channel holds.
+    pub _share: Arc<OwnedSemaphorePermit>,
+    /// Bytes of payload in a frame.
+    pub payload: usize,
+    /// End the channel when no byte has passed for so long; what the account's preferences say.
+    pub idle_limit: Option<Duration>,
+    /// Whether the in lane is opened at once: somebody at a terminal is going to type.
+    pub eager: bool,
+}
+
+/// The client's side of a channel.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub data: mpsc::Receiver<InputData>,
+    pub control: mpsc::Receiver<Control>,
+    pub deliveries: mpsc::Sender<Delivery>,
+}
+
+/// Runs a channel to its end. `first` is the session that starts the helper.
+pub(super) async fn run(mut plan: Plan, mut first: LaneSession, link: Link, client: Client) {
+    let mut lanes = Lanes::new(plan.clone(), first, link, client);
+    loop {
+        let Err(error) = lanes.drive().await else { break lanes.close().await };
+        let next = plan.ladder.below(plan.rung).filter(|_| lanes.rung_is_to_blame());
+        let Some(rung) = next else { break lanes.fail(error).await };
+        tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node did not answer on this rung; trying the next");
+        plan.rung = rung;
+        first = match plan.backend.open(first_request(&plan)).await {
+            Ok(first) => first,
+            Err(error) => break lanes.fail(error.to_string()).await,
+        };
+        lanes = lanes.restart(plan.clone(), first).await;
+    }
+}
+
+struct Lanes {
+    plan: Plan,
+    link: Link,
+    client: Client,
+    out: Option<LaneSession>,
+    inward: Option<LaneSession>,
+    opening_out: Option<Opening>,
+    opening_in: Option<Opening>,
+    hello: Option<Hello>,
+    /// What the out lane said before the helper did, or beside it: the reason if it fails.
+    stray: Vec<u8>,
+    exit_code: Option<i32>,
+    /// Whether the helper knows that this is the end, and will close its lanes by itself.
+    parting: bool,
+    started: Instant,
+    active: Instant,
+    in_opened: Instant,
+    resumed: Option<Instant>,
+    attempts: u32,
+    pending: Option<Bytes>,
+}
+
+type Opening = JoinHandle<Result<LaneSession, BackendError>>;
+
+/// What the loop woke up for.
+enum Wake {
+    Out(Option<ChannelEvent>),
+    In(Option<ChannelEvent>),
+    OpenedOut(Result<LaneSession, String>),
+    OpenedIn(Result<LaneSession, String>),
+    Data(Option<InputData>),
+    Control(Option<Control>),
+    Permit(bool),
+    Sent(bool),
+    Timer,
+}
+
+impl Lanes {
+    fn new(plan: Plan, first: LaneSession, mut link: Link, client: Client) -> Self {
+        link.handle_out_attached();
+        let now = Instant::now();
+        Self {
+            plan,
+            link,
+            client,
+            out: Some(first),
+            inward: None,
+            opening_out: None,
+            opening_in: None,
+            hello: None,
+            stray: Vec::new(),
+            exit_code: None,
+            parting: false,
+            started: now,
+            active: now,
+            in_opened: now,
+            resumed: None,
+            attempts: 0,
+            pending: None,
+        }
+    }
+
+    async fn drive(&mut self) -> Result<(), String> {
+        let first = self.out.as_ref().map(|lane| lane.id.clone());
+        if let Some(session) = first {
+            self.deliver(Delivery::Lane(session)).await;
+        }
+        loop {
+            let now = Instant::now();
+            if self.link.is_done() && !self.link.has_event() {
+                return self.say_goodbye(now).await;
+            }
+            self.check_time(now)?;
+            self.open_what_is_needed(now)?;
+            if self.pending.is_none() {
+                self.pending = self.link.poll_transmit(now);
+            }
+            match self.wait(now).await {
+                Wake::Out(event) => self.handle_out(event)?,
+                Wake::In(event) => self.handle_in(event)?,
+                Wake::OpenedOut(lane) => self.opened_out(lane?).await,
+                Wake::OpenedIn(lane) => self.opened_in(lane?).await,
+                Wake::Data(Some(InputData::Bytes(bytes))) => {
+                    self.active = now;
+                    self.link.write(bytes);
+                }
+                Wake::Data(Some(InputData::Eof)) => self.link.finish(),
+                Wake::Control(Some(Control::Resize(size))) => self.link.resize(size),
+                Wake::Control(Some(Control::Signal(name))) => self.link.signal(name),
+                Wake::Permit(true) | Wake::Timer | Wake::Data(None) | Wake::Control(None) => {}
+                // nobody listens any more
+                Wake::Permit(false) => return self.hang_up(now).await,
+                Wake::Sent(true) => self.pending = None,
+                Wake::Sent(false) => self.in_lost(),
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen; delivers at most one event of the link on the way.
+    async fn wait(&mut self, now: Instant) -> Wake {
+        let until = self.next_deadline(now);
+        let one_lane = self.plan.rung == Rung::OneLane;
+        let Self { link, client, out, inward, opening_out, opening_in, pending, active, .. } = self;
+        let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
+        let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());
+        let sending = pending.clone().zip(writer);
+        tokio::select! {
+            biased;
+            permit = client.deliveries.reserve(), if link.has_event() => {
+                let Ok(permit) = permit else { return Wake::Permit(false) };
+                let out = match link.poll_event() {
+                    Some(Event::Stdout(bytes)) => {
+                        link.consumed(bytes.len());
+                        Out::Stdout(bytes)
+                    }
+                    Some(Event::Stderr(bytes)) => {
+                        link.consumed(bytes.len());
+                        Out::Stderr(bytes)
+                    }
+                    Some(Event::Exit(exit)) => Out::Exit(exit),
+                    Some(Event::Hello(_) | Event::Done) | None => return Wake::Permit(true),
+                };
+                *active = now;
+                permit.send(Delivery::Out(out));
+                Wake::Permit(true)
+            }
+            control = client.control.recv(), if !client.control.is_closed() || !client.control.is_empty() =>
+                Wake::Control(control),
+            sent = async {
+                match sending {
+                    Some((bytes, writer)) => writer.send(bytes).await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            } => Wake::Sent(sent),
+            event = next_event(out_lane) => Wake::Out(event),
+            event = next_event(in_lane) => Wake::In(event),
+            lane = opened(opening_out) => Wake::OpenedOut(lane),
+            lane = opened(opening_in) => Wake::OpenedIn(lane),
+            data = client.data.recv(), if link.takes_input() && (!client.data.is_closed() || !client.data.is_empty()) =>
+                Wake::Data(data),
+            () = client.deliveries.closed(), if !link.has_event() => Wake::Permit(false),
+            () = tokio::time::sleep_until(until.into()) => Wake::Timer,
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let mut until = self.link.poll_timeout().max(now + Duration::from_millis(1));
+        if self.hello.is_none() {
+            until = until.min(self.started + HELLO_WAIT);
+        }
+        if let Some(limit) = self.plan.idle_limit {
+            until = until.min(self.active + limit);
+        }
+        if self.inward.is_some() && !self.link.in_lane_ready() {
+            until = until.min(self.in_opened + HELLO_WAIT);
+        }
+        until
+    }
+
+    fn check_time(&mut self, now: Instant) -> Result<(), String> {
+        if self.hello.is_none() && now >= self.started + HELLO_WAIT {
+            return Err(format!(
+                "the node did not start the command within {} seconds{}",
+                HELLO_WAIT.as_secs(),
+                self.said()
+            ));
+        }
+        if self.plan.idle_limit.is_some_and(|limit| now >= self.active + limit) {
+            return Err("the session was idle for longer than the account allows, and was ended".to_owned());
+        }
+        let silent = self.inward.is_some() && !self.link.in_lane_ready();
+        if silent && now >= self.in_opened + HELLO_WAIT && !self.link.is_done() {
+            return Err("the node did not take the way in; the command is being ended".to_owned());
+        }
+        Ok(())
+    }
+
+    // --- lanes come
+
+    fn open_what_is_needed(&mut self, now: Instant) -> Result<(), String> {
+        let Some(hello) = self.hello.clone() else { return Ok(()) };
+        if self.plan.rung == Rung::OneLane {
+            return Ok(());
+        }
+        let wanted = self.link.needs_in_lane(now) || self.plan.eager;
+        if wanted && self.inward.is_none() && self.opening_in.is_none() && !self.link.is_done() {
+            let options = self.plan.options.attach("in", &hello.directory, 0);
+            self.opening_in = Some(self.open(IN_DOCUMENT, options, true));
+        }
+        Ok(())
+    }
+
+    fn open(&self, document: &str, options: String, silent: bool) -> Opening {
+        let request = SessionRequest {
+            target: self.plan.node.clone(),
+            document: document.to_owned(),
+            parameters: [("options", options), ("command", "lane:".to_owned())]
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), vec![value]))
+                .collect(),
+            reason: self.plan.reason.clone(),
+            silent,
+            payload: self.plan.payload,
+        };
+        let backend = self.plan.backend.clone();
+        tokio::spawn(async move { backend.open(request).await })
+    }
+
+    async fn opened_out(&mut self, lane: LaneSession) {
+        self.opening_out = None;
+        self.link.handle_out_attached();
+        self.deliver(Delivery::Lane(lane.id.clone())).await;
+        if let Some(old) = self.out.replace(lane) {
+            old.close().await;
+        }
+    }
+
+    async fn opened_in(&mut self, lane: LaneSession) {
+        self.opening_in = None;
+        self.in_opened = Instant::now();
+        self.deliver(Delivery::Lane(lane.id.clone())).await;
+        self.inward = Some(lane);
+    }
+
+    // --- lanes speak
+
+    fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), String> {
+        match event {
+            Some(ChannelEvent::Output(bytes)) => {
+                self.link.handle_output(&bytes).map_err(|error| format!("{error}{}", self.said()))?;
+                if self.hello.is_none() {
+                    self.take_hello();
+                }
+                Ok(())
+            }
+            Some(ChannelEvent::StdErr(bytes)) => {
+                let room = STRAY.saturating_sub(self.stray.len());
+                self.stray.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                Ok(())
+            }
+            Some(ChannelEvent::ExitCode(code)) => {
+                self.exit_code = Some(code);
+                Ok(())
+            }
+            Some(ChannelEvent::Reconnected) => self.out_doubtful(),
+            Some(ChannelEvent::Established | ChannelEvent::ConnectFailed) => Ok(()),
+            Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.out_ended(&text),
+            None => self.out_ended(""),
+        }
+    }
+
+    fn take_hello(&mut self) {
+        // the hello is the first thing a lane says
+        if let Some(Event::Hello(hello)) = self.link.poll_event() {
+            tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
+            self.plan.ladder.stands(&self.plan.node, self.plan.rung);
+            self.hello = Some(hello);
+        }
+    }
+
+    /// The service may have paused the lane while the gateway was away, and a pause kills this kind of lane without a
+    /// word. A new one costs little and is certain.
+    fn out_doubtful(&mut self) -> Result<(), String> {
+        self.resumed = Some(Instant::now());
+        if self.plan.rung == Rung::OneLane || self.link.is_done() {
+            return Ok(());
+        }
+        self.reattach_out()
+    }
+
+    fn reattach_out(&mut self) -> Result<(), String> {
+        let Some(hello) = self.hello.clone() else {
+            return Err("the connection to Session Manager broke while the command was starting".to_owned());
+        };
+        if self.opening_out.is_none() {
+            self.attempts += 1;
+            if self.attempts > MOST_ATTEMPTS {
+                return Err("the connection to Session Manager breaks again and again".to_owned());
+            }
+            let options = self.plan.options.attach("out", &hello.directory, self.link.received());
+            self.opening_out = Some(self.open(OUT_DOCUMENT, options, false));
+        }
+        Ok(())
+    }
+
+    fn out_ended(&mut self, text: &str) -> Result<(), String> {
+        self.out = None;
+        if self.link.is_done() || self.opening_out.is_some() {
+            return Ok(());
+        }
+        if self.hello.is_none() {
+            return Err(format!("the command could not be started on the node{}", self.said_or(text)));
+        }
+        // after a reconnection an end may be the pause's doing; otherwise somebody ended the session, and that is final
+        if self.plan.rung == Rung::TwoLanes && self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME) {
+            return self.reattach_out();
+        }
+        let reason = if text.is_empty() { "the session was ended" } else { text };
+        Err(format!("{reason}{}", self.said()))
+    }
+
+    fn handle_in(&mut self, event: Option<ChannelEvent>) -> Result<(), String> {
+        match event {
+            // the in lane is silent; what a shell there prints before the helper's end runs is a reason for its failure
+            Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => {
+                let room = STRAY.saturating_sub(self.stray.len());
+                self.stray.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                Ok(())
+            }
+            Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.in_ended(&text),
+            None => self.in_ended(""),
+            Some(ChannelEvent::Reconnected) => {
+                self.resumed = Some(Instant::now());
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn in_ended(&mut self, text: &str) -> Result<(), String> {
+        let was_ready = self.link.in_lane_ready();
+        self.in_lost();
+        if self.link.is_done() || self.out.is_none() && self.opening_out.is_none() {
+            return Ok(());
+        }
+        if !was_ready {
+            return Err(format!("the node did not take the way in{}", self.said_or(text)));
+        }
+        if self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME) {
+            return Ok(());
+        }
+        // the helper ends both lanes at once, and which of them is heard first is chance: let the out lane speak
+        self.resumed = None;
+        Ok(())
+    }
+
+    fn in_lost(&mut self) {
+        self.inward = None;
+        self.pending = None;
+        self.link.handle_in_lost();
+    }
+
+    // --- the end
+
+    /// Everything has arrived: tell the helper so, that it need not linger.
+    async fn say_goodbye(&mut self, now: Instant) -> Result<(), String> {
+        self.parting = self.flush_in(now).await;
+        self.parting |= self.inward.is_none();
+        Ok(())
+    }
+
+    /// The client has gone: the command is hung up as sshd would.
+    async fn hang_up(&mut self, now: Instant) -> Result<(), String> {
+        self.link.hang_up();
+        self.parting = self.flush_in(now).await;
+        Ok(())
+    }
+
+    /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why.
+    fn rung_is_to_blame(&self) -> bool {
+        self.hello.is_none() && self.stray.is_empty() && self.exit_code.is_none()
+    }
+
+    /// The same channel from the start, on other lanes. Nothing was sent yet, so nothing is lost.
+    async fn restart(mut self, plan: Plan, first: LaneSession) -> Self {
+        let link = std::mem::replace(&mut self.link, Link::new(Instant::now(), false));
+        let (_, data) = mpsc::channel(1);
+        let (_, control) = mpsc::channel(1);
+        let unused = Client { data, control, deliveries: self.client.deliveries.clone() };
+        let client = std::mem::replace(&mut self.client, unused);
+        self.close().await;
+        Self::new(plan, first, link, client)
+    }
+
+    async fn fail(mut self, error: String) {
+        let _ = self.hang_up(Instant::now()).await;
+        self.deliver(Delivery::Failed(TransportError::Failed(error))).await;
+        self.close().await;
+    }
+
+    /// Sends what the link still has to say; whether there was a way.
+    async fn flush_in(&mut self, now: Instant) -> bool {
+        let lane = if self.plan.rung == Rung::OneLane { self.out.as_ref() } else { self.inward.as_ref() };
+        let Some(lane) = lane.filter(|_| self.link.in_lane_ready()) else { return false };
+        let link = &mut self.link;
+        let pending = self.pending.take();
+        let flush = async {
+            if let Some(bytes) = pending {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            while let Some(bytes) = link.poll_transmit(now) {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            Some(())
+        };
+        matches!(tokio::time::timeout(GOODBYE, flush).await, Ok(Some(())))
+    }
+
+    /// Ends the sessions that are left. The helper ends its lanes by itself, which is kinder to the node than the
+    /// service's kill, so it gets a moment.
+    async fn close(mut self) {
+        for opening in [self.opening_out.take(), self.opening_in.take()].into_iter().flatten() {
+            if let Ok(Ok(lane)) = opening.await {
+                lane.close().await;
+            }
+        }
+        let (mut out, mut inward) = (self.out.take(), self.inward.take());
+        let grace = if self.parting { GOODBYE } else { Duration::ZERO };
+        let _ = tokio::time::timeout(grace, async {
+            while let Some(lane) = out.as_mut() {
+                if matches!(lane.reader.next().await, None | Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_))) {
+                    break;
+                }
+            }
+            while let Some(lane) = inward.as_mut() {
+                if matches!(lane.reader.next().await, None | Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_))) {
+                    break;
+                }
+            }
+        })
+        .await;
+        for lane in [out, inward].into_iter().flatten() {
+            lane.close().await;
+        }
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) {
+        // an error means that nobody listens, which the loop notices by itself
+        let _ = self.client.deliveries.send(delivery).await;
+    }
+
+    /// What the node said beside the records, as the tail of a sentence.
+    fn said(&self) -> String {
+        self.said_or("")
+    }
+
+    fn said_or(&self, text: &str) -> String {
+        let stray = String::from_utf8_lossy(&self.stray);
+        let words: String = stray.split_whitespace().collect::<Vec<_>>().join(" ");
+        let clean: String = words.chars().filter(|c| !c.is_control()).take(300).collect();
+        match (clean.is_empty(), text.is_empty(), self.exit_code) {
+            (false, ..) => format!(": {clean}"),
+            (true, false, _) => format!(": {text}"),
+            (true, true, Some(code)) => format!(": its exit code was {code}"),
+            (true, true, None) => String::new(),
+        }
+    }
+}
+
+async fn next_event(lane: Option<&mut LaneSession>) -> Option<ChannelEvent> {
+    match lane {
+        Some(lane) => lane.reader.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, String> {
+    match opening {
+        Some(handle) => match handle.await {
+            Ok(Ok(lane)) => Ok(lane),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the gateway failed while it opened a session; its log says more".to_owned()),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The request of a channel's first session.
+pub(super) fn first_request(plan: &Plan) -> SessionRequest {
+    let options = plan.options.start(if plan.rung == Rung::OneLane { "both" } else { "out" });
+    let (document, parameters) = match plan.rung {
+        Rung::TwoLanes => (OUT_DOCUMENT, vec![("options", options), ("command", plan.command.clone())]),
+        Rung::OneLane => (ONE_LANE_DOCUMENT, vec![("command", one_lane_command(&options, &plan.command))]),
+    };
+    SessionRequest {
+        target: plan.node.clone(),
+        document: document.to_owned(),
+        parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
+        reason: plan.reason.clone(),
+        silent: plan.rung == Rung::OneLane,
+        payload: plan.payload,
+    }
+}
+
+/// How long a node may take from the start of a session to the helper's first word.
+const HELLO_WAIT: Duration = Duration::from_secs(20);
+/// How long after a reconnection the end of a session is taken for its consequence.
+const AFTER_RESUME: Duration = Duration::from_secs(30);
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(3);
+const MOST_ATTEMPTS: u32 = 100;
+/// How much of what a lane says beside the records is kept for an error.
+const STRAY: usize = 2048;

@@ -1,0 +1,161 @@
+//! Opening a transport: a grant goes in and is used up, a channel comes out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError, What};
+use super::files::FileService;
+use super::helper::link::Link;
+use super::ladder::{Ladder, Rung};
+use super::lanes::{self, Client, Plan};
+use super::options::{Helper, Options};
+use super::parameter::{self, Carried};
+use super::service;
+use crate::backend::{Backend, BackendError};
+use crate::evidence::Recorder;
+use crate::model::NodeId;
+use crate::policy::{Action, Grant};
+
+/// How channels are carried.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// Which helper nodes use.
+    pub helper: Helper,
+    /// Allow one rung only; none means the best that works.
+    pub rung: Option<Rung>,
+    /// Bytes of payload in a frame. The official peers send 1024; the real agent takes more, the service's limit is not
+    /// published.
+    pub payload: usize,
+    /// How many channels one node carries at once; each takes up to two worker processes there.
+    pub channels_per_node: usize,
+    /// End a channel when no byte has passed for so long.
+    pub idle_limit: Option<Duration>,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        Self { helper: Helper::Auto, rung: None, payload: 1024, channels_per_node: 500, idle_limit: None }
+    }
+}
+
+/// Opens channels to nodes.
+#[derive(Debug)]
+pub struct Transport {
+    backend: Arc<dyn Backend>,
+    options: TransportOptions,
+    ladder: Ladder,
+    shares: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+}
+
+impl Transport {
+    /// Channels over this backend.
+    pub fn new(backend: Arc<dyn Backend>, options: TransportOptions) -> Self {
+        let ladder = Ladder::new(options.rung);
+        Self { backend, options, ladder, shares: Mutex::default() }
+    }
+
+    /// Opens a shell or a command. The grant must be for just that.
+    pub async fn open(&self, grant: Grant, evidence: Recorder, start: Start) -> Result<OpenChannel, TransportError> {
+        let carried = match (grant.action(), &start.what) {
+            (Action::Shell, What::Shell) => Carried::Plain("shell:".to_owned()),
+            (Action::Exec { command }, What::Exec(asked)) if command[..] == asked[..] => {
+                parameter::encode(command).map_err(|error| TransportError::Failed(error.to_string()))?
+            }
+            _ => return Err(TransportError::Failed("what was allowed is not what is to be started".to_owned())),
+        };
+        let options = Options::command(&start, grant.os_user(), self.options.helper, directory()?);
+        let closed = start.stdin_closed && start.pty.is_none();
+        let mut link = Link::new(Instant::now(), closed);
+        if let (Carried::OverLane(_), What::Exec(command)) = (&carried, &start.what) {
+            link.send_command(command.clone());
+        }
+        let eager = start.pty.is_some();
+        let (input, deliveries) = self.start(&grant, options, carried.parameter().to_owned(), link, eager).await?;
+        Ok(OpenChannel { input, output: Output { deliveries, evidence } })
+    }
+
+    /// Opens a file service.
+    pub async fn open_files(&self, grant: Grant, evidence: Recorder) -> Result<FileService, TransportError> {
+        if *grant.action() != Action::Files {
+            return Err(TransportError::Failed("what was allowed is not a file service".to_owned()));
+        }
+        let options = Options::files(grant.os_user(), self.options.helper, directory()?);
+        let link = Link::new(Instant::now(), false);
+        let (input, deliveries) = self.start(&grant, options, "files:".to_owned(), link, true).await?;
+        Ok(service::start(input, deliveries, evidence))
+    }
+
+    async fn start(
+        &self,
+        grant: &Grant,
+        options: Options,
+        command: String,
+        link: Link,
+        eager: bool,
+    ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
+        let share = self.share(grant).await?;
+        let mut plan = Plan {
+            backend: self.backend.clone(),
+            node: grant.node().clone(),
+            reason: grant.reason().cloned(),
+            rung: self.ladder.rung(grant.node()),
+            options,
+            command,
+            ladder: self.ladder.clone(),
+            _share: Arc::new(share),
+            payload: self.options.payload,
+            idle_limit: self.options.idle_limit,
+            eager,
+        };
+        let first = match self.backend.open(lanes::first_request(&plan)).await {
+            Err(BackendError::Document(error)) if self.ladder.below(plan.rung).is_some() => {
+                tracing::warn!(node = %plan.node, error, "the lanes' documents can't be used; trying one lane");
+                plan.rung = Rung::OneLane;
+                self.backend.open(lanes::first_request(&plan)).await
+            }
+            first => first,
+        };
+        let first = first.map_err(|error| TransportError::Failed(error.to_string()))?;
+        let (data, data_receiver) = mpsc::channel(4);
+        let (control, control_receiver) = mpsc::channel(16);
+        let (deliveries, receiver) = mpsc::channel(4);
+        let client = Client { data: data_receiver, control: control_receiver, deliveries };
+        tokio::spawn(lanes::run(plan, first, link, client));
+        Ok((Input { data, control }, receiver))
+    }
+
+    /// The channel's share of what a node carries at once; first come, first served.
+    async fn share(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, TransportError> {
+        let node = grant.node();
+        let semaphore = {
+            let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+            shares
+                .entry(node.clone())
+                .or_insert_with(|| Arc::new(Semaphore::new(self.options.channels_per_node)))
+                .clone()
+        };
+        match tokio::time::timeout(SHARE_WAIT, semaphore.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(TransportError::Failed(format!(
+                "{} carries {} channels already, the most that this gateway allows; close one, or try again later",
+                grant.node_name(),
+                self.options.channels_per_node
+            ))),
+        }
+    }
+}
+
+/// A name for the helper's directory that nobody can guess: 128 bits.
+fn directory() -> Result<String, TransportError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| TransportError::Failed(format!("the gateway's system has no random numbers: {error}")))?;
+    Ok(Bytes::copy_from_slice(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// How long a channel waits for a share.
+const SHARE_WAIT: Duration = Duration::from_secs(30);

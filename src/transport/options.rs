@@ -1,0 +1,129 @@
+//! The `options` parameter of the lanes' documents: how the helper is to run. `key=value;…`, with everything outside
+//! `[A-Za-z0-9_.-]` percent-encoded, so that neither the agent nor a shell finds anything in it to interpret.
+
+use std::fmt::Write as _;
+
+use super::channel::{PtyRequest, Start, What};
+use super::helper::link::{LEASE, OUTPUT_WINDOW};
+
+/// The options of one channel; the lanes differ in their role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// What to run, with the terminal, the environment and the user.
+    run: String,
+    /// What every lane needs: the user and the choice of helper.
+    common: String,
+    directory: String,
+}
+
+impl Options {
+    /// The options of a command or shell in a directory of this (random) name.
+    pub(super) fn command(start: &Start, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
+        let mut run = format!("w={}", if start.what == What::Shell { "shell" } else { "command" });
+        if let Some(pty) = &start.pty {
+            push_terminal(&mut run, pty);
+        } else if start.stdin_closed {
+            run.push_str(";n=1");
+        }
+        if !start.env.is_empty() {
+            let items = start.env.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
+            let _ = write!(run, ";e={}", items.collect::<Vec<_>>().join(","));
+        }
+        Self { run, common: common(os_user, helper), directory }
+    }
+
+    /// The options of a file service.
+    pub(super) fn files(os_user: Option<&str>, helper: Helper, directory: String) -> Self {
+        Self { run: "w=files".to_owned(), common: common(os_user, helper), directory }
+    }
+
+    /// For the lane that starts the helper.
+    pub(super) fn start(&self, role: &str) -> String {
+        let Self { run, common, directory } = self;
+        format!("v=1;r={role};d={directory};c={OUTPUT_WINDOW};l={};{run}{common}", LEASE.as_secs())
+    }
+
+    /// For a lane that joins it. `directory` is the helper's own word for where it is.
+    pub(super) fn attach(&self, role: &str, directory: &str, received: u32) -> String {
+        format!("v=1;r={role};d={directory};a={received}{}", self.common)
+    }
+}
+
+/// Which helper the node is to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Helper {
+    /// Python where there is one, else `sh`.
+    #[default]
+    Auto,
+    /// Always `sh` and coreutils.
+    Sh,
+}
+
+fn common(os_user: Option<&str>, helper: Helper) -> String {
+    let mut common = String::new();
+    if helper == Helper::Sh {
+        common.push_str(";h=sh");
+    }
+    if let Some(user) = os_user {
+        let _ = write!(common, ";u={}", encode(user));
+    }
+    common
+}
+
+fn push_terminal(run: &mut String, pty: &PtyRequest) {
+    let size = pty.size;
+    let _ = write!(run, ";t={},{},{},{}", size.cols, size.rows, size.x_pixels, size.y_pixels);
+    let _ = write!(run, ";tn={}", encode(&pty.term));
+    let modes: Vec<String> = pty.modes.iter().map(|(opcode, value)| format!("{opcode}:{value}")).collect();
+    if !modes.is_empty() {
+        let _ = write!(run, ";m={}", modes.join(","));
+    }
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02x}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::WindowSize;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_terminal_s_options() {
+        let pty = PtyRequest {
+            term: "xterm-256color".into(),
+            size: WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 },
+            modes: vec![(3, 127), (53, 0)],
+        };
+        let start = Start {
+            what: What::Shell,
+            pty: Some(pty),
+            env: vec![("LANG".into(), "C.UTF-8".into())],
+            stdin_closed: false,
+        };
+        let options = Options::command(&start, Some("ec2-user"), Helper::Sh, "ab12".into());
+        assert_eq!(
+            options.start("out"),
+            "v=1;r=out;d=ab12;c=2097152;l=40;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8;h=sh;u=ec2-user"
+        );
+        assert_eq!(options.attach("in", "%2frun", 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_to_interpret_is_left(text in ".{0,60}") {
+            prop_assert!(encode(&text).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-%".contains(&byte)));
+        }
+    }
+}
