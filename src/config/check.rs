@@ -150,8 +150,8 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "rekey_bytes", limits.rekey_bytes, 1 << 20..=1 << 30),
         ("limits", "rekey_seconds", of(limits.rekey_seconds), 60..=86_400),
         ("lanes", "frame_bytes", of(lanes.frame_bytes), 256..=65_536),
-        ("lanes", "per_node", of(lanes.per_node), 2..=1024),
-        ("lanes", "lease_seconds", of(lanes.lease_seconds), 10..=600),
+        ("lanes", "channels_per_node", of(lanes.channels_per_node), 1..=10_000),
+        ("lanes", "idle_minutes", of(lanes.idle_minutes), 0..=1440),
     ];
     for (section, key, value, range) in table {
         if !range.contains(&value) {

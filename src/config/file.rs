@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::transport::{Helper, Rung};
+
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -185,50 +187,23 @@ pub struct Lanes {
     /// takes is not published.
     #[schemars(range(min = 256, max = 65_536))]
     pub frame_bytes: u32,
-    /// Which program serves on the node. `auto` asks the node once and takes the fastest that is there.
+    /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs `sh` and coreutils only.
     pub helper: Helper,
-    /// Which construction carries a channel. `auto` takes the best that works on the node and remembers it.
-    pub rung: Rung,
-    /// Session Manager sessions at once on one node; each is a process of about 22 MiB there. More wait their turn.
-    #[schemars(range(min = 2, max = 1024))]
-    pub per_node: u32,
-    /// Seconds without the gateway's word after which a helper ends what it runs and cleans up.
-    #[schemars(range(min = 10, max = 600))]
-    pub lease_seconds: u32,
+    /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
+    pub rung: Option<Rung>,
+    /// Channels at once on one node; each takes up to two processes of about 22 MiB there. More wait their turn.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub channels_per_node: u32,
+    /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
+    /// preferences.
+    #[schemars(range(max = 1440))]
+    pub idle_minutes: u32,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { frame_bytes: 1024, helper: Helper::Auto, rung: Rung::Auto, per_node: 32, lease_seconds: 30 }
+        Self { frame_bytes: 1024, helper: Helper::Auto, rung: None, channels_per_node: 64, idle_minutes: 0 }
     }
-}
-
-/// The program that serves on the node.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Helper {
-    /// The fastest that the node has.
-    #[default]
-    Auto,
-    /// `sh` and coreutils (dash, bash or busybox).
-    Sh,
-    /// `perl`.
-    Perl,
-    /// `python3`.
-    Python3,
-}
-
-/// The construction that carries a channel.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rung {
-    /// The best that works on the node.
-    #[default]
-    Auto,
-    /// One session out, one in.
-    TwoLanes,
-    /// One framed terminal session: slower, and works where the other is refused.
-    OneLane,
 }
 
 /// What is kept about every session.

@@ -15,7 +15,7 @@ mod load;
 mod problem;
 mod schema;
 
-pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Helper, Lanes, Limits, Person, Realm, Rule, Rung};
+pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Lanes, Limits, Person, Realm, Rule};
 pub use load::{Overrides, load, parse};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
