@@ -1,5 +1,6 @@
 //! How one SSH channel reaches the node: a command, a shell or a file service over Session Manager sessions (lanes).
 
+mod agent_shell;
 mod channel;
 pub mod files;
 pub mod helper;
@@ -13,5 +14,5 @@ mod service;
 pub use channel::{Input, OpenChannel, Out, Output, PtyRequest, Start, TransportError, What};
 pub use helper::program::documents;
 pub use ladder::Rung;
-pub use open::{Transport, TransportOptions};
+pub use open::{ShellTransport, Transport, TransportOptions};
 pub use options::Helper;

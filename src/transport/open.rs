@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::agent_shell;
 use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError, What};
 use super::files::FileService;
 use super::helper::link::Link;
@@ -32,14 +33,34 @@ pub struct TransportOptions {
     pub payload: usize,
     /// How many channels one node carries at once; each takes up to two worker processes there.
     pub channels_per_node: usize,
+    /// What carries shells.
+    pub shell: ShellTransport,
     /// End a channel when no byte has passed for so long.
     pub idle_limit: Option<Duration>,
 }
 
 impl Default for TransportOptions {
     fn default() -> Self {
-        Self { helper: Helper::Auto, rung: None, payload: 1024, channels_per_node: 500, idle_limit: None }
+        Self {
+            helper: Helper::Auto,
+            rung: None,
+            payload: 1024,
+            channels_per_node: 500,
+            shell: ShellTransport::Helper,
+            idle_limit: None,
+        }
     }
+}
+
+/// What carries an interactive shell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShellTransport {
+    /// Lanes and a terminal that the helper makes: a prompt in a tenth of a second, and an exit status.
+    #[default]
+    Helper,
+    /// The agent's own session: slower and without a status, but under the account's shell profile and logging.
+    Agent,
 }
 
 /// Opens channels to nodes.
@@ -67,6 +88,9 @@ impl Transport {
             }
             _ => return Err(TransportError::Failed("what was allowed is not what is to be started".to_owned())),
         };
+        if start.what == What::Shell && start.pty.is_some() && self.options.shell == ShellTransport::Agent {
+            return self.open_agent_shell(grant, evidence, start).await;
+        }
         let options = Options::command(&start, grant.os_user(), self.options.helper, directory()?);
         let closed = start.stdin_closed && start.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
@@ -75,6 +99,29 @@ impl Transport {
         }
         let eager = start.pty.is_some();
         let (input, deliveries) = self.start(&grant, options, carried.parameter().to_owned(), link, eager).await?;
+        Ok(OpenChannel { input, output: Output { deliveries, evidence } })
+    }
+
+    async fn open_agent_shell(
+        &self,
+        grant: Grant,
+        evidence: Recorder,
+        start: Start,
+    ) -> Result<OpenChannel, TransportError> {
+        if let Some(user) = grant.os_user() {
+            return Err(TransportError::Failed(format!(
+                "this gateway opens the agent's own shell, which can't be opened as {user}; leave the user out"
+            )));
+        }
+        let share = self.share(&grant).await?;
+        let request = agent_shell::request(grant.node().clone(), grant.reason().cloned(), self.options.payload);
+        let lane = self.backend.open(request).await.map_err(|error| TransportError::Failed(error.to_string()))?;
+        let (input, client, deliveries) = ends();
+        let size = start.pty.map(|pty| pty.size);
+        tokio::spawn(async move {
+            agent_shell::run(lane, size, client).await;
+            drop(share);
+        });
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
     }
 
@@ -120,12 +167,9 @@ impl Transport {
             first => first,
         };
         let first = first.map_err(|error| TransportError::Failed(error.to_string()))?;
-        let (data, data_receiver) = mpsc::channel(4);
-        let (control, control_receiver) = mpsc::channel(16);
-        let (deliveries, receiver) = mpsc::channel(4);
-        let client = Client { data: data_receiver, control: control_receiver, deliveries };
+        let (input, client, receiver) = ends();
         tokio::spawn(lanes::run(plan, first, link, client));
-        Ok((Input { data, control }, receiver))
+        Ok((input, receiver))
     }
 
     /// The channel's share of what a node carries at once; first come, first served.
@@ -147,6 +191,14 @@ impl Transport {
             ))),
         }
     }
+}
+
+/// The two sides of a channel: the pump's and the lanes'.
+fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
+    let (data, data_receiver) = mpsc::channel(4);
+    let (control, control_receiver) = mpsc::channel(16);
+    let (deliveries, receiver) = mpsc::channel(4);
+    (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
 }
 
 /// A name for the helper's directory that nobody can guess: 128 bits.
