@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod identity;
 pub mod model;
 pub mod policy;
+pub mod session;
 pub mod session_manager;
 pub mod telemetry;
 pub mod transport;

@@ -102,13 +102,6 @@ impl Recorder {
         state.write(&event)
     }
 
-    /// An event of the session that has a code of its own (a file was opened, a name removed).
-    pub fn event(&mut self, event: impl FnOnce(Uuid) -> Event) -> Result<(), EvidenceError> {
-        let mut state = self.shared.lock();
-        let event = event(state.id);
-        state.write(&event)
-    }
-
     /// The session's number in the log.
     pub fn id(&self) -> Uuid {
         self.shared.lock().id
@@ -139,6 +132,13 @@ impl Ledger {
     /// The command ended so. The first one counts.
     pub fn exit(&self, exit: &Exit) -> Result<(), EvidenceError> {
         self.shared.lock().exit(exit)
+    }
+
+    /// An event of the session that has a code of its own (a file was opened, a name removed).
+    pub fn event(&self, event: impl FnOnce(Uuid) -> Event) -> Result<(), EvidenceError> {
+        let mut state = self.shared.lock();
+        let event = event(state.id);
+        state.write(&event)
     }
 
     /// The session is over. Only the first word on that counts.

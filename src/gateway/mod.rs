@@ -1,3 +1,31 @@
-//! The SSH front-end: the only code that names russh.
+//! The SSH front-end; the only code that names russh.
+//!
+//! ```text
+//!  TCP ─▶ listener ─▶ stream (deadline, byte cap) ─▶ russh ─▶ handler ─▶ connection ─▶ channel ─▶ session
+//!          caps, drain                                 │       answers       │            pump
+//!                                                    auth     everything   inboxes
+//! ```
+//!
+//! The handler runs in the one task that reads the connection's socket, so it decides and answers at once and leaves
+//! whatever may wait to the channel's own tasks.
 
+mod algorithms;
+mod auth;
+mod channel;
+mod connection;
+mod environment;
+mod front_desk;
+mod handler;
+mod hostkeys;
+mod inbox;
+mod listener;
 pub mod mint;
+mod pump;
+mod settings;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use hostkeys::{HostKeyError, HostKeys};
+pub use listener::{Gateway, GatewayError};
+pub use settings::Settings;

@@ -137,6 +137,13 @@ impl Policy {
         })
     }
 
+    /// The nodes that rules name for a person, `*` for any, each once. Says nothing about what may be done there.
+    pub fn nodes_of(&self, person: &str) -> Vec<String> {
+        let theirs = self.rules.iter().filter(|rule| listed(&rule.people, person));
+        let names: std::collections::BTreeSet<_> = theirs.flat_map(|rule| rule.nodes.iter().cloned()).collect();
+        names.into_iter().collect()
+    }
+
     /// The refusal, with what is missing: the user where everything else would do.
     fn denial(&self, request: &Request<'_>) -> Denial {
         let (person, action) = (request.identity.person(), request.action.name());

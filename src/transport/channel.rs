@@ -83,13 +83,13 @@ pub(super) enum Delivery {
 }
 
 #[derive(Debug)]
-pub(super) enum InputData {
+pub(crate) enum InputData {
     Bytes(Bytes),
     Eof,
 }
 
 #[derive(Debug)]
-pub(super) enum Control {
+pub(crate) enum Control {
     Resize(WindowSize),
     Signal(String),
 }

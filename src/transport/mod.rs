@@ -10,7 +10,11 @@ mod open;
 mod options;
 pub mod parameter;
 mod service;
+#[cfg(test)]
+pub(crate) mod testing;
 
+#[cfg(test)]
+pub(crate) use channel::{Control, InputData};
 pub use channel::{Input, OpenChannel, Out, Output, PtyRequest, Start, TransportError, What};
 pub use helper::program::documents;
 pub use ladder::Rung;

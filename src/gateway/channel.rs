@@ -1,0 +1,210 @@
+//! One channel's life, from what was asked for to its close; its own task.
+//!
+//! ```text
+//!  asked ─▶ gateway's own command?  ─yes─▶ front desk ─┐
+//!             no                                       │
+//!             ▼                                        ▼
+//!           session opened ─▶ pump (or files) ─▶ exit-status ─▶ EOF ─▶ close
+//!             │ refused                                ▲
+//!             └──▶ the sentence on stderr, status 255 ─┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::{Handle, Msg};
+use russh::{ChannelId, ChannelWriteHalf, Sig};
+
+use super::connection::Shared;
+use super::front_desk;
+use super::inbox::Inbox;
+use super::pump;
+use crate::evidence::{Ledger, Outcome};
+use crate::identity::LoginError;
+use crate::model::{Exit, ReasonText};
+use crate::policy::Action;
+use crate::session::{Caller, Wish};
+use crate::transport::{PtyRequest, Start, What};
+
+/// The status that says: the gateway, not the command. The same that `ssh` itself uses.
+pub(super) const FAILED: u32 = 255;
+
+/// How long a channel may take to wind up after its client has gone.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// What the client asked to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Shell,
+    Exec(Vec<u8>),
+    Sftp,
+}
+
+impl Asked {
+    /// For evidence.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Shell => "Shell",
+            Self::Exec(_) => "Exec",
+            Self::Sftp => "Files",
+        }
+    }
+
+    /// Whether lines for a person may be put on its stderr before it starts.
+    pub(super) fn has_room_for_notices(&self) -> bool {
+        *self != Self::Sftp
+    }
+}
+
+/// What the client set before it asked.
+#[derive(Debug, Default)]
+pub(super) struct Setup {
+    pub(super) pty: Option<PtyRequest>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) reason: Option<ReasonText>,
+}
+
+/// The channel as this task has it: bytes in, bytes out.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) id: ChannelId,
+    pub(super) writer: ChannelWriteHalf<Msg>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) handle: Handle,
+    /// How a line of the gateway's own ends: a terminal in raw mode needs the carriage return.
+    pub(super) newline: &'static str,
+}
+
+/// Serves the channel to its end.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    caller: Result<Caller, LoginError>,
+    asked: Asked,
+    setup: Setup,
+    notices: Vec<&'static str>,
+    line: Line,
+) {
+    let served = async {
+        for notice in notices {
+            line.tell(notice).await?;
+        }
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(wrong) => return line.fail(&format!("portcullis: {wrong}")).await,
+        };
+        match caller.login.node_for(caller.identity.person()).map(str::to_owned) {
+            None => line.say(&front_desk::answer(&shared, &caller, &asked).await).await,
+            Some(node) => serve(&shared, &caller, node, asked, setup, &line).await,
+        }
+    };
+    // a client that is gone takes nothing any more, and has nobody to tell it to
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::debug!(%error, "the channel ended while it was served");
+        },
+        () = line.inbox.gone_for(LAST_WORDS) => {}
+    }
+    line.inbox.finish();
+}
+
+async fn serve(
+    shared: &Shared,
+    caller: &Caller,
+    node: String,
+    asked: Asked,
+    setup: Setup,
+    line: &Line,
+) -> Result<(), russh::Error> {
+    let (action, what) = match asked {
+        Asked::Shell => (Action::Shell, What::Shell),
+        Asked::Exec(command) => {
+            let what = What::Exec(Bytes::from(command.clone()));
+            (Action::Exec { command }, what)
+        }
+        Asked::Sftp => return line.fail("portcullis: file transfer is not there yet").await,
+    };
+    let wish = Wish { node, action, reason: setup.reason };
+    let pty = setup.pty.is_some();
+    let start = async {
+        // beside the node's being looked up: by then the client has mostly said whether it has input
+        let stdin_closed = !pty && {
+            let grace = tokio::time::timeout(shared.settings.eof_grace, line.inbox.starts_with_eof());
+            grace.await.unwrap_or(false)
+        };
+        Start { what, pty: setup.pty, env: setup.env, stdin_closed }
+    };
+    match shared.sessions.open(caller, wish, pty, start).await {
+        Ok(session) => {
+            let outcome = pump::run(session.channel, &session.ledger, line).await;
+            close_record(&session.ledger, &outcome);
+            Ok(())
+        }
+        Err(refused) => line.fail(&format!("portcullis: {refused}")).await,
+    }
+}
+
+/// The end of a record that can't be written is only logged: there is nothing left to stop.
+fn close_record(ledger: &Ledger, outcome: &Outcome) {
+    if let Err(error) = ledger.close(outcome) {
+        tracing::error!(%error, session = %ledger.id(), "the session's end is not in evidence");
+    }
+}
+
+impl Line {
+    /// A line for the person, where a command's errors go.
+    pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
+        self.writer.extended_data_bytes(1, format!("{text}{}", self.newline).into_bytes()).await
+    }
+
+    /// A sentence, then the status that says it was not the command.
+    pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
+        self.tell(text).await?;
+        self.end(&Exit::Code(FAILED)).await
+    }
+
+    /// A reply of the gateway's own, and its end.
+    async fn say(&self, reply: &front_desk::Reply) -> Result<(), russh::Error> {
+        let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
+        self.writer.data_bytes(out.into_bytes()).await?;
+        if !reply.err.is_empty() {
+            self.tell(&reply.err).await?;
+        }
+        self.end(&Exit::Code(reply.status)).await
+    }
+
+    /// Status, EOF, close, in the order that every client understands.
+    pub(super) async fn end(&self, exit: &Exit) -> Result<(), russh::Error> {
+        match exit {
+            Exit::Code(code) => self.writer.exit_status(*code).await?,
+            Exit::Signal { name, core_dumped } => {
+                let gone = |()| russh::Error::SendError;
+                let sent =
+                    self.handle.exit_signal_request(self.id, signal(name), *core_dumped, String::new(), String::new());
+                sent.await.map_err(gone)?;
+            }
+            // the agent's own shell session has no status to pass on
+            Exit::Unknown => self.writer.exit_status(0).await?,
+        }
+        self.writer.eof().await?;
+        self.writer.close().await
+    }
+}
+
+fn signal(name: &str) -> Sig {
+    match name {
+        "ABRT" => Sig::ABRT,
+        "ALRM" => Sig::ALRM,
+        "FPE" => Sig::FPE,
+        "HUP" => Sig::HUP,
+        "ILL" => Sig::ILL,
+        "INT" => Sig::INT,
+        "KILL" => Sig::KILL,
+        "PIPE" => Sig::PIPE,
+        "QUIT" => Sig::QUIT,
+        "SEGV" => Sig::SEGV,
+        "TERM" => Sig::TERM,
+        "USR1" => Sig::USR1,
+        other => Sig::Custom(other.to_owned()),
+    }
+}

@@ -1,0 +1,215 @@
+//! What is known of one connection: who, where to, and which channels it has.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use russh::ChannelId;
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelWriteHalf};
+use uuid::Uuid;
+
+use super::channel::{self, Asked, Line, Setup};
+use super::environment::Allowed;
+use super::inbox::Inbox;
+use super::listener::Slot;
+use super::settings::Settings;
+use super::stream::Progress;
+use crate::evidence::{Event, EventCode, Refusal};
+use crate::identity::{Identity, KeyFingerprint, Login, LoginError, People};
+use crate::session::{Caller, Sessions};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) people: People,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) settings: Settings,
+    pub(super) environment: Allowed,
+}
+
+/// One connection's state; the handler's.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: Uuid,
+    pub(super) source: SocketAddr,
+    progress: Arc<Progress>,
+    slot: Arc<Slot>,
+    attempt: Attempt,
+    login: Option<LoggedIn>,
+    channels: HashMap<ChannelId, ChannelState>,
+    /// Told once, on the first channel that has a place for it.
+    notices: Vec<&'static str>,
+}
+
+/// The attempts to log in, for evidence.
+#[derive(Debug, Default)]
+struct Attempt {
+    login: Option<String>,
+    keys: Vec<KeyFingerprint>,
+    refusal: Option<String>,
+}
+
+#[derive(Debug)]
+struct LoggedIn {
+    identity: Identity,
+    login: Result<Login, LoginError>,
+}
+
+/// A channel that is open.
+#[derive(Debug)]
+pub(super) struct ChannelState {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) setup: Setup,
+    /// Taken when something starts on it; so nothing can start twice.
+    pub(super) writer: Option<ChannelWriteHalf<Msg>>,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, progress: Arc<Progress>, slot: Arc<Slot>) -> Self {
+        Self {
+            shared,
+            id: Uuid::new_v4(),
+            source,
+            progress,
+            slot,
+            attempt: Attempt::default(),
+            login: None,
+            channels: HashMap::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Somebody tries to log in under this name.
+    pub(super) fn tries(&mut self, login: &str, key: Option<KeyFingerprint>) {
+        self.attempt.login = Some(login.to_owned());
+        if let Some(key) = key.filter(|key| !self.attempt.keys.contains(key))
+            && self.attempt.keys.len() < 16
+        {
+            self.attempt.keys.push(key);
+        }
+    }
+
+    /// Why an attempt failed, for evidence; the client learns nothing.
+    pub(super) fn refuses(&mut self, why: impl Into<String>) {
+        self.attempt.refusal = Some(why.into());
+    }
+
+    /// Somebody has proved who they are.
+    pub(super) fn logged_in(&mut self, identity: Identity, login: Result<Login, LoginError>) {
+        let event = Event::new(EventCode::LoginAccepted, self.id)
+            .text("source", &self.source.to_string())
+            .text("login", self.attempt.login.as_deref().unwrap_or_default())
+            .text("person", identity.person())
+            .text("proof", identity.proof());
+        self.shared.sessions.journal.note(&event);
+        self.login = Some(LoggedIn { identity, login });
+    }
+
+    /// The client has been told; the limits for strangers end here.
+    pub(super) fn lift_limits(&self) {
+        self.progress.logged_in();
+        self.slot.logged_in();
+    }
+
+    /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
+    fn caller(&self) -> Option<Result<Caller, LoginError>> {
+        let LoggedIn { identity, login } = self.login.as_ref()?;
+        Some(login.as_ref().map_err(|error| *error).map(|login| Caller {
+            connection: self.id,
+            source: self.source,
+            identity: identity.clone(),
+            login: login.clone(),
+        }))
+    }
+
+    /// Leaves the event of something that was refused before it was a session.
+    pub(super) fn note_refusal(&self, asked: &str, reason: &str) {
+        let refusal = Refusal {
+            connection: self.id,
+            source: self.source,
+            login: self.attempt.login.as_deref().unwrap_or_default(),
+            person: self.login.as_ref().map(|login| login.identity.person()),
+            asked,
+            reason,
+        };
+        self.shared.sessions.journal.note(&Event::refused(EventCode::ChannelRefused, &refusal));
+    }
+
+    /// Takes a channel in, unless there are as many as may be.
+    pub(super) fn admit(&mut self, channel: Channel<Msg>) -> Result<(), String> {
+        self.channels.retain(|_, channel| !channel.inbox.is_done());
+        let limit = usize::try_from(self.shared.settings.limits.channels).unwrap_or(usize::MAX);
+        if self.channels.len() >= limit {
+            return Err(format!("this connection has {limit} channels already, which is the limit"));
+        }
+        let id = channel.id();
+        // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
+        let (_, writer) = channel.split();
+        let state = ChannelState { inbox: Arc::default(), setup: Setup::default(), writer: Some(writer) };
+        self.channels.insert(id, state);
+        Ok(())
+    }
+
+    pub(super) fn channel(&mut self, id: ChannelId) -> Option<&mut ChannelState> {
+        self.channels.get_mut(&id)
+    }
+
+    pub(super) fn inbox(&self, id: ChannelId) -> Option<&Arc<Inbox>> {
+        self.channels.get(&id).map(|channel| &channel.inbox)
+    }
+
+    /// The client has closed a channel.
+    pub(super) fn close(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.remove(&id) {
+            channel.inbox.hang_up();
+        }
+    }
+
+    /// Something to tell, once.
+    pub(super) fn notice(&mut self, text: &'static str) {
+        if !self.notices.contains(&text) {
+            self.notices.push(text);
+        }
+    }
+
+    /// Starts what was asked for on the channel's own task, once.
+    pub(super) fn start(&mut self, id: ChannelId, asked: Asked, handle: Handle) {
+        let Some(caller) = self.caller() else { return };
+        if let Err(wrong) = &caller {
+            self.note_refusal(asked.name(), &wrong.to_string());
+        }
+        let shared = self.shared.clone();
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(writer) = channel.writer.take() else { return };
+        let setup = std::mem::take(&mut channel.setup);
+        let inbox = channel.inbox.clone();
+        let notices = if asked.has_room_for_notices() { std::mem::take(&mut self.notices) } else { Vec::new() };
+        let line = Line { id, writer, inbox, handle, newline: if setup.pty.is_some() { "\r\n" } else { "\n" } };
+        tokio::spawn(channel::run(shared, caller, asked, setup, notices, line));
+    }
+}
+
+/// The end of a connection, whatever ended it, is the end of its channels.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for channel in self.channels.values() {
+            channel.inbox.hang_up();
+        }
+        if self.login.is_none()
+            && let Some(login) = &self.attempt.login
+        {
+            let keys: Vec<String> = self.attempt.keys.iter().map(ToString::to_string).collect();
+            let refusal = Refusal {
+                connection: self.id,
+                source: self.source,
+                login,
+                person: None,
+                asked: &keys.join(" "),
+                reason: self.attempt.refusal.as_deref().unwrap_or("no proof was given"),
+            };
+            self.shared.sessions.journal.note(&Event::refused(EventCode::LoginRefused, &refusal));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which variables a client may set on the node: what the configuration lists, but never one that changes what a program
+//! loads or runs.
+
+use crate::config::Environment;
+
+/// The names that no configuration lets through, and the beginnings of names.
+const NEVER: &[&str] = &[
+    "_*",
+    "BASHOPTS",
+    "BASH_*",
+    "CDPATH",
+    "DYLD_*",
+    "EDITOR",
+    "ENV",
+    "FPATH",
+    "GCONV_PATH",
+    "GIT_*",
+    "GLIBC_TUNABLES",
+    "GLOBIGNORE",
+    "HISTFILE",
+    "HOME",
+    "HOSTALIASES",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "KRB5*",
+    "LD_*",
+    "LESSCLOSE",
+    "LESSOPEN",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "LOGNAME",
+    "MAIL",
+    "MALLOC_*",
+    "MANPAGER",
+    "NLSPATH",
+    "NODE_OPTIONS",
+    "PAGER",
+    "PATH",
+    "PERL*",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHON*",
+    "RES_OPTIONS",
+    "RESOLV_*",
+    "RUBY*",
+    "SHELL",
+    "SHELLOPTS",
+    "SSH_*",
+    "SUDO_*",
+    "TERMCAP",
+    "TERMINFO*",
+    "TERMPATH",
+    "TMPDIR",
+    "USER",
+    "VISUAL",
+    "XDG_*",
+    "ZDOTDIR",
+];
+
+/// The variables that carry a reason; they go to the decision, not to the node.
+const REASON: &[&str] = &["PORTCULLIS_REASON", "LC_PORTCULLIS_REASON"];
+
+/// At most so many variables, and so many bytes in all, for one channel.
+const MAX_VARIABLES: usize = 128;
+const MAX_BYTES: usize = 32 * 1024;
+
+/// The allow-list.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed(Vec<String>);
+
+/// What becomes of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes along.
+    Node,
+    /// It is the reason.
+    Reason,
+    /// It is dropped.
+    Refused,
+}
+
+impl Allowed {
+    pub(super) fn new(accept: &[String]) -> Self {
+        Self(accept.to_vec())
+    }
+
+    /// What becomes of a variable, given those that a channel already has.
+    pub(super) fn judge(&self, name: &str, value: &str, before: &[(String, String)]) -> Verdict {
+        if REASON.contains(&name) {
+            return Verdict::Reason;
+        }
+        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let named = plain && !name.starts_with(|c: char| c.is_ascii_digit());
+        let bytes: usize = before.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let fits = before.len() < MAX_VARIABLES && bytes + name.len() + value.len() <= MAX_BYTES;
+        let allowed = self.0.iter().any(|pattern| matches(pattern, name));
+        let never = NEVER.iter().any(|pattern| matches(pattern, name));
+        if named && fits && allowed && !never && !value.contains('\0') { Verdict::Node } else { Verdict::Refused }
+    }
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        Self::new(&Environment::default().accept)
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_language_and_terminal_only() {
+        let allowed = Allowed::default();
+        for name in ["TERM", "LANG", "LC_ALL", "LC_CTYPE"] {
+            assert_eq!(allowed.judge(name, "C.UTF-8", &[]), Verdict::Node, "{name}");
+        }
+        for name in ["FOO", "LANGUAGE", "lang", "", "LC_A=B", "LC_A B", "LC_é", "1LC"] {
+            assert_eq!(allowed.judge(name, "x", &[]), Verdict::Refused, "{name}");
+        }
+        assert_eq!(allowed.judge("LANG", "a\0b", &[]), Verdict::Refused);
+    }
+
+    #[test]
+    fn no_configuration_lets_the_dangerous_ones_through() {
+        let allowed = Allowed::new(&["*".to_owned(), "LD_PRELOAD".to_owned(), "LD_*".to_owned()]);
+        assert_eq!(allowed.judge("FOO", "x", &[]), Verdict::Node);
+        for name in [
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "BASH_ENV",
+            "ENV",
+            "IFS",
+            "PATH",
+            "PYTHONPATH",
+            "PYTHONSTARTUP",
+            "PERL5LIB",
+            "PERL5OPT",
+            "SHELLOPTS",
+            "PS4",
+            "PROMPT_COMMAND",
+            "GIT_SSH_COMMAND",
+            "NODE_OPTIONS",
+            "HOME",
+            "SHELL",
+            "LESSOPEN",
+            "RUBYOPT",
+            "GLIBC_TUNABLES",
+            "BASH_FUNC_x",
+            "TERMINFO",
+            "SUDO_ASKPASS",
+            "SSH_AUTH_SOCK",
+        ] {
+            assert_eq!(allowed.judge(name, "x", &[]), Verdict::Refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_reason_goes_elsewhere_and_there_is_an_end_to_it() {
+        let allowed = Allowed::default();
+        assert_eq!(allowed.judge("PORTCULLIS_REASON", "INC-42", &[]), Verdict::Reason);
+        assert_eq!(allowed.judge("LC_PORTCULLIS_REASON", "INC-42", &[]), Verdict::Reason);
+        let many = vec![("LC_A".to_owned(), "x".to_owned()); MAX_VARIABLES];
+        assert_eq!(allowed.judge("LANG", "C", &many), Verdict::Refused);
+        let large = [("LC_A".to_owned(), "x".repeat(MAX_BYTES))];
+        assert_eq!(allowed.judge("LANG", "C", &large), Verdict::Refused);
+    }
+}

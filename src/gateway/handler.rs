@@ -1,0 +1,365 @@
+//! The library's callbacks. All of them run in the task that reads the connection's socket, so none waits for anything
+//! but the inbox's last resort; and each request is answered here, because a late answer is lost.
+
+use russh::keys::ssh_key;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
+
+use super::auth::publickey;
+use super::channel::Asked;
+use super::connection::Connection;
+use super::environment::Verdict;
+use crate::identity::{KeyFingerprint, Login};
+use crate::model::{ReasonText, WindowSize};
+use crate::transport::PtyRequest;
+
+/// Answers one client.
+#[derive(Debug)]
+pub(super) struct ClientHandler(pub(super) Connection);
+
+const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
+const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
+const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the session goes on without it";
+const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session goes on without it";
+
+impl Handler for ClientHandler {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.0.shared.settings.banner.clone())
+    }
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        self.0.tries(user, None);
+        Ok(refuse())
+    }
+
+    /// Only asks whether a signature is worth making; a certificate's bare key is seen here and refused as unknown.
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
+        self.0.tries(user, Some(KeyFingerprint::of(&wire)));
+        if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
+            self.0.refuses(weak.to_string());
+            return Ok(refuse());
+        }
+        if !self.0.shared.people.knows(&wire) {
+            self.0.refuses("nobody here has this key");
+            return Ok(refuse());
+        }
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let wire = publickey::wire_form(key.public_key).unwrap_or_default();
+        self.0.tries(user, Some(KeyFingerprint::of(&wire)));
+        let login = Login::parse(user);
+        let identity =
+            publickey::verified(key).and_then(|verified| self.0.shared.people.identify(&verified, login.as_ref().ok()));
+        let Some(identity) = identity else {
+            self.0.refuses("the key proves nobody, or somebody else than the login names");
+            return Ok(refuse());
+        };
+        // a login that can't be read is refused in words, on the channel, once we know whom we talk to
+        self.0.logged_in(identity, login);
+        Ok(Auth::Accept)
+    }
+
+    /// Certificates prove nothing here yet; a client goes on to its plain key.
+    async fn auth_openssh_certificate(&mut self, user: &str, _: &ssh_key::Certificate) -> Result<Auth, Self::Error> {
+        self.0.tries(user, None);
+        self.0.refuses("certificates are not taken");
+        Ok(refuse())
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
+        self.0.lift_limits();
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.0.admit(channel) {
+            Ok(()) => reply.accept().await,
+            Err(full) => {
+                self.0.note_refusal("session channel", &full);
+                reply.reject(ChannelOpenFailure::Other { code: 4, reason: full }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.0.note_refusal(&format!("forwarding to {host}:{port}"), NO_FORWARDING);
+        reply.reject(no_forwarding()).await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.0.note_refusal(&format!("forwarding to {path}"), NO_FORWARDING);
+        reply.reject(no_forwarding()).await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.0.note_refusal("X11 channel", NO_FORWARDING);
+        reply.reject(no_forwarding()).await;
+        Ok(())
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.0.note_refusal("forwarded channel", NO_FORWARDING);
+        reply.reject(no_forwarding()).await;
+        Ok(())
+    }
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        let Some(inbox) = self.0.inbox(id).cloned() else { return Ok(()) };
+        inbox.push(data);
+        let most = usize::try_from(self.0.shared.settings.window).unwrap_or(usize::MAX);
+        inbox.room(most.saturating_mul(2)).await;
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        if let Some(inbox) = self.0.inbox(id) {
+            inbox.eof();
+        }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.0.close(id);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        cols: u32,
+        rows: u32,
+        x_pixels: u32,
+        y_pixels: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let pty = PtyRequest {
+            term: term.to_owned(),
+            size: window_size(cols, rows, x_pixels, y_pixels),
+            // TTY_OP_END stands for the codes that the library does not know
+            modes: modes
+                .iter()
+                .filter(|(code, _)| *code as u8 != 0)
+                .map(|&(code, value)| (code as u8, value))
+                .collect(),
+        };
+        let plain = term.len() <= 64 && term.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        let accepted = match self.0.channel(id) {
+            Some(channel) if plain && channel.writer.is_some() && channel.setup.pty.is_none() => {
+                channel.setup.pty = Some(pty);
+                true
+            }
+            _ => false,
+        };
+        answer(session, id, accepted)
+    }
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let shared = self.0.shared.clone();
+        let accepted = match self.0.channel(id) {
+            Some(channel) if channel.writer.is_some() => {
+                let env = &mut channel.setup.env;
+                match shared.environment.judge(name, value, env) {
+                    Verdict::Node => {
+                        env.retain(|(known, _)| known != name);
+                        env.push((name.to_owned(), value.to_owned()));
+                        true
+                    }
+                    Verdict::Reason => {
+                        channel.setup.reason = ReasonText::new(value);
+                        channel.setup.reason.is_some()
+                    }
+                    Verdict::Refused => false,
+                }
+            }
+            _ => false,
+        };
+        answer(session, id, accepted)
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.start(id, Asked::Shell, session)
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        self.start(id, Asked::Exec(command.to_vec()), session)
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Self::Error> {
+        if name == "sftp" {
+            return self.start(id, Asked::Sftp, session);
+        }
+        self.0.note_refusal(&format!("subsystem {name}"), "only sftp is served");
+        answer(session, id, false)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        cols: u32,
+        rows: u32,
+        x_pixels: u32,
+        y_pixels: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let size = window_size(cols, rows, x_pixels, y_pixels);
+        let accepted = match self.0.channel(id) {
+            Some(channel) if channel.writer.is_some() => match &mut channel.setup.pty {
+                Some(pty) => {
+                    pty.size = size;
+                    true
+                }
+                None => false,
+            },
+            Some(channel) => {
+                channel.inbox.resize(size);
+                true
+            }
+            None => false,
+        };
+        answer(session, id, accepted)
+    }
+
+    async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), Self::Error> {
+        let name = signal_name(&signal);
+        // RFC 4254, section 6.9 names thirteen; others are somebody's extension and go along if they look like a name
+        let plain =
+            (1..=16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let running = self.0.channel(id).is_some_and(|channel| channel.writer.is_none());
+        if plain
+            && running
+            && let Some(inbox) = self.0.inbox(id)
+        {
+            inbox.signal(name);
+        }
+        answer(session, id, plain && running)
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, session: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse_feature("agent forwarding", NO_AGENT, session)?;
+        Ok(false)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse_feature("X11 forwarding", NO_X11, session)?;
+        answer(session, id, false)
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        session: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.refuse_feature(&format!("remote forwarding of {address}:{port}"), NO_REMOTE_FORWARDING, session)?;
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse_feature(&format!("remote forwarding of {path}"), NO_REMOTE_FORWARDING, session)?;
+        Ok(false)
+    }
+}
+
+impl ClientHandler {
+    /// Confirms and starts; what goes wrong later is told on the channel's stderr and by its exit status.
+    fn start(&mut self, id: ChannelId, asked: Asked, session: &mut Session) -> Result<(), russh::Error> {
+        // confirmed first, so that no byte of output can overtake the confirmation
+        let free = self.0.channel(id).is_some_and(|channel| channel.writer.is_some());
+        answer(session, id, free)?;
+        if free {
+            self.0.start(id, asked, session.handle());
+        }
+        Ok(())
+    }
+
+    /// Something that is refused while the session goes on: a line for a person, a message for `ssh -v`.
+    fn refuse_feature(&mut self, asked: &str, text: &'static str, session: &mut Session) -> Result<(), russh::Error> {
+        self.0.note_refusal(asked, text);
+        self.0.notice(text);
+        session.debug(true, text, "en")
+    }
+}
+
+fn answer(session: &mut Session, id: ChannelId, accepted: bool) -> Result<(), russh::Error> {
+    if accepted { session.channel_success(id) } else { session.channel_failure(id) }
+}
+
+fn refuse() -> Auth {
+    Auth::Reject { proceed_with_methods: None, partial_success: false }
+}
+
+fn no_forwarding() -> ChannelOpenFailure {
+    ChannelOpenFailure::Other { code: 1, reason: NO_FORWARDING.to_owned() }
+}
+
+fn window_size(cols: u32, rows: u32, x_pixels: u32, y_pixels: u32) -> WindowSize {
+    let small = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    WindowSize { cols: small(cols), rows: small(rows), x_pixels: small(x_pixels), y_pixels: small(y_pixels) }
+}
+
+fn signal_name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}

@@ -1,0 +1,138 @@
+//! The gateway's own keys: loaded from private files, or made.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use russh::keys::{Algorithm, PrivateKey};
+use rustix::fs::OFlags;
+
+/// Host keys, the preferred one first.
+#[derive(Clone)]
+pub struct HostKeys(Vec<PrivateKey>);
+
+/// What is wrong with a host key's file.
+#[derive(Debug, thiserror::Error)]
+#[error("host key {path}: {why}")]
+pub struct HostKeyError {
+    path: String,
+    why: String,
+}
+
+impl HostKeys {
+    /// Loads keys from files that only their owner can read.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+        let load =
+            |path: &PathBuf| load_one(path).map_err(|why| HostKeyError { path: path.display().to_string(), why });
+        paths.iter().map(load).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
+    pub fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
+        if path.symlink_metadata().is_err() {
+            create(path).map_err(|why| HostKeyError { path: path.display().to_string(), why })?;
+        }
+        Self::load(&[path.to_owned()])
+    }
+
+    /// The public keys, as in `known_hosts`, without the host.
+    pub fn public_lines(&self) -> Vec<String> {
+        let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap_or_default();
+        self.0.iter().map(line).collect()
+    }
+
+    pub(super) fn keys(&self) -> &[PrivateKey] {
+        &self.0
+    }
+}
+
+/// Never the keys themselves.
+impl std::fmt::Debug for HostKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| key.algorithm().to_string())).finish()
+    }
+}
+
+fn load_one(path: &Path) -> Result<PrivateKey, String> {
+    let mut file = File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
+    let is = file.metadata().map_err(|error| error.to_string())?;
+    if is.mode() & 0o077 != 0 {
+        return Err("others can read it; chmod 600 it".to_owned());
+    }
+    let euid = rustix::process::geteuid().as_raw();
+    if is.uid() != euid && is.uid() != 0 {
+        return Err("it belongs to another user; chown it to the gateway's".to_owned());
+    }
+    let mut text = zeroize::Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(|error| format!("can't be read: {error}"))?;
+    let key = PrivateKey::from_openssh(text.as_bytes())
+        .map_err(|_| "it is no private key in OpenSSH's format; make one with ssh-keygen -t ed25519".to_owned())?;
+    if key.is_encrypted() {
+        return Err("it has a passphrase; remove it with ssh-keygen -p -N ''".to_owned());
+    }
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
+        other => Err(format!("{other} host keys are not used here; make one with ssh-keygen -t ed25519")),
+    }
+}
+
+fn create(path: &Path) -> Result<(), String> {
+    let key = super::mint::KeyPair::new("portcullis").map_err(|error| error.to_string())?;
+    let text = key.private().map_err(|error| error.to_string())?;
+    // rustix's flag and the standard library's are the same number in two types
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)
+        .map_err(|error| format!("can't be made: {error}"))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| format!("can't be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    fn keygen(dir: &Path, kind: &[&str], passphrase: &str) -> PathBuf {
+        let path = dir.join(kind.join("-"));
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-N", passphrase, "-f"]).arg(&path).arg("-t").args(kind);
+        assert!(keygen.status().unwrap().success());
+        path
+    }
+
+    #[test]
+    fn makes_one_private_key_and_finds_it_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let first = HostKeys::load_or_create(&path).unwrap().public_lines();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(HostKeys::load_or_create(&path).unwrap().public_lines(), first);
+        let printed = Command::new("ssh-keygen").arg("-y").arg("-f").arg(&path).output().unwrap().stdout;
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(first[0].starts_with(printed.trim()), "{first:?} {printed}");
+        assert!(!format!("{:?}", HostKeys::load_or_create(&path).unwrap()).contains("PRIVATE"));
+    }
+
+    #[test]
+    fn takes_ed25519_and_ecdsa_and_refuses_the_rest_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |path: PathBuf| HostKeys::load(&[path]);
+        load(keygen(dir.path(), &["ed25519"], "")).unwrap();
+        load(keygen(dir.path(), &["ecdsa", "-b", "384"], "")).unwrap();
+        let rsa = load(keygen(dir.path(), &["rsa", "-b", "2048"], "")).unwrap_err().to_string();
+        assert!(rsa.contains("host keys are not used here"), "{rsa}");
+        let locked = keygen(dir.path(), &["ed25519", "-C", "locked"], "secret");
+        assert!(load(locked).unwrap_err().to_string().contains("passphrase"));
+        let open = keygen(dir.path(), &["ed25519", "-C", "open"], "");
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(load(open).unwrap_err().to_string().contains("chmod 600"));
+        assert!(load(dir.path().join("none")).unwrap_err().to_string().contains("can't be opened"));
+    }
+}

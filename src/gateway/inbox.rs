@@ -1,0 +1,304 @@
+//! What one channel's client has sent and nobody has taken yet.
+//!
+//! ```text
+//!  connection task ──data, EOF──▶ ┌ chunks, counted in bytes ┐ ──▶ reader task ─▶ node
+//!   (never waits)  ──resize─────▶ ┤ the latest size          ├ ──▶ control task
+//!                  ──signal─────▶ └ a few signals            ┘
+//! ```
+//!
+//! All channels of a connection share one task that reads the socket, so it must never wait for one of them: it puts
+//! things in here. The queue of bytes is bounded by the channel's window, which grows only as the reader takes bytes.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tokio::sync::Notify;
+
+use crate::model::WindowSize;
+
+/// Signals kept for a session that is slow to start; more are dropped, as a kernel merges pending ones.
+const MAX_SIGNALS: usize = 16;
+
+/// One channel's queue; the connection's task puts in, the channel's tasks take out.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    inner: Mutex<Inner>,
+    room: Notify,
+    control: Notify,
+    gone: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    eof: bool,
+    gone: bool,
+    done: bool,
+    reader: Option<Waker>,
+    size: Option<WindowSize>,
+    signals: VecDeque<String>,
+}
+
+/// Something that is not data, and does not wait behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Control {
+    /// The terminal's new size.
+    Resize(WindowSize),
+    /// A signal's name, without `SIG`.
+    Signal(String),
+}
+
+impl Inbox {
+    /// Bytes from the client. Small ones are merged, so that the queue's own cost stays in proportion.
+    pub(super) fn push(&self, data: &[u8]) {
+        let mut inner = self.lock();
+        if inner.gone || inner.done || inner.eof || data.is_empty() {
+            return;
+        }
+        inner.bytes += data.len();
+        inner.chunks.push_back(Bytes::copy_from_slice(data));
+        if inner.chunks.len() >= 1024 {
+            inner.merge();
+        }
+        inner.wake_reader();
+    }
+
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Waits until fewer than `limit` bytes wait, or nobody will ever take them.
+    pub(super) async fn room(&self, limit: usize) {
+        loop {
+            let room = self.room.notified();
+            let full = {
+                let inner = self.lock();
+                inner.bytes >= limit && !inner.gone && !inner.done
+            };
+            if !full {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// The client will send no more.
+    pub(super) fn eof(&self) {
+        let mut inner = self.lock();
+        inner.eof = true;
+        inner.wake_reader();
+    }
+
+    /// The terminal's size has changed; only the latest counts.
+    pub(super) fn resize(&self, size: WindowSize) {
+        self.lock().size = Some(size);
+        self.control.notify_one();
+    }
+
+    /// The client sends a signal.
+    pub(super) fn signal(&self, name: String) {
+        let mut inner = self.lock();
+        if inner.signals.len() < MAX_SIGNALS {
+            inner.signals.push_back(name);
+        }
+        drop(inner);
+        self.control.notify_one();
+    }
+
+    /// The client has closed the channel, or is gone altogether.
+    pub(super) fn hang_up(&self) {
+        let mut inner = self.lock();
+        inner.gone = true;
+        inner.wake_reader();
+        drop(inner);
+        self.gone.notify_waiters();
+        self.room.notify_one();
+    }
+
+    /// The channel's own end: nobody will take anything any more.
+    pub(super) fn finish(&self) {
+        let mut inner = self.lock();
+        inner.done = true;
+        inner.chunks.clear();
+        inner.bytes = 0;
+        drop(inner);
+        self.room.notify_one();
+    }
+
+    /// Whether the channel has come to its own end.
+    pub(super) fn is_done(&self) -> bool {
+        self.lock().done
+    }
+
+    /// Waits for the client to hang up.
+    pub(super) async fn gone(&self) {
+        let gone = self.gone.notified();
+        tokio::pin!(gone);
+        gone.as_mut().enable();
+        if !self.lock().gone {
+            gone.await;
+        }
+    }
+
+    /// Waits until the client has been gone for a while.
+    pub(super) async fn gone_for(&self, time: Duration) {
+        self.gone().await;
+        tokio::time::sleep(time).await;
+    }
+
+    /// The next bytes; `None` at the client's EOF or when it is gone. One task at a time may wait here.
+    pub(super) async fn next(&self) -> Option<Bytes> {
+        poll_fn(|cx| self.poll_next(cx, usize::MAX)).await
+    }
+
+    /// Like [`next`](Self::next), at most `limit` bytes.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>, limit: usize) -> Poll<Option<Bytes>> {
+        let mut inner = self.lock();
+        if inner.gone {
+            return Poll::Ready(None);
+        }
+        let Some(front) = inner.chunks.front_mut() else {
+            if inner.eof || inner.done {
+                return Poll::Ready(None);
+            }
+            inner.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let taken = front.split_to(front.len().min(limit));
+        if !front.has_remaining() {
+            inner.chunks.pop_front();
+        }
+        inner.bytes -= taken.len();
+        drop(inner);
+        self.room.notify_one();
+        Poll::Ready(Some(taken))
+    }
+
+    /// Waits until the client has sent something: `true` if that is EOF and nothing before it.
+    pub(super) async fn starts_with_eof(&self) -> bool {
+        poll_fn(|cx| {
+            let mut inner = self.lock();
+            if !inner.chunks.is_empty() || inner.gone {
+                return Poll::Ready(false);
+            }
+            if inner.eof {
+                return Poll::Ready(true);
+            }
+            inner.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next thing that is not data.
+    pub(super) async fn next_control(&self) -> Control {
+        loop {
+            let next = {
+                let mut inner = self.lock();
+                inner.size.take().map(Control::Resize).or_else(|| inner.signals.pop_front().map(Control::Signal))
+            };
+            match next {
+                Some(control) => return control,
+                None => self.control.notified().await,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// A client that sends a byte at a time must not cost a hundred bytes for each.
+    fn merge(&mut self) {
+        let mut all = Vec::with_capacity(self.bytes);
+        self.chunks.drain(..).for_each(|chunk| all.extend_from_slice(&chunk));
+        self.chunks.push_back(all.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_come_out_in_order_and_then_the_end() {
+        let inbox = Inbox::default();
+        for n in 0..5000_u32 {
+            inbox.push(&n.to_be_bytes());
+        }
+        inbox.eof();
+        inbox.push(b"after the end");
+        assert_eq!(inbox.waiting(), 20_000);
+        let mut all = Vec::new();
+        while let Some(bytes) = inbox.next().await {
+            all.extend_from_slice(&bytes);
+        }
+        let expected: Vec<u8> = (0..5000_u32).flat_map(u32::to_be_bytes).collect();
+        assert_eq!(all, expected);
+        assert_eq!(inbox.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn room_comes_with_taking_and_with_the_end() {
+        let inbox = Arc::new(Inbox::default());
+        inbox.push(&[0; 100]);
+        let waits = tokio::spawn({
+            let inbox = inbox.clone();
+            async move { inbox.room(100).await }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waits.is_finished());
+        inbox.next().await.unwrap();
+        waits.await.unwrap();
+        inbox.push(&[0; 200]);
+        inbox.finish();
+        inbox.room(100).await;
+        assert!(inbox.is_done());
+    }
+
+    #[tokio::test]
+    async fn control_does_not_wait_behind_data_and_sizes_collapse() {
+        let inbox = Inbox::default();
+        inbox.push(b"data");
+        let size = |cols| WindowSize { cols, ..WindowSize::default() };
+        (1..200).for_each(|cols| inbox.resize(size(cols)));
+        (0..100).for_each(|_| inbox.signal("INT".to_owned()));
+        assert_eq!(inbox.next_control().await, Control::Resize(size(199)));
+        for _ in 0..MAX_SIGNALS {
+            assert_eq!(inbox.next_control().await, Control::Signal("INT".to_owned()));
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(20), inbox.next_control()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn eof_first_is_told_from_data_first() {
+        let inbox = Inbox::default();
+        inbox.eof();
+        assert!(inbox.starts_with_eof().await);
+        let inbox = Inbox::default();
+        inbox.push(b"x");
+        inbox.eof();
+        assert!(!inbox.starts_with_eof().await);
+        let inbox = Inbox::default();
+        inbox.hang_up();
+        assert!(!inbox.starts_with_eof().await);
+        inbox.gone().await;
+        assert_eq!(inbox.next().await, None);
+    }
+}

@@ -1,0 +1,324 @@
+//! The accept loop: survives what `accept` can fail with, keeps to the limits, and drains at the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::connection::{Connection, Shared};
+use super::handler::ClientHandler;
+use super::hostkeys::HostKeys;
+use super::settings::Settings;
+use super::stream::{Guarded, Progress};
+use crate::identity::People;
+use crate::session::Sessions;
+
+/// A gateway that has its addresses.
+#[derive(Debug)]
+pub struct Gateway {
+    listeners: Vec<TcpListener>,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
+    slots: Arc<Slots>,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// An address is taken, or not this machine's.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody could check who this is.
+    #[error("a host key is needed; make one with ssh-keygen -t ed25519 -N '' -f <file>")]
+    NoHostKey,
+}
+
+impl Gateway {
+    /// Takes the addresses; connections are accepted by [`run`](Self::run).
+    pub async fn bind(
+        addresses: &[SocketAddr],
+        host_keys: &HostKeys,
+        people: People,
+        sessions: Arc<Sessions>,
+        settings: Settings,
+    ) -> Result<Self, GatewayError> {
+        if host_keys.keys().is_empty() {
+            return Err(GatewayError::NoHostKey);
+        }
+        let mut listeners = Vec::new();
+        for &address in addresses {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
+        }
+        let slots = Arc::new(Slots::new(&settings));
+        let config = settings.russh(host_keys);
+        let environment = settings.allowed_environment();
+        let shared = Arc::new(Shared { people, sessions, settings, environment });
+        Ok(Self { listeners, config, shared, slots })
+    }
+
+    /// The addresses, with the ports that were chosen where 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `shutdown` comes, then lets what runs go on for the drain time, and comes back when all is closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        let drain = self.shared.settings.drain;
+        for listener in self.listeners {
+            let (config, shared, slots) = (self.config.clone(), self.shared.clone(), self.slots.clone());
+            accepting.spawn(accept(listener, config, shared, slots, stopped.clone()));
+        }
+        shutdown.await;
+        tracing::info!(seconds = drain.as_secs(), "shutting down");
+        let _ = stop.send(true);
+        while accepting.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
+    slots: Arc<Slots>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stop(&mut stopped) => break,
+        };
+        match accepted {
+            Ok((tcp, source)) => match slots.take(source.ip()) {
+                Ok(slot) => {
+                    connections.spawn(serve(tcp, source, slot, config.clone(), shared.clone(), stopped.clone()));
+                }
+                // no words: whoever is over a limit is mostly no SSH client
+                Err(limit) => tracing::warn!(%source, limit, "connection refused"),
+            },
+            Err(error) => {
+                // out of file descriptors or memory: what runs goes on, new ones wait
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(pause_after(&error)).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shared.settings.drain + Duration::from_secs(2), drained).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// Waits until the gateway is to stop.
+async fn stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// A connection that was reset before it was accepted is nothing; being out of descriptors takes a moment to get better.
+fn pause_after(error: &io::Error) -> Duration {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
+            Duration::ZERO
+        }
+        _ => Duration::from_millis(100),
+    }
+}
+
+async fn serve(
+    tcp: TcpStream,
+    source: SocketAddr,
+    slot: Slot,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // keystrokes must not wait for each other
+    let _ = tcp.set_nodelay(true);
+    let progress = Arc::new(Progress::default());
+    let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
+    let drain = shared.settings.drain;
+    let slot = Arc::new(slot);
+    let stream = Guarded::new(tcp, login, progress.clone());
+    let connection = Connection::new(shared, source, progress.clone(), slot.clone());
+    let id = connection.id;
+    let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
+    let ended = match started {
+        Err(error) => Err(error),
+        Ok(mut running) => {
+            let handle = running.handle();
+            tokio::select! {
+                ended = &mut running => ended,
+                () = stop(&mut stopped) => {
+                    match tokio::time::timeout(drain, &mut running).await {
+                        Ok(ended) => ended,
+                        Err(_) => {
+                            let bye = "the gateway is shutting down".to_owned();
+                            let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
+                            let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
+                            tokio::time::timeout(Duration::from_secs(1), running).await.unwrap_or(Ok(()))
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let (received, sent) = progress.bytes();
+    match ended {
+        Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
+        Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
+    }
+}
+
+/// Who is connected, counted against the limits.
+#[derive(Debug)]
+struct Slots {
+    total: usize,
+    per_address: usize,
+    unauthenticated: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    unauthenticated: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    address: IpAddr,
+    unauthenticated: Mutex<bool>,
+}
+
+impl Slots {
+    fn new(settings: &Settings) -> Self {
+        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        Self {
+            total: size(settings.limits.connections),
+            per_address: size(settings.limits.connections_per_address),
+            unauthenticated: size(settings.limits.unauthenticated),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// A place, or the name of the limit that is reached.
+    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Slot, &'static str> {
+        // one person has a whole /64 of IPv6
+        let address = match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+            v4 => v4,
+        };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.total >= self.total {
+            return Err("connections");
+        }
+        if taken.unauthenticated >= self.unauthenticated {
+            return Err("unauthenticated");
+        }
+        let here = taken.by_address.entry(address).or_default();
+        if *here >= self.per_address {
+            return Err("connections_per_address");
+        }
+        *here += 1;
+        taken.total += 1;
+        taken.unauthenticated += 1;
+        Ok(Slot { slots: self.clone(), address, unauthenticated: Mutex::new(true) })
+    }
+}
+
+impl Slot {
+    /// Somebody has logged in on it.
+    pub(super) fn logged_in(&self) {
+        let mut waiting = self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *waiting, false) {
+            self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner).unauthenticated -= 1;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.logged_in();
+        let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.total -= 1;
+        if let Some(here) = taken.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                taken.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Limits};
+
+    fn slots(connections: u32, per_address: u32, unauthenticated: u32) -> Arc<Slots> {
+        let limits = Limits { connections, connections_per_address: per_address, unauthenticated, ..Limits::default() };
+        Arc::new(Slots::new(&Settings::new(&limits, &Environment::default(), None)))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn limits_hold_and_places_come_back() {
+        let slots = slots(3, 2, 10);
+        let first = slots.take(ip("192.0.2.1")).unwrap();
+        let _second = slots.take(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(slots.take(ip("192.0.2.1")).unwrap_err(), "connections_per_address");
+        let _third = slots.take(ip("192.0.2.2")).unwrap();
+        assert_eq!(slots.take(ip("192.0.2.3")).unwrap_err(), "connections");
+        drop(first);
+        drop(slots.take(ip("192.0.2.1")).unwrap());
+        assert_eq!(slots.taken.lock().unwrap().by_address.len(), 2);
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let slots = slots(9, 1, 9);
+        let _first = slots.take(ip("2001:db8::1")).unwrap();
+        assert!(slots.take(ip("2001:db8::ffff:0:1")).is_err());
+        slots.take(ip("2001:db8:0:1::1")).unwrap();
+    }
+
+    #[test]
+    fn those_who_have_not_logged_in_have_a_limit_of_their_own() {
+        let slots = slots(9, 9, 1);
+        let first = slots.take(ip("192.0.2.1")).unwrap();
+        assert_eq!(slots.take(ip("192.0.2.2")).unwrap_err(), "unauthenticated");
+        first.logged_in();
+        first.logged_in();
+        let second = slots.take(ip("192.0.2.2")).unwrap();
+        drop((first, second));
+        assert_eq!(slots.taken.lock().unwrap().unauthenticated, 0);
+        assert_eq!(slots.taken.lock().unwrap().total, 0);
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_waited_out() {
+        assert!(!pause_after(&io::Error::from_raw_os_error(24)).is_zero(), "EMFILE");
+        assert!(pause_after(&io::ErrorKind::ConnectionAborted.into()).is_zero());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the front-end is told: the configuration's limits, and the few numbers that are nobody's business but its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::algorithms;
+use super::environment::Allowed;
+use super::hostkeys::HostKeys;
+use crate::config::{Environment, Limits};
+
+/// How the front-end behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration's limits.
+    pub limits: Limits,
+    /// Which variables a client may set.
+    pub environment: Environment,
+    /// Shown before login.
+    pub banner: Option<String>,
+    /// A channel's window: what a client may send before somebody has taken it.
+    pub window: u32,
+    /// How long a command waits for the client's EOF before it starts; `ssh -n` sends it at once.
+    pub eof_grace: Duration,
+    /// How long a refused key takes.
+    pub refusal_delay: Duration,
+    /// How long connections may go on after a shutdown was asked for.
+    pub drain: Duration,
+}
+
+impl Settings {
+    /// The defaults, with a configuration's limits and environment.
+    pub fn new(limits: &Limits, environment: &Environment, banner: Option<&str>) -> Self {
+        Self {
+            limits: limits.clone(),
+            environment: environment.clone(),
+            banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
+            window: 1 << 20,
+            eof_grace: Duration::from_millis(10),
+            refusal_delay: Duration::from_millis(80),
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn allowed_environment(&self) -> Allowed {
+        Allowed::new(&self.environment.accept)
+    }
+
+    /// The library's configuration; every choice it leaves open is made here.
+    pub(super) fn russh(&self, host_keys: &HostKeys) -> Arc<russh::server::Config> {
+        let seconds = |n: u32| Duration::from_secs(u64::from(n));
+        // the library asserts that this stays under 2^30
+        let rekey = usize::try_from(self.limits.rekey_bytes.min(1 << 30)).unwrap_or(1 << 30);
+        let mut methods = russh::MethodSet::empty();
+        methods.push(russh::MethodKind::PublicKey);
+        Arc::new(russh::server::Config {
+            server_id: russh::SshId::Standard("SSH-2.0-Portcullis_0.1".into()),
+            methods,
+            auth_rejection_time: self.refusal_delay,
+            // every client begins with `none`, to ask for the methods
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: host_keys.keys().to_vec(),
+            limits: russh::Limits::new(rekey, rekey, seconds(self.limits.rekey_seconds)),
+            window_size: self.window,
+            maximum_packet_size: 32 * 1024,
+            // nobody reads the library's own queues: the handler's callbacks put everything into inboxes
+            channel_buffer_size: 1,
+            event_buffer_size: 64,
+            preferred: algorithms::preferred(),
+            max_auth_attempts: usize::try_from(self.limits.auth_attempts).unwrap_or(usize::MAX),
+            // ends a connection whose peer takes nothing at all; keep-alives end a silent one much earlier
+            inactivity_timeout: Some(Duration::from_secs(900)),
+            keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),
+            keepalive_max: usize::try_from(self.limits.keepalive_unanswered).unwrap_or(usize::MAX),
+            nodelay: true,
+            ..russh::server::Config::default()
+        })
+    }
+}

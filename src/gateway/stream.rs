@@ -1,0 +1,140 @@
+//! The TCP stream under a connection. Until somebody has logged in it has an end: in time, and in bytes.
+//!
+//! The library has no deadline for a login and no limit on what it buffers before one; both are here, below it, where
+//! nothing above can forget them. After the login the stream is transparent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
+pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
+
+/// Shared with the handler, which knows when the login is done.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    logged_in: AtomicBool,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Progress {
+    /// Lifts the limits.
+    pub(super) fn logged_in(&self) {
+        self.logged_in.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_logged_in(&self) -> bool {
+        self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// Bytes received and sent so far.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+}
+
+/// A stream with a deadline and a byte limit until the login.
+#[derive(Debug)]
+pub(super) struct Guarded<S> {
+    inner: S,
+    progress: Arc<Progress>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) fn new(inner: S, login: Duration, progress: Arc<Progress>) -> Self {
+        Self { inner, progress, deadline: Some(Box::pin(sleep(login))) }
+    }
+
+    /// An error once the deadline is over; registers for it until then.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(deadline) = &mut self.deadline else { return Ok(()) };
+        if self.progress.is_logged_in() {
+            self.deadline = None;
+            return Ok(());
+        }
+        match deadline.as_mut().poll(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "no login in time")),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check_deadline(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let read = (buf.filled().len() - before) as u64;
+        let received = self.progress.received.fetch_add(read, Ordering::Relaxed) + read;
+        if self.deadline.is_some() && received > BYTES_BEFORE_LOGIN {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much before login")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_deadline(cx)?;
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.progress.sent.fetch_add(written as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reading_and_writing_end_at_the_deadline() {
+        let (mut client, server) = duplex(1024);
+        let mut guarded = Guarded::new(server, Duration::from_millis(50), Arc::default());
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(guarded.read_u8().await.unwrap(), b'x');
+        assert_eq!(guarded.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (_client, server) = duplex(8);
+        let mut guarded = Guarded::new(server, Duration::from_millis(50), Arc::default());
+        let stuck = guarded.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_limited_before_the_login_and_not_after() {
+        let (mut client, server) = duplex(1 << 20);
+        let progress = Arc::new(Progress::default());
+        let mut guarded = Guarded::new(server, Duration::from_secs(20), progress.clone());
+        let limit = usize::try_from(BYTES_BEFORE_LOGIN).unwrap();
+        client.write_all(&vec![0; limit]).await.unwrap();
+        guarded.read_exact(&mut vec![0; limit]).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(guarded.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        let (mut client, server) = duplex(1 << 20);
+        let mut guarded = Guarded::new(server, Duration::from_millis(50), progress.clone());
+        progress.logged_in();
+        client.write_all(&vec![0; limit * 2]).await.unwrap();
+        guarded.read_exact(&mut vec![0; limit * 2]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(guarded.read_u8().await.unwrap(), b'x');
+    }
+}

@@ -1,0 +1,319 @@
+//! A gateway, a node, people with keys, and `ssh` told about all of them.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::backend::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
+use crate::config::{Environment, Limits, Person, Rule};
+use crate::evidence::{Journal, Recorder};
+use crate::gateway::{Gateway, HostKeys, Settings};
+use crate::identity::People;
+use crate::model::{Exit, NodeId, SessionId};
+use crate::policy::{Grant, Policy};
+use crate::session::{NodeTransport, Sessions};
+use crate::transport::files::FileService;
+use crate::transport::testing::{NodeEnd, channel};
+use crate::transport::{Control, InputData, OpenChannel, Out, Start, TransportError, What};
+
+/// A gateway that runs until the bench is dropped.
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) address: SocketAddr,
+    pub(super) node: Arc<LocalNode>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    pub(super) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A gateway with other settings.
+    pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("stranger", "ed25519")] {
+            keygen(&dir.path().join(name), &["-t", kind]).await;
+        }
+        let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
+        let person = |name: &str| Person { name: name.to_owned(), keys: vec![public(name)] };
+        let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
+        let node = Arc::new(LocalNode::default());
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
+        let sessions = Sessions {
+            policy: Policy::new(&[
+                Rule {
+                    name: "all-of-web".to_owned(),
+                    people: list(&["ada"]),
+                    nodes: list(&["web-1", "down-1"]),
+                    os_users: list(&["deploy"]),
+                    actions: list(&["*"]),
+                },
+                Rule {
+                    name: "bob-may-exec".to_owned(),
+                    people: list(&["bob"]),
+                    nodes: list(&["*"]),
+                    os_users: Vec::new(),
+                    actions: list(&["Exec"]),
+                },
+            ]),
+            backend: Arc::new(TwoNodes),
+            transport: node.clone(),
+            journal: Arc::new(Journal::open(dir.path(), 64 << 20).unwrap()),
+        };
+        let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
+        settings.drain = Duration::from_millis(200);
+        change(&mut settings);
+        let people = People::new(&[person("ada"), person("bob")]).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let gateway = Gateway::bind(&[any], &host_keys, people, Arc::new(sessions), settings).await.unwrap();
+        let address = gateway.addresses()[0];
+        let known = format!("[127.0.0.1]:{} {}\n", address.port(), host_keys.public_lines()[0]);
+        std::fs::write(dir.path().join("known_hosts"), known).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(gateway.run(async {
+            let _ = stopped.await;
+        }));
+        let bench = Self { dir, address, node, stop: Some(stop), running: Some(running) };
+        bench.write_config();
+        bench
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write_config(&self) {
+        let mut text = String::new();
+        let dir = self.dir.path().display();
+        for (host, user, key) in [
+            ("web", "web-1", "ada"),
+            ("deploy", "deploy%web-1", "ada"),
+            ("gate", "ada", "ada"),
+            ("down", "down-1", "ada"),
+            ("nowhere", "db-9", "ada"),
+            ("bob", "web-1", "bob"),
+            ("stranger", "web-1", "stranger"),
+        ] {
+            writeln!(text, "Host {host}\n  User {user}\n  IdentityFile {dir}/{key}").unwrap();
+        }
+        writeln!(
+            text,
+            "Host *\n  HostName 127.0.0.1\n  Port {}\n  UserKnownHostsFile {dir}/known_hosts\n  IdentitiesOnly yes\n  \
+             StrictHostKeyChecking yes\n  BatchMode yes\n  IdentityAgent none\n  LogLevel ERROR",
+            self.address.port()
+        )
+        .unwrap();
+        std::fs::write(self.path("ssh_config"), text).unwrap();
+    }
+
+    /// `ssh -F … args`, with nothing on its standard input.
+    pub(super) fn ssh(&self, args: &[&str]) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(self.path("ssh_config")).args(args);
+        ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        ssh
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(&self, args: &[&str]) -> Output {
+        finish(self.ssh(args)).await
+    }
+
+    /// Runs it with something on its standard input.
+    pub(super) async fn run_with(&self, args: &[&str], input: impl Into<Vec<u8>>) -> Output {
+        let mut ssh = self.ssh(args);
+        let mut child = ssh.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.into();
+        let writes = tokio::spawn(async move {
+            let _ = stdin.write_all(&input).await;
+        });
+        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+        writes.abort();
+        output.expect("ssh did not come to its end").unwrap()
+    }
+
+    /// The events so far.
+    pub(super) fn events(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.path(Journal::FILE)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until an event is there that fits.
+    pub(super) async fn event(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        for _ in 0..200 {
+            if let Some(found) = self.events().into_iter().find(|event| fits(event)) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("no such event in {:#?}", self.events());
+    }
+
+    /// Stops the gateway and waits until it has.
+    pub(super) async fn stop(mut self) {
+        drop(self.stop.take());
+        self.running.take().unwrap().await.unwrap();
+    }
+}
+
+/// Runs a command to its end, but not for ever.
+pub(super) async fn finish(mut command: Command) -> Output {
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await;
+    output.expect("it did not come to its end").unwrap()
+}
+
+pub(super) async fn keygen(path: &Path, kind: &[&str]) {
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-N", "", "-f"]).arg(path).args(kind);
+    assert!(keygen.status().await.unwrap().success());
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Knows two nodes, one of which is away.
+#[derive(Debug)]
+struct TwoNodes;
+
+impl Backend for TwoNodes {
+    fn open(&self, _: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>> {
+        Box::pin(async { Err(BackendError::Refused("not here".to_owned())) })
+    }
+
+    fn terminate(&self, _: &SessionId) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            match name.as_str() {
+                "web-1" | "down-1" => {
+                    Ok(Node { id: NodeId(format!("i-{name}")), online: name == "web-1", name, last_ping: None })
+                }
+                _ => Err(BackendError::Target(format!("no node is called {name}"))),
+            }
+        })
+    }
+
+    fn document(&self, _: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn put_document(&self, _: &str, _: &str) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Runs what it is asked to with this machine's `sh`, and remembers what it was asked.
+#[derive(Debug, Default)]
+pub(super) struct LocalNode {
+    pub(super) starts: Mutex<Vec<Start>>,
+    pub(super) controls: Arc<Mutex<Vec<String>>>,
+}
+
+impl NodeTransport for LocalNode {
+    fn open(
+        &self,
+        grant: Grant,
+        mut evidence: Recorder,
+        start: Start,
+    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
+        Box::pin(async move {
+            evidence.lane(&SessionId("ada-0123".to_owned())).unwrap();
+            self.starts.lock().unwrap().push(start.clone());
+            if grant.os_user() == Some("deploy") {
+                return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));
+            }
+            let (open, end) = channel(evidence);
+            tokio::spawn(live(start, end, self.controls.clone()));
+            Ok(open)
+        })
+    }
+
+    fn open_files(&self, _: Grant, _: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
+        Box::pin(async { Err(TransportError::Failed("no files here".to_owned())) })
+    }
+}
+
+async fn live(start: Start, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
+    let voice = end.voice();
+    let NodeEnd { mut data, mut control, .. } = end;
+    let command = match &start.what {
+        What::Shell => "exec sh".to_owned(),
+        What::Exec(line) => text(line),
+    };
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(command).envs(start.env).kill_on_drop(true);
+    sh.stdin(if start.stdin_closed { Stdio::null() } else { Stdio::piped() });
+    let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut stdin = child.stdin.take();
+    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    let input = async {
+        while let Some(InputData::Bytes(bytes)) = data.recv().await {
+            let Some(pipe) = &mut stdin else { break };
+            if pipe.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        stdin = None;
+        while data.recv().await.is_some() {}
+    };
+    let control = async {
+        while let Some(control) = control.recv().await {
+            controls.lock().unwrap().push(format!("{control:?}"));
+            if let (Control::Signal(name), Some(pid)) = (control, pid)
+                && name == "TERM"
+            {
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            }
+        }
+    };
+    let out = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(n @ 1..) = stdout.read(&mut buffer).await {
+            if !voice.say(Out::Stdout(Bytes::copy_from_slice(&buffer[..n]))).await {
+                return;
+            }
+        }
+    };
+    let err = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
+            if !voice.say(Out::Stderr(Bytes::copy_from_slice(&buffer[..n]))).await {
+                return;
+            }
+        }
+    };
+    let output = async {
+        tokio::join!(out, err);
+        let status = child.wait().await.unwrap();
+        use std::os::unix::process::ExitStatusExt as _;
+        let exit = match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code.cast_unsigned()),
+            (_, Some(15)) => Exit::Signal { name: "TERM".to_owned(), core_dumped: false },
+            _ => Exit::Signal { name: "KILL".to_owned(), core_dumped: false },
+        };
+        voice.say(Out::Exit(exit)).await;
+    };
+    let hung_up = voice.closed();
+    tokio::select! {
+        () = async { tokio::join!(input, control); std::future::pending::<()>().await } => {}
+        () = output => {}
+        () = hung_up => {}
+    }
+}

@@ -1,0 +1,222 @@
+//! Opening a session: every channel, whatever client or request made it, comes through here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::backend::{Backend, BackendError, BoxFuture, Node};
+use crate::evidence::{self, Event, EventCode, EvidenceError, Journal, Ledger, Opening, Outcome, Recorder, Refusal};
+use crate::identity::{Identity, Login};
+use crate::model::ReasonText;
+use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
+use crate::transport::files::FileService;
+use crate::transport::{OpenChannel, Start, Transport, TransportError};
+
+/// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
+pub trait NodeTransport: Send + Sync + fmt::Debug {
+    /// A shell or a command.
+    fn open(
+        &self,
+        grant: Grant,
+        evidence: Recorder,
+        start: Start,
+    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>>;
+
+    /// A file service.
+    fn open_files(&self, grant: Grant, evidence: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>>;
+}
+
+impl NodeTransport for Transport {
+    fn open(
+        &self,
+        grant: Grant,
+        evidence: Recorder,
+        start: Start,
+    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
+        Box::pin(self.open(grant, evidence, start))
+    }
+
+    fn open_files(&self, grant: Grant, evidence: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
+        Box::pin(self.open_files(grant, evidence))
+    }
+}
+
+/// All that a session is opened with.
+#[derive(Debug)]
+pub struct Sessions {
+    /// Who may do what.
+    pub policy: Policy,
+    /// Where nodes are found.
+    pub backend: Arc<dyn Backend>,
+    /// What opens ways to them.
+    pub transport: Arc<dyn NodeTransport>,
+    /// Where everything is recorded.
+    pub journal: Arc<Journal>,
+}
+
+/// Somebody on an SSH connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The connection, for evidence.
+    pub connection: Uuid,
+    /// Where they connect from.
+    pub source: SocketAddr,
+    /// Who they are.
+    pub identity: Identity,
+    /// Where to and why, as they logged in.
+    pub login: Login,
+}
+
+/// What they want on the node.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The node, as they wrote it.
+    pub node: String,
+    /// A shell, a command, files.
+    pub action: Action,
+    /// Why, where the login did not say (an environment variable).
+    pub reason: Option<ReasonText>,
+}
+
+/// A shell or a command that runs.
+#[derive(Debug)]
+pub struct RunningSession {
+    /// The way to it.
+    pub channel: OpenChannel,
+    /// Its record, to be closed at its end.
+    pub ledger: Ledger,
+}
+
+/// A file service that runs.
+#[derive(Debug)]
+pub struct FileSession {
+    /// The way to it.
+    pub service: FileService,
+    /// Its record, to be closed at its end.
+    pub ledger: Ledger,
+}
+
+/// Why there is no session; the text is a sentence for the person.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Policy.
+    #[error("{}", .0.text)]
+    Denied(Denial),
+    /// The node can't be found or reached.
+    #[error("{0}")]
+    Node(#[from] BackendError),
+    /// It can't be recorded, so it can't be.
+    #[error("{0}")]
+    Evidence(#[from] EvidenceError),
+    /// The way to the node did not open.
+    #[error("{0}")]
+    Transport(#[from] TransportError),
+}
+
+impl Sessions {
+    /// A shell or a command.
+    pub async fn open(
+        &self,
+        caller: &Caller,
+        wish: Wish,
+        pty: bool,
+        start: impl Future<Output = Start>,
+    ) -> Result<RunningSession, Refused> {
+        let (admitted, start) = tokio::join!(self.admit(caller, wish, pty), start);
+        let (grant, recorder, ledger) = admitted?;
+        let opened = self.transport.open(grant, recorder, start).await;
+        let channel = opened.map_err(|error| closed(&ledger, error))?;
+        Ok(RunningSession { channel, ledger })
+    }
+
+    /// A file service.
+    pub async fn open_files(&self, caller: &Caller, wish: Wish) -> Result<FileSession, Refused> {
+        let (grant, recorder, ledger) = self.admit(caller, wish, false).await?;
+        let opened = self.transport.open_files(grant, recorder).await;
+        let service = opened.map_err(|error| closed(&ledger, error))?;
+        Ok(FileSession { service, ledger })
+    }
+
+    /// Resolve, decide, record: what comes before any transport. A refusal leaves an event as well.
+    async fn admit(&self, caller: &Caller, wish: Wish, pty: bool) -> Result<(Grant, Recorder, Ledger), Refused> {
+        let asked = format!("{} on {}", wish.action.name(), wish.node);
+        let admitted = self.decide(caller, wish).await.and_then(|grant| {
+            let opening = Opening { connection: caller.connection, source: caller.source, pty };
+            let (recorder, ledger) = evidence::open(&self.journal, &grant, opening)?;
+            Ok((grant, recorder, ledger))
+        });
+        admitted.inspect_err(|refused| self.note_refusal(caller, &asked, &refused.to_string()))
+    }
+
+    async fn decide(&self, caller: &Caller, wish: Wish) -> Result<Grant, Refused> {
+        let node = self.backend.resolve(&wish.node).await?;
+        let decision = self.policy.decide(Request {
+            identity: &caller.identity,
+            node_name: &wish.node,
+            node: &node.id,
+            os_user: caller.login.os_user(),
+            action: wish.action,
+            reason: caller.login.reason().or(wish.reason.as_ref()),
+        });
+        // only now: who may not use a node does not learn how it is
+        let grant = match decision {
+            Decision::Allow(grant) => grant,
+            Decision::Deny(denial) => return Err(Refused::Denied(denial)),
+        };
+        if node.online { Ok(grant) } else { Err(offline(&node).into()) }
+    }
+
+    /// Leaves the event of a channel that was refused.
+    pub fn note_refusal(&self, caller: &Caller, asked: &str, reason: &str) {
+        let refusal = Refusal {
+            connection: caller.connection,
+            source: caller.source,
+            login: &caller.login.to_string(),
+            person: Some(caller.identity.person()),
+            asked,
+            reason,
+        };
+        self.journal.note(&Event::refused(EventCode::ChannelRefused, &refusal));
+    }
+}
+
+/// A transport that did not open ends its record at once.
+fn closed(ledger: &Ledger, error: TransportError) -> Refused {
+    if let Err(lost) = ledger.close(&Outcome::Failed(error.to_string())) {
+        tracing::error!(error = %lost, "the session's end is not in evidence");
+    }
+    error.into()
+}
+
+fn offline(node: &Node) -> BackendError {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let ago = node.last_ping.and_then(|then| now.checked_sub(u64::try_from(then).ok()?));
+    let ping = match ago {
+        None => "it has not been heard of".to_owned(),
+        Some(seconds @ 0..120) => format!("last ping {seconds} s ago"),
+        Some(seconds @ 120..7200) => format!("last ping {} min ago", seconds / 60),
+        Some(seconds) => format!("last ping {} h ago", seconds / 3600),
+    };
+    BackendError::Target(format!("{} is not connected to Systems Manager: {ping}", node.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeId;
+
+    #[test]
+    fn an_absent_node_is_a_sentence_with_its_last_ping() {
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let node =
+            |last_ping| Node { id: NodeId("i-1".to_owned()), name: "web-1".to_owned(), online: false, last_ping };
+        let text = |last_ping| offline(&node(last_ping)).to_string();
+        assert_eq!(text(Some(now - 14 * 60)), "web-1 is not connected to Systems Manager: last ping 14 min ago");
+        assert!(text(Some(now - 90_000)).ends_with("last ping 25 h ago"));
+        assert!(text(Some(now + 60)).ends_with("it has not been heard of"));
+        assert!(text(None).ends_with("it has not been heard of"));
+    }
+}
