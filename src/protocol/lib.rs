@@ -39,6 +39,8 @@ pub mod mux;
 pub mod open;
 pub mod payload;
 mod rng;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod version;
 
 pub use channel::{AgentRole, ChannelError, ClientRole, DataChannel, Event, Limits, Role, Stats};

@@ -249,6 +249,11 @@ impl DataChannel {
         self.events_weight < self.limits.receive_buffer && self.inbound.owed() < OWED_MAX
     }
 
+    /// Whether every event has been polled.
+    pub fn is_read(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// How many bytes [`Self::write`] would take now.
     pub fn send_capacity(&self) -> usize {
         if self.error.is_some() || self.closed { 0 } else { self.outbound.capacity() }

@@ -39,6 +39,8 @@ pub(crate) struct Outbound {
     flight: Flight,
     window: Window,
     rtt: Rtt,
+    /// Something waits that the window did not let out.
+    limited: bool,
     /// Since when nothing was acknowledged although something was outstanding.
     pub(crate) stalled_since: Time,
     pub(crate) frames_sent: u64,
@@ -86,6 +88,7 @@ impl Outbound {
             flight: Flight::default(),
             window: Window::new(limits),
             rtt: Rtt::new(limits, now),
+            limited: false,
             stalled_since: now,
             frames_sent: 0,
             retransmits: 0,
@@ -167,6 +170,7 @@ impl Outbound {
         self.check(now);
         if let Some(length) = self.flight.next_lost() {
             if !self.has_window(length) && !self.flight.is_probe() {
+                self.limited = true;
                 return None;
             }
             self.retransmits += 1;
@@ -175,8 +179,9 @@ impl Outbound {
         if let Some(draft) = self.urgent.pop_front() {
             return Some(self.send(now, draft, rng));
         }
-        let length = self.drafts.front().filter(|_| gate)?.buffer.len();
-        if !self.has_window(length) || !self.has_span(length) {
+        let next = self.drafts.front().filter(|_| gate).map(|draft| draft.buffer.len());
+        self.limited = next.is_some_and(|length| !self.has_window(length));
+        if self.limited || !self.has_span(next?) {
             return None;
         }
         let draft = self.drafts.pop_front()?;
@@ -186,14 +191,14 @@ impl Outbound {
 
     /// A frame was acknowledged, perhaps once more.
     pub(crate) fn acknowledge(&mut self, now: Time, sequence: i64) {
-        let in_flight = self.flight.in_flight();
+        let used = self.limited || self.flight.in_flight() * 2 >= self.window.size();
         let Some(acked) = self.flight.acknowledge(now, sequence, &self.rtt) else { return };
         self.acks_received += 1;
         self.stalled_since = now;
         if let Some(sample) = acked.sample {
             self.rtt.sample(now, sample);
         }
-        self.window.acknowledged(&acked, &self.rtt, in_flight, self.flight.next_transmission());
+        self.window.acknowledged(&acked, &self.rtt, used, self.flight.next_transmission());
         if let Some(transmission) = self.flight.detect(now, &self.rtt) {
             self.window.lost(transmission, self.flight.next_transmission());
         }

@@ -6,8 +6,8 @@
 //! settles at about twice the product of bandwidth and delay, and keystrokes behind a bulk transfer stay quick.
 //!
 //! ```text
-//!            round trip   ≤ 2·min + 20 ms         …          > 4·min + 100 ms
-//!            window       grows             stays            shrinks by ⅛ per round trip
+//!   round trip   ≤ 1½·min + 10 ms   ≤ 2·min + 20 ms    …       > 3·min + 100 ms
+//!   window       doubles            grows by 1/16      stays   shrinks by 1/8        per round trip
 //! ```
 //!
 //! A lost frame takes a quarter off, at most once per round trip: the websocket below is reliable, so a loss is a
@@ -55,8 +55,9 @@ impl Window {
         self.max
     }
 
-    /// A frame was acknowledged. `in_flight` counts it still; `next` is the number of the next transmission.
-    pub(crate) fn acknowledged(&mut self, acked: &Acked, rtt: &Rtt, in_flight: usize, next: u64) {
+    /// A frame was acknowledged. `used` tells whether the window was what held back more; `next` is the number of the
+    /// next transmission.
+    pub(crate) fn acknowledged(&mut self, acked: &Acked, rtt: &Rtt, used: bool, next: u64) {
         if let Some(sample) = acked.sample {
             self.round_rtt = Some(self.round_rtt.map_or(sample, |least| least.min(sample)));
         }
@@ -64,9 +65,12 @@ impl Window {
             self.end_round(rtt);
             self.round_end = next;
         }
-        let used = in_flight.saturating_mul(2) >= self.size;
-        if used && !is_queueing(rtt) {
-            let step = if self.size < self.threshold { acked.length } else { acked.length / 16 };
+        let step = match Queue::of(rtt) {
+            Queue::Short if self.size < self.threshold => acked.length,
+            Queue::Short | Queue::Growing => acked.length / 16,
+            Queue::Long => 0,
+        };
+        if used {
             self.size = (self.size + step).min(self.max);
         }
     }
@@ -83,18 +87,31 @@ impl Window {
 
     fn end_round(&mut self, rtt: &Rtt) {
         let (Some(round), Some(least)) = (self.round_rtt.take(), rtt.minimum()) else { return };
-        if round > least * 4 + Duration::from_millis(100) {
+        if round > least * 3 + Duration::from_millis(100) {
             self.size = (self.size - self.size / 8).max(self.min);
         }
     }
 }
 
-/// Whether frames wait somewhere on their way. The smoothed round trip tells within a few frames, so that doubling does
-/// not overshoot by a whole round trip.
-fn is_queueing(rtt: &Rtt) -> bool {
-    match (rtt.smoothed(), rtt.minimum()) {
-        (Some(smoothed), Some(least)) => smoothed > least * 2 + Duration::from_millis(20),
-        _ => false,
+/// How much waits somewhere on the way.
+enum Queue {
+    Short,
+    Growing,
+    Long,
+}
+
+impl Queue {
+    /// The smoothed round trip tells within a few frames; but what it tells is a round trip old, in which the window may
+    /// have doubled. Hence the step in the middle.
+    fn of(rtt: &Rtt) -> Self {
+        let (Some(smoothed), Some(least)) = (rtt.smoothed(), rtt.minimum()) else { return Self::Short };
+        if smoothed <= least * 3 / 2 + Duration::from_millis(10) {
+            Self::Short
+        } else if smoothed <= least * 2 + Duration::from_millis(20) {
+            Self::Growing
+        } else {
+            Self::Long
+        }
     }
 }
 
@@ -118,7 +135,7 @@ mod tests {
                 rtt.sample(NOW, sample);
                 let acked = Acked { length: 1024, sample: Some(sample), transmission };
                 transmission += 1;
-                window.acknowledged(&acked, &rtt, window.size(), transmission + frames);
+                window.acknowledged(&acked, &rtt, true, transmission + frames);
             }
         }
         window.size()
