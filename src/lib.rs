@@ -11,6 +11,7 @@
 //! Every channel takes the one way through: login → identity → action → decision → evidence open → lanes → pump →
 //! evidence close. A transport opens only with a [`policy::Grant`], which only [`policy`] can make.
 
+pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;

@@ -138,7 +138,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let limits = &config.limits;
     let lanes = &config.lanes;
     let of = |value: u32| u64::from(value);
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 13] = [
+    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 14] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "auth_attempts", of(limits.auth_attempts), 1..=100),
         ("limits", "connections", of(limits.connections), 1..=1_000_000),
@@ -151,6 +151,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "rekey_seconds", of(limits.rekey_seconds), 60..=86_400),
         ("lanes", "frame_bytes", of(lanes.frame_bytes), 256..=65_536),
         ("lanes", "channels_per_node", of(lanes.channels_per_node), 1..=10_000),
+        ("evidence", "max_bytes", config.evidence.max_bytes, 1 << 20..=u64::MAX),
         ("lanes", "idle_minutes", of(lanes.idle_minutes), 0..=1440),
     ];
     for (section, key, value, range) in table {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::transport::{Helper, Rung};
+use crate::evidence::Journal;
+use crate::transport::{Helper, Rung, ShellTransport};
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -191,6 +192,9 @@ pub struct Lanes {
     pub helper: Helper,
     /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
     pub rung: Option<Rung>,
+    /// What carries interactive shells: `helper`, or `agent` for the agent's own session under the account's shell
+    /// profile and logging.
+    pub shell: ShellTransport,
     /// Channels at once on one node; each takes up to two processes of about 22 MiB there. More wait their turn.
     #[schemars(range(min = 1, max = 10_000))]
     pub channels_per_node: u32,
@@ -202,7 +206,14 @@ pub struct Lanes {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { frame_bytes: 1024, helper: Helper::Auto, rung: None, channels_per_node: 64, idle_minutes: 0 }
+        Self {
+            frame_bytes: 1024,
+            helper: Helper::Auto,
+            rung: None,
+            shell: ShellTransport::Helper,
+            channels_per_node: 64,
+            idle_minutes: 0,
+        }
     }
 }
 
@@ -212,10 +223,13 @@ impl Default for Lanes {
 pub struct Evidence {
     /// The directory of the event log. It must exist and be writable by the gateway alone.
     pub directory: PathBuf,
+    /// Bytes that the event log may take. At the limit, sessions end and none opens: rotate it before.
+    #[schemars(range(min = 1_048_576))]
+    pub max_bytes: u64,
 }
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/var/lib/portcullis/evidence") }
+        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: Journal::DEFAULT_LIMIT }
     }
 }

@@ -5,12 +5,16 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Algorithm, Certificate, PrivateKey};
 use rustix::fs::OFlags;
 
-/// Host keys, the preferred one first.
+/// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
-pub struct HostKeys(Vec<PrivateKey>);
+pub struct HostKeys {
+    keys: Vec<PrivateKey>,
+    certificates: Vec<Certificate>,
+}
 
 /// What is wrong with a host key's file.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +29,18 @@ impl HostKeys {
     pub fn load(paths: &[PathBuf]) -> Result<Self, HostKeyError> {
         let load =
             |path: &PathBuf| load_one(path).map_err(|why| HostKeyError { path: path.display().to_string(), why });
-        paths.iter().map(load).collect::<Result<_, _>>().map(Self)
+        let keys = paths.iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { keys, certificates: Vec::new() })
+    }
+
+    /// The same keys with these certificates, each of which must be a host's and for one of the keys.
+    pub fn with_certificates(mut self, paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+        for path in paths {
+            let certificate = load_certificate(path, &self.keys)
+                .map_err(|why| HostKeyError { path: path.display().to_string(), why })?;
+            self.certificates.push(certificate);
+        }
+        Ok(self)
     }
 
     /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
@@ -39,18 +54,22 @@ impl HostKeys {
     /// The public keys, as in `known_hosts`, without the host.
     pub fn public_lines(&self) -> Vec<String> {
         let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap_or_default();
-        self.0.iter().map(line).collect()
+        self.keys.iter().map(line).collect()
     }
 
     pub(super) fn keys(&self) -> &[PrivateKey] {
-        &self.0
+        &self.keys
+    }
+
+    pub(super) fn certificates(&self) -> &[Certificate] {
+        &self.certificates
     }
 }
 
 /// Never the keys themselves.
 impl std::fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|key| key.algorithm().to_string())).finish()
+        f.debug_list().entries(self.keys.iter().map(|key| key.algorithm().to_string())).finish()
     }
 }
 
@@ -75,6 +94,20 @@ fn load_one(path: &Path) -> Result<PrivateKey, String> {
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
         other => Err(format!("{other} host keys are not used here; make one with ssh-keygen -t ed25519")),
     }
+}
+
+fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
+    let certificate = Certificate::from_openssh(text.trim())
+        .map_err(|_| "it is no certificate; the CA's ssh-keygen -s -h makes one".to_owned())?;
+    if certificate.cert_type() != CertType::Host {
+        return Err("it is a user's certificate; sign the host key with ssh-keygen -s -h".to_owned());
+    }
+    let ours = keys.iter().any(|key| key.public_key().key_data() == certificate.public_key());
+    if !ours {
+        return Err("it is for none of the host keys".to_owned());
+    }
+    Ok(certificate)
 }
 
 fn create(path: &Path) -> Result<(), String> {
@@ -118,6 +151,22 @@ mod tests {
         let printed = String::from_utf8(printed).unwrap();
         assert!(first[0].starts_with(printed.trim()), "{first:?} {printed}");
         assert!(!format!("{:?}", HostKeys::load_or_create(&path).unwrap()).contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_certificate_must_be_a_hosts_and_for_a_key_of_ours() {
+        use crate::gateway::mint::KeyPair;
+        let dir = tempfile::tempdir().unwrap();
+        let (key, other) = (dir.path().join("key"), dir.path().join("other"));
+        let (ours, theirs) = (HostKeys::load_or_create(&key).unwrap(), HostKeys::load_or_create(&other).unwrap());
+        let host = KeyPair::parse(&std::fs::read_to_string(&key).unwrap()).unwrap();
+        let certificate =
+            KeyPair::new("ca").unwrap().certify_host(&host, &["gate"], std::time::Duration::from_secs(60));
+        let path = dir.path().join("key-cert.pub");
+        std::fs::write(&path, certificate.unwrap() + "\n").unwrap();
+        assert_eq!(ours.with_certificates(std::slice::from_ref(&path)).unwrap().certificates().len(), 1);
+        let refused = theirs.with_certificates(&[path]).unwrap_err().to_string();
+        assert!(refused.contains("none of the host keys"), "{refused}");
     }
 
     #[test]

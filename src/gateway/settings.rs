@@ -59,6 +59,7 @@ impl Settings {
             // every client begins with `none`, to ask for the methods
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: host_keys.keys().to_vec(),
+            certificates: host_keys.certificates().to_vec(),
             limits: russh::Limits::new(rekey, rekey, seconds(self.limits.rekey_seconds)),
             window_size: self.window,
             maximum_packet_size: 32 * 1024,

@@ -1,0 +1,79 @@
+//! Puts the parts together, in one place: configuration in, a gateway that has its addresses out.
+//!
+//! Nothing is global: what a part needs is given to it here, so a test can run the whole product with parts of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::evidence::{EvidenceError, Journal};
+use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
+use crate::identity::{People, PeopleError};
+use crate::policy::Policy;
+use crate::session::Sessions;
+use crate::transport::{Transport, TransportOptions};
+
+/// The product, ready to serve.
+#[derive(Debug)]
+pub struct App {
+    gateway: Gateway,
+}
+
+/// Why the product can't start; each is a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A host key.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// Somebody's key.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// The event log.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// An address.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+impl App {
+    /// Loads what the configuration names and takes the addresses. Connections are accepted by [`App::run`].
+    pub async fn start(config: &Config, backend: Arc<dyn Backend>, drain: Duration) -> Result<Self, AppError> {
+        let host_keys =
+            HostKeys::load(&config.gateway.host_keys)?.with_certificates(&config.gateway.host_certificates)?;
+        let people = People::new(&config.people)?;
+        let journal = Arc::new(Journal::open(&config.evidence.directory, config.evidence.max_bytes)?);
+        let transport = Transport::new(backend.clone(), transport_options(config));
+        let sessions =
+            Arc::new(Sessions { policy: Policy::new(&config.rules), backend, transport: Arc::new(transport), journal });
+        let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
+        settings.drain = drain;
+        let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
+        Ok(Self { gateway })
+    }
+
+    /// Where it listens, with the ports that were chosen where 0 was asked for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.gateway.addresses()
+    }
+
+    /// Serves until `shutdown` comes, then lets what runs go on for the drain time.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.gateway.run(shutdown).await;
+    }
+}
+
+fn transport_options(config: &Config) -> TransportOptions {
+    let lanes = &config.lanes;
+    let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    TransportOptions {
+        helper: lanes.helper,
+        rung: lanes.rung,
+        payload: size(lanes.frame_bytes),
+        shell: lanes.shell,
+        channels_per_node: size(lanes.channels_per_node),
+        idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
+    }
+}
