@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+use tokio::task::JoinHandle;
+
 use crate::model::{NodeId, ReasonText, SessionId};
 use crate::session_manager::{ChannelReader, ChannelWriter};
 
@@ -22,14 +24,31 @@ pub struct SessionRequest {
     pub parameters: BTreeMap<String, Vec<String>>,
     /// `StartSession.Reason`.
     pub reason: Option<ReasonText>,
-    /// The node may never speak first on this session: send without waiting for it.
+    /// Send without waiting for the node to speak first: for InteractiveCommands sessions whose command may be silent.
+    /// Never for a session with a handshake.
     pub silent: bool,
-    /// Bytes of payload in a frame.
+    /// Bytes of data per frame.
     pub payload: usize,
 }
 
-/// A session whose data channel is being driven. Dropping both halves closes the socket; [`Backend::terminate`] ends the
-/// session in the service.
+impl SessionRequest {
+    /// A session on `target` under a document, with nothing else asked for.
+    pub fn new(target: NodeId, document: impl Into<String>) -> Self {
+        Self {
+            target,
+            document: document.into(),
+            parameters: BTreeMap::new(),
+            reason: None,
+            silent: false,
+            payload: 1024,
+        }
+    }
+}
+
+/// A session whose data channel is being driven.
+///
+/// When both halves are gone the session is terminated in the service, in the background; one that the service has
+/// closed already is not. [`Self::close`] does the same and waits for it.
 #[derive(Debug)]
 pub struct LaneSession {
     /// The service's name for it.
@@ -38,11 +57,18 @@ pub struct LaneSession {
     pub writer: ChannelWriter,
     /// From the node.
     pub reader: ChannelReader,
+    /// Ends when the session is over and out of the way. Dropping it changes nothing.
+    pub task: JoinHandle<()>,
 }
 
 impl LaneSession {
-    /// Ends the session.
-    pub async fn close(self) {}
+    /// Hangs up and waits until the session is terminated; it takes at most a few seconds, even if the service is gone.
+    pub async fn close(self) {
+        drop((self.writer, self.reader));
+        if self.task.await.is_err() {
+            tracing::error!(session = %self.id, "the task of a data channel has panicked");
+        }
+    }
 }
 
 /// A node that a name stands for.
