@@ -138,7 +138,7 @@ impl Connection {
     }
 
     /// Takes a channel in, unless there are as many as may be.
-    pub(super) fn admit(&mut self, channel: Channel<Msg>) -> Result<(), String> {
+    pub(super) fn admit(&mut self, channel: Channel<Msg>, handle: Handle) -> Result<(), String> {
         self.channels.retain(|_, channel| !channel.inbox.is_done());
         let limit = usize::try_from(self.shared.settings.limits.channels).unwrap_or(usize::MAX);
         if self.channels.len() >= limit {
@@ -147,7 +147,8 @@ impl Connection {
         let id = channel.id();
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();
-        let state = ChannelState { inbox: Arc::default(), setup: Setup::default(), writer: Some(writer) };
+        let inbox = Arc::new(Inbox::new(id, handle, self.shared.settings.window));
+        let state = ChannelState { inbox, setup: Setup::default(), writer: Some(writer) };
         self.channels.insert(id, state);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The library's callbacks. All of them run in the task that reads the connection's socket, so none waits for anything
-//! but the inbox's last resort; and each request is answered here, because a late answer is lost.
+//! The library's callbacks. All of them run in the task that reads the connection's socket, so none waits for
+//! anything; and each request is answered here, because a late answer is lost.
 
 use russh::keys::ssh_key;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
@@ -80,9 +80,9 @@ impl Handler for ClientHandler {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
-        match self.0.admit(channel) {
+        match self.0.admit(channel, session.handle()) {
             Ok(()) => reply.accept().await,
             Err(full) => {
                 self.0.note_refusal("session channel", &full);
@@ -148,10 +148,9 @@ impl Handler for ClientHandler {
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
-        let Some(inbox) = self.0.inbox(id).cloned() else { return Ok(()) };
-        inbox.push(data);
-        let most = usize::try_from(self.0.shared.settings.window).unwrap_or(usize::MAX);
-        inbox.room(most.saturating_mul(2)).await;
+        if let Some(inbox) = self.0.inbox(id) {
+            inbox.push(data);
+        }
         Ok(())
     }
 

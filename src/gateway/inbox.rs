@@ -16,6 +16,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use russh::ChannelId;
+use russh::server::Handle;
 use tokio::sync::Notify;
 
 use crate::model::WindowSize;
@@ -27,15 +29,24 @@ const MAX_SIGNALS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
-    room: Notify,
+    credit: Option<Credit>,
     control: Notify,
     gone: Notify,
+}
+
+/// How the client is told that it may send more: a window's part is given back when so much has been taken.
+#[derive(Debug)]
+struct Credit {
+    id: ChannelId,
+    handle: Handle,
+    step: usize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    taken: usize,
     eof: bool,
     gone: bool,
     done: bool,
@@ -54,6 +65,12 @@ pub(super) enum Control {
 }
 
 impl Inbox {
+    /// The inbox of a channel with a window of so many bytes.
+    pub(super) fn new(id: ChannelId, handle: Handle, window: u32) -> Self {
+        let step = usize::try_from(window / 8).unwrap_or(usize::MAX).max(1);
+        Self { credit: Some(Credit { id, handle, step }), ..Self::default() }
+    }
+
     /// Bytes from the client. Small ones are merged, so that the queue's own cost stays in proportion.
     pub(super) fn push(&self, data: &[u8]) {
         let mut inner = self.lock();
@@ -66,26 +83,6 @@ impl Inbox {
             inner.merge();
         }
         inner.wake_reader();
-    }
-
-    /// How many bytes wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().bytes
-    }
-
-    /// Waits until fewer than `limit` bytes wait, or nobody will ever take them.
-    pub(super) async fn room(&self, limit: usize) {
-        loop {
-            let room = self.room.notified();
-            let full = {
-                let inner = self.lock();
-                inner.bytes >= limit && !inner.gone && !inner.done
-            };
-            if !full {
-                return;
-            }
-            room.await;
-        }
     }
 
     /// The client will send no more.
@@ -118,7 +115,6 @@ impl Inbox {
         inner.wake_reader();
         drop(inner);
         self.gone.notify_waiters();
-        self.room.notify_one();
     }
 
     /// The channel's own end: nobody will take anything any more.
@@ -127,8 +123,6 @@ impl Inbox {
         inner.done = true;
         inner.chunks.clear();
         inner.bytes = 0;
-        drop(inner);
-        self.room.notify_one();
     }
 
     /// Whether the channel has come to its own end.
@@ -175,8 +169,13 @@ impl Inbox {
             inner.chunks.pop_front();
         }
         inner.bytes -= taken.len();
-        drop(inner);
-        self.room.notify_one();
+        inner.taken += taken.len();
+        if let Some(credit) = &self.credit
+            && inner.taken >= credit.step
+        {
+            let amount = u32::try_from(std::mem::take(&mut inner.taken)).unwrap_or(u32::MAX);
+            credit.handle.grow_window(credit.id, amount);
+        }
         Poll::Ready(Some(taken))
     }
 
@@ -232,8 +231,6 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[tokio::test]
@@ -244,32 +241,12 @@ mod tests {
         }
         inbox.eof();
         inbox.push(b"after the end");
-        assert_eq!(inbox.waiting(), 20_000);
         let mut all = Vec::new();
         while let Some(bytes) = inbox.next().await {
             all.extend_from_slice(&bytes);
         }
         let expected: Vec<u8> = (0..5000_u32).flat_map(u32::to_be_bytes).collect();
         assert_eq!(all, expected);
-        assert_eq!(inbox.waiting(), 0);
-    }
-
-    #[tokio::test]
-    async fn room_comes_with_taking_and_with_the_end() {
-        let inbox = Arc::new(Inbox::default());
-        inbox.push(&[0; 100]);
-        let waits = tokio::spawn({
-            let inbox = inbox.clone();
-            async move { inbox.room(100).await }
-        });
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(!waits.is_finished());
-        inbox.next().await.unwrap();
-        waits.await.unwrap();
-        inbox.push(&[0; 200]);
-        inbox.finish();
-        inbox.room(100).await;
-        assert!(inbox.is_done());
     }
 
     #[tokio::test]

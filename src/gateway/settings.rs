@@ -62,6 +62,7 @@ impl Settings {
             certificates: host_keys.certificates().to_vec(),
             limits: russh::Limits::new(rekey, rekey, seconds(self.limits.rekey_seconds)),
             window_size: self.window,
+            window_by_consumption: true,
             maximum_packet_size: 32 * 1024,
             // nobody reads the library's own queues: the handler's callbacks put everything into inboxes
             channel_buffer_size: 1,

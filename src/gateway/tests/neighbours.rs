@@ -1,0 +1,109 @@
+//! One connection, many channels (OpenSSH's ControlMaster): none may stop the others, and none may take the memory.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Child;
+
+use super::bench::{Bench, text};
+
+/// A connection that others go through.
+async fn master(bench: &Bench) -> (Child, String) {
+    let socket = format!("ControlPath={}", bench.path("mux").display());
+    let child = bench.ssh(&["-M", "-N", "-o", &socket, "web"]).spawn().unwrap();
+    for _ in 0..200 {
+        if bench.path("mux").exists() {
+            return (child, socket);
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("no master connection");
+}
+
+#[tokio::test]
+async fn a_stalled_upload_leaves_its_neighbours_alone_and_the_memory_flat() {
+    let bench = Bench::start().await;
+    let (_master, socket) = master(&bench).await;
+    // it never reads: the client can send a window's worth and no more
+    let mut stalled = bench.ssh(&["-o", &socket, "web", "sleep 30"]);
+    let mut stalled = stalled.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = stalled.stdin.take().unwrap();
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = sent.clone();
+    let writer = tokio::spawn(async move {
+        let block = vec![7; 64 * 1024];
+        while stdin.write_all(&block).await.is_ok() {
+            counted.fetch_add(block.len(), std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after_two = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(after_two > 0, "it sends");
+    // the node's pipe, two windows of slack and the client's own buffers
+    assert!(after_two < 8 << 20, "{after_two} bytes went into a channel that nobody reads");
+    for turn in 0..10 {
+        let before = Instant::now();
+        let ran = bench.run(&["-o", &socket, "web", "echo still here"]).await;
+        assert_eq!(text(&ran.stdout), "still here\n");
+        assert!(before.elapsed() < Duration::from_secs(2), "turn {turn} took {:?}", before.elapsed());
+    }
+    let large = vec![b'x'; 8 << 20];
+    let ran = bench.run_with(&["-o", &socket, "web", "wc -c"], large).await;
+    assert_eq!(text(&ran.stdout).trim(), (8 << 20).to_string(), "an upload beside it");
+    let later = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(later < 8 << 20, "{later} bytes went into a channel that nobody reads");
+    writer.abort();
+}
+
+#[tokio::test]
+async fn a_stalled_download_leaves_its_neighbours_alone() {
+    let bench = Bench::start().await;
+    let (_master, socket) = master(&bench).await;
+    // its output is never read
+    let _stalled = bench.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..5 {
+        let ran = bench.run(&["-o", &socket, "web", "head -c 3000000 /dev/zero | wc -c; seq 100000"]).await;
+        assert_eq!(ran.stdout.len(), 588_895 + 8);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_every_byte() {
+    let bench = Bench::start().await;
+    let slow = "dd bs=65536 count=20 status=none | wc -c; sleep 1; dd bs=1M iflag=fullblock status=none | wc -c";
+    let ran = bench.run_with(&["web", slow], vec![1; 20 << 20]).await;
+    let counts: Vec<usize> = text(&ran.stdout).lines().map(|line| line.trim().parse().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 20 << 20);
+}
+
+#[tokio::test]
+async fn channels_have_a_limit_and_closing_gives_places_back() {
+    let bench = Bench::with(|settings| settings.limits.channels = 3).await;
+    let (_master, socket) = master(&bench).await;
+    for _ in 0..10 {
+        assert!(bench.run(&["-o", &socket, "web", "true"]).await.status.success());
+    }
+    let mut held: Vec<Child> = Vec::new();
+    for _ in 0..3 {
+        held.push(bench.ssh(&["-o", &socket, "web", "sleep 30"]).spawn().unwrap());
+    }
+    while bench.node.starts.lock().unwrap().len() < 13 {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    // a client that is refused a channel would otherwise go on to a connection of its own
+    let only = "ProxyCommand=false";
+    let refused = bench.run(&["-o", &socket, "-o", only, "web", "echo in"]).await;
+    assert!(!text(&refused.stdout).contains("in"), "a fourth channel");
+    let event = bench.event(|event| event["event"] == "channel.refused").await;
+    assert!(event["reason"].as_str().unwrap().contains("3 channels already"));
+    held.pop().unwrap().kill().await.unwrap();
+    for _ in 0..100 {
+        if text(&bench.run(&["-o", &socket, "-o", only, "web", "echo in"]).await.stdout) == "in\n" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the place did not come back");
+}
