@@ -102,6 +102,13 @@ impl Recorder {
         state.write(&event)
     }
 
+    /// An event of the session that has a code of its own (a file was opened, a name removed).
+    pub fn event(&mut self, event: impl FnOnce(Uuid) -> Event) -> Result<(), EvidenceError> {
+        let mut state = self.shared.lock();
+        let event = event(state.id);
+        state.write(&event)
+    }
+
     /// The session's number in the log.
     pub fn id(&self) -> Uuid {
         self.shared.lock().id
@@ -134,11 +141,9 @@ impl Ledger {
         self.shared.lock().exit(exit)
     }
 
-    /// An event of the session that has a code of its own (a file was opened, a name removed).
-    pub fn event(&self, event: impl FnOnce(Uuid) -> Event) -> Result<(), EvidenceError> {
-        let mut state = self.shared.lock();
-        let event = event(state.id);
-        state.write(&event)
+    /// Another recorder of the same session, for what the gateway itself does in it (files).
+    pub fn recorder(&self) -> Recorder {
+        Recorder { shared: self.shared.clone() }
     }
 
     /// The session is over. Only the first word on that counts.
