@@ -9,10 +9,10 @@
 //! [`End::outgoing`]; what has arrived is in [`End::received`].
 //!
 //! ```
-//! use portcullis_protocol::testing::{Pair, Path};
+//! use portcullis_protocol::testing::Pair;
 //!
 //! let mut pair = Pair::new(1);
-//! pair.up = Path { loss: 100, ..Path::default() };
+//! pair.up.loss = 100;
 //! pair.client.outgoing = vec![7; 100_000].into();
 //! pair.run().unwrap();
 //! assert_eq!(pair.agent.received, vec![7; 100_000]);
@@ -72,6 +72,7 @@ pub struct End {
     socket: VecDeque<Bytes>,
     up: bool,
     may_read: bool,
+    waits: bool,
 }
 
 /// How messages travel in one direction. Chances are per thousand.
@@ -242,7 +243,6 @@ impl Pair {
                 let end = self.end(side);
                 end.up = true;
                 end.channel.handle_connected(now);
-                self.schedule_read(side);
             }
         }
     }
@@ -251,6 +251,7 @@ impl Pair {
     fn pump(&mut self) {
         for side in [Side::Client, Side::Agent] {
             let now = self.now;
+            self.schedule_read(side);
             loop {
                 self.end(side).pump(now);
                 let Some(first) = self.end(side).channel.poll_transmit(now) else { break };
@@ -260,6 +261,7 @@ impl Pair {
                     next = self.end(side).channel.poll_transmit(now);
                 }
             }
+            self.schedule_read(side);
         }
     }
 
@@ -314,8 +316,8 @@ impl Pair {
                 Happening::Cut(cut) => self.cut(&cut),
                 Happening::Back(side, noticed) => self.back(side, noticed),
                 Happening::Reads(side) => {
-                    self.end(side).may_read = true;
-                    self.schedule_read(side);
+                    let end = self.end(side);
+                    (end.may_read, end.waits) = (true, false);
                 }
             }
         }
@@ -390,8 +392,11 @@ impl Pair {
         self.queue.insert((at, self.count), what);
     }
 
+    /// A slow application that has just read waits a while.
     fn schedule_read(&mut self, side: Side) {
-        if let Some(every) = self.end(side).reads_every {
+        let end = self.end(side);
+        if let Some(every) = end.reads_every.filter(|_| !end.may_read && !end.waits) {
+            end.waits = true;
             self.schedule(self.now + every, Happening::Reads(side));
         }
     }
@@ -429,7 +434,8 @@ impl End {
             error: None,
             socket: VecDeque::new(),
             up: false,
-            may_read: false,
+            may_read: true,
+            waits: false,
         }
     }
 
@@ -446,12 +452,13 @@ impl End {
     }
 
     fn read(&mut self) {
-        while self.reads_every.is_none() || core::mem::take(&mut self.may_read) {
+        while self.reads_every.is_none() || self.may_read {
             match self.channel.poll_event() {
                 Some(Event::Data { bytes, .. }) => self.received.extend_from_slice(&bytes),
                 Some(other) => self.events.push(other),
                 None => return,
             }
+            self.may_read = false;
         }
     }
 
