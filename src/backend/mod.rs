@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use crate::model::{NodeId, ReasonText, SessionId};
 use crate::session_manager::{ChannelReader, ChannelWriter};
 
+pub mod aws;
+
 /// A future behind a `dyn Backend`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -70,6 +70,12 @@ impl ProxyRules {
         })
     }
 
+    /// This proxy for everything that is not loopback, whatever the environment says.
+    pub fn only(url: &str) -> Result<Self, DialError> {
+        let proxy = Proxy::parse("the configured proxy", url)?;
+        Ok(Self { secure: Some(proxy.clone()), plain: Some(proxy), direct: Vec::new() })
+    }
+
     /// The proxy on the way to `host`, if there is one.
     pub fn proxy_for(&self, secure: bool, host: &str) -> Option<&Proxy> {
         let proxy = if secure { self.secure.as_ref() } else { self.plain.as_ref() }?;

@@ -38,7 +38,8 @@ pub struct Dialer {
 
 struct Shared {
     proxies: ProxyRules,
-    extra_roots: Vec<CertificateDer<'static>>,
+    /// In place of the system's certificate authorities.
+    roots: Option<Vec<CertificateDer<'static>>>,
     /// Made at the first `wss://`: reading the system's certificates takes milliseconds that a plain one need not spend.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, DialError>>,
 }
@@ -66,13 +67,10 @@ pub enum DialError {
 }
 
 impl Dialer {
-    /// A dialer that trusts the system's certificate authorities and those in `extra_roots` (PEM).
-    pub fn new(extra_roots: Option<&[u8]>, proxies: ProxyRules) -> Result<Self, DialError> {
-        let extra_roots = match extra_roots {
-            Some(pem) => parse_roots(pem)?,
-            None => Vec::new(),
-        };
-        Ok(Self { shared: Arc::new(Shared { proxies, extra_roots, tls: OnceLock::new() }) })
+    /// A dialer that trusts the certificate authorities in `ca_bundle` (PEM), or the system's if there is none.
+    pub fn new(ca_bundle: Option<&[u8]>, proxies: ProxyRules) -> Result<Self, DialError> {
+        let roots = ca_bundle.map(parse_roots).transpose()?;
+        Ok(Self { shared: Arc::new(Shared { proxies, roots, tls: OnceLock::new() }) })
     }
 
     /// Opens the websocket that `request` names; its headers are sent as they are.
@@ -111,7 +109,7 @@ impl Dialer {
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, DialError> {
-        self.shared.tls.get_or_init(|| client_tls(&self.shared.extra_roots)).clone()
+        self.shared.tls.get_or_init(|| client_tls(self.shared.roots.as_deref())).clone()
     }
 }
 
@@ -140,11 +138,12 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
     Ok(stream)
 }
 
-fn client_tls(extra_roots: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, DialError> {
+fn client_tls(own: Option<&[CertificateDer<'static>]>) -> Result<Arc<rustls::ClientConfig>, DialError> {
     let mut roots = rustls::RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(system.certs);
-    roots.add_parsable_certificates(extra_roots.iter().cloned());
+    match own {
+        Some(own) => roots.add_parsable_certificates(own.iter().cloned()),
+        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+    };
     if roots.is_empty() {
         return Err(DialError::Tls(
             "no certificate authority is trusted here: install the ca-certificates package or set AWS_CA_BUNDLE".into(),

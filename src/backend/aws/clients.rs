@@ -1,0 +1,327 @@
+//! The one place that builds SDK clients: region, credentials, endpoints, certificate authorities, proxy, time limits.
+//!
+//! The configuration wins over the environment, and the environment over the profile, as with every AWS tool.
+//! `AWS_CA_BUNDLE` is read here because the SDK does not.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sdk_ssm as ssm;
+use aws_sdk_ssm::config::SharedHttpClient;
+use aws_sdk_ssm::config::retry::RetryConfig;
+use aws_sdk_ssm::config::timeout::TimeoutConfig;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use zeroize::Zeroizing;
+
+use super::error::clean;
+use super::stream_url::{Endpoint, StreamOrigin};
+use crate::backend::BackendError;
+use crate::session_manager::{Dialer, ProxyRules};
+
+/// Credentials are renewed this long before they end.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+/// Credentials without an end are asked for again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How to reach Systems Manager. Every `None` means: the SDK's usual places.
+#[derive(Clone, Debug, Default)]
+pub struct AwsOptions {
+    /// The region.
+    pub region: Option<String>,
+    /// The profile in the shared configuration.
+    pub profile: Option<String>,
+    /// Systems Manager's endpoint, `https://…` (`http://` for loopback only).
+    pub endpoint_ssm: Option<String>,
+    /// The message service's endpoint, `wss://…`: its host is accepted in stream URLs, besides AWS's own.
+    pub endpoint_ssmmessages: Option<String>,
+    /// A PEM file with the certificate authorities to trust, in place of the system's; else `AWS_CA_BUNDLE`.
+    pub ca_bundle: Option<PathBuf>,
+    /// The proxy for everything that is not loopback; else `HTTPS_PROXY` and `NO_PROXY`.
+    pub proxy: Option<String>,
+    /// Keys in place of the default chain: for the demo and for tests.
+    pub credentials: Option<StaticCredentials>,
+    /// The most sessions to start in a second. Without it the rate is learnt from AWS's refusals.
+    pub starts_per_second: Option<f64>,
+    /// How long a data channel's websocket may be gone before its session is given up.
+    pub reconnect_deadline: Option<Duration>,
+}
+
+/// An access key. Its `Debug` shows only the id.
+#[derive(Clone)]
+pub struct StaticCredentials {
+    /// The key's id.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: Zeroizing<String>,
+    /// The token of temporary credentials.
+    pub session_token: Option<Zeroizing<String>>,
+}
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticCredentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Everything that talks to AWS.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) ssm: ssm::Client,
+    pub(super) region: String,
+    pub(super) origin: StreamOrigin,
+    pub(super) dialer: Dialer,
+    pub(super) credentials: CredentialCache,
+}
+
+impl Clients {
+    pub(super) async fn build(options: &AwsOptions) -> Result<Self, BackendError> {
+        Self::build_with(options, |name| std::env::var(name).ok().filter(|value| !value.is_empty())).await
+    }
+
+    async fn build_with(
+        options: &AwsOptions,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, BackendError> {
+        let ca_bundle =
+            read_ca_bundle(options.ca_bundle.clone().or_else(|| environment("AWS_CA_BUNDLE").map(Into::into)))?;
+        let proxies = match &options.proxy {
+            Some(url) => ProxyRules::only(url),
+            None => ProxyRules::from_env(),
+        };
+        let unusable = |error: &dyn fmt::Display| BackendError::Unreachable(error.to_string());
+        let dialer =
+            proxies.and_then(|proxies| Dialer::new(ca_bundle.as_deref(), proxies)).map_err(|e| unusable(&e))?;
+        let https = https_client(ca_bundle, options.proxy.as_deref())?;
+        let shared = load(options, https).await;
+        let region = shared.region().map(ToString::to_string).ok_or_else(|| {
+            BackendError::Unreachable(
+                "no AWS region is set: set realm.region, AWS_REGION or the profile's region".to_owned(),
+            )
+        })?;
+        check_region(&region)?;
+
+        let ignored =
+            environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        let from_environment = |name: &str| if ignored { None } else { environment(name) };
+        let ssm_url = options
+            .endpoint_ssm
+            .clone()
+            .or_else(|| from_environment("AWS_ENDPOINT_URL_SSM"))
+            .or_else(|| from_environment("AWS_ENDPOINT_URL"))
+            .or_else(|| shared.endpoint_url().map(str::to_owned));
+        let messages_url =
+            options.endpoint_ssmmessages.clone().or_else(|| from_environment("AWS_ENDPOINT_URL_SSMMESSAGES"));
+        let endpoint = |url: &Option<String>| url.as_deref().map(Endpoint::parse).transpose().map_err(|e| unusable(&e));
+        let (ssm_endpoint, messages_endpoint) = (endpoint(&ssm_url)?, endpoint(&messages_url)?);
+
+        let mut config = ssm::config::Builder::from(&shared);
+        if let (Some(url), Some(endpoint)) = (ssm_url, &ssm_endpoint) {
+            config = config.endpoint_url(url);
+            if endpoint.is_plain() {
+                // Loopback: no proxy leads there, and no certificates need to be read.
+                config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
+            }
+        }
+        let fips = shared.use_fips().unwrap_or(false);
+        let credentials = shared
+            .credentials_provider()
+            .ok_or_else(|| BackendError::Unreachable("the gateway has no source of AWS credentials".to_owned()))?;
+        Ok(Self {
+            ssm: ssm::Client::from_conf(config.build()),
+            origin: StreamOrigin::new(&region, fips, ssm_endpoint.into_iter().chain(messages_endpoint)),
+            region,
+            dialer,
+            credentials: CredentialCache { provider: credentials, kept: Mutex::default() },
+        })
+    }
+}
+
+/// The default chain: environment, profile, container, instance.
+async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(15))
+        .operation_timeout(Duration::from_secs(30))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(https)
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts);
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(keys) = &options.credentials {
+        loader = loader.credentials_provider(Credentials::new(
+            &keys.access_key_id,
+            keys.secret_access_key.as_str(),
+            keys.session_token.as_ref().map(|token| token.to_string()),
+            None,
+            "portcullis",
+        ));
+    }
+    loader.load().await
+}
+
+fn https_client(ca_bundle: Option<Vec<u8>>, proxy: Option<&str>) -> Result<SharedHttpClient, BackendError> {
+    let unusable = |what: &str| BackendError::Unreachable(format!("the SDK does not accept {what}"));
+    let trust = match ca_bundle {
+        Some(pem) => TrustStore::empty().with_pem_certificate(pem),
+        None => TrustStore::default(),
+    };
+    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|_| unusable("the CA bundle"))?;
+    let proxy = match proxy {
+        Some(url) => {
+            ProxyConfig::all(url).map_err(|_| unusable("the configured proxy"))?.no_proxy("localhost,127.0.0.0/8,::1")
+        }
+        None => ProxyConfig::from_env(),
+    };
+    Ok(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = aws_smithy_http_client::Connector::builder()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .tls_context(context.clone())
+            .proxy_config(proxy.clone());
+        builder.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            builder.set_sleep_impl(components.sleep_impl());
+        }
+        builder.build()
+    }))
+}
+
+fn read_ca_bundle(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, BackendError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| {
+            BackendError::Unreachable(format!("the CA bundle {} can't be read: {error}", path.display()))
+        })
+    };
+    path.as_deref().map(read).transpose()
+}
+
+/// The region becomes part of host names that are dialled.
+fn check_region(region: &str) -> Result<(), BackendError> {
+    let good = (1..=40).contains(&region.len())
+        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if good { Ok(()) } else { Err(BackendError::Unreachable(format!("{:?} is no AWS region", clean(region)))) }
+}
+
+/// The credentials that sign websockets: kept until shortly before they end, so that a dial does not ask STS or the
+/// instance each time.
+pub(super) struct CredentialCache {
+    provider: SharedCredentialsProvider,
+    kept: Mutex<Option<(SystemTime, Credentials)>>,
+}
+
+impl CredentialCache {
+    pub(super) async fn current(&self) -> Result<Credentials, BackendError> {
+        let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let now = SystemTime::now();
+        if let Some((_, credentials)) = kept.filter(|(since, credentials)| is_fresh(*since, credentials, now)) {
+            return Ok(credentials);
+        }
+        let credentials = self.provider.provide_credentials().await.map_err(|error| {
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            BackendError::Unreachable(format!(
+                "the gateway has no usable AWS credentials: {}; check its profile, role or environment",
+                clean(&cause.to_string())
+            ))
+        })?;
+        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((now, credentials.clone()));
+        Ok(credentials)
+    }
+
+    /// The service did not accept them: ask the provider again.
+    pub(super) fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+}
+
+impl fmt::Debug for CredentialCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialCache(hidden)")
+    }
+}
+
+fn is_fresh(since: SystemTime, credentials: &Credentials, now: SystemTime) -> bool {
+    match credentials.expiry() {
+        Some(expiry) => expiry.duration_since(now).is_ok_and(|left| left > RENEW_BEFORE),
+        // A file or a process may give others later.
+        None => now.duration_since(since).is_ok_and(|age| age < LOOK_AGAIN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> AwsOptions {
+        AwsOptions {
+            region: Some("eu-west-1".into()),
+            credentials: Some(StaticCredentials {
+                access_key_id: "AKIDEXAMPLE".into(),
+                secret_access_key: Zeroizing::new("hunter2".into()),
+                session_token: None,
+            }),
+            ..AwsOptions::default()
+        }
+    }
+
+    async fn built(options: &AwsOptions, environment: &[(&str, &str)]) -> Result<Clients, BackendError> {
+        Clients::build_with(options, |name| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+        .await
+    }
+
+    fn dials(clients: &Clients, authority: &str) -> bool {
+        clients.origin.check(&format!("{authority}/v1/data-channel/s")).is_ok()
+    }
+
+    #[tokio::test]
+    async fn endpoints_come_from_the_configuration_then_the_environment() {
+        let plain = built(&options(), &[]).await.unwrap();
+        assert!(dials(&plain, "wss://ssmmessages.eu-west-1.amazonaws.com") && !dials(&plain, "ws://127.0.0.1:4"));
+        let general = built(&options(), &[("AWS_ENDPOINT_URL", "http://127.0.0.1:4")]).await.unwrap();
+        assert!(dials(&general, "ws://127.0.0.1:4"));
+        let both = [("AWS_ENDPOINT_URL", "http://127.0.0.1:4"), ("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:5")];
+        let own = built(&options(), &both).await.unwrap();
+        assert!(dials(&own, "ws://127.0.0.1:5") && !dials(&own, "ws://127.0.0.1:4"));
+        let configured = AwsOptions { endpoint_ssm: Some("http://127.0.0.1:6".into()), ..options() };
+        assert!(dials(&built(&configured, &both).await.unwrap(), "ws://127.0.0.1:6"));
+        let off = [("AWS_ENDPOINT_URL", "http://127.0.0.1:4"), ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")];
+        assert!(!dials(&built(&options(), &off).await.unwrap(), "ws://127.0.0.1:4"));
+    }
+
+    #[tokio::test]
+    async fn what_is_set_wrongly_is_said() {
+        let wrong = |change: fn(&mut AwsOptions)| {
+            let mut options = options();
+            change(&mut options);
+            options
+        };
+        let cases = [
+            (wrong(|o| o.endpoint_ssm = Some("http://10.0.0.1".into())), "plain http is for loopback only"),
+            (wrong(|o| o.ca_bundle = Some("/nonexistent/ca.pem".into())), "/nonexistent/ca.pem can't be read"),
+            (wrong(|o| o.ca_bundle = Some("/dev/null".into())), "no certificate"),
+            (wrong(|o| o.proxy = Some("socks5://p:1".into())), "socks5"),
+            (wrong(|o| o.region = Some("evil.example/".into())), "is no AWS region"),
+        ];
+        for (options, expected) in cases {
+            let text = built(&options, &[]).await.unwrap_err().to_string();
+            assert!(text.contains(expected), "{text}");
+        }
+        assert!(!format!("{:?}", options()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,110 @@
+//! One session's way to the message service: the first websocket with StartSession's token, every later one with a fresh
+//! token from ResumeSession; each dial with a checked URL and a new signature.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use portcullis_protocol::open::{OpenDataChannel, Token};
+use tokio::net::TcpStream;
+use tokio_tungstenite::MaybeTlsStream;
+use uuid::Uuid;
+
+use super::Inner;
+use super::error::{Doing, Kind, explain, kind};
+use super::sign::upgrade_request;
+use crate::model::SessionId;
+use crate::session_manager::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
+
+/// Connects one session.
+pub(super) struct AwsConnector {
+    inner: Arc<Inner>,
+    session: SessionId,
+    /// Stays the same through every resume.
+    client_id: Uuid,
+    way: Mutex<Way>,
+}
+
+#[derive(Clone)]
+struct Way {
+    url: String,
+    /// Not used up yet.
+    token: Option<Token>,
+}
+
+impl AwsConnector {
+    pub(super) fn new(inner: Arc<Inner>, session: SessionId, url: String, token: Token) -> Self {
+        let way = Mutex::new(Way { url, token: Some(token) });
+        Self { inner, session, client_id: Uuid::new_v4(), way }
+    }
+
+    async fn dial(&self) -> Result<Connected<MaybeTlsStream<TcpStream>>, ConnectError> {
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (url, token) = match way.token {
+            Some(token) => (way.url, token),
+            None => self.resume(way.url).await?,
+        };
+        let clients = &self.inner.clients;
+        let uri = clients.origin.check(&url).map_err(|error| ConnectError::Final(error.to_string()))?;
+        let credentials =
+            clients.credentials.current().await.map_err(|error| ConnectError::Retry(error.to_string()))?;
+        let request = upgrade_request(&uri, &clients.region, &credentials, SystemTime::now())
+            .map_err(|error| ConnectError::Final(error.to_string()))?;
+        let socket = clients.dialer.dial(request).await.map_err(|error| self.explain_dial(&error))?;
+        let open = OpenDataChannel::client(Uuid::new_v4(), token, self.client_id, CLIENT_VERSION).encode();
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way { url, token: None };
+        Ok(Connected { socket, open })
+    }
+
+    async fn resume(&self, known_url: String) -> Result<(String, Token), ConnectError> {
+        let ended = || ConnectError::Final(format!("the session {} has ended and can't be resumed", self.session));
+        let answer = self.inner.clients.ssm.resume_session().session_id(&self.session.0).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let doing = Doing { call: "ResumeSession", on: &self.session.0, region: &self.inner.clients.region };
+                return Err(match kind(&error) {
+                    Kind::NoSuchThing => ended(),
+                    Kind::Denied | Kind::BadParameters => ConnectError::Final(explain(doing, &error).to_string()),
+                    // Credentials may be renewed meanwhile: they often end in the hour in which the socket is closed.
+                    _ => ConnectError::Retry(explain(doing, &error).to_string()),
+                });
+            }
+        };
+        // No token: the session has timed out. AWS's client reads only the token, so a missing URL means the old one.
+        let token = answer.token_value.filter(|token| !token.is_empty()).ok_or_else(ended)?;
+        Ok((answer.stream_url.filter(|url| !url.is_empty()).unwrap_or(known_url), Token::new(token)))
+    }
+
+    fn explain_dial(&self, error: &DialError) -> ConnectError {
+        match error {
+            DialError::Refused { status: status @ (401 | 403), .. } => {
+                self.inner.clients.credentials.forget();
+                ConnectError::Retry(format!(
+                    "{error}; the gateway's role needs ssmmessages:OpenDataChannel on the session (status {status})"
+                ))
+            }
+            DialError::Tls(text) => ConnectError::Final(text.clone()),
+            other => ConnectError::Retry(other.to_string()),
+        }
+    }
+}
+
+impl Connector for AwsConnector {
+    type Io = MaybeTlsStream<TcpStream>;
+
+    fn connect(self: Arc<Self>) -> ConnectFuture<Self::Io> {
+        Box::pin(async move { self.dial().await })
+    }
+
+    fn finish(self: Arc<Self>, how: Finish) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            if how == Finish::Abandoned
+                && let Err(error) = self.inner.terminate(&self.session).await
+            {
+                tracing::warn!(session = %self.session, %error, "a session was not terminated");
+            }
+        })
+    }
+}
