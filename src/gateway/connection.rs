@@ -1,5 +1,6 @@
 //! What is known of one connection: who, where to, and which channels it has.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +42,11 @@ pub(super) struct Connection {
     channels: HashMap<ChannelId, ChannelState>,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
+    refusals: u32,
 }
+
+/// A connection's refusals that are recorded one by one: nobody fills a disk by asking again.
+const MAX_REFUSALS: u32 = 200;
 
 /// The attempts to log in, for evidence.
 #[derive(Debug, Default)]
@@ -78,6 +83,7 @@ impl Connection {
             login: None,
             channels: HashMap::new(),
             notices: Vec::new(),
+            refusals: 0,
         }
     }
 
@@ -125,7 +131,13 @@ impl Connection {
     }
 
     /// Leaves the event of something that was refused before it was a session.
-    pub(super) fn note_refusal(&self, asked: &str, reason: &str) {
+    pub(super) fn note_refusal(&mut self, asked: &str, reason: &str) {
+        self.refusals = self.refusals.saturating_add(1);
+        let (asked, reason) = match self.refusals.cmp(&MAX_REFUSALS) {
+            Ordering::Less => (asked, reason),
+            Ordering::Equal => ("…", "too many refusals on this connection; the rest is not recorded"),
+            Ordering::Greater => return,
+        };
         let refusal = Refusal {
             connection: self.id,
             source: self.source,

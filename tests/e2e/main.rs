@@ -8,4 +8,5 @@
 
 mod architecture;
 mod cli;
+mod compile_fail;
 mod harness;

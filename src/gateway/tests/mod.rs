@@ -2,4 +2,6 @@
 
 mod basics;
 mod bench;
+mod hostile;
 mod neighbours;
+mod wire;

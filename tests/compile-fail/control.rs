@@ -1,0 +1,20 @@
+use portcullis::evidence::Recorder;
+use portcullis::policy::{Action, Decision, Grant, Policy, Request};
+use portcullis::transport::{OpenChannel, Start, Transport, TransportError};
+
+pub async fn the_one_way(
+    transport: &Transport,
+    policy: &Policy,
+    request: Request<'_>,
+    recorder: Recorder,
+    start: Start,
+) -> Result<OpenChannel, TransportError> {
+    match policy.decide(request) {
+        Decision::Allow(grant) => transport.open(grant, recorder, start).await,
+        Decision::Deny(denial) => Err(TransportError::Failed(denial.text)),
+    }
+}
+
+pub fn may_look(grant: &Grant) -> bool {
+    *grant.action() == Action::Shell
+}

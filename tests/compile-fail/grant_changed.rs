@@ -1,0 +1,6 @@
+// must fail: E0616
+use portcullis::policy::{Action, Grant};
+
+pub fn widen(grant: &mut Grant) {
+    grant.action = Action::Shell;
+}

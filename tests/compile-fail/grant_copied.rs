@@ -1,0 +1,10 @@
+// must fail: E0277
+use portcullis::policy::Grant;
+
+fn twice<T: Clone>(one: &T) -> (T, T) {
+    (one.clone(), one.clone())
+}
+
+pub fn copy(grant: &Grant) -> (Grant, Grant) {
+    twice(grant)
+}

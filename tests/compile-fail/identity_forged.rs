@@ -1,0 +1,6 @@
+// must fail: E0451
+use portcullis::identity::Identity;
+
+pub fn forge() -> Identity {
+    Identity { person: "ada".to_owned(), proof: "trust me".to_owned() }
+}
