@@ -15,6 +15,7 @@ pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod emulator;
 pub mod evidence;
 pub mod gateway;
 pub mod identity;
