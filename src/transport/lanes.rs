@@ -89,6 +89,8 @@ struct Lanes {
     started: Instant,
     active: Instant,
     in_opened: Instant,
+    /// When the in lane ended unasked, and what was said about it.
+    in_gone: Option<(Instant, String)>,
     resumed: Option<Instant>,
     attempts: u32,
     pending: Option<Bytes>,
@@ -128,6 +130,7 @@ impl Lanes {
             started: now,
             active: now,
             in_opened: now,
+            in_gone: None,
             resumed: None,
             attempts: 0,
             pending: None,
@@ -151,7 +154,7 @@ impl Lanes {
             }
             match self.wait(now).await {
                 Wake::Out(event) => self.handle_out(event)?,
-                Wake::In(event) => self.handle_in(event)?,
+                Wake::In(event) => self.handle_in(event),
                 Wake::OpenedOut(lane) => self.opened_out(lane?).await,
                 Wake::OpenedIn(lane) => self.opened_in(lane?).await,
                 Wake::Data(Some(InputData::Bytes(bytes))) => {
@@ -165,7 +168,8 @@ impl Lanes {
                 // nobody listens any more
                 Wake::Permit(false) => return self.hang_up(now).await,
                 Wake::Sent(true) => self.pending = None,
-                Wake::Sent(false) => self.in_lost(),
+                // the lane's own event says why
+                Wake::Sent(false) => self.pending = None,
             }
         }
     }
@@ -225,6 +229,9 @@ impl Lanes {
         if let Some(limit) = self.plan.idle_limit {
             until = until.min(self.active + limit);
         }
+        if let Some((at, _)) = &self.in_gone {
+            until = until.min(*at + LAST_WORD);
+        }
         if self.inward.is_some() && !self.link.in_lane_ready() {
             until = until.min(self.in_opened + HELLO_WAIT);
         }
@@ -242,6 +249,12 @@ impl Lanes {
         if self.plan.idle_limit.is_some_and(|limit| now >= self.active + limit) {
             return Err("the session was idle for longer than the account allows, and was ended".to_owned());
         }
+        if let Some((at, text)) = &self.in_gone
+            && now >= *at + LAST_WORD
+            && !self.link.is_done()
+        {
+            return Err(format!("the way in to the command was ended{}", self.said_or(text)));
+        }
         let silent = self.inward.is_some() && !self.link.in_lane_ready();
         if silent && now >= self.in_opened + HELLO_WAIT && !self.link.is_done() {
             return Err("the node did not take the way in; the command is being ended".to_owned());
@@ -256,7 +269,7 @@ impl Lanes {
         if self.plan.rung == Rung::OneLane {
             return Ok(());
         }
-        let wanted = self.link.needs_in_lane(now) || self.plan.eager;
+        let wanted = self.in_gone.is_none() && (self.link.needs_in_lane(now) || self.plan.eager);
         if wanted && self.inward.is_none() && self.opening_in.is_none() && !self.link.is_done() {
             let options = self.plan.options.attach("in", &hello.directory, 0);
             self.opening_in = Some(self.open(IN_DOCUMENT, options, true));
@@ -281,7 +294,6 @@ impl Lanes {
     }
 
     async fn opened_out(&mut self, lane: LaneSession) {
-        self.opening_out = None;
         self.link.handle_out_attached();
         self.deliver(Delivery::Lane(lane.id.clone())).await;
         if let Some(old) = self.out.replace(lane) {
@@ -290,7 +302,6 @@ impl Lanes {
     }
 
     async fn opened_in(&mut self, lane: LaneSession) {
-        self.opening_in = None;
         self.in_opened = Instant::now();
         self.deliver(Delivery::Lane(lane.id.clone())).await;
         self.inward = Some(lane);
@@ -373,39 +384,28 @@ impl Lanes {
         Err(format!("{reason}{}", self.said()))
     }
 
-    fn handle_in(&mut self, event: Option<ChannelEvent>) -> Result<(), String> {
+    fn handle_in(&mut self, event: Option<ChannelEvent>) {
         match event {
             // the in lane is silent; what a shell there prints before the helper's end runs is a reason for its failure
             Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => {
                 let room = STRAY.saturating_sub(self.stray.len());
                 self.stray.extend_from_slice(&bytes[..bytes.len().min(room)]);
-                Ok(())
             }
             Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.in_ended(&text),
             None => self.in_ended(""),
-            Some(ChannelEvent::Reconnected) => {
-                self.resumed = Some(Instant::now());
-                Ok(())
-            }
-            Some(_) => Ok(()),
+            Some(ChannelEvent::Reconnected) => self.resumed = Some(Instant::now()),
+            Some(_) => {}
         }
     }
 
-    fn in_ended(&mut self, text: &str) -> Result<(), String> {
-        let was_ready = self.link.in_lane_ready();
+    /// The helper ends both lanes at once, and which of them is heard first is chance: the out lane gets a moment to say
+    /// that all is well.
+    fn in_ended(&mut self, text: &str) {
         self.in_lost();
-        if self.link.is_done() || self.out.is_none() && self.opening_out.is_none() {
-            return Ok(());
+        let expected = self.link.is_done() || self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
+        if !expected {
+            self.in_gone = Some((Instant::now(), text.to_owned()));
         }
-        if !was_ready {
-            return Err(format!("the node did not take the way in{}", self.said_or(text)));
-        }
-        if self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME) {
-            return Ok(());
-        }
-        // the helper ends both lanes at once, and which of them is heard first is chance: let the out lane speak
-        self.resumed = None;
-        Ok(())
     }
 
     fn in_lost(&mut self) {
@@ -447,8 +447,8 @@ impl Lanes {
     }
 
     async fn fail(mut self, error: String) {
-        let _ = self.hang_up(Instant::now()).await;
         self.deliver(Delivery::Failed(TransportError::Failed(error))).await;
+        let _ = self.hang_up(Instant::now()).await;
         self.close().await;
     }
 
@@ -472,14 +472,16 @@ impl Lanes {
 
     /// Ends the sessions that are left. The helper ends its lanes by itself, which is kinder to the node than the
     /// service's kill, so it gets a moment.
-    async fn close(mut self) {
-        for opening in [self.opening_out.take(), self.opening_in.take()].into_iter().flatten() {
+    async fn close(self) {
+        // the client has its end now and does not wait for the lanes'
+        let Self { client, mut out, mut inward, opening_out, opening_in, parting, .. } = self;
+        drop(client);
+        for opening in [opening_out, opening_in].into_iter().flatten() {
             if let Ok(Ok(lane)) = opening.await {
                 lane.close().await;
             }
         }
-        let (mut out, mut inward) = (self.out.take(), self.inward.take());
-        let grace = if self.parting { GOODBYE } else { Duration::ZERO };
+        let grace = if parting { GOODBYE } else { Duration::ZERO };
         let _ = tokio::time::timeout(grace, async {
             while let Some(lane) = out.as_mut() {
                 if matches!(lane.reader.next().await, None | Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_))) {
@@ -529,13 +531,13 @@ async fn next_event(lane: Option<&mut LaneSession>) -> Option<ChannelEvent> {
 }
 
 async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, String> {
-    match opening {
-        Some(handle) => match handle.await {
-            Ok(Ok(lane)) => Ok(lane),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the gateway failed while it opened a session; its log says more".to_owned()),
-        },
-        None => std::future::pending().await,
+    let Some(handle) = opening else { return std::future::pending().await };
+    let done = handle.await;
+    *opening = None;
+    match done {
+        Ok(Ok(lane)) => Ok(lane),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the gateway failed while it opened a session; its log says more".to_owned()),
     }
 }
 
@@ -560,6 +562,8 @@ pub(super) fn first_request(plan: &Plan) -> SessionRequest {
 const HELLO_WAIT: Duration = Duration::from_secs(20);
 /// How long after a reconnection the end of a session is taken for its consequence.
 const AFTER_RESUME: Duration = Duration::from_secs(30);
+/// How long the out lane may take to say that all is well after the in lane has ended.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 const MOST_ATTEMPTS: u32 = 100;
