@@ -249,6 +249,9 @@ impl Lanes {
         if self.plan.idle_limit.is_some_and(|limit| now >= self.active + limit) {
             return Err("the session was idle for longer than the account allows, and was ended".to_owned());
         }
+        if self.link.is_deaf(now) {
+            return Err("the node no longer answers; the command is being ended".to_owned());
+        }
         if let Some((at, text)) = &self.in_gone
             && now >= *at + LAST_WORD
             && !self.link.is_done()

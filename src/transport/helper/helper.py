@@ -307,8 +307,7 @@ class Owner:
         self.stdin_eof = False
         self.taken = 0
         self.granted = WINDOW
-        self.lease = float(opts.get("l", "40"))
-        self.deadline = time.monotonic() + self.lease
+        self.deadline = time.monotonic() + float(opts.get("l", "40"))
         self.alone = None
         self.ended = None
         self.hangup = 0
@@ -499,8 +498,8 @@ class Owner:
             ack, credit, lease = struct.unpack(">IQI", payload)
             self.acknowledge(ack)
             self.credit = max(self.credit, credit)
-            self.lease = lease
             self.deadline = time.monotonic() + lease
+            self.say_state(True)
         elif kind == b"i":
             if self.service is not None:
                 self.service.feed(payload)

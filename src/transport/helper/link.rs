@@ -18,6 +18,8 @@ use crate::model::{Exit, WindowSize};
 pub const LEASE: Duration = Duration::from_secs(40);
 /// How often the lease is renewed; three may be lost.
 const RENEWAL: Duration = Duration::from_secs(12);
+/// How long an answer may take. An agent whose network fails comes back within seconds, or not at all.
+const DEAF: Duration = Duration::from_secs(25);
 /// How many bytes of output the node may send before the client has taken them.
 pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 /// The helper's window for input, before it has said so itself.
@@ -85,6 +87,8 @@ pub struct Link {
     spent: u64,
     state_due: bool,
     renew_at: Instant,
+    /// Since when a word to the helper waits for its answer.
+    unanswered: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +130,7 @@ impl Link {
             spent: 0,
             state_due: false,
             renew_at: now + RENEWAL,
+            unanswered: None,
         }
     }
 
@@ -157,6 +162,7 @@ impl Link {
 
     /// Bytes of the out lane.
     pub fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        self.unanswered = None;
         self.decoder.feed(bytes)?;
         while let Some((number, record)) = self.decoder.next_record()? {
             if number > 0 {
@@ -306,6 +312,11 @@ impl Link {
         !self.in_ready && !self.done && (waiting || starved || now >= self.renew_at)
     }
 
+    /// Whether the helper has been silent for so long, although it answers every renewal, that a lane must be dead.
+    pub fn is_deaf(&self, now: Instant) -> bool {
+        self.unanswered.is_some_and(|since| now >= since + DEAF)
+    }
+
     /// When [`Link::poll_transmit`] or [`Link::needs_in_lane`] must be asked again.
     pub fn poll_timeout(&self) -> Instant {
         self.renew_at
@@ -323,6 +334,7 @@ impl Link {
             self.state_due = false;
             self.renew_at = now + RENEWAL;
             self.granted = self.taken + OUTPUT_WINDOW;
+            self.unanswered.get_or_insert(now);
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
             return Some(ToNode::State { received: self.received, credit: self.granted, lease }.encode(0));
         }
@@ -498,6 +510,18 @@ mod tests {
         link.consumed(part.len());
         let state = link.poll_transmit(now).unwrap();
         assert_eq!(state[13..21], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+    }
+
+    #[test]
+    fn silence_after_a_renewal_is_noticed() {
+        let now = Instant::now();
+        let mut link = started(now);
+        ready(&mut link, 0);
+        assert!(link.poll_transmit(now).is_some());
+        assert!(!link.is_deaf(now + DEAF / 2));
+        assert!(link.is_deaf(now + DEAF));
+        link.handle_output(&raw(b'A', 0, &[0; 12])).unwrap();
+        assert!(!link.is_deaf(now + DEAF));
     }
 
     #[test]
