@@ -11,6 +11,7 @@ use crate::model::{NodeId, ReasonText, SessionId};
 use crate::session_manager::{ChannelReader, ChannelWriter};
 
 pub mod aws;
+pub mod preferences;
 
 /// A future behind a `dyn Backend`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

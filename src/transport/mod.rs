@@ -1,5 +1,6 @@
 //! How one SSH channel reaches the node: a command, a shell or a file service over Session Manager sessions (lanes).
 
+mod account;
 mod agent_shell;
 mod channel;
 pub mod files;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::account::{Account, Terms};
 use super::agent_shell;
 use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError, What};
 use super::files::FileService;
@@ -16,7 +17,7 @@ use super::lanes::{self, Client, Plan};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
 use super::service;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, LaneSession};
 use crate::evidence::Recorder;
 use crate::model::NodeId;
 use crate::policy::{Action, Grant};
@@ -35,7 +36,9 @@ pub struct TransportOptions {
     pub channels_per_node: usize,
     /// What carries shells.
     pub shell: ShellTransport,
-    /// End a channel when no byte has passed for so long.
+    /// Portcullis's evidence takes the place of the agent's own log, where the account asks for one.
+    pub evidence_replaces_logging: bool,
+    /// End a channel when no byte has passed for so long, however long the account allows.
     pub idle_limit: Option<Duration>,
 }
 
@@ -47,6 +50,7 @@ impl Default for TransportOptions {
             payload: 1024,
             channels_per_node: 500,
             shell: ShellTransport::Helper,
+            evidence_replaces_logging: false,
             idle_limit: None,
         }
     }
@@ -69,6 +73,7 @@ pub struct Transport {
     backend: Arc<dyn Backend>,
     options: TransportOptions,
     ladder: Ladder,
+    account: Account,
     shares: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
 }
 
@@ -76,7 +81,8 @@ impl Transport {
     /// Channels over this backend.
     pub fn new(backend: Arc<dyn Backend>, options: TransportOptions) -> Self {
         let ladder = Ladder::new(options.rung);
-        Self { backend, options, ladder, shares: Mutex::default() }
+        let account = Account::new(backend.clone(), options.evidence_replaces_logging);
+        Self { backend, options, ladder, account, shares: Mutex::default() }
     }
 
     /// Opens a shell or a command. The grant must be for just that.
@@ -115,7 +121,7 @@ impl Transport {
         }
         let share = self.share(&grant).await?;
         let request = agent_shell::request(grant.node().clone(), grant.reason().cloned(), self.options.payload);
-        let lane = self.backend.open(request).await.map_err(|error| TransportError::Failed(error.to_string()))?;
+        let lane = self.backend.open(request).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = start.pty.map(|pty| pty.size);
         tokio::spawn(async move {
@@ -145,6 +151,7 @@ impl Transport {
         eager: bool,
     ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
         let share = self.share(grant).await?;
+        let terms = self.account.terms().await.map_err(sentence)?;
         let mut plan = Plan {
             backend: self.backend.clone(),
             node: grant.node().clone(),
@@ -155,21 +162,26 @@ impl Transport {
             ladder: self.ladder.clone(),
             _share: Arc::new(share),
             payload: self.options.payload,
-            idle_limit: self.options.idle_limit,
+            idle_limit: [terms.idle_limit, self.options.idle_limit].into_iter().flatten().min(),
             eager,
         };
-        let first = match self.backend.open(lanes::first_request(&plan)).await {
+        let first = match self.first_lane(&plan, &terms).await {
             Err(BackendError::Document(error)) if self.ladder.below(plan.rung).is_some() => {
                 tracing::warn!(node = %plan.node, error, "the lanes' documents can't be used; trying one lane");
                 plan.rung = Rung::OneLane;
-                self.backend.open(lanes::first_request(&plan)).await
+                self.first_lane(&plan, &terms).await
             }
             first => first,
         };
-        let first = first.map_err(|error| TransportError::Failed(error.to_string()))?;
+        let first = first.map_err(sentence)?;
         let (input, client, receiver) = ends();
         tokio::spawn(lanes::run(plan, first, link, client));
         Ok((input, receiver))
+    }
+
+    async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<LaneSession, BackendError> {
+        terms.allow(plan.rung)?;
+        self.backend.open(lanes::first_request(plan)).await
     }
 
     /// The channel's share of what a node carries at once; first come, first served.
@@ -199,6 +211,10 @@ fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
     let (control, control_receiver) = mpsc::channel(16);
     let (deliveries, receiver) = mpsc::channel(4);
     (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
+}
+
+fn sentence(error: BackendError) -> TransportError {
+    TransportError::Failed(error.to_string())
 }
 
 /// A name for the helper's directory that nobody can guess: 128 bits.

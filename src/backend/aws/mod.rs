@@ -12,7 +12,6 @@ mod clients;
 mod connector;
 mod documents;
 mod error;
-pub mod preferences;
 mod sign;
 mod stream_url;
 mod targets;

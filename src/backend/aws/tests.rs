@@ -392,12 +392,18 @@ async fn documents_are_read_created_and_made_the_default() {
     let backend = service.backend().await;
     service.only("GetDocument", &[error("InvalidDocument")]);
     assert_eq!(backend.document("Portcullis-Out").await.unwrap(), None);
-    assert_eq!(preferences::Preferences::of_account(&backend).await.unwrap(), preferences::Preferences::default());
+    assert_eq!(
+        crate::backend::preferences::Preferences::of_account(&backend).await.unwrap(),
+        crate::backend::preferences::Preferences::default()
+    );
     service.only("GetDocument", &[(200, json!({"Name": "x", "Content": "{\"inputs\":{\"kmsKeyId\":\"k\"}}"}))]);
-    let preferences = preferences::Preferences::of_account(&backend).await.unwrap();
+    let preferences = crate::backend::preferences::Preferences::of_account(&backend).await.unwrap();
     assert_eq!(preferences.kms_key.as_deref(), Some("k"));
     service.only("GetDocument", &[error("AccessDeniedException")]);
-    assert!(matches!(preferences::Preferences::of_account(&backend).await, Err(BackendError::Refused(_))));
+    assert!(matches!(
+        crate::backend::preferences::Preferences::of_account(&backend).await,
+        Err(BackendError::Refused(_))
+    ));
 
     service.only("CreateDocument", &[(200, json!({}))]);
     backend.put_document("Portcullis-Out", "{}").await.unwrap();

@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use crate::backend::preferences::Preferences;
 use crate::transport::parameter;
 
 /// The document of an out lane: `NonInteractiveCommands` with separate streams.
@@ -15,10 +16,12 @@ pub const IN_DOCUMENT: &str = "Portcullis-InLane";
 pub const ONE_LANE_DOCUMENT: &str = "AWS-StartInteractiveCommand";
 
 /// The lanes' session documents, by name: what an account must have before the gateway can use it.
-pub fn documents() -> [(&'static str, String); 2] {
+///
+/// They carry the account's own limits, because a session document overrides the account's preferences.
+pub fn documents(preferences: &Preferences) -> [(&'static str, String); 2] {
     [
-        (OUT_DOCUMENT, document("NonInteractiveCommands", "what the node says", true)),
-        (IN_DOCUMENT, document("InteractiveCommands", "what the person says", false)),
+        (OUT_DOCUMENT, document("NonInteractiveCommands", "what the node says", true, preferences)),
+        (IN_DOCUMENT, document("InteractiveCommands", "what the person says", false, preferences)),
     ]
 }
 
@@ -27,7 +30,7 @@ pub fn one_lane_command(options: &str, command: &str) -> String {
     boot(options, command)
 }
 
-fn document(session_type: &str, purpose: &str, separate: bool) -> String {
+fn document(session_type: &str, purpose: &str, separate: bool, preferences: &Preferences) -> String {
     let mut linux = json!({ "commands": boot("{{ options }}", "{{ command }}"), "runAsElevated": false });
     if separate {
         linux["separateOutputStream"] = json!("true");
@@ -36,6 +39,7 @@ fn document(session_type: &str, purpose: &str, separate: bool) -> String {
         "schemaVersion": "1.0",
         "description": format!("Portcullis lane: {purpose}"),
         "sessionType": session_type,
+        "inputs": preferences.lane_inputs(),
         "parameters": {
             "options": {
                 "type": "String",
@@ -100,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_document_is_within_the_service_limit() {
-        for (name, text) in documents() {
+        for (name, text) in documents(&Preferences::default()) {
             assert!(text.len() < 60_000, "{name} has {} bytes", text.len());
         }
     }

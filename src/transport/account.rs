@@ -1,0 +1,101 @@
+//! What the account asks of every session, read before the first lane. A session document of one's own overrides the
+//! account's preferences, so a careless lane would drop its key, its logging and its limits: what the lanes can't carry is
+//! refused in a sentence instead, and lanes' documents that are not this version's are not used.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::helper::program::documents;
+use super::ladder::Rung;
+use crate::backend::preferences::Preferences;
+use crate::backend::{Backend, BackendError};
+
+/// The account, asked again after a minute.
+#[derive(Debug)]
+pub(super) struct Account {
+    backend: Arc<dyn Backend>,
+    evidence_replaces_logging: bool,
+    seen: Mutex<Option<(Instant, Terms)>>,
+}
+
+/// What holds for lanes in this account.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// Why no lane may open.
+    refused: Option<String>,
+    /// Why the lanes' own documents can't be used.
+    unusable: Option<String>,
+    /// The account's idle limit.
+    pub idle_limit: Option<Duration>,
+}
+
+impl Account {
+    pub(super) fn new(backend: Arc<dyn Backend>, evidence_replaces_logging: bool) -> Self {
+        Self { backend, evidence_replaces_logging, seen: Mutex::new(None) }
+    }
+
+    /// What holds now. An account that can't be read allows nothing.
+    pub(super) async fn terms(&self) -> Result<Terms, BackendError> {
+        let mut seen = self.seen.lock().await;
+        if let Some((at, terms)) = &*seen
+            && at.elapsed() < FRESH
+        {
+            return Ok(terms.clone());
+        }
+        let preferences = Preferences::of_account(self.backend.as_ref()).await?;
+        let conflicts = preferences.lane_conflicts(self.evidence_replaces_logging);
+        let refused = (!conflicts.is_empty()).then(|| {
+            format!(
+                "the account's session preferences {}, which this gateway's lanes can't do yet; \
+                 nothing was opened. Use the agent's own shell (lanes.shell = \"agent\"), or change the preferences",
+                conflicts.join(" and ")
+            )
+        });
+        let terms = Terms {
+            refused,
+            unusable: self.unusable(&preferences).await?,
+            idle_limit: preferences.idle_minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
+        };
+        // what is wrong is looked at again at once: whoever mends it wants to see it mended
+        *seen = (terms.refused.is_none() && terms.unusable.is_none()).then(|| (Instant::now(), terms.clone()));
+        Ok(terms)
+    }
+
+    async fn unusable(&self, preferences: &Preferences) -> Result<Option<String>, BackendError> {
+        for (name, expected) in documents(preferences) {
+            let found = self.backend.document(name).await?;
+            let same = |text: &str| json(text) == json(&expected);
+            match found {
+                None => return Ok(Some(format!("the account has no document {name}"))),
+                Some(text) if !same(&text) => {
+                    return Ok(Some(format!("the account's document {name} is not this version's")));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Terms {
+    /// Whether a channel may open on this rung, and if not, why.
+    pub(super) fn allow(&self, rung: Rung) -> Result<(), BackendError> {
+        if let Some(why) = &self.refused {
+            return Err(BackendError::Refused(why.clone()));
+        }
+        match &self.unusable {
+            Some(why) if rung == Rung::TwoLanes => {
+                Err(BackendError::Document(format!("{why}; `portcullis documents --apply` creates or updates it")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn json(text: &str) -> Option<serde_json::Value> {
+    serde_json::from_str(text).ok()
+}
+
+const FRESH: Duration = Duration::from_secs(60);
