@@ -60,6 +60,8 @@ pub(super) struct Driver<C: Connector> {
     chunk: Option<Chunk>,
     /// News of our own that goes before the core's.
     news: Option<LinkEvent>,
+    /// The reader has not taken all there is.
+    reader_is_slow: bool,
     /// The exit code has been delivered: the end is near.
     exited: bool,
     /// The core has said that the channel is closed.
@@ -115,6 +117,7 @@ impl<C: Connector> Driver<C> {
             clock,
             chunk: None,
             news: None,
+            reader_is_slow: false,
             exited: false,
             closed: false,
             failed: None,
@@ -148,6 +151,7 @@ impl<C: Connector> Driver<C> {
             moved |= self.send(cx);
             let (delivered, room) = self.deliver();
             moved |= delivered;
+            self.reader_is_slow = !room;
             if self.closed {
                 return Poll::Ready(End { how: Finish::Closed, last: None });
             }
@@ -195,12 +199,15 @@ impl<C: Connector> Driver<C> {
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        self.clock.go_on();
         let now = self.clock.now();
         for count in 0..READS {
             let Link::Up(up) = &mut self.link else { return true };
             if !self.core.wants_input() {
-                // Not listening: silence means nothing.
-                up.heard = Instant::now();
+                if self.reader_is_slow {
+                    up.heard = Instant::now();
+                    self.clock.stop();
+                }
                 return count > 0;
             }
             let message = match Pin::new(&mut up.socket).poll_next(cx) {
@@ -363,7 +370,8 @@ impl<C: Connector> Driver<C> {
     /// Sleeps until the next deadline of any kind. The timer is moved only when it must ring earlier: it rings early
     /// now and then, which costs less than moving it at every frame.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let mut deadline = self.core.poll_timeout().map(|time| self.clock.instant(time));
+        let timers = if self.clock.stands_still() { None } else { self.core.poll_timeout() };
+        let mut deadline = timers.map(|time| self.clock.instant(time));
         let mut earlier = |other: Instant| deadline = Some(deadline.map_or(other, |at| at.min(other)));
         match &self.link {
             Link::Up(up) => {
@@ -427,24 +435,43 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Up<Io> {
     }
 }
 
-/// The core's time: since the epoch, from a clock that never goes back.
+/// The core's time: since the epoch, from a clock that never goes back, and that stands still while our own reader keeps
+/// us from listening: what was not heard is not late.
 struct Clock {
     start: Instant,
     epoch: Duration,
+    /// How long it stood still.
+    lag: Duration,
+    stopped: Option<Instant>,
 }
 
 impl Clock {
     fn new() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), epoch }
+        Self { start: Instant::now(), epoch, lag: Duration::ZERO, stopped: None }
     }
 
     fn now(&self) -> Time {
-        self.epoch + self.start.elapsed()
+        let now = self.stopped.unwrap_or_else(Instant::now);
+        self.epoch + now.saturating_duration_since(self.start + self.lag)
     }
 
     fn instant(&self, time: Time) -> Instant {
-        self.start + time.saturating_sub(self.epoch)
+        self.start + self.lag + time.saturating_sub(self.epoch)
+    }
+
+    fn stop(&mut self) {
+        self.stopped.get_or_insert_with(Instant::now);
+    }
+
+    fn go_on(&mut self) {
+        if let Some(since) = self.stopped.take() {
+            self.lag += since.elapsed();
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        self.stopped.is_some()
     }
 }
 

@@ -159,7 +159,9 @@ async fn pair(options: ChannelOptions, handshake: bool) -> Pair {
         ..AgentRole::default()
     });
     let client = Role::Client(ClientRole { version: CLIENT_VERSION.into() });
-    let far_options = ChannelOptions { silent: false, ..options.clone() };
+    let mut far_options = ChannelOptions { silent: false, ..options.clone() };
+    // The real agent waits for ever.
+    far_options.limits.ack_timeout = None;
     let far = open(pipe(&relay, 1), agent, far_options).await.unwrap();
     let pipe = pipe(&relay, 0);
     let near = open(Arc::clone(&pipe), client, options).await.unwrap();
@@ -315,6 +317,29 @@ async fn a_reader_that_stalls_stops_the_sender_and_not_its_own_writer() {
     assert_eq!(seen, ["132x43", "10 bytes"]);
     read_client(&mut client_reader, TOTAL).await;
     writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_heard_for_a_slow_reader_is_not_late() {
+    const TOTAL: usize = 4 << 20;
+    let mut options = options(1024);
+    options.limits.ack_timeout = Some(Duration::from_millis(300));
+    options.ping_every = Duration::from_millis(100);
+    let Pair { pipe, client, mut client_reader, agent, mut agent_reader, .. } = pair(options, true).await;
+    assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
+    let writing = tokio::spawn(async move {
+        write_pattern(&agent, TOTAL).await;
+        agent
+    });
+    sleep(Duration::from_millis(200)).await;
+    // Its acknowledgement waits behind what is not read, for far longer than any patience.
+    client.send(pattern(0, 10)).await.unwrap();
+    read_agent(&mut agent_reader, 10).await;
+    sleep(Duration::from_millis(1500)).await;
+    read_client(&mut client_reader, TOTAL).await;
+    client.send(pattern(10, 10)).await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(pipe.connects.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use zeroize::Zeroizing;
 
 use super::error::clean;
 use super::stream_url::{Endpoint, StreamOrigin};
@@ -46,28 +45,11 @@ pub struct AwsOptions {
     /// The proxy for everything that is not loopback; else `HTTPS_PROXY` and `NO_PROXY`.
     pub proxy: Option<String>,
     /// Keys in place of the default chain: for the demo and for tests.
-    pub credentials: Option<StaticCredentials>,
+    pub credentials: Option<Credentials>,
     /// The most sessions to start in a second. Without it the rate is learnt from AWS's refusals.
     pub starts_per_second: Option<f64>,
     /// How long a data channel's websocket may be gone before its session is given up.
     pub reconnect_deadline: Option<Duration>,
-}
-
-/// An access key. Its `Debug` shows only the id.
-#[derive(Clone)]
-pub struct StaticCredentials {
-    /// The key's id.
-    pub access_key_id: String,
-    /// The key.
-    pub secret_access_key: Zeroizing<String>,
-    /// The token of temporary credentials.
-    pub session_token: Option<Zeroizing<String>>,
-}
-
-impl fmt::Debug for StaticCredentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StaticCredentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
-    }
 }
 
 /// Everything that talks to AWS.
@@ -161,13 +143,7 @@ async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
         loader = loader.profile_name(profile);
     }
     if let Some(keys) = &options.credentials {
-        loader = loader.credentials_provider(Credentials::new(
-            &keys.access_key_id,
-            keys.secret_access_key.as_str(),
-            keys.session_token.as_ref().map(|token| token.to_string()),
-            None,
-            "portcullis",
-        ));
+        loader = loader.credentials_provider(keys.clone());
     }
     loader.load().await
 }
@@ -269,11 +245,7 @@ mod tests {
     fn options() -> AwsOptions {
         AwsOptions {
             region: Some("eu-west-1".into()),
-            credentials: Some(StaticCredentials {
-                access_key_id: "AKIDEXAMPLE".into(),
-                secret_access_key: Zeroizing::new("hunter2".into()),
-                session_token: None,
-            }),
+            credentials: Some(Credentials::new("AKIDEXAMPLE", "hunter2", Some("hunter3".into()), None, "test")),
             ..AwsOptions::default()
         }
     }
@@ -322,6 +294,6 @@ mod tests {
             let text = built(&options, &[]).await.unwrap_err().to_string();
             assert!(text.contains(expected), "{text}");
         }
-        assert!(!format!("{:?}", options()).contains("hunter2"));
+        assert!(!format!("{:?}", options()).contains("hunter"));
     }
 }

@@ -41,7 +41,7 @@ use error::{Doing, Kind, explain, kind};
 use targets::Targets;
 use throttle::Throttle;
 
-pub use clients::{AwsOptions, StaticCredentials};
+pub use clients::AwsOptions;
 
 /// The longest that a session waits to be started because AWS throttles.
 const MAX_THROTTLED: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use portcullis_protocol::message::FLAG_SYN;
@@ -16,7 +17,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::model::{NodeId, ReasonText};
@@ -28,11 +28,14 @@ const NODE: &str = "mi-0123456789abcdef0";
 /// A call that came, or a websocket: its target or path, and its body or open message.
 type Seen = (String, Value);
 
+/// What each call is answered, in turn.
+type Script = Arc<Mutex<Vec<(&'static str, VecDeque<(u16, Value)>)>>>;
+
 /// The service. Each call gets the next answer of the script for its name, the last one again and again.
 struct Service {
     url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    script: Arc<Mutex<Vec<(&'static str, VecDeque<(u16, Value)>)>>>,
+    script: Script,
     /// Counts up: every websocket of an earlier number is cut.
     cut: watch::Sender<u32>,
     task: tokio::task::JoinHandle<()>,
@@ -113,11 +116,7 @@ impl Service {
         AwsBackend::new(AwsOptions {
             region: Some("eu-west-1".into()),
             endpoint_ssm: Some(self.url.clone()),
-            credentials: Some(StaticCredentials {
-                access_key_id: "AKIDEXAMPLE".into(),
-                secret_access_key: Zeroizing::new("secret".into()),
-                session_token: None,
-            }),
+            credentials: Some(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
             ..AwsOptions::default()
         })
         .await
@@ -139,11 +138,7 @@ impl Service {
     }
 }
 
-async fn while_calls_come(
-    mut stream: TcpStream,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    script: Arc<Mutex<Vec<(&'static str, VecDeque<(u16, Value)>)>>>,
-) {
+async fn while_calls_come(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, script: Script) {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
