@@ -23,8 +23,15 @@ pub(super) struct Finding {
 const ACTIONS: [&str; 4] = ["Shell", "Exec", "Files", "*"];
 
 /// The key types that a person may have.
-const KEY_TYPES: [&str; 5] =
-    ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
+const KEY_TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
 
 /// Everything wrong with a configuration that parsed.
 pub(super) fn check(config: &Config) -> Vec<Finding> {

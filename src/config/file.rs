@@ -102,7 +102,7 @@ impl Default for Limits {
             unauthenticated: 64,
             channels: 64,
             keepalive_seconds: 30,
-            keepalive_unanswered: 3,
+            keepalive_unanswered: 5,
             rekey_bytes: 1 << 30,
             rekey_seconds: 3600,
         }

@@ -1,7 +1,8 @@
 //! Which algorithms are spoken, all of them by name: a new release of the library must not bring one in by itself.
 //!
 //! Not here, on purpose: `ssh-rsa` (SHA-1), DSA, CBC (and with it what Terrapin needs besides chacha20: strict key
-//! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits, group exchange (a client's sizes are not ours to
+//! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits or of 8192 (a second of ours for a packet of theirs),
+//! group exchange (a client's sizes are not ours to
 //! serve), compression.
 
 use std::borrow::Cow;
@@ -29,7 +30,6 @@ const KEX: &[kex::Name] = &[
     kex::ECDH_SHA2_NISTP384,
     kex::ECDH_SHA2_NISTP521,
     kex::DH_G16_SHA512,
-    kex::DH_G18_SHA512,
     kex::DH_G14_SHA256,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
@@ -79,7 +79,6 @@ mod tests {
                 "ecdh-sha2-nistp384",
                 "ecdh-sha2-nistp521",
                 "diffie-hellman-group16-sha512",
-                "diffie-hellman-group18-sha512",
                 "diffie-hellman-group14-sha256",
                 "ext-info-s",
                 "kex-strict-s-v00@openssh.com",

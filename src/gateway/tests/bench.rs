@@ -41,6 +41,15 @@ impl Bench {
 
     /// A gateway with other settings.
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::build(change, &[]).await
+    }
+
+    /// A gateway where ada has more keys, of these kinds.
+    pub(super) async fn with_keys(kinds: &[(&str, &[&str])]) -> Self {
+        Self::build(|_| (), kinds).await
+    }
+
+    async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("stranger", "ed25519")] {
             keygen(&dir.path().join(name), &["-t", kind]).await;
@@ -74,7 +83,12 @@ impl Bench {
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         change(&mut settings);
-        let people = People::new(&[person("ada"), person("bob")]).unwrap();
+        let mut ada = person("ada");
+        for (name, kind) in kinds {
+            keygen(&dir.path().join(name), kind).await;
+            ada.keys.push(public(name));
+        }
+        let people = People::new(&[ada, person("bob")]).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, people, Arc::new(sessions), settings).await.unwrap();
         let address = gateway.addresses()[0];
@@ -107,6 +121,7 @@ impl Bench {
         ] {
             writeln!(text, "Host {host}\n  User {user}\n  IdentityFile {dir}/{key}").unwrap();
         }
+        writeln!(text, "Host nokey\n  User web-1").unwrap();
         writeln!(
             text,
             "Host *\n  HostName 127.0.0.1\n  Port {}\n  UserKnownHostsFile {dir}/known_hosts\n  IdentitiesOnly yes\n  \

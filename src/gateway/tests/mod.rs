@@ -2,6 +2,9 @@
 
 mod basics;
 mod bench;
+mod features;
 mod hostile;
+mod keys;
 mod neighbours;
+mod rekey;
 mod wire;

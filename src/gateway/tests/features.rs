@@ -1,0 +1,186 @@
+//! Terminals, and what is refused while the session goes on.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+
+use super::bench::{Bench, finish, text};
+use crate::model::WindowSize;
+
+#[tokio::test]
+async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_follow() {
+    let bench = Bench::start().await;
+    let (mut pty, pts) = pty_process::open().unwrap();
+    pty.resize(pty_process::Size::new(37, 101)).unwrap();
+    let ssh = pty_process::Command::new("ssh")
+        .arg("-F")
+        .arg(bench.path("ssh_config"))
+        .args(["-t", "web", "sleep 30"])
+        .env("TERM", "xterm-256color")
+        .kill_on_drop(true);
+    let _child = ssh.spawn(pts).unwrap();
+    bench.event(|event| event["event"] == "session.opened" && event["pty"] == true).await;
+    let start = loop {
+        if let Some(start) = bench.node.starts.lock().unwrap().first().cloned() {
+            break start;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(!start.stdin_closed);
+    let asked = start.pty.unwrap();
+    assert_eq!(asked.term, "xterm-256color");
+    assert_eq!((asked.size.cols, asked.size.rows), (101, 37));
+    assert!(asked.modes.contains(&(53, 1)), "ECHO is on: {:?}", asked.modes);
+    assert!(asked.modes.iter().all(|&(code, _)| code != 0), "{:?}", asked.modes);
+    pty.resize(pty_process::Size::new(50, 120)).unwrap();
+    let resized = format!("Resize({:?})", WindowSize { cols: 120, rows: 50, ..WindowSize::default() });
+    for _ in 0..100 {
+        if bench.node.controls.lock().unwrap().contains(&resized) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no {resized} in {:?}", bench.node.controls.lock().unwrap());
+}
+
+#[tokio::test]
+async fn lines_of_the_gateways_own_fit_a_raw_terminal() {
+    let bench = Bench::start().await;
+    let refused = bench.run(&["-tt", "nowhere"]).await;
+    assert_eq!(text(&refused.stderr).lines().next(), Some("portcullis: no node is called db-9"));
+    let help = bench.run(&["-tt", "gate", "help"]).await;
+    assert!(text(&help.stdout).lines().count() > 3);
+    assert_eq!(text(&help.stdout).matches('\n').count(), text(&help.stdout).matches("\r\n").count());
+}
+
+#[tokio::test]
+async fn a_megabyte_in_one_go_reaches_the_node_whole() {
+    let bench = Bench::start().await;
+    let paste: Vec<u8> = (0..1 << 20).map(|n: u32| b' ' + u8::try_from(n % 90).unwrap()).collect();
+    let ran = bench.run_with(&["-T", "web", "sha256sum"], paste.clone()).await;
+    let mut sum = Command::new("sha256sum");
+    let mut child = sum.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&paste).await.unwrap();
+    drop(stdin);
+    assert_eq!(ran.stdout, child.wait_with_output().await.unwrap().stdout);
+}
+
+#[tokio::test]
+async fn remote_agent_and_x11_forwarding_are_refused_in_a_sentence_and_the_session_goes_on() {
+    let bench = Bench::start().await;
+    let mut ssh = Command::new("ssh-agent");
+    ssh.arg("ssh").arg("-F").arg(bench.path("ssh_config")).args([
+        "-A",
+        "-Y",
+        "-R",
+        "0:127.0.0.1:9",
+        "-o",
+        "IdentityAgent=SSH_AUTH_SOCK",
+        "web",
+        "echo goes on",
+    ]);
+    let ran = finish({
+        ssh.env("DISPLAY", "127.0.0.1:9").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ssh
+    })
+    .await;
+    assert_eq!((text(&ran.stdout).as_str(), ran.status.code()), ("goes on\n", Some(0)), "{}", text(&ran.stderr));
+    let told = text(&ran.stderr);
+    for line in [
+        "portcullis: remote forwarding (-R) is refused; the session goes on without it\n",
+        "portcullis: agent forwarding (-A) is refused; the session goes on without it\n",
+    ] {
+        assert_eq!(told.matches(line).count(), 1, "{line}{told}");
+    }
+    assert!(told.contains("X11 forwarding (-X) is refused"), "{told}");
+    bench.event(|event| event["asked"] == "agent forwarding").await;
+}
+
+#[tokio::test]
+async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
+    let bench = Bench::start().await;
+    let sentence = "this gateway does not forward ports or sockets yet";
+    let through = bench.run(&["-o", "LogLevel=INFO", "-W", "10.0.0.1:22", "web"]).await;
+    assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
+    assert_ne!(through.status.code(), Some(0));
+    let jump = format!("ProxyCommand=ssh -F '{}' -o LogLevel=INFO -W %h:%p web", bench.path("ssh_config").display());
+    let hop = bench.run(&["-o", &jump, "bob", "true"]).await;
+    assert!(text(&hop.stderr).contains(sentence), "{}", text(&hop.stderr));
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let forward = format!("127.0.0.1:{free}:10.0.0.1:80");
+    let mut ssh = bench.ssh(&["-o", "LogLevel=INFO", "-L", &forward, "web", "sleep 3; echo goes on"]);
+    let child = ssh.spawn().unwrap();
+    let mut tcp = loop {
+        match TcpStream::connect(("127.0.0.1", free)).await {
+            Ok(tcp) => break tcp,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(tcp.read(&mut [0; 16]).await.unwrap_or(0), 0, "nothing behind it");
+    let ran = child.wait_with_output().await.unwrap();
+    assert_eq!(text(&ran.stdout), "goes on\n");
+    assert!(text(&ran.stderr).contains(sentence), "{}", text(&ran.stderr));
+    bench.event(|event| event["asked"] == "forwarding to 10.0.0.1:80").await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_takes_its_command_along() {
+    let bench = Bench::start().await;
+    let mut ssh = bench.ssh(&["web", "echo $$; exec sleep 60"]).spawn().unwrap();
+    let mut line = Vec::new();
+    let stdout = ssh.stdout.as_mut().unwrap();
+    while !line.ends_with(b"\n") {
+        line.push(stdout.read_u8().await.unwrap());
+    }
+    let pid = text(&line).trim().to_owned();
+    ssh.kill().await.unwrap();
+    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "client-gone");
+    for _ in 0..100 {
+        if !std::path::Path::new("/proc").join(&pid).exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the command lives on");
+}
+
+#[tokio::test]
+async fn a_client_that_stands_still_for_a_while_misses_nothing() {
+    let bench = Bench::start().await;
+    let mut ssh = bench.ssh(&["web", "head -c 30000000 /dev/zero | tr '\\0' x; sleep 1; echo end"]).spawn().unwrap();
+    let pid = rustix::process::Pid::from_raw(ssh.id().unwrap().cast_signed()).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    // and then its reader
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut all = Vec::new();
+    ssh.stdout.take().unwrap().read_to_end(&mut all).await.unwrap();
+    assert!(ssh.wait().await.unwrap().success());
+    assert_eq!(all.len(), 30_000_004);
+    assert!(all.ends_with(b"xend\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_for_good_is_given_up() {
+    let bench = Bench::with(|settings| {
+        settings.limits.keepalive_seconds = 1;
+        settings.limits.keepalive_unanswered = 2;
+    })
+    .await;
+    let ssh = bench.ssh(&["web", "sleep 60"]).spawn().unwrap();
+    bench.event(|event| event["event"] == "session.opened").await;
+    let pid = rustix::process::Pid::from_raw(ssh.id().unwrap().cast_signed()).unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(bench.events().iter().all(|event| event["event"] != "session.closed"), "it answers, so it stays");
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "client-gone");
+}

@@ -1,0 +1,113 @@
+//! T9: new keys in the middle of things, at either side's wish, with neighbours that stand still.
+
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use super::bench::{Bench, text};
+use super::wire::{Offer, Raw};
+
+/// Both ways at once, with both sides asking for new keys again and again.
+async fn both_ways(megabytes: usize, every: u64) {
+    let bench = Bench::with(|settings| settings.limits.rekey_bytes = every).await;
+    let client = format!("RekeyLimit={}", every / 2);
+    let mut ssh = bench.ssh(&["-o", &client, "web", "cat"]);
+    let mut child = ssh.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writes = tokio::spawn(async move {
+        let mut hash = Sha256::new();
+        for n in 0..megabytes {
+            let block: Vec<u8> =
+                (0..1 << 20).map(|at: usize| u8::try_from((at * 31 + at / 251 + n) % 251).unwrap()).collect();
+            hash.update(&block);
+            stdin.write_all(&block).await.unwrap();
+        }
+        hash.finalize()
+    });
+    let mut hash = Sha256::new();
+    let mut length = 0;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read =
+            tokio::time::timeout(Duration::from_secs(30), tokio::io::AsyncReadExt::read(&mut stdout, &mut buffer));
+        match read.await.expect("it stands still").unwrap() {
+            0 => break,
+            n => {
+                hash.update(&buffer[..n]);
+                length += n;
+            }
+        }
+    }
+    assert!(child.wait().await.unwrap().success());
+    assert_eq!(length, megabytes << 20);
+    assert_eq!(hash.finalize(), writes.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dozens_of_times_in_a_transfer_both_ways() {
+    both_ways(48, 1 << 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "3 GiB each way take minutes in a debug build"]
+async fn in_three_gibibytes_each_way() {
+    both_ways(3 << 10, 64 << 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_channel_that_stands_still() {
+    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    let socket = format!("ControlPath={}", bench.path("mux").display());
+    let _master = bench.ssh(&["-M", "-N", "-o", &socket, "-o", "RekeyLimit=1M", "web"]).spawn().unwrap();
+    while !bench.path("mux").exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // one never reads what it is sent, the other's output is never read
+    let mut unread = bench.ssh(&["-o", &socket, "web", "sleep 60"]);
+    let mut unread = unread.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = unread.stdin.take().unwrap();
+    let writes = tokio::spawn(async move { while stdin.write_all(&[1; 65536]).await.is_ok() {} });
+    let _untaken = bench.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..3 {
+        let ran = bench.run_with(&["-o", &socket, "web", "wc -c; seq 400000 | wc -l"], vec![0; 5 << 20]).await;
+        assert_eq!(text(&ran.stdout), "5242880\n400000\n");
+    }
+    writes.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_both_sides_at_the_same_moment() {
+    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let total = 12 << 20;
+    let channel = raw.exec(0, u32::MAX, 32768, &format!("head -c {total} /dev/zero")).await;
+    let mut received = 0;
+    let count = |packet: &[u8]| if packet[0] == 94 { packet.len() - 9 } else { 0 };
+    let (mut theirs, mut ours) = (0, 0);
+    while received < total {
+        // ours in mid-stream, at moments that drift against the server's
+        if received / (700 << 10) > ours {
+            ours += 1;
+            let kexinit = raw.send_kexinit(&Offer::default()).await;
+            raw.finish_exchange(&kexinit, |packet| received += count(&packet)).await;
+            continue;
+        }
+        match raw.receive().await {
+            packet if packet[0] == 20 => {
+                theirs += 1;
+                raw.server_kexinit = packet;
+                let kexinit = raw.send_kexinit(&Offer::default()).await;
+                raw.finish_exchange(&kexinit, |packet| received += count(&packet)).await;
+            }
+            packet => received += count(&packet),
+        }
+    }
+    assert_eq!(received, total);
+    assert!(ours > 10, "{ours} of ours, {theirs} of theirs");
+    raw.data(channel, b"x").await;
+    raw.until(97).await;
+}
