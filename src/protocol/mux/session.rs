@@ -210,9 +210,15 @@ impl Mux {
         if self.error.is_some() || self.streams.len() >= self.limits.streams {
             return None;
         }
-        let number = self.next_id?;
-        self.next_id = number.checked_add(2);
-        let id = StreamId::new(number);
+        // a peer may have taken a number of ours; there are only so many streams to step over
+        let id = loop {
+            let number = self.next_id?;
+            self.next_id = number.checked_add(2);
+            let id = StreamId::new(number);
+            if !self.streams.contains_key(&id) {
+                break id;
+            }
+        };
         self.streams.insert(id, Stream::default());
         self.urgent.push_back(Header { command: Command::Syn, length: 0, stream: id });
         self.stats.opened += 1;

@@ -160,6 +160,14 @@ fn too_many_streams_are_finished_at_once() {
 }
 
 #[test]
+fn a_peer_that_takes_our_numbers_does_not_get_our_streams() {
+    let mut client = mux(MuxRole::Client);
+    feed(&mut client, &[1, 0, 0, 0, 3, 0, 0, 0, 1, 2, 1, 0, 3, 0, 0, 0, b'x']);
+    assert_eq!(client.open().unwrap().number(), 5);
+    assert_eq!(client.stats().streams, 2);
+}
+
+#[test]
 fn nonsense_is_an_error_that_stays() {
     for (bytes, error) in [
         ([2, 0, 0, 0, 3, 0, 0, 0], FrameError::Version(2)),

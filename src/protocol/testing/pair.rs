@@ -7,16 +7,6 @@
 //!
 //! Hours of it take milliseconds, and the same seed gives the same run. What an end is given to send is
 //! [`End::outgoing`]; what has arrived is in [`End::received`].
-//!
-//! ```
-//! use portcullis_protocol::testing::Pair;
-//!
-//! let mut pair = Pair::new(1);
-//! pair.up.loss = 100;
-//! pair.client.outgoing = vec![7; 100_000].into();
-//! pair.run().unwrap();
-//! assert_eq!(pair.agent.received, vec![7; 100_000]);
-//! ```
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +20,16 @@ use crate::payload::{PayloadType, SessionType};
 use crate::rng::Rng;
 
 /// Two channels, a service, virtual time.
+///
+/// ```
+/// use portcullis_protocol::testing::Pair;
+///
+/// let mut pair = Pair::new(1);
+/// pair.up.loss = 100;
+/// pair.client.outgoing = vec![7; 100_000].into();
+/// pair.run().unwrap();
+/// assert_eq!(pair.agent.received, vec![7; 100_000]);
+/// ```
 #[derive(Debug)]
 pub struct Pair {
     /// The client's end.
@@ -479,5 +479,5 @@ const START: Time = Time::from_secs(1_700_000_000);
 const SPINS: u32 = 10;
 
 #[cfg(test)]
-#[path = "testing_tests.rs"]
+#[path = "pair_tests.rs"]
 mod tests;
