@@ -10,7 +10,7 @@
 //!                    control ─ session ┼───┤
 //!                       ▲         │    │   └─ shell    a terminal        Standard_Stream, InteractiveCommands
 //!                       └─────────┘    │      command  pipes or a file   NonInteractiveCommands
-//!                        outcome       │      port     TCP, plain or multiplexed
+//!                        outcome       │      port     TCP, plain or multiplexed (streams)
 //! ```
 //!
 //! | file | what it is about |
@@ -37,6 +37,7 @@ mod session;
 #[cfg(test)]
 mod session_tests;
 mod shell;
+mod streams;
 mod substitute;
 #[cfg(test)]
 mod testing;

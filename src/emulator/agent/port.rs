@@ -20,6 +20,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::document::PortProperties;
 use super::pump::{Pace, read};
 use super::session::{End, Outcome, Running};
+use super::streams;
 use super::wire::{Arrival, Arrivals};
 
 /// Runs the session until the port, the client or the service ends it.
@@ -29,8 +30,8 @@ pub(super) async fn run(running: &Running<'_>, properties: PortProperties, arriv
         Err(why) => return Outcome::failed(why).into(),
     };
     let version: Option<Version> = running.client_version.as_deref().and_then(|version| version.parse().ok());
-    if properties.forwarding && version.is_some_and(|version| version >= Version::CLIENT_WITH_MUX) {
-        return Outcome::failed("this agent does not multiplex yet").into();
+    if let Some(version) = version.filter(|version| properties.forwarding && *version >= Version::CLIENT_WITH_MUX) {
+        return streams::run(running, target, version, arrivals).await;
     }
     plain(running, &properties, &target, arrivals).await
 }
@@ -137,7 +138,7 @@ async fn next_data(arrivals: &mut Arrivals) -> Option<Bytes> {
 
 /// Where to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
+pub(super) struct Target {
     /// Tried in order; the node itself is `localhost` by name.
     hosts: Vec<String>,
     port: String,
@@ -160,7 +161,7 @@ impl Target {
     }
 
     /// Connects; the first address's error is the one that counts.
-    async fn dial(&self) -> std::io::Result<TcpStream> {
+    pub(super) async fn dial(&self) -> std::io::Result<TcpStream> {
         let port: u16 = self.port.parse().map_err(|_| std::io::Error::other("the port is no number"))?;
         let mut first_error = None;
         for host in &self.hosts {
