@@ -106,7 +106,7 @@ impl Parameters {
 }
 
 /// The first `{{ name }}` whose name is known: what is before it, the name, what is after it.
-fn next_placeholder<'a>(text: &'a str, known: impl Fn(&str) -> bool) -> Option<(&'a str, &'a str, &'a str)> {
+fn next_placeholder(text: &str, known: impl Fn(&str) -> bool) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     while let Some(found) = text[from..].find("{{") {
         let open = from + found;

@@ -117,7 +117,8 @@ mod tests {
     /// Recorded from the agent's own function: chunks in, bytes out, bytes still held.
     #[test]
     fn as_the_agent_does_it() {
-        let table: &[(&[&[u8]], &[u8], &[u8])] = &[
+        type Row<'a> = (&'a [&'a [u8]], &'a [u8], &'a [u8]);
+        let table: &[Row<'_>] = &[
             (&[b"A\xef\xbf\xbdB"], b"A\xefB".as_slice(), b""),
             (&[b"A\xef\xbf\xbdBCD"], b"A\xefBCD", b""),
             (&[b"xx\xff\xfe"], b"xx", b"\xff\xfe"),
