@@ -1,3 +1,30 @@
 //! Session Manager on one machine, with no AWS account: the service and a node, for demos and tests.
+//!
+//! ```text
+//!            ssm, sts: JSON and form calls          ssmmessages: websockets
+//!   client ─────────────▶ http ──▶ api              client ⇄ relay ⇄ agent
+//!                          │ sigv4, keys               ▲
+//!                          └──▶ channels ──────────────┘
+//!                                  control channel ⇄ agent
+//! ```
+//!
+//! [`Service`] is the service: it knows clients and agents by the wire alone, and AWS's own plugin, command line and agent
+//! work with it. [`agent`] is a node. Both are separate on purpose.
 
 pub mod agent;
+mod api;
+mod channels;
+mod config;
+mod documents;
+pub mod faults;
+mod http;
+mod nodes;
+mod relay;
+mod service;
+mod sessions;
+mod state;
+
+pub use config::{Allowed, ApiKey, EmulatorError, Limits, NodeConfig, Role, ServiceConfig, TlsChoice};
+pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames};
+pub use service::Service;
+pub use sessions::LiveSession;

@@ -1,0 +1,233 @@
+//! What the embedded Session Manager is started with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// How to start a [`super::Service`].
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Where to listen; port 0 takes a free one. Without TLS this must be a loopback address.
+    pub listen: SocketAddr,
+    /// TLS, which the real agent insists on; `None` speaks plain HTTP.
+    pub tls: Option<TlsChoice>,
+    /// Host (and port, if not the listening one) for the URLs that the service hands out; the listening address if absent.
+    pub advertise: Option<String>,
+    /// The region whose name signatures must carry.
+    pub region: String,
+    /// The account's twelve digits.
+    pub account: String,
+    /// Who may call.
+    pub keys: Vec<ApiKey>,
+    /// The roles that `AssumeRole` gives out.
+    pub roles: Vec<Role>,
+    /// Names and tags of nodes; nodes not listed here become known when their agent first reports.
+    pub nodes: Vec<NodeConfig>,
+    /// The account's preferences (`SSM-SessionManagerRunShell`), JSON text; the built-in ones if absent.
+    pub preferences: Option<String>,
+    /// Refuses documents with `separateOutputStream`, as an account with a strict document schema would.
+    pub refuse_separate_output_stream: bool,
+    /// Refuses a client's websocket whose upgrade is not signed.
+    pub require_signed_upgrade: bool,
+    /// Tells the agent to pause publication while the client's websocket is away.
+    pub pause_publication: bool,
+    /// How long a minute of the preferences' limits lasts; tests shorten it.
+    pub minute: Duration,
+    /// How long the token of a websocket is good for.
+    pub token_lifetime: Duration,
+    /// Bounds on what callers can make the service hold.
+    pub limits: Limits,
+}
+
+impl ServiceConfig {
+    /// The defaults: plain HTTP, region `us-east-1`, no keys, the cloud's limits.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            tls: None,
+            advertise: None,
+            region: "us-east-1".to_owned(),
+            account: "123456789012".to_owned(),
+            keys: Vec::new(),
+            roles: Vec::new(),
+            nodes: Vec::new(),
+            preferences: None,
+            refuse_separate_output_stream: false,
+            require_signed_upgrade: false,
+            pause_publication: true,
+            minute: Duration::from_secs(60),
+            token_lifetime: Duration::from_secs(600),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on what callers can make the service hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// TCP connections at once.
+    pub connections: usize,
+    /// Live sessions at once.
+    pub sessions: usize,
+    /// Ended sessions kept for `DescribeSessions`.
+    pub history: usize,
+    /// The longest websocket message, in bytes.
+    pub message: usize,
+    /// Bytes queued towards one end of a session before the other end is no longer read.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 8192, sessions: 4096, history: 1000, message: 1 << 20, queue: 256 << 10 }
+    }
+}
+
+/// Where the service's certificate comes from.
+#[derive(Clone)]
+pub enum TlsChoice {
+    /// A certificate authority made at start, and a certificate from it for the listening address, `localhost`, the loopback
+    /// addresses and these names. [`super::Service::ca_pem`] has the authority's certificate.
+    SelfMade {
+        /// Further host names and addresses.
+        names: Vec<String>,
+    },
+    /// Given files.
+    Files {
+        /// The certificate chain, PEM.
+        certificate: PathBuf,
+        /// Its private key, PEM.
+        key: PathBuf,
+    },
+}
+
+impl fmt::Debug for TlsChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SelfMade { names } => f.debug_struct("SelfMade").field("names", names).finish(),
+            Self::Files { certificate, .. } => f.debug_struct("Files").field("certificate", certificate).finish(),
+        }
+    }
+}
+
+/// A pair of keys and who it stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The public half, such as `AKIA…`.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: Zeroizing<String>,
+    /// The principal, such as `arn:aws:iam::123456789012:user/alice`.
+    pub principal_arn: String,
+    /// What the principal may do.
+    pub allowed: Allowed,
+}
+
+impl ApiKey {
+    /// A key for a user of Session Manager: every client call, no agent call.
+    pub fn client(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>) -> Self {
+        Self::new(id, secret, arn, Allowed { client: true, ..Allowed::default() })
+    }
+
+    /// A key for an agent: agent calls for any node.
+    pub fn agent(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>) -> Self {
+        Self::new(id, secret, arn, Allowed { agent: true, ..Allowed::default() })
+    }
+
+    /// A key that may do what `allowed` says.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>, allowed: Allowed) -> Self {
+        Self {
+            access_key_id: id.into(),
+            secret_access_key: Zeroizing::new(secret.into()),
+            principal_arn: arn.into(),
+            allowed,
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("access_key_id", &self.access_key_id)
+            .field("principal_arn", &self.principal_arn)
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a principal may do; nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Sessions, documents and node lists.
+    pub client: bool,
+    /// The agent's calls: control channels, data channels, reports.
+    pub agent: bool,
+    /// If set, the agent's calls are for this node only.
+    pub node: Option<String>,
+    /// Actions that are refused all the same, such as `ssm:StartSession`.
+    pub denied: Vec<String>,
+    /// Roles that may be assumed, by ARN; `*` stands for all.
+    pub assume: Vec<String>,
+    /// The OS user for Run-As, as the tag `SSMSessionRunAs` of the principal says.
+    pub run_as: Option<String>,
+}
+
+/// A role that `AssumeRole` gives out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Such as `arn:aws:iam::123456789012:role/operators`.
+    pub arn: String,
+    /// What the role may do.
+    pub allowed: Allowed,
+}
+
+/// What is known of a node before its agent reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// `i-…`, `mi-…`.
+    pub id: String,
+    /// Tags, the `Name` among them.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl NodeConfig {
+    /// A node with a `Name` tag.
+    pub fn named(id: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { id: id.into(), tags: BTreeMap::from([("Name".to_owned(), name.into())]) }
+    }
+
+    /// The same node with one more tag.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}; choose another address, or port 0 for a free one")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Plain HTTP would be open to a network.
+    #[error("refusing to listen on {0} without TLS; use a loopback address or turn TLS on")]
+    PlainOnNetwork(SocketAddr),
+    /// The certificate or its key is missing or unusable.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// The preferences are no session document.
+    #[error("the preferences (SSM-SessionManagerRunShell) are not usable: {0}")]
+    Preferences(String),
+    /// The configuration contradicts itself.
+    #[error("{0}")]
+    Config(String),
+}

@@ -1,0 +1,112 @@
+//! Where every request goes.
+//!
+//! ```text
+//!   POST /                      X-Amz-Target  ──▶ api          (signed for ssm, or ec2messages)
+//!                               a form        ──▶ api::sts     (signed for sts)
+//!   POST /v1/…-channel/<id>                   ──▶ channels::create   (signed for ssmmessages)
+//!   GET  /v1/…-channel/<id>     Upgrade       ──▶ channels::upgrade  (signed for ssmmessages; a client's need not be)
+//! ```
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::reply::{ApiError, Reply, json_ok};
+use super::sigv4::Claim;
+use crate::emulator::api::{self, sts};
+use crate::emulator::channels::upgrade::{is_upgrade, upgrade};
+use crate::emulator::channels::{channel, create};
+use crate::emulator::state::Shared;
+
+/// Answers one request. The permit is the connection's place among all of them.
+pub(crate) async fn handle(
+    shared: Arc<Shared>,
+    permit: Arc<OwnedSemaphorePermit>,
+    mut request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    if let Some(channel) = channel(parts.uri.path()) {
+        let reply = if parts.method == Method::GET && is_upgrade(&parts) {
+            let caller = match Claim::read(&parts) {
+                Ok(None) => Ok(None),
+                _ => shared.keys.authenticate(&parts, b"", MESSAGES, OffsetDateTime::now_utc()).map(Some),
+            };
+            caller.and_then(|caller| upgrade(&shared, &parts, channel, caller, on_upgrade, permit))
+        } else if parts.method == Method::POST {
+            match read(body).await {
+                Ok(body) => shared
+                    .keys
+                    .authenticate(&parts, &body, MESSAGES, OffsetDateTime::now_utc())
+                    .and_then(|caller| create::create(&shared, &caller, &channel, &body)),
+                Err(error) => Err(error),
+            }
+        } else {
+            Err(ApiError::new("BadRequestException", "A channel takes POST, or GET with a websocket upgrade."))
+        };
+        return Ok(reply.unwrap_or_else(|error| refused(&parts, &error).message_service()));
+    }
+    if parts.uri.path() != "/" || parts.method != Method::POST {
+        return Ok(ApiError { status: StatusCode::NOT_FOUND, ..unknown() }.json());
+    }
+    let form = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    });
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(error) if form => return Ok(error.sts()),
+        Err(error) => return Ok(error.json()),
+    };
+    if form {
+        return Ok(sts_call(&shared, &parts, &body).unwrap_or_else(|error| refused(&parts, &error).sts()));
+    }
+    match json_call(&shared, &parts, &body).await {
+        Ok(reply) => Ok(reply),
+        Err(error) => Ok(refused(&parts, &error).json()),
+    }
+}
+
+fn sts_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply, ApiError> {
+    let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
+    sts::call(shared, &caller, &sts::Form::parse(body))
+}
+
+async fn json_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply, ApiError> {
+    let header = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+    let (service, name) = header.and_then(api::target).ok_or_else(unknown)?;
+    let caller = shared.keys.authenticate(parts, body, service, OffsetDateTime::now_utc())?;
+    tracing::debug!(call = name, caller = caller.arn(), "call");
+    api::call(shared, &caller, name, body).await.map(|value| json_ok(&value))
+}
+
+/// The whole body, chunked or not, within a size and a time.
+async fn read(body: Incoming) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_SIZE).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(ApiError::new("RequestEntityTooLargeException", "The request's body is too long or broken off.")),
+        Err(_) => Err(ApiError::new("RequestTimeoutException", "The request's body did not arrive in time.")),
+    }
+}
+
+fn refused<'a>(parts: &Parts, error: &'a ApiError) -> &'a ApiError {
+    tracing::debug!(path = parts.uri.path(), code = error.code, message = error.message, "refused");
+    error
+}
+
+fn unknown() -> ApiError {
+    ApiError::new("UnknownOperationException", "X-Amz-Target names no operation of Systems Manager.")
+}
+
+const MESSAGES: &str = "ssmmessages";
+const BODY_SIZE: usize = 1 << 20;
+const BODY_TIME: Duration = Duration::from_secs(20);

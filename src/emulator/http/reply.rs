@@ -1,0 +1,103 @@
+//! Answers in AWS's shapes: JSON 1.1 for Systems Manager, XML for STS and for the message service.
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// What every call answers with.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// A refusal, by its name in AWS's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    /// The caller's fault: status 400.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+    }
+
+    pub(crate) fn validation(message: impl Into<String>) -> Self {
+        Self::new("ValidationException", message)
+    }
+
+    pub(crate) fn json(&self) -> Reply {
+        json_reply(self.status, &json!({ "__type": self.code, "message": self.message }))
+    }
+
+    /// STS's form, whose codes have no `Exception` at the end.
+    pub(crate) fn sts(&self) -> Reply {
+        let code = match self.code {
+            "UnrecognizedClientException" => "InvalidClientTokenId",
+            "InvalidSignatureException" => "SignatureDoesNotMatch",
+            "ValidationException" => "ValidationError",
+            other => other.strip_suffix("Exception").unwrap_or(other),
+        };
+        let status = if self.status == StatusCode::BAD_REQUEST && !code.starts_with("Valid") {
+            StatusCode::FORBIDDEN
+        } else {
+            self.status
+        };
+        let id = Uuid::new_v4().to_string();
+        let body = format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+             <Message>{}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>",
+            xml(&self.message)
+        );
+        build(status, "text/xml", body.into(), &id)
+    }
+
+    /// The message service's form.
+    pub(crate) fn message_service(&self) -> Reply {
+        let status = match self.code {
+            "BadRequestException" => StatusCode::BAD_REQUEST,
+            "NotFoundException" => StatusCode::NOT_FOUND,
+            _ => StatusCode::FORBIDDEN,
+        };
+        xml_reply(status, format!("<{0}><Message>{1}</Message></{0}>", self.code, xml(&self.message)))
+    }
+}
+
+pub(crate) fn json_ok(value: &Value) -> Reply {
+    json_reply(StatusCode::OK, value)
+}
+
+fn json_reply(status: StatusCode, value: &Value) -> Reply {
+    build(status, "application/x-amz-json-1.1", value.to_string().into(), &Uuid::new_v4().to_string())
+}
+
+pub(crate) fn xml_reply(status: StatusCode, body: String) -> Reply {
+    build(status, "text/xml", body.into(), &Uuid::new_v4().to_string())
+}
+
+fn build(status: StatusCode, content_type: &'static str, body: Bytes, request_id: &str) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    if let Ok(id) = request_id.parse() {
+        reply.headers_mut().insert("x-amzn-requestid", id);
+    }
+    reply
+}
+
+/// Text made safe for XML; what XML cannot carry at all becomes U+FFFD.
+pub(crate) fn xml(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\t' | '\n' | '\r' => out.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+        out
+    })
+}
