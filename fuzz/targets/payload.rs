@@ -38,9 +38,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = core::str::from_utf8(bytes) {
         same_again!(text, OpenControlChannel, OpenDataChannel);
     }
-    if let Some(first) = bytes.first_chunk() {
-        if let Ok(header) = Header::decode(*first) {
-            assert_eq!(header.encode(), *first);
-        }
+    if let Some(first) = bytes.first_chunk()
+        && let Ok(header) = Header::decode(*first)
+    {
+        assert_eq!(header.encode(), *first);
     }
 });

@@ -38,6 +38,8 @@ pub struct DataChannel {
     notices: VecDeque<Message>,
     events: VecDeque<Event>,
     events_weight: usize,
+    /// Since when so much waits for the application that the driver does not read: what is not heard is not late.
+    deaf_since: Option<Time>,
     ready: bool,
     /// The service asked not to publish. Only an agent obeys.
     paused: bool,
@@ -74,6 +76,7 @@ impl DataChannel {
             notices: VecDeque::new(),
             events: VecDeque::new(),
             events_weight: 0,
+            deaf_since: None,
             ready: true,
             paused: false,
             closed: false,
@@ -121,8 +124,9 @@ impl DataChannel {
         if self.closed {
             return Ok(());
         }
-        self.latest = now;
+        self.listen(now);
         let outcome = self.dispatch(now, message);
+        self.listen(now);
         self.settle(outcome)
     }
 
@@ -132,8 +136,8 @@ impl DataChannel {
         if self.closed {
             return Ok(());
         }
-        self.latest = now;
-        if self.may_publish() {
+        self.listen(now);
+        if self.may_resend() {
             self.outbound.check(now);
         }
         let outcome = match self.expired(now) {
@@ -211,6 +215,7 @@ impl DataChannel {
         if self.link != Link::Up || self.error.is_some() || self.closed {
             return None;
         }
+        self.listen(now);
         let peer = if self.is_agent { &MessageType::InputStreamData } else { &MessageType::OutputStreamData };
         if let Some(ack) = self.inbound.poll_ack(now, peer, &mut self.rng) {
             return Some(ack);
@@ -221,6 +226,9 @@ impl DataChannel {
         if !self.may_publish() {
             return None;
         }
+        if self.may_resend() {
+            self.outbound.check(now);
+        }
         self.outbound.poll(now, self.handshake.is_open(), &mut self.rng)
     }
 
@@ -229,7 +237,11 @@ impl DataChannel {
         if self.error.is_some() || self.closed {
             return None;
         }
-        let resend = if self.may_publish() { self.outbound.deadline() } else { None };
+        if self.deaf_since.is_some() && self.has_room() {
+            // patience begins anew, as soon as somebody tells the time
+            return Some(self.latest);
+        }
+        let resend = if self.may_resend() { self.outbound.deadline() } else { None };
         let deadlines = [resend, self.stall_deadline(), self.establish_deadline(), self.reconnect_deadline()];
         deadlines.into_iter().flatten().min()
     }
@@ -246,7 +258,7 @@ impl DataChannel {
     /// Whether the driver should go on reading the socket. False while the application has not polled what came: the
     /// websocket then holds the peer back. Frames are never dropped for that.
     pub fn wants_input(&self) -> bool {
-        self.events_weight < self.limits.receive_buffer && self.inbound.owed() < OWED_MAX
+        self.has_room() && self.inbound.owed() < OWED_MAX
     }
 
     /// Whether every event has been polled.
@@ -434,6 +446,27 @@ impl DataChannel {
         self.link == Link::Up && !(self.is_agent && self.paused)
     }
 
+    fn may_resend(&self) -> bool {
+        self.may_publish() && self.deaf_since.is_none()
+    }
+
+    fn has_room(&self) -> bool {
+        self.events_weight < self.limits.receive_buffer
+    }
+
+    /// While the application is slow and the driver does not read, acknowledgements are not heard, and patience stops.
+    fn listen(&mut self, now: Time) {
+        self.latest = now;
+        match self.deaf_since {
+            None if !self.has_room() => self.deaf_since = Some(now),
+            Some(since) if self.has_room() => {
+                self.deaf_since = None;
+                self.outbound.listens_again(now, now.saturating_sub(since));
+            }
+            _ => {}
+        }
+    }
+
     fn take_step(&mut self, step: Step) {
         if let Some((kind, body)) = step.send {
             self.outbound.push_urgent(kind, &body);
@@ -477,7 +510,7 @@ impl DataChannel {
     }
 
     fn stall_deadline(&self) -> Option<Time> {
-        let waits = self.may_publish() && self.outbound.flight().outstanding() > 0;
+        let waits = self.may_resend() && self.outbound.flight().outstanding() > 0;
         self.limits.ack_timeout.filter(|_| waits).map(|timeout| self.outbound.stalled_since + timeout)
     }
 

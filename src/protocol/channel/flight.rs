@@ -38,6 +38,8 @@ pub(crate) struct Flight {
     outstanding: usize,
     /// When the patience for an acknowledgement began.
     waiting_since: Time,
+    /// Acknowledgements of frames sent before may have waited to be read, and measure nothing.
+    listens_since: Time,
     /// Probes since the last acknowledgement.
     probes: u32,
 }
@@ -76,7 +78,7 @@ struct Arrived {
 #[derive(Debug)]
 pub(crate) struct Acked {
     pub(crate) length: usize,
-    /// The round trip, if the frame was sent only once.
+    /// The round trip, if the frame was sent only once and its acknowledgement was read at once.
     pub(crate) sample: Option<Duration>,
     pub(crate) transmission: u64,
 }
@@ -169,7 +171,8 @@ impl Flight {
             self.base += 1;
         }
         self.skip_stale();
-        Some(Acked { length, sample: (sends == 1).then_some(age), transmission })
+        let measures = sends == 1 && sent_at >= self.listens_since;
+        Some(Acked { length, sample: measures.then_some(age), transmission })
     }
 
     /// Finds frames that later ones have overtaken. Returns the latest transmission that is lost now.
@@ -226,6 +229,12 @@ impl Flight {
                 self.lost.push_back(self.base + place as i64);
             }
         }
+    }
+
+    /// Acknowledgements are read again, after they were not for a while.
+    pub(crate) fn listens_again(&mut self, now: Time) {
+        self.listens_since = now;
+        self.restart(now);
     }
 
     /// When [`Self::detect`] or [`Self::expire`] will have something to say.

@@ -9,6 +9,7 @@
 //! A draft is a buffer with room for the header in front, so that data is copied once and a frame is one allocation. It
 //! gets its number when it is first sent; so the handshake's frames, which pass the gate, come before data that waits.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -167,7 +168,6 @@ impl Outbound {
 
     /// The next frame of stream data: lost ones, then the handshake's, then data if the gate is open.
     pub(crate) fn poll(&mut self, now: Time, gate: bool, rng: &mut Rng) -> Option<Bytes> {
-        self.check(now);
         if let Some(length) = self.flight.next_lost() {
             if !self.has_window(length) && !self.flight.is_probe() {
                 self.limited = true;
@@ -216,6 +216,12 @@ impl Outbound {
     pub(crate) fn reconnected(&mut self, now: Time) {
         self.flight.lose_all(now);
         self.rtt.reconnected(now);
+    }
+
+    /// Acknowledgements are read again, after they were not for a while.
+    pub(crate) fn listens_again(&mut self, now: Time, deaf_for: Duration) {
+        self.stalled_since += deaf_for;
+        self.flight.listens_again(now);
     }
 
     /// When [`Self::check`] will have something to say.

@@ -540,6 +540,33 @@ fn nothing_acknowledged_ends_in_an_error_that_says_what() {
     assert!((30..60).contains(&sends), "{sends}");
 }
 
+#[test]
+fn what_is_not_heard_for_a_slow_application_is_not_late() {
+    let limits = Limits { receive_buffer: 1000, ack_timeout: Some(Duration::from_secs(30)), ..Limits::default() };
+    let mut bench = Bench::client_with(limits).established();
+    bench.write(b"x");
+    assert_eq!(bench.frames().len(), 1);
+    let mut sequence = 1;
+    while bench.channel.wants_input() {
+        bench.peer_sends(sequence, PayloadType::Output, "0123456789");
+        sequence += 1;
+    }
+    assert_eq!(bench.channel.poll_timeout(), None);
+    bench.pass(Duration::from_secs(1000)).unwrap();
+    assert_eq!(bench.frames(), []);
+    bench.events();
+    // the application reads again, and the driver too: patience begins anew
+    assert_eq!(bench.channel.poll_timeout(), Some(bench.now));
+    bench.pass(Duration::from_secs(1)).unwrap();
+    assert!(bench.channel.poll_timeout().is_some_and(|at| at > bench.now));
+    bench.peer_acknowledges(0);
+    assert!(bench.channel.is_drained());
+    assert_eq!(bench.channel.stats().rtt, None, "the wait says nothing about the path");
+    bench.write(b"y");
+    bench.sent();
+    assert!(bench.pass(Duration::from_secs(30)).is_err());
+}
+
 // === Pause, resume, close ===
 
 #[test]
