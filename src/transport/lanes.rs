@@ -64,6 +64,7 @@ pub(super) async fn run(mut plan: Plan, mut first: LaneSession, link: Link, clie
         let Some(rung) = next else { break lanes.fail(error).await };
         tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node did not answer on this rung; trying the next");
         plan.rung = rung;
+        plan.options = plan.options.elsewhere();
         first = match plan.backend.open(first_request(&plan)).await {
             Ok(first) => first,
             Err(error) => break lanes.fail(error.to_string()).await,
@@ -92,6 +93,8 @@ struct Lanes {
     /// When the in lane ended unasked, and what was said about it.
     in_gone: Option<(Instant, String)>,
     resumed: Option<Instant>,
+    /// When to look for a helper whose first word may have been lost.
+    doubt: Option<Instant>,
     attempts: u32,
     pending: Option<Bytes>,
 }
@@ -132,6 +135,7 @@ impl Lanes {
             in_opened: now,
             in_gone: None,
             resumed: None,
+            doubt: None,
             attempts: 0,
             pending: None,
         }
@@ -229,6 +233,9 @@ impl Lanes {
         if let Some(limit) = self.plan.idle_limit {
             until = until.min(self.active + limit);
         }
+        if let Some(at) = self.doubt {
+            until = until.min(at);
+        }
         if let Some((at, _)) = &self.in_gone {
             until = until.min(*at + LAST_WORD);
         }
@@ -248,6 +255,12 @@ impl Lanes {
         }
         if self.plan.idle_limit.is_some_and(|limit| now >= self.active + limit) {
             return Err("the session was idle for longer than the account allows, and was ended".to_owned());
+        }
+        if self.doubt.is_some_and(|at| now >= at) {
+            self.doubt = None;
+            if self.hello.is_none() {
+                self.reattach_out()?;
+            }
         }
         if self.link.is_deaf(now) {
             return Err("the node no longer answers; the command is being ended".to_owned());
@@ -274,7 +287,7 @@ impl Lanes {
         }
         let wanted = self.in_gone.is_none() && (self.link.needs_in_lane(now) || self.plan.eager);
         if wanted && self.inward.is_none() && self.opening_in.is_none() && !self.link.is_done() {
-            let options = self.plan.options.attach("in", &hello.directory, 0);
+            let options = self.plan.options.attach("in", Some(&hello.directory), 0);
             self.opening_in = Some(self.open(IN_DOCUMENT, options, true));
         }
         Ok(())
@@ -349,23 +362,27 @@ impl Lanes {
     /// The service may have paused the lane while the gateway was away, and a pause kills this kind of lane without a
     /// word. A new one costs little and is certain.
     fn out_doubtful(&mut self) -> Result<(), String> {
-        self.resumed = Some(Instant::now());
+        let now = Instant::now();
+        self.resumed = Some(now);
         if self.plan.rung == Rung::OneLane || self.link.is_done() {
+            return Ok(());
+        }
+        if self.hello.is_none() {
+            // the helper may be about to start: a lane that comes before it would find nothing
+            self.doubt = Some(now + STARTING);
             return Ok(());
         }
         self.reattach_out()
     }
 
     fn reattach_out(&mut self) -> Result<(), String> {
-        let Some(hello) = self.hello.clone() else {
-            return Err("the connection to Session Manager broke while the command was starting".to_owned());
-        };
         if self.opening_out.is_none() {
             self.attempts += 1;
             if self.attempts > MOST_ATTEMPTS {
                 return Err("the connection to Session Manager breaks again and again".to_owned());
             }
-            let options = self.plan.options.attach("out", &hello.directory, self.link.received());
+            let directory = self.hello.as_ref().map(|hello| hello.directory.as_str());
+            let options = self.plan.options.attach("out", directory, self.link.received());
             self.opening_out = Some(self.open(OUT_DOCUMENT, options, false));
         }
         Ok(())
@@ -373,7 +390,7 @@ impl Lanes {
 
     fn out_ended(&mut self, text: &str) -> Result<(), String> {
         self.out = None;
-        if self.link.is_done() || self.opening_out.is_some() {
+        if self.link.is_done() || self.opening_out.is_some() || self.doubt.is_some() {
             return Ok(());
         }
         if self.hello.is_none() {
@@ -435,7 +452,7 @@ impl Lanes {
 
     /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why.
     fn rung_is_to_blame(&self) -> bool {
-        self.hello.is_none() && self.stray.is_empty() && self.exit_code.is_none()
+        self.hello.is_none() && self.stray.is_empty() && self.exit_code.is_none() && self.resumed.is_none()
     }
 
     /// The same channel from the start, on other lanes. Nothing was sent yet, so nothing is lost.
@@ -569,6 +586,8 @@ const AFTER_RESUME: Duration = Duration::from_secs(30);
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// How long a helper may take to start after a reconnection.
+const STARTING: Duration = Duration::from_secs(2);
 const MOST_ATTEMPTS: u32 = 100;
 /// How much of what a lane says beside the records is kept for an error.
 const STRAY: usize = 2048;

@@ -13,6 +13,8 @@ pub mod parameter;
 mod service;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData};

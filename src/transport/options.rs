@@ -43,9 +43,14 @@ impl Options {
         format!("v=1;r={role};d={directory};c={OUTPUT_WINDOW};l={};{run}{common}", LEASE.as_secs())
     }
 
-    /// For a lane that joins it. `directory` is the helper's own word for where it is.
-    pub(super) fn attach(&self, role: &str, directory: &str, received: u32) -> String {
-        format!("v=1;r={role};d={directory};a={received}{}", self.common)
+    /// For a lane that joins it. `directory` is the helper's own word for where it is, if it was heard.
+    pub(super) fn attach(&self, role: &str, directory: Option<&str>, received: u32) -> String {
+        format!("v=1;r={role};d={};a={received}{}", directory.unwrap_or(&self.directory), self.common)
+    }
+
+    /// The same in another directory: the first try may have left one.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self { directory: format!("{}b", self.directory), ..self.clone() }
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
             options.start("out"),
             "v=1;r=out;d=ab12;c=2097152;l=40;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8;h=sh;u=ec2-user"
         );
-        assert_eq!(options.attach("in", "%2frun", 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");
+        assert_eq!(options.attach("in", Some("%2frun"), 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");
     }
 
     proptest! {

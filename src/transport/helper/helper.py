@@ -126,6 +126,9 @@ def wait_and_leave(sock):
 
 def attach(role, opts):
     path = unquote(opts["d"]).decode("utf-8", "surrogateescape")
+    if "/" not in path:
+        # the gateway never heard where it is
+        path = os.path.join(base_directory(), ".portcullis-" + path)
     if not own_directory(path) or os.lstat(path).st_mode & 0o077:
         die("the directory of that command is gone, or not of this user", 69)
     os.chdir(path)
