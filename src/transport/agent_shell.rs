@@ -10,7 +10,7 @@ use crate::model::{Exit, NodeId, ReasonText, WindowSize};
 use crate::session_manager::ChannelEvent;
 
 /// The account's preferences, which are also the document of its shell sessions.
-pub const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
+pub(super) const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
 
 /// The request of a shell session.
 pub(super) fn request(node: NodeId, reason: Option<ReasonText>, payload: usize) -> SessionRequest {

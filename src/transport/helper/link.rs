@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn the_lease_is_renewed_in_time_and_asks_for_a_lane() {
         let now = Instant::now();
-        let mut link = started(now);
+        let link = started(now);
         assert!(!link.needs_in_lane(now));
         assert!(link.needs_in_lane(now + RENEWAL));
         assert!(RENEWAL * 3 < LEASE);
