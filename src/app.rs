@@ -19,7 +19,11 @@ use crate::transport::{Transport, TransportOptions};
 #[derive(Debug)]
 pub struct App {
     gateway: Gateway,
+    backend: Arc<dyn Backend>,
 }
+
+/// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
+const LAST_SESSIONS: Duration = Duration::from_secs(10);
 
 /// Why the product can't start; each is a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +50,16 @@ impl App {
         let people = People::new(&config.people)?;
         let journal = Arc::new(Journal::open(&config.evidence.directory, config.evidence.max_bytes)?);
         let transport = Transport::new(backend.clone(), transport_options(config));
-        let sessions =
-            Arc::new(Sessions { policy: Policy::new(&config.rules), backend, transport: Arc::new(transport), journal });
+        let sessions = Arc::new(Sessions {
+            policy: Policy::new(&config.rules),
+            backend: backend.clone(),
+            transport: Arc::new(transport),
+            journal,
+        });
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
-        Ok(Self { gateway })
+        Ok(Self { gateway, backend })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -59,9 +67,13 @@ impl App {
         self.gateway.addresses()
     }
 
-    /// Serves until `shutdown` comes, then lets what runs go on for the drain time.
+    /// Serves until `shutdown` comes, lets what runs go on for the drain time, then sees that no session is left behind.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         self.gateway.run(shutdown).await;
+        let left = self.backend.drain(LAST_SESSIONS).await;
+        if left > 0 {
+            tracing::warn!(left, "sessions could not be terminated in time");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -116,4 +117,10 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>>;
     /// Creates a session document or brings it up to date.
     fn put_document(&self, name: &str, content: &str) -> BoxFuture<'_, Result<(), BackendError>>;
+    /// For the end of the program, when whoever held sessions has let go of them: waits until each is terminated, for at
+    /// most `patience`. How many are left.
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
+        let _ = patience;
+        Box::pin(std::future::ready(0))
+    }
 }

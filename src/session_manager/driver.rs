@@ -191,6 +191,10 @@ impl<C: Connector> Driver<C> {
                     true
                 }
                 Poll::Ready(Err(ConnectError::Final(sentence))) => {
+                    self.fail(Finish::Abandoned, sentence);
+                    true
+                }
+                Poll::Ready(Err(ConnectError::Gone(sentence))) => {
                     self.fail(Finish::Gone, sentence);
                     true
                 }
@@ -234,7 +238,13 @@ impl<C: Connector> Driver<C> {
                 // The answer is queued already, and must go out.
                 Message::Ping(_) => up.unflushed = true,
                 Message::Pong(_) => up.good = true,
-                Message::Text(_) | Message::Close(_) | Message::Frame(_) => {}
+                // About once an hour. Its sender need not close the connection as well, so we don't wait for that.
+                Message::Close(frame) => {
+                    let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                    self.lost(format!("the service closed the websocket ({code})"));
+                    return true;
+                }
+                Message::Text(_) | Message::Frame(_) => {}
             }
         }
         true

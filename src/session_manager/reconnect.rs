@@ -48,9 +48,12 @@ pub enum ConnectError {
     /// It may work later: network, throttling, a fault of the service.
     #[error("{0}")]
     Retry(String),
-    /// It never will: the session has ended, or we may not.
+    /// It never will, but the session may still be there: we may not, or what is there is not the service.
     #[error("{0}")]
     Final(String),
+    /// The session has ended.
+    #[error("{0}")]
+    Gone(String),
 }
 
 /// How a channel ended.

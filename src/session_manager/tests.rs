@@ -114,7 +114,7 @@ impl Connector for Pipe {
         Box::pin(async move {
             let count = self.connects.fetch_add(1, Ordering::SeqCst);
             if self.ended.load(Ordering::SeqCst) {
-                return Err(ConnectError::Final("the session has ended meanwhile".into()));
+                return Err(ConnectError::Gone("the session has ended meanwhile".into()));
             }
             if self.refuse.load(Ordering::SeqCst) {
                 return Err(ConnectError::Retry("could not connect to the relay".into()));
@@ -439,6 +439,16 @@ async fn a_session_that_has_ended_is_not_resumed() {
     assert_eq!(client_reader.next().await, None);
     timeout(PATIENCE, client_task).await.unwrap().unwrap();
     assert_eq!(*pipe.finished.lock().unwrap(), [Finish::Gone]);
+}
+
+#[tokio::test]
+async fn the_hourly_close_is_a_reconnection() {
+    let Pair { relay, client, mut client_reader, agent, mut agent_reader, .. } = pair(options(1024), true).await;
+    assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
+    relay.say(0, Message::Close(None)).await;
+    assert_eq!(timeout(Duration::from_secs(5), client_reader.next()).await.unwrap(), Some(ChannelEvent::Reconnected));
+    tokio::join!(write_pattern(&client, 5000), write_pattern(&agent, 5000), read_client(&mut client_reader, 5000));
+    read_agent(&mut agent_reader, 5000).await;
 }
 
 #[tokio::test]

@@ -265,6 +265,28 @@ mod tests {
         server.abort();
     }
 
+    #[tokio::test]
+    async fn a_proxy_carries_the_websocket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://bob:pw@{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            tokio_tungstenite::accept_async(stream).await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let dialer = Dialer::new(None, ProxyRules::only(&proxy).unwrap()).unwrap();
+        // A name that only the proxy knows.
+        dialer.dial("ws://messages.invalid:81/x".into_client_request().unwrap()).await.unwrap();
+        let request = server.await.unwrap();
+        assert!(request.starts_with("CONNECT messages.invalid:81 HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("\r\nProxy-Authorization: Basic Ym9iOnB3\r\n"), "{request}");
+    }
+
     #[test]
     fn a_ca_bundle_without_a_certificate_is_refused() {
         assert!(matches!(Dialer::new(Some(b"nothing"), ProxyRules::default()), Err(DialError::Tls(_))));

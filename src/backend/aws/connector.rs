@@ -58,7 +58,7 @@ impl AwsConnector {
     }
 
     async fn resume(&self, known_url: String) -> Result<(String, Token), ConnectError> {
-        let ended = || ConnectError::Final(format!("the session {} has ended and can't be resumed", self.session));
+        let ended = || ConnectError::Gone(format!("the session {} has ended and can't be resumed", self.session));
         let answer = self.inner.clients.ssm.resume_session().session_id(&self.session.0).send().await;
         let answer = match answer {
             Ok(answer) => answer,

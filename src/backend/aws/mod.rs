@@ -88,15 +88,6 @@ impl AwsBackend {
     pub fn region(&self) -> &str {
         &self.inner.clients.region
     }
-
-    /// Waits until every session is out of the way, terminated ones included, for at most `patience`. For the end of the
-    /// program, when whoever held sessions has let go of them. The number that is left.
-    pub async fn drained(&self, patience: Duration) -> usize {
-        self.inner.sessions.close();
-        let _ = tokio::time::timeout(patience, self.inner.sessions.wait()).await;
-        self.inner.sessions.reopen();
-        self.inner.sessions.len()
-    }
 }
 
 impl Backend for AwsBackend {
@@ -131,6 +122,16 @@ impl Backend for AwsBackend {
         let (name, content) = (name.to_owned(), content.to_owned());
         Box::pin(async move { documents::put(&self.inner.clients, &name, &content).await })
     }
+
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
+        Box::pin(async move {
+            let sessions = &self.inner.sessions;
+            sessions.close();
+            let _ = tokio::time::timeout(patience, sessions.wait()).await;
+            sessions.reopen();
+            sessions.len()
+        })
+    }
 }
 
 impl Inner {
@@ -157,7 +158,7 @@ impl Inner {
                 });
                 Ok(LaneSession { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
             }
-            Err(ConnectError::Retry(sentence) | ConnectError::Final(sentence)) => {
+            Err(ConnectError::Retry(sentence) | ConnectError::Final(sentence) | ConnectError::Gone(sentence)) => {
                 if let Err(error) = self.terminate(&id).await {
                     tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");
                 }

@@ -233,7 +233,7 @@ async fn a_session_is_started_once_signed_and_terminated_when_let_go() {
     drop(lane);
     let terminated = service.wait_for("TerminateSession", 1).await;
     assert_eq!(terminated, [json!({"SessionId": "bob-01"})]);
-    assert_eq!(backend.drained(PATIENCE).await, 0);
+    assert_eq!(backend.drain(PATIENCE).await, 0);
 }
 
 #[tokio::test]
