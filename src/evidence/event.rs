@@ -31,6 +31,15 @@ pub enum EventCode {
     /// Bytes so far.
     #[serde(rename = "session.progress")]
     SessionProgress,
+    /// A file is open, and its transfer begins.
+    #[serde(rename = "file.opened")]
+    FileOpened,
+    /// A transfer is over: how many bytes, and their hash.
+    #[serde(rename = "file.closed")]
+    FileClosed,
+    /// Anything else that was done to a file, or refused.
+    #[serde(rename = "file.operation")]
+    FileOperation,
     /// The command ended.
     #[serde(rename = "session.exit")]
     SessionExit,

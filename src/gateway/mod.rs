@@ -14,6 +14,7 @@ mod auth;
 mod channel;
 mod connection;
 mod environment;
+pub mod files;
 mod front_desk;
 mod handler;
 mod hostkeys;

@@ -1,0 +1,50 @@
+//! SFTP and SCP, answered by the gateway itself and mapped on the node's file service.
+//!
+//! ```text
+//!  sftp subsystem ─▶ sftp (version 3) ─┐
+//!                                      ├─▶ access: resolve ─▶ decide ─▶ carry out ─▶ record ─▶ FileService ─▶ node
+//!  exec "scp -t …" ─▶ scp (1.0) ───────┘                        │                       │
+//!                                                          FileRules               FileEvents
+//! ```
+//!
+//! There is one way to the node's files, [`access`]: an operation is decided on the path that is really meant (links
+//! resolved; for an open, the path the node's kernel opened), and recorded with what came of it. File names are bytes
+//! throughout: nothing here needs them to be UTF-8.
+
+mod access;
+mod ledger;
+mod paths;
+mod read_ahead;
+mod record;
+pub mod scp;
+pub mod sftp;
+#[cfg(test)]
+mod testing;
+
+pub use ledger::{
+    Content, FileAction, FileEvent, FileEvents, FileLedger, FileRules, GrantCoversAll, Hashed, Outcome, Scope, Verdict,
+};
+pub use scp::{ScpCommand, parse_scp_command, serve_scp};
+pub use sftp::serve_sftp;
+
+/// Why a file session ended before its client was done.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The client's side of the channel failed.
+    #[error("the client's connection failed: {0}")]
+    Client(#[from] std::io::Error),
+    /// The client broke the protocol.
+    #[error("the client sent something that is not {protocol}: {what}")]
+    Protocol {
+        /// Which protocol.
+        protocol: &'static str,
+        /// What came, and what was expected.
+        what: String,
+    },
+    /// The way to the node is gone.
+    #[error("the connection to the node's file service was lost: {0}")]
+    Lost(String),
+    /// What happened could not be recorded, so nothing more may happen.
+    #[error("the session ends because it can't be recorded: {0}")]
+    Evidence(String),
+}

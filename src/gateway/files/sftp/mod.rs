@@ -1,0 +1,26 @@
+//! The SFTP server: version 3 of the protocol, as OpenSSH speaks it (`draft-ietf-secsh-filexfer-02` and OpenSSH's
+//! `PROTOCOL`, section 4).
+//!
+//! ```text
+//!           ┌────────── reads, decodes, issues in order ──────────┐
+//!  client ─▶│ frame ─▶ packet ─▶ [gather writes] [read ahead] ─▶ Access ─▶ node
+//!           └──────────────┬──────────────────────────────────────┘
+//!                          ▼ replies to come, in order; at most 4 MiB and some 80 of them
+//!           ┌──────── waits, counts, hashes, encodes ─────────────┐
+//!  client ◀─│ status, data, names …                       ◀─ answers
+//!           └─────────────────────────────────────────────────────┘
+//! ```
+
+mod answering;
+#[cfg(test)]
+mod encode;
+mod gather;
+mod listing;
+pub mod packet;
+mod reply;
+mod server;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use server::serve_sftp;
