@@ -24,7 +24,7 @@ use crate::evidence::{Ledger, Outcome};
 use crate::identity::LoginError;
 use crate::model::{Exit, ReasonText};
 use crate::policy::Action;
-use crate::session::{Caller, Wish};
+use crate::session::{Caller, Lookup, Wish};
 use crate::transport::{PtyRequest, Start, What};
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses.
@@ -63,6 +63,7 @@ pub(super) struct Setup {
     pub(super) pty: Option<PtyRequest>,
     pub(super) env: Vec<(String, String)>,
     pub(super) reason: Option<ReasonText>,
+    pub(super) lookup: Option<Lookup>,
 }
 
 /// The channel as this task has it: bytes in, bytes out.
@@ -124,7 +125,7 @@ async fn serve(
         }
         Asked::Sftp => return line.fail("portcullis: file transfer is not there yet").await,
     };
-    let wish = Wish { node, action, reason: setup.reason };
+    let wish = Wish { node, action, reason: setup.reason, lookup: setup.lookup };
     let pty = setup.pty.is_some();
     let start = async {
         // beside the node's being looked up: by then the client has mostly said whether it has input

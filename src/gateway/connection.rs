@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use russh::ChannelId;
 use russh::server::{Handle, Msg};
@@ -18,7 +19,7 @@ use super::settings::Settings;
 use super::stream::Progress;
 use crate::evidence::{Event, EventCode, Refusal};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError, People};
-use crate::session::{Caller, Sessions};
+use crate::session::{Caller, Lookup, Sessions};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     attempt: Attempt,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
+    /// The node's lookup, for the first channel; later ones look again.
+    lookup: Option<(Instant, Lookup)>,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
     refusals: u32,
@@ -47,6 +50,9 @@ pub(super) struct Connection {
 
 /// A connection's refusals that are recorded one by one: nobody fills a disk by asking again.
 const MAX_REFUSALS: u32 = 200;
+
+/// How old a lookup may be that was begun at the login.
+const LOOKUP_FRESH: Duration = Duration::from_secs(10);
 
 /// The attempts to log in, for evidence.
 #[derive(Debug, Default)]
@@ -82,6 +88,7 @@ impl Connection {
             attempt: Attempt::default(),
             login: None,
             channels: HashMap::new(),
+            lookup: None,
             notices: Vec::new(),
             refusals: 0,
         }
@@ -110,6 +117,8 @@ impl Connection {
             .text("person", identity.person())
             .text("proof", identity.proof());
         self.shared.sessions.journal.note(&event);
+        let node = login.as_ref().ok().and_then(|login| login.node_for(identity.person()));
+        self.lookup = node.map(|node| (Instant::now(), self.shared.sessions.look_up(node)));
         self.login = Some(LoggedIn { identity, login });
     }
 
@@ -194,9 +203,11 @@ impl Connection {
             self.note_refusal(asked.name(), &wrong.to_string());
         }
         let shared = self.shared.clone();
+        // a connection that was idle since asks again
+        let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Some(writer) = channel.writer.take() else { return };
-        let setup = std::mem::take(&mut channel.setup);
+        let setup = Setup { lookup, ..std::mem::take(&mut channel.setup) };
         let inbox = channel.inbox.clone();
         let notices = if asked.has_room_for_notices() { std::mem::take(&mut self.notices) } else { Vec::new() };
         let line = Line { id, writer, inbox, handle, newline: if setup.pty.is_some() { "\r\n" } else { "\n" } };

@@ -130,6 +130,11 @@ impl Inbox {
         self.lock().done
     }
 
+    /// Whether the client has hung up.
+    pub(super) fn is_gone(&self) -> bool {
+        self.lock().gone
+    }
+
     /// Waits for the client to hang up.
     pub(super) async fn gone(&self) {
         let gone = self.gone.notified();

@@ -74,7 +74,6 @@ impl Settings {
             keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),
             keepalive_max: usize::try_from(self.limits.keepalive_unanswered).unwrap_or(usize::MAX),
             nodelay: true,
-            ..russh::server::Config::default()
         })
     }
 }

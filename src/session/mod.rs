@@ -8,4 +8,4 @@
 
 mod open;
 
-pub use open::{Caller, FileSession, NodeTransport, Refused, RunningSession, Sessions, Wish};
+pub use open::{Caller, FileSession, Lookup, NodeTransport, Refused, RunningSession, Sessions, Wish};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::backend::{Backend, BackendError, BoxFuture, Node};
@@ -70,8 +71,12 @@ pub struct Caller {
     pub login: Login,
 }
 
+/// A node that is being looked up ahead of time.
+#[derive(Debug)]
+pub struct Lookup(JoinHandle<Result<Node, BackendError>>);
+
 /// What they want on the node.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Wish {
     /// The node, as they wrote it.
     pub node: String,
@@ -79,6 +84,8 @@ pub struct Wish {
     pub action: Action,
     /// Why, where the login did not say (an environment variable).
     pub reason: Option<ReasonText>,
+    /// The node's lookup, where it was begun when the person logged in.
+    pub lookup: Option<Lookup>,
 }
 
 /// A shell or a command that runs.
@@ -117,6 +124,12 @@ pub enum Refused {
 }
 
 impl Sessions {
+    /// Begins to look a node up, while the client is still asking for a channel. Decides nothing.
+    pub fn look_up(&self, node: &str) -> Lookup {
+        let (backend, node) = (self.backend.clone(), node.to_owned());
+        Lookup(tokio::spawn(async move { backend.resolve(&node).await }))
+    }
+
     /// A shell or a command.
     pub async fn open(
         &self,
@@ -152,7 +165,14 @@ impl Sessions {
     }
 
     async fn decide(&self, caller: &Caller, wish: Wish) -> Result<Grant, Refused> {
-        let node = self.backend.resolve(&wish.node).await?;
+        let found = match wish.lookup {
+            Some(Lookup(task)) => task.await.ok(),
+            None => None,
+        };
+        let node = match found {
+            Some(found) => found?,
+            None => self.backend.resolve(&wish.node).await?,
+        };
         let decision = self.policy.decide(Request {
             identity: &caller.identity,
             node_name: &wish.node,

@@ -67,7 +67,7 @@ mod tests {
 
     fn rsa(bits: usize, exponent: &[u8]) -> PublicKey {
         let mut modulus = vec![0xff; bits.div_ceil(8)];
-        if bits % 8 != 0 {
+        if !bits.is_multiple_of(8) {
             modulus[0] = 0xff >> (8 - bits % 8);
         }
         let n = Mpint::from_positive_bytes(&modulus);

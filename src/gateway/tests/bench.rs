@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -238,6 +239,8 @@ impl Backend for TwoNodes {
 pub(super) struct LocalNode {
     pub(super) starts: Mutex<Vec<Start>>,
     pub(super) controls: Arc<Mutex<Vec<String>>>,
+    /// Runs nothing: whatever is started only stands there.
+    pub(super) idle: AtomicBool,
 }
 
 impl NodeTransport for LocalNode {
@@ -254,6 +257,10 @@ impl NodeTransport for LocalNode {
                 return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));
             }
             let (open, end) = channel(evidence);
+            if self.idle.load(Ordering::Relaxed) {
+                tokio::spawn(async move { end.voice().closed().await });
+                return Ok(open);
+            }
             tokio::spawn(live(start, end, self.controls.clone()));
             Ok(open)
         })

@@ -13,7 +13,7 @@ use crate::model::WindowSize;
 #[tokio::test]
 async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_follow() {
     let bench = Bench::start().await;
-    let (mut pty, pts) = pty_process::open().unwrap();
+    let (pty, pts) = pty_process::open().unwrap();
     pty.resize(pty_process::Size::new(37, 101)).unwrap();
     let ssh = pty_process::Command::new("ssh")
         .arg("-F")

@@ -29,12 +29,12 @@ async fn t1_strict_key_exchange_is_offered_kept_and_resets_the_sequence() {
         let mut raw = Raw::connect(bench.address).await;
         raw.send_kexinit(&Offer::default()).await;
         raw.send(extra).await;
-        assert!(raw.is_hung_up_on(SOON).await, "message {} before the first NEWKEYS", extra[0]);
+        assert!(raw.gets_hung_up_on(SOON).await, "message {} before the first NEWKEYS", extra[0]);
         let mut raw = Raw::connect(bench.address).await;
         raw.send(extra).await;
         raw.send_kexinit(&Offer::default()).await;
         raw.send(&[&[30], &string(&[9; 32])[..]].concat()).await;
-        assert!(raw.is_hung_up_on(SOON).await, "message {} before KEXINIT", extra[0]);
+        assert!(raw.gets_hung_up_on(SOON).await, "message {} before KEXINIT", extra[0]);
     }
     works(&bench).await;
 }
@@ -56,7 +56,7 @@ async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
     ] {
         let mut raw = Raw::connect(bench.address).await;
         raw.send_kexinit(&offer).await;
-        assert!(raw.is_hung_up_on(SOON).await, "{}", offer.kex);
+        assert!(raw.gets_hung_up_on(SOON).await, "{}", offer.kex);
     }
     works(&bench).await;
 }
@@ -70,11 +70,11 @@ async fn t3_messages_out_of_their_time_end_the_connection_or_do_nothing() {
             let mut raw = Raw::connect(bench.address).await;
             let _ = raw.try_send(early).await;
             let _ = raw.try_send(&offer.packet()).await;
-            assert!(raw.is_hung_up_on(SOON).await, "{early:?} before KEXINIT");
+            assert!(raw.gets_hung_up_on(SOON).await, "{early:?} before KEXINIT");
             let mut raw = Raw::connect(bench.address).await;
             raw.send_kexinit(&offer).await;
             let _ = raw.try_send(early).await;
-            assert!(raw.is_hung_up_on(SOON).await, "{early:?} in the exchange");
+            assert!(raw.gets_hung_up_on(SOON).await, "{early:?} in the exchange");
         }
     }
     // after it, a client that says for itself that it is logged in is not
@@ -100,7 +100,7 @@ async fn t4_absurd_lengths_end_the_connection() {
         let mut raw = Raw::connect(bench.address).await;
         raw.tcp.write_all(&length.to_be_bytes()).await.unwrap();
         let _ = raw.tcp.write_all(&[0xff; 64]).await;
-        assert!(raw.is_hung_up_on(SOON).await, "length {length} in the clear");
+        assert!(raw.gets_hung_up_on(SOON).await, "length {length} in the clear");
     }
     for cipher in ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"] {
         for length in [0_u32, 1, 15, u32::MAX] {
@@ -112,7 +112,7 @@ async fn t4_absurd_lengths_end_the_connection() {
             let _ = raw.tcp.write_all(&[0xff; 4096]).await;
             // with an encrypted length these are other bytes: then it waits for more, or finds the MAC wrong
             let _ = raw.tcp.write_all(&vec![0xff; 60 * 1024]).await;
-            assert!(raw.is_hung_up_on(SOON).await, "length {length} with {cipher}");
+            assert!(raw.gets_hung_up_on(SOON).await, "length {length} with {cipher}");
         }
     }
     works(&bench).await;
@@ -125,7 +125,7 @@ async fn t5_identifications_that_are_none_have_an_end() {
     for noise in [vec![b'A'; 1 << 20], vec![0; 1 << 20], lines, b"SSH-1.5-old\r\n".to_vec(), b"SSH-2.0-x".to_vec()] {
         let mut raw = Raw::silent(bench.address).await;
         let _ = raw.tcp.write_all(&noise).await;
-        assert!(raw.is_hung_up_on(SOON).await, "{:?}", &noise[..9]);
+        assert!(raw.gets_hung_up_on(SOON).await, "{:?}", &noise[..9]);
     }
     works(&bench).await;
 }
@@ -149,13 +149,13 @@ async fn t6_points_of_the_wrong_length_or_low_order_are_refused() {
         let mut raw = Raw::connect(bench.address).await;
         raw.send_kexinit(&Offer { kex: kex.to_owned(), ..Offer::default() }).await;
         raw.send(&[&[30], &string(&vec![byte; length])[..]].concat()).await;
-        assert!(raw.is_hung_up_on(SOON).await, "{kex} with {length} bytes of {byte}");
+        assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {length} bytes of {byte}");
     }
     for (kex, value) in [("diffie-hellman-group14-sha256", &[0][..]), ("diffie-hellman-group16-sha512", &[1])] {
         let mut raw = Raw::connect(bench.address).await;
         raw.send_kexinit(&Offer { kex: kex.to_owned(), ..Offer::default() }).await;
         raw.send(&[&[30], &string(value)[..]].concat()).await;
-        assert!(raw.is_hung_up_on(SOON).await, "{kex} with {value:?}");
+        assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {value:?}");
     }
     works(&bench).await;
 }
@@ -168,7 +168,7 @@ async fn t8_lists_of_names_without_end() {
         let before = Instant::now();
         raw.send_kexinit(&Offer { kex: names, ..Offer::default() }).await;
         let _ = raw.try_send(&[0xff; 16]).await;
-        assert!(raw.is_hung_up_on(SOON).await);
+        assert!(raw.gets_hung_up_on(SOON).await);
         assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
     }
     works(&bench).await;
@@ -187,14 +187,14 @@ async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        raw.is_hung_up_on(SOON).await
+        raw.gets_hung_up_on(SOON).await
     };
     assert!(dribble.await);
     assert!(before.elapsed() < Duration::from_secs(15));
     // one that never reads either: the server's own bytes must not hold it
     let raw = Raw::silent(bench.address).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert!(raw.is_hung_up_on(SOON).await);
+    assert!(raw.gets_hung_up_on(SOON).await);
     // more than a login ever takes
     let mut raw = Raw::encrypted(bench.address).await;
     let ignore = [&[2], &string(&[0; 30_000])[..]].concat();
@@ -203,7 +203,7 @@ async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
         sent += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(raw.is_hung_up_on(Duration::from_millis(500)).await, "64 KiB before a login");
+    assert!(raw.gets_hung_up_on(Duration::from_millis(500)).await, "64 KiB before a login");
     works(&bench).await;
 }
 
@@ -293,7 +293,7 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     let open = [&[90], &string(b"session")[..], &[0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]].concat();
     raw.send(&open).await;
-    assert!(raw.is_hung_up_on(SOON).await, "a maximum packet size of 0");
+    assert!(raw.gets_hung_up_on(SOON).await, "a maximum packet size of 0");
     // more data than the window allows: the client has left the protocol
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     let channel = raw.exec(0, 1 << 20, 32768, "sleep 20").await;
@@ -304,7 +304,7 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
             break;
         }
     }
-    assert!(raw.is_hung_up_on(SOON).await, "an overrun window");
+    assert!(raw.gets_hung_up_on(SOON).await, "an overrun window");
     // data, ends and closes for channels that are not there
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     for kind in [94_u8, 96, 97, 93, 98] {

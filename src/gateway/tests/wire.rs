@@ -110,7 +110,7 @@ impl Raw {
         let host_key = take(&mut rest);
         let their_public = take(&mut rest);
         let peer = UnparsedPublicKey::new(&X25519, &their_public);
-        let secret = agree_ephemeral(private, &peer, (), |secret| Ok(mpint(secret))).unwrap();
+        let secret = agree_ephemeral(private, peer, (), |secret| Ok(mpint(secret))).unwrap();
         let mut hash = Sha256::new();
         for part in [CLIENT_ID, &self.server_id, ours, &theirs, &host_key, public.as_ref(), &their_public] {
             hash.update(string(part));
@@ -261,7 +261,7 @@ impl Raw {
     }
 
     /// Whether the server ends the connection within a time; what it says first is ignored.
-    pub(super) async fn is_hung_up_on(mut self, within: Duration) -> bool {
+    pub(super) async fn gets_hung_up_on(mut self, within: Duration) -> bool {
         let mut sink = vec![0; 64 * 1024];
         let reads = async { while !matches!(self.tcp.read(&mut sink).await, Ok(0) | Err(_)) {} };
         tokio::time::timeout(within, reads).await.is_ok()

@@ -1,0 +1,36 @@
+//! What an idle shell costs the gateway itself, its lanes not counted.
+
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+
+use super::bench::Bench;
+use super::wire::Raw;
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures this process, so it must be alone in it"]
+async fn an_idle_shell_takes_little() {
+    let bench = Bench::with(|settings| settings.limits.connections_per_address = 1000).await;
+    bench.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
+    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let mut held = Vec::new();
+    let mut open = async |count: usize| {
+        for _ in 0..count {
+            let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+            raw.exec(0, 1 << 20, 32768, "idle").await;
+            held.push(raw);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    open(50).await;
+    let before = resident();
+    open(200).await;
+    let each = resident().saturating_sub(before) / 200;
+    eprintln!("{} KiB for each idle session, the test's own client included", each / 1024);
+    assert!(each < 200 << 10, "{each}");
+}
