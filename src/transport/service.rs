@@ -307,3 +307,63 @@ fn flag_bits(flags: OpenFlags) -> u32 {
 /// How many operations are on their way at once.
 const MOST_IN_FLIGHT: usize = 128;
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn expect() -> impl Strategy<Value = Expect> {
+        prop_oneof![
+            Just(Expect::Nothing),
+            Just(Expect::Opened),
+            Just(Expect::Bytes),
+            Just(Expect::Attributes),
+            Just(Expect::Entries),
+            Just(Expect::Path),
+            Just(Expect::FileSystem),
+        ]
+    }
+
+    fn answered(expect: Expect, pieces: &[&[u8]]) -> (Result<(), String>, Option<Result<Answer, FileError>>) {
+        let (sender, mut receiver) = oneshot::channel();
+        let mut waiting = VecDeque::from([(1, expect, sender)]);
+        let mut inbox = BytesMut::new();
+        let mut result = Ok(());
+        for piece in pieces {
+            inbox.extend_from_slice(piece);
+            result = answer_all(&mut inbox, &mut waiting);
+            if result.is_err() {
+                break;
+            }
+        }
+        (result, receiver.try_recv().ok())
+    }
+
+    #[test]
+    fn an_error_is_the_node_s_own() {
+        let answer = [&[0, 0, 0, 10, 0, 0, 0, 1, 0, 0, 0, 13][..], b"no"].concat();
+        let (result, answer) = answered(Expect::Path, &[&answer]);
+        assert_eq!(result, Ok(()));
+        assert_eq!(answer, Some(Err(FileError::Node { errno: 13, message: "no".into() })));
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_the_end() {
+        assert!(answered(Expect::Nothing, &[&[0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0]]).0.is_err());
+        assert!(answered(Expect::Nothing, &[&[0, 0, 0, 7, 0, 0, 0, 1]]).0.is_err());
+        assert!(answered(Expect::Opened, &[&[0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0]]).0.is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(expect in expect(), body in proptest::collection::vec(any::<u8>(), 0..200), cut in 1usize..20) {
+            let length = u32::try_from(body.len() + 8).unwrap();
+            let answer = [&length.to_be_bytes()[..], &1u32.to_be_bytes(), &0u32.to_be_bytes(), &body].concat();
+            let pieces: Vec<&[u8]> = answer.chunks(cut).collect();
+            let (whole, cut) = (answered(expect, &[&answer]), answered(expect, &pieces));
+            prop_assert_eq!(whole, cut);
+            let _ = answered(expect, &[&body]);
+        }
+    }
+}

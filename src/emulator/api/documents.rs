@@ -116,7 +116,9 @@ fn short(name: &str) -> &str {
 fn json_only(format: Option<&str>) -> Result<(), ApiError> {
     match format {
         None | Some("JSON") => Ok(()),
-        Some(_) => Err(ApiError::validation("The embedded Session Manager holds documents of DocumentFormat JSON only.")),
+        Some(_) => {
+            Err(ApiError::validation("The embedded Session Manager holds documents of DocumentFormat JSON only."))
+        }
     }
 }
 

@@ -57,7 +57,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         // Only the place of the error: its text may repeat the body.
         let text = format!("The request's JSON cannot be read (line {}, column {}).", error.line(), error.column());
         match error.classify() {
-            serde_json::error::Category::Data => ApiError::validation(format!("{text} A member is missing or of the wrong type.")),
+            serde_json::error::Category::Data => {
+                ApiError::validation(format!("{text} A member is missing or of the wrong type."))
+            }
             _ => ApiError::new("SerializationException", text),
         }
     })
@@ -71,10 +73,17 @@ fn seconds(time: OffsetDateTime) -> Value {
 }
 
 /// A page of a list: what to show, and the token for the rest.
-fn page<T>(all: Vec<T>, token: Option<&str>, most: Option<usize>, limit: usize) -> Result<(Vec<T>, Option<String>), ApiError> {
+fn page<T>(
+    all: Vec<T>,
+    token: Option<&str>,
+    most: Option<usize>,
+    limit: usize,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
     let start = match token {
         None | Some("") => 0,
-        Some(token) => token.parse().map_err(|_| ApiError::new("InvalidNextToken", "The specified token is not valid."))?,
+        Some(token) => {
+            token.parse().map_err(|_| ApiError::new("InvalidNextToken", "The specified token is not valid."))?
+        }
     };
     let most = most.unwrap_or(limit).clamp(1, limit);
     let next = start + most;

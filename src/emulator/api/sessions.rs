@@ -56,8 +56,7 @@ pub(super) fn start(shared: &Shared, caller: &Caller, request: Start) -> Result<
     let not_connected = || ApiError::new("TargetNotConnected", format!("{} is not connected.", request.target));
     let control = shared.nodes.control(&request.target).ok_or_else(not_connected)?;
     let document = shared.documents.for_session(name)?;
-    let values =
-        validate(&document.parameters, &given).map_err(|error| ApiError::new("InvalidParameters", error))?;
+    let values = validate(&document.parameters, &given).map_err(|error| ApiError::new("InvalidParameters", error))?;
     let limits = document.time_limits(&values);
     let new = NewSession {
         id: session_id(caller.short_name()),
@@ -195,9 +194,11 @@ fn session_id(who: &str) -> String {
 fn matcher(filter: &Filter) -> Result<Box<dyn Fn(&Record) -> bool>, ApiError> {
     bounded("filters", &filter.value, 1, 400)?;
     let value = filter.value.clone();
-    let time = || OffsetDateTime::parse(&filter.value, &Rfc3339).map_err(|_| {
-        ApiError::new("InvalidFilterValue", "The filter value must be a time such as 2018-08-29T00:00:00Z.")
-    });
+    let time = || {
+        OffsetDateTime::parse(&filter.value, &Rfc3339).map_err(|_| {
+            ApiError::new("InvalidFilterValue", "The filter value must be a time such as 2018-08-29T00:00:00Z.")
+        })
+    };
     Ok(match filter.key.as_str() {
         "Target" => Box::new(move |record| record.target == value),
         "Owner" => Box::new(move |record| record.owner == value),

@@ -51,7 +51,9 @@ fn identity(shared: &Shared, caller: &Caller) -> Reply {
 
 fn assume(shared: &Shared, caller: &Caller, form: &Form) -> Result<Reply, ApiError> {
     let need = |name: &str| {
-        let text = format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null");
+        let text = format!(
+            "1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null"
+        );
         form.get(name).ok_or_else(|| ApiError::validation(text))
     };
     let (role, session) = (need("RoleArn")?, need("RoleSessionName")?);

@@ -19,8 +19,9 @@ struct Body {
 
 /// Answers with a token: exactly 201, and XML.
 pub(crate) fn create(shared: &Shared, caller: &Caller, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|_| ApiError::new("BadRequestException", "The body must be JSON with MessageSchemaVersion and RequestId."))?;
+    let body: Body = serde_json::from_slice(body).map_err(|_| {
+        ApiError::new("BadRequestException", "The body must be JSON with MessageSchemaVersion and RequestId.")
+    })?;
     if body.message_schema_version != "1.0" {
         return Err(ApiError::new("BadRequestException", "MessageSchemaVersion must be 1.0."));
     }

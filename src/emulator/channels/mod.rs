@@ -47,7 +47,9 @@ mod tests {
         assert_eq!(channel("/v1/control-channel/mi-1"), Some(Channel::Control("mi-1".into())));
         assert_eq!(channel("/v1/data-channel/ann-0a%2Eb"), Some(Channel::Data("ann-0a.b".into())));
         assert_eq!(channel("/v1/control-channel/ecs:c_t_r"), Some(Channel::Control("ecs:c_t_r".into())));
-        for bad in ["/", "/v1/data-channel/", "/v1/data-channel/a/b", "/v1/data-channel/%2F", "/v2/data-channel/a", "/v1/x/a"] {
+        for bad in
+            ["/", "/v1/data-channel/", "/v1/data-channel/a/b", "/v1/data-channel/%2F", "/v2/data-channel/a", "/v1/x/a"]
+        {
             assert_eq!(channel(bad), None, "{bad}");
         }
     }

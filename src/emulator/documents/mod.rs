@@ -91,7 +91,10 @@ impl DocumentStore {
         let parsed = self.parse(text)?;
         let mut documents = self.documents.write().unwrap_or_else(PoisonError::into_inner);
         if documents.contains_key(name) {
-            return Err(ApiError::new("DocumentAlreadyExists", format!("Document with same name {name} already exists")));
+            return Err(ApiError::new(
+                "DocumentAlreadyExists",
+                format!("Document with same name {name} already exists"),
+            ));
         }
         if documents.len() >= MAX_DOCUMENTS {
             return Err(ApiError::new("DocumentLimitExceeded", "You can have at most 500 Systems Manager documents."));
@@ -120,7 +123,8 @@ impl DocumentStore {
         }
         let hash = hash(text);
         if document.versions.last().is_some_and(|newest| newest.hash == hash) {
-            let text = "The content of the document is the same as its latest version. Change the content and try again.";
+            let text =
+                "The content of the document is the same as its latest version. Change the content and try again.";
             return Err(ApiError::new("DuplicateDocumentContent", text));
         }
         if document.versions.len() >= MAX_VERSIONS {
@@ -192,7 +196,9 @@ impl Document {
     fn must_be_ours(&self, name: &str) -> Result<(), ApiError> {
         match self.owned_by_aws {
             false => Ok(()),
-            true => Err(ApiError::new("InvalidDocumentOperation", format!("{name} belongs to AWS and cannot be changed."))),
+            true => {
+                Err(ApiError::new("InvalidDocumentOperation", format!("{name} belongs to AWS and cannot be changed.")))
+            }
         }
     }
 }

@@ -47,7 +47,11 @@ impl SessionDocument {
     pub(crate) fn parse(text: &str, refuse_separate_output_stream: bool) -> Result<Self, String> {
         let content: Value = serde_json::from_str(text).map_err(|error| format!("JSON not well-formed: {error}"))?;
         let object = content.as_object().ok_or("The document must be a JSON object.")?;
-        only(object, &["schemaVersion", "description", "sessionType", "inputs", "parameters", "properties"], "document")?;
+        only(
+            object,
+            &["schemaVersion", "description", "sessionType", "inputs", "parameters", "properties"],
+            "document",
+        )?;
         if object.get("schemaVersion").and_then(Value::as_str) != Some("1.0") {
             return Err("schemaVersion must be \"1.0\" for a session document.".into());
         }
@@ -86,7 +90,10 @@ impl SessionDocument {
             let text = self.inputs()?.get(name)?.as_str()?;
             resolve(text, &self.parameters, values).parse::<u32>().ok().filter(|minutes| *minutes > 0)
         };
-        TimeLimits { idle: minutes("idleSessionTimeout").unwrap_or(DEFAULT_IDLE), duration: minutes("maxSessionDuration") }
+        TimeLimits {
+            idle: minutes("idleSessionTimeout").unwrap_or(DEFAULT_IDLE),
+            duration: minutes("maxSessionDuration"),
+        }
     }
 }
 
@@ -97,7 +104,9 @@ impl SessionType {
             Some("InteractiveCommands") => Ok(Self::InteractiveCommands),
             Some("NonInteractiveCommands") => Ok(Self::NonInteractiveCommands),
             Some("Port") => Ok(Self::Port),
-            _ => Err("sessionType must be Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port.".into()),
+            _ => {
+                Err("sessionType must be Standard_Stream, InteractiveCommands, NonInteractiveCommands or Port.".into())
+            }
         }
     }
 }
@@ -211,7 +220,8 @@ fn is_switch(value: &Value) -> bool {
         Value::String(text) => {
             text.is_empty()
                 || PLACEHOLDER.is_match(text)
-                || ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"].contains(&text.as_str())
+                || ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]
+                    .contains(&text.as_str())
         }
         _ => false,
     }

@@ -58,9 +58,10 @@ pub(crate) async fn handle(
     if parts.uri.path() != "/" || parts.method != Method::POST {
         return Ok(ApiError { status: StatusCode::NOT_FOUND, ..unknown() }.json());
     }
-    let form = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
-    });
+    let form = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded")));
     let body = match read(body).await {
         Ok(body) => body,
         Err(error) if form => return Ok(error.sts()),
@@ -93,7 +94,9 @@ async fn read(body: Incoming) -> Result<Bytes, ApiError> {
     let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_SIZE).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(ApiError::new("RequestEntityTooLargeException", "The request's body is too long or broken off.")),
+        Ok(Err(_)) => {
+            Err(ApiError::new("RequestEntityTooLargeException", "The request's body is too long or broken off."))
+        }
         Err(_) => Err(ApiError::new("RequestTimeoutException", "The request's body did not arrive in time.")),
     }
 }

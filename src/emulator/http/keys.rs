@@ -62,7 +62,9 @@ impl Caller {
         if allowed && !denied {
             return Ok(());
         }
-        let why = if denied { "with an explicit deny in an identity-based policy".to_owned() } else {
+        let why = if denied {
+            "with an explicit deny in an identity-based policy".to_owned()
+        } else {
             format!("because no identity-based policy allows the {action} action")
         };
         Err(ApiError::new(
@@ -114,8 +116,8 @@ impl KeyStore {
         now: OffsetDateTime,
     ) -> Result<Caller, ApiError> {
         let claim = Claim::read(parts).map_err(ApiError::from)?;
-        let claim =
-            claim.ok_or_else(|| ApiError::new("MissingAuthenticationTokenException", "Missing Authentication Token"))?;
+        let claim = claim
+            .ok_or_else(|| ApiError::new("MissingAuthenticationTokenException", "Missing Authentication Token"))?;
         let (key, token, expires) = self.find(&claim.access_key_id).ok_or_else(unrecognized)?;
         let claimed = claim.session_token.as_deref().unwrap_or_default();
         if !same(claimed, token.as_deref().map_or("", String::as_str)) {

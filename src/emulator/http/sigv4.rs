@@ -108,9 +108,8 @@ impl Claim {
                 (Some(_), Some(_)) => Err(incomplete(&format!("The query names '{name}' twice."))),
             }
         };
-        let need = |name: &str| {
-            get(name)?.ok_or_else(|| incomplete(&format!("The query requires the parameter '{name}'.")))
-        };
+        let need =
+            |name: &str| get(name)?.ok_or_else(|| incomplete(&format!("The query requires the parameter '{name}'.")));
         if need("X-Amz-Algorithm")? != ALGORITHM {
             return Err(incomplete("X-Amz-Algorithm must be AWS4-HMAC-SHA256."));
         }

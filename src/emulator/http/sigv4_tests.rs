@@ -22,8 +22,7 @@ struct Signer<'a> {
 impl Signer<'_> {
     fn sign(&self, request: Request<Vec<u8>>) -> (Parts, Vec<u8>) {
         let (mut parts, body) = request.into_parts();
-        let identity =
-            Credentials::new("AKIDEXAMPLE", SECRET, self.token.map(str::to_owned), None, "test").into();
+        let identity = Credentials::new("AKIDEXAMPLE", SECRET, self.token.map(str::to_owned), None, "test").into();
         let mut settings = SigningSettings::default();
         if self.presign {
             settings.signature_location = SignatureLocation::QueryParams;
@@ -40,8 +39,7 @@ impl Signer<'_> {
             .into();
         let url = format!("http://{}{}", parts.headers["host"].to_str().unwrap(), parts.uri);
         let headers = parts.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap()));
-        let signable =
-            SignableRequest::new(parts.method.as_str(), &url, headers, SignableBody::Bytes(&body)).unwrap();
+        let signable = SignableRequest::new(parts.method.as_str(), &url, headers, SignableBody::Bytes(&body)).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let mut signed = Request::from_parts(parts.clone(), ());
         *signed.uri_mut() = url.parse().unwrap();
@@ -81,7 +79,10 @@ fn verify(parts: &Parts, body: &[u8]) -> Result<Claim, SignatureError> {
 fn the_sdks_header_signature_is_accepted() {
     let (parts, body) = header_signer("ssm").sign(api());
     let claim = verify(&parts, &body).unwrap();
-    assert_eq!((claim.access_key_id.as_str(), claim.region.as_str(), claim.service.as_str()), ("AKIDEXAMPLE", "eu-central-1", "ssm"));
+    assert_eq!(
+        (claim.access_key_id.as_str(), claim.region.as_str(), claim.service.as_str()),
+        ("AKIDEXAMPLE", "eu-central-1", "ssm")
+    );
     assert_eq!(claim.session_token, None);
 }
 
@@ -125,10 +126,30 @@ fn every_changed_part_is_refused() {
     assert!(change(&|parts, _| parts.method = http::Method::PUT).is_err());
     assert!(change(&|parts, _| parts.uri = "/x".parse().unwrap()).is_err());
     assert!(change(&|parts, _| parts.uri = "/?x=1".parse().unwrap()).is_err());
-    assert!(change(&|parts, _| { parts.headers.insert("x-amz-target", "AmazonSSM.X".parse().unwrap()); }).is_err());
-    assert!(change(&|parts, _| { parts.headers.append("x-amz-target", "AmazonSSM.X".parse().unwrap()); }).is_err());
-    assert!(change(&|parts, _| { parts.headers.insert("host", "other".parse().unwrap()); }).is_err());
-    assert!(change(&|parts, _| { parts.headers.remove("content-type"); }).is_err());
+    assert!(
+        change(&|parts, _| {
+            parts.headers.insert("x-amz-target", "AmazonSSM.X".parse().unwrap());
+        })
+        .is_err()
+    );
+    assert!(
+        change(&|parts, _| {
+            parts.headers.append("x-amz-target", "AmazonSSM.X".parse().unwrap());
+        })
+        .is_err()
+    );
+    assert!(
+        change(&|parts, _| {
+            parts.headers.insert("host", "other".parse().unwrap());
+        })
+        .is_err()
+    );
+    assert!(
+        change(&|parts, _| {
+            parts.headers.remove("content-type");
+        })
+        .is_err()
+    );
     let (parts, body) = &good;
     let claim = Claim::read(parts).unwrap().unwrap();
     assert!(claim.verify(parts, body, "other", OffsetDateTime::now_utc()).is_err());

@@ -1,0 +1,23 @@
+//! What a node says on an out lane, as records and as lines: the gateway's end of the helper's conversation.
+#![no_main]
+
+use std::time::Instant;
+
+use libfuzzer_sys::fuzz_target;
+use portcullis::transport::helper::link::Link;
+
+fuzz_target!(|input: (bool, Vec<Vec<u8>>)| {
+    let (lines, pieces) = input;
+    let now = Instant::now();
+    let mut link = Link::new(now, false);
+    if link.handle_output(if lines { b"PCL1\n" } else { b"PCR1\n" }).is_err() {
+        unreachable!("a lane's first line is always understood");
+    }
+    for piece in pieces {
+        if link.handle_output(&piece).is_err() {
+            return;
+        }
+        while link.poll_event().is_some() {}
+        while link.poll_transmit(now).is_some() {}
+    }
+});
