@@ -63,7 +63,8 @@ pub struct Limits {
     pub window_frames: usize,
     /// Undelivered bytes beyond which [`super::DataChannel::wants_input`] asks the driver to stop reading.
     pub receive_buffer: usize,
-    /// Frames held because an earlier one is missing; more are dropped, unacknowledged.
+    /// Frames held because an earlier one is missing; more are dropped, unacknowledged. At most 40,000 in a client: an
+    /// agent takes an acknowledgement that much later for one of everything before.
     pub reorder_frames: usize,
     /// Bytes held because an earlier frame is missing; more are dropped, unacknowledged.
     pub reorder_bytes: usize,

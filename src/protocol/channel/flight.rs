@@ -12,9 +12,12 @@
 //! round trip: RFC 8985 calls this RACK. If nothing at all comes back, the oldest frame is sent again as a probe; as soon
 //! as it is acknowledged, the rule above finds everything that was lost with it. Agent and client of AWS send again only
 //! the oldest frame, once per 100 ms, however many are lost.
+//!
+//! A frame that is lost again and again is sent ever more rarely: its receiver refuses it for now (an agent that is not
+//! ready), or has it and will not say so (a client, which does not acknowledge duplicates).
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -29,6 +32,10 @@ pub(crate) struct Flight {
     base: i64,
     transmissions: VecDeque<Transmission>,
     lost: VecDeque<i64>,
+    /// Lost too often to be sent again at once: when they may be, and of which transmission they are.
+    late: BTreeSet<(Time, u64, i64)>,
+    /// The highest acknowledged sequence number.
+    highest: i64,
     /// The number of the next transmission.
     next: u64,
     /// The latest transmission known to have arrived.
@@ -159,23 +166,37 @@ impl Flight {
             self.in_flight -= length;
         }
         self.outstanding -= 1;
+        self.highest = self.highest.max(sequence);
         self.restart(now);
         // Quicker than any round trip: the acknowledgement is of an earlier transmission of the same frame.
         let of_earlier = sends > 1 && rtt.minimum().is_some_and(|least| age < least);
         if !of_earlier && self.arrived.is_none_or(|arrived| arrived.number < transmission) {
             self.arrived = Some(Arrived { number: transmission, sent_at });
         }
-        while let Some(front) = self.slots.front().filter(|slot| slot.state == State::Acked) {
-            self.span -= front.length;
-            self.slots.pop_front();
-            self.base += 1;
-        }
-        self.skip_stale();
+        self.shorten();
         let measures = sends == 1 && sent_at >= self.listens_since;
         Some(Acked { length, sample: measures.then_some(age), transmission })
     }
 
-    /// Finds frames that later ones have overtaken. Returns the latest transmission that is lost now.
+    /// Gives up frames so old that the receiver must have them, by the room it has to hold later ones back.
+    pub(crate) fn conclude(&mut self, receiver_holds: usize) {
+        let known = self.highest.saturating_sub(i64::try_from(receiver_holds).unwrap_or(i64::MAX));
+        let count = usize::try_from(known.saturating_sub(self.base)).unwrap_or(0).min(self.slots.len());
+        for slot in self.slots.iter_mut().take(count).filter(|slot| slot.state != State::Acked) {
+            if slot.state == State::Flying {
+                self.in_flight -= slot.length;
+            }
+            slot.state = State::Acked;
+            slot.frame = Bytes::new();
+            self.outstanding -= 1;
+        }
+        if count > 0 {
+            self.shorten();
+        }
+    }
+
+    /// Finds frames that later ones have overtaken. Returns the latest transmission that is lost now, unless it is of a
+    /// frame that is lost all the time.
     pub(crate) fn detect(&mut self, now: Time, rtt: &Rtt) -> Option<u64> {
         let mut latest = None;
         while let Some((overtaken, sent_at)) = self.front_overtaken(rtt) {
@@ -183,9 +204,27 @@ impl Flight {
                 break;
             }
             let Some(front) = self.transmissions.pop_front() else { break };
-            latest = Some(front.number);
             self.lose(front.sequence);
             self.skip_stale();
+            match self.slot(front.sequence).map_or(0, |slot| slot.sends) {
+                0..=PATIENT_SENDS => {
+                    latest = Some(front.number);
+                    self.lost.push_back(front.sequence);
+                }
+                sends => {
+                    let due = sent_at + rtt.overtaking_after(sends - PATIENT_SENDS);
+                    self.late.insert((due, front.number, front.sequence));
+                }
+            }
+        }
+        while let Some((due, number, sequence)) = self.late.pop_first() {
+            if due > now {
+                self.late.insert((due, number, sequence));
+                break;
+            }
+            if self.slot(sequence).is_some_and(|slot| slot.state == State::Lost && slot.transmission == number) {
+                self.lost.push_back(sequence);
+            }
         }
         latest
     }
@@ -199,7 +238,7 @@ impl Flight {
         self.probes = self.probes.saturating_add(1);
         self.waiting_since = now;
         let oldest = self.slots.front()?;
-        let (state, transmission, sequence) = (oldest.state, oldest.transmission, self.base);
+        let (state, transmission, sequence, sends) = (oldest.state, oldest.transmission, self.base, oldest.sends);
         match state {
             State::Flying => self.lose(sequence),
             State::Acked | State::Lost => {}
@@ -208,7 +247,7 @@ impl Flight {
         self.lost.retain(|lost| *lost != sequence);
         self.lost.push_front(sequence);
         self.skip_stale();
-        Some(transmission)
+        (sends <= PATIENT_SENDS).then_some(transmission)
     }
 
     /// Whether the frame to be sent again next is a probe, which must not wait for the window.
@@ -220,6 +259,7 @@ impl Flight {
     pub(crate) fn lose_all(&mut self, now: Time) {
         self.transmissions.clear();
         self.lost.clear();
+        self.late.clear();
         self.arrived = None;
         self.in_flight = 0;
         self.restart(now);
@@ -239,12 +279,11 @@ impl Flight {
 
     /// When [`Self::detect`] or [`Self::expire`] will have something to say.
     pub(crate) fn deadline(&self, rtt: &Rtt) -> Option<Time> {
-        if self.in_flight == 0 {
-            return None;
-        }
-        let patience = self.waiting_since + rtt.rto_after(self.probes);
+        let patience = (self.in_flight > 0).then(|| self.waiting_since + rtt.rto_after(self.probes));
         let overtaken = self.front_overtaken(rtt).filter(|(overtaken, _)| *overtaken);
-        Some(overtaken.map_or(patience, |(_, sent_at)| patience.min(sent_at + rtt.overtaking())))
+        let overtaken = overtaken.map(|(_, sent_at)| sent_at + rtt.overtaking());
+        let late = self.late.first().map(|(due, ..)| *due);
+        [patience, overtaken, late].into_iter().flatten().min()
     }
 
     fn front_overtaken(&self, rtt: &Rtt) -> Option<(bool, Time)> {
@@ -275,7 +314,16 @@ impl Flight {
         slot.state = State::Lost;
         let length = slot.length;
         self.in_flight -= length;
-        self.lost.push_back(sequence);
+    }
+
+    /// Lets go of what is acknowledged at the front.
+    fn shorten(&mut self) {
+        while let Some(front) = self.slots.front().filter(|slot| slot.state == State::Acked) {
+            self.span -= front.length;
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        self.skip_stale();
     }
 
     fn restart(&mut self, now: Time) {
@@ -306,6 +354,8 @@ impl Flight {
 
 /// So many later transmissions must have arrived for a frame to be overtaken, unless time tells.
 const TRANSMISSIONS_LATER: u64 = 3;
+/// So often a frame is sent again as soon as it counts as lost.
+const PATIENT_SENDS: u32 = 3;
 
 #[cfg(test)]
 #[path = "flight_tests.rs"]

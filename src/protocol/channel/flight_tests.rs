@@ -94,6 +94,32 @@ fn silence_brings_a_probe_and_its_answer_everything_else() {
 }
 
 #[test]
+fn a_frame_that_is_always_lost_is_sent_ever_more_rarely() {
+    let mut bench = Bench::with(4);
+    let mut sent_at = Vec::new();
+    for sequence in 4..10_000 {
+        bench.acknowledge(sequence - 1);
+        bench.flight.detect(bench.now, &bench.rtt);
+        if bench.resend_all() > 0 {
+            sent_at.push(sequence);
+        }
+        bench.flight.push(bench.now, sequence, Bytes::from(vec![0; 100]));
+        bench.pass(1);
+        bench.acknowledge(1);
+        bench.acknowledge(2);
+    }
+    let gaps: Vec<i64> = sent_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((8..25).contains(&gaps.len()), "{gaps:?}");
+    assert!(gaps.windows(2).skip(2).all(|pair| pair[1] >= pair[0]), "{gaps:?}");
+    assert!(gaps.last().is_some_and(|last| (900..1100).contains(last)), "{gaps:?}");
+    // later it is known to have arrived
+    bench.flight.conclude(20_000);
+    assert_eq!(bench.flight.oldest().map(|(sequence, _)| sequence), Some(0));
+    bench.flight.conclude(5_000);
+    assert_eq!(bench.flight.outstanding(), 1);
+}
+
+#[test]
 fn probes_go_on_when_the_oldest_waits_for_the_window() {
     let mut bench = Bench::with(10);
     for _ in 0..3 {

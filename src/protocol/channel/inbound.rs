@@ -69,7 +69,7 @@ impl Inbound {
             expected: 0,
             held: BTreeMap::new(),
             held_bytes: 0,
-            frames_max: limits.reorder_frames,
+            frames_max: limits.reorder_frames.min(REORDER_MAX),
             bytes_max: limits.reorder_bytes,
             owed: VecDeque::new(),
             recent: VecDeque::new(),
@@ -188,6 +188,8 @@ impl Inbound {
     }
 }
 
+/// What an agent may count on; see `outbound`.
+const REORDER_MAX: usize = 40_000;
 /// Acknowledgements older than this when the websocket went have surely arrived.
 const DOUBTFUL: Duration = Duration::from_secs(30);
 const RECENT_MAX: usize = 4096;

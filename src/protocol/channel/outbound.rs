@@ -195,6 +195,9 @@ impl Outbound {
         let Some(acked) = self.flight.acknowledge(now, sequence, &self.rtt) else { return };
         self.acks_received += 1;
         self.stalled_since = now;
+        if self.is_agent() {
+            self.flight.conclude(CLIENT_HOLDS);
+        }
         if let Some(sample) = acked.sample {
             self.rtt.sample(now, sample);
         }
@@ -256,9 +259,28 @@ impl Outbound {
         in_flight == 0 || in_flight + length <= self.window.size()
     }
 
-    /// A receiver holds back whatever follows a gap; it must not be asked for more than it has room for.
+    /// A receiver holds back whatever follows a gap; it must not be asked for more than it has room for. Unless it only
+    /// seems to have a gap: see [`CLIENT_HOLDS`].
     fn has_span(&self, length: usize) -> bool {
         let frames = self.flight.span_frames();
-        frames == 0 || (frames < self.frames_max && self.flight.span() + length <= self.window.max())
+        let fits = frames < self.frames_max && self.flight.span() + length <= self.window.max();
+        frames == 0 || fits || (self.is_agent() && frames <= 2 * CLIENT_HOLDS && self.is_stuck())
+    }
+
+    /// The oldest frame has been sent again and again, and later ones are acknowledged all the same.
+    fn is_stuck(&self) -> bool {
+        self.flight.oldest().is_some_and(|(_, sends)| sends >= STUCK_SENDS)
+            && self.flight.outstanding() * 2 < self.flight.span_frames()
+    }
+
+    fn is_agent(&self) -> bool {
+        self.kind == MessageType::OutputStreamData
     }
 }
+
+/// More frames than any known client holds back after a gap (10,000 in AWS's own). If a frame is acknowledged that is so
+/// much later than another, that other one has arrived as well, although its acknowledgement never came: AWS's client
+/// does not acknowledge duplicates, so that an acknowledgement that is lost is lost for good. Agents do, and hold 100,000.
+const CLIENT_HOLDS: usize = 40_000;
+/// So often a frame is sent before it counts as one of those.
+const STUCK_SENDS: u32 = 8;

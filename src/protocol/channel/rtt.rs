@@ -89,6 +89,11 @@ impl Rtt {
         (round_trip * 9 / 8).max(GRANULARITY).min(self.rto_max)
     }
 
+    /// The same for a frame that has been lost before: doubled each time.
+    pub(crate) fn overtaking_after(&self, losses: u32) -> Duration {
+        (self.overtaking() * (1 << losses.min(10))).min(self.rto_max)
+    }
+
     /// How much later than a frame another must have been sent for its acknowledgement to count as overtaking.
     pub(crate) fn reordering(&self) -> Duration {
         (self.smoothed.unwrap_or(self.rto_initial) / 4).max(Duration::from_millis(1))

@@ -521,6 +521,26 @@ fn a_lost_frame_is_sent_again_within_a_round_trip() {
 }
 
 #[test]
+fn an_agent_gets_over_an_acknowledgement_that_the_client_of_aws_will_never_repeat() {
+    let mut bench = Bench::agent(None);
+    let (mut written, mut acknowledged) = (0, 0);
+    while acknowledged < 60_000 {
+        written += bench.write(&[0; 1024]);
+        bench.pass(Duration::from_millis(1)).unwrap();
+        for (sequence, _, _) in bench.frames() {
+            if sequence != 5 {
+                acknowledged += 1;
+                bench.peer_acknowledges(sequence);
+            }
+        }
+        assert!(bench.now < START + Duration::from_secs(100), "{:?}", bench.channel.stats());
+    }
+    assert!(written > 60_000 * 1000);
+    assert!(bench.channel.is_drained());
+    assert!(bench.channel.stats().retransmits < 100);
+}
+
+#[test]
 fn nothing_acknowledged_ends_in_an_error_that_says_what() {
     let limits = Limits { ack_timeout: Some(Duration::from_secs(30)), ..Limits::default() };
     let mut bench = Bench::client_with(limits).established();
