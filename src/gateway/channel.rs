@@ -16,7 +16,9 @@ use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
+use super::channel_stream::ChannelStream;
 use super::connection::Shared;
+use super::files::{self, FileLedger, FilesError, ScpCommand};
 use super::front_desk;
 use super::inbox::Inbox;
 use super::pump;
@@ -24,7 +26,7 @@ use crate::evidence::{Ledger, Outcome};
 use crate::identity::LoginError;
 use crate::model::{Exit, ReasonText};
 use crate::policy::Action;
-use crate::session::{Caller, Lookup, Wish};
+use crate::session::{Caller, FileSession, Lookup, Wish};
 use crate::transport::{PtyRequest, Start, What};
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses.
@@ -118,12 +120,16 @@ async fn serve(
     line: &Line,
 ) -> Result<(), russh::Error> {
     let (action, what) = match asked {
-        Asked::Shell => (Action::Shell, What::Shell),
+        Asked::Sftp => return serve_files(shared, caller, node, None, setup, line).await,
         Asked::Exec(command) => {
+            // what an older scp starts by exec is the gateway's to answer, like sftp
+            if let Some(scp) = files::parse_scp_command(&command) {
+                return serve_files(shared, caller, node, Some(scp), setup, line).await;
+            }
             let what = What::Exec(Bytes::from(command.clone()));
             (Action::Exec { command }, what)
         }
-        Asked::Sftp => return line.fail("portcullis: file transfer is not there yet").await,
+        Asked::Shell => (Action::Shell, What::Shell),
     };
     let wish = Wish { node, action, reason: setup.reason, lookup: setup.lookup };
     let pty = setup.pty.is_some();
@@ -143,6 +149,44 @@ async fn serve(
         }
         Err(refused) => line.fail(&format!("portcullis: {refused}")).await,
     }
+}
+
+/// The sftp subsystem, or an `scp` of the older kind.
+async fn serve_files(
+    shared: &Shared,
+    caller: &Caller,
+    node: String,
+    scp: Option<ScpCommand>,
+    setup: Setup,
+    line: &Line,
+) -> Result<(), russh::Error> {
+    let wish = Wish { node, action: Action::Files, reason: setup.reason, lookup: setup.lookup };
+    let FileSession { service, ledger } = match shared.sessions.open_files(caller, wish).await {
+        Ok(session) => session,
+        Err(refused) => return line.fail(&format!("portcullis: {refused}")).await,
+    };
+    let stream = ChannelStream::new(line);
+    let record = FileLedger::new(ledger.recorder());
+    let served = match scp {
+        None => files::serve_sftp(stream, service, record).await.map(|()| 0),
+        Some(command) => files::serve_scp(stream, command, service, record).await,
+    };
+    let (outcome, told) = match served {
+        // an end of the stream is the client's goodbye in SFTP, whether or not it stays for the status
+        Ok(status) => {
+            let exit = Exit::Code(status.cast_unsigned());
+            if let Err(error) = ledger.exit(&exit) {
+                let told = line.fail(&format!("portcullis: {error}")).await;
+                (Outcome::Failed(error.to_string()), told)
+            } else {
+                (Outcome::Finished, line.end(&exit).await)
+            }
+        }
+        Err(FilesError::Client(_)) => (Outcome::ClientGone, Ok(())),
+        Err(error) => (Outcome::Failed(error.to_string()), line.fail(&format!("portcullis: {error}")).await),
+    };
+    close_record(&ledger, &outcome);
+    told
 }
 
 /// The end of a record that can't be written is only logged: there is nothing left to stop.

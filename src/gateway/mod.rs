@@ -12,6 +12,7 @@
 mod algorithms;
 mod auth;
 mod channel;
+mod channel_stream;
 mod connection;
 mod environment;
 pub mod files;

@@ -19,7 +19,7 @@ mod record;
 pub mod scp;
 pub mod sftp;
 #[cfg(test)]
-mod testing;
+pub(in crate::gateway) mod testing;
 
 pub use ledger::{
     Content, FileAction, FileEvent, FileEvents, FileLedger, FileRules, GrantCoversAll, Hashed, Outcome, Scope, Verdict,

@@ -77,10 +77,10 @@ impl FileRules for Refuse {
 }
 
 /// The operations that a local service has carried out.
-pub(super) type Log = Arc<Mutex<Vec<Operation>>>;
+pub(in crate::gateway) type Log = Arc<Mutex<Vec<Operation>>>;
 
 /// Carries out operations on this machine; relative paths start at `home`. Names that contain `forbidden` are refused.
-pub(super) fn local_service(home: &Path) -> (FileService, Log) {
+pub(in crate::gateway) fn local_service(home: &Path) -> (FileService, Log) {
     let (operations, mut calls) = mpsc::channel::<Call>(32);
     let log = Log::default();
     let mut local = Local { home: home.to_owned(), open: HashMap::new(), last: 0 };

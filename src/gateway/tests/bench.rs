@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::backend::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
 use crate::config::{Environment, Limits, Person, Rule};
 use crate::evidence::{Journal, Recorder};
+use crate::gateway::files::testing::local_service;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
 use crate::model::{Exit, NodeId, SessionId};
@@ -58,7 +59,12 @@ impl Bench {
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
         let person = |name: &str| Person { name: name.to_owned(), keys: vec![public(name)] };
         let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
-        let node = Arc::new(LocalNode::default());
+        let node = Arc::new(LocalNode {
+            home: tempfile::tempdir().unwrap(),
+            starts: Mutex::default(),
+            controls: Arc::default(),
+            idle: AtomicBool::new(false),
+        });
         let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         let sessions = Sessions {
             policy: Policy::new(&[
@@ -235,8 +241,10 @@ impl Backend for TwoNodes {
 }
 
 /// Runs what it is asked to with this machine's `sh`, and remembers what it was asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LocalNode {
+    /// Where its files are.
+    pub(super) home: tempfile::TempDir,
     pub(super) starts: Mutex<Vec<Start>>,
     pub(super) controls: Arc<Mutex<Vec<String>>>,
     /// Runs nothing: whatever is started only stands there.
@@ -267,7 +275,7 @@ impl NodeTransport for LocalNode {
     }
 
     fn open_files(&self, _: Grant, _: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
-        Box::pin(async { Err(TransportError::Failed("no files here".to_owned())) })
+        Box::pin(async { Ok(local_service(self.home.path()).0) })
     }
 }
 

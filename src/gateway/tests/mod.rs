@@ -8,4 +8,5 @@ mod keys;
 mod memory;
 mod neighbours;
 mod rekey;
+mod transfers;
 mod wire;

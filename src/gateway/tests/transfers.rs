@@ -1,0 +1,92 @@
+//! Files through the whole front-end: the clients that people have, over a real connection.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::bench::{Bench, finish, text};
+
+/// `scp` or `sftp`, told about the bench.
+fn client(bench: &Bench, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-F").arg(bench.path("ssh_config")).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn noise(path: &Path, length: usize) -> Vec<u8> {
+    let bytes: Vec<u8> =
+        (0..length).map(|n| u8::try_from(n.wrapping_mul(2_654_435_761) >> 7 & 0xff).unwrap()).collect();
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scp_both_ways_in_both_its_modes() {
+    let bench = Bench::start().await;
+    let local = bench.path("large");
+    let bytes = noise(&local, 5_000_003);
+    for (mode, name) in [("-s", "new"), ("-O", "old")] {
+        let up = finish(client(&bench, "scp", &[mode, &local.display().to_string(), &format!("web:{name}")])).await;
+        assert!(up.status.success(), "{mode}: {}", text(&up.stderr));
+        assert!(std::fs::read(bench.node.home.path().join(name)).unwrap() == bytes);
+        let back = bench.path(&format!("back-{name}"));
+        let down = client(&bench, "scp", &[mode, &format!("web:{name}"), &back.display().to_string()]);
+        let down = finish(down).await;
+        assert!(down.status.success(), "{mode}: {}", text(&down.stderr));
+        assert!(std::fs::read(back).unwrap() == bytes);
+        let missing = finish(client(&bench, "scp", &[mode, "web:nowhere", "."])).await;
+        assert_eq!(missing.status.code(), Some(1));
+        assert!(text(&missing.stderr).contains("No such file or directory"), "{}", text(&missing.stderr));
+    }
+    let opened = bench.event(|event| event["event"] == "session.opened").await;
+    assert_eq!(opened["action"], "Files");
+    let uploaded = bench.event(|event| event["event"] == "file.closed" && event["action"] == "Upload").await;
+    assert_eq!((&uploaded["bytes"], &uploaded["id"]), (&5_000_003.into(), &opened["id"]));
+    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "finished");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sftp_says_goodbye_and_ends_with_success() {
+    let bench = Bench::start().await;
+    std::fs::write(bench.path("batch"), "mkdir d\ncd d\npwd\nls -l ..\n").unwrap();
+    let batch = bench.path("batch").display().to_string();
+    let ran = finish(client(&bench, "sftp", &["-b", &batch, "web"])).await;
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    assert!(bench.node.home.path().join("d").is_dir());
+    bench.event(|event| event["event"] == "session.closed" && event["outcome"] == "finished").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_transfer_is_told_and_nothing_is_opened() {
+    let bench = Bench::start().await;
+    noise(&bench.path("x"), 10);
+    let local = bench.path("x").display().to_string();
+    for mode in ["-s", "-O"] {
+        let ran = finish(client(&bench, "scp", &[mode, &local, "bob:x"])).await;
+        assert!(!ran.status.success());
+        let sentence = "denied by policy \"default\": no rule lets bob do Files on web-1";
+        assert!(text(&ran.stderr).contains(sentence), "{mode}: {}", text(&ran.stderr));
+    }
+    assert!(!bench.node.home.path().join("x").exists());
+    let gate = finish(client(&bench, "sftp", &["gate"])).await;
+    assert!(text(&gate.stderr).contains("name a node"), "{}", text(&gate.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_killed_in_the_middle_leaves_an_event_and_no_session() {
+    let bench = Bench::start().await;
+    noise(&bench.path("x"), 30 << 20);
+    let local = bench.path("x").display().to_string();
+    let mut scp = client(&bench, "scp", &["-l", "40000", &local, "web:x"]).spawn().unwrap();
+    bench.event(|event| event["event"] == "file.opened").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    scp.kill().await.unwrap();
+    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    assert_ne!(closed["outcome"], "interrupted", "{closed}");
+    let file = bench.event(|event| event["event"] == "file.closed").await;
+    assert_eq!(file["outcome"], "unfinished");
+}
