@@ -203,14 +203,12 @@ impl<C: Connector> Driver<C> {
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        self.clock.go_on();
         let now = self.clock.now();
         for count in 0..READS {
             let Link::Up(up) = &mut self.link else { return true };
             if !self.core.wants_input() {
                 if self.reader_is_slow {
                     up.heard = Instant::now();
-                    self.clock.stop();
                 }
                 return count > 0;
             }
@@ -380,8 +378,7 @@ impl<C: Connector> Driver<C> {
     /// Sleeps until the next deadline of any kind. The timer is moved only when it must ring earlier: it rings early
     /// now and then, which costs less than moving it at every frame.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let timers = if self.clock.stands_still() { None } else { self.core.poll_timeout() };
-        let mut deadline = timers.map(|time| self.clock.instant(time));
+        let mut deadline = self.core.poll_timeout().map(|time| self.clock.instant(time));
         let mut earlier = |other: Instant| deadline = Some(deadline.map_or(other, |at| at.min(other)));
         match &self.link {
             Link::Up(up) => {
@@ -445,43 +442,32 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Up<Io> {
     }
 }
 
-/// The core's time: since the epoch, from a clock that never goes back, and that stands still while our own reader keeps
-/// us from listening: what was not heard is not late.
+impl<C: Connector> Drop for Driver<C> {
+    /// Also when the runtime ends or something here panics: nobody must wait for a task that is gone.
+    fn drop(&mut self) {
+        self.outbox.end();
+        self.inbox.end(None);
+    }
+}
+
+/// The core's time: since the epoch, from a clock that never goes back.
 struct Clock {
     start: Instant,
     epoch: Duration,
-    /// How long it stood still.
-    lag: Duration,
-    stopped: Option<Instant>,
 }
 
 impl Clock {
     fn new() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), epoch, lag: Duration::ZERO, stopped: None }
+        Self { start: Instant::now(), epoch }
     }
 
     fn now(&self) -> Time {
-        let now = self.stopped.unwrap_or_else(Instant::now);
-        self.epoch + now.saturating_duration_since(self.start + self.lag)
+        self.epoch + self.start.elapsed()
     }
 
     fn instant(&self, time: Time) -> Instant {
-        self.start + self.lag + time.saturating_sub(self.epoch)
-    }
-
-    fn stop(&mut self) {
-        self.stopped.get_or_insert_with(Instant::now);
-    }
-
-    fn go_on(&mut self) {
-        if let Some(since) = self.stopped.take() {
-            self.lag += since.elapsed();
-        }
-    }
-
-    fn stands_still(&self) -> bool {
-        self.stopped.is_some()
+        self.start + time.saturating_sub(self.epoch)
     }
 }
 

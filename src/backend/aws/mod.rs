@@ -11,6 +11,8 @@
 mod clients;
 mod connector;
 mod documents;
+#[cfg(test)]
+mod embedded_tests;
 mod error;
 mod sign;
 mod stream_url;
