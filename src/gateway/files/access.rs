@@ -3,7 +3,9 @@
 //! Starting an operation and waiting for it are two steps, so that a server can issue what its client sends in order and
 //! without waiting, and answer as the node does. Where the rules look at paths ([`Scope::Paths`]) the path is resolved
 //! first, and the operation is carried out on the resolved path. An open is judged again on what the node's kernel says
-//! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement.
+//! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
+//! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
+//! have done those themselves.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
-use super::paths::{Place, changes_names, event_of, places, split};
+use super::paths::{Place, asks, changes_names, event_of, places, split};
 use crate::policy::Denial;
 use crate::transport::files::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
 
@@ -231,20 +233,20 @@ impl Access {
 
     /// Decides; in a scope of paths on resolved ones, which then take the place of the client's in the operation.
     async fn judge(&self, operation: &mut Operation, event: &mut FileEvent) -> Result<Vec<Resolving>, Refusal> {
-        let action = event.action;
+        let asks = asks(event.action, operation);
         let mut places = places(operation);
         if places.iter().any(|(path, _)| path.contains(&0)) {
             return Err(Refusal::Node { errno: EINVAL, message: "a file name can't contain a NUL byte".to_owned() });
         }
         if places.is_empty() {
-            self.allowed(action, &event.path)?;
+            self.allowed(event.action, &event.path)?;
         }
         let mut resolving = Vec::new();
         for (number, (path, place)) in places.iter_mut().enumerate() {
             match self.ledger.rules.scope() {
                 Scope::Actions => {
-                    self.allowed(action, path)?;
-                    if changes_names(action) {
+                    self.all_allowed(&asks, number, path)?;
+                    if changes_names(event.action) {
                         resolving.push(self.resolve(path, *place).await);
                     }
                 }
@@ -254,12 +256,16 @@ impl Access {
                         0 => event.real_path = Some(real.clone()),
                         _ => event.second_real = Some(real.clone()),
                     }
-                    self.allowed(action, &real)?;
+                    self.all_allowed(&asks, number, &real)?;
                     **path = real;
                 }
             }
         }
         Ok(resolving)
+    }
+
+    fn all_allowed(&self, asks: &[Vec<FileAction>], place: usize, path: &[u8]) -> Result<(), Refusal> {
+        asks.get(place).into_iter().flatten().try_for_each(|&action| self.allowed(action, path))
     }
 
     fn allowed(&self, action: FileAction, path: &[u8]) -> Result<(), Refusal> {

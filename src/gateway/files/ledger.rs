@@ -27,7 +27,9 @@ impl FileLedger {
     }
 }
 
-/// Decides single operations, from memory: it is asked while the client waits.
+/// Decides single operations, from memory: it is asked while the client waits. A rename is asked about as `Rename` and
+/// also as `Remove` and `Download` of what is moved and as `Upload` to where it goes; a link as `Download` and `Upload`,
+/// and a new size as `Upload`. A directory is one path: what moves with it is not asked about.
 pub trait FileRules: Send + Sync + fmt::Debug {
     /// What the answers depend on.
     fn scope(&self) -> Scope;

@@ -43,6 +43,21 @@ pub(super) fn places(operation: &mut Operation) -> Vec<(&mut Vec<u8>, Place)> {
     }
 }
 
+/// What is asked about each of the [`places`], all of which must be allowed. A rename or a link takes content from one
+/// path to another, and a new size changes it: whoever may not upload or download there may not do it in that way either.
+pub(super) fn asks(action: FileAction, operation: &Operation) -> Vec<Vec<FileAction>> {
+    match operation {
+        Operation::Rename { .. } => {
+            vec![vec![action, FileAction::Remove, FileAction::Download], vec![action, FileAction::Upload]]
+        }
+        Operation::Link { .. } => vec![vec![action, FileAction::Download], vec![action, FileAction::Upload]],
+        Operation::SetStat { attributes, .. } if attributes.size.is_some() => {
+            vec![vec![action, FileAction::Upload]]
+        }
+        _ => vec![vec![action]],
+    }
+}
+
 /// Whether the event shall have the real path even where the rules don't need it.
 pub(super) fn changes_names(action: FileAction) -> bool {
     matches!(

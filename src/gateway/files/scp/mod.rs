@@ -22,6 +22,7 @@ mod wire;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use command::{ScpCommand, parse_scp_command};
+pub use wire::{Record, parse_record};
 
 use self::wire::Wire;
 use super::access::{Access, Refusal};

@@ -24,13 +24,30 @@ pub(super) enum Response {
 
 /// A control record from a client that sends files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Record {
+pub enum Record {
     /// Modification and access time, in seconds, of what comes next.
-    Times { modified: u64, accessed: u64 },
-    /// A file of this mode, size and name.
-    File { mode: u32, size: u64, name: Vec<u8> },
+    Times {
+        /// When it was last written.
+        modified: u64,
+        /// When it was last read.
+        accessed: u64,
+    },
+    /// A file.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Bytes, at most `i64::MAX`.
+        size: u64,
+        /// One component, never one that leads elsewhere.
+        name: Vec<u8>,
+    },
     /// A directory; what follows lies in it until its end.
-    Directory { mode: u32, name: Vec<u8> },
+    Directory {
+        /// Permission bits.
+        mode: u32,
+        /// One component, never one that leads elsewhere.
+        name: Vec<u8>,
+    },
     /// The end of a directory.
     End,
     /// The client could not send something.
@@ -136,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// Takes one record apart: its first byte, and the rest of its line.
-fn parse_record(first: u8, rest: &[u8]) -> Result<Record, String> {
+pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, String> {
     match first {
         1 => Ok(Record::Warning),
         2 => Ok(Record::Fatal),

@@ -35,10 +35,9 @@ impl Directory {
                 Answer::Entries(entries) if entries.is_empty() => self.ended = true,
                 Answer::Entries(entries) => {
                     // the node is not trusted: a name that leads elsewhere would be followed by clients
-                    if entries
-                        .iter()
-                        .any(|entry| entry.name.is_empty() || entry.name.iter().any(|b| b"/\0".contains(b)))
-                    {
+                    if entries.iter().any(|entry| {
+                        !(1..=LONGEST_NAME).contains(&entry.name.len()) || entry.name.iter().any(|b| b"/\0".contains(b))
+                    }) {
                         return Err(Refusal::Lost("the node listed a name that can't be one".to_owned()));
                     }
                     self.names.extend(entries);
@@ -64,7 +63,10 @@ impl Directory {
 pub(super) fn long_name(entry: &Entry, now: u64) -> Vec<u8> {
     let attributes = &entry.attributes;
     let (user, group) = attributes.owner.unwrap_or_default();
-    let or_number = |name: &str, number: u32| if name.is_empty() { number.to_string() } else { name.to_owned() };
+    let or_number = |name: &str, number: u32| match name.is_empty() || name.contains(char::is_control) {
+        true => number.to_string(),
+        false => name.to_owned(),
+    };
     let line = format!(
         "{}  {:3} {:8} {:8} {:8} {} ",
         mode_text(attributes.mode.unwrap_or_default()),
@@ -120,6 +122,8 @@ fn time_text(seconds: u64, now: u64) -> String {
         .unwrap_or_else(|| "(far away)  ".to_owned())
 }
 
+/// The longest name that any file system has, and more.
+const LONGEST_NAME: usize = 4096;
 /// Bytes of names in one reply, well below what a packet may hold.
 const BATCH: usize = 96 * 1024;
 const HALF_A_YEAR: u64 = 365 * 24 * 60 * 60 / 2;

@@ -223,9 +223,28 @@ async fn rules_are_asked_about_the_path_that_is_meant() {
     assert_eq!(fs::read_to_string(bench.remote("safe/precious")).unwrap(), "do not empty");
     assert!(!bench.remote("safe/new").exists());
     content(&bench.sftp("put file open/fine\nget safe/precious\n").await);
+    // nor by the back door
+    for commands in ["rename open/fine safe/x", "rename open/fine open/door/x", "ln open/fine safe/x"] {
+        let said = complaint(&bench.sftp(commands).await);
+        assert!(said.contains("Permission denied"), "{commands}: {said}");
+    }
+    assert_eq!(fs::read_dir(bench.remote("safe")).unwrap().count(), 1);
     let denied = bench.events.take();
     let denied = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).count();
-    assert_eq!(denied, 6);
+    assert_eq!(denied, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_downloaded_may_not_be_moved_or_linked_out() {
+    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Download, below: home.join("safe") }));
+    fs::create_dir(bench.remote("safe")).unwrap();
+    fs::write(bench.remote("safe/secret"), "secret").unwrap();
+    symlink("safe", bench.remote("door")).unwrap();
+    for commands in ["get door/secret x", "rename safe/secret x", "ln door/secret x", "ln -s safe/secret y\nget y"] {
+        let said = complaint(&bench.sftp(commands).await);
+        assert!(said.contains("Permission denied"), "{commands}: {said}");
+    }
+    assert!(bench.remote("safe/secret").exists() && !bench.remote("x").exists() && !bench.here("y").exists());
 }
 
 /// A client that sends what it likes.
