@@ -82,7 +82,8 @@ impl Default for Keepalive {
 pub enum MuxEvent {
     /// The peer has opened a stream.
     Opened(StreamId),
-    /// There is something to read, or the end. Comes again only after [`Mux::read`] has returned [`Read::Empty`].
+    /// There is something to read, or the end. Read until [`Read::Empty`] or [`Read::End`]: only then is it sure to come
+    /// again.
     Readable(StreamId),
     /// A write was cut short, and now there is room again.
     Writable(StreamId),
