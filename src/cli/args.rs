@@ -1,11 +1,14 @@
 //! What `portcullis` can be asked. The help teaches: every command has an example that works when pasted.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 
 use crate::config::Overrides;
 use crate::telemetry::LogFormat;
+use crate::transport::{Helper, Rung, ShellTransport};
 
 use super::exit::Exit;
 
@@ -27,8 +30,16 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Try everything on this machine: a Session Manager, a node and a gateway; no AWS account
+    Demo(DemoArgs),
+    /// Run the gateway
+    Serve(ServeArgs),
     /// Say what is wrong with a configuration, without starting anything
     Check(CheckArgs),
+    /// Compare, print or install the session documents that the lanes need in an account
+    Documents(DocumentsArgs),
+    /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
+    Emulator(EmulatorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one per command into a directory
@@ -38,7 +49,10 @@ pub(super) enum Command {
 impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
     pub(super) fn default_log(&self) -> &'static str {
-        "warn"
+        match self {
+            Self::Serve(_) => "info",
+            _ => "warn",
+        }
     }
 }
 
@@ -50,6 +64,115 @@ pub(super) struct ConfigArgs {
     pub(super) config: PathBuf,
     #[command(flatten, next_help_heading = "Over the configuration file")]
     pub(super) overrides: Overrides,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example, in two terminals:\n  portcullis demo\n  ssh -F ~/.portcullis-demo/ssh_config demo")]
+pub(super) struct DemoArgs {
+    /// Where the demo keeps its keys and files, for its owner alone [default: ~/.portcullis-demo]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Where the gateway listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2222", overrides_with = "listen")]
+    pub(super) listen: SocketAddr,
+    /// Listen on an address that others reach: whoever has the demo's key then has your account on this machine
+    #[arg(long)]
+    pub(super) allow_remote: bool,
+    /// Let the node keep the pauses and the pace of AWS's own agent (a second before a prompt, 1 MB/s)
+    #[arg(long)]
+    pub(super) faithful: bool,
+    /// Run this program as the node in place of the embedded one (scripts/real-agent.sh runs AWS's own agent so)
+    #[arg(long, value_name = "COMMAND", conflicts_with = "faithful")]
+    pub(super) node_command: Option<String>,
+    /// Carry channels by this construction only
+    #[arg(long, value_name = "RUNG", value_parser = rung())]
+    pub(super) rung: Option<Rung>,
+    /// Serve on the node by this program
+    #[arg(long, value_name = "PROGRAM", value_parser = helper(), default_value = "auto")]
+    pub(super) helper: Helper,
+    /// Carry interactive shells by this: `agent` is the agent's own session, slower and without an exit status
+    #[arg(long, value_name = "WAY", value_parser = shell(), default_value = "helper")]
+    pub(super) shell: ShellTransport,
+    /// Bytes in a data frame towards the node
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(256..=65_536))]
+    pub(super) frame_bytes: u32,
+    /// End when standard input does, as under a script that may be killed
+    #[arg(long)]
+    pub(super) until_stdin_closes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portcullis serve --config /etc/portcullis/gateway.toml --listen 0.0.0.0:22")]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  portcullis documents                 is the account ready? exit code 8 if not
+  portcullis documents --print         as JSON, for your own deployment tooling
+  portcullis documents --apply         create or update what differs")]
+pub(super) struct DocumentsArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Create or update the documents that differ
+    #[arg(long, conflicts_with = "print")]
+    pub(super) apply: bool,
+    /// Print the documents as one JSON object, by name; asks AWS nothing unless --realm is given
+    #[arg(long)]
+    pub(super) print: bool,
+    /// With --print: carry the preferences of the configured account, as --apply does
+    #[arg(long, requires = "print")]
+    pub(super) realm: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  portcullis emulator --listen 127.0.0.1:8443 --tls-ca-out ca.pem --keys-out keys
+  AWS_SHARED_CREDENTIALS_FILE=keys AWS_CA_BUNDLE=ca.pem \\
+    aws --region us-east-1 --endpoint-url https://127.0.0.1:8443 ssm start-session --target mi-0123456789abcdef0
+
+The agent, told Mgs.Endpoint and the [agent] keys, registers with it as with the cloud.")]
+pub(super) struct EmulatorArgs {
+    /// Where to listen; port 0 takes a free one. Without TLS, loopback only
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    pub(super) listen: SocketAddr,
+    /// Speak TLS with a certificate of its own authority, and write that authority's certificate here
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_ca_out: Option<PathBuf>,
+    /// A further name or address in that certificate
+    #[arg(long, value_name = "NAME", requires = "tls_ca_out")]
+    pub(super) tls_name: Vec<String>,
+    /// Write the random API keys here, as a shared credentials file: [default] for clients, [agent] for agents
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys_out: Option<PathBuf>,
+    /// The region that requests are signed for
+    #[arg(long, value_name = "NAME", default_value = "us-east-1")]
+    pub(super) region: String,
+    /// Host and port in the URLs that the service hands out, where clients reach it by another name
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) advertise: Option<String>,
+    /// A node that has a Name before its agent reports, as id=Name
+    #[arg(long, value_name = "ID=NAME", value_parser = node)]
+    pub(super) node: Vec<(String, String)>,
+    /// Run an embedded node of this Name as well, as whoever runs this
+    #[arg(long, value_name = "NAME")]
+    pub(super) with_node: Option<String>,
+    /// Where the embedded node keeps its files
+    #[arg(long, value_name = "DIR", requires = "with_node")]
+    pub(super) node_dir: Option<PathBuf>,
+    /// Let the embedded node go without the pauses and the pace of AWS's own agent
+    #[arg(long, requires = "with_node")]
+    pub(super) fast: bool,
+    /// The account's session preferences, JSON, in place of the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub(super) preferences: Option<PathBuf>,
+    /// End when standard input does, as under a script that may be killed
+    #[arg(long)]
+    pub(super) until_stdin_closes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,6 +207,25 @@ pub(super) struct ManArgs {
     /// Write portcullis.1 and one page per command here
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+}
+
+fn rung() -> impl clap::builder::TypedValueParser<Value = Rung> {
+    PossibleValuesParser::new(["two-lanes", "one-lane"])
+        .map(|text| if text == "one-lane" { Rung::OneLane } else { Rung::TwoLanes })
+}
+
+fn helper() -> impl clap::builder::TypedValueParser<Value = Helper> {
+    PossibleValuesParser::new(["auto", "sh"]).map(|text| if text == "sh" { Helper::Sh } else { Helper::Auto })
+}
+
+fn shell() -> impl clap::builder::TypedValueParser<Value = ShellTransport> {
+    PossibleValuesParser::new(["helper", "agent"])
+        .map(|text| if text == "agent" { ShellTransport::Agent } else { ShellTransport::Helper })
+}
+
+fn node(text: &str) -> Result<(String, String), String> {
+    let (id, name) = text.split_once('=').ok_or("write it as id=Name, such as mi-0123456789abcdef0=web-1")?;
+    Ok((id.to_owned(), name.to_owned()))
 }
 
 fn after_long_help() -> String {

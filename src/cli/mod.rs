@@ -5,9 +5,14 @@
 mod args;
 mod check;
 mod demo;
+mod documents;
+mod embedded;
+mod emulator;
 pub mod exit;
 mod generate;
 mod output;
+mod runtime;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -43,6 +48,10 @@ fn run(args: Args) -> Result<(), Failure> {
     // the only global: one TLS provider for the whole process. A second installation, in tests, changes nothing
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match args.command {
+        Command::Demo(args) => runtime::block_on(demo::run(&args)),
+        Command::Serve(args) => runtime::block_on(serve::run(&args)),
+        Command::Documents(args) => runtime::block_on(documents::run(&args)),
+        Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -5,6 +5,14 @@ use std::path::{Path, PathBuf};
 /// A file's ceiling: past it, split by mechanism.
 const LINES: usize = 700;
 
+/// Tests read as a list.
+const TEST_LINES: usize = 900;
+
+/// Files that only tests are in may use whatever they test with.
+fn is_test(name: &str) -> bool {
+    name.starts_with("tests/") || name.contains("/tests") || name.contains("_tests.rs") || name.contains("/benches/")
+}
+
 fn sources(dir: &str) -> Vec<(String, String)> {
     fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -55,7 +63,7 @@ fn only(places: &[&str], needles: &[&str]) {
 
 #[track_caller]
 fn never(dir: &str, needles: &[&str]) {
-    for (name, text) in sources(dir) {
+    for (name, text) in sources(dir).into_iter().filter(|(name, _)| !is_test(name)) {
         for needle in needles {
             let lines: Vec<_> = naming(&text, needle).collect();
             assert!(lines.is_empty(), "{name} names {needle}: {lines:#?}");
@@ -90,7 +98,8 @@ fn files_stay_readable() {
     for dir in ["src", "tests"] {
         for (name, text) in sources(dir) {
             let lines = text.lines().count();
-            assert!(lines <= LINES, "{name} has {lines} lines, more than {LINES}: split it by mechanism");
+            let ceiling = if is_test(&name) { TEST_LINES } else { LINES };
+            assert!(lines <= ceiling, "{name} has {lines} lines, more than {ceiling}: split it by mechanism");
         }
     }
 }

@@ -173,8 +173,20 @@ impl Demo {
     #[track_caller]
     pub fn start_in(dir: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(PORTCULLIS);
-        command.arg("demo").arg("--dir").arg(dir).args(["--listen", "127.0.0.1:0", "--until-stdin-closes"]).args(args);
+        // another program keeps its own pace
+        let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
+        let filtered = args.iter().filter(|arg| !foreign || **arg != "--faithful");
+        command
+            .arg("demo")
+            .arg("--dir")
+            .arg(dir)
+            .args(["--listen", "127.0.0.1:0", "--until-stdin-closes"])
+            .args(filtered);
         command.env("PORTCULLIS_LOG", "info,portcullis=debug");
+        // the same tests with another program as the node: AWS's own agent, by scripts/matrix.sh
+        if let Ok(node) = std::env::var("PORTCULLIS_E2E_NODE_COMMAND") {
+            command.arg("--node-command").arg(node);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let errors = BufReader::new(child.stderr.take().unwrap());

@@ -9,4 +9,13 @@
 mod architecture;
 mod cli;
 mod compile_fail;
+mod demo;
+mod endurance;
+mod exec;
 mod harness;
+mod limits;
+mod login;
+mod screens;
+mod shell;
+mod terminal;
+mod transfer;

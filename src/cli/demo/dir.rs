@@ -10,7 +10,7 @@
 //!    host_ca[.pub]         the CA that signed it
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
 //!    evidence/             the event log
-//!    node/                 the node's own files
+//!    node/, run/           the node's own files, and those of what runs on it
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -26,6 +26,8 @@ use crate::gateway::mint::{KeyPair, MintError};
 pub(super) const HOST_ALIAS: &str = "portcullis-demo";
 
 const MARKER: &str = ".portcullis-demo";
+const QUIET: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A demo's directory, ours while this lives.
@@ -120,6 +122,28 @@ impl DemoDir {
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| std::fs::rename(&fresh, &path));
         written.map(|()| path.clone()).map_err(|error| cannot_write(&path, &error))
+    }
+
+    /// Waits until every helper has removed its directory, which is the last thing it does: one that heard no goodbye
+    /// ends by itself when its lanes are gone for good.
+    pub(super) async fn quiet(&self) {
+        for _ in 0..QUIET.as_millis() / POLL.as_millis() {
+            let busy = std::fs::read_dir(self.join("run")).is_ok_and(|mut entries| entries.next().is_some());
+            if !busy {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        tracing::warn!("a helper on the node has not cleaned up");
+    }
+
+    /// Removes what helpers left in `run` when the node was ended under them.
+    pub(super) fn clear_run(&self) {
+        if let Err(error) = std::fs::remove_dir_all(self.join("run"))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the node's run-time directory can't be removed");
+        }
     }
 
     /// The keys of an earlier demo in this directory, or new ones.

@@ -1,5 +1,217 @@
 //! `portcullis demo`: Session Manager, a node and a gateway on this machine, with no AWS account.
-#![allow(dead_code, reason = "the service and the gateway that it starts land next")]
+//!
+//! ```text
+//!   ssh -F DIR/ssh_config demo ──▶ gateway ──▶ embedded Session Manager ──▶ agent ──▶ /bin/sh, as you
+//!                                 (--listen)        (loopback, free port)
+//! ```
+//!
+//! The gateway reaches the service through the AWS SDK as it would reach AWS; the keys for it are random and live in
+//! memory only.
 
 mod dir;
+mod page;
 mod ssh_config;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::DemoArgs;
+use super::embedded::{self, Embedded};
+use super::exit::{Exit, Failure};
+use super::output;
+use super::runtime::{Ending, patiently};
+use super::serve;
+use crate::app::App;
+use crate::backend::preferences::Preferences;
+use crate::backend::{Backend as _, BackendError};
+use crate::config::{Config, Person, Rule};
+use crate::emulator::TlsChoice;
+use crate::transport;
+use dir::DemoDir;
+
+/// The demo node's id and Name.
+const NODE_ID: &str = "mi-0123456789abcdef0";
+const NODE_NAME: &str = "demo";
+const REGION: &str = "us-east-1";
+const CA_FILE: &str = "ca.pem";
+
+/// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
+const DRAIN: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let mut ending = Ending::new(args.until_stdin_closes)?;
+    needs_a_shell(Path::new("/bin/sh"))?;
+    let remote = reachable_by_others(args)?;
+    // a taken port is found out before anything is made
+    if args.listen.port() != 0 {
+        TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+    }
+    let path = args.dir.clone().map_or_else(dir::default_dir, Ok)?;
+    let dir = DemoDir::open(&path)?;
+    let keys = dir.keys()?;
+
+    let starting = start_embedded(args, &dir);
+    let mut embedded = patiently("starting the embedded Session Manager and its node", starting).await?;
+    let mut config = configuration(args, &dir, keys, &embedded)?;
+    let starting = start_gateway(&config, &mut embedded);
+    let app = match patiently("starting the gateway and waiting for the node", starting).await {
+        Ok(started) => started,
+        Err(failure) => {
+            embedded.stop().await;
+            return Err(failure);
+        }
+    };
+    let address = app.addresses().first().copied().unwrap_or(args.listen);
+    config.gateway.listen = vec![address];
+    write_down(&dir, &config, address)?;
+
+    if remote {
+        output::note(&format!(
+            "warning: anybody who reaches {address} and has a copy of {} is you on this machine",
+            dir.join("user_key").display()
+        ));
+    }
+    output::print(&page::page(dir.path(), address))?;
+    app.run(ending.asked()).await;
+    patiently("ending what still runs on the node", embedded.stop()).await;
+    tokio::select! {
+        () = patiently("waiting for helpers on the node to clean up; Ctrl-C again leaves them to it", dir.quiet()) => {
+            dir.clear_run();
+        }
+        () = ending.again() => {}
+    }
+    Ok(())
+}
+
+/// Commands run in a shell, so without one there is no demo.
+fn needs_a_shell(shell: &Path) -> Result<(), Failure> {
+    let usable = std::fs::metadata(shell).is_ok_and(|is| is.is_file() && is.permissions().mode() & 0o111 != 0);
+    if usable {
+        return Ok(());
+    }
+    let text =
+        format!("the demo's node needs {}, which is missing here or can't be run; install dash", shell.display());
+    Err(Failure::new(Exit::Missing, text))
+}
+
+fn reachable_by_others(args: &DemoArgs) -> Result<bool, Failure> {
+    let remote = !args.listen.ip().is_loopback();
+    if remote && !args.allow_remote {
+        let text = format!(
+            "{} is reachable from other machines, and the demo hands out the account that runs it; \
+             add --allow-remote if that is what you want, or listen on 127.0.0.1",
+            args.listen.ip()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    Ok(remote)
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let text = format!("the demo can't listen on {address}: {error}; choose another address with --listen 127.0.0.1:0");
+    Failure::new(Exit::Listen, text)
+}
+
+async fn start_embedded(args: &DemoArgs, dir: &DemoDir) -> Result<Embedded, Failure> {
+    let node = embedded::Node {
+        id: NODE_ID.to_owned(),
+        name: NODE_NAME.to_owned(),
+        dir: dir.subdirectory("node")?,
+        // what a helper leaves while it runs is left in here, and nowhere else
+        env: vec![(OsString::from("XDG_RUNTIME_DIR"), dir.subdirectory("run")?.into_os_string())],
+        faithful: args.faithful,
+    };
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
+    // AWS's agent speaks TLS only
+    config.tls = args.node_command.is_some().then(|| TlsChoice::SelfMade { names: Vec::new() });
+    let mut embedded = Embedded::start(config).await?;
+    let Some(command) = &args.node_command else {
+        return match embedded.with_node(node).await {
+            Ok(embedded) => Ok(embedded),
+            Err((embedded, failure)) => {
+                embedded.stop().await;
+                Err(failure)
+            }
+        };
+    };
+    let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default());
+    match ca.and_then(|ca| embedded.with_command(command, &node, &ca)) {
+        Ok(()) => Ok(embedded),
+        Err(failure) => {
+            embedded.stop().await;
+            Err(failure)
+        }
+    }
+}
+
+fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Embedded) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    config.gateway.listen = vec![args.listen];
+    config.gateway.host_keys = vec![keys.host_key];
+    config.gateway.host_certificates = vec![keys.host_certificate];
+    config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user] }];
+    config.rules = vec![Rule {
+        name: "the-demo-is-yours".to_owned(),
+        people: vec!["you".to_owned()],
+        nodes: vec![NODE_NAME.to_owned()],
+        os_users: vec!["*".to_owned()],
+        actions: vec!["*".to_owned()],
+    }];
+    config.realm.region = Some(REGION.to_owned());
+    config.realm.endpoints.ssm = Some(embedded.url());
+    config.realm.endpoints.ssmmessages = Some(embedded.message_url());
+    config.realm.ca_bundle = args.node_command.is_some().then(|| dir.join(CA_FILE));
+    config.lanes.rung = args.rung;
+    config.lanes.helper = args.helper;
+    config.lanes.shell = args.shell;
+    config.lanes.frame_bytes = args.frame_bytes;
+    config.lanes.channels_per_node = 1000;
+    config.evidence.directory = dir.subdirectory("evidence")?;
+    Ok(config)
+}
+
+async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, Failure> {
+    let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
+    let backend = serve::backend(config, Some(embedded.client_credentials())).await?;
+    // what deploy/ tooling does in an account
+    let preferences = Preferences::of_account(&backend).await.map_err(service)?;
+    for (name, content) in transport::documents(&preferences) {
+        backend.put_document(name, &content).await.map_err(service)?;
+    }
+    while !backend.resolve(NODE_NAME).await.map_err(service)?.online {
+        if embedded.command_has_ended() {
+            return Err(Failure::new(Exit::Failed, "the node's program has ended before it registered"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    App::start(config, Arc::new(backend), DRAIN).await.map_err(|error| serve::app_failure(&error))
+}
+
+fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {
+    let text = toml::to_string(config)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the configuration can't be written: {error}")))?;
+    let head = "# Written by `portcullis demo` at every start: the configuration in force.\n";
+    dir.write("gateway.toml", &format!("{head}{text}"))?;
+    dir.write("ssh_config", &ssh_config::ssh_config(dir.path(), address))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_shell_is_6_and_one_sentence() {
+        for shell in ["/no/such/sh", "/dev/null", "/etc/passwd"] {
+            let failure = needs_a_shell(Path::new(shell)).unwrap_err();
+            assert_eq!(failure.exit, Exit::Missing);
+            assert!(failure.text.contains(shell) && failure.text.lines().count() == 1, "{}", failure.text);
+        }
+        assert!(needs_a_shell(Path::new("/bin/sh")).is_ok());
+    }
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# matrix_port.sh DOCUMENT PARAMETERS: forwards a local port with $START and fetches $WORK/www/noise through it.
+set -euo pipefail
+local_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+setsid $START --document-name "$1" --parameters "$2,localPortNumber=$local_port" >"$WORK/port.log" 2>&1 </dev/null &
+trap 'kill -- -$! 2>/dev/null || true' EXIT
+for _ in $(seq 100); do
+    grep -q "Waiting for connections" "$WORK/port.log" && break
+    sleep 0.2
+done
+for _ in 1 2 3; do
+    curl -sS --max-time 60 "http://127.0.0.1:$local_port/noise" | cmp - "$WORK/www/noise"
+done

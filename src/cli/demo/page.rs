@@ -1,0 +1,48 @@
+//! What the demo says when it is ready: a short page of commands to copy, then one line for machines.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The page and the `ready` line.
+pub(super) fn page(dir: &Path, gateway: SocketAddr) -> String {
+    let config = shell_word(&dir.join("ssh_config").display().to_string());
+    let mut page = String::new();
+    let _ = write!(
+        page,
+        "\
+The demo's node is this machine, as you. In another terminal:
+
+  ssh -F {config} demo
+  ssh -F {config} demo 'uname -a; exit 3'; echo $?
+  scp -F {config} README.md demo:/tmp/
+  sftp -F {config} demo
+  ssh -F {config} demo+because-I-try-it@gate uptime
+
+Everything goes over the Session Manager protocol: no sshd is involved.
+What was done is in {evidence}
+
+ready: listening on {gateway}; Ctrl-C ends the demo
+",
+        evidence = shell_word(&dir.join("evidence/events.jsonl").display().to_string()),
+    );
+    page
+}
+
+/// A word as a shell reads it back.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_last_line_is_the_ready_line_and_paths_are_words() {
+        let page = page(Path::new("/home/it's me/demo"), "127.0.0.1:2222".parse().unwrap());
+        assert!(page.lines().last().unwrap().starts_with("ready: listening on 127.0.0.1:2222"));
+        assert!(page.contains(r"ssh -F '/home/it'\''s me/demo/ssh_config' demo"), "{page}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `portcullis serve`: the gateway itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+
+use super::args::ServeArgs;
+use super::check::config_failure;
+use super::exit::{Exit, Failure};
+use super::runtime::{Ending, patiently};
+use crate::app::{App, AppError};
+use crate::backend::aws::{AwsBackend, AwsOptions};
+use crate::config::{self, Config};
+use crate::gateway::GatewayError;
+
+/// How long open channels may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let mut ending = Ending::new(false)?;
+    let file = &args.config.config;
+    let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
+    let backend = patiently("finding AWS credentials", backend(&config, None)).await?;
+    let app = App::start(&config, Arc::new(backend), DRAIN).await.map_err(|error| app_failure(&error))?;
+    for address in app.addresses() {
+        tracing::info!(%address, "ready");
+    }
+    app.run(ending.asked()).await;
+    Ok(())
+}
+
+/// Systems Manager as the configuration says; `credentials` take the place of the SDK's usual places.
+pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -> Result<AwsBackend, Failure> {
+    let realm = config.realm.clone();
+    let options = AwsOptions {
+        region: realm.region,
+        profile: realm.profile,
+        endpoint_ssm: realm.endpoints.ssm,
+        endpoint_ssmmessages: realm.endpoints.ssmmessages,
+        ca_bundle: realm.ca_bundle,
+        proxy: realm.proxy,
+        credentials,
+        ..AwsOptions::default()
+    };
+    AwsBackend::new(options).await.map_err(|error| Failure::new(Exit::Service, error.to_string()))
+}
+
+pub(super) fn app_failure(error: &AppError) -> Failure {
+    let exit = match error {
+        AppError::HostKey(_) | AppError::People(_) | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
+        AppError::Evidence(_) => Exit::Directory,
+        AppError::Gateway(GatewayError::Listen { .. }) => Exit::Listen,
+    };
+    Failure::new(exit, error.to_string())
+}

@@ -1,0 +1,147 @@
+//! The demo as a stranger meets it: copy, paste, run twice, run where it can't.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::harness::{Demo, PATIENCE, PORTCULLIS, portcullis, run};
+
+#[test]
+fn its_page_is_short_and_its_commands_work_as_printed() {
+    let demo = Demo::start(&[]);
+    assert!(demo.page.lines().count() <= 30, "{}", demo.page);
+    assert!(demo.page.lines().all(|line| line.chars().count() <= 200), "{}", demo.page);
+    let mut tried = 0;
+    for line in demo.page.lines().map(str::trim).filter(|line| line.starts_with("ssh ") || line.starts_with("scp ")) {
+        // a shell would want a terminal; everything else runs as printed, in a shell as a person would
+        let interactive = line.ends_with(" demo");
+        let line = if interactive { format!("{line} true") } else { line.to_owned() };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("README.md"), "x").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).current_dir(dir.path()).env("HOME", dir.path());
+        run(&mut command, b"", PATIENCE).ok();
+        tried += 1;
+    }
+    assert!(tried >= 3, "only {tried} commands to try in:\n{}", demo.page);
+}
+
+#[test]
+fn ssh_scp_and_sftp_by_copy_and_paste() {
+    let demo = Demo::shared(&[]);
+    assert_eq!(demo.ssh("echo hello", b"").ok().out(), "hello\n");
+    let dir = tempfile::tempdir().unwrap();
+    let (file, back) = (dir.path().join("a file"), dir.path().join("back"));
+    std::fs::write(&file, "content").unwrap();
+    let there = format!("demo:{}", dir.path().join("there").display());
+    demo.scp([file.to_str().unwrap(), &there]).ok();
+    demo.scp([&there, back.to_str().unwrap()]).ok();
+    assert_eq!(std::fs::read(&back).unwrap(), b"content");
+    let listing = demo.sftp(&format!("ls -l \"{}\"\n", dir.path().display())).ok();
+    assert!(listing.out().contains("there"), "{listing}");
+}
+
+#[test]
+fn gate_is_the_gateway_and_wants_a_node() {
+    let demo = Demo::shared(&[]);
+    let run = run(demo.command("ssh").args(["demo@gate", "echo hello"]), b"", PATIENCE).ok();
+    assert_eq!(run.out(), "hello\n");
+}
+
+#[test]
+fn a_second_run_in_the_same_directory_keeps_the_keys() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("demo dir");
+    let first = Demo::start_in(&dir, &[]);
+    first.ssh("true", b"").ok();
+    let key = std::fs::read(dir.join("user_key")).unwrap();
+    assert_eq!(first.end(Signal::INT).code(), Some(0), "{}", first.log());
+    let second = Demo::start_in(&dir, &[]);
+    second.ssh("true", b"").ok();
+    assert_eq!(std::fs::read(dir.join("user_key")).unwrap(), key);
+}
+
+#[test]
+fn its_directory_is_for_its_owner_alone() {
+    let demo = Demo::shared(&[]);
+    let mut stack = vec![demo.dir().to_owned()];
+    while let Some(path) = stack.pop() {
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        let open_to_others = metadata.permissions().mode() & 0o077;
+        assert!(path != demo.dir() || open_to_others == 0, "{} is open to others", path.display());
+        if metadata.is_dir() {
+            stack.extend(std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
+        } else {
+            let public = path.extension().is_some_and(|end| end == "pub");
+            assert!(public || open_to_others == 0, "{} is open to others", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_sentence_and_4() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("demo");
+    let run = portcullis(&["demo", "--dir", place.to_str().unwrap(), "--listen", &address]).ends(4);
+    assert!(run.err().contains(&address) && run.err().contains("--listen"), "{run}");
+    assert_eq!(run.err().lines().count(), 1, "{run}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_one_sentence_and_5() {
+    for place in ["/dev/null/demo", "/proc/demo"] {
+        let run = portcullis(&["demo", "--dir", place, "--listen", "127.0.0.1:0"]).ends(5);
+        assert!(run.err().contains(place) && run.err().contains("--dir"), "{run}");
+        assert_eq!(run.err().lines().count(), 1, "{run}");
+    }
+}
+
+#[test]
+fn without_a_shell_it_is_one_sentence_and_6() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("demo");
+    // a mount namespace of our own hides /bin/sh from the demo alone
+    let hide = "mount --bind /dev/null /bin/sh && exec \"$0\" demo --dir \"$1\" --listen 127.0.0.1:0";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "bash", "-c", hide, PORTCULLIS]).arg(&place);
+    let run = run(&mut command, b"", PATIENCE);
+    if run.err().contains("unshare:") || run.err().contains("mount:") {
+        eprintln!("SKIPPED: this machine lets nobody make a mount namespace: {}", run.err());
+        return;
+    }
+    let run = run.ends(6);
+    assert!(run.err().contains("/bin/sh"), "{run}");
+    assert_eq!(run.err().lines().count(), 1, "{run}");
+}
+
+#[test]
+fn the_network_needs_a_flag_and_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("demo");
+    let run = portcullis(&["demo", "--dir", place.to_str().unwrap(), "--listen", "0.0.0.0:0"]).ends(2);
+    assert!(run.err().contains("--allow-remote"), "{run}");
+    assert!(!place.exists(), "a refused demo has made its directory");
+    let demo = Demo::start(&["--listen", "0.0.0.0:0", "--allow-remote"]);
+    assert!(demo.log().contains("anybody"), "no warning in:\n{}", demo.log());
+    demo.ssh("true", b"").ok();
+}
+
+#[test]
+fn nothing_is_left_outside_its_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let (place, elsewhere) = (home.path().join("demo"), home.path().join("elsewhere"));
+    std::fs::create_dir(&elsewhere).unwrap();
+    let mut command = Command::new(PORTCULLIS);
+    command.args(["demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--dir"]).arg(&place);
+    for variable in ["HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
+        command.env(variable, &elsewhere);
+    }
+    // the demo ends when its input does, which is at once: it must still start and end in order
+    let run = run(&mut command, b"", PATIENCE).ok();
+    assert!(run.out().lines().any(|line| line.starts_with("ready")), "{run}");
+    let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().flatten().collect();
+    assert!(left.is_empty(), "left outside: {left:?}");
+}

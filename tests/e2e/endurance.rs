@@ -1,0 +1,116 @@
+//! What takes long or kills on purpose: stalled clients, killed gateways, killed shells, a node that must stay clean.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::{Demo, PATIENCE, Slow, processes, resident_kib, run, until};
+
+/// How long the stalled client stands still.
+const STALL: Duration = Duration::from_secs(150);
+const DOWNLOAD: usize = 1 << 30;
+
+/// The same bytes on both ends, made by a program that both have.
+fn stream(bytes: usize) -> String {
+    format!("yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c {bytes}")
+}
+
+#[test]
+fn a_client_stalled_in_a_download_costs_no_memory_and_loses_no_byte() {
+    let demo = Demo::start(&[]);
+    let expected = Sha256::digest(run(Command::new("sh").args(["-c", &stream(DOWNLOAD)]), b"", PATIENCE).ok().stdout);
+    let mut client = Slow::start(demo.command("ssh").args(["-n", "demo", &stream(DOWNLOAD)]));
+    // the buffers fill, then everything stands
+    std::thread::sleep(Duration::from_secs(10));
+    let filled = resident_kib(demo.pid());
+    std::thread::sleep(STALL);
+    let after = resident_kib(demo.pid());
+    assert!(after < filled + 16 * 1024, "memory grew from {filled} to {after} KiB while the client stood still");
+    let mut hash = Sha256::new();
+    let mut count = 0;
+    let status = client.rest(|chunk| {
+        hash.update(chunk);
+        count += chunk.len();
+    });
+    assert_eq!(count, DOWNLOAD);
+    assert!(hash.finalize() == expected, "the bytes differ");
+    assert!(status.success());
+    let peak = resident_kib(demo.pid());
+    assert!(peak < filled + 64 * 1024, "memory grew from {filled} to {peak} KiB in the download");
+}
+
+/// What helpers have left in the run-time directory of the demo's node.
+fn litter(demo: &Demo) -> usize {
+    std::fs::read_dir(demo.dir().join("run")).map_or(0, Iterator::count)
+}
+
+/// Starts a silent sleep on the node and waits until it runs.
+fn silent_sleep(demo: &Demo, mark: &str) -> std::process::Child {
+    let client = demo
+        .command("ssh")
+        .args(["demo", &format!("sleep {mark}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the sleep runs", PATIENCE, || sleeps(mark));
+    client
+}
+
+fn sleeps(mark: &str) -> bool {
+    processes(&format!("sleep {mark}")).iter().any(|(_, line)| line.starts_with("sleep"))
+}
+
+#[test]
+fn after_the_gateways_sudden_death_nothing_is_left_running() {
+    let demo = Demo::start(&["--faithful"]);
+    let mark = format!("7{}.75", std::process::id());
+    let mut client = silent_sleep(&demo, &mark);
+    demo.end(Signal::KILL);
+    let _ = client.wait();
+    until("the sleep is gone", Duration::from_secs(60), || !sleeps(&mark));
+    until("the helper has cleaned up", Duration::from_secs(60), || litter(&demo) == 0);
+}
+
+#[test]
+fn ctrl_c_ends_what_runs_on_the_node_too() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let demo = Demo::start(&[]);
+        let mark = format!("8{}.{}", std::process::id(), signal.as_raw());
+        let mut client = silent_sleep(&demo, &mark);
+        let status = demo.end(signal);
+        assert_eq!(status.code(), Some(0), "{}", demo.log());
+        let _ = client.wait();
+        assert!(!sleeps(&mark), "the demo has ended and its command has not");
+        assert_eq!(litter(&demo), 0);
+        let left = processes(&demo.dir().display().to_string());
+        assert!(left.is_empty(), "left running: {left:?}");
+    }
+}
+
+#[test]
+fn a_canary_sent_at_once_appears_nowhere() {
+    let demo = Demo::shared(&["--faithful"]);
+    let failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let (demo, failed) = (&demo, &failed);
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let canary = format!("canary-{worker}-{round}-\u{1}\r\n");
+                    let run = demo.ssh("cat >/dev/null; echo done", canary.as_bytes());
+                    if run.code() != Some(0) || run.out() != "done\n" || run.err().contains("canary") {
+                        eprintln!("round {round}: {run}");
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(!failed.load(Ordering::Relaxed));
+    assert!(!demo.log().contains("canary-"), "what a person typed is in the log");
+}

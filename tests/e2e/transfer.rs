@@ -1,0 +1,157 @@
+//! Files through `scp` (both its modes) and `sftp`: contents, modes, times, names, errors.
+
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crate::harness::{Demo, PATIENCE, noise, resident_kib, run};
+
+fn demo() -> Arc<Demo> {
+    Demo::shared(&["--faithful"])
+}
+
+fn remote(path: &Path) -> String {
+    format!("demo:{}", path.display())
+}
+
+/// The two modes of scp: over SFTP, and its own old protocol.
+const MODES: [&[&str]; 2] = [&[], &["-O"]];
+
+#[test]
+fn contents_of_all_sizes_both_ways() {
+    let demo = demo();
+    for mode in MODES {
+        let dir = tempfile::tempdir().unwrap();
+        for size in [0usize, 1, 1023, 32_768, 262_144, 5_000_003] {
+            let (here, there, back) = (dir.path().join("here"), dir.path().join("there"), dir.path().join("back"));
+            let bytes = noise(size, size as u64);
+            std::fs::write(&here, &bytes).unwrap();
+            demo.scp(mode.iter().copied().chain([here.to_str().unwrap(), &remote(&there)])).ok();
+            assert!(std::fs::read(&there).unwrap() == bytes, "{mode:?}: upload of {size}");
+            demo.scp(mode.iter().copied().chain([remote(&there).as_str(), back.to_str().unwrap()])).ok();
+            assert!(std::fs::read(&back).unwrap() == bytes, "{mode:?}: download of {size}");
+            std::fs::remove_file(back).unwrap();
+            std::fs::remove_file(there).unwrap();
+        }
+    }
+}
+
+#[test]
+fn trees_with_their_modes_and_times() {
+    let demo = demo();
+    for mode in MODES {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().join("tree");
+        std::fs::create_dir_all(here.join("deep/er")).unwrap();
+        std::fs::create_dir(here.join("empty")).unwrap();
+        for (name, bits) in [("run", 0o755), ("deep/secret", 0o600), ("deep/er/read", 0o444)] {
+            std::fs::write(here.join(name), noise(1000, bits.into())).unwrap();
+            std::fs::set_permissions(here.join(name), std::fs::Permissions::from_mode(bits)).unwrap();
+            run(Command::new("touch").args(["-d", "2001-02-03 04:05:06"]).arg(here.join(name)), b"", PATIENCE).ok();
+        }
+        let (there, back) = (dir.path().join("there"), dir.path().join("back"));
+        demo.scp(mode.iter().copied().chain(["-r", "-p", here.to_str().unwrap(), &remote(&there)])).ok();
+        demo.scp(mode.iter().copied().chain(["-r", "-p", &remote(&there), back.to_str().unwrap()])).ok();
+        for copy in [&there, &back] {
+            run(Command::new("diff").arg("-r").args([&here, copy]), b"", PATIENCE).ok();
+            for name in ["run", "deep/secret", "deep/er/read"] {
+                let (was, is) = (here.join(name).metadata().unwrap(), copy.join(name).metadata().unwrap());
+                assert_eq!(was.mode(), is.mode(), "{mode:?} {name}");
+                assert_eq!(was.mtime(), is.mtime(), "{mode:?} {name}");
+            }
+            assert!(copy.join("empty").is_dir());
+        }
+    }
+}
+
+#[test]
+fn names_with_spaces_quotes_newlines_and_any_byte() {
+    let demo = demo();
+    let names: [&[u8]; 6] = [b"a b", b"it's", b"say \"x\"", b"two\nlines", b"$(touch x);*", b"\xff\xfe latin \xe9"];
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    std::fs::create_dir(&here).unwrap();
+    for name in names {
+        let name = std::ffi::OsString::from_vec(name.to_vec());
+        std::fs::write(here.join(&name), name.as_bytes()).unwrap();
+    }
+    demo.scp(["-r", here.to_str().unwrap(), &remote(&there)]).ok();
+    run(Command::new("diff").arg("-r").args([&here, &there]), b"", PATIENCE).ok();
+    let back = dir.path().join("back");
+    demo.scp(["-r", &remote(&there), back.to_str().unwrap()]).ok();
+    run(Command::new("diff").arg("-r").args([&here, &back]), b"", PATIENCE).ok();
+}
+
+#[test]
+fn broken_transfers_resume() {
+    let demo = demo();
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = noise(700_000, 4);
+    let (whole, part) = (dir.path().join("whole"), dir.path().join("part"));
+    std::fs::write(&whole, &bytes).unwrap();
+    for verb in ["reget", "reput"] {
+        std::fs::write(&part, &bytes[..123_456]).unwrap();
+        demo.sftp(&format!("{verb} {} {}\n", whole.display(), part.display())).ok();
+        assert!(std::fs::read(&part).unwrap() == bytes, "{verb}");
+    }
+}
+
+#[test]
+fn sftp_does_what_its_manual_says() {
+    let demo = demo();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "content").unwrap();
+    let run = demo.sftp(&format!(
+        "cd {}\npwd\nmkdir d\nput -f {} d/g\nrename d/g d/h\nln -s h d/link\nln d/h d/hard\nls -l d\nchmod 640 d/h\ndf d\n\
+         get d/link {}\nrm d/hard\nls -la\n",
+        dir.path().display(),
+        dir.path().join("f").display(),
+        dir.path().join("got").display()
+    ));
+    let run = run.ok();
+    assert!(run.out().contains("Remote working directory"), "{run}");
+    assert_eq!(std::fs::read(dir.path().join("got")).unwrap(), b"content");
+    assert_eq!(std::fs::read_link(dir.path().join("d/link")).unwrap(), Path::new("h"));
+    assert_eq!(dir.path().join("d/h").metadata().unwrap().mode() & 0o777, 0o640);
+    assert!(!dir.path().join("d/hard").exists());
+    demo.sftp(&format!("rm {0}/d/h\nrm {0}/d/link\nrmdir {0}/d\n", dir.path().display())).ok();
+    assert!(!dir.path().join("d").exists());
+}
+
+#[test]
+fn errors_are_the_nodes_own() {
+    let demo = demo();
+    let missing = demo.scp(["demo:/no/such/file", "/dev/null"]);
+    assert!(missing.code() != Some(0) && missing.err().contains("No such file"), "{missing}");
+    let missing = demo.scp(["-O", "demo:/no/such/file", "/dev/null"]);
+    assert!(missing.code() != Some(0) && missing.err().contains("No such file"), "{missing}");
+    let into_nothing = demo.sftp("put /etc/hostname /no/such/directory/x\n");
+    assert!(into_nothing.code() != Some(0) && into_nothing.err().contains("No such file"), "{into_nothing}");
+    // for root nearly nothing is forbidden, but this is
+    let forbidden = demo.sftp("put /etc/hostname /proc/version\n");
+    assert!(forbidden.code() != Some(0), "{forbidden}");
+    let full = demo.sftp("put /etc/hostname /dev/full\n");
+    assert!(full.code() != Some(0), "{full}");
+}
+
+#[test]
+fn a_gibibyte_in_constant_memory() {
+    let demo = Demo::start(&[]);
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there, back) = (dir.path().join("here"), dir.path().join("there"), dir.path().join("back"));
+    run(
+        Command::new("sh").args(["-c", "head -c 1073741824 /dev/urandom > \"$0\""]).arg(&here),
+        b"",
+        std::time::Duration::from_secs(120),
+    )
+    .ok();
+    let long = std::time::Duration::from_secs(600);
+    let before = resident_kib(demo.pid());
+    run(demo.command("scp").args([here.to_str().unwrap(), &remote(&there)]), b"", long).ok();
+    run(demo.command("scp").args([remote(&there).as_str(), back.to_str().unwrap()]), b"", long).ok();
+    let after = resident_kib(demo.pid());
+    assert!(after < before + 64 * 1024, "memory grew from {before} to {after} KiB");
+    run(Command::new("cmp").args([&here, &back]), b"", long).ok();
+}
