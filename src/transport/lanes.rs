@@ -312,9 +312,8 @@ impl Lanes {
     async fn opened_out(&mut self, lane: LaneSession) {
         self.link.handle_out_attached();
         self.deliver(Delivery::Lane(lane.id.clone())).await;
-        if let Some(old) = self.out.replace(lane) {
-            old.close().await;
-        }
+        // the old session ends by itself, and nobody waits for that
+        self.out = Some(lane);
     }
 
     async fn opened_in(&mut self, lane: LaneSession) {

@@ -183,7 +183,13 @@ async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, 
     for (name, content) in transport::documents(&preferences) {
         backend.put_document(name, &content).await.map_err(service)?;
     }
-    while !backend.resolve(NODE_NAME).await.map_err(service)?.online {
+    loop {
+        match backend.resolve(NODE_NAME).await {
+            Ok(node) if node.online => break,
+            // a node is in no list before it has registered
+            Ok(_) | Err(BackendError::Target(_)) => {}
+            Err(error) => return Err(service(error)),
+        }
         if embedded.command_has_ended() {
             return Err(Failure::new(Exit::Failed, "the node's program has ended before it registered"));
         }
