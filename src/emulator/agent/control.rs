@@ -29,7 +29,7 @@ use uuid::Uuid;
 use super::document::Task;
 use super::endpoint::{CallError, Socket};
 use super::session::{self, Outcome};
-use super::wire::{Clock, Pulse};
+use super::socket::{Clock, Pulse, sleep_until};
 use super::{Context, VERSION};
 
 /// Serves the control channel until `stop`, then ends all sessions.
@@ -297,13 +297,6 @@ fn platform() -> (String, String) {
 fn jitter(most: Duration) -> Duration {
     let (random, _) = Uuid::new_v4().as_u64_pair();
     most.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
 }
 
 const SESSIONS_MAX: usize = 1000;

@@ -19,8 +19,9 @@
 //! | `control` | the control channel: tasks in, outcomes out |
 //! | `document`, `substitute`, `lexer` | from a task to what shall run |
 //! | `user`, `process` | accounts, environments, children |
-//! | `wire` | one data channel: reconnects, order, back-pressure |
+//! | `wire`, `socket` | one data channel: reconnects, order, back-pressure |
 //! | `session` | the story of one session |
+//! | `shell`, `command`, `port`, `streams` | its kinds |
 //! | `pump`, `utf8` | output on its way to the client |
 //!
 //! A session is a task group of its own with bounded queues: one that stalls holds up nobody else.
@@ -34,13 +35,10 @@ mod port;
 mod process;
 mod pump;
 mod session;
-#[cfg(test)]
-mod session_tests;
 mod shell;
+mod socket;
 mod streams;
 mod substitute;
-#[cfg(test)]
-mod testing;
 mod user;
 mod utf8;
 mod wire;
@@ -204,8 +202,12 @@ struct Context {
 struct Manner {
     /// Bytes of data per read and frame.
     payload: usize,
-    /// Frames between the parts of a session.
+    /// Frames of output between the parts of a session.
     queue: usize,
+    /// Frames of input between them.
+    arrivals: usize,
+    /// Bytes beyond that which are acknowledged although the session has not taken them.
+    receive_buffer: usize,
     /// Bytes that wait to be cut into frames.
     send_buffer: usize,
     /// From one frame to the next, for terminals, ports and files.
@@ -232,6 +234,8 @@ impl Manner {
             Fidelity::Faithful => Self {
                 payload: 1024,
                 queue: 1,
+                arrivals: 1,
+                receive_buffer: 1,
                 send_buffer: 2048,
                 // its sleep of 1 ms takes so long
                 pace: Some(Duration::from_micros(1120)),
@@ -246,6 +250,8 @@ impl Manner {
             Fidelity::Fast => Self {
                 payload: config.payload.unwrap_or(32 << 10).clamp(64, 256 << 10),
                 queue: 16,
+                arrivals: 64,
+                receive_buffer: 1 << 20,
                 send_buffer: 256 << 10,
                 pace: None,
                 terminal_delay: Duration::ZERO,
@@ -262,6 +268,17 @@ impl Manner {
 
 /// What this agent says its version is: that of the agent it behaves like. Clients want four components.
 const VERSION: &str = "3.3.0.0";
+
+#[cfg(test)]
+mod command_tests;
+#[cfg(test)]
+mod control_tests;
+#[cfg(test)]
+mod port_tests;
+#[cfg(test)]
+mod terminal_tests;
+#[cfg(test)]
+mod testing;
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use super::port::Target;
 use super::pump::Pace;
 use super::session::{End, Outcome, Running};
-use super::wire::{Arrival, Arrivals, Clock};
+use super::socket::Clock;
+use super::wire::{Arrival, Arrivals};
 
 /// Runs the session until the client or the service ends it.
 pub(super) async fn run(running: &Running<'_>, target: Target, version: Version, mut arrivals: Arrivals) -> End {

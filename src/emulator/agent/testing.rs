@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role as WsRole;
 use uuid::Uuid;
 
-use super::wire::Clock;
+use super::socket::Clock;
 use super::{Agent, AgentConfig, Fidelity};
 
 type Ws = WebSocketStream<TcpStream>;
@@ -407,4 +407,21 @@ pub(super) fn shell(inputs: Value) -> Value {
 
 pub(super) fn port(properties: Value) -> Value {
     json!({"schemaVersion": "1.0", "sessionType": "Port", "properties": properties})
+}
+
+/// Whether a process with this in its command line lives.
+pub(super) fn is_alive(marker: &str) -> bool {
+    let found = std::process::Command::new("pgrep").args(["-f", marker]).output().unwrap();
+    !found.stdout.is_empty()
+}
+
+/// Waits until it does not.
+pub(super) async fn gone(marker: &str) -> bool {
+    for _ in 0..100 {
+        if !is_alive(marker) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
 }

@@ -36,7 +36,8 @@ impl Account {
     /// Decides; the error is the agent's sentence.
     pub(super) async fn choose(config: &AgentConfig, run_as: Option<&str>, elevated: bool) -> Result<Self, String> {
         if elevated {
-            return Ok(Self { switch: None, home: Some(PathBuf::from("/root")) });
+            let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
+            return Ok(Self { switch: None, home: Some(home) });
         }
         if config.container_mode {
             return Ok(Self { switch: None, home: config.home.clone() });

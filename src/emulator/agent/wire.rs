@@ -12,22 +12,21 @@
 //! send window is full. Frames are fed in batches and flushed once, and reading goes on while a flush waits.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use portcullis_protocol::channel::{AgentRole, DataChannel, Event, Limits, Role};
-use portcullis_protocol::open::{OpenDataChannel, Token};
 use portcullis_protocol::payload::{SessionState, SessionType};
-use portcullis_protocol::{Flag, PayloadType, Size, Time};
+use portcullis_protocol::{Flag, PayloadType, Size};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::endpoint::{CallError, Socket};
+use super::socket::{Clock, Pulse, connect, sleep_until};
 use super::{Context, VERSION};
 
 /// The session's end of its data channel. Dropping it closes the websocket without a word, as the real agent does.
@@ -94,6 +93,7 @@ impl Wire {
             // what was held back of a character may come on top
             payload: payload + 3,
             send_buffer: context.manner.send_buffer,
+            receive_buffer: context.manner.receive_buffer,
             window_min: (64 << 10).max(payload * 4),
             ack_timeout: None,
             reconnect_timeout: None,
@@ -111,7 +111,7 @@ impl Wire {
             channel.set_ready(false);
         }
         let (commands, inbox) = mpsc::channel(context.manner.queue);
-        let (outbox, arrivals) = mpsc::channel(context.manner.queue * 4);
+        let (outbox, arrivals) = mpsc::channel(context.manner.arrivals);
         let (report, status) = watch::channel(Status::default());
         let open = CancellationToken::new();
         let driver = Driver {
@@ -466,102 +466,9 @@ enum Ended {
     Failed,
 }
 
-/// Keeps a websocket alive: a ping every 54 s, and a deadline for its answer.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    ping: Instant,
-    deadline: Instant,
-}
-
-impl Pulse {
-    pub(super) fn start() -> Self {
-        let ping = Instant::now() + PING_EVERY;
-        Self { ping, deadline: ping + PONG_WITHIN }
-    }
-
-    /// Waits until something is to be done; a ping only if one can be sent.
-    pub(super) async fn due(&self, can_send: bool) {
-        let due = if can_send { self.ping.min(self.deadline) } else { self.deadline };
-        tokio::time::sleep_until(due).await;
-    }
-
-    /// What to do now that it is due: send this, or give up.
-    pub(super) fn beat(&mut self) -> Option<Message> {
-        let now = Instant::now();
-        if now >= self.deadline {
-            return None;
-        }
-        self.ping = now + PING_EVERY;
-        Some(Message::Ping(Bytes::from_static(b"keepalive")))
-    }
-
-    pub(super) fn answered(&mut self) {
-        self.deadline = Instant::now() + PONG_WITHIN;
-    }
-}
-
-/// A token, a websocket and the open message; five attempts.
-async fn connect(context: &Context, session_id: &str) -> Result<Socket, CallError> {
-    let mut delay = Duration::from_millis(100 + u64::from(Uuid::new_v4().as_bytes()[0]) * 100 / 256);
-    for _ in 1..ATTEMPTS {
-        match connect_once(context, session_id).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) if error.is_terminated() => return Err(error),
-            Err(error) => tracing::debug!(session = %session_id, "{error}; trying again"),
-        }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(Duration::from_secs(5));
-    }
-    connect_once(context, session_id).await
-}
-
-async fn connect_once(context: &Context, session_id: &str) -> Result<Socket, CallError> {
-    let path = format!("/v1/data-channel/{session_id}");
-    let token: Token = context.endpoint.create_channel("CreateDataChannel", &path, Some("")).await?;
-    let url = format!("{path}?role=publish_subscribe");
-    let mut socket = context.endpoint.websocket("OpenDataChannel", &url).await?;
-    let open = OpenDataChannel::agent(Uuid::new_v4(), token, &context.config.instance_id);
-    match socket.send(Message::text(open.encode())).await {
-        Ok(()) => Ok(socket),
-        Err(error) => Err(CallError::Failed { what: "OpenDataChannel", why: error.to_string() }),
-    }
-}
-
-/// Wall-clock time that never goes back.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    epoch: Duration,
-    started: Instant,
-}
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { epoch, started: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Time {
-        self.epoch + self.started.elapsed()
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.started + time.saturating_sub(self.epoch)
-    }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
-}
-
 type WsError = tokio_tungstenite::tungstenite::Error;
 
-const ATTEMPTS: u32 = 5;
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-const PING_EVERY: Duration = Duration::from_secs(54);
-const PONG_WITHIN: Duration = Duration::from_secs(60);
 /// Below the websocket's own write buffer, so that feeding does not wait.
 const BATCH_BYTES: usize = 256 << 10;
 const COMMANDS_PER_WAKE: usize = 64;
