@@ -19,7 +19,7 @@ use crate::policy::{Action, Grant};
 const NODE: &str = "mi-0123456789abcdef0";
 
 /// A service, a node and a transport.
-struct World {
+pub(crate) struct World {
     service: Service,
     _agent: Agent,
     transport: Transport,
@@ -63,7 +63,7 @@ impl World {
         Self { service, _agent: agent, transport: Transport::new(Arc::new(backend), options), directory }
     }
 
-    async fn fast() -> Self {
+    pub(crate) async fn fast() -> Self {
         Self::new(Fidelity::Fast, TransportOptions::default()).await
     }
 
@@ -72,6 +72,12 @@ impl World {
         let grant = Grant::for_test(NODE, Action::Exec { command: command.to_vec() });
         let start = Start { what: What::Exec(command), pty: None, env: Vec::new(), stdin_closed };
         self.transport.open(grant, Recorder::for_test(), start).await
+    }
+
+    /// A file service on the node.
+    pub(crate) async fn files(&self) -> super::files::FileService {
+        let grant = Grant::for_test(NODE, Action::Files);
+        self.transport.open_files(grant, Recorder::for_test()).await.unwrap()
     }
 
     /// Runs a command to its end.

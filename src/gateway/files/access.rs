@@ -44,7 +44,8 @@ pub(super) enum Refusal {
     Evidence(String),
 }
 
-/// A file or directory that the client has open.
+/// A file or directory that the client has open. One that is dropped without its end having been recorded (the whole
+/// session was) records that itself.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) handle: Handle,
@@ -53,10 +54,12 @@ pub(super) struct OpenFile {
     path: Vec<u8>,
     actions: Vec<FileAction>,
     progress: Mutex<Progress>,
+    ledger: FileLedger,
 }
 
 #[derive(Debug, Default)]
 struct Progress {
+    ended: bool,
     read: Tally,
     written: Tally,
     truncation: Option<Answering>,
@@ -168,6 +171,7 @@ impl Access {
                 path: event.path,
                 actions,
                 progress: Mutex::new(progress),
+                ledger: access.ledger,
             })
         }
         .boxed()
@@ -208,24 +212,7 @@ impl Access {
     }
 
     async fn record_end(&self, file: &OpenFile, outcome: Outcome, size: Option<u64>) -> Result<(), Refusal> {
-        for &action in &file.actions {
-            let content = {
-                let progress = file.progress();
-                match action {
-                    FileAction::Download => Some(progress.read.content(size)),
-                    FileAction::Upload => Some(progress.written.content(size)),
-                    _ => None,
-                }
-            };
-            let event = FileEvent {
-                action,
-                path: file.path.clone(),
-                real_path: Some(file.real_path.clone()),
-                second: None,
-                second_real: None,
-                outcome: outcome.clone(),
-                content,
-            };
+        for event in file.end(&outcome, size) {
             self.record(event).await?;
         }
         Ok(())
@@ -328,8 +315,39 @@ impl OpenFile {
         }
     }
 
+    /// What to record about its end; nothing the second time.
+    fn end(&self, outcome: &Outcome, size: Option<u64>) -> Vec<FileEvent> {
+        let mut progress = self.progress();
+        if std::mem::replace(&mut progress.ended, true) {
+            return Vec::new();
+        }
+        let event = |&action: &FileAction| FileEvent {
+            action,
+            path: self.path.clone(),
+            real_path: Some(self.real_path.clone()),
+            second: None,
+            second_real: None,
+            outcome: outcome.clone(),
+            content: match action {
+                FileAction::Download => Some(progress.read.content(size)),
+                FileAction::Upload => Some(progress.written.content(size)),
+                _ => None,
+            },
+        };
+        self.actions.iter().map(event).collect()
+    }
+
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        for event in self.end(&Outcome::Unfinished, None) {
+            // there is nobody left to wait for it, or to be refused anything because of it
+            let _ = self.ledger.events.record(event).now_or_never();
+        }
     }
 }
 

@@ -72,7 +72,8 @@ impl FileRules for GrantCoversAll {
     }
 }
 
-/// Keeps what happens. An event is awaited before its answer goes to the client; an error ends the session.
+/// Keeps what happens. An event is awaited before its answer goes to the client; an error ends the session. Only where a
+/// session is cut short is an event polled no more than once.
 pub trait FileEvents: Send + Sync + fmt::Debug {
     /// Keeps one event, or says in a sentence why it can't.
     fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>>;

@@ -13,6 +13,8 @@
 
 mod access;
 mod ledger;
+#[cfg(test)]
+mod over_lanes;
 mod paths;
 mod read_ahead;
 mod record;

@@ -350,10 +350,16 @@ impl Bench {
     }
 
     pub(super) fn with_rules(rules: impl FnOnce(&Path) -> Arc<dyn FileRules>) -> Self {
-        let [home, local, meeting] = [(); 3].map(|()| tempfile::tempdir().unwrap());
-        let events = Arc::new(Events::default());
+        let home = tempfile::tempdir().unwrap();
         let (files, log) = local_service(home.path());
         let rules = rules(&home.path().canonicalize().unwrap());
+        Self::with_service(home, files, log, rules)
+    }
+
+    /// In front of another service; `home` is where a test looks for what was done.
+    pub(super) fn with_service(home: TempDir, files: FileService, log: Log, rules: Arc<dyn FileRules>) -> Self {
+        let [local, meeting] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let events = Arc::new(Events::default());
         let ledger = FileLedger { rules, events: Arc::clone(&events) as Arc<dyn FileEvents> };
         let bridge = meeting.path().join("bridge");
         fs::write(&bridge, BRIDGE).unwrap();

@@ -29,8 +29,7 @@ use super::access::{Access, Refusal};
 use super::{FileLedger, FilesError};
 use crate::transport::files::FileService;
 
-/// Serves one `scp` command to its end and gives its exit code: 0, or 1 where anything was not copied. Not to be dropped
-/// half-way: what is open then has no end in the record.
+/// Serves one `scp` command to its end and gives its exit code: 0, or 1 where anything was not copied.
 pub async fn serve_scp<S>(
     stream: S,
     command: ScpCommand,

@@ -21,8 +21,7 @@ use crate::gateway::files::{FileLedger, FilesError};
 use crate::transport::files::{Answer, Attributes, FileService, Operation};
 
 /// Serves one client until it closes its side. Returns an error where the session could not be served to its end; what
-/// the client left open is closed either way, and recorded as unfinished. Not to be dropped half-way: what is open then
-/// has no end in the record.
+/// the client left open is closed either way, and recorded as unfinished.
 pub async fn serve_sftp<S>(stream: S, files: FileService, ledger: FileLedger) -> Result<(), FilesError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,

@@ -359,6 +359,20 @@ async fn a_client_that_vanishes_leaves_a_record_and_no_open_file() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_cut_short_leaves_a_record() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, _) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let handle = client.open("file", WRITE).await;
+    client.call(Request::Write { handle, offset: 0, data: Bytes::from_static(b"half") }).await;
+    serving.abort();
+    serving.await.unwrap_err();
+    let event = events.transfer(FileAction::Upload, "file");
+    assert_eq!((event.outcome, event.content.unwrap().bytes), (Outcome::Unfinished, 4));
+}
+
+#[tokio::test]
 async fn odd_requests_get_an_answer_and_broken_ones_end_the_session() {
     let home = tempfile::tempdir().unwrap();
     let events = Arc::new(Events::default());
