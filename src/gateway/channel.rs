@@ -26,7 +26,7 @@ use crate::evidence::{Ledger, Outcome};
 use crate::identity::LoginError;
 use crate::model::{Exit, ReasonText};
 use crate::policy::Action;
-use crate::session::{Caller, FileSession, Lookup, Wish};
+use crate::session::{Caller, FileSession, Lookup, Refused, Wish};
 use crate::transport::{PtyRequest, Start, What};
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses.
@@ -147,7 +147,7 @@ async fn serve(
             close_record(&session.ledger, &outcome);
             Ok(())
         }
-        Err(refused) => line.fail(&format!("portcullis: {refused}")).await,
+        Err(refused) => line.refuse(caller, &refused).await,
     }
 }
 
@@ -163,7 +163,7 @@ async fn serve_files(
     let wish = Wish { node, action: Action::Files, reason: setup.reason, lookup: setup.lookup };
     let FileSession { service, ledger } = match shared.sessions.open_files(caller, wish).await {
         Ok(session) => session,
-        Err(refused) => return line.fail(&format!("portcullis: {refused}")).await,
+        Err(refused) => return line.refuse(caller, &refused).await,
     };
     let stream = ChannelStream::new(line);
     let record = FileLedger::new(ledger.recorder());
@@ -205,6 +205,16 @@ impl Line {
     /// A sentence, then the status that says it was not the command.
     pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
         self.tell(text).await?;
+        self.end(&Exit::Code(FAILED)).await
+    }
+
+    /// Why there is no session. A plain name that is no node's may be meant for the gateway: `ssh gate` sends the local
+    /// user's.
+    async fn refuse(&self, caller: &Caller, refused: &Refused) -> Result<(), russh::Error> {
+        self.tell(&format!("portcullis: {refused}")).await?;
+        if matches!(refused, Refused::NoSuchNode(_)) && caller.login.is_plain() {
+            self.tell("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>").await?;
+        }
         self.end(&Exit::Code(FAILED)).await
     }
 

@@ -113,8 +113,12 @@ impl Login {
     /// The node this login is for; none when it is for the gateway itself: no node is named, or the plain name is the
     /// person's own (`ssh gate`, where the client sends the local user name). `ada/ada` is the node called ada.
     pub fn node_for(&self, person: &str) -> Option<&str> {
-        let plain = self.person.is_none() && self.os_user.is_none();
-        self.node().filter(|node| !(plain && *node == person))
+        self.node().filter(|node| !(self.is_plain() && *node == person))
+    }
+
+    /// Whether it is one name, as a client sends it that was told no user.
+    pub fn is_plain(&self) -> bool {
+        self.person.is_none() && self.os_user.is_none()
     }
 }
 

@@ -112,9 +112,12 @@ pub enum Refused {
     /// Policy.
     #[error("{}", .0.text)]
     Denied(Denial),
-    /// The node can't be found or reached.
+    /// The name is no node's.
     #[error("{0}")]
-    Node(#[from] BackendError),
+    NoSuchNode(BackendError),
+    /// The node can't be reached.
+    #[error("{0}")]
+    Node(BackendError),
     /// It can't be recorded, so it can't be.
     #[error("{0}")]
     Evidence(#[from] EvidenceError),
@@ -169,10 +172,14 @@ impl Sessions {
             Some(Lookup(task)) => task.await.ok(),
             None => None,
         };
-        let node = match found {
-            Some(found) => found?,
-            None => self.backend.resolve(&wish.node).await?,
+        let found = match found {
+            Some(found) => found,
+            None => self.backend.resolve(&wish.node).await,
         };
+        let node = found.map_err(|error| match error {
+            BackendError::Target(_) => Refused::NoSuchNode(error),
+            _ => Refused::Node(error),
+        })?;
         let decision = self.policy.decide(Request {
             identity: &caller.identity,
             node_name: &wish.node,
@@ -186,7 +193,7 @@ impl Sessions {
             Decision::Allow(grant) => grant,
             Decision::Deny(denial) => return Err(Refused::Denied(denial)),
         };
-        if node.online { Ok(grant) } else { Err(offline(&node).into()) }
+        if node.online { Ok(grant) } else { Err(Refused::Node(offline(&node))) }
     }
 
     /// Leaves the event of a channel that was refused.

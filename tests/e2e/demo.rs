@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::harness::{Demo, PATIENCE, PORTCULLIS, portcullis, run};
+use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, run};
 
 #[test]
 fn its_page_is_short_and_its_commands_work_as_printed() {
@@ -47,6 +47,14 @@ fn gate_is_the_gateway_and_wants_a_node() {
     let demo = Demo::shared(&[]);
     let run = run(demo.command("ssh").args(["demo@gate", "echo hello"]), b"", PATIENCE).ok();
     assert_eq!(run.out(), "hello\n");
+    let run = run_gate(&demo, "whoami").ok();
+    assert!(run.out().starts_with("you (publickey SHA256:"), "{run}");
+    assert!(run_gate(&demo, "help").ok().out().contains("<os-user>%<node>"));
+    assert_eq!(run_gate(&demo, "uptime").code(), Some(127));
+}
+
+fn run_gate(demo: &Demo, command: &str) -> Run {
+    run(demo.command("ssh").args(["gate", command]), b"", PATIENCE)
 }
 
 #[test]

@@ -19,10 +19,13 @@ pub(super) fn ssh_config(dir: &Path, gateway: SocketAddr) -> String {
 # Written by `portcullis demo` at every start. It uses nothing of ~/.ssh.
 #
 #   demo   the demo node, through the gateway
-#   gate   the gateway itself: the node is in the user name, as in ssh -F … demo@gate
+#   gate   the gateway itself: ssh -F … gate help; a node goes into the user name, as in ssh -F … demo@gate
 
 Host demo
     User demo
+
+Host gate
+    User you
 
 Host demo gate
     HostName {reach}

@@ -286,6 +286,18 @@ async fn live(start: Start, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
         What::Shell => "exec sh".to_owned(),
         What::Exec(line) => text(line),
     };
+    match command.as_str() {
+        "break!" => {
+            voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
+            voice.fail("the node is gone").await;
+            return;
+        }
+        "vanish!" => {
+            voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
+            return;
+        }
+        _ => {}
+    }
     let mut sh = Command::new("sh");
     sh.arg("-c").arg(command).envs(start.env).kill_on_drop(true);
     sh.stdin(if start.stdin_closed { Stdio::null() } else { Stdio::piped() });
