@@ -85,12 +85,12 @@ async fn separate(
             return Outcome::failed(format!("Error occurred starting the command: {error}\n"));
         }
     };
-    let signalled = CancellationToken::new();
+    let signalled = Signalled::default();
     let run = async {
-        let ends = pipes(running, properties, &mut stdout, &mut stderr, &signalled).await;
+        let ends = pipes(running, properties, &mut stdout, &mut stderr, &signalled.reaped).await;
         let code = process.wait().await;
         // who sent the signal has waited for the command already, and its status is lost
-        (ends, if signalled.is_cancelled() { 1 } else { code })
+        (ends, if signalled.sent.is_cancelled() { 1 } else { code })
     };
     let ended = tokio::select! {
         ended = run => Some(ended),
@@ -113,18 +113,18 @@ async fn pipes(
     properties: &ShellProperties,
     stdout: &mut ChildStdout,
     stderr: &mut ChildStderr,
-    signalled: &CancellationToken,
+    reaped: &CancellationToken,
 ) -> [PipeEnd; 2] {
     let (wire, manner) = (running.wire, &running.context.manner);
     let out = pump_pipe(stdout, PayloadType::Output, &properties.stdout_prefix, wire, manner);
     let err = pump_pipe(stderr, PayloadType::StdErr, &properties.stderr_prefix, wire, manner);
-    tokio::join!(until(out, signalled), until(err, signalled)).into()
+    tokio::join!(until(out, reaped), until(err, reaped)).into()
 }
 
-async fn until(pump: impl Future<Output = PipeEnd>, signalled: &CancellationToken) -> PipeEnd {
+async fn until(pump: impl Future<Output = PipeEnd>, reaped: &CancellationToken) -> PipeEnd {
     tokio::select! {
         end = pump => end,
-        () = signalled.cancelled() => PipeEnd::Broken,
+        () = reaped.cancelled() => PipeEnd::Broken,
     }
 }
 
@@ -155,7 +155,7 @@ async fn through_a_file(
             return Outcome::failed(format!("Error occurred starting the command: {error}\n"));
         }
     };
-    let unused = CancellationToken::new();
+    let unused = Signalled::default();
     tokio::select! {
         _ = process.wait() => {}
         () = running.cancel.cancelled() => process.kill().await,
@@ -171,9 +171,16 @@ async fn through_a_file(
     }
 }
 
+/// What has happened since a control character came.
+#[derive(Default)]
+struct Signalled {
+    sent: CancellationToken,
+    reaped: CancellationToken,
+}
+
 /// Looks for control characters in what arrives; everything else in it is lost. Waits for the command it has
 /// signalled, so that nothing more is taken until then.
-async fn signals(process: &Process, mut arrivals: Arrivals, signalled: &CancellationToken) -> std::convert::Infallible {
+async fn signals(process: &Process, mut arrivals: Arrivals, signalled: &Signalled) -> std::convert::Infallible {
     while let Some(arrival) = arrivals.recv().await {
         let Arrival::Data(bytes) = arrival else { continue };
         let signal = bytes.iter().find_map(|byte| match byte {
@@ -182,9 +189,10 @@ async fn signals(process: &Process, mut arrivals: Arrivals, signalled: &Cancella
             _ => None,
         });
         if let Some(signal) = signal {
+            signalled.sent.cancel();
             process.signal(signal).await;
             process.wait().await;
-            signalled.cancel();
+            signalled.reaped.cancel();
         }
     }
     std::future::pending().await

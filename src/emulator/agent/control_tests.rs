@@ -6,7 +6,7 @@ use portcullis_protocol::MessageType;
 use serde_json::json;
 
 use super::Fidelity::Fast;
-use super::testing::{Service, gone, interactive, separate, within};
+use super::testing::{Service, gone, interactive, is_alive, separate, within};
 
 #[tokio::test]
 async fn an_outcome_is_told_three_times_if_nobody_listens() {
@@ -88,4 +88,37 @@ async fn a_handshake_that_is_not_answered_fails_the_session() {
     let outcome = service.outcome().await;
     assert_eq!(outcome.final_task_status, "Failed");
     assert!(outcome.output.contains("Handshake timed out"), "{}", outcome.output);
+}
+
+#[tokio::test]
+async fn a_data_channel_that_is_refused_fails_the_session() {
+    let mut service = Service::start(Fast).await;
+    *service.refusal.lock().unwrap() = Some("Session is already terminated");
+    let began = Instant::now();
+    let id = service.send_task(separate("true")).await;
+    let outcome = service.outcome().await;
+    assert_eq!(outcome.final_task_status, "Failed");
+    assert!(
+        outcome.output.starts_with(&format!("Setting up data channel with id {id} failed: ")),
+        "{}",
+        outcome.output
+    );
+    // nothing is tried again once the session is over
+    assert!(began.elapsed() < Duration::from_millis(90), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_session_whose_data_channel_never_comes_back_runs_until_it_is_closed() {
+    let mut service = Service::start(Fast).await;
+    let mut client = service.open(separate("sh -c 'echo r; exec sleep 77.06'")).await;
+    client.until_output("r").await;
+    *service.refusal.lock().unwrap() = Some("no");
+    client.cut().await;
+    while within(service.calls.recv()).await.unwrap().0 == "/" {}
+    tokio::time::sleep(Duration::from_millis(4000)).await;
+    assert!(is_alive("sleep 77.06"));
+    let id = client.id.clone();
+    service.close_session(&id).await;
+    assert_eq!(service.outcome().await.final_task_status, "Success");
+    assert!(gone("sleep 77.06").await);
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use pty_process::{Pts, Pty};
 use rustix::process::Signal;
@@ -31,7 +32,7 @@ pub(super) struct Launch<'a> {
     pub(super) words: Vec<OsString>,
 }
 
-/// The direct child of a session. Dropping it kills the child, and only the child.
+/// The direct child of a session. Dropping the last of these kills the child, and only the child.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     orders: mpsc::Sender<Signal>,
@@ -92,6 +93,7 @@ pub(super) struct WorkerGroup {
 
 impl WorkerGroup {
     pub(super) fn start() -> std::io::Result<Self> {
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stand_in = Command::new("cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -140,7 +142,9 @@ impl Launch<'_> {
                 false
             }
         };
+        let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = command.spawn().map_err(|error| self.go_error(&error))?;
+        drop(starting);
         let pipes = child.stdout.take().zip(child.stderr.take());
         debug_assert_eq!(pipes.is_some(), separate);
         Ok((Process::supervise(child), pipes))
@@ -149,6 +153,7 @@ impl Launch<'_> {
     /// Starts a program on a terminal of its own, 0×0 at first.
     pub(super) fn on_terminal(&self) -> Result<(Process, Pty), String> {
         let start = self.resolve()?;
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let (pty, pts): (Pty, Pts) = pty_process::open().map_err(|error| error.to_string())?;
         let mut command = pty_process::Command::new(&start.program)
             .args(&start.args)
@@ -225,6 +230,10 @@ fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     }
     std::env::split_paths(path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(executable)
 }
+
+/// A terminal's master is open for a moment before it is marked to be closed in children. One that starts then would
+/// keep it, and the terminal would not hang up while that one lives. This is for the whole process because files are.
+static STARTING: Mutex<()> = Mutex::new(());
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(super) struct Service {
     /// Paths and bodies of the calls that came.
     pub(super) calls: mpsc::Receiver<(String, String)>,
     pub(super) directory: tempfile::TempDir,
+    /// What CreateDataChannel is refused with.
+    pub(super) refusal: Arc<Mutex<Option<&'static str>>>,
     next: u32,
 }
 
@@ -53,9 +56,11 @@ impl Service {
         let (control_tx, mut controls) = mpsc::channel(8);
         let (data_tx, data) = mpsc::channel(8);
         let (call_tx, calls) = mpsc::channel(256);
+        let refusal = Arc::default();
+        let ends = Ends { controls: control_tx, data: data_tx, calls: call_tx, refusal: Arc::clone(&refusal) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, control_tx.clone(), data_tx.clone(), call_tx.clone()));
+                tokio::spawn(serve(stream, ends.clone()));
             }
         });
         let directory = tempfile::tempdir().unwrap();
@@ -66,7 +71,7 @@ impl Service {
         change(&mut config);
         let agent = Agent::start(config).unwrap();
         let control = controls.recv().await.unwrap();
-        Self { agent: Some(agent), control, controls, data, calls, directory, next: 0 }
+        Self { agent: Some(agent), control, controls, data, calls, directory, refusal, next: 0 }
     }
 
     /// Starts a session and waits for the agent's data channel.
@@ -137,13 +142,17 @@ impl Service {
     }
 }
 
-/// Answers one connection: a call, or a websocket for the test.
-async fn serve(
-    mut stream: TcpStream,
+#[derive(Clone)]
+struct Ends {
     controls: mpsc::Sender<Ws>,
     data: mpsc::Sender<(String, Ws)>,
     calls: mpsc::Sender<(String, String)>,
-) {
+    refusal: Arc<Mutex<Option<&'static str>>>,
+}
+
+/// Answers one connection: a call, or a websocket for the test.
+async fn serve(mut stream: TcpStream, ends: Ends) {
+    let Ends { controls, data, calls, refusal } = ends;
     stream.set_nodelay(true).unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -162,8 +171,12 @@ async fn serve(
         let mut body = vec![0; header("content-length").unwrap().parse().unwrap()];
         stream.read_exact(&mut body).await.unwrap();
         let _ = calls.try_send((path.clone(), String::from_utf8(body).unwrap()));
-        let answer = format!("<X><MessageSchemaVersion>1.0</MessageSchemaVersion><TokenValue>{path}</TokenValue></X>");
-        let status = if path == "/" { "200 OK" } else { "201 Created" };
+        let refusal = refusal.lock().unwrap().filter(|_| path.starts_with("/v1/data-channel/"));
+        let (status, answer) = match refusal {
+            Some(refusal) => ("400 Bad Request", refusal.to_owned()),
+            None if path == "/" => ("200 OK", "{}".to_owned()),
+            None => ("201 Created", format!("<X><a>1.0</a><TokenValue>{path}</TokenValue></X>")),
+        };
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
         stream.write_all(answer.as_bytes()).await.unwrap();
         return;
