@@ -28,6 +28,14 @@ const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 const INPUT_RECORD: usize = 32 * 1024;
 /// How much input waits here before the client is no longer read.
 const INPUT_QUEUE: usize = 128 * 1024;
+/// How much the helper may leave unacknowledged, whatever credit it gives; its own window is a quarter.
+const MOST_KEPT: usize = 4 * 1024 * 1024;
+/// What keeping one record costs beside its bytes.
+const KEPT_COST: usize = 64;
+/// So many events may wait as they came; then small ones are put together.
+const BACKLOG: usize = 64;
+/// What counts as small.
+const SMALL: usize = 4 * 1024;
 
 /// What the helper has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +77,7 @@ pub struct Link {
     received: u32,
     stdout: Stream,
     stderr: Stream,
+    greeted: bool,
     exited: bool,
     done: bool,
     taken: u64,
@@ -77,6 +86,7 @@ pub struct Link {
     in_ready: bool,
     sent: u32,
     kept: VecDeque<(u32, Bytes)>,
+    kept_cost: usize,
     again: VecDeque<Bytes>,
     control: VecDeque<ToNode>,
     input: VecDeque<Bytes>,
@@ -113,6 +123,7 @@ impl Link {
             received: 0,
             stdout: Stream::default(),
             stderr: Stream::default(),
+            greeted: false,
             exited: false,
             done: false,
             taken: 0,
@@ -120,6 +131,7 @@ impl Link {
             in_ready: false,
             sent: 0,
             kept: VecDeque::new(),
+            kept_cost: 0,
             again: VecDeque::new(),
             control: VecDeque::new(),
             input: VecDeque::new(),
@@ -169,7 +181,7 @@ impl Link {
                 if number <= self.received {
                     continue;
                 }
-                if number != self.received + 1 {
+                if self.received.checked_add(1) != Some(number) {
                     return Err(LinkError::Incomplete("a record is missing"));
                 }
                 self.received = number;
@@ -181,7 +193,12 @@ impl Link {
 
     fn handle_record(&mut self, record: FromNode) -> Result<(), LinkError> {
         match record {
-            FromNode::Hello(hello) => self.events.push_back(Event::Hello(hello)),
+            FromNode::Hello(hello) => {
+                // who speaks does not change; a node that never stops saying so must not fill the queue
+                if !std::mem::replace(&mut self.greeted, true) {
+                    self.events.push_back(Event::Hello(hello));
+                }
+            }
             FromNode::Ready { received } => {
                 self.in_ready = true;
                 self.state_due = true;
@@ -203,32 +220,59 @@ impl Link {
             FromNode::StdoutEnd(total) => end(&mut self.stdout, total)?,
             FromNode::StderrEnd(total) => end(&mut self.stderr, total)?,
             FromNode::Exit(exit) => {
-                self.exited = true;
-                self.events.push_back(Event::Exit(exit));
+                if !std::mem::replace(&mut self.exited, true) {
+                    self.events.push_back(Event::Exit(exit));
+                }
             }
             FromNode::Fault(text) => return Err(LinkError::Fault(text)),
             FromNode::Done => {
                 if !self.exited || !self.stdout.ended {
                     return Err(LinkError::Incomplete("the end came before an exit status"));
                 }
-                self.done = true;
                 self.state_due = true;
-                self.events.push_back(Event::Done);
+                if !std::mem::replace(&mut self.done, true) {
+                    self.events.push_back(Event::Done);
+                }
             }
         }
         Ok(())
     }
 
+    /// Queues output. The credit counts bytes, so while nobody takes them, small pieces are put together: a node that
+    /// writes a byte at a time must not cost a hundred for each.
     fn data(&mut self, event: Event) -> Result<(), LinkError> {
         if self.stdout.count + self.stderr.count > self.granted {
             return Err(LinkError::Overrun("output beyond its credit"));
+        }
+        let (Event::Stdout(bytes) | Event::Stderr(bytes)) = &event else { return Ok(()) };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.events.len() >= BACKLOG && bytes.len() < SMALL {
+            // the two streams have an order in themselves only, so a piece may go past one of the other
+            for queued in self.events.iter_mut().rev().take(2) {
+                match (queued, &event) {
+                    (Event::Stdout(last), Event::Stdout(bytes)) | (Event::Stderr(last), Event::Stderr(bytes)) => {
+                        if last.len() >= SMALL {
+                            break;
+                        }
+                        *last = [&last[..], &bytes[..]].concat().into();
+                        return Ok(());
+                    }
+                    (Event::Stdout(_) | Event::Stderr(_), _) => {}
+                    _ => break,
+                }
+            }
         }
         self.events.push_back(event);
         Ok(())
     }
 
     fn prune(&mut self, received: u32) {
-        while self.kept.front().is_some_and(|(number, _)| *number <= received) {
+        while let Some((number, record)) = self.kept.front()
+            && *number <= received
+        {
+            self.kept_cost -= record.len() + KEPT_COST;
             self.kept.pop_front();
         }
     }
@@ -338,6 +382,9 @@ impl Link {
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
             return Some(ToNode::State { received: self.received, credit: self.granted, lease }.encode(0));
         }
+        if self.kept_cost > MOST_KEPT {
+            return None;
+        }
         if let Some(record) = self.control.pop_front() {
             return Some(self.number(record));
         }
@@ -360,6 +407,7 @@ impl Link {
     fn number(&mut self, record: ToNode) -> Bytes {
         self.sent += 1;
         let bytes = record.encode(self.sent);
+        self.kept_cost += bytes.len() + KEPT_COST;
         self.kept.push_back((self.sent, bytes.clone()));
         bytes
     }
@@ -510,6 +558,61 @@ mod tests {
         link.consumed(part.len());
         let state = link.poll_transmit(now).unwrap();
         assert_eq!(state[13..21], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+    }
+
+    #[test]
+    fn a_node_cannot_fill_the_queue_with_what_costs_no_credit() {
+        let mut link = started(Instant::now());
+        let hello = [&b"v=1;h=sh;d=x;u=1;"[..], &(0..=255).collect::<Vec<u8>>()].concat();
+        for number in 1..10_000 {
+            link.handle_output(&raw(b'H', 0, &hello)).unwrap();
+            link.handle_output(&raw(b'o', number, b"")).unwrap();
+            link.handle_output(&raw(b'X', 0, &[0; 6])).unwrap();
+        }
+        assert_eq!(link.events.len(), 2);
+    }
+
+    #[test]
+    fn small_pieces_are_put_together_and_stay_in_order() {
+        let mut link = started(Instant::now());
+        let pieces = 100_000_u32;
+        for number in 0..pieces {
+            let (kind, byte) = if number % 3 == 0 { (b'e', 200) } else { (b'o', (number % 199) as u8) };
+            link.handle_output(&raw(kind, number + 1, &[byte])).unwrap();
+        }
+        assert!(link.events.len() < 200, "{} events", link.events.len());
+        let (mut stdout, mut stderr) = (Vec::new(), 0);
+        while let Some(event) = link.poll_event() {
+            match event {
+                Event::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+                Event::Stderr(bytes) => stderr += bytes.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+        let expected: Vec<u8> = (0..pieces).filter(|n| n % 3 != 0).map(|n| (n % 199) as u8).collect();
+        assert!(stdout == expected);
+        assert_eq!(stderr, pieces as usize - expected.len());
+    }
+
+    #[test]
+    fn what_a_helper_never_acknowledges_has_an_end() {
+        let now = Instant::now();
+        let mut link = started(now);
+        ready(&mut link, 0);
+        let credit = |received: u32| [&received.to_be_bytes()[..], &[0xff; 8]].concat();
+        link.handle_output(&raw(b'A', 0, &credit(0))).unwrap();
+        let mut sent = 0;
+        for _ in 0..1000 {
+            link.write(Bytes::from(vec![0; INPUT_RECORD]));
+            while let Some(record) = link.poll_transmit(now) {
+                sent += record.len();
+            }
+        }
+        assert!(sent < MOST_KEPT + 2 * INPUT_RECORD, "{sent} bytes kept");
+        let last = link.sent;
+        link.handle_output(&raw(b'A', 0, &credit(last))).unwrap();
+        assert!(link.poll_transmit(now).is_some());
+        assert_eq!(link.kept.len(), 1);
     }
 
     #[test]
