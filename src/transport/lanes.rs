@@ -7,6 +7,7 @@
 //!   client ─▶ data, control┘           └─▶ in lane ──▶┘
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use super::helper::record::Hello;
 use super::ladder::{Ladder, Rung};
 use super::options::Options;
 use crate::backend::{Backend, BackendError, LaneSession, SessionRequest};
-use crate::model::{NodeId, ReasonText};
+use crate::model::{NodeId, ReasonText, SessionId};
 use crate::session_manager::ChannelEvent;
 
 /// Everything a channel's lanes are opened with.
@@ -82,6 +83,11 @@ struct Lanes {
     opening_out: Option<Opening>,
     opening_in: Option<Opening>,
     hello: Option<Hello>,
+    /// Whether the out lane has carried anything at all.
+    heard: bool,
+    /// New lanes that the evidence has not been told of: before anything that came over them. Waiting for it here would
+    /// let the lease run out while the client takes nothing.
+    untold: VecDeque<SessionId>,
     /// What the out lane said before the helper did, or beside it: the reason if it fails.
     stray: Vec<u8>,
     exit_code: Option<i32>,
@@ -127,6 +133,8 @@ impl Lanes {
             opening_out: None,
             opening_in: None,
             hello: None,
+            heard: false,
+            untold: VecDeque::new(),
             stray: Vec::new(),
             exit_code: None,
             parting: false,
@@ -142,13 +150,10 @@ impl Lanes {
     }
 
     async fn drive(&mut self) -> Result<(), String> {
-        let first = self.out.as_ref().map(|lane| lane.id.clone());
-        if let Some(session) = first {
-            self.deliver(Delivery::Lane(session)).await;
-        }
+        self.untold.extend(self.out.as_ref().map(|lane| lane.id.clone()));
         loop {
             let now = Instant::now();
-            if self.link.is_done() && !self.link.has_event() {
+            if self.link.is_done() && !self.link.has_event() && self.untold.is_empty() {
                 return self.say_goodbye(now).await;
             }
             self.check_time(now)?;
@@ -159,8 +164,8 @@ impl Lanes {
             match self.wait(now).await {
                 Wake::Out(event) => self.handle_out(event)?,
                 Wake::In(event) => self.handle_in(event),
-                Wake::OpenedOut(lane) => self.opened_out(lane?).await,
-                Wake::OpenedIn(lane) => self.opened_in(lane?).await,
+                Wake::OpenedOut(lane) => self.opened_out(lane?),
+                Wake::OpenedIn(lane) => self.opened_in(lane?),
                 Wake::Data(Some(InputData::Bytes(bytes))) => {
                     self.active = now;
                     self.link.write(bytes);
@@ -182,14 +187,18 @@ impl Lanes {
     async fn wait(&mut self, now: Instant) -> Wake {
         let until = self.next_deadline(now);
         let one_lane = self.plan.rung == Rung::OneLane;
-        let Self { link, client, out, inward, opening_out, opening_in, pending, active, .. } = self;
+        let Self { link, client, out, inward, opening_out, opening_in, pending, active, untold, .. } = self;
         let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
         let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());
         let sending = pending.clone().zip(writer);
         tokio::select! {
             biased;
-            permit = client.deliveries.reserve(), if link.has_event() => {
+            permit = client.deliveries.reserve(), if link.has_event() || !untold.is_empty() => {
                 let Ok(permit) = permit else { return Wake::Permit(false) };
+                if let Some(session) = untold.pop_front() {
+                    permit.send(Delivery::Lane(session));
+                    return Wake::Permit(true);
+                }
                 let out = match link.poll_event() {
                     Some(Event::Stdout(bytes)) => {
                         link.consumed(bytes.len());
@@ -309,16 +318,16 @@ impl Lanes {
         tokio::spawn(async move { backend.open(request).await })
     }
 
-    async fn opened_out(&mut self, lane: LaneSession) {
+    fn opened_out(&mut self, lane: LaneSession) {
         self.link.handle_out_attached();
-        self.deliver(Delivery::Lane(lane.id.clone())).await;
+        self.untold.push_back(lane.id.clone());
         // the old session ends by itself, and nobody waits for that
         self.out = Some(lane);
     }
 
-    async fn opened_in(&mut self, lane: LaneSession) {
+    fn opened_in(&mut self, lane: LaneSession) {
         self.in_opened = Instant::now();
-        self.deliver(Delivery::Lane(lane.id.clone())).await;
+        self.untold.push_back(lane.id.clone());
         self.inward = Some(lane);
     }
 
@@ -327,6 +336,7 @@ impl Lanes {
     fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), String> {
         match event {
             Some(ChannelEvent::Output(bytes)) => {
+                self.heard = true;
                 self.link.handle_output(&bytes).map_err(|error| format!("{error}{}", self.said()))?;
                 if self.hello.is_none() {
                     self.take_hello();
@@ -449,9 +459,14 @@ impl Lanes {
         Ok(())
     }
 
-    /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why.
+    /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why. Where
+    /// something was heard, the command may be running, and another rung would run it a second time.
     fn rung_is_to_blame(&self) -> bool {
-        self.hello.is_none() && self.stray.is_empty() && self.exit_code.is_none() && self.resumed.is_none()
+        !self.heard
+            && self.hello.is_none()
+            && self.stray.is_empty()
+            && self.exit_code.is_none()
+            && self.resumed.is_none()
     }
 
     /// The same channel from the start, on other lanes. Nothing was sent yet, so nothing is lost.
