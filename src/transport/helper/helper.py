@@ -96,13 +96,15 @@ def sweep(base):
         return
     for name in names:
         path = os.path.join(base, name)
-        if not own_directory(path):
-            continue
         try:
+            # a young one may be about to take its lock
+            if not own_directory(path) or os.lstat(path).st_mtime > time.time() - 60:
+                continue
             lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            remove_tree(path)
+            continue
         except OSError:
-            if os.lstat(path).st_mtime < time.time() - 60:
-                remove_tree(path)
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -393,20 +395,24 @@ class Owner:
             sock.close()
             return
         sock.settimeout(2)
+        fds = []
         try:
             text, extra, _, _ = sock.recvmsg(64, _socket.CMSG_SPACE(4))
-        except OSError:
+            for level, kind, data in extra:
+                if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                    fds += [fd for fd, in struct.iter_unpack("i", data[:len(data) // 4 * 4])]
+            role, _, ack = text.decode().strip().partition(" ")
+            ack = int(ack or 0)
+        except (OSError, ValueError):
+            role = ""
+        if len(fds) != 1 or role not in self.lane_of:
+            for fd in fds:
+                os.close(fd)
             sock.close()
             return
         sock.settimeout(None)
-        fds = [struct.unpack("i", data[:4])[0] for level, kind, data in extra
-               if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)]
-        role, _, ack = text.decode().strip().partition(" ")
-        if len(fds) != 1 or role not in self.lane_of:
-            sock.close()
-            return
         os.set_inheritable(fds[0], False)
-        self.add_lane(role, sock, fds[0], int(ack or 0))
+        self.add_lane(role, sock, fds[0], ack)
 
     # --- records towards the gateway
 
@@ -533,7 +539,8 @@ class Owner:
         group = self.command.pid
         if self.command.terminal:
             try:
-                group = os.tcgetpgrp(self.command.stdout)
+                # 0 while the shell has not taken the terminal yet, and 0 would mean ourselves
+                group = os.tcgetpgrp(self.command.stdout) or group
             except OSError:
                 pass
         try:
