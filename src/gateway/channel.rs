@@ -199,7 +199,9 @@ fn close_record(ledger: &Ledger, outcome: &Outcome) {
 impl Line {
     /// A line for the person, where a command's errors go.
     pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
-        self.writer.extended_data_bytes(1, format!("{text}{}", self.newline).into_bytes()).await
+        // a sentence may quote the node or the service, and neither may write on the person's terminal
+        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.writer.extended_data_bytes(1, format!("{clean}{}", self.newline).into_bytes()).await
     }
 
     /// A sentence, then the status that says it was not the command.

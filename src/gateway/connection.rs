@@ -41,6 +41,9 @@ pub(super) struct Connection {
     attempt: Attempt,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
+    /// Channels that the client has closed and that are still winding up: they have a limit, too, or opening and closing
+    /// without end would get around the other one.
+    closing: Vec<Arc<Inbox>>,
     /// The node's lookup, for the first channel; later ones look again.
     lookup: Option<(Instant, Lookup)>,
     /// Told once, on the first channel that has a place for it.
@@ -88,6 +91,7 @@ impl Connection {
             attempt: Attempt::default(),
             login: None,
             channels: HashMap::new(),
+            closing: Vec::new(),
             lookup: None,
             notices: Vec::new(),
             refusals: 0,
@@ -165,6 +169,10 @@ impl Connection {
         if self.channels.len() >= limit {
             return Err(format!("this connection has {limit} channels already, which is the limit"));
         }
+        self.closing.retain(|inbox| !inbox.is_done());
+        if self.closing.len() >= limit {
+            return Err(format!("{limit} channels of this connection are still being closed, which is the limit"));
+        }
         let id = channel.id();
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();
@@ -186,6 +194,10 @@ impl Connection {
     pub(super) fn close(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.remove(&id) {
             channel.inbox.hang_up();
+            // one on which nothing was started has nothing to wind up
+            if channel.writer.is_none() && !channel.inbox.is_done() {
+                self.closing.push(channel.inbox);
+            }
         }
     }
 
