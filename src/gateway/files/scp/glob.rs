@@ -71,17 +71,24 @@ async fn matches_in(access: &Access, directory: &[u8], pattern: &Pattern, last: 
 
 /// All names in an open directory but `.` and `..`, sorted; closes it.
 pub(super) async fn entries(access: &Access, open: &OpenFile) -> Result<Vec<Entry>, Refusal> {
-    let mut all = Vec::new();
+    let mut all: Vec<Entry> = Vec::new();
+    let mut held = 0;
     let result = loop {
         match access.files.call(Operation::ReadDir { handle: open.handle }).await {
             Ok(Answer::Entries(entries)) if entries.is_empty() => break Ok(()),
-            Ok(Answer::Entries(entries)) => all.extend(entries.into_iter().filter(is_proper)),
+            Ok(Answer::Entries(entries)) => {
+                for mut entry in entries.into_iter().filter(is_proper) {
+                    // SCP has no use for them
+                    entry.owner_names = Default::default();
+                    held += cost(&entry);
+                    all.push(entry);
+                }
+            }
             Ok(_) => break Err(Refusal::nonsense()),
             Err(error) => break Err(error.into()),
         }
-        if all.len() > MOST_ENTRIES {
-            let message = format!("the directory has more than {MOST_ENTRIES} names");
-            break Err(Refusal::Node { errno: E2BIG, message });
+        if held > MOST_HELD {
+            break Err(too_many());
         }
     };
     let closing = access.start_close(open).await;
@@ -89,6 +96,15 @@ pub(super) async fn entries(access: &Access, open: &OpenFile) -> Result<Vec<Entr
     result?;
     all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
+}
+
+/// What a listed name takes in memory, about.
+pub(super) fn cost(entry: &Entry) -> usize {
+    size_of::<Entry>() + entry.name.len()
+}
+
+pub(super) fn too_many() -> Refusal {
+    Refusal::Node { errno: E2BIG, message: "there are too many names in this directory to list it whole".to_owned() }
 }
 
 /// The node is not trusted: a name that leads elsewhere is left out.
@@ -206,8 +222,8 @@ fn set(bytes: &[u8]) -> Option<(Item, usize)> {
 
 /// Names that one pattern may stand for.
 const MOST: usize = 10_000;
-/// Names in one directory that is listed whole.
-const MOST_ENTRIES: usize = 1_000_000;
+/// What directories that are listed whole may take in memory, all that one `scp` is in together: some 300,000 names.
+pub(super) const MOST_HELD: usize = 64 * 1024 * 1024;
 const E2BIG: i32 = 7;
 
 #[cfg(test)]

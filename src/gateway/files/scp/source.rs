@@ -16,7 +16,17 @@ enum Step {
     /// What a path leads to; its attributes if they are known and it is no link.
     Path { path: Vec<u8>, known: Option<Attributes>, depth: usize },
     /// The names in a directory, one by one.
-    Names { directory: Vec<u8>, entries: VecDeque<Entry>, depth: usize },
+    Names { directory: Vec<u8>, entries: VecDeque<Entry>, held: usize, depth: usize },
+}
+
+impl Step {
+    /// What it has taken of [`glob::MOST_HELD`].
+    fn held(&self) -> usize {
+        match self {
+            Self::Path { .. } => 0,
+            Self::Names { held, .. } => *held,
+        }
+    }
 }
 
 pub(super) async fn serve<S>(session: &mut Session<S>, command: &ScpCommand) -> Result<(), End>
@@ -71,18 +81,21 @@ where
                 } else if is_directory(attributes.mode) && command.is_recursive() {
                     if depth >= DEEPEST {
                         session.warn(&path, "directories lie too deep in each other").await?;
+                    } else if steps.iter().map(Step::held).sum::<usize>() > glob::MOST_HELD {
+                        session.refused(&path, glob::too_many()).await?;
                     } else if let Some(entries) = begin_directory(session, command, &path, &attributes).await? {
-                        steps.push(Step::Names { directory: path, entries: entries.into(), depth });
+                        let held = entries.iter().map(glob::cost).sum();
+                        steps.push(Step::Names { directory: path, entries: entries.into(), held, depth });
                     }
                 } else {
                     session.warn(&path, "not a regular file").await?;
                 }
             }
-            Step::Names { directory, mut entries, depth } => match entries.pop_front() {
+            Step::Names { directory, mut entries, held, depth } => match entries.pop_front() {
                 Some(entry) => {
                     let path = join(&directory, &entry.name);
                     let known = (!is_link(entry.attributes.mode)).then_some(entry.attributes);
-                    steps.push(Step::Names { directory, entries, depth });
+                    steps.push(Step::Names { directory, entries, held, depth });
                     steps.push(Step::Path { path, known, depth: depth + 1 });
                 }
                 None => {
