@@ -15,6 +15,7 @@ pub struct Terminal {
     pty: Arc<Pty>,
     child: Child,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
     /// Up to where `expect` has looked.
     read: usize,
 }
@@ -30,14 +31,14 @@ impl Terminal {
         let pty = Arc::new(pty);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (from, into) = (Arc::clone(&pty), Arc::clone(&seen));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 1 << 14];
             // the kernel reports the terminal's end as EIO
             while let Ok(count @ 1..) = (&*from).read(&mut buffer) {
                 into.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Self { pty, child, seen, read: 0 }
+        Self { pty, child, seen, reader: Some(reader), read: 0 }
     }
 
     /// Types.
@@ -75,7 +76,13 @@ impl Terminal {
     /// Waits for the program's end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
-        wait(&mut self.child, PATIENCE).unwrap_or_else(|| panic!("it does not end; seen: {:?}", self.all()))
+        let status =
+            wait(&mut self.child, PATIENCE).unwrap_or_else(|| panic!("it does not end; seen: {:?}", self.all()));
+        // the terminal's own queue outlives the program
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        status
     }
 }
 
