@@ -114,10 +114,11 @@ through_plugin() {
     local start=("${cli[@]}" ssm start-session --target "$node")
     export START="${start[*]}" PORT=$port SSHD=$sshd_port WORK=$work
     check "plugin: a shell on a terminal" python3 scripts/matrix_shell.py "${start[@]}"
-    check "plugin: an interactive command" bash -c '"$@" --document-name AWS-StartInteractiveCommand \
-        --parameters "command=[\"echo sum-\$((40+2))\"]" </dev/null | grep -q sum-42' - "${start[@]}"
-    check "plugin: a command without a terminal" bash -c '"$@" --document-name AWS-StartNonInteractiveCommand \
-        --parameters "command=[\"echo sum-42\"]" </dev/null | grep -q sum-42' - "${start[@]}"
+    # the plugin ends when its input does, so that stays open for a while; AWS's agent may run commands without a shell
+    check "plugin: an interactive command" bash -c 'sleep 8 | "$@" --document-name AWS-StartInteractiveCommand \
+        --parameters "{\"command\":[\"sh -c \\\"expr 40 + 2\\\"\"]}" | grep -q "^42"' - "${start[@]}"
+    check "plugin: a command without a terminal" bash -c 'sleep 8 | "$@" --document-name AWS-StartNonInteractiveCommand \
+        --parameters "{\"command\":[\"expr 40 + 2\"]}" | grep -q "^42"' - "${start[@]}"
     check "plugin: ssh to a real sshd (AWS-StartSSHSession)" ssh -F none -o IdentitiesOnly=yes -i "$work/user" \
         -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o "ProxyCommand $START --document-name AWS-StartSSHSession --parameters portNumber=$sshd_port" \
         "$(id -un)@node" true
