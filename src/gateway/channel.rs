@@ -32,6 +32,9 @@ use crate::transport::{PtyRequest, Start, What};
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses.
 pub(super) const FAILED: u32 = 255;
 
+/// What `ssh -v` shows beside a status of 0 that nobody knows to be true.
+const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
+
 /// How long a channel may take to wind up after its client has gone.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
@@ -240,8 +243,10 @@ impl Line {
                     self.handle.exit_signal_request(self.id, signal(name), *core_dumped, String::new(), String::new());
                 sent.await.map_err(gone)?;
             }
-            // the agent's own shell session has no status to pass on
-            Exit::Unknown => self.writer.exit_status(0).await?,
+            Exit::Unknown => {
+                self.handle.debug(NO_STATUS.to_owned()).await?;
+                self.writer.exit_status(0).await?;
+            }
         }
         self.writer.eof().await?;
         self.writer.close().await

@@ -34,7 +34,7 @@ impl Settings {
             limits: limits.clone(),
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
-            window: 1 << 20,
+            window: 2 << 20,
             eof_grace: Duration::from_millis(10),
             refusal_delay: Duration::from_millis(80),
             drain: Duration::from_secs(10),

@@ -12,6 +12,7 @@ mod compile_fail;
 mod demo;
 mod endurance;
 mod exec;
+mod gateway;
 mod harness;
 mod limits;
 mod login;

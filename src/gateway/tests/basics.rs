@@ -56,6 +56,15 @@ async fn death_by_signal_is_told() {
 }
 
 #[tokio::test]
+async fn a_status_that_nobody_knows_is_0_and_verbose_mode_says_so() {
+    let bench = Bench::start().await;
+    let ran = bench.run(&["-v", "web", "unknown!"]).await;
+    assert_eq!(ran.status.code(), Some(0));
+    assert!(text(&ran.stderr).contains("has no exit status; 0 stands for it"), "{}", text(&ran.stderr));
+    assert_eq!(text(&bench.run(&["web", "unknown!"]).await.stderr), "");
+}
+
+#[tokio::test]
 async fn a_session_that_breaks_is_never_taken_for_success() {
     let bench = Bench::start().await;
     for (command, sentence) in [("break!", "the node is gone"), ("vanish!", "the session ended without saying how")] {

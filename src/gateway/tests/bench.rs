@@ -292,6 +292,10 @@ async fn live(start: Start, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
             voice.fail("the node is gone").await;
             return;
         }
+        "unknown!" => {
+            voice.say(Out::Exit(Exit::Unknown)).await;
+            return;
+        }
         "vanish!" => {
             voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
             return;

@@ -298,7 +298,7 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     let channel = raw.exec(0, 1 << 20, 32768, "sleep 20").await;
     let block = vec![0; 32 * 1024];
-    for _ in 0..64 {
+    for _ in 0..130 {
         let packet = [&[94], &channel.to_be_bytes()[..], &string(&block)].concat();
         if raw.try_send(&packet).await.is_err() {
             break;

@@ -37,6 +37,9 @@ pub enum Msg {
         id: ChannelId,
         amount: u32,
     },
+    Debug {
+        message: String,
+    },
     ChannelOpenAgent {
         channel_ref: ChannelRef,
     },
@@ -188,6 +191,11 @@ impl Handle {
     /// Lets the client send so much more on a channel; for [`Config::window_by_consumption`]. Never waits.
     pub fn grow_window(&self, id: ChannelId, amount: u32) {
         let _ = self.priority_sender.send(Msg::GrowWindow { id, amount });
+    }
+
+    /// Sends a message that a client shows in its verbose mode (RFC 4253, section 11.3), in order with channel data.
+    pub async fn debug(&self, message: String) -> Result<(), Error> {
+        self.sender.send(Msg::Debug { message }).await.map_err(|_| Error::SendError)
     }
 
     /// Inform the client of whether they may perform
@@ -511,6 +519,7 @@ impl Session {
                     enc.grow_window(id, amount)?;
                 }
             }
+            Msg::Debug { message } => self.debug(false, &message, "en")?,
             Msg::Channel(id, ChannelMsg::Data { data }) => {
                 self.data(id, data)?;
             }
