@@ -45,6 +45,14 @@ impl Settings {
         Allowed::new(&self.environment.accept)
     }
 
+    /// When a connection is ended whose peer takes nothing at all, so that not even keep-alives can be sent. A silent peer
+    /// that takes them is given up much earlier; one that nobody asks is left alone.
+    fn inactivity(&self) -> Option<Duration> {
+        let limits = &self.limits;
+        let asked = u64::from(limits.keepalive_seconds) * (u64::from(limits.keepalive_unanswered) + 1);
+        (asked > 0).then(|| Duration::from_secs(900.max(2 * asked)))
+    }
+
     /// The library's configuration; every choice it leaves open is made here.
     pub(super) fn russh(&self, host_keys: &HostKeys) -> Arc<russh::server::Config> {
         let seconds = |n: u32| Duration::from_secs(u64::from(n));
@@ -69,11 +77,26 @@ impl Settings {
             event_buffer_size: 64,
             preferred: algorithms::preferred(),
             max_auth_attempts: usize::try_from(self.limits.auth_attempts).unwrap_or(usize::MAX),
-            // ends a connection whose peer takes nothing at all; keep-alives end a silent one much earlier
-            inactivity_timeout: Some(Duration::from_secs(900)),
+            inactivity_timeout: self.inactivity(),
             keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),
             keepalive_max: usize::try_from(self.limits.keepalive_unanswered).unwrap_or(usize::MAX),
             nodelay: true,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_nobody_asks_is_never_idle_for_too_long() {
+        let inactivity = |keepalive_seconds, keepalive_unanswered| {
+            let limits = Limits { keepalive_seconds, keepalive_unanswered, ..Limits::default() };
+            Settings::new(&limits, &Environment::default(), None).inactivity()
+        };
+        assert_eq!(inactivity(30, 5), Some(Duration::from_secs(900)));
+        assert_eq!(inactivity(3600, 3), Some(Duration::from_secs(8 * 3600)), "longer than all the asking");
+        assert_eq!(inactivity(0, 5), None);
     }
 }
