@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 
-use super::bench::Bench;
+use super::bench::{Bench, alone, resident};
 use super::wire::Raw;
 
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures this process, so it must be alone in it"]
 async fn an_idle_shell_takes_little() {
+    if !alone("gateway::tests::memory::an_idle_shell_takes_little").await {
+        return;
+    }
     let bench = Bench::with(|settings| settings.limits.connections_per_address = 1000).await;
     bench.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
     let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
