@@ -146,7 +146,7 @@ pub(super) struct EmulatorArgs {
     /// A further name or address in that certificate
     #[arg(long, value_name = "NAME", requires = "tls_ca_out")]
     pub(super) tls_name: Vec<String>,
-    /// Write the random API keys here, as a shared credentials file: [default] for clients, [agent] for agents
+    /// Write the random API keys here, as a shared credentials file: profile default for clients, agent for agents
     #[arg(long, value_name = "FILE")]
     pub(super) keys_out: Option<PathBuf>,
     /// The region that requests are signed for

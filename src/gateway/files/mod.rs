@@ -7,7 +7,7 @@
 //!                                                          FileRules               FileEvents
 //! ```
 //!
-//! There is one way to the node's files, [`access`]: an operation is decided on the path that is really meant (links
+//! There is one way to the node's files, `access`: an operation is decided on the path that is really meant (links
 //! resolved; for an open, the path the node's kernel opened), and recorded with what came of it. File names are bytes
 //! throughout: nothing here needs them to be UTF-8.
 

@@ -176,7 +176,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes what came; [`Decoder::next`] gives the records in it.
+    /// Takes what came; `next_record` gives the records in it.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
         if self.format == Format::Unknown {
             let missing = MAGIC_LEN.saturating_sub(self.buffer.len()).min(input.len());
