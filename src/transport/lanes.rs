@@ -57,7 +57,7 @@ pub(super) struct Client {
 }
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
-pub(super) async fn run(mut plan: Plan, mut first: LaneSession, link: Link, client: Client) {
+pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: Client) {
     let mut lanes = Lanes::new(plan.clone(), first, link, client);
     loop {
         let Err(error) = lanes.drive().await else { break lanes.close().await };
@@ -66,11 +66,17 @@ pub(super) async fn run(mut plan: Plan, mut first: LaneSession, link: Link, clie
         tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node did not answer on this rung; trying the next");
         plan.rung = rung;
         plan.options = plan.options.elsewhere();
-        first = match plan.backend.open(first_request(&plan)).await {
-            Ok(first) => first,
-            Err(error) => break lanes.fail(error.to_string()).await,
-        };
-        lanes = lanes.restart(plan.clone(), first).await;
+        // the first one is ended before the next begins: a slow node must not run the command twice
+        let (link, client) = lanes.give_up().await;
+        match plan.backend.open(first_request(&plan)).await {
+            Ok(first) => lanes = Lanes::new(plan.clone(), first, link, client),
+            Err(error) => {
+                let error = TransportError::Failed(error.to_string());
+                // the receiver may be gone already: then nobody wants to know
+                let _ = client.deliveries.send(Delivery::Failed(error)).await;
+                break;
+            }
+        }
     }
 }
 
@@ -469,15 +475,15 @@ impl Lanes {
             && self.resumed.is_none()
     }
 
-    /// The same channel from the start, on other lanes. Nothing was sent yet, so nothing is lost.
-    async fn restart(mut self, plan: Plan, first: LaneSession) -> Self {
+    /// Ends these lanes, for the same channel to begin again on others. Nothing was sent yet, so nothing is lost.
+    async fn give_up(mut self) -> (Link, Client) {
         let link = std::mem::replace(&mut self.link, Link::new(Instant::now(), false));
         let (_, data) = mpsc::channel(1);
         let (_, control) = mpsc::channel(1);
         let unused = Client { data, control, deliveries: self.client.deliveries.clone() };
         let client = std::mem::replace(&mut self.client, unused);
         self.close().await;
-        Self::new(plan, first, link, client)
+        (link, client)
     }
 
     async fn fail(mut self, error: String) {
