@@ -191,7 +191,10 @@ fn session_id(who: &str) -> String {
     format!("{who}-0{}", &Uuid::new_v4().simple().to_string()[..16])
 }
 
-fn matcher(filter: &Filter) -> Result<Box<dyn Fn(&Record) -> bool>, ApiError> {
+/// Whether a session is one that a filter asks for.
+type Matcher = Box<dyn Fn(&Record) -> bool>;
+
+fn matcher(filter: &Filter) -> Result<Matcher, ApiError> {
     bounded("filters", &filter.value, 1, 400)?;
     let value = filter.value.clone();
     let time = || {
