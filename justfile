@@ -23,6 +23,15 @@ check:
 # Refresh what is generated from the code
 generate:
     PORTCULLIS_UPDATE_SCHEMA=1 cargo test --lib the_schema_in_config_is_fresh
+    PORTCULLIS_UPDATE_DOCUMENTS=1 cargo test --test e2e deployed_documents_are_fresh
+
+# Everything against AWS's own programs, whose paths are given
+matrix *ARGS:
+    ./scripts/matrix.sh {{ARGS}}
+
+# The figures, as a table
+figures *ARGS:
+    ./scripts/figures.py {{ARGS}}
 
 # Licences, bans and sources of every dependency (needs cargo-deny)
 deny:

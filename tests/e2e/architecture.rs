@@ -140,3 +140,39 @@ fn only_the_aws_backend_names_an_sdk() {
     }
     only(&["src/backend/aws"], &["aws_sdk_ssm", "aws_config"]);
 }
+
+#[test]
+fn every_threat_has_a_test_that_exists() {
+    let ledger = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/threats.md")).unwrap();
+    let code: String = ["src", "tests"].iter().flat_map(|dir| sources(dir)).map(|(_, text)| text).collect();
+    let mut rows = 0;
+    for row in
+        ledger.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack") && !line.contains("---"))
+    {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).filter(|name| !name.contains('/')).collect();
+        for name in &names {
+            assert!(
+                code.contains(&format!("fn {name}(")) || code.contains(&format!("    {name}\n")),
+                "no test is called {name}: {row}"
+            );
+        }
+        let by_file = tests.contains('/');
+        assert!(!names.is_empty() || by_file, "no test shows: {row}");
+        rows += 1;
+    }
+    assert!(rows > 20, "the ledger is gone");
+}
+
+#[test]
+fn deployed_documents_are_fresh() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let printed = crate::harness::portcullis(&["documents", "--print"]).ok().out();
+    let path = format!("{root}/deploy/documents/lanes.json");
+    if std::env::var_os("PORTCULLIS_UPDATE_DOCUMENTS").is_some() {
+        std::fs::create_dir_all(format!("{root}/deploy/documents")).unwrap();
+        std::fs::write(&path, &printed).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == printed, "deploy/documents/lanes.json is stale: PORTCULLIS_UPDATE_DOCUMENTS=1 cargo test deployed");
+}

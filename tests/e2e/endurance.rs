@@ -76,6 +76,53 @@ fn after_the_gateways_sudden_death_nothing_is_left_running() {
     until("the helper has cleaned up", Duration::from_secs(60), || litter(&demo) == 0);
 }
 
+/// The processes that the agent started for sessions: with AWS's agent its workers, else the lanes' shells themselves.
+fn lanes(demo: &Demo) -> Vec<u32> {
+    let parent = |pid: u32| -> Option<(String, u32)> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.to_owned(), rest.split(' ').nth(1)?.parse().ok()?))
+    };
+    let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
+    let mut found = Vec::new();
+    for (pid, _) in processes("") {
+        let Some((name, mut above)) = parent(pid) else { continue };
+        if foreign && name.starts_with("ssm-session-wor") {
+            while above > 1 && above != demo.pid() {
+                above = parent(above).map_or(0, |(_, next)| next);
+            }
+        } else if foreign {
+            continue;
+        }
+        if above == demo.pid() {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_killed_lane_leaves_no_orphan() {
+    let demo = Demo::start(&["--faithful"]);
+    let mark = format!("6{}.125", std::process::id());
+    let mut client = silent_sleep(&demo, &mark);
+    let victims = lanes(&demo);
+    assert!(!victims.is_empty(), "no lane is running");
+    for pid in victims {
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    // the command is not bound to its lane: either another takes over and both live on, or both end
+    std::thread::sleep(Duration::from_secs(20));
+    if client.try_wait().unwrap().is_none() {
+        assert!(sleeps(&mark), "the client waits for a command that is gone:\n{}", demo.log());
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    until("the sleep is gone", Duration::from_secs(60), || !sleeps(&mark));
+    until("the helper has cleaned up", Duration::from_secs(60), || litter(&demo) == 0);
+}
+
 #[test]
 fn ctrl_c_ends_what_runs_on_the_node_too() {
     for signal in [Signal::INT, Signal::TERM] {

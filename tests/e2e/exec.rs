@@ -215,7 +215,7 @@ fn rsync_both_ways(demo: &Demo) {
     let (here, back) = (dir.path().join("here"), dir.path().join("back"));
     std::fs::create_dir(&here).unwrap();
     for number in 0..20u64 {
-        std::fs::write(here.join(format!("file {number}")), noise(50_000 * number as usize, number)).unwrap();
+        std::fs::write(here.join(format!("file {number}")), noise(20_000 * number as usize, number)).unwrap();
     }
     let ssh = format!("ssh -F '{}'", demo.dir().join("ssh_config").display());
     let sync = |from: &str, to: &str| {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// How long anything may take that has no deadline of its own. Generous: two busy cores, a debug build.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program that ended, and what it said.
 pub struct Run {

@@ -17,6 +17,7 @@ mod harness;
 mod limits;
 mod login;
 mod screens;
+mod serve;
 mod shell;
 mod terminal;
 mod transfer;
