@@ -70,6 +70,10 @@ def times(command, count):
     return found
 
 
+class Broken(Exception):
+    """What was to be measured does not work."""
+
+
 class Shell:
     """A program on a terminal."""
 
@@ -87,14 +91,14 @@ class Shell:
         while not done(self.seen):
             left = end - time.monotonic()
             if left <= 0:
-                sys.exit(f"a shell does not answer: {self.seen[-500:]!r}")
+                raise Broken(f"a shell does not answer: {self.seen[-200:]!r}")
             if select.select([self.fd], [], [], left)[0]:
                 try:
                     chunk = os.read(self.fd, 65536)
                 except OSError:
                     chunk = b""
                 if not chunk:
-                    sys.exit(f"a shell has ended: {self.seen[-500:]!r}")
+                    raise Broken(f"a shell has ended: {self.seen[-200:]!r}")
                 self.seen += chunk
 
     def first_prompt(self):
@@ -405,37 +409,44 @@ def real_rows(binary, options, frames, sshd, quick):
             ratio = f"{up / plugin_speed[0]:.0f} and {down / plugin_speed[1]:.0f} times the plugin (at least 20)" if plugin_speed else ""
             row(f"scp {size} MiB, AWS's agent, frames of {frame}", f"up {up:.1f} MiB/s, down {down:.1f} MiB/s", ratio)
     for helper in ("auto", "sh"):
-        with Demo(binary, "--node-command", node, "--helper", helper) as demo:
-            prompts = []
-            for _ in range(3 if quick else 11):
-                shell = Shell(demo.ssh("demo"))
-                prompts.append(shell.first_prompt())
-                shell.end()
-            row(f"first prompt of ssh, AWS's agent, helper {helper}", f"{statistics.median(prompts):.0f} ms", "at most 400 for auto")
-            shell = Shell(demo.ssh("demo"))
-            shell.first_prompt()
-            row(f"keystroke echo, AWS's agent, helper {helper}", echo_text(shell.echoes(count)), "at most the plugin's for auto")
-            before = descendants(demo.process.pid)
-            shells = [Shell(demo.ssh("demo")) for _ in range(5)]
-            for other in shells:
-                other.first_prompt()
-            time.sleep(1)
-            fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
-            row(f"on the node per shell, helper {helper}", f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
-            for other in shells:
-                other.end()
-            time.sleep(3)
-            before = descendants(demo.process.pid)
-            clients = [subprocess.Popen(demo.ssh("demo", "sleep 20"), stdin=subprocess.DEVNULL) for _ in range(5)]
-            time.sleep(3)
-            fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
-            row(f"on the node per exec without input, helper {helper}",
-                f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
-            for client in clients:
-                client.kill()
-                client.wait()
-            shell.end()
+        try:
+            helper_rows(binary, node, helper, count, quick)
+        except Broken as broken:
+            row(f"AWS's agent, helper {helper}", "FAILED", str(broken))
     shutil.rmtree(place)
+
+
+def helper_rows(binary, node, helper, count, quick):
+    with Demo(binary, "--node-command", node, "--helper", helper) as demo:
+        prompts = []
+        for _ in range(3 if quick else 11):
+            shell = Shell(demo.ssh("demo"))
+            prompts.append(shell.first_prompt())
+            shell.end()
+        row(f"first prompt of ssh, AWS's agent, helper {helper}", f"{statistics.median(prompts):.0f} ms", "at most 400 for auto")
+        shell = Shell(demo.ssh("demo"))
+        shell.first_prompt()
+        row(f"keystroke echo, AWS's agent, helper {helper}", echo_text(shell.echoes(count)), "at most the plugin's for auto")
+        before = descendants(demo.process.pid)
+        shells = [Shell(demo.ssh("demo")) for _ in range(5)]
+        for other in shells:
+            other.first_prompt()
+        time.sleep(1)
+        fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
+        row(f"on the node per shell, helper {helper}", f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
+        for other in shells:
+            other.end()
+        time.sleep(3)
+        before = descendants(demo.process.pid)
+        clients = [subprocess.Popen(demo.ssh("demo", "sleep 20"), stdin=subprocess.DEVNULL) for _ in range(5)]
+        time.sleep(3)
+        fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
+        row(f"on the node per exec without input, helper {helper}",
+            f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
+        for client in clients:
+            client.kill()
+            client.wait()
+        shell.end()
 
 
 def main():
