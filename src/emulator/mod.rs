@@ -28,3 +28,6 @@ pub use config::{Allowed, ApiKey, EmulatorError, Limits, NodeConfig, Role, Servi
 pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames};
 pub use service::Service;
 pub use sessions::LiveSession;
+
+#[cfg(test)]
+mod tests;
