@@ -107,6 +107,8 @@ struct Lanes {
     resumed: Option<Instant>,
     /// When to look for a helper whose first word may have been lost.
     doubt: Option<Instant>,
+    /// A lane that may be dead: what was asked to find out, and when the answer must be there.
+    verify: Option<(u32, Instant)>,
     attempts: u32,
     pending: Option<Bytes>,
 }
@@ -150,6 +152,7 @@ impl Lanes {
             in_gone: None,
             resumed: None,
             doubt: None,
+            verify: None,
             attempts: 0,
             pending: None,
         }
@@ -254,6 +257,9 @@ impl Lanes {
         if let Some((at, _)) = &self.in_gone {
             until = until.min(*at + LAST_WORD);
         }
+        if let Some((_, at)) = self.verify {
+            until = until.min(at);
+        }
         if self.inward.is_some() && !self.link.in_lane_ready() {
             until = until.min(self.in_opened + HELLO_WAIT);
         }
@@ -285,6 +291,13 @@ impl Lanes {
             && !self.link.is_done()
         {
             return Err(format!("the way in to the command was ended{}", self.said_or(text)));
+        }
+        if let Some((asked, until)) = self.verify {
+            if self.link.has_answered(asked) {
+                self.verify = None;
+            } else if now >= until && !self.link.is_done() {
+                return Err(CANT_RESUME.to_owned());
+            }
         }
         let silent = self.inward.is_some() && !self.link.in_lane_ready();
         if silent && now >= self.in_opened + HELLO_WAIT && !self.link.is_done() {
@@ -387,10 +400,18 @@ impl Lanes {
             self.doubt = Some(now + STARTING);
             return Ok(());
         }
+        if self.hello.as_ref().is_some_and(|hello| !hello.resumable) {
+            // a lane that the pause has killed does not answer
+            self.verify = Some((self.link.ask(now), now + ANSWER_WAIT));
+            return Ok(());
+        }
         self.reattach_out()
     }
 
     fn reattach_out(&mut self) -> Result<(), String> {
+        if self.hello.as_ref().is_some_and(|hello| !hello.resumable) {
+            return Err(CANT_RESUME.to_owned());
+        }
         if self.opening_out.is_none() {
             self.attempts += 1;
             if self.attempts > MOST_ATTEMPTS {
@@ -604,6 +625,10 @@ const HELLO_WAIT: Duration = Duration::from_secs(20);
 const AFTER_RESUME: Duration = Duration::from_secs(30);
 /// How long the out lane may take to say that all is well after the in lane has ended.
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// How long a lane in doubt has to answer; opening an in lane is in it.
+const ANSWER_WAIT: Duration = Duration::from_secs(15);
+const CANT_RESUME: &str = "the connection to Session Manager broke, and output may be lost: the helper for sh can't go on \
+     from there. With python3 on the node it could";
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// How long a helper may take to start after a reconnection.

@@ -88,6 +88,17 @@ def remove_tree(path):
         pass
 
 
+def owner_lives(path):
+    try:
+        with open(path) as owner:
+            pid, since = owner.read().split()
+        with open("/proc/" + pid + "/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return fields[0] not in "ZX" and fields[19] == since
+    except (OSError, ValueError):
+        return False
+
+
 def sweep(base):
     # a live owner holds the lock of its directory; whoever gets it has found a dead one
     try:
@@ -99,6 +110,11 @@ def sweep(base):
         try:
             # a young one may be about to take its lock
             if not own_directory(path) or os.lstat(path).st_mtime > time.time() - 60:
+                continue
+            if os.path.exists(os.path.join(path, "owner")):
+                # the sh helper can hold no lock: it leaves the id of a process and when that started
+                if not owner_lives(os.path.join(path, "owner")):
+                    remove_tree(path)
                 continue
             lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:

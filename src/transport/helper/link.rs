@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::record::{Decoder, FromNode, Hello, RecordError, ToNode};
+use super::record::{Decoder, FromNode, Hello, RecordError, ToNode, line_cost};
 use crate::model::{Exit, WindowSize};
 
 /// How long a command may live on without a word from the gateway.
@@ -26,6 +26,8 @@ pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 /// The longest record of input.
 const INPUT_RECORD: usize = 32 * 1024;
+/// The longest that several are joined to.
+const LONGEST_JOINED: usize = 2 * INPUT_RECORD;
 /// How much input waits here before the client is no longer read.
 const INPUT_QUEUE: usize = 128 * 1024;
 /// How much the helper may leave unacknowledged, whatever credit it gives; its own window is a quarter.
@@ -99,6 +101,11 @@ pub struct Link {
     renew_at: Instant,
     /// Since when a word to the helper waits for its answer.
     unanswered: Option<Instant>,
+    /// Whether the helper reads lines, as the one for `sh` does.
+    lines: bool,
+    /// How many states were sent, and which of them was the last one answered.
+    stamp: u32,
+    answered: u32,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +150,9 @@ impl Link {
             state_due: false,
             renew_at: now + RENEWAL,
             unanswered: None,
+            lines: false,
+            stamp: 0,
+            answered: 0,
         }
     }
 
@@ -194,6 +204,7 @@ impl Link {
     fn handle_record(&mut self, record: FromNode) -> Result<(), LinkError> {
         match record {
             FromNode::Hello(hello) => {
+                self.lines = self.decoder.speaks_lines();
                 // who speaks does not change; a node that never stops saying so must not fill the queue
                 if !std::mem::replace(&mut self.greeted, true) {
                     self.events.push_back(Event::Hello(hello));
@@ -208,6 +219,10 @@ impl Link {
             FromNode::State { received, credit } => {
                 self.prune(received);
                 self.credit = self.credit.max(credit);
+            }
+            FromNode::Pong { stamp, received } => {
+                self.prune(received);
+                self.answered = self.answered.max(stamp);
             }
             FromNode::Stdout(bytes) => {
                 count(&mut self.stdout, bytes.len(), self.granted - self.taken)?;
@@ -361,6 +376,18 @@ impl Link {
         self.unanswered.is_some_and(|since| now >= since + DEAF)
     }
 
+    /// Asks the helper for a sign of life over both lanes, and returns what to give to [`Link::has_answered`]. Only the
+    /// helper for `sh` answers; the other one is given a new lane where there is doubt.
+    pub fn ask(&mut self, now: Instant) -> u32 {
+        self.renew_at = now;
+        self.stamp + 1
+    }
+
+    /// Whether what was asked, or anything later, was answered.
+    pub fn has_answered(&self, stamp: u32) -> bool {
+        self.answered >= stamp
+    }
+
     /// When [`Link::poll_transmit`] or [`Link::needs_in_lane`] must be asked again.
     pub fn poll_timeout(&self) -> Instant {
         self.renew_at
@@ -380,7 +407,9 @@ impl Link {
             self.granted = self.taken + OUTPUT_WINDOW;
             self.unanswered.get_or_insert(now);
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
-            return Some(ToNode::State { received: self.received, credit: self.granted, lease }.encode(0));
+            let state = ToNode::State { received: self.received, credit: self.granted, lease };
+            self.stamp += 1;
+            return Some(if self.lines { state.encode_line(self.stamp) } else { state.encode(0) });
         }
         if self.kept_cost > MOST_KEPT {
             return None;
@@ -388,14 +417,8 @@ impl Link {
         if let Some(record) = self.control.pop_front() {
             return Some(self.number(record));
         }
-        if let Some(part) = self.input.front() {
-            if self.spent + part.len() as u64 > self.credit {
-                return None;
-            }
-            let part = self.input.pop_front()?;
-            self.spent += part.len() as u64;
-            self.queued -= part.len();
-            return Some(self.number(ToNode::Stdin(part)));
+        if !self.input.is_empty() {
+            return self.next_input();
         }
         if self.finished == Finish::Asked {
             self.finished = Finish::Said;
@@ -404,9 +427,30 @@ impl Link {
         None
     }
 
+    fn next_input(&mut self) -> Option<Bytes> {
+        let cost = |length: usize| if self.lines { line_cost(length) } else { length as u64 };
+        let room = self.credit.saturating_sub(self.spent);
+        if cost(self.input.front()?.len()) > room {
+            return None;
+        }
+        let mut part = self.input.pop_front()?;
+        // a record costs the helper for sh a process or two, so there they are joined
+        while let Some(next) = self.input.front().filter(|_| self.lines) {
+            let length = part.len() + next.len();
+            if length > LONGEST_JOINED || cost(length) > room {
+                break;
+            }
+            part = [part, next.clone()].concat().into();
+            self.input.pop_front();
+        }
+        self.spent += cost(part.len());
+        self.queued -= part.len();
+        Some(self.number(ToNode::Stdin(part)))
+    }
+
     fn number(&mut self, record: ToNode) -> Bytes {
         self.sent += 1;
-        let bytes = record.encode(self.sent);
+        let bytes = if self.lines { record.encode_line(self.sent) } else { record.encode(self.sent) };
         self.kept_cost += bytes.len() + KEPT_COST;
         self.kept.push_back((self.sent, bytes.clone()));
         bytes
@@ -539,6 +583,23 @@ mod tests {
         link.handle_output(&raw(b'A', 0, &state)).unwrap();
         assert!(link.poll_transmit(now).is_some());
         assert_eq!(link.poll_transmit(now), None);
+    }
+
+    #[test]
+    fn a_helper_that_speaks_lines_is_answered_in_lines() {
+        let now = Instant::now();
+        let mut link = Link::new(now, false);
+        link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0\n").unwrap();
+        link.write(Bytes::from_static(b"ab"));
+        link.write(Bytes::from_static(b"c"));
+        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 40\n"[..]);
+        assert_eq!(link.poll_transmit(now).unwrap(), &b"t 1 516 \\141\\142\\143\n"[..]);
+        let asked = link.ask(now);
+        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 40\n"[..]);
+        link.handle_output(b"P 1 1\n").unwrap();
+        assert!(!link.has_answered(asked));
+        link.handle_output(b"P 2 1\n").unwrap();
+        assert!(link.has_answered(asked));
     }
 
     #[test]

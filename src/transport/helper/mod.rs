@@ -4,3 +4,6 @@
 pub mod link;
 pub mod program;
 pub mod record;
+
+#[cfg(test)]
+mod node_tests;

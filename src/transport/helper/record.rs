@@ -11,8 +11,21 @@
 //! Towards the node a lane is a raw terminal and carries the bytes as they are. From the node they pass the agent's UTF-8
 //! scan, which alters `EF BF BD` and holds back what is no whole character at the end of a chunk (observed with agent 3.3).
 //! So there a lane begins with `PCR1\n`; in each record DLE (10) is written `10 41` and EF `10 42`; and a trailer of ASCII
-//! bytes follows it. A helper without an encoder for that begins with `PCL1\n` and writes a record as a line instead:
-//! kind, number and the payload in Base64, with blanks between.
+//! bytes follows it.
+//!
+//! The `sh` helper can neither unpack integers nor escape bytes: its lane begins with `PCL1\n`, and every record, in both
+//! directions, is a line of words. Numbers are decimal, data from the node is Base64, data towards it follows its line as
+//! it is and is closed by a newline, or is written in octal where it is so short that a process to read it would be a waste:
+//!
+//! ```text
+//!  from the node:  H <hello>   R <received>   A <received> <credit>   P <stamp> <received>   F <sentence>
+//!                  o <Base64>   e <Base64>   O <count>   E <count>   X <status>   Q
+//!  to the node:    S <stamp> <received> <credit> <lease>   W <number> <cols> <rows> <x> <y>   K <number> <name>
+//!                  t <number> <cost> <\\ooo…>   i <number> <cost> <length>⏎<bytes>   c <number> 0 <length>⏎<bytes>
+//!                  I <number> 0 <count>   B <number>
+//! ```
+//!
+//! These lines bear no numbers from the node, because that helper keeps nothing and can't resume.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,6 +65,13 @@ pub enum FromNode {
     Exit(Exit),
     /// The helper can't go on; a sentence.
     Fault(String),
+    /// An answer to the state of this stamp; records up to this number have arrived.
+    Pong {
+        /// The stamp.
+        stamp: u32,
+        /// The last number received.
+        received: u32,
+    },
     /// Everything has been said.
     Done,
 }
@@ -65,6 +85,8 @@ pub struct Hello {
     pub directory: String,
     /// The user id it runs as.
     pub uid: u32,
+    /// Whether another out lane may take the place of a lost one.
+    pub resumable: bool,
 }
 
 /// A record towards the node.
@@ -93,7 +115,35 @@ pub enum ToNode {
     Bye,
 }
 
+/// What a record of input counts against the credit of the `sh` helper. It keeps short ones in a pipe of 64 KiB and the
+/// others in files, and must never have to wait for room: so a short one costs what makes a full window fit the pipe, and
+/// the others a little for their file.
+pub fn line_cost(length: usize) -> u64 {
+    if length <= SHORT { 300 + 72 * length as u64 } else { 512 + length as u64 }
+}
+
 impl ToNode {
+    /// The record as the `sh` helper reads it. For a state the number is its stamp.
+    pub fn encode_line(&self, number: u32) -> Bytes {
+        let kind = char::from(self.kind());
+        let line = match self {
+            Self::State { received, credit, lease } => format!("{kind} {number} {received} {credit} {lease}\n"),
+            Self::Stdin(data) if data.len() <= SHORT => {
+                let octal: String = data.iter().map(|byte| format!("\\{byte:03o}")).collect();
+                format!("t {number} {} {octal}\n", line_cost(data.len()))
+            }
+            Self::Stdin(data) => return with_data(&format!("{kind} {number} {}", line_cost(data.len())), data),
+            Self::Command(data) => return with_data(&format!("{kind} {number} 0"), data),
+            Self::StdinEnd(count) => format!("{kind} {number} 0 {count}\n"),
+            Self::Size(WindowSize { cols, rows, x_pixels, y_pixels }) => {
+                format!("{kind} {number} {cols} {rows} {x_pixels} {y_pixels}\n")
+            }
+            Self::Signal(name) => format!("{kind} {number} {name}\n"),
+            Self::Bye => format!("{kind} {number}\n"),
+        };
+        line.into()
+    }
+
     /// The record's bytes.
     pub fn encode(&self, number: u32) -> Bytes {
         let mut bytes = BytesMut::with_capacity(HEADER + self.payload_len());
@@ -143,6 +193,14 @@ impl ToNode {
     }
 }
 
+fn with_data(line: &str, data: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(line.len() + data.len() + 16);
+    bytes.put_slice(format!("{line} {}\n", data.len()).as_bytes());
+    bytes.put_slice(data);
+    bytes.put_u8(b'\n');
+    bytes.freeze()
+}
+
 /// What came on a lane is not the helper's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -176,7 +234,12 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes what came; `next_record` gives the records in it.
+    /// Whether the helper speaks in lines; known once it has said anything.
+    pub fn speaks_lines(&self) -> bool {
+        self.format == Format::Lines
+    }
+
+    /// Takes what came; [`Decoder::next_record`] gives the records in it.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
         if self.format == Format::Unknown {
             let missing = MAGIC_LEN.saturating_sub(self.buffer.len()).min(input.len());
@@ -259,22 +322,40 @@ impl Decoder {
             let too_long = self.buffer.len() > LONGEST_PAYLOAD * 2;
             return if too_long { Err(RecordError::Malformed("its length")) } else { Ok(None) };
         };
-        let line = self.buffer.split_to(end + 1);
-        let mut words = line[..end].split(|&byte| byte == b' ');
-        let kind = words.next().filter(|word| word.len() == 1).map(|word| word[0]);
-        let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-        let payload = STANDARD.decode(words.next().unwrap_or_default());
-        match (kind, number, payload) {
-            (Some(kind), Some(number), Ok(payload)) => Ok(Some((number, parse(kind, payload.into())?))),
-            _ => Err(RecordError::Malformed("a line")),
-        }
+        let mut line = self.buffer.split_to(end + 1).freeze();
+        line.truncate(end);
+        let kind = line.first().copied().unwrap_or_default();
+        Ok(Some((0, parse_line(kind, line.get(2..).unwrap_or_default())?)))
     }
+}
+
+fn parse_line(kind: u8, rest: &[u8]) -> Result<FromNode, RecordError> {
+    let malformed = || RecordError::Malformed("a line");
+    let mut words = rest.split(|&byte| byte == b' ');
+    let mut number =
+        || words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok()).ok_or_else(malformed);
+    let small = |number: u64| u32::try_from(number).map_err(|_| malformed());
+    let data = || STANDARD.decode(rest).map(Bytes::from).map_err(|_| malformed());
+    Ok(match kind {
+        b'H' => FromNode::Hello(parse_hello(rest)?),
+        b'R' => FromNode::Ready { received: small(number()?)? },
+        b'A' => FromNode::State { received: small(number()?)?, credit: number()? },
+        b'P' => FromNode::Pong { stamp: small(number()?)?, received: small(number()?)? },
+        b'o' => FromNode::Stdout(data()?),
+        b'e' => FromNode::Stderr(data()?),
+        b'O' => FromNode::StdoutEnd(number()?),
+        b'E' => FromNode::StderrEnd(number()?),
+        b'X' => FromNode::Exit(Exit::Code(small(number()?)?)),
+        b'F' => FromNode::Fault(sentence(rest)),
+        b'Q' => FromNode::Done,
+        _ => return Err(RecordError::Malformed("its kind")),
+    })
 }
 
 fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
     let short = |_| RecordError::Malformed("a short payload");
     Ok(match kind {
-        b'H' => FromNode::Hello(parse_hello(&payload)?),
+        b'H' => FromNode::Hello(parse_hello(proven(&payload)?)?),
         b'R' => FromNode::Ready { received: payload.try_get_u32().map_err(short)? },
         b'A' => FromNode::State {
             received: payload.try_get_u32().map_err(short)?,
@@ -299,14 +380,19 @@ fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
     })
 }
 
-/// `key=value;…;` and then every byte value once, which shows that the lane carries them all.
-fn parse_hello(payload: &[u8]) -> Result<Hello, RecordError> {
-    let malformed = RecordError::Malformed("the hello");
-    let probe = payload.len().checked_sub(256).ok_or_else(|| malformed.clone())?;
+/// A hello ends in every byte value once, which shows that the lane carries them all.
+fn proven(payload: &[u8]) -> Result<&[u8], RecordError> {
+    let probe = payload.len().checked_sub(256).ok_or(RecordError::Malformed("the hello"))?;
     let (text, probe) = payload.split_at(probe);
     if !probe.iter().copied().eq(0..=255) {
         return Err(RecordError::Malformed("the probe: this lane does not carry every byte"));
     }
+    Ok(text)
+}
+
+/// `key=value;…`
+fn parse_hello(text: &[u8]) -> Result<Hello, RecordError> {
+    let malformed = RecordError::Malformed("the hello");
     let text = std::str::from_utf8(text).map_err(|_| malformed.clone())?;
     let value =
         |key: &str| text.split(';').find_map(|item| item.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned);
@@ -316,7 +402,8 @@ fn parse_hello(payload: &[u8]) -> Result<Hello, RecordError> {
         return Err(malformed);
     }
     let uid = value("u").and_then(|uid| uid.parse().ok()).ok_or_else(|| malformed.clone())?;
-    Ok(Hello { helper: value("h").unwrap_or_default(), directory, uid })
+    let resumable = value("r").as_deref() != Some("0");
+    Ok(Hello { helper: value("h").unwrap_or_default(), directory, uid, resumable })
 }
 
 /// Node output as part of a sentence: one line, no control characters, not long.
@@ -346,6 +433,8 @@ fn signal_name(number: u32) -> Option<&'static str> {
 }
 
 const HEADER: usize = 9;
+/// The longest input that is written in octal in a line.
+const SHORT: usize = 64;
 const DLE: u8 = 0x10;
 const TRAILER: &[u8] = b"~~~\n";
 const RAW_MAGIC: &[u8] = b"PCR1\n";
@@ -390,12 +479,39 @@ pub(super) mod tests {
     #[test]
     fn lines_and_raw_records_mean_the_same() {
         let mut bytes = b"PCR1\n".to_vec();
-        bytes.extend(raw(b'o', 1, b"hi\xef\x10"));
-        bytes.extend(raw(b'X', 2, &[1, 0, 0, 0, 15, 0]));
-        let from_raw = all(&[&bytes]).unwrap();
-        let from_lines = all(&[b"PCL1\no 1 aGnvEA==\nX 2 AQAAAA8A\n"]).unwrap();
-        assert_eq!(from_raw, from_lines);
-        assert_eq!(from_raw[1].1, FromNode::Exit(Exit::Signal { name: "TERM".into(), core_dumped: false }));
+        bytes.extend(raw(b'o', 0, b"hi\xef\x10"));
+        bytes.extend(raw(b'O', 0, &4u64.to_be_bytes()));
+        bytes.extend(raw(b'X', 0, &[0, 0, 0, 0, 7, 0]));
+        bytes.extend(raw(b'A', 0, &[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0]));
+        let lines = b"PCL1\no aGnvEA==\nO 4\nX 7\nA 9 256\n";
+        assert_eq!(all(&[&bytes]).unwrap(), all(&[lines]).unwrap());
+        let hello = all(&[b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=5\nP 3 2\n"]).unwrap();
+        let expected = Hello { helper: "sh".into(), directory: "/tmp/x".into(), uid: 5, resumable: false };
+        assert_eq!(hello[0].1, FromNode::Hello(expected));
+        assert_eq!(hello[1].1, FromNode::Pong { stamp: 3, received: 2 });
+        assert!(all(&[b"PCL1\nX 99999999999\n"]).is_err());
+    }
+
+    #[test]
+    fn lines_towards_the_node() {
+        let line = |record: ToNode| record.encode_line(7);
+        assert_eq!(line(ToNode::Stdin("a\n".into())), &b"t 7 444 \\141\\012\n"[..]);
+        let long = Bytes::from(vec![b'x'; SHORT + 1]);
+        assert_eq!(line(ToNode::Stdin(long.clone()))[..], [b"i 7 577 65\n", &long[..], b"\n"].concat());
+        assert_eq!(line(ToNode::Command(Bytes::new())), &b"c 7 0 0\n\n"[..]);
+        let state = ToNode::State { received: 1, credit: 2, lease: 3 };
+        assert_eq!(line(state), &b"S 7 1 2 3\n"[..]);
+    }
+
+    /// A pipe holds 64 KiB; the window of input is 1 MiB.
+    #[test]
+    fn a_full_window_of_short_input_fits_a_pipe() {
+        for length in 0..=SHORT {
+            let data = Bytes::from(vec![0; length]);
+            let lines = 1024 * 1024 / line_cost(length) + 1;
+            let line = ToNode::Stdin(data).encode_line(u32::MAX).len() as u64;
+            assert!(lines * line < 64 * 1024, "{length}");
+        }
     }
 
     #[test]

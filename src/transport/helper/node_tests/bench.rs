@@ -1,0 +1,513 @@
+//! One helper as real processes, started as the agent starts them, with a [`Link`] at the other end.
+//!
+//! ```text
+//!   out lane: stdin /dev/null, stdout and stderr on pipes ─▶ reader threads ─┐
+//!   in lane:  a terminal of its own             ─▶ reader thread ────────────┼─▶ Node (link, what was heard)
+//!                                               ◀─ writer thread ◀───────────┘
+//! ```
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::model::{Exit, WindowSize};
+use crate::transport::channel::{PtyRequest, Start, What};
+use crate::transport::helper::link::{Event, Link, LinkError};
+use crate::transport::helper::program::boot;
+use crate::transport::helper::record::Hello;
+use crate::transport::options::{Helper, Options};
+use crate::transport::parameter;
+
+/// Which helper, and for `sh` in which shell with which tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Python,
+    Dash,
+    Bash,
+    /// Nothing but busybox, and script(1) where there is a terminal.
+    Busybox,
+}
+
+/// Longer than anything takes that does not hang.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How to start.
+pub struct Setup {
+    start: Start,
+    pub user: Option<&'static str>,
+    pub lease: u32,
+    /// Whether an in lane is opened when the link asks for it.
+    pub in_lane: bool,
+    /// Whether what arrives is taken at once.
+    pub taking: bool,
+    files: bool,
+}
+
+impl Setup {
+    pub fn new(what: What) -> Self {
+        let start = Start { what, pty: None, env: Vec::new(), stdin_closed: false };
+        Self { start, user: None, lease: 40, in_lane: true, taking: true, files: false }
+    }
+
+    pub fn command(line: &str) -> Self {
+        Self::new(What::Exec(Bytes::from(line.as_bytes().to_vec())))
+    }
+
+    pub fn files() -> Self {
+        Self { files: true, ..Self::new(What::Shell) }
+    }
+
+    pub fn stdin_closed(mut self) -> Self {
+        self.start.stdin_closed = true;
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.start.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn terminal(mut self, cols: u16, rows: u16, modes: Vec<(u8, u32)>) -> Self {
+        let size = WindowSize { cols, rows, x_pixels: 0, y_pixels: 0 };
+        self.start.pty = Some(PtyRequest { term: "xterm-256color".into(), size, modes });
+        self
+    }
+
+    pub fn lease(mut self, seconds: u32) -> Self {
+        self.lease = seconds;
+        self
+    }
+
+    pub fn without_in_lane(mut self) -> Self {
+        self.in_lane = false;
+        self
+    }
+
+    pub fn not_taking(mut self) -> Self {
+        self.taking = false;
+        self
+    }
+}
+
+/// What a lane's thread saw.
+enum Heard {
+    Out(u32, Vec<u8>),
+    OutEnded(u32),
+    StdErr(Vec<u8>),
+    In(Vec<u8>),
+    InEnded(u32),
+}
+
+/// A helper at work.
+pub struct Node {
+    pub kind: Kind,
+    pub link: Link,
+    pub options: Options,
+    pub home: PathBuf,
+    /// The directory's name, which is also in every command line of the helper.
+    pub name: String,
+    pub out: Option<Child>,
+    pub inward: Option<Child>,
+    pub hello: Option<Hello>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// What the helper's processes said beside the records.
+    pub stray: Vec<u8>,
+    /// What the in lane said: nothing, always.
+    pub in_lane_said: Vec<u8>,
+    pub exit: Option<Exit>,
+    pub in_lanes: u32,
+    setup: Setup,
+    pending: Option<Bytes>,
+    to_lane: Option<SyncSender<Bytes>>,
+    heard: Receiver<Heard>,
+    says: Sender<Heard>,
+    epoch: u32,
+    in_epoch: u32,
+    out_ended: bool,
+    pub place: Arc<tempfile::TempDir>,
+}
+
+impl Node {
+    pub fn start(kind: Kind, setup: Setup) -> Self {
+        let place = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
+        Self::start_in(kind, setup, Arc::new(place))
+    }
+
+    /// In a home directory that others may use as well.
+    pub fn start_in(kind: Kind, setup: Setup, place: Arc<tempfile::TempDir>) -> Self {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).unwrap();
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let helper = if kind == Kind::Python { Helper::Auto } else { Helper::Sh };
+        let (options, parameter) = if setup.files {
+            (Options::files(setup.user, helper, name.clone()), "files:".to_owned())
+        } else {
+            let parameter = match &setup.start.what {
+                What::Shell => "shell:".to_owned(),
+                What::Exec(line) => parameter::encode(line).unwrap().parameter().to_owned(),
+            };
+            (Options::command(&setup.start, setup.user, helper, name.clone()), parameter)
+        };
+        let closed = setup.start.stdin_closed && setup.start.pty.is_none();
+        let mut link = Link::new(Instant::now(), closed);
+        if let What::Exec(line) = &setup.start.what
+            && parameter.starts_with("sha256:")
+        {
+            link.send_command(line.clone());
+        }
+        let (says, heard) = channel();
+        let first = options.start("out").replace(";l=40;", &format!(";l={};", setup.lease));
+        let mut node = Self {
+            kind,
+            link,
+            options,
+            home: place.path().to_owned(),
+            name,
+            out: None,
+            inward: None,
+            hello: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            stray: Vec::new(),
+            in_lane_said: Vec::new(),
+            exit: None,
+            in_lanes: 0,
+            setup,
+            pending: None,
+            to_lane: None,
+            heard,
+            says,
+            epoch: 0,
+            in_epoch: 0,
+            out_ended: false,
+            place,
+        };
+        node.attach_out(&first, &parameter);
+        node
+    }
+
+    fn attach_out(&mut self, options: &str, parameter: &str) {
+        self.link.handle_out_attached();
+        self.epoch += 1;
+        self.out_ended = false;
+        let words = self.words(options, parameter);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let epoch = self.epoch;
+        pass_on(child.stdout.take().unwrap(), &self.says, move |bytes| match bytes {
+            Some(bytes) => Heard::Out(epoch, bytes),
+            None => Heard::OutEnded(epoch),
+        });
+        pass_on(child.stderr.take().unwrap(), &self.says, |bytes| Heard::StdErr(bytes.unwrap_or_default()));
+        self.out = Some(child);
+    }
+
+    /// Another out lane, as after a lost one.
+    pub fn reattach_out(&mut self) {
+        let directory = self.hello.as_ref().unwrap().directory.clone();
+        let options = self.options.attach("out", Some(&directory), self.link.received());
+        self.attach_out(&options, "lane:");
+    }
+
+    pub fn attach_in(&mut self) {
+        let directory = self.hello.as_ref().unwrap().directory.clone();
+        self.attach_in_at(&directory);
+    }
+
+    pub fn attach_in_when_started(&mut self) {
+        self.until("the hello", |node| node.hello.is_some());
+        self.attach_in();
+    }
+
+    pub fn attach_in_at(&mut self, directory: &str) {
+        let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:");
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        let command = pty_process::blocking::Command::new(&words[0]).args(&words[1..]);
+        let child = command.env_clear().envs(self.environment()).current_dir("/").spawn(pts).unwrap();
+        let master = File::from(OwnedFd::from(pty));
+        self.in_epoch += 1;
+        let epoch = self.in_epoch;
+        pass_on(master.try_clone().unwrap(), &self.says, move |bytes| match bytes {
+            Some(bytes) => Heard::In(bytes),
+            None => Heard::InEnded(epoch),
+        });
+        let (to_lane, records) = sync_channel::<Bytes>(1);
+        std::thread::spawn(move || {
+            let mut master = master;
+            for record in records {
+                // frames of 1 KiB, as the gateway's peers send them
+                for frame in record.chunks(1024) {
+                    if master.write_all(frame).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        self.to_lane = Some(to_lane);
+        self.inward = Some(child);
+        self.in_lanes += 1;
+    }
+
+    pub fn lose_in(&mut self) {
+        kill(self.inward.take());
+        self.to_lane = None;
+        self.pending = None;
+        self.link.handle_in_lost();
+    }
+
+    pub fn lose_out(&mut self) {
+        kill(self.out.take());
+    }
+
+    fn words(&self, options: &str, parameter: &str) -> Vec<String> {
+        let mut words = shell_words::split(&boot(options, parameter)).unwrap();
+        if let Ok(path) = std::env::var("PC_HELPER_SH") {
+            words[5] = std::fs::read_to_string(path).unwrap();
+        }
+        words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
+        words
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let tools = tools(self.kind).to_str().unwrap();
+        let path = match self.kind {
+            Kind::Busybox => tools.to_owned(),
+            _ => format!("{tools}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+        };
+        let mut environment = vec![("PATH".into(), path), ("TERM".into(), "xterm-256color".into())];
+        // another user can't use this test's directory
+        if self.setup.user.is_none() {
+            environment.push(("HOME".into(), self.home.to_str().unwrap().into()));
+        }
+        environment
+    }
+
+    /// Goes on until `enough` is true. Panics when that takes too long or the link ends in an error.
+    pub fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        if let Err(error) = self.try_until(what, enough) {
+            panic!("{:?}: {what}: {error}; {}", self.kind, String::from_utf8_lossy(&self.stray));
+        }
+    }
+
+    pub fn try_until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) -> Result<(), LinkError> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            self.take_events();
+            if enough(self) {
+                return Ok(());
+            }
+            assert!(Instant::now() < end, "{:?}: {what}: it hangs; {}", self.kind, self.picture());
+            self.transmit();
+            match self.heard.recv_timeout(Duration::from_millis(5)) {
+                Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch => self.link.handle_output(&bytes)?,
+                Ok(Heard::OutEnded(epoch)) if epoch == self.epoch => self.out_ended = true,
+                Ok(Heard::StdErr(bytes)) => self.stray.extend(bytes),
+                Ok(Heard::In(bytes)) => self.in_lane_said.extend(bytes),
+                Ok(Heard::InEnded(epoch)) if epoch == self.in_epoch && !self.link.is_done() => self.lose_in(),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.link.poll_event() {
+            let (stream, bytes) = match event {
+                Event::Hello(hello) => {
+                    self.hello = Some(hello);
+                    continue;
+                }
+                Event::Exit(exit) => {
+                    self.exit = Some(exit);
+                    continue;
+                }
+                Event::Done => continue,
+                Event::Stdout(bytes) => (&mut self.stdout, bytes),
+                Event::Stderr(bytes) => (&mut self.stderr, bytes),
+            };
+            stream.extend_from_slice(&bytes);
+            if self.setup.taking {
+                self.link.consumed(bytes.len());
+            }
+        }
+    }
+
+    /// From now on what arrives is taken, and what has arrived is.
+    pub fn take_it(&mut self) {
+        self.setup.taking = true;
+        self.link.consumed(self.stdout.len() + self.stderr.len());
+    }
+
+    fn transmit(&mut self) {
+        let now = Instant::now();
+        let wanted = self.setup.in_lane && self.hello.is_some() && self.inward.is_none();
+        if wanted && self.link.needs_in_lane(now) {
+            self.attach_in();
+        }
+        let Some(to_lane) = &self.to_lane else { return };
+        while let Some(bytes) = self.pending.take().or_else(|| self.link.poll_transmit(now)) {
+            if let Err(TrySendError::Full(bytes)) = to_lane.try_send(bytes) {
+                self.pending = Some(bytes);
+                return;
+            }
+        }
+    }
+
+    /// Hands over input as the link takes it.
+    pub fn input(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(32 * 1024) {
+            self.until("input is taken", |node| node.link.takes_input() || node.link.is_done());
+            if self.link.is_done() {
+                return;
+            }
+            self.link.write(Bytes::copy_from_slice(part));
+        }
+    }
+
+    pub fn eof(&mut self) {
+        self.link.finish();
+    }
+
+    /// Waits for everything, and that nothing is left of it.
+    pub fn finish(mut self) -> (Vec<u8>, Vec<u8>, Exit) {
+        self.until("the end", |node| node.link.is_done());
+        self.take_events();
+        // what acknowledges the end
+        self.transmit();
+        self.gone();
+        assert_eq!(self.in_lane_said, b"", "{:?}: the in lane is silent", self.kind);
+        assert_eq!(String::from_utf8_lossy(&self.stray), "", "{:?}: nothing is said beside the records", self.kind);
+        (std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr), self.exit.take().unwrap())
+    }
+
+    /// Waits until no process of the helper and no file of it is left.
+    pub fn gone(&mut self) {
+        self.until("nothing is left", |node| !node.is_running() && node.litter().is_empty());
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.processes().is_empty()
+    }
+
+    /// The helper's processes that still run (a lane's that the test has not reaped are no more).
+    pub fn processes(&self) -> Vec<u32> {
+        processes(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(self.name.len()).any(|part| part == self.name.as_bytes())
+        })
+    }
+
+    pub fn litter(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.home).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.to_string_lossy().contains(&self.name)).collect()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    fn picture(&self) -> String {
+        format!(
+            "stdout {} bytes ({:?}), stderr {:?}, exit {:?}, done {}, beside {:?}, in lane {:?}, left {:?} {:?}",
+            self.stdout.len(),
+            self.text().chars().take(200).collect::<String>(),
+            String::from_utf8_lossy(&self.stderr[..self.stderr.len().min(200)]),
+            self.exit,
+            self.link.is_done(),
+            String::from_utf8_lossy(&self.stray),
+            String::from_utf8_lossy(&self.in_lane_said),
+            self.processes(),
+            self.litter(),
+        )
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        kill(self.out.take());
+        kill(self.inward.take());
+        if std::thread::panicking() {
+            for pid in self.processes() {
+                signal(pid, "KILL");
+            }
+        }
+    }
+}
+
+fn kill(child: Option<Child>) {
+    if let Some(mut child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    let _ = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
+}
+
+/// The processes, zombies apart, for which `wanted` says so.
+pub fn processes(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let all = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(|pid| lives(*pid) && wanted(*pid)).collect()
+}
+
+pub fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn pass_on(
+    mut from: impl Read + Send + 'static,
+    says: &Sender<Heard>,
+    heard: impl Fn(Option<Vec<u8>>) -> Heard + Send + 'static,
+) {
+    let says = says.clone();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        // a terminal whose other end has gone gives an error, which is its end
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            if says.send(heard(Some(buffer[..count].to_vec()))).is_err() {
+                return;
+            }
+        }
+        let _ = says.send(heard(None));
+    });
+}
+
+/// A directory in which `sh` is the shell in question; for busybox it has everything else as well.
+fn tools(kind: Kind) -> &'static Path {
+    static TOOLS: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let all = TOOLS.get_or_init(|| {
+        let all = tempfile::Builder::new().prefix("pc-tools").tempdir().unwrap();
+        let needs = |program: &str| {
+            let found = ["/usr/bin", "/bin"].iter().map(|at| Path::new(at).join(program)).find(|path| path.exists());
+            found.unwrap_or_else(|| {
+                panic!("{program} is missing; install the packages dash, bash, busybox and util-linux")
+            })
+        };
+        for (name, shell) in [("Python", "dash"), ("Dash", "dash"), ("Bash", "bash")] {
+            std::fs::create_dir(all.path().join(name)).unwrap();
+            symlink(needs(shell), all.path().join(name).join("sh")).unwrap();
+        }
+        let busybox = all.path().join("Busybox");
+        std::fs::create_dir(&busybox).unwrap();
+        let done = Command::new(needs("busybox")).args(["--install", "-s"]).arg(&busybox).status().unwrap();
+        assert!(done.success());
+        symlink(needs("script"), busybox.join("script")).unwrap();
+        all
+    });
+    // the paths live as long as the process, whatever becomes of the files
+    let path = all.path().join(format!("{kind:?}"));
+    Box::leak(path.into_boxed_path())
+}
