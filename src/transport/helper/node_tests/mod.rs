@@ -1,5 +1,6 @@
 //! Every helper as real processes, in every shell: the properties that lanes and helper must have, one test each.
 
+#[allow(dead_code, unreachable_pub, reason = "the bench serves tests that come and go")]
 mod bench;
 
 use std::time::{Duration, Instant, SystemTime};
