@@ -774,8 +774,12 @@ class Owner:
         return max(0, int((min(until) - now) * 1000) + 1)
 
     def run(self):
+        woke = time.monotonic()
         while True:
             now = time.monotonic()
+            if now - woke > 1:
+                # a slow disk held us up: the gateway may have spoken meanwhile
+                self.deadline += now - woke
             if self.hangup:
                 self.escalate(now)
             elif self.ended is not None:
@@ -787,7 +791,9 @@ class Owner:
                 continue
             self.interests()
             busy = self.service is not None and self.service.ready(self)
-            for fd, event in self.poll.poll(0 if busy else self.timeout(now)):
+            events = self.poll.poll(0 if busy else self.timeout(now))
+            woke = time.monotonic()
+            for fd, event in events:
                 self.event(fd, event)
             if self.service is not None:
                 self.service.work(self)

@@ -15,11 +15,11 @@ use super::record::{Decoder, FromNode, Hello, RecordError, ToNode, line_cost};
 use crate::model::{Exit, WindowSize};
 
 /// How long a command may live on without a word from the gateway.
-pub const LEASE: Duration = Duration::from_secs(40);
+pub const LEASE: Duration = Duration::from_secs(32);
 /// How often the lease is renewed; three may be lost.
-const RENEWAL: Duration = Duration::from_secs(12);
-/// How long an answer may take. An agent whose network fails comes back within seconds, or not at all.
-const DEAF: Duration = Duration::from_secs(25);
+const RENEWAL: Duration = Duration::from_secs(10);
+/// How long an answer may take: a node's disk may hold its helper up for long, and with the next renewal a minute is over.
+const DEAF: Duration = Duration::from_secs(45);
 /// How many bytes of output the node may send before the client has taken them.
 pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 /// The helper's window for input, before it has said so itself.
@@ -592,10 +592,10 @@ mod tests {
         link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0\n").unwrap();
         link.write(Bytes::from_static(b"ab"));
         link.write(Bytes::from_static(b"c"));
-        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 40\n"[..]);
+        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 32\n"[..]);
         assert_eq!(link.poll_transmit(now).unwrap(), &b"t 1 516 \\141\\142\\143\n"[..]);
         let asked = link.ask(now);
-        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 40\n"[..]);
+        assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 32\n"[..]);
         link.handle_output(b"P 1 1\n").unwrap();
         assert!(!link.has_answered(asked));
         link.handle_output(b"P 2 1\n").unwrap();

@@ -165,7 +165,7 @@ impl Node {
             link.send_command(line.clone());
         }
         let (says, heard) = channel();
-        let first = options.start("out").replace(";l=40;", &format!(";l={};", setup.lease));
+        let first = options.start("out").replace(";l=32;", &format!(";l={};", setup.lease));
         let mut node = Self {
             kind,
             link,
