@@ -1068,7 +1068,7 @@ class Files:
         path = body.text()
         real = os.path.realpath(path)
         if not os.path.lexists(real):
-            os.stat(os.path.dirname(real))
+            os.stat(os.path.dirname(real) + b"/.")
         return real
 
     def op_16(self, body):

@@ -90,7 +90,7 @@ const OUTER: &str = r#"case "$3" in *";u="*) u=${3##*;u=}; u=${u%%;*}; if [ "$u"
 const INNER: &str = r#"case "$3" in *";h=sh"*) ;; *) for p in /usr/bin/python3 /usr/libexec/platform-python /usr/local/bin/python3; do if [ -x "$p" ]; then exec "$p" -ISc "$1" "$3" "$4"; fi; done;; esac; exec sh -c "eval \"\$1\"" portcullis "$2" "$3" "$4""#;
 
 const PYTHON: &str = include_str!("helper.py");
-const SHELL: &str = include_str!("helper.sh");
+const SHELL: &str = concat!(include_str!("files.sh"), include_str!("helper.sh"));
 
 const OPTIONS_PATTERN: &str = "^[A-Za-z0-9_.,:;=%/-]+$";
 

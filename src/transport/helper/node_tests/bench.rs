@@ -28,7 +28,7 @@ use crate::transport::parameter;
 
 /// Which helper, and for `sh` in which shell with which tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Python,
     Dash,
     Bash,
@@ -37,61 +37,61 @@ pub enum Kind {
 }
 
 /// Longer than anything takes that does not hang.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How to start.
-pub struct Setup {
+pub(super) struct Setup {
     start: Start,
-    pub user: Option<&'static str>,
-    pub lease: u32,
+    pub(super) user: Option<&'static str>,
+    pub(super) lease: u32,
     /// Whether an in lane is opened when the link asks for it.
-    pub in_lane: bool,
+    pub(super) in_lane: bool,
     /// Whether what arrives is taken at once.
-    pub taking: bool,
+    pub(super) taking: bool,
     files: bool,
 }
 
 impl Setup {
-    pub fn new(what: What) -> Self {
+    pub(super) fn new(what: What) -> Self {
         let start = Start { what, pty: None, env: Vec::new(), stdin_closed: false };
         Self { start, user: None, lease: 40, in_lane: true, taking: true, files: false }
     }
 
-    pub fn command(line: &str) -> Self {
+    pub(super) fn command(line: &str) -> Self {
         Self::new(What::Exec(Bytes::from(line.as_bytes().to_vec())))
     }
 
-    pub fn files() -> Self {
+    pub(super) fn files() -> Self {
         Self { files: true, ..Self::new(What::Shell) }
     }
 
-    pub fn stdin_closed(mut self) -> Self {
+    pub(super) fn stdin_closed(mut self) -> Self {
         self.start.stdin_closed = true;
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
         self.start.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn terminal(mut self, cols: u16, rows: u16, modes: Vec<(u8, u32)>) -> Self {
+    pub(super) fn terminal(mut self, cols: u16, rows: u16, modes: Vec<(u8, u32)>) -> Self {
         let size = WindowSize { cols, rows, x_pixels: 0, y_pixels: 0 };
         self.start.pty = Some(PtyRequest { term: "xterm-256color".into(), size, modes });
         self
     }
 
-    pub fn lease(mut self, seconds: u32) -> Self {
+    pub(super) fn lease(mut self, seconds: u32) -> Self {
         self.lease = seconds;
         self
     }
 
-    pub fn without_in_lane(mut self) -> Self {
+    pub(super) fn without_in_lane(mut self) -> Self {
         self.in_lane = false;
         self
     }
 
-    pub fn not_taking(mut self) -> Self {
+    pub(super) fn not_taking(mut self) -> Self {
         self.taking = false;
         self
     }
@@ -107,24 +107,24 @@ enum Heard {
 }
 
 /// A helper at work.
-pub struct Node {
-    pub kind: Kind,
-    pub link: Link,
-    pub options: Options,
-    pub home: PathBuf,
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) link: Link,
+    pub(super) options: Options,
+    pub(super) home: PathBuf,
     /// The directory's name, which is also in every command line of the helper.
-    pub name: String,
-    pub out: Option<Child>,
-    pub inward: Option<Child>,
-    pub hello: Option<Hello>,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
+    pub(super) name: String,
+    pub(super) out: Option<Child>,
+    pub(super) inward: Option<Child>,
+    pub(super) hello: Option<Hello>,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
     /// What the helper's processes said beside the records.
-    pub stray: Vec<u8>,
+    pub(super) stray: Vec<u8>,
     /// What the in lane said: nothing, always.
-    pub in_lane_said: Vec<u8>,
-    pub exit: Option<Exit>,
-    pub in_lanes: u32,
+    pub(super) in_lane_said: Vec<u8>,
+    pub(super) exit: Option<Exit>,
+    pub(super) in_lanes: u32,
     setup: Setup,
     pending: Option<Bytes>,
     to_lane: Option<SyncSender<Bytes>>,
@@ -133,17 +133,17 @@ pub struct Node {
     epoch: u32,
     in_epoch: u32,
     out_ended: bool,
-    pub place: Arc<tempfile::TempDir>,
+    pub(super) place: Arc<tempfile::TempDir>,
 }
 
 impl Node {
-    pub fn start(kind: Kind, setup: Setup) -> Self {
+    pub(super) fn start(kind: Kind, setup: Setup) -> Self {
         let place = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
         Self::start_in(kind, setup, Arc::new(place))
     }
 
     /// In a home directory that others may use as well.
-    pub fn start_in(kind: Kind, setup: Setup, place: Arc<tempfile::TempDir>) -> Self {
+    pub(super) fn start_in(kind: Kind, setup: Setup, place: Arc<tempfile::TempDir>) -> Self {
         let mut random = [0; 16];
         getrandom::fill(&mut random).unwrap();
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -213,23 +213,23 @@ impl Node {
     }
 
     /// Another out lane, as after a lost one.
-    pub fn reattach_out(&mut self) {
+    pub(super) fn reattach_out(&mut self) {
         let directory = self.hello.as_ref().unwrap().directory.clone();
         let options = self.options.attach("out", Some(&directory), self.link.received());
         self.attach_out(&options, "lane:");
     }
 
-    pub fn attach_in(&mut self) {
+    pub(super) fn attach_in(&mut self) {
         let directory = self.hello.as_ref().unwrap().directory.clone();
         self.attach_in_at(&directory);
     }
 
-    pub fn attach_in_when_started(&mut self) {
+    pub(super) fn attach_in_when_started(&mut self) {
         self.until("the hello", |node| node.hello.is_some());
         self.attach_in();
     }
 
-    pub fn attach_in_at(&mut self, directory: &str) {
+    pub(super) fn attach_in_at(&mut self, directory: &str) {
         let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:");
         let (pty, pts) = pty_process::blocking::open().unwrap();
         let command = pty_process::blocking::Command::new(&words[0]).args(&words[1..]);
@@ -258,22 +258,19 @@ impl Node {
         self.in_lanes += 1;
     }
 
-    pub fn lose_in(&mut self) {
+    pub(super) fn lose_in(&mut self) {
         kill(self.inward.take());
         self.to_lane = None;
         self.pending = None;
         self.link.handle_in_lost();
     }
 
-    pub fn lose_out(&mut self) {
+    pub(super) fn lose_out(&mut self) {
         kill(self.out.take());
     }
 
     fn words(&self, options: &str, parameter: &str) -> Vec<String> {
         let mut words = shell_words::split(&boot(options, parameter)).unwrap();
-        if let Ok(path) = std::env::var("PC_HELPER_SH") {
-            words[5] = std::fs::read_to_string(path).unwrap();
-        }
         words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
         words
     }
@@ -293,13 +290,13 @@ impl Node {
     }
 
     /// Goes on until `enough` is true. Panics when that takes too long or the link ends in an error.
-    pub fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
         if let Err(error) = self.try_until(what, enough) {
             panic!("{:?}: {what}: {error}; {}", self.kind, String::from_utf8_lossy(&self.stray));
         }
     }
 
-    pub fn try_until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) -> Result<(), LinkError> {
+    pub(super) fn try_until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) -> Result<(), LinkError> {
         let end = Instant::now() + LIMIT;
         loop {
             self.take_events();
@@ -342,7 +339,7 @@ impl Node {
     }
 
     /// From now on what arrives is taken, and what has arrived is.
-    pub fn take_it(&mut self) {
+    pub(super) fn take_it(&mut self) {
         self.setup.taking = true;
         self.link.consumed(self.stdout.len() + self.stderr.len());
     }
@@ -363,7 +360,7 @@ impl Node {
     }
 
     /// Hands over input as the link takes it.
-    pub fn input(&mut self, bytes: &[u8]) {
+    pub(super) fn input(&mut self, bytes: &[u8]) {
         for part in bytes.chunks(32 * 1024) {
             self.until("input is taken", |node| node.link.takes_input() || node.link.is_done());
             if self.link.is_done() {
@@ -373,12 +370,12 @@ impl Node {
         }
     }
 
-    pub fn eof(&mut self) {
+    pub(super) fn eof(&mut self) {
         self.link.finish();
     }
 
     /// Waits for everything, and that nothing is left of it.
-    pub fn finish(mut self) -> (Vec<u8>, Vec<u8>, Exit) {
+    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>, Exit) {
         self.until("the end", |node| node.link.is_done());
         self.take_events();
         // what acknowledges the end
@@ -390,28 +387,28 @@ impl Node {
     }
 
     /// Waits until no process of the helper and no file of it is left.
-    pub fn gone(&mut self) {
+    pub(super) fn gone(&mut self) {
         self.until("nothing is left", |node| !node.is_running() && node.litter().is_empty());
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         !self.processes().is_empty()
     }
 
     /// The helper's processes that still run (a lane's that the test has not reaped are no more).
-    pub fn processes(&self) -> Vec<u32> {
+    pub(super) fn processes(&self) -> Vec<u32> {
         processes(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(self.name.len()).any(|part| part == self.name.as_bytes())
         })
     }
 
-    pub fn litter(&self) -> Vec<PathBuf> {
+    pub(super) fn litter(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&self.home).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.to_string_lossy().contains(&self.name)).collect()
     }
 
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
@@ -450,19 +447,19 @@ fn kill(child: Option<Child>) {
     }
 }
 
-pub fn signal(pid: u32, name: &str) {
+pub(super) fn signal(pid: u32, name: &str) {
     let pid = pid.to_string();
     let _ = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
 }
 
 /// The processes, zombies apart, for which `wanted` says so.
-pub fn processes(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+pub(super) fn processes(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap();
     let all = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     all.filter(|pid| lives(*pid) && wanted(*pid)).collect()
 }
 
-pub fn lives(pid: u32) -> bool {
+pub(super) fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

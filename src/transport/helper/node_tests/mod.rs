@@ -1,7 +1,7 @@
 //! Every helper as real processes, in every shell: the properties that lanes and helper must have, one test each.
 
-#[allow(dead_code, unreachable_pub, reason = "the bench serves tests that come and go")]
 mod bench;
+mod files;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -50,9 +50,14 @@ every_helper! {
     a_terminal_has_size_and_modes_before_the_first_byte
     a_shell_on_a_terminal
     a_lost_in_lane_is_replaced
+    a_lost_out_lane_is_replaced_or_ends_the_command
     a_directory_that_is_not_ours_is_refused
     what_dead_helpers_left_is_swept
+    files_are_served_alike
+    many_names_are_listed
 }
+
+use files::{files_are_served_alike, many_names_are_listed};
 
 /// Every byte value, what the agent alters, and an end that it would hold back.
 fn awkward() -> Vec<u8> {
@@ -327,6 +332,28 @@ fn a_lost_in_lane_is_replaced(kind: Kind) {
     }
     node.eof();
     assert!(node.finish().0 == bytes, "{kind:?}");
+}
+
+fn a_lost_out_lane_is_replaced_or_ends_the_command(kind: Kind) {
+    let bytes: Vec<u8> = (0..1u32 << 20).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let mut node = Node::start(kind, Setup::command("cat"));
+    if kind != Kind::Python {
+        node.input(&bytes[..1000]);
+        node.until("an echo", |node| node.stdout.len() == 1000);
+        node.lose_out();
+        return node.gone();
+    }
+    for (round, part) in bytes.chunks(bytes.len() / 20 + 1).enumerate() {
+        node.input(part);
+        // in mid-stream, sometimes the way in as well
+        node.lose_out();
+        if round % 3 == 0 {
+            node.lose_in();
+        }
+        node.reattach_out();
+    }
+    node.eof();
+    assert!(node.finish().0 == bytes);
 }
 
 fn a_directory_that_is_not_ours_is_refused(kind: Kind) {

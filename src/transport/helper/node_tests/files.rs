@@ -1,0 +1,285 @@
+//! The file service: every helper must answer as the Python one does, operation by operation.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::bench::{Kind, Node, Setup};
+
+/// One argument of a request.
+enum Arg<'a> {
+    U(u32),
+    Q(u64),
+    T(&'a [u8]),
+    /// A path below the tree.
+    P(&'a str),
+    Raw(&'a [u8]),
+}
+
+use Arg::{P, Q, Raw, T, U};
+
+/// A file service over a tree of its own.
+struct Service {
+    node: Node,
+    tree: String,
+    next: u32,
+    taken: usize,
+}
+
+impl Service {
+    fn start(kind: Kind, tree: &Path) -> Self {
+        let mut node = Node::start(kind, Setup::files());
+        node.attach_in_when_started();
+        Self { node, tree: tree.to_str().unwrap().to_owned(), next: 0, taken: 0 }
+    }
+
+    /// Asks, and gives errno and result.
+    fn ask(&mut self, operation: u8, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
+        self.next += 1;
+        let mut body = self.next.to_be_bytes().to_vec();
+        body.push(operation);
+        for argument in arguments {
+            let mut text = |text: &[u8]| {
+                body.extend((text.len() as u32).to_be_bytes());
+                body.extend(text);
+            };
+            match argument {
+                U(number) => body.extend(number.to_be_bytes()),
+                Q(number) => body.extend(number.to_be_bytes()),
+                T(bytes) => text(bytes),
+                P(name) => text(format!("{}/{name}", self.tree).as_bytes()),
+                Raw(bytes) => body.extend(*bytes),
+            }
+        }
+        let mut request = (body.len() as u32).to_be_bytes().to_vec();
+        request.extend(body);
+        self.node.input(&request);
+        let taken = self.taken;
+        let length = |node: &Node| {
+            let head = node.stdout.get(taken..taken + 4)?;
+            Some(4 + u32::from_be_bytes(head.try_into().unwrap()) as usize)
+        };
+        self.node.until(&format!("an answer to operation {operation}"), |node| {
+            length(node).is_some_and(|length| node.stdout.len() >= taken + length)
+        });
+        let whole = length(&self.node).unwrap();
+        let answer = &self.node.stdout[taken + 4..taken + whole];
+        self.taken += whole;
+        let (id, rest) = answer.split_at(4);
+        assert_eq!(id, self.next.to_be_bytes());
+        let (errno, result) = rest.split_at(4);
+        (u32::from_be_bytes(errno.try_into().unwrap()), result.to_vec())
+    }
+
+    fn finish(mut self) {
+        self.node.eof();
+        self.node.finish();
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes[..4].try_into().unwrap())
+}
+
+const ODD: &str = "sp ace\n'\"\\\\n%s*-$x";
+
+/// All of it, as text that two helpers can be compared by.
+fn everything(kind: Kind, tree: &Path) -> Vec<String> {
+    let mut service = Service::start(kind, tree);
+    let mut said = Vec::new();
+    // a text for each step; an error's own text differs in capitals at most
+    let mut step = |service: &mut Service, name: &str, operation: u8, arguments: &[Arg<'_>]| {
+        let (errno, result) = service.ask(operation, arguments);
+        let mut shown = result.clone();
+        if errno != 0 {
+            shown.clear();
+        } else if [5, 6, 7].contains(&operation) {
+            // the access time is whenever
+            shown.truncate(20);
+            shown.extend(&result[28..]);
+        }
+        said.push(format!("{name}: {errno} {}", shown.escape_ascii()));
+        (errno, result)
+    };
+    let s = &mut service;
+    let (all, none) = (u32::MAX, 0u64);
+    let big: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+    step(s, "mkdir", 13, &[P("d"), U(0o750)]);
+    step(s, "mkdir again", 13, &[P("d"), U(0o750)]);
+    step(s, "mkdir nowhere", 13, &[P("x/y"), U(0o750)]);
+    // a new file, written in and out of order
+    let h = number(&step(s, "create", 1, &[P("f"), U(2 | 8 | 16), U(0o640)]).1);
+    step(s, "write", 3, &[U(h), Q(0), Raw(b"0123456789")]);
+    step(s, "write on", 3, &[U(h), Q(10), Raw(b"abc")]);
+    step(s, "write a hole", 3, &[U(h), Q(20), Raw(b"xyz\0\n")]);
+    step(s, "write back", 3, &[U(h), Q(5), Raw(b"\xff\xfe")]);
+    step(s, "write behind that", 3, &[U(h), Q(13), Raw(b"!")]);
+    step(s, "fsetstat times", 9, &[U(h), U(8), Q(none), U(0), U(0), U(0), Q(1), Q(1_000_000_000)]);
+    step(s, "fstat", 7, &[U(h)]);
+    step(s, "fsync", 20, &[U(h)]);
+    let (errno, figures) = s.ask(24, &[U(h)]);
+    assert_eq!((errno, figures.len()), (0, 88));
+    step(s, "close", 4, &[U(h)]);
+    step(s, "close again", 4, &[U(h)]);
+    step(s, "write to a closed one", 3, &[U(h), Q(0), Raw(&big)]);
+    step(s, "setstat times", 8, &[P("f"), U(8), Q(none), U(0), U(0), U(0), Q(5), Q(1_000_000_001)]);
+    step(s, "stat", 5, &[P("f")]);
+    let h = number(&step(s, "open", 1, &[P("f"), U(1), U(all)]).1);
+    step(s, "read", 2, &[U(h), Q(0), U(7)]);
+    step(s, "read on", 2, &[U(h), Q(7), U(100)]);
+    step(s, "read back", 2, &[U(h), Q(3), U(4)]);
+    step(s, "read at the end", 2, &[U(h), Q(25), U(10)]);
+    step(s, "read beyond", 2, &[U(h), Q(1000), U(10)]);
+    step(s, "write to a read-only one", 3, &[U(h), Q(0), Raw(b"no")]);
+    step(s, "remove", 12, &[P("f")]);
+    step(s, "read what has no name", 2, &[U(h), Q(0), U(5)]);
+    step(s, "stat of what is gone", 5, &[P("f")]);
+    step(s, "close", 4, &[U(h)]);
+    // how files are opened
+    step(s, "open nothing", 1, &[P("f"), U(1), U(all)]);
+    step(s, "write nothing", 1, &[P("f"), U(2), U(all)]);
+    step(s, "open a directory", 1, &[P("d"), U(1), U(all)]);
+    let h = number(&step(s, "exclusive", 1, &[P("e"), U(2 | 8 | 32), U(0o755)]).1);
+    step(s, "big", 3, &[U(h), Q(0), Raw(&big)]);
+    step(s, "fsetstat size", 9, &[U(h), U(1), Q(150_000), U(0), U(0), U(0), Q(0), Q(0)]);
+    step(s, "close", 4, &[U(h)]);
+    step(s, "exclusive again", 1, &[P("e"), U(2 | 8 | 32), U(all)]);
+    let h = number(&step(s, "append", 1, &[P("e"), U(2 | 4), U(all)]).1);
+    step(s, "append", 3, &[U(h), Q(0), Raw(b"tail")]);
+    step(s, "close", 4, &[U(h)]);
+    let h = number(&step(s, "both", 1, &[P("e"), U(1 | 2), U(all)]).1);
+    step(s, "read all", 2, &[U(h), Q(0), U(400_000)]);
+    step(s, "write in it", 3, &[U(h), Q(149_999), Raw(b"<>")]);
+    step(s, "read it", 2, &[U(h), Q(149_990), U(100)]);
+    step(s, "close", 4, &[U(h)]);
+    let h = number(&step(s, "truncate", 1, &[P("e"), U(2 | 16), U(all)]).1);
+    step(s, "close", 4, &[U(h)]);
+    step(s, "times", 8, &[P("e"), U(8 | 4), Q(none), U(0), U(0), U(0o4711), Q(7), Q(1_000_000_002)]);
+    step(s, "stat", 5, &[P("e")]);
+    let h = number(&step(s, "read-only file", 1, &[P("r"), U(2 | 8), U(0o444)]).1);
+    step(s, "write it", 3, &[U(h), Q(0), Raw(b"once")]);
+    step(s, "close", 4, &[U(h)]);
+    // names
+    step(s, "symlink", 18, &[T(b"../nowhere\xff"), P("l")]);
+    step(s, "symlink again", 18, &[T(b"x"), P("l")]);
+    step(s, "readlink", 17, &[P("l")]);
+    step(s, "readlink of a file", 17, &[P("e")]);
+    step(s, "readlink of nothing", 17, &[P("f")]);
+    step(s, "stat of a dangling link", 5, &[P("l")]);
+    step(s, "lsetstat", 22, &[P("l"), U(8), Q(none), U(0), U(0), U(0), Q(3), Q(1_000_000_003)]);
+    step(s, "lstat", 6, &[P("l")]);
+    step(s, "hard link", 19, &[P("e"), P(ODD)]);
+    step(s, "hard link again", 19, &[P("e"), P("r")]);
+    step(s, "lstat", 6, &[P(ODD)]);
+    step(s, "realpath", 15, &[P("d/../d/new")]);
+    step(s, "realpath of nothing", 15, &[P("x/y/z")]);
+    step(s, "realpath below a file", 15, &[P("e/z")]);
+    step(s, "rename over", 16, &[P("r"), P(ODD), U(0)]);
+    step(s, "rename", 16, &[P("r"), P("d/\u{e9}"), U(0)]);
+    step(s, "rename and replace", 16, &[P("d/\u{e9}"), P(ODD), U(1)]);
+    step(s, "rename nothing", 16, &[P("f"), P("g"), U(1)]);
+    step(s, "rename a file to a directory", 16, &[P("e"), P("d"), U(1)]);
+    step(s, "rename a directory to a file", 16, &[P("d"), P("e"), U(1)]);
+    step(s, "remove a directory", 12, &[P("d")]);
+    step(s, "rmdir", 14, &[P("d")]);
+    step(s, "rmdir of a full one", 14, &[P("")]);
+    step(s, "rmdir of a file", 14, &[P("e")]);
+    step(s, "stat below a file", 5, &[P("e/x")]);
+    step(s, "stat of an empty path", 5, &[T(b"")]);
+    step(s, "home", 23, &[T(b"~")]);
+    step(s, "home of root", 23, &[T(b"~root/x")]);
+    step(s, "home of nobody known", 23, &[T(b"~no-such-user/x")]);
+    step(s, "expand", 23, &[T(b"/usr/../usr")]);
+    step(s, "list a file", 10, &[P("e")]);
+    step(s, "list nothing", 10, &[P("f")]);
+    let (errno, figures) = s.ask(21, &[P("")]);
+    assert_eq!((errno, figures.len()), (0, 88));
+    step(s, "an unknown handle", 2, &[U(999), Q(0), U(1)]);
+    let listed = names(s, "");
+    service.finish();
+    said.extend(listed.iter().map(|entry| entry.escape_ascii().to_string()));
+    said
+}
+
+/// The entries of a directory without the access times, in order.
+fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
+    let (errno, opened) = service.ask(10, &[P(directory)]);
+    assert_eq!(errno, 0);
+    let handle = number(&opened);
+    let mut all = Vec::new();
+    loop {
+        let (errno, result) = service.ask(11, &[U(handle)]);
+        assert_eq!(errno, 0);
+        let mut rest = &result[4..];
+        if number(&result) == 0 {
+            break;
+        }
+        for _ in 0..number(&result) {
+            let mut entry = Vec::new();
+            let mut field = |rest: &mut &[u8], length: usize, wanted: bool| {
+                let (field, after) = rest.split_at(length);
+                *rest = after;
+                if wanted {
+                    entry.extend_from_slice(field);
+                    entry.push(b'|');
+                }
+            };
+            for part in ["name", "attributes", "owner", "group"] {
+                if part == "attributes" {
+                    field(&mut rest, 20, true);
+                    // access and modification time; a directory's changes as the test goes on
+                    field(&mut rest, 16, false);
+                    field(&mut rest, 4, true);
+                } else {
+                    let length = number(rest) as usize;
+                    field(&mut rest, 4, false);
+                    field(&mut rest, length, true);
+                }
+            }
+            all.push(entry);
+        }
+        assert!(rest.is_empty());
+    }
+    assert_eq!(service.ask(4, &[U(handle)]).0, 0);
+    all.sort();
+    all
+}
+
+pub(super) fn files_are_served_alike(kind: Kind) {
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    let mut all = [Kind::Python, kind].map(|kind| {
+        std::fs::create_dir(&tree).unwrap();
+        let said = everything(kind, &tree);
+        std::fs::remove_dir_all(&tree).unwrap();
+        said
+    });
+    let (mine, reference) = (std::mem::take(&mut all[1]), std::mem::take(&mut all[0]));
+    for (mine, reference) in mine.iter().zip(&reference) {
+        assert_eq!(
+            mine.chars().take(300).collect::<String>(),
+            reference.chars().take(300).collect::<String>(),
+            "{kind:?}"
+        );
+        assert!(mine == reference);
+    }
+    assert_eq!(mine.len(), reference.len());
+    let errors: Vec<&String> = reference.iter().filter(|line| !line.contains(": 0 ")).collect();
+    assert!(errors.len() > 20, "the comparison compares something: {errors:?}");
+}
+
+pub(super) fn many_names_are_listed(kind: Kind) {
+    let tree = tempfile::tempdir().unwrap();
+    for n in 0..250 {
+        std::fs::write(tree.path().join(format!("{}{n}", ["", ".", "..", "*", "%s"][n % 5])), "x").unwrap();
+    }
+    std::fs::set_permissions(tree.path().join("0"), std::fs::Permissions::from_mode(0o604)).unwrap();
+    let mut service = Service::start(kind, tree.path());
+    let all = names(&mut service, "");
+    service.finish();
+    assert_eq!(all.len(), 252);
+    let uid = std::fs::metadata(tree.path()).unwrap().uid();
+    let first = all.iter().find(|entry| entry.starts_with(b"0|")).unwrap();
+    assert_eq!(first[2..10], 1u64.to_be_bytes());
+    assert_eq!(first[10..14], uid.to_be_bytes());
+    assert_eq!(first[18..22], 0o100_604u32.to_be_bytes());
+}
