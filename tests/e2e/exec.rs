@@ -1,5 +1,5 @@
 //! Commands without a terminal: every byte, every ending, every way a client can treat its input. Each test runs on the
-//! two-lane rung and on the one-lane rung of the ladder.
+//! two-lane rung and on the one-lane rung of the ladder, and with the helper that needs only `sh`.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Demo, PATIENCE, noise, processes, run, until, wait};
 
-/// Runs each of these tests once per rung of the ladder.
-macro_rules! on_each_rung {
+/// Runs each of these tests once per rung of the ladder, and once more per helper.
+macro_rules! in_each_way {
     ($($test:ident)*) => {
         mod two_lanes {
             $(#[test] fn $test() { super::$test(&super::rung("two-lanes")); })*
@@ -16,10 +16,13 @@ macro_rules! on_each_rung {
         mod one_lane {
             $(#[test] fn $test() { super::$test(&super::rung("one-lane")); })*
         }
+        mod sh_helper {
+            $(#[test] fn $test() { super::$test(&super::sh_helper()); })*
+        }
     };
 }
 
-on_each_rung! {
+in_each_way! {
     every_byte_value_both_ways_and_on_stderr
     exit_codes_are_the_commands_own
     death_by_signal_is_told
@@ -40,6 +43,10 @@ on_each_rung! {
 
 fn rung(rung: &str) -> Arc<Demo> {
     Demo::shared(&["--faithful", "--rung", rung])
+}
+
+fn sh_helper() -> Arc<Demo> {
+    Demo::shared(&["--faithful", "--helper", "sh"])
 }
 
 fn every_byte_value_both_ways_and_on_stderr(demo: &Demo) {
