@@ -1,4 +1,4 @@
-//! Shells on a terminal, by both ways: a pty that the helper makes on the node, and the agent's own session
+//! Shells on a terminal, by both ways: a pty that the helper makes on the node (either helper), and the agent's own session
 //! (Standard_Stream), which knows no exit status.
 
 use std::process::Command;
@@ -12,6 +12,9 @@ macro_rules! by_each_way {
     ($($test:ident)*) => {
         mod helper_pty {
             $(#[test] fn $test() { super::$test(&super::Way::helper()); })*
+        }
+        mod sh_helper {
+            $(#[test] fn $test() { super::$test(&super::Way::sh_helper()); })*
         }
         mod standard_stream {
             $(#[test] fn $test() { super::$test(&super::Way::standard_stream()); })*
@@ -37,6 +40,10 @@ struct Way {
 impl Way {
     fn helper() -> Self {
         Self { demo: Demo::shared(&["--faithful"]), knows_status: true }
+    }
+
+    fn sh_helper() -> Self {
+        Self { demo: Demo::shared(&["--faithful", "--helper", "sh"]), knows_status: true }
     }
 
     fn standard_stream() -> Self {

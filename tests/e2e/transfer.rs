@@ -4,12 +4,28 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use crate::harness::{Demo, PATIENCE, noise, resident_kib, run};
 
-fn demo() -> Arc<Demo> {
-    Demo::shared(&["--faithful"])
+/// Runs each of these tests once per helper.
+macro_rules! by_each_helper {
+    ($($test:ident)*) => {
+        mod fast_helper {
+            $(#[test] fn $test() { super::$test(&crate::harness::Demo::shared(&["--faithful"])); })*
+        }
+        mod sh_helper {
+            $(#[test] fn $test() { super::$test(&crate::harness::Demo::shared(&["--faithful", "--helper", "sh"])); })*
+        }
+    };
+}
+
+by_each_helper! {
+    contents_of_all_sizes_both_ways
+    trees_with_their_modes_and_times
+    names_with_spaces_quotes_newlines_and_any_byte
+    broken_transfers_resume
+    sftp_does_what_its_manual_says
+    errors_are_the_nodes_own
 }
 
 fn remote(path: &Path) -> String {
@@ -19,9 +35,7 @@ fn remote(path: &Path) -> String {
 /// The two modes of scp: over SFTP, and its own old protocol.
 const MODES: [&[&str]; 2] = [&[], &["-O"]];
 
-#[test]
-fn contents_of_all_sizes_both_ways() {
-    let demo = demo();
+fn contents_of_all_sizes_both_ways(demo: &Demo) {
     for mode in MODES {
         let dir = tempfile::tempdir().unwrap();
         for size in [0usize, 1, 1023, 32_768, 262_144, 5_000_003] {
@@ -38,9 +52,7 @@ fn contents_of_all_sizes_both_ways() {
     }
 }
 
-#[test]
-fn trees_with_their_modes_and_times() {
-    let demo = demo();
+fn trees_with_their_modes_and_times(demo: &Demo) {
     for mode in MODES {
         let dir = tempfile::tempdir().unwrap();
         let here = dir.path().join("tree");
@@ -66,9 +78,7 @@ fn trees_with_their_modes_and_times() {
     }
 }
 
-#[test]
-fn names_with_spaces_quotes_newlines_and_any_byte() {
-    let demo = demo();
+fn names_with_spaces_quotes_newlines_and_any_byte(demo: &Demo) {
     let names: [&[u8]; 6] = [b"a b", b"it's", b"say \"x\"", b"two\nlines", b"$(touch x);*", b"\xff\xfe latin \xe9"];
     let dir = tempfile::tempdir().unwrap();
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
@@ -84,9 +94,7 @@ fn names_with_spaces_quotes_newlines_and_any_byte() {
     run(Command::new("diff").arg("-r").args([&here, &back]), b"", PATIENCE).ok();
 }
 
-#[test]
-fn broken_transfers_resume() {
-    let demo = demo();
+fn broken_transfers_resume(demo: &Demo) {
     let dir = tempfile::tempdir().unwrap();
     let bytes = noise(700_000, 4);
     let (whole, part) = (dir.path().join("whole"), dir.path().join("part"));
@@ -98,9 +106,7 @@ fn broken_transfers_resume() {
     }
 }
 
-#[test]
-fn sftp_does_what_its_manual_says() {
-    let demo = demo();
+fn sftp_does_what_its_manual_says(demo: &Demo) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), "content").unwrap();
     let run = demo.sftp(&format!(
@@ -120,9 +126,7 @@ fn sftp_does_what_its_manual_says() {
     assert!(!dir.path().join("d").exists());
 }
 
-#[test]
-fn errors_are_the_nodes_own() {
-    let demo = demo();
+fn errors_are_the_nodes_own(demo: &Demo) {
     let missing = demo.scp(["demo:/no/such/file", "/dev/null"]);
     assert!(missing.code() != Some(0) && missing.err().contains("No such file"), "{missing}");
     let missing = demo.scp(["-O", "demo:/no/such/file", "/dev/null"]);
