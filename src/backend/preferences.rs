@@ -155,14 +155,15 @@ fn text(name: &str, value: Value) -> Result<Option<String>, PreferencesError> {
 }
 
 fn minutes(name: &str, value: Value) -> Result<Option<u32>, PreferencesError> {
-    let wrong = || PreferencesError(format!("{name} is not a number of minutes"));
-    match value {
-        Value::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()).map(Some).ok_or_else(wrong),
+    let minutes = match value {
+        Value::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()),
         other => match text(name, other)? {
-            Some(text) => text.parse().map(Some).map_err(|_| wrong()),
-            None => Ok(None),
+            Some(text) => text.parse().ok(),
+            None => return Ok(None),
         },
-    }
+    };
+    let minutes = minutes.filter(|minutes| *minutes > 0);
+    minutes.map(Some).ok_or_else(|| PreferencesError(format!("{name} is not a number of minutes")))
 }
 
 fn truth(name: &str, value: Value) -> Result<bool, PreferencesError> {
@@ -247,6 +248,7 @@ mod tests {
             r#"{"inputs":{"kmsKeyId":7}}"#,
             r#"{"inputs":{"runAsEnabled":"maybe"}}"#,
             r#"{"inputs":{"idleSessionTimeout":"soon"}}"#,
+            r#"{"inputs":{"maxSessionDuration":"0"}}"#,
             r#"{"inputs":{"shellProfile":"x"}}"#,
         ] {
             assert!(Preferences::parse(content).is_err(), "{content}");

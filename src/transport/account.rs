@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::helper::program::documents;
 use super::ladder::Rung;
+use super::limits::Limits;
 use crate::backend::preferences::Preferences;
 use crate::backend::{Backend, BackendError};
 
@@ -17,6 +18,8 @@ use crate::backend::{Backend, BackendError};
 pub(super) struct Account {
     backend: Arc<dyn Backend>,
     evidence_replaces_logging: bool,
+    /// How long a minute of the preferences lasts; tests shorten it.
+    minute: Duration,
     seen: Mutex<Option<(Instant, Terms)>>,
 }
 
@@ -27,13 +30,26 @@ pub(super) struct Terms {
     refused: Option<String>,
     /// Why the lanes' own documents can't be used.
     unusable: Option<String>,
-    /// The account's idle limit.
-    pub idle_limit: Option<Duration>,
+    /// The account's time limits.
+    pub limits: Limits,
 }
 
 impl Account {
     pub(super) fn new(backend: Arc<dyn Backend>, evidence_replaces_logging: bool) -> Self {
-        Self { backend, evidence_replaces_logging, seen: Mutex::new(None) }
+        Self { backend, evidence_replaces_logging, minute: Duration::from_secs(60), seen: Mutex::new(None) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_minute(&mut self, minute: Duration) {
+        self.minute = minute;
+    }
+
+    /// An account that never said so has the service's own idle limit.
+    fn limits(&self, preferences: &Preferences) -> Limits {
+        Limits {
+            idle: Some(self.minute * preferences.idle_minutes.unwrap_or(DEFAULT_IDLE_MINUTES)),
+            longest: preferences.max_minutes.map(|minutes| self.minute * minutes),
+        }
     }
 
     /// What holds now. An account that can't be read allows nothing.
@@ -53,11 +69,7 @@ impl Account {
                 conflicts.join(" and ")
             )
         });
-        let terms = Terms {
-            refused,
-            unusable: self.unusable(&preferences).await?,
-            idle_limit: preferences.idle_minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
-        };
+        let terms = Terms { refused, unusable: self.unusable(&preferences).await?, limits: self.limits(&preferences) };
         // what is wrong is looked at again at once: whoever mends it wants to see it mended
         *seen = (terms.refused.is_none() && terms.unusable.is_none()).then(|| (Instant::now(), terms.clone()));
         Ok(terms)
@@ -99,3 +111,5 @@ fn json(text: &str) -> Option<serde_json::Value> {
 }
 
 const FRESH: Duration = Duration::from_secs(60);
+/// What Session Manager itself does where the account does not say.
+const DEFAULT_IDLE_MINUTES: u32 = 20;

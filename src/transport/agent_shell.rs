@@ -1,13 +1,18 @@
 //! The agent's own shell session (`Standard_Stream`), for accounts whose preferences or policy ask for it: agent-side
 //! logging, shell profile, Run-As. Its prompt takes a second, it carries about 1 MB/s, and it has no exit status.
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::channel::{Control, Delivery, InputData, Out, TransportError};
 use super::lanes::Client;
+use super::limits::Clock;
 use crate::backend::{LaneSession, SessionRequest};
 use crate::model::{Exit, NodeId, ReasonText, WindowSize};
-use crate::session_manager::ChannelEvent;
+use crate::session_manager::{ChannelEvent, ChannelWriter};
 
 /// The account's preferences, which are also the document of its shell sessions.
 pub(super) const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
@@ -24,71 +29,108 @@ pub(super) fn request(node: NodeId, reason: Option<ReasonText>, payload: usize) 
     }
 }
 
-/// Runs a shell session to its end.
-pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut client: Client) {
+/// Runs a shell session to its end. Neither a client that takes nothing nor a shell that reads nothing may hold up the
+/// clock, so nothing is waited for but here.
+pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut clock: Clock, mut client: Client) {
     let session = lane.id.clone();
     let deliveries = client.deliveries.clone();
     let _ = deliveries.send(Delivery::Lane(session)).await;
-    resize(&lane, size).await;
+    resize(&lane.writer, size).await;
+    let LaneSession { writer, reader, .. } = &mut lane;
     let mut established = false;
+    let (mut outward, mut inward): (Option<Bytes>, VecDeque<Bytes>) = (None, VecDeque::new());
     let ended = loop {
+        if let Some(why) = clock.over(Instant::now()) {
+            break Some(Err(why));
+        }
         tokio::select! {
             biased;
             control = client.control.recv(), if open(&client.control) => match control {
                 Some(Control::Resize(new)) => {
                     size = Some(new);
-                    resize(&lane, size).await;
+                    resize(writer, size).await;
                 }
                 // there is no signal frame; the terminal's own characters do for the ones a terminal has
-                Some(Control::Signal(name)) => if let Some(byte) = character(&name) {
-                    let _ = lane.writer.send(bytes::Bytes::from_static(byte)).await;
-                },
+                // nobody needs more signals than this at once, and the queue must have a bound
+                Some(Control::Signal(name)) => {
+                    let room = SIGNALS - inward.len().min(SIGNALS);
+                    inward.extend(character(&name).map(Bytes::from_static).into_iter().take(room));
+                }
                 None => {}
             },
-            event = lane.reader.next() => match event {
+            permit = deliveries.reserve(), if outward.is_some() => {
+                let (Ok(permit), Some(bytes)) = (permit, outward.take()) else { break None };
+                clock.touch(Instant::now());
+                permit.send(Delivery::Out(Out::Stdout(bytes)));
+            }
+            sent = send(writer, inward.front()) => {
+                inward.pop_front();
+                if !sent {
+                    break Some(Err("the session's data channel ended".to_owned()));
+                }
+            }
+            event = reader.next(), if outward.is_none() => match event {
                 Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => {
                     if !std::mem::replace(&mut established, true) {
                         // what was sent before the agent listened may have been dropped although acknowledged
-                        resize(&lane, size).await;
+                        resize(writer, size).await;
                     }
-                    if deliveries.send(Delivery::Out(Out::Stdout(bytes))).await.is_err() {
-                        break None;
-                    }
+                    outward = Some(bytes);
                 }
                 Some(ChannelEvent::Closed(text)) => break Some(Ok(text)),
                 Some(ChannelEvent::Lost(text)) => break Some(Err(text)),
                 None => break Some(Ok(String::new())),
                 Some(_) => {}
             },
-            data = client.data.recv(), if established && open(&client.data) => match data {
-                Some(InputData::Bytes(bytes)) => if lane.writer.send(bytes).await.is_err() {
-                    break Some(Err("the session's data channel ended".to_owned()));
-                },
+            data = client.data.recv(), if established && inward.is_empty() && open(&client.data) => match data {
+                Some(InputData::Bytes(bytes)) => {
+                    clock.touch(Instant::now());
+                    inward.push_back(bytes);
+                }
                 Some(InputData::Eof) | None => {}
             },
             () = deliveries.closed() => break None,
+            () = at(clock.deadline()) => {}
         }
     };
-    match ended {
-        Some(Ok(text)) => {
-            if !text.trim().is_empty() {
-                let text = format!("\r\n{}\r\n", text.trim());
-                let _ = deliveries.send(Delivery::Out(Out::Stdout(text.into()))).await;
+    let last_words = async {
+        // whoever does not listen any more needs none
+        match ended {
+            Some(Ok(text)) => {
+                if !text.trim().is_empty() {
+                    let text = format!("\r\n{}\r\n", text.trim());
+                    let _ = deliveries.send(Delivery::Out(Out::Stdout(text.into()))).await;
+                }
+                let _ = deliveries.send(Delivery::Out(Out::Exit(Exit::Unknown))).await;
             }
-            let _ = deliveries.send(Delivery::Out(Out::Exit(Exit::Unknown))).await;
+            Some(Err(text)) => {
+                let _ = deliveries.send(Delivery::Failed(TransportError::Failed(text))).await;
+            }
+            None => {}
         }
-        Some(Err(text)) => {
-            let _ = deliveries.send(Delivery::Failed(TransportError::Failed(text))).await;
-        }
-        None => {}
-    }
-    lane.close().await;
+    };
+    drop(client);
+    tokio::join!(last_words, lane.close());
 }
 
-async fn resize(lane: &LaneSession, size: Option<WindowSize>) {
+async fn send(writer: &ChannelWriter, bytes: Option<&Bytes>) -> bool {
+    match bytes {
+        Some(bytes) => writer.send(bytes.clone()).await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn resize(writer: &ChannelWriter, size: Option<WindowSize>) {
     if let Some(size) = size {
         // an error shows as the channel's end
-        let _ = lane.writer.resize(size.cols.into(), size.rows.into()).await;
+        let _ = writer.resize(size.cols.into(), size.rows.into()).await;
     }
 }
 
@@ -104,3 +146,6 @@ fn character(signal: &str) -> Option<&'static [u8]> {
         _ => None,
     }
 }
+
+/// How many signals may wait for the shell to read.
+const SIGNALS: usize = 64;

@@ -20,6 +20,7 @@ use super::helper::link::{Event, Link};
 use super::helper::program::{IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, one_lane_command};
 use super::helper::record::Hello;
 use super::ladder::{Ladder, Rung};
+use super::limits::Clock;
 use super::options::Options;
 use crate::backend::{Backend, BackendError, LaneSession, SessionRequest};
 use crate::model::{NodeId, ReasonText, SessionId};
@@ -42,8 +43,8 @@ pub(super) struct Plan {
     pub _share: Arc<OwnedSemaphorePermit>,
     /// Bytes of payload in a frame.
     pub payload: usize,
-    /// End the channel when no byte has passed for so long; what the account's preferences say.
-    pub idle_limit: Option<Duration>,
+    /// How long the channel may last and be silent, from its start: whatever rungs and lanes it has had.
+    pub clock: Clock,
     /// Whether the in lane is opened at once: somebody at a terminal is going to type.
     pub eager: bool,
 }
@@ -100,7 +101,7 @@ struct Lanes {
     /// Whether the helper knows that this is the end, and will close its lanes by itself.
     parting: bool,
     started: Instant,
-    active: Instant,
+    clock: Clock,
     in_opened: Instant,
     /// When the in lane ended unasked, and what was said about it.
     in_gone: Option<(Instant, String)>,
@@ -132,6 +133,8 @@ impl Lanes {
     fn new(plan: Plan, first: LaneSession, mut link: Link, client: Client) -> Self {
         link.handle_out_attached();
         let now = Instant::now();
+        let mut clock = plan.clock;
+        clock.touch(now);
         Self {
             plan,
             link,
@@ -147,7 +150,7 @@ impl Lanes {
             exit_code: None,
             parting: false,
             started: now,
-            active: now,
+            clock,
             in_opened: now,
             in_gone: None,
             resumed: None,
@@ -176,7 +179,7 @@ impl Lanes {
                 Wake::OpenedOut(lane) => self.opened_out(lane?),
                 Wake::OpenedIn(lane) => self.opened_in(lane?),
                 Wake::Data(Some(InputData::Bytes(bytes))) => {
-                    self.active = now;
+                    self.clock.touch(Instant::now());
                     self.link.write(bytes);
                 }
                 Wake::Data(Some(InputData::Eof)) => self.link.finish(),
@@ -196,7 +199,7 @@ impl Lanes {
     async fn wait(&mut self, now: Instant) -> Wake {
         let until = self.next_deadline(now);
         let one_lane = self.plan.rung == Rung::OneLane;
-        let Self { link, client, out, inward, opening_out, opening_in, pending, active, untold, .. } = self;
+        let Self { link, client, out, inward, opening_out, opening_in, pending, clock, untold, .. } = self;
         let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
         let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());
         let sending = pending.clone().zip(writer);
@@ -220,7 +223,7 @@ impl Lanes {
                     Some(Event::Exit(exit)) => Out::Exit(exit),
                     Some(Event::Hello(_) | Event::Done) | None => return Wake::Permit(true),
                 };
-                *active = now;
+                clock.touch(Instant::now());
                 permit.send(Delivery::Out(out));
                 Wake::Permit(true)
             }
@@ -248,8 +251,8 @@ impl Lanes {
         if self.hello.is_none() {
             until = until.min(self.started + HELLO_WAIT);
         }
-        if let Some(limit) = self.plan.idle_limit {
-            until = until.min(self.active + limit);
+        if let Some(at) = self.clock.deadline() {
+            until = until.min(at);
         }
         if let Some(at) = self.doubt {
             until = until.min(at);
@@ -274,8 +277,8 @@ impl Lanes {
                 self.said()
             ));
         }
-        if self.plan.idle_limit.is_some_and(|limit| now >= self.active + limit) {
-            return Err("the session was idle for longer than the account allows, and was ended".to_owned());
+        if let Some(why) = self.clock.over(now) {
+            return Err(why);
         }
         if self.doubt.is_some_and(|at| now >= at) {
             self.doubt = None;
@@ -508,9 +511,15 @@ impl Lanes {
     }
 
     async fn fail(mut self, error: String) {
-        self.deliver(Delivery::Failed(TransportError::Failed(error))).await;
-        let _ = self.hang_up(Instant::now()).await;
-        self.close().await;
+        // a client that takes nothing must not keep what is to end
+        let deliveries = self.client.deliveries.clone();
+        let tell = deliveries.send(Delivery::Failed(TransportError::Failed(error)));
+        let end = async {
+            let _ = self.hang_up(Instant::now()).await;
+            self.close().await;
+        };
+        // an error means that nobody listens
+        let _ = tokio::join!(tell, end);
     }
 
     /// Sends what the link still has to say; whether there was a way.
@@ -559,11 +568,6 @@ impl Lanes {
         for lane in [out, inward].into_iter().flatten() {
             lane.close().await;
         }
-    }
-
-    async fn deliver(&mut self, delivery: Delivery) {
-        // an error means that nobody listens, which the loop notices by itself
-        let _ = self.client.deliveries.send(delivery).await;
     }
 
     /// What the node said beside the records, as the tail of a sentence.

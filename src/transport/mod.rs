@@ -7,6 +7,7 @@ pub mod files;
 pub mod helper;
 mod ladder;
 mod lanes;
+mod limits;
 mod open;
 mod options;
 pub mod parameter;

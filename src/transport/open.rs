@@ -14,6 +14,7 @@ use super::files::FileService;
 use super::helper::link::Link;
 use super::ladder::{Ladder, Rung};
 use super::lanes::{self, Client, Plan};
+use super::limits::{Clock, Limits};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
 use super::service;
@@ -85,6 +86,12 @@ impl Transport {
         Self { backend, options, ladder, account, shares: Mutex::default() }
     }
 
+    /// Makes the minutes of the account's preferences so long.
+    #[cfg(test)]
+    pub(super) fn set_minute(&mut self, minute: Duration) {
+        self.account.set_minute(minute);
+    }
+
     /// Opens a shell or a command. The grant must be for just that.
     pub async fn open(&self, grant: Grant, evidence: Recorder, start: Start) -> Result<OpenChannel, TransportError> {
         let carried = match (grant.action(), &start.what) {
@@ -124,8 +131,10 @@ impl Transport {
         let lane = self.backend.open(request).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = start.pty.map(|pty| pty.size);
+        // the account's own limits are the service's business here: the document is the account's
+        let clock = Clock::new(self.own_limits(), Instant::now());
         tokio::spawn(async move {
-            agent_shell::run(lane, size, client).await;
+            agent_shell::run(lane, size, clock, client).await;
             drop(share);
         });
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
@@ -162,7 +171,7 @@ impl Transport {
             ladder: self.ladder.clone(),
             _share: Arc::new(share),
             payload: self.options.payload,
-            idle_limit: [terms.idle_limit, self.options.idle_limit].into_iter().flatten().min(),
+            clock: Clock::new(terms.limits.and(self.own_limits()), Instant::now()),
             eager,
         };
         let first = match self.first_lane(&plan, &terms).await {
@@ -182,6 +191,11 @@ impl Transport {
     async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<LaneSession, BackendError> {
         terms.allow(plan.rung)?;
         self.backend.open(lanes::first_request(plan)).await
+    }
+
+    /// What the configuration allows, whatever the account does.
+    fn own_limits(&self) -> Limits {
+        Limits { idle: self.options.idle_limit, longest: None }
     }
 
     /// The channel's share of what a node carries at once; first come, first served.

@@ -16,6 +16,8 @@ use crate::evidence::Recorder;
 use crate::model::Exit;
 use crate::policy::{Action, Grant};
 
+mod limits;
+
 const NODE: &str = "mi-0123456789abcdef0";
 
 /// A service, a node and a transport.
@@ -28,6 +30,11 @@ pub(crate) struct World {
 
 impl World {
     async fn new(fidelity: Fidelity, options: TransportOptions) -> Self {
+        Self::under("{}", fidelity, options).await
+    }
+
+    /// One in an account with these inputs in its preferences.
+    async fn under(inputs: &str, fidelity: Fidelity, options: TransportOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ServiceConfig::new("127.0.0.1:0".parse().unwrap());
         config.keys = vec![
@@ -52,6 +59,8 @@ impl World {
         })
         .await
         .unwrap();
+        let preferences = format!(r#"{{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{inputs}}}"#);
+        backend.put_document(crate::backend::preferences::DOCUMENT, &preferences).await.unwrap();
         for (name, content) in super::documents(&Preferences::of_account(&backend).await.unwrap()) {
             backend.put_document(name, &content).await.unwrap();
         }

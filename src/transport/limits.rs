@@ -1,0 +1,98 @@
+//! How long a channel may last and be silent. The gateway enforces both itself, on every rung: it renews a lease on the
+//! node, which Session Manager counts as activity; a lane that takes another's place is a new session with a new clock;
+//! and AWS's own document, which carries the one-lane rung, knows nothing of the account's preferences.
+
+use std::time::{Duration, Instant};
+
+/// The limits of a channel; none means no such limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// The longest time without a byte of the person's in either direction.
+    pub idle: Option<Duration>,
+    /// The longest life.
+    pub longest: Option<Duration>,
+}
+
+impl Limits {
+    /// The stricter of two of each.
+    pub(super) fn and(self, other: Self) -> Self {
+        let least = |a: Option<Duration>, b: Option<Duration>| [a, b].into_iter().flatten().min();
+        Self { idle: least(self.idle, other.idle), longest: least(self.longest, other.longest) }
+    }
+}
+
+/// The limits of one channel, and where it stands. It reads no clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    limits: Limits,
+    started: Instant,
+    active: Instant,
+}
+
+impl Clock {
+    /// For a channel that starts now.
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+        Self { limits, started: now, active: now }
+    }
+
+    /// A byte has passed.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.active = now;
+    }
+
+    /// When to ask again, if nothing passes until then.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let idle = self.limits.idle.map(|limit| self.active + limit);
+        let longest = self.limits.longest.map(|limit| self.started + limit);
+        [idle, longest].into_iter().flatten().min()
+    }
+
+    /// Whether the channel must end, and the sentence that says why.
+    pub(super) fn over(&self, now: Instant) -> Option<String> {
+        if self.limits.longest.is_some_and(|limit| now >= self.started + limit) {
+            return Some(TOO_LONG.to_owned());
+        }
+        let limit = self.limits.idle.filter(|limit| now >= self.active + *limit)?;
+        let minutes = limit.as_secs().div_ceil(60);
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        Some(format!("the session was idle for {minutes} {unit}, the longest that is allowed, and was ended"))
+    }
+}
+
+/// Session Manager's own words.
+const TOO_LONG: &str = "Max session duration reached. Your session has been terminated.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn activity_puts_off_the_idle_limit_and_not_the_end() {
+        let start = Instant::now();
+        let mut clock = Clock::new(Limits { idle: Some(2 * MINUTE), longest: Some(5 * MINUTE) }, start);
+        assert_eq!((clock.deadline(), clock.over(start + MINUTE)), (Some(start + 2 * MINUTE), None));
+        let idle = clock.over(start + 2 * MINUTE).unwrap();
+        assert!(idle.contains("idle for 2 minutes"), "{idle}");
+        clock.touch(start + 4 * MINUTE);
+        assert_eq!(clock.over(start + 4 * MINUTE), None);
+        assert_eq!(clock.deadline(), Some(start + 5 * MINUTE));
+        assert_eq!(clock.over(start + 5 * MINUTE).as_deref(), Some(TOO_LONG));
+    }
+
+    #[test]
+    fn no_limit_is_no_deadline() {
+        let start = Instant::now();
+        let clock = Clock::new(Limits::default(), start);
+        assert_eq!((clock.deadline(), clock.over(start + 10_000 * MINUTE)), (None, None));
+    }
+
+    #[test]
+    fn the_stricter_limit_holds() {
+        let account = Limits { idle: Some(20 * MINUTE), longest: None };
+        let gateway = Limits { idle: Some(5 * MINUTE), longest: Some(MINUTE) };
+        assert_eq!(account.and(gateway), gateway);
+        assert_eq!(account.and(Limits::default()), account);
+    }
+}

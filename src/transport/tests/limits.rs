@@ -1,0 +1,130 @@
+//! What ends a channel whoever is at its ends: the account's time limits, the gateway's own, and what the account's
+//! preferences ask for that a lane can't carry. Minutes are shortened for the gateway only, so that the service is not
+//! what ends the channel.
+
+use super::*;
+use crate::model::WindowSize;
+use crate::transport::{PtyRequest, ShellTransport};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn on(rung: Rung) -> TransportOptions {
+    TransportOptions { rung: Some(rung), ..TransportOptions::default() }
+}
+
+/// A world whose account's minutes last three seconds.
+async fn hurried(inputs: &str, options: TransportOptions) -> World {
+    let mut world = World::under(inputs, Fidelity::Fast, options).await;
+    world.transport.set_minute(3 * SECOND);
+    world
+}
+
+fn sessions(world: &World) -> Vec<String> {
+    world.service.faults().sessions().into_iter().map(|session| session.id).collect()
+}
+
+/// Waits until these, and no others, are the live sessions' number.
+async fn until_sessions(world: &World, what: &str, right: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(15);
+    loop {
+        let now = sessions(world);
+        if right(&now) {
+            return now;
+        }
+        assert!(Instant::now() < until, "{what}: {now:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_life_holds_on_every_rung_whatever_passes() {
+    for rung in [Rung::TwoLanes, Rung::OneLane] {
+        let world = hurried(r#"{"maxSessionDuration":"1"}"#, on(rung)).await;
+        let began = Instant::now();
+        let ended = world.run("while :; do echo x; sleep 0.2; done", b"").await;
+        let took = began.elapsed();
+        assert_eq!(ended.error.as_deref(), Some("Max session duration reached. Your session has been terminated."));
+        assert!(took >= 3 * SECOND && took < 9 * SECOND, "{rung:?}: {took:?}");
+        assert!(ended.stdout.starts_with(b"x\n"));
+        assert!(world.litter().await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_in_another_s_place_has_no_new_life() {
+    let world = hurried(r#"{"maxSessionDuration":"1"}"#, on(Rung::TwoLanes)).await;
+    let began = Instant::now();
+    let cutter = async {
+        let first = until_sessions(&world, "a lane", |all| !all.is_empty()).await;
+        tokio::time::sleep(2 * SECOND).await;
+        world.service.faults().cut(&first[0], End::Client, Cut::Abort);
+        until_sessions(&world, "another lane", |all| all.iter().any(|id| !first.contains(id))).await;
+    };
+    let (ended, ()) = tokio::join!(world.run("while :; do echo x; sleep 0.2; done", b""), cutter);
+    assert!(ended.error.as_deref().is_some_and(|text| text.starts_with("Max session duration")), "{ended:?}");
+    assert!(began.elapsed() < 2 * SECOND + 3 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_does_not_outlive_its_time() {
+    let world = hurried(r#"{"maxSessionDuration":"1"}"#, on(Rung::OneLane)).await;
+    let channel = world.exec("cat /dev/zero", true).await.unwrap();
+    until_sessions(&world, "a lane", |all| !all.is_empty()).await;
+    until_sessions(&world, "no lane", <[String]>::is_empty).await;
+    assert!(world.litter().await.is_empty());
+    drop(channel);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_a_channel_on_every_rung() {
+    for rung in [Rung::TwoLanes, Rung::OneLane] {
+        let world = hurried(r#"{"idleSessionTimeout":"1"}"#, on(rung)).await;
+        let began = Instant::now();
+        let ended = world.run("for i in 1 2 3 4; do echo $i; sleep 1; done; sleep 600", b"").await;
+        assert!(ended.error.unwrap().contains("was idle for 1 minute,"), "{rung:?}");
+        assert!(began.elapsed() > 6 * SECOND, "activity did not count");
+        assert_eq!(ended.stdout, b"1\n2\n3\n4\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_lane_carries_is_refused_on_every_rung() {
+    let asked = [
+        (r#"{"kmsKeyId":"alias/x"}"#, "KMS key alias/x"),
+        (r#"{"s3BucketName":"logs"}"#, "S3 bucket logs"),
+        (r#"{"cloudWatchLogGroupName":"/ssm"}"#, "CloudWatch group /ssm"),
+        (r#"{"runAsEnabled":true,"runAsDefaultUser":"app"}"#, "by default app"),
+        (r#"{"shellProfile":{"linux":"exec bash"}}"#, "shell profile"),
+    ];
+    for (inputs, expected) in asked {
+        for rung in [Rung::TwoLanes, Rung::OneLane] {
+            let world = World::under(inputs, Fidelity::Fast, on(rung)).await;
+            let refused = world.exec("true", true).await.unwrap_err().to_string();
+            assert!(refused.contains(expected) && refused.contains("nothing was opened"), "{refused}");
+            assert_eq!(sessions(&world), [""; 0], "{inputs} on {rung:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
+    let options =
+        TransportOptions { shell: ShellTransport::Agent, idle_limit: Some(3 * SECOND), ..TransportOptions::default() };
+    let world = World::new(Fidelity::Fast, options).await;
+    let size = WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 };
+    let pty = Some(PtyRequest { term: "xterm".into(), size, modes: Vec::new() });
+    let start = Start { what: What::Shell, pty, env: Vec::new(), stdin_closed: false };
+    let grant = Grant::for_test(NODE, Action::Shell);
+    let OpenChannel { input, output } = world.transport.open(grant, Recorder::for_test(), start).await.unwrap();
+    let typist = async {
+        for _ in 0..4 {
+            tokio::time::sleep(SECOND).await;
+            input.write(Bytes::from_static(b"true\r")).await.unwrap();
+        }
+    };
+    let began = Instant::now();
+    let (ended, ()) = tokio::join!(collect(output), typist);
+    assert!(ended.error.as_deref().is_some_and(|text| text.contains("was idle for 1 minute,")), "{ended:?}");
+    assert!(began.elapsed() > 6 * SECOND, "activity did not count: {:?}", began.elapsed());
+    until_sessions(&world, "no session", <[String]>::is_empty).await;
+}
