@@ -1,9 +1,10 @@
-//! Faults on request, for tests and demonstrations: cut, pause, drop, delay, repeat, refuse.
+//! Faults on request, for tests and demonstrations: cut, pause, drop, delay, repeat, refuse; and a look at what passes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::nodes::Nodes;
@@ -57,7 +58,16 @@ pub enum Effect {
     Delay(Duration),
 }
 
+/// Sees frames as they pass: the session, the end they go to, and the bytes as they came.
+pub type Tap = Box<dyn Fn(&str, End, &Bytes) + Send + Sync>;
+
 impl Faults {
+    /// From now on this sees every frame that is to be relayed, before anything happens to it: what a log of the sessions
+    /// would hold. The first tap stays; false if there is one already. It is called on the relay's way: it must be quick.
+    pub fn tap(&self, tap: Tap) -> bool {
+        self.state.tap.set(tap).is_ok()
+    }
+
     /// The sessions that have not ended.
     pub fn sessions(&self) -> Vec<LiveSession> {
         self.sessions.live().iter().map(|session| session.describe()).collect()
@@ -82,6 +92,16 @@ impl Faults {
     /// Tells the agent to pause (or resume) publication. False if its websocket is not there.
     pub fn set_paused(&self, session: &str, paused: bool) -> bool {
         self.sessions.get(session).is_some_and(|session| session.publish(paused))
+    }
+
+    /// How often an agent was told to pause because the client's websocket had gone, in all sessions so far.
+    pub fn pauses(&self) -> u32 {
+        self.state.pauses.load(Ordering::Acquire)
+    }
+
+    /// How many websockets of that end have gone while their session went on, in all sessions so far.
+    pub fn losses(&self, end: End) -> u32 {
+        self.state.losses(end).load(Ordering::Acquire)
     }
 
     /// Ends a session as an idle limit does, with this text for the client.
@@ -130,6 +150,10 @@ pub(crate) struct FaultState {
     delayed: Arc<Semaphore>,
     throttle: AtomicU32,
     refuse: AtomicU32,
+    pauses: AtomicU32,
+    client_losses: AtomicU32,
+    agent_losses: AtomicU32,
+    tap: OnceLock<Tap>,
 }
 
 struct Rules {
@@ -154,6 +178,32 @@ impl FaultState {
             delayed: Arc::new(Semaphore::new(MOST_DELAYED)),
             throttle: AtomicU32::new(0),
             refuse: AtomicU32::new(0),
+            pauses: AtomicU32::new(0),
+            client_losses: AtomicU32::new(0),
+            agent_losses: AtomicU32::new(0),
+            tap: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn note_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn note_loss(&self, end: End) {
+        self.losses(end).fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn losses(&self, end: End) -> &AtomicU32 {
+        match end {
+            End::Client => &self.client_losses,
+            End::Agent => &self.agent_losses,
+        }
+    }
+
+    /// Shows a frame to whoever watches.
+    pub(crate) fn show(&self, session: &str, towards: End, frame: &Bytes) {
+        if let Some(tap) = self.tap.get() {
+            tap(session, towards, frame);
         }
     }
 

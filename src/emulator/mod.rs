@@ -25,7 +25,7 @@ mod sessions;
 mod state;
 
 pub use config::{Allowed, ApiKey, EmulatorError, Limits, NodeConfig, Role, ServiceConfig, TlsChoice};
-pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames};
+pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames, Tap};
 pub use service::Service;
 pub use sessions::LiveSession;
 

@@ -220,11 +220,13 @@ impl Session {
         if !self.mailbox(end).detach(epoch) || state.status.is_over() {
             return;
         }
+        self.faults.note_loss(end);
         match end {
             End::Client => {
                 state.status = if state.status == Status::Connected { Status::Disconnected } else { state.status };
                 if self.pause && self.to_agent.push_service(publication(true, self.id())) {
                     state.paused = true;
+                    self.faults.note_pause();
                 }
             }
             End::Agent => {

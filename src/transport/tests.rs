@@ -1,19 +1,24 @@
 //! Channels over the embedded service and agent: the lanes as the product uses them, with the faults the service can make.
 
+mod canary;
+mod cuts;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 
-use super::{Helper, Input, OpenChannel, Out, Output, Rung, Start, Transport, TransportError, TransportOptions, What};
+use super::{
+    Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Start, Transport, TransportError, TransportOptions, What,
+};
 use crate::backend::Backend;
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::backend::preferences::Preferences;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
-use crate::emulator::{ApiKey, Cut, End, NodeConfig, Service, ServiceConfig};
+use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig};
 use crate::evidence::Recorder;
-use crate::model::Exit;
+use crate::model::{Exit, WindowSize};
 use crate::policy::{Action, Grant};
 
 mod limits;
@@ -81,6 +86,17 @@ impl World {
         let grant = Grant::for_test(NODE, Action::Exec { command: command.to_vec() });
         let start = Start { what: What::Exec(command), pty: None, env: Vec::new(), stdin_closed };
         self.transport.open(grant, Recorder::for_test(), start).await
+    }
+
+    /// A shell on a terminal.
+    async fn shell(&self) -> Result<OpenChannel, TransportError> {
+        let pty = PtyRequest {
+            term: "dumb".to_owned(),
+            size: WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 },
+            modes: Vec::new(),
+        };
+        let start = Start { what: What::Shell, pty: Some(pty), env: Vec::new(), stdin_closed: false };
+        self.transport.open(Grant::for_test(NODE, Action::Shell), Recorder::for_test(), start).await
     }
 
     /// A file service on the node.
@@ -189,25 +205,6 @@ async fn every_byte_arrives_both_ways() {
         assert_eq!(ended.exit, Some(Exit::Code(0)));
         assert!(ended.stdout == sent, "{} of {} bytes", ended.stdout.len(), sent.len());
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn cuts_with_a_pause_lose_nothing_and_repeat_nothing() {
-    let world = World::fast().await;
-    let sent = awkward(24 * 1024 * 1024);
-    let cutter = async {
-        for round in 0..6 {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            for session in world.service.faults().sessions() {
-                let end = if round % 3 == 2 { End::Agent } else { End::Client };
-                world.service.faults().cut(&session.id, end, Cut::Abort);
-            }
-        }
-    };
-    let (ended, ()) = tokio::join!(world.run("cat", &sent), cutter);
-    assert_eq!(ended.error, None);
-    assert!(ended.stdout == sent, "{} of {} bytes", ended.stdout.len(), sent.len());
-    assert_eq!(ended.exit, Some(Exit::Code(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

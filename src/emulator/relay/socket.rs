@@ -164,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             (End::Agent, Kind::State) => return self.session.agent_state(frame),
             _ => return,
         }
+        self.session.faults().show(self.session.id(), self.role.other(), &frame);
         match self.session.faults().judge(self.session.id(), self.role.other(), kind) {
             Verdict::Pass => self.held = Some(frame),
             Verdict::Drop => {}
