@@ -2,6 +2,7 @@
 
 mod canary;
 mod cuts;
+mod limits;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +21,6 @@ use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig};
 use crate::evidence::Recorder;
 use crate::model::{Exit, WindowSize};
 use crate::policy::{Action, Grant};
-
-mod limits;
 
 const NODE: &str = "mi-0123456789abcdef0";
 

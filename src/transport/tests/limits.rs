@@ -3,8 +3,8 @@
 //! what ends the channel.
 
 use super::*;
-use crate::model::WindowSize;
-use crate::transport::{PtyRequest, ShellTransport};
+use crate::emulator::{Cut, End};
+use crate::transport::ShellTransport;
 
 const SECOND: Duration = Duration::from_secs(1);
 
