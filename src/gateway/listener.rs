@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -129,6 +130,9 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
+/// A small packet or two; what is longer goes past it.
+const READ_BUFFER: usize = 16 * 1024;
+
 /// A connection that was reset before it was accepted is nothing; being out of descriptors takes a moment to get better.
 fn pause_after(error: &io::Error) -> Duration {
     match error.kind() {
@@ -153,7 +157,8 @@ async fn serve(
     let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
     let drain = shared.settings.drain;
     let slot = Arc::new(slot);
-    let stream = Guarded::new(tcp, login, progress.clone());
+    // a packet is read in two steps; one system call is enough for both, and for the next few
+    let stream = BufReader::with_capacity(READ_BUFFER, Guarded::new(tcp, login, progress.clone()));
     let connection = Connection::new(shared, source, progress.clone(), slot.clone());
     let id = connection.id;
     let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;

@@ -68,6 +68,9 @@ pub struct Limits {
     pub reorder_frames: usize,
     /// Bytes held because an earlier frame is missing; more are dropped, unacknowledged.
     pub reorder_bytes: usize,
+    /// How long an acknowledgement may wait for others, as in TCP (RFC 1122, 4.2.3.2): a few go at once, one alone lets
+    /// the application go first, so that the echo of a key does not stand behind it.
+    pub ack_delay: Duration,
     /// How long to wait for an acknowledgement before the first round trip is known.
     pub rto_initial: Duration,
     /// The least time to wait for an acknowledgement.
@@ -96,6 +99,7 @@ impl Default for Limits {
             receive_buffer: 1 << 20,
             reorder_frames: 32 << 10,
             reorder_bytes: 32 << 20,
+            ack_delay: Duration::from_millis(2),
             rto_initial: Duration::from_millis(200),
             rto_min: Duration::from_millis(20),
             rto_max: Duration::from_secs(1),

@@ -137,6 +137,7 @@ impl DataChannel {
             return Ok(());
         }
         self.listen(now);
+        self.inbound.check(now);
         if self.may_resend() {
             self.outbound.check(now);
         }
@@ -242,7 +243,8 @@ impl DataChannel {
             return Some(self.latest);
         }
         let resend = if self.may_resend() { self.outbound.deadline() } else { None };
-        let deadlines = [resend, self.stall_deadline(), self.establish_deadline(), self.reconnect_deadline()];
+        let acks = self.inbound.ack_deadline().filter(|_| self.link == Link::Up);
+        let deadlines = [resend, acks, self.stall_deadline(), self.establish_deadline(), self.reconnect_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -373,7 +375,7 @@ impl DataChannel {
             self.rejected += 1;
             return Ok(());
         }
-        self.inbound.advance(Some(id));
+        self.inbound.advance(now, Some(id));
         self.deliver(now, frame)?;
         self.deliver_held(now)
     }
@@ -385,7 +387,7 @@ impl DataChannel {
                 self.inbound.put_back(frame);
                 return Ok(());
             }
-            self.inbound.advance(None);
+            self.inbound.advance(now, None);
             self.deliver(now, frame)?;
         }
         Ok(())

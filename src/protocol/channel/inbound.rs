@@ -32,6 +32,9 @@ pub(crate) struct Inbound {
     frames_max: usize,
     bytes_max: usize,
     owed: VecDeque<Ack>,
+    /// Until when the ones that are owed may wait; `None`: they go now.
+    wait_until: Option<Time>,
+    delay: Duration,
     recent: VecDeque<(Time, Ack)>,
     last_duplicate: Option<(Time, i64)>,
     pub(crate) received: u64,
@@ -72,6 +75,8 @@ impl Inbound {
             frames_max: limits.reorder_frames.min(REORDER_MAX),
             bytes_max: limits.reorder_bytes,
             owed: VecDeque::new(),
+            wait_until: None,
+            delay: limits.ack_delay,
             recent: VecDeque::new(),
             last_duplicate: None,
             received: 0,
@@ -94,10 +99,10 @@ impl Inbound {
         }
         if frame.sequence < self.expected || self.held.contains_key(&frame.sequence) {
             self.duplicates += 1;
-            self.owed.push_back(ack);
+            self.owe(ack);
             self.notice_duplicate(now, ack.sequence);
         } else if self.held.len() < self.frames_max && self.held_bytes + frame.payload.len() <= self.bytes_max {
-            self.owed.push_back(ack);
+            self.owe(ack);
             self.held_bytes += frame.payload.len();
             self.held.insert(frame.sequence, frame);
         } else {
@@ -107,9 +112,15 @@ impl Inbound {
     }
 
     /// The expected frame was delivered: it is acknowledged, and the next one is expected.
-    pub(crate) fn advance(&mut self, id: Option<Uuid>) {
+    pub(crate) fn advance(&mut self, now: Time, id: Option<Uuid>) {
         if let Some(id) = id {
+            if self.owed.is_empty() {
+                self.wait_until = Some(now + self.delay);
+            }
             self.owed.push_back(Ack { sequence: self.expected, id });
+            if self.owed.len() >= ACKS_AT_ONCE {
+                self.wait_until = None;
+            }
         }
         self.expected = self.expected.saturating_add(1);
         self.received += 1;
@@ -136,8 +147,24 @@ impl Inbound {
         self.owed.len()
     }
 
+    /// Until when the acknowledgements that are owed may wait.
+    pub(crate) fn ack_deadline(&self) -> Option<Time> {
+        self.wait_until.filter(|_| !self.owed.is_empty())
+    }
+
+    /// The deadline may have passed: then what is owed goes, as soon as the websocket takes it.
+    pub(crate) fn check(&mut self, now: Time) {
+        if self.wait_until.is_some_and(|until| until <= now) {
+            self.wait_until = None;
+        }
+    }
+
     /// The next acknowledgement as a websocket message. `of` is the message type of what is acknowledged.
     pub(crate) fn poll_ack(&mut self, now: Time, of: &MessageType, rng: &mut Rng) -> Option<Bytes> {
+        self.check(now);
+        if self.wait_until.is_some() {
+            return None;
+        }
         let ack = self.owed.pop_front()?;
         self.remember(now, ack);
         self.acks_sent += 1;
@@ -162,6 +189,7 @@ impl Inbound {
         let mut again: VecDeque<Ack> = doubtful.map(|(_, ack)| ack).collect();
         again.append(&mut self.owed);
         self.owed = again;
+        self.wait_until = None;
         self.last_duplicate = None;
     }
 
@@ -177,6 +205,12 @@ impl Inbound {
         self.last_duplicate = Some((now, sequence));
     }
 
+    /// Something is out of order: the peer waits for this one.
+    fn owe(&mut self, ack: Ack) {
+        self.owed.push_back(ack);
+        self.wait_until = None;
+    }
+
     fn remember(&mut self, now: Time, ack: Ack) {
         while self.recent.front().is_some_and(|(at, _)| self.recent.len() >= RECENT_MAX || *at + DOUBTFUL < now) {
             self.recent.pop_front();
@@ -188,6 +222,8 @@ impl Inbound {
     }
 }
 
+/// So many acknowledgements do not wait for more.
+const ACKS_AT_ONCE: usize = 4;
 /// What an agent may count on; see `outbound`.
 const REORDER_MAX: usize = 40_000;
 /// Acknowledgements older than this when the websocket went have surely arrived.

@@ -19,6 +19,39 @@ fn gaps_are_acknowledged_at_once_and_delivered_in_order() {
 }
 
 #[test]
+fn one_acknowledgement_waits_a_little_and_a_few_go_at_once() {
+    let delay = Duration::from_millis(2);
+    let role = Role::Client(ClientRole { version: "1.2.764.0".into() });
+    let limits = Limits { ack_delay: delay, ..Limits::default() };
+    let mut bench = Bench::waiting(role, limits, MessageType::OutputStreamData);
+    bench.peer_sends(0, PayloadType::Output, "e");
+    assert_eq!(bench.acks().len(), 0);
+    assert_eq!(bench.channel.poll_timeout(), Some(START + delay));
+    bench.pass(delay).unwrap();
+    assert_ne!(
+        bench.channel.poll_timeout(),
+        Some(START + delay),
+        "a websocket that takes nothing must not keep us busy"
+    );
+    assert_eq!(bench.acks(), [0]);
+    for sequence in 1..=4 {
+        assert_eq!(bench.acks().len(), 0);
+        bench.peer_sends(sequence, PayloadType::Output, "e");
+    }
+    assert_eq!(bench.acks(), [1, 2, 3, 4]);
+    // a peer that says something twice has missed the answer
+    bench.peer_sends(5, PayloadType::Output, "e");
+    bench.peer_sends(1, PayloadType::Output, "e");
+    assert_eq!(bench.acks(), [5, 1]);
+    // one that was about to go when the websocket went still goes
+    bench.peer_sends(6, PayloadType::Output, "e");
+    bench.channel.handle_disconnected(bench.now);
+    assert_ne!(bench.channel.poll_timeout(), Some(bench.now + delay));
+    bench.channel.handle_connected(bench.now);
+    assert!(bench.acks().ends_with(&[6]));
+}
+
+#[test]
 fn the_reorder_buffer_is_bounded_and_what_does_not_fit_is_not_acknowledged() {
     let mut bench =
         Bench::client_with(Limits { reorder_frames: 2, reorder_bytes: 10, ..Limits::default() }).established();

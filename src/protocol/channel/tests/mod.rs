@@ -45,7 +45,12 @@ impl Bench {
         Self::new(role, Limits::default(), MessageType::InputStreamData)
     }
 
+    /// Acknowledgements go at once here, so that each test sees its own; the delay has tests of its own.
     fn new(role: Role, limits: Limits, kind: MessageType) -> Self {
+        Self::waiting(role, Limits { ack_delay: Duration::ZERO, ..limits }, kind)
+    }
+
+    fn waiting(role: Role, limits: Limits, kind: MessageType) -> Self {
         let mut channel = DataChannel::new(role, limits, 1, START);
         channel.handle_connected(START);
         Self { channel, now: START, kind }
