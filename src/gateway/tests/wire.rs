@@ -152,6 +152,23 @@ impl Raw {
         self.until(52).await;
     }
 
+    /// Asks whether a key would do, without signing anything; gives the type of the answer, and the answer.
+    pub(super) async fn offer_key(&mut self, login: &str, algorithm: &str, key: &[u8]) -> (u8, Vec<u8>) {
+        self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
+        self.until(6).await;
+        let mut request = vec![50];
+        request.extend([login.as_bytes(), b"ssh-connection", b"publickey"].map(string).concat());
+        request.push(0);
+        request.extend([algorithm.as_bytes(), key].map(string).concat());
+        self.send(&request).await;
+        loop {
+            let answer = self.receive().await;
+            if matches!(answer[0], 51 | 60) {
+                return (answer[0], answer);
+            }
+        }
+    }
+
     /// Opens a session channel and starts a command; returns the server's number for it.
     pub(super) async fn exec(&mut self, ours: u32, window: u32, packet: u32, command: &str) -> u32 {
         let mut open = vec![90];
@@ -159,6 +176,7 @@ impl Raw {
         [ours, window, packet].iter().for_each(|n| open.extend(n.to_be_bytes()));
         self.send(&open).await;
         let confirmed = self.until(91).await;
+        assert_eq!(confirmed[1..5], ours.to_be_bytes(), "the channel that was asked for");
         let theirs = u32::from_be_bytes(confirmed[5..9].try_into().unwrap());
         let mut exec = vec![98];
         exec.extend(theirs.to_be_bytes());
@@ -206,6 +224,15 @@ impl Raw {
         packet.push(u8::try_from(padding).unwrap());
         packet.extend_from_slice(payload);
         packet.extend(std::iter::repeat_n(0, padding));
+        self.try_send_packet(packet).await
+    }
+
+    /// Encrypts and sends a packet as it is, whatever its lengths say.
+    pub(super) async fn send_packet(&mut self, packet: &[u8]) {
+        self.try_send_packet(packet.to_vec()).await.unwrap();
+    }
+
+    async fn try_send_packet(&mut self, mut packet: Vec<u8>) -> std::io::Result<()> {
         if let Some((cipher, key)) = &mut self.out {
             let mac = mac(key, self.sent, &packet);
             let mut encrypted = vec![0; packet.len() + 16];

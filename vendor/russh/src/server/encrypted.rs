@@ -158,6 +158,10 @@ impl Session {
             (EncryptedState::Authenticated, Some((msg, mut r))) => {
                 self.server_read_authenticated(handler, *msg, &mut r).await
             }
+            // A client that speaks a server's lines has left the protocol; it gains nothing, and does not stay either.
+            (_, Some((&(msg::SERVICE_ACCEPT | msg::USERAUTH_FAILURE | msg::USERAUTH_SUCCESS), _))) => {
+                Err(Error::Inconsistent.into())
+            }
             _ => Ok(()),
         }
     }
