@@ -43,15 +43,20 @@ impl Bench {
 
     /// A gateway with other settings.
     pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::build(change, &[]).await
+        Self::build(change, &[], &[]).await
     }
 
     /// A gateway where ada has more keys, of these kinds.
     pub(super) async fn with_keys(kinds: &[(&str, &[&str])]) -> Self {
-        Self::build(|_| (), kinds).await
+        Self::build(|_| (), kinds, &[]).await
     }
 
-    async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])]) -> Self {
+    /// A gateway where ada has these public keys too, which need not be any good.
+    pub(super) async fn with_public_keys(lines: &[String]) -> Self {
+        Self::build(|_| (), &[], lines).await
+    }
+
+    async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("stranger", "ed25519")] {
             keygen(&dir.path().join(name), &["-t", kind]).await;
@@ -95,6 +100,7 @@ impl Bench {
             keygen(&dir.path().join(name), kind).await;
             ada.keys.push(public(name));
         }
+        ada.keys.extend_from_slice(lines);
         let people = People::new(&[ada, person("bob")]).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, people, Arc::new(sessions), settings).await.unwrap();

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::bench::{Bench, finish, keygen, text};
+use super::wire::{Raw, string};
 use tokio::process::Command;
 
 #[tokio::test]
@@ -27,6 +31,40 @@ async fn each_kind_of_key_logs_in_and_weak_signatures_do_not() {
         let only = format!("PubkeyAcceptedAlgorithms={algorithm}");
         let ran = bench.run(&["-i", &key, "-o", &only, "nokey", "echo in"]).await;
         assert_eq!(text(&ran.stdout) == "in\n", gets_in, "{algorithm}: {}", text(&ran.stderr));
+    }
+}
+
+#[tokio::test]
+async fn t7_keys_of_absurd_size_or_exponent_are_not_even_asked_for_a_signature() {
+    let rsa = |bytes: usize, exponent: &[u8]| {
+        [string(b"ssh-rsa"), string(exponent), string(&[&[0], &vec![0xff; bytes][..]].concat())].concat()
+    };
+    let good: &[u8] = &[1, 0, 1];
+    let dss = [&b"ssh-dss"[..], &[0x7f; 128], &[0x7f; 20], &[0x7f; 128], &[0x7f; 128]].map(string).concat();
+    let keys = [
+        (rsa(256, good), "rsa-sha2-256", true),
+        (rsa(1024, good), "rsa-sha2-512", true),
+        (rsa(256, good), "ssh-rsa", false),
+        (rsa(128, good), "rsa-sha2-256", false),
+        (rsa(1025, good), "rsa-sha2-256", false),
+        (rsa(2048, good), "rsa-sha2-256", false),
+        (rsa(256, &[1]), "rsa-sha2-256", false),
+        (rsa(256, &[1, 0, 0]), "rsa-sha2-256", false),
+        (rsa(256, &[1, 0, 0, 0, 1]), "rsa-sha2-256", false),
+        (rsa(256, &[0x7f; 256]), "rsa-sha2-256", false),
+        (dss, "ssh-dss", false),
+    ];
+    // all of them are configured: what is refused is refused for what it is
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|(key, ..)| format!("{} {}", if key[8] == b'r' { "ssh-rsa" } else { "ssh-dss" }, STANDARD.encode(key)))
+        .collect();
+    let bench = Bench::with_public_keys(&lines).await;
+    for (key, algorithm, welcome) in &keys {
+        let mut raw = Raw::encrypted(bench.address).await;
+        let (kind, answer) = raw.offer_key("web-1", algorithm, key).await;
+        let expected = if *welcome { 60 } else { 51 };
+        assert_eq!(kind, expected, "{algorithm} with a key of {} bytes: {answer:?}", key.len());
     }
 }
 

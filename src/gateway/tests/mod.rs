@@ -5,6 +5,7 @@ mod bench;
 mod features;
 mod hostile;
 mod keys;
+mod lengths;
 mod memory;
 mod neighbours;
 mod rekey;

@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use russh::keys::PrivateKey;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
 
 use super::bench::{Bench, text};
+use super::wire::{Raw, string};
 
 /// A connection that others go through.
 async fn master(bench: &Bench) -> (Child, String) {
@@ -106,4 +108,36 @@ async fn channels_have_a_limit_and_closing_gives_places_back() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn d4_questions_and_answers_pass_channels_that_stand_still() {
+    let bench = Bench::with(|settings| {
+        settings.limits.keepalive_seconds = 1;
+        settings.limits.keepalive_unanswered = 5;
+    })
+    .await;
+    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    // one whose output has no window left, and one that takes none of its input
+    raw.exec(0, 64 << 10, 32768, "cat /dev/zero").await;
+    let mut window = 64 << 10;
+    while window > 0 {
+        window -= raw.until(94).await.len() - 9;
+    }
+    let deaf = raw.exec(1, 1 << 20, 32768, "sleep 60").await;
+    for _ in 0..60 {
+        raw.data(deaf, &[0; 30_000]).await;
+    }
+    let question = [&[80], &string(b"keepalive@openssh.com")[..], &[1]].concat();
+    for _ in 0..3 {
+        // ours is answered, and the gateway's own comes
+        raw.send(&question).await;
+        raw.until(82).await;
+        let asked = raw.until(80).await;
+        assert!(asked.starts_with(&question[..5]), "{asked:?}");
+        raw.send(&[82]).await;
+    }
+    let busy = raw.exec(2, 1 << 20, 32768, "echo still here").await;
+    assert!(raw.until(94).await.ends_with(b"still here\n"), "channel {busy}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::bench::{Bench, text};
 use super::wire::{Offer, Raw};
@@ -13,9 +13,15 @@ use super::wire::{Offer, Raw};
 async fn both_ways(megabytes: usize, every: u64) {
     let bench = Bench::with(|settings| settings.limits.rekey_bytes = every).await;
     let client = format!("RekeyLimit={}", every / 2);
-    let mut ssh = bench.ssh(&["-o", &client, "web", "cat"]);
+    let mut ssh = bench.ssh(&["-o", &client, "-o", "LogLevel=DEBUG1", "web", "cat"]);
     let mut child = ssh.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut stderr = child.stderr.take().unwrap();
+    let notes = tokio::spawn(async move {
+        let mut notes = String::new();
+        stderr.read_to_string(&mut notes).await.unwrap();
+        notes
+    });
     let writes = tokio::spawn(async move {
         let mut hash = Sha256::new();
         for n in 0..megabytes {
@@ -30,8 +36,7 @@ async fn both_ways(megabytes: usize, every: u64) {
     let mut length = 0;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let read =
-            tokio::time::timeout(Duration::from_secs(30), tokio::io::AsyncReadExt::read(&mut stdout, &mut buffer));
+        let read = tokio::time::timeout(Duration::from_secs(30), stdout.read(&mut buffer));
         match read.await.expect("it stands still").unwrap() {
             0 => break,
             n => {
@@ -43,6 +48,9 @@ async fn both_ways(megabytes: usize, every: u64) {
     assert!(child.wait().await.unwrap().success());
     assert_eq!(length, megabytes << 20);
     assert_eq!(hash.finalize(), writes.await.unwrap());
+    let exchanges = notes.await.unwrap().matches("SSH2_MSG_NEWKEYS received").count();
+    let least = (megabytes << 20) / usize::try_from(every).unwrap();
+    assert!(exchanges > least, "{exchanges} exchanges of keys in {megabytes} MiB each way");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +69,10 @@ async fn beside_a_channel_that_stands_still() {
     let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
     let socket = format!("ControlPath={}", bench.path("mux").display());
     let _master = bench.ssh(&["-M", "-N", "-o", &socket, "-o", "RekeyLimit=1M", "web"]).spawn().unwrap();
-    while !bench.path("mux").exists() {
+    for _ in 0..1000 {
+        if bench.path("mux").exists() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // one never reads what it is sent, the other's output is never read

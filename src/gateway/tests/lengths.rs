@@ -1,0 +1,76 @@
+//! T4: packets whose lengths cannot be, in the clear and encrypted, before a login and after it. After it nothing else would
+//! end the connection: no deadline, no limit of bytes.
+
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+use tokio::io::AsyncWriteExt as _;
+
+use super::bench::{Bench, text};
+use super::wire::{Offer, Raw};
+
+/// Much shorter than the deadline for a login.
+const SOON: Duration = Duration::from_secs(8);
+
+/// What follows a length: too little for anything but the length to be the reason, and more than a block and a MAC.
+const REST: [u8; 96] = [0xff; 96];
+
+/// More than 256 KiB of data with their headers and padding; in step with blocks of 16, the length itself in it or not.
+const OVER: u32 = 260 * 1024;
+
+async fn works(bench: &Bench) {
+    assert_eq!(text(&bench.run(&["web", "echo fine"]).await.stdout), "fine\n", "the gateway goes on");
+}
+
+#[tokio::test]
+async fn t4_absurd_lengths_end_the_connection() {
+    let bench = Bench::start().await;
+    for length in [0_u32, 1, 4, OVER, 512 * 1024, 1 << 30, u32::MAX] {
+        let mut raw = Raw::connect(bench.address).await;
+        raw.tcp.write_all(&length.to_be_bytes()).await.unwrap();
+        let _ = raw.tcp.write_all(&REST).await;
+        assert!(raw.gets_hung_up_on(SOON).await, "length {length} in the clear");
+    }
+    // GCM's length is in the clear too; one that is shorter than a block or no multiple of it must not underflow
+    for cipher in ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com"] {
+        for length in [0_u32, 1, 15, 17, OVER, u32::MAX] {
+            let mut raw = Raw::connect(bench.address).await;
+            let offer = Offer { cipher: cipher.to_owned(), ..Offer::default() };
+            let ours = raw.send_kexinit(&offer).await;
+            raw.finish_exchange(&ours, |_| ()).await;
+            raw.tcp.write_all(&length.to_be_bytes()).await.unwrap();
+            let _ = raw.tcp.write_all(&REST).await;
+            assert!(raw.gets_hung_up_on(SOON).await, "length {length} with {cipher}");
+        }
+    }
+    works(&bench).await;
+}
+
+#[tokio::test]
+async fn t4_absurd_lengths_under_a_good_mac_do_so_too() {
+    let bench = Bench::start().await;
+    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    for logged_in in [false, true] {
+        let connect = async || match logged_in {
+            true => Raw::logged_in(bench.address, "web-1", &key).await,
+            false => Raw::encrypted(bench.address).await,
+        };
+        for length in [0_u32, 1, 11, OVER, u32::MAX - 3, u32::MAX] {
+            let mut raw = connect().await;
+            raw.send_packet(&[&length.to_be_bytes()[..], &[4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat()).await;
+            let _ = raw.tcp.write_all(&REST).await;
+            assert!(raw.gets_hung_up_on(SOON).await, "length {length}, logged in: {logged_in}");
+        }
+        // padding that is longer than the packet
+        for padding in [13, 200, 255] {
+            let mut raw = connect().await;
+            raw.send_packet(&[&[0, 0, 0, 12, padding][..], &[0; 11]].concat()).await;
+            assert!(raw.gets_hung_up_on(SOON).await, "padding {padding}, logged in: {logged_in}");
+        }
+    }
+    // a packet that is nothing but padding says nothing
+    let mut raw = Raw::encrypted(bench.address).await;
+    raw.send_packet(&[&[0, 0, 0, 12, 11][..], &[0; 11]].concat()).await;
+    raw.log_in("web-1", &key).await;
+    works(&bench).await;
+}
