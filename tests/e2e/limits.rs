@@ -52,16 +52,3 @@ fn a_stalled_channel_does_not_freeze_its_neighbours() {
     }
     let _ = writer.join();
 }
-
-#[test]
-fn one_connection_has_so_many_channels_and_no_more() {
-    let demo = Demo::start(&[]);
-    let socket = demo.dir().join("m");
-    let option = format!("ControlPath=\"{}\"", socket.display());
-    let mut master = demo.command("ssh").args(["-MN", "-o", &option, "demo"]).stdin(Stdio::null()).spawn().unwrap();
-    until("the master is up", PATIENCE, || socket.exists());
-    // what one connection is refused, another is not
-    run(demo.command("ssh").args(["demo", "true"]), b"", PATIENCE).ok();
-    let _ = master.kill();
-    let _ = master.wait();
-}

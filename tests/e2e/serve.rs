@@ -1,7 +1,7 @@
 //! The gateway as an operator runs it, in a process of its own: `emulator` in AWS's place, `documents`, `check`, `serve`.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -76,21 +76,32 @@ impl Account {
         serving
     }
 
-    fn ssh(&self, login: &str, remote: &str) -> Run {
+    /// OpenSSH's client as ada, to this login; arguments are added by the caller.
+    fn client(&self, login: &str) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "IdentitiesOnly=yes",
-            "-o",
-            "IdentityAgent=none",
-            "-o",
-            "StrictHostKeyChecking=no",
-        ]);
+        ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
+        ssh.args(["-o", "StrictHostKeyChecking=no"]);
         ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.at("known").display()));
-        ssh.arg("-i").arg(self.at("user")).args(["-p", &self.port.to_string(), &format!("{login}@127.0.0.1"), remote]);
-        run(&mut ssh, b"", PATIENCE)
+        ssh.arg("-i").arg(self.at("user")).args(["-p", &self.port.to_string(), &format!("{login}@127.0.0.1")]);
+        ssh
+    }
+
+    fn ssh(&self, login: &str, remote: &str) -> Run {
+        run(self.client(login).arg(remote), b"", PATIENCE)
+    }
+
+    /// Starts a command on the node that says nothing, and waits until it runs.
+    fn silent_sleep(&self, mark: &str) -> Ended {
+        let mut ssh = self.client("web-1");
+        ssh.arg(format!("sleep {mark}")).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let client = Ended(ssh.spawn().unwrap());
+        until("the sleep runs", PATIENCE, || sleeps(mark));
+        client
+    }
+
+    /// Whether the node is as it was before anybody came.
+    fn is_clean_of(&self, mark: &str) -> bool {
+        !sleeps(mark) && std::fs::read_dir(self.at("node/run")).map_or(0, Iterator::count) == 0
     }
 
     fn log(&self) -> String {
@@ -113,6 +124,11 @@ impl Ended {
         let _ = kill_process(Pid::from_raw(self.0.id() as i32).unwrap(), signal);
         wait(&mut self.0, PATIENCE).and_then(|status| status.code())
     }
+}
+
+/// Whether a sleep of that many seconds runs on the node, which is this machine.
+fn sleeps(mark: &str) -> bool {
+    processes(&format!("sleep {mark}")).iter().any(|(_, line)| line.starts_with("sleep"))
 }
 
 impl Drop for Ended {
@@ -164,21 +180,71 @@ fn a_key_that_aws_refuses_is_a_sentence() {
     assert_eq!(refused.err().lines().count(), 1, "{refused}");
 }
 
+/// The gateway, or the service with the node's agent, is killed while a command says nothing: with either helper, the
+/// command and its directory must be gone within a minute. All four at once, because they wait most of their time.
 #[test]
-fn after_the_gateways_sudden_death_the_node_cleans_up() {
-    let account = Account::new("");
-    account.portcullis(&["documents", "--apply"]).ok();
-    let mut serving = account.serve();
-    let mark = format!("3{}.0625", std::process::id());
-    let sleeps = || processes(&format!("sleep {mark}")).iter().any(|(_, line)| line.starts_with("sleep"));
-    let litter = |dir: &Path| std::fs::read_dir(dir).map_or(0, Iterator::count);
+fn after_a_sudden_death_of_gateway_or_agent_the_node_cleans_up() {
     std::thread::scope(|scope| {
-        scope.spawn(|| account.ssh("web-1", &format!("sleep {mark}")));
-        until("the sleep runs", PATIENCE, sleeps);
-        serving.signal(Signal::KILL);
+        for (digit, (helper, of_gateway)) in
+            [("auto", true), ("auto", false), ("sh", true), ("sh", false)].into_iter().enumerate()
+        {
+            scope.spawn(move || {
+                let mut account = Account::new(&format!("[lanes]\nhelper = \"{helper}\"\n"));
+                account.portcullis(&["documents", "--apply"]).ok();
+                let mut serving = account.serve();
+                let mark = format!("3{}{digit}.0625", std::process::id());
+                let mut client = account.silent_sleep(&mark);
+                if of_gateway {
+                    serving.signal(Signal::KILL);
+                    assert_ne!(wait(&mut client.0, PATIENCE).expect("ssh ends").code(), Some(0), "the sleep succeeded");
+                } else {
+                    account.emulator.kill().unwrap();
+                    account.emulator.wait().unwrap();
+                }
+                let what = format!("clean after a death, of the gateway: {of_gateway}, helper: {helper}");
+                until(&what, Duration::from_secs(60), || account.is_clean_of(&mark));
+                // whoever is still there must not take the silence for success
+                let early = client.0.try_wait().unwrap();
+                assert!(early.is_none_or(|status| !status.success()), "{what}: ssh ended with {early:?}");
+            });
+        }
     });
-    until("the sleep is gone", Duration::from_secs(60), || !sleeps());
-    until("the helper has cleaned up", Duration::from_secs(60), || litter(&account.at("node/run")) == 0);
+}
+
+#[test]
+fn one_connection_has_so_many_channels_and_no_more() {
+    let account = Account::new("[limits]\nchannels = 2\n");
+    account.portcullis(&["documents", "--apply"]).ok();
+    let _serving = account.serve();
+    let socket = account.at("m");
+    let said = std::fs::File::create(account.at("said")).unwrap();
+    let mut master = account.client("web-1");
+    master.args(["-v", "-MN", "-S"]).arg(&socket).stdin(Stdio::null()).stderr(said);
+    let _master = Ended(master.spawn().unwrap());
+    until("the master is up", PATIENCE, || socket.exists());
+    // no way but through the master: a client that is refused there would go on to a connection of its own
+    let through = |remote: &str| {
+        let mut ssh = account.client("web-1");
+        ssh.args(["-o", "ProxyCommand=false", "-S"]).arg(&socket).arg(remote);
+        ssh
+    };
+    let hold = |mark: &str| {
+        let mut ssh = through(&format!("sleep {mark}"));
+        let held = Ended(ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        until("the sleep runs", PATIENCE, || sleeps(mark));
+        held
+    };
+    let mark = |number: u8| format!("2{}{number}.375", std::process::id());
+    let (_first, mut second) = (hold(&mark(1)), hold(&mark(2)));
+    let refused = run(&mut through("echo in"), b"", PATIENCE);
+    assert!(refused.code() != Some(0) && refused.stdout.is_empty(), "a third channel: {refused}");
+    // the sentence is in the protocol's own place for it, and there in the log of who owns the connection
+    let sentence = "this connection has 2 channels already, which is the limit";
+    until("the sentence", PATIENCE, || std::fs::read_to_string(account.at("said")).unwrap().contains(sentence));
+    // what one connection is refused, another is not; and a place that is given back is a place
+    assert_eq!(account.ssh("web-1", "echo in").ok().out(), "in\n");
+    second.signal(Signal::TERM);
+    until("the place is free", PATIENCE, || run(&mut through("echo in"), b"", PATIENCE).out() == "in\n");
 }
 
 #[test]
