@@ -168,7 +168,7 @@ else
         echo "== the gateway with AWS's agent: the end-to-end tests"
         unset AWS_CA_BUNDLE SSL_CERT_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE AWS_REGION AWS_DEFAULT_REGION
         export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $agent"
-        if cargo test --locked --test e2e -- --test-threads 2 exec:: shell:: transfer:: limits::; then
+        if cargo test --locked --test e2e -- --test-threads 2 --include-ignored exec:: shell:: transfer:: limits:: endurance::a_; then
             say ok "the end-to-end tests"
             passed=$((passed + 1))
         else
