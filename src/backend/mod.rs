@@ -111,6 +111,9 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>>;
     /// TerminateSession.
     fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>>;
+    /// Whether a session that is over broke: the agent reported a failure. Nobody ended it then, neither a person nor a
+    /// limit. Where the service does not know it is `false`.
+    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>>;
     /// The node that a name stands for: an id, a Name, or `tag:Key=Value` that matches exactly one.
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>>;
     /// A session document's content, JSON text; `None` where there is none of that name.

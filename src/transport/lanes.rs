@@ -8,46 +8,23 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::channel::{Control, Delivery, InputData, Out, TransportError};
 use super::helper::link::{Event, Link};
-use super::helper::program::{IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, one_lane_command};
+use super::helper::program::{IN_DOCUMENT, OUT_DOCUMENT};
 use super::helper::record::Hello;
-use super::ladder::{Ladder, Rung};
+use super::inquest::Inquest;
+use super::ladder::Rung;
 use super::limits::Clock;
-use super::options::Options;
-use crate::backend::{Backend, BackendError, LaneSession, SessionRequest};
-use crate::model::{NodeId, ReasonText, SessionId};
+use super::plan::{Plan, first_request};
+use crate::backend::{BackendError, LaneSession, SessionRequest};
+use crate::model::SessionId;
 use crate::session_manager::ChannelEvent;
-
-/// Everything a channel's lanes are opened with.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub backend: Arc<dyn Backend>,
-    pub node: NodeId,
-    pub reason: Option<ReasonText>,
-    pub rung: Rung,
-    /// The options of the first lane.
-    pub options: Options,
-    /// The `command` parameter.
-    pub command: String,
-    /// What is known of the nodes.
-    pub ladder: Ladder,
-    /// The share of the node's lanes that this channel holds.
-    pub _share: Arc<OwnedSemaphorePermit>,
-    /// Bytes of payload in a frame.
-    pub payload: usize,
-    /// How long the channel may last and be silent, from its start: whatever rungs and lanes it has had.
-    pub clock: Clock,
-    /// Whether the in lane is opened at once: somebody at a terminal is going to type.
-    pub eager: bool,
-}
 
 /// The client's side of a channel.
 #[derive(Debug)]
@@ -106,6 +83,10 @@ struct Lanes {
     /// When the in lane ended unasked, and what was said about it.
     in_gone: Option<(Instant, String)>,
     resumed: Option<Instant>,
+    /// The out lane ended unasked, and the service is being asked whether it broke.
+    inquest: Option<Inquest>,
+    /// Somebody, or a limit, ended the out lane: that is final.
+    killed: bool,
     /// When to look for a helper whose first word may have been lost.
     doubt: Option<Instant>,
     /// A lane that may be dead: what was asked to find out, and when the answer must be there.
@@ -122,6 +103,7 @@ enum Wake {
     In(Option<ChannelEvent>),
     OpenedOut(Result<LaneSession, String>),
     OpenedIn(Result<LaneSession, String>),
+    Inquest(bool),
     Data(Option<InputData>),
     Control(Option<Control>),
     Permit(bool),
@@ -154,6 +136,8 @@ impl Lanes {
             in_opened: now,
             in_gone: None,
             resumed: None,
+            inquest: None,
+            killed: false,
             doubt: None,
             verify: None,
             attempts: 0,
@@ -178,6 +162,7 @@ impl Lanes {
                 Wake::In(event) => self.handle_in(event),
                 Wake::OpenedOut(lane) => self.opened_out(lane?),
                 Wake::OpenedIn(lane) => self.opened_in(lane?),
+                Wake::Inquest(failed) => self.judge(failed)?,
                 Wake::Data(Some(InputData::Bytes(bytes))) => {
                     self.clock.touch(Instant::now());
                     self.link.write(bytes);
@@ -199,7 +184,7 @@ impl Lanes {
     async fn wait(&mut self, now: Instant) -> Wake {
         let until = self.next_deadline(now);
         let one_lane = self.plan.rung == Rung::OneLane;
-        let Self { link, client, out, inward, opening_out, opening_in, pending, clock, untold, .. } = self;
+        let Self { link, client, out, inward, opening_out, opening_in, inquest, pending, clock, untold, .. } = self;
         let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
         let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());
         let sending = pending.clone().zip(writer);
@@ -239,6 +224,12 @@ impl Lanes {
             event = next_event(in_lane) => Wake::In(event),
             lane = opened(opening_out) => Wake::OpenedOut(lane),
             lane = opened(opening_in) => Wake::OpenedIn(lane),
+            failed = async {
+                match inquest {
+                    Some(inquest) => inquest.has_failed().await,
+                    None => std::future::pending().await,
+                }
+            } => Wake::Inquest(failed),
             data = client.data.recv(), if link.takes_input() && (!client.data.is_closed() || !client.data.is_empty()) =>
                 Wake::Data(data),
             () = client.deliveries.closed(), if !link.has_event() => Wake::Permit(false),
@@ -343,6 +334,7 @@ impl Lanes {
     fn opened_out(&mut self, lane: LaneSession) {
         self.link.handle_out_attached();
         self.untold.push_back(lane.id.clone());
+        self.exit_code = None;
         // the old session ends by itself, and nobody waits for that
         self.out = Some(lane);
     }
@@ -427,20 +419,52 @@ impl Lanes {
         Ok(())
     }
 
+    /// An end that nobody here asked for. It is final if somebody ended the session, or a limit did; whether that is so
+    /// matters only where there is a way to go on, and then the service knows.
     fn out_ended(&mut self, text: &str) -> Result<(), String> {
-        self.out = None;
-        if self.link.is_done() || self.opening_out.is_some() || self.doubt.is_some() {
+        let Some(lane) = self.out.take() else { return Ok(()) };
+        if self.link.is_done() {
             return Ok(());
         }
-        if self.hello.is_none() {
-            return Err(format!("the command could not be started on the node{}", self.said_or(text)));
+        if self.is_replaced() && self.exit_code == Some(LET_GO) {
+            // the helper has let go of it, as it does of a lane that broke
+            return Ok(());
         }
-        // after a reconnection an end may be the pause's doing; otherwise somebody ended the session, and that is final
-        if self.plan.rung == Rung::TwoLanes && self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME) {
-            return self.reattach_out();
+        let lower = self.hello.is_none() && self.plan.ladder.below(self.plan.rung).is_some();
+        let resumed = self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
+        let resumable = self.plan.rung == Rung::TwoLanes && self.hello.as_ref().is_none_or(|hello| hello.resumable);
+        if self.inquest.is_none() && (lower || (resumed && resumable)) {
+            self.inquest = Some(Inquest::of(lane.id, text, self.plan.backend.clone()));
+            return Ok(());
         }
-        let reason = if text.is_empty() { "the session was ended" } else { text };
-        Err(format!("{reason}{}", self.said()))
+        Err(self.why_ended(text))
+    }
+
+    /// The service has said whether the out lane broke.
+    fn judge(&mut self, failed: bool) -> Result<(), String> {
+        let Some(Inquest { text, .. }) = self.inquest.take() else { return Ok(()) };
+        if self.link.is_done() || (failed && self.is_replaced()) {
+            return Ok(());
+        }
+        self.killed = !failed;
+        if self.killed || self.hello.is_none() {
+            return Err(self.why_ended(&text));
+        }
+        self.reattach_out()
+    }
+
+    /// Whether another out lane has come in this one's place, or is about to.
+    fn is_replaced(&self) -> bool {
+        self.out.is_some() || self.opening_out.is_some() || self.doubt.is_some()
+    }
+
+    fn why_ended(&self, text: &str) -> String {
+        match (self.hello.is_none(), self.killed, text.is_empty()) {
+            (true, true, true) => "the session was ended before the node started the command".to_owned(),
+            (true, ..) => format!("the command could not be started on the node{}", self.said_or(text)),
+            (false, _, true) => format!("the session was ended{}", self.said()),
+            (false, _, false) => format!("{text}{}", self.said()),
+        }
     }
 
     fn handle_in(&mut self, event: Option<ChannelEvent>) {
@@ -452,17 +476,15 @@ impl Lanes {
             }
             Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.in_ended(&text),
             None => self.in_ended(""),
-            Some(ChannelEvent::Reconnected) => self.resumed = Some(Instant::now()),
             Some(_) => {}
         }
     }
 
-    /// The helper ends both lanes at once, and which of them is heard first is chance: the out lane gets a moment to say
+    /// No pause ends this kind of lane, so its end is final whenever it comes. The helper ends both lanes at once, and which of them is heard first is chance: the out lane gets a moment to say
     /// that all is well.
     fn in_ended(&mut self, text: &str) {
         self.in_lost();
-        let expected = self.link.is_done() || self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
-        if !expected {
+        if !self.link.is_done() {
             self.in_gone = Some((Instant::now(), text.to_owned()));
         }
     }
@@ -490,13 +512,15 @@ impl Lanes {
     }
 
     /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why. Where
-    /// something was heard, the command may be running, and another rung would run it a second time.
+    /// something was heard, the command may be running, and another rung would run it a second time; and what somebody
+    /// ended stays ended.
     fn rung_is_to_blame(&self) -> bool {
         !self.heard
             && self.hello.is_none()
             && self.stray.is_empty()
             && self.exit_code.is_none()
             && self.resumed.is_none()
+            && !self.killed
     }
 
     /// Ends these lanes, for the same channel to begin again on others. Nothing was sent yet, so nothing is lost.
@@ -606,27 +630,12 @@ async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, String> {
     }
 }
 
-/// The request of a channel's first session.
-pub(super) fn first_request(plan: &Plan) -> SessionRequest {
-    let options = plan.options.start(if plan.rung == Rung::OneLane { "both" } else { "out" });
-    let (document, parameters) = match plan.rung {
-        Rung::TwoLanes => (OUT_DOCUMENT, vec![("options", options), ("command", plan.command.clone())]),
-        Rung::OneLane => (ONE_LANE_DOCUMENT, vec![("command", one_lane_command(&options, &plan.command))]),
-    };
-    SessionRequest {
-        target: plan.node.clone(),
-        document: document.to_owned(),
-        parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
-        reason: plan.reason.clone(),
-        silent: plan.rung == Rung::OneLane,
-        payload: plan.payload,
-    }
-}
-
 /// How long a node may take from the start of a session to the helper's first word.
 const HELLO_WAIT: Duration = Duration::from_secs(20);
-/// How long after a reconnection the end of a session is taken for its consequence.
+/// How long after a reconnection the failure of a session is taken for its consequence.
 const AFTER_RESUME: Duration = Duration::from_secs(30);
+/// The exit code of a lane process that the helper has let go of: another lane has its place, or it broke.
+const LET_GO: i32 = 75;
 /// How long the out lane may take to say that all is well after the in lane has ended.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long a lane in doubt has to answer; opening an in lane is in it.

@@ -5,12 +5,14 @@ mod agent_shell;
 mod channel;
 pub mod files;
 pub mod helper;
+mod inquest;
 mod ladder;
 mod lanes;
 mod limits;
 mod open;
 mod options;
 pub mod parameter;
+mod plan;
 mod service;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,10 +13,11 @@ use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError
 use super::files::FileService;
 use super::helper::link::Link;
 use super::ladder::{Ladder, Rung};
-use super::lanes::{self, Client, Plan};
+use super::lanes::{self, Client};
 use super::limits::{Clock, Limits};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
+use super::plan::{Plan, first_request};
 use super::service;
 use crate::backend::{Backend, BackendError, LaneSession};
 use crate::evidence::Recorder;
@@ -190,7 +191,7 @@ impl Transport {
 
     async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<LaneSession, BackendError> {
         terms.allow(plan.rung)?;
-        self.backend.open(lanes::first_request(plan)).await
+        self.backend.open(first_request(plan)).await
     }
 
     /// What the configuration allows, whatever the account does.

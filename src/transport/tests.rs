@@ -28,6 +28,7 @@ const NODE: &str = "mi-0123456789abcdef0";
 pub(crate) struct World {
     service: Service,
     _agent: Agent,
+    backend: AwsBackend,
     transport: Transport,
     directory: tempfile::TempDir,
 }
@@ -73,7 +74,8 @@ impl World {
             assert!(Instant::now() < until, "the agent did not connect");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Self { service, _agent: agent, transport: Transport::new(Arc::new(backend), options), directory }
+        let transport = Transport::new(Arc::new(backend.clone()), options);
+        Self { service, _agent: agent, backend, transport, directory }
     }
 
     pub(crate) async fn fast() -> Self {

@@ -48,6 +48,10 @@ pub use clients::AwsOptions;
 /// The longest that a session waits to be started because AWS throttles.
 const MAX_THROTTLED: Duration = Duration::from_secs(30);
 
+/// How often, and how far apart, the history is asked for a session that has just ended.
+const HISTORY_ATTEMPTS: u32 = 6;
+const HISTORY_WAIT: Duration = Duration::from_millis(500);
+
 /// TerminateSession calls at once.
 const MAX_TERMINATIONS: usize = 8;
 
@@ -108,6 +112,11 @@ impl Backend for AwsBackend {
     fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>> {
         let session = session.clone();
         Box::pin(async move { self.inner.terminate(&session).await })
+    }
+
+    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
+        let session = session.clone();
+        Box::pin(async move { self.inner.has_failed(&session).await })
     }
 
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
@@ -222,6 +231,25 @@ impl Inner {
             Err(error) if kind(&error) == Kind::NoSuchThing => Ok(()),
             Err(error) => Err(explain(self.doing("TerminateSession", &session.0), &error)),
         }
+    }
+
+    /// What the history says, which may learn of an end a moment after the data channel.
+    async fn has_failed(&self, session: &SessionId) -> Result<bool, BackendError> {
+        let only = ssm::types::SessionFilter::builder()
+            .key(ssm::types::SessionFilterKey::SessionId)
+            .value(&session.0)
+            .build()
+            .map_err(|error| BackendError::Unreachable(error.to_string()))?;
+        for _ in 0..HISTORY_ATTEMPTS {
+            let history = self.clients.ssm.describe_sessions().state(ssm::types::SessionState::History);
+            let answer = history.filters(only.clone()).send().await;
+            let answer = answer.map_err(|error| explain(self.doing("DescribeSessions", &session.0), &error))?;
+            if let Some(found) = answer.sessions().iter().find(|found| found.session_id() == Some(&session.0)) {
+                return Ok(found.status() == Some(&ssm::types::SessionStatus::Failed));
+            }
+            tokio::time::sleep(HISTORY_WAIT).await;
+        }
+        Ok(false)
     }
 
     fn doing<'a>(&'a self, call: &'static str, on: &'a str) -> Doing<'a> {

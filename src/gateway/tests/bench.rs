@@ -250,6 +250,10 @@ impl Backend for TwoNodes {
         Box::pin(async { Ok(()) })
     }
 
+    fn has_failed(&self, _: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
         let name = name.to_owned();
         Box::pin(async move {

@@ -3,8 +3,9 @@
 //! what ends the channel.
 
 use super::*;
-use crate::emulator::{Cut, End};
+use crate::emulator::faults::{Cut, Effect, End, FrameFault, Frames};
 use crate::transport::ShellTransport;
+use crate::transport::helper::program::OUT_DOCUMENT;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,4 +128,87 @@ async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
     assert!(ended.error.as_deref().is_some_and(|text| text.contains("was idle for 1 minute,")), "{ended:?}");
     assert!(began.elapsed() > 6 * SECOND, "activity did not count: {:?}", began.elapsed());
     until_sessions(&world, "no session", <[String]>::is_empty).await;
+}
+
+/// A command whose lanes have just been resumed, and whose out lane is a new one.
+async fn resumed(world: &World) -> (OpenChannel, String) {
+    let mut channel = world.exec("echo here; exec sleep 987651", false).await.unwrap();
+    assert!(matches!(channel.output.next().await, Some(Ok(Out::Stdout(_)))));
+    let first = sessions(world);
+    world.service.faults().cut(&first[0], End::Client, Cut::Abort);
+    let now = until_sessions(world, "another out lane", |all| all.len() == 1 && all != &first[..]).await;
+    (channel, now[0].clone())
+}
+
+/// The channel is at its end, and nothing comes in its place.
+async fn stays_ended(world: &World, channel: OpenChannel) -> String {
+    let OpenChannel { input, output } = channel;
+    let ended = tokio::time::timeout(20 * SECOND, collect(output)).await.expect("the channel goes on");
+    drop(input);
+    assert_eq!(ended.exit, None);
+    until_sessions(world, "no session", <[String]>::is_empty).await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(sessions(world), [""; 0]);
+    assert!(world.litter().await.is_empty());
+    ended.error.expect("an error")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_right_after_a_reconnection_is_final() {
+    for text in ["", "Ended by an operator."] {
+        let world = World::fast().await;
+        let (channel, out) = resumed(&world).await;
+        // in its first moment, and when it has been heard of
+        if !text.is_empty() {
+            tokio::time::sleep(2 * SECOND).await;
+        }
+        assert!(world.service.faults().close(&out, text));
+        let error = stays_ended(&world, channel).await;
+        assert!(error.contains(if text.is_empty() { "the session was ended" } else { text }), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_way_in_right_after_a_reconnection_is_final() {
+    let world = World::fast().await;
+    let (channel, out) = resumed(&world).await;
+    channel.input.write(Bytes::from_static(b"x")).await.unwrap();
+    let both = until_sessions(&world, "an in lane", |all| all.len() == 2).await;
+    tokio::time::sleep(SECOND).await;
+    let inward = both.iter().find(|id| **id != out).unwrap();
+    assert!(world.service.faults().close(inward, ""));
+    let error = stays_ended(&world, channel).await;
+    assert!(error.contains("the way in to the command was ended"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_before_the_first_word_is_no_reason_to_try_another_rung() {
+    let world = World::fast().await;
+    // the node says nothing: what it has to say is lost on the way
+    let silence = FrameFault {
+        session: None,
+        towards: Some(End::Client),
+        frames: Frames::Stream,
+        percent: 100.0,
+        effect: Effect::Drop,
+    };
+    world.service.faults().inject(silence);
+    let channel = world.exec("echo here", true).await.unwrap();
+    let first = until_sessions(&world, "a lane", |all| !all.is_empty()).await;
+    assert!(world.service.faults().close(&first[0], ""));
+    let error = stays_ended(&world, channel).await;
+    assert!(error.contains("the session was ended before the node started"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_fails_before_the_first_word_is_a_reason_to_try_another_rung() {
+    let world = World::fast().await;
+    // the account was looked at a moment ago, and an agent that can't do with its documents comes after that
+    world.run("true", b"").await;
+    let content = world.backend.document(OUT_DOCUMENT).await.unwrap().unwrap();
+    let mut refused: serde_json::Value = serde_json::from_str(&content).unwrap();
+    refused["inputs"]["kmsKeyId"] = "alias/x".into();
+    world.backend.put_document(OUT_DOCUMENT, &refused.to_string()).await.unwrap();
+    let ended = world.run("echo here; exit 3", b"").await;
+    assert_eq!((&ended.stdout[..], ended.exit), (&b"here\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
 }

@@ -1,0 +1,45 @@
+//! How an out lane ended that nobody here had ended. The data channel does not say: TerminateSession, a limit and an agent
+//! that lost its way look alike. The service's history does: a session that broke has failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::backend::Backend;
+use crate::model::SessionId;
+
+/// The service is being asked.
+#[derive(Debug)]
+pub(super) struct Inquest {
+    asking: JoinHandle<bool>,
+    /// What was said at the end.
+    pub text: String,
+}
+
+impl Inquest {
+    /// Begins to ask.
+    pub(super) fn of(session: SessionId, text: &str, backend: Arc<dyn Backend>) -> Self {
+        let asking = tokio::spawn(async move { has_failed(backend.as_ref(), &session).await });
+        Self { asking, text: text.to_owned() }
+    }
+
+    /// Whether the session failed. What can't be found out was no failure.
+    pub(super) async fn has_failed(&mut self) -> bool {
+        (&mut self.asking).await.unwrap_or(false)
+    }
+}
+
+async fn has_failed(backend: &dyn Backend, session: &SessionId) -> bool {
+    match tokio::time::timeout(INQUEST, backend.has_failed(session)).await {
+        Ok(Ok(failed)) => failed,
+        Ok(Err(error)) => {
+            tracing::warn!(%session, %error, "how a session ended can't be told, so its end is taken for final");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// How long the service may take to say how a session ended.
+const INQUEST: Duration = Duration::from_secs(8);

@@ -1,0 +1,52 @@
+//! What the lanes of one channel are opened with.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::helper::program::{ONE_LANE_DOCUMENT, OUT_DOCUMENT, one_lane_command};
+use super::ladder::{Ladder, Rung};
+use super::limits::Clock;
+use super::options::Options;
+use crate::backend::{Backend, SessionRequest};
+use crate::model::{NodeId, ReasonText};
+
+/// Everything a channel's lanes are opened with.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub backend: Arc<dyn Backend>,
+    pub node: NodeId,
+    pub reason: Option<ReasonText>,
+    pub rung: Rung,
+    /// The options of the first lane.
+    pub options: Options,
+    /// The `command` parameter.
+    pub command: String,
+    /// What is known of the nodes.
+    pub ladder: Ladder,
+    /// The share of the node's lanes that this channel holds.
+    pub _share: Arc<OwnedSemaphorePermit>,
+    /// Bytes of payload in a frame.
+    pub payload: usize,
+    /// How long the channel may last and be silent, from its start: whatever rungs and lanes it has had.
+    pub clock: Clock,
+    /// Whether the in lane is opened at once: somebody at a terminal is going to type.
+    pub eager: bool,
+}
+
+/// The request of a channel's first session.
+pub(super) fn first_request(plan: &Plan) -> SessionRequest {
+    let options = plan.options.start(if plan.rung == Rung::OneLane { "both" } else { "out" });
+    let (document, parameters) = match plan.rung {
+        Rung::TwoLanes => (OUT_DOCUMENT, vec![("options", options), ("command", plan.command.clone())]),
+        Rung::OneLane => (ONE_LANE_DOCUMENT, vec![("command", one_lane_command(&options, &plan.command))]),
+    };
+    SessionRequest {
+        target: plan.node.clone(),
+        document: document.to_owned(),
+        parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
+        reason: plan.reason.clone(),
+        silent: plan.rung == Rung::OneLane,
+        payload: plan.payload,
+    }
+}
