@@ -20,6 +20,7 @@ use crate::transport::{Transport, TransportOptions};
 pub struct App {
     gateway: Gateway,
     backend: Arc<dyn Backend>,
+    journal: Arc<Journal>,
 }
 
 /// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
@@ -54,17 +55,22 @@ impl App {
             policy: Policy::new(&config.rules),
             backend: backend.clone(),
             transport: Arc::new(transport),
-            journal,
+            journal: journal.clone(),
         });
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
-        Ok(Self { gateway, backend })
+        Ok(Self { gateway, backend, journal })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.gateway.addresses()
+    }
+
+    /// The event log, to be reopened when somebody has moved it away.
+    pub fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
     }
 
     /// Serves until `shutdown` comes, lets what runs go on for the drain time, then sees that no session is left behind.

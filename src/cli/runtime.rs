@@ -1,6 +1,7 @@
 //! Running something that lasts: the runtime, the ways to end it, and a word when a step takes long.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -25,29 +26,35 @@ pub(super) fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Res
 
 /// What asks the process to end.
 pub(super) struct Ending {
-    signals: [Signal; 3],
+    signals: [Signal; 2],
+    /// None where it asks for something else.
+    hangup: Option<Signal>,
     until_stdin_closes: bool,
 }
 
 impl Ending {
     /// Listens from now on: Ctrl-C, SIGTERM, a closed terminal and, if told so, the end of standard input.
     pub(super) fn new(until_stdin_closes: bool) -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(Exit::Failed, format!("signals can't be awaited: {error}")))
-        };
-        let signals =
-            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
-        Ok(Self { signals, until_stdin_closes })
+        let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+        Ok(Self { signals, hangup: Some(listen(SignalKind::hangup())?), until_stdin_closes })
+    }
+
+    /// For a service: SIGHUP is handed out instead, to mean what it means to a service. Not where a person runs it on a
+    /// terminal, whose closing must still end it.
+    pub(super) fn of_service() -> Result<(Self, Option<Signal>), Failure> {
+        let mut ending = Self::new(false)?;
+        let hangup = if std::io::stdin().is_terminal() { None } else { ending.hangup.take() };
+        Ok((ending, hangup))
     }
 
     /// Waits for the first of them.
     pub(super) async fn asked(&mut self) {
         let until_stdin_closes = self.until_stdin_closes;
-        let [interrupt, terminate, hangup] = &mut self.signals;
+        let [interrupt, terminate] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            () = next(&mut self.hangup) => {}
             () = stdin_closes(), if until_stdin_closes => {}
         }
     }
@@ -56,6 +63,18 @@ impl Ending {
     pub(super) async fn again(&mut self) {
         self.until_stdin_closes = false;
         self.asked().await;
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Exit::Failed, format!("signals can't be awaited: {error}")))
+}
+
+/// The next signal; none ever where there is nothing to wait for.
+pub(super) async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use super::args::ServeArgs;
 use super::check::config_failure;
 use super::exit::{Exit, Failure};
-use super::runtime::{Ending, patiently};
+use super::runtime::{Ending, next, patiently};
 use crate::app::{App, AppError};
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::config::{self, Config};
@@ -18,7 +18,7 @@ use crate::gateway::GatewayError;
 const DRAIN: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let mut ending = Ending::new(false)?;
+    let (mut ending, mut hangup) = Ending::of_service()?;
     let file = &args.config.config;
     let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
     let backend = patiently("finding AWS credentials", backend(&config, None)).await?;
@@ -26,8 +26,20 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     for address in app.addresses() {
         tracing::info!(%address, "ready");
     }
-    app.run(ending.asked()).await;
-    Ok(())
+    let journal = app.journal();
+    let reopening = async {
+        loop {
+            next(&mut hangup).await;
+            match journal.reopen() {
+                Ok(()) => tracing::info!("the event log was opened again"),
+                Err(error) => tracing::error!(%error, "the event log goes on where it was"),
+            }
+        }
+    };
+    tokio::select! {
+        () = app.run(ending.asked()) => Ok(()),
+        never = reopening => match never {},
+    }
 }
 
 /// Systems Manager as the configuration says; `credentials` take the place of the SDK's usual places.

@@ -51,30 +51,22 @@ impl Journal {
     /// by another gateway.
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let path = directory.join(Self::FILE);
-        Self::open_file(&path, limit)
-            .map_err(|error| EvidenceError::Unusable { path: path.display().to_string(), why: error.to_string() })
+        let inner = Inner::open(&path).map_err(|error| unusable(&path, &error))?;
+        Ok(Self { path, limit, inner: Mutex::new(inner) })
     }
 
-    fn open_file(path: &Path, limit: u64) -> io::Result<Self> {
-        // rustix's flag and the standard library's are the same number in two types
-        let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path).map_err(
-                |e| {
-                    let link = path.symlink_metadata().is_ok_and(|is| is.is_symlink());
-                    if link { io::Error::other("it is a symbolic link; remove it") } else { e }
-                },
-            )?;
-        let is = file.metadata()?;
-        if !is.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
+    /// Goes on in a new file if the one it writes was moved away. If none can be opened, the log goes on where it is:
+    /// a moved file is better than none.
+    pub fn reopen(&self) -> Result<(), EvidenceError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let reopened = inner.is_at(&self.path).and_then(|is_there| match is_there {
+            true => Ok(None),
+            false => Inner::open(&self.path).map(Some),
+        });
+        if let Some(new) = reopened.map_err(|error| unusable(&self.path, &error))? {
+            *inner = new;
         }
-        if is.uid() != rustix::process::geteuid().as_raw() || is.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
-        }
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
-        Ok(Self { path: path.to_owned(), limit, inner: Mutex::new(Inner { file, length: is.len() }) })
+        Ok(())
     }
 
     /// Where it is.
@@ -94,12 +86,18 @@ impl Journal {
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.length + line.len() as u64 > room {
+            // whoever rotates may have emptied the file under our hands
+            inner.length = inner.file.metadata().map_or(inner.length, |is| is.len());
+        }
+        if inner.length + line.len() as u64 > room {
             return Err(EvidenceError::Write(format!("{} has reached its limit", self.path.display())));
         }
         if let Err(error) = inner.file.write_all(&line) {
             // half a line would spoil the next one
             let whole = inner.length;
-            let _ = inner.file.set_len(whole);
+            if inner.file.metadata().is_ok_and(|is| is.len() > whole) {
+                let _ = inner.file.set_len(whole);
+            }
             return Err(EvidenceError::Write(error.to_string()));
         }
         inner.length += line.len() as u64;
@@ -112,6 +110,44 @@ impl Journal {
             tracing::error!(%error, event = ?event.code(), "evidence is missing an event");
         }
     }
+}
+
+impl Inner {
+    fn open(path: &Path) -> io::Result<Self> {
+        // rustix's flag and the standard library's are the same number in two types
+        let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        let file =
+            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path).map_err(
+                |e| {
+                    let link = path.symlink_metadata().is_ok_and(|is| is.is_symlink());
+                    if link { io::Error::other("it is a symbolic link; remove it") } else { e }
+                },
+            )?;
+        let is = file.metadata()?;
+        if !is.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if is.uid() != rustix::process::geteuid().as_raw() || is.mode() & 0o077 != 0 {
+            return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
+        }
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
+        Ok(Self { file, length: is.len() })
+    }
+
+    /// Whether the file at this path is the one that is open.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        match path.symlink_metadata() {
+            Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
+    EvidenceError::Unusable { path: path.display().to_string(), why: error.to_string() }
 }
 
 #[cfg(test)]
@@ -154,6 +190,33 @@ mod tests {
         assert!(Journal::open(dir.path(), 1 << 20).unwrap_err().to_string().contains("another gateway"));
         drop(first);
         Journal::open(dir.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join(Journal::FILE), dir.path().join("events.jsonl.1"));
+        let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
+        let journal = Journal::open(dir.path(), 1000).unwrap();
+        while journal.record(&event(EventCode::SessionOpened)).is_ok() {}
+        journal.reopen().unwrap();
+        assert!(journal.record(&event(EventCode::SessionOpened)).is_err(), "nothing was moved, so nothing is new");
+        let full = lines(&path);
+        std::fs::rename(&path, &old).unwrap();
+        // what stands there and can't be used is no reason to stop
+        std::fs::create_dir(&path).unwrap();
+        assert!(journal.reopen().is_err());
+        std::fs::remove_dir(&path).unwrap();
+        journal.reopen().unwrap();
+        journal.record(&event(EventCode::SessionClosed)).unwrap();
+        assert_eq!((lines(&old), lines(&path)), (full, 1));
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        // the new file is locked as the first was, and one that is emptied in place has room again
+        assert!(Journal::open(dir.path(), 1000).is_err());
+        while journal.record(&event(EventCode::SessionOpened)).is_ok() {}
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        journal.record(&event(EventCode::SessionOpened)).unwrap();
+        assert_eq!(lines(&path), 1);
     }
 
     #[test]

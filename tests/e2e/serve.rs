@@ -248,6 +248,23 @@ fn one_connection_has_so_many_channels_and_no_more() {
 }
 
 #[test]
+fn a_rotated_event_log_goes_on_in_a_new_file() {
+    let account = Account::new("");
+    let mut serving = account.serve();
+    let log = account.at("evidence/events.jsonl");
+    let refused = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().matches("channel.refused").count();
+    assert!(account.ssh("nowhere", "true").code() != Some(0));
+    std::fs::rename(&log, account.at("evidence/old")).unwrap();
+    // until it is told, the gateway goes on in the file that it has
+    assert!(account.ssh("nowhere", "true").code() != Some(0));
+    kill_process(Pid::from_raw(serving.0.id() as i32).unwrap(), Signal::HUP).unwrap();
+    until("the log is there again", PATIENCE, || log.exists());
+    assert!(account.ssh("nowhere", "true").code() != Some(0));
+    assert_eq!((refused(&account.at("evidence/old")), refused(&log)), (2, 1), "{}", account.log());
+    assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
+}
+
+#[test]
 fn a_taken_port_is_4_and_a_wrong_host_key_is_3() {
     let account = Account::new("");
     let taken = std::net::TcpListener::bind(("127.0.0.1", account.port)).unwrap();
