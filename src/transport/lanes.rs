@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::channel::{Control, Delivery, InputData, Out, TransportError};
 use super::helper::link::{Event, Link};
-use super::helper::program::{IN_DOCUMENT, OUT_DOCUMENT};
+use super::helper::program::IN_DOCUMENT;
 use super::helper::record::Hello;
 use super::inquest::Inquest;
 use super::ladder::Rung;
@@ -414,7 +414,7 @@ impl Lanes {
             }
             let directory = self.hello.as_ref().map(|hello| hello.directory.as_str());
             let options = self.plan.options.attach("out", directory, self.link.received());
-            self.opening_out = Some(self.open(OUT_DOCUMENT, options, false));
+            self.opening_out = Some(self.open(self.plan.out_document(), options, false));
         }
         Ok(())
     }
@@ -430,7 +430,7 @@ impl Lanes {
             // the helper has let go of it, as it does of a lane that broke
             return Ok(());
         }
-        let lower = self.hello.is_none() && self.plan.ladder.below(self.plan.rung).is_some();
+        let lower = self.rung_is_to_blame() && self.plan.ladder.below(self.plan.rung).is_some();
         let resumed = self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
         let resumable = self.plan.rung == Rung::TwoLanes && self.hello.as_ref().is_none_or(|hello| hello.resumable);
         if self.inquest.is_none() && (lower || (resumed && resumable)) {
@@ -459,7 +459,8 @@ impl Lanes {
     }
 
     fn why_ended(&self, text: &str) -> String {
-        match (self.hello.is_none(), self.killed, text.is_empty()) {
+        let silently = self.killed && self.said().is_empty();
+        match (self.hello.is_none(), silently, text.is_empty()) {
             (true, true, true) => "the session was ended before the node started the command".to_owned(),
             (true, ..) => format!("the command could not be started on the node{}", self.said_or(text)),
             (false, _, true) => format!("the session was ended{}", self.said()),

@@ -34,7 +34,12 @@ impl Options {
 
     /// The options of a file service.
     pub(super) fn files(os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        Self { run: "w=files".to_owned(), common: common(os_user, helper), directory }
+        Self { run: FILES.to_owned(), common: common(os_user, helper), directory }
+    }
+
+    /// Whether they start a file service.
+    pub(super) fn serve_files(&self) -> bool {
+        self.run == FILES
     }
 
     /// For the lane that starts the helper.
@@ -53,6 +58,8 @@ impl Options {
         Self { directory: format!("{}b", self.directory), ..self.clone() }
     }
 }
+
+const FILES: &str = "w=files";
 
 /// Which helper the node is to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::helper::program::{ONE_LANE_DOCUMENT, OUT_DOCUMENT, one_lane_command};
+use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Parts, boot};
 use super::ladder::{Ladder, Rung};
 use super::limits::Clock;
 use super::options::Options;
@@ -34,12 +34,22 @@ pub(super) struct Plan {
     pub eager: bool,
 }
 
+impl Plan {
+    /// The document of its out lanes.
+    pub(super) fn out_document(&self) -> &'static str {
+        if self.options.serve_files() { FILE_DOCUMENT } else { OUT_DOCUMENT }
+    }
+}
+
 /// The request of a channel's first session.
 pub(super) fn first_request(plan: &Plan) -> SessionRequest {
     let options = plan.options.start(if plan.rung == Rung::OneLane { "both" } else { "out" });
     let (document, parameters) = match plan.rung {
-        Rung::TwoLanes => (OUT_DOCUMENT, vec![("options", options), ("command", plan.command.clone())]),
-        Rung::OneLane => (ONE_LANE_DOCUMENT, vec![("command", one_lane_command(&options, &plan.command))]),
+        Rung::TwoLanes => (plan.out_document(), vec![("options", options), ("command", plan.command.clone())]),
+        Rung::OneLane => {
+            let parts = if plan.options.serve_files() { Parts::ONE_FILES } else { Parts::ONE_COMMAND };
+            (ONE_LANE_DOCUMENT, vec![("command", boot(&options, &plan.command, parts))])
+        }
     };
     SessionRequest {
         target: plan.node.clone(),

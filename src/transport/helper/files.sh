@@ -6,6 +6,7 @@
 # A request is length, id, operation, arguments; an answer length, id, errno, result, all big-endian. An errno is made of
 # what a program says, since that is all a shell gets to know.
 
+# part: files
 # $1 in octal for printf, as 32 and as 64 bits: into $v
 u32() {
     v="\\$(($1 >> 30 & 3))$(($1 >> 27 & 7))$(($1 >> 24 & 7))\\$(($1 >> 22 & 3))$(($1 >> 19 & 7))$(($1 >> 16 & 7))"

@@ -6,7 +6,8 @@
 #
 # A record: kind (1 byte), number (4), length (4), payload. Towards the gateway every record is escaped (DLE A, DLE B)
 # and followed by a trailer of ASCII bytes, because the agent alters some bytes that are not UTF-8.
-# This text is quoted with apostrophes in the document, so it has none, and no double braces or double dollars.
+# This text is quoted with apostrophes in the document, so it has none, and no double braces or double dollars. A document
+# carries only the parts that its lanes need: a line "# part: ..." begins one, and "all" is in each.
 import os, sys, select, struct, errno, fcntl, termios, time, pwd
 import _socket, _signal
 
@@ -79,6 +80,7 @@ def base_directory():
     return "/tmp"
 
 
+# part: owner
 def remove_tree(path):
     try:
         for name in os.listdir(path):
@@ -130,6 +132,7 @@ def sweep(base):
         os.close(lock)
 
 
+# part: all
 def wait_and_leave(sock):
     # the lane process: nothing to do but to live until the owner says how to end
     while True:
@@ -142,6 +145,7 @@ def wait_and_leave(sock):
         os._exit(code[0] if code else 75)
 
 
+# part: attach
 def attach(role, opts):
     path = unquote(opts["d"]).decode("utf-8", "surrogateescape")
     if "/" not in path:
@@ -164,6 +168,7 @@ def attach(role, opts):
     wait_and_leave(sock)
 
 
+# part: command
 CHARACTERS = {1: "VINTR", 2: "VQUIT", 3: "VERASE", 4: "VKILL", 5: "VEOF", 6: "VEOL", 7: "VEOL2", 8: "VSTART", 9: "VSTOP",
               10: "VSUSP", 12: "VREPRINT", 13: "VWERASE", 14: "VLNEXT", 16: "VSWTC", 18: "VDISCARD"}
 FLAGS = {30: (0, 0o4), 31: (0, 0o10), 32: (0, 0o20), 33: (0, 0o40), 34: (0, 0o100), 35: (0, 0o200), 36: (0, 0o400),
@@ -305,6 +310,7 @@ class Command:
         return None
 
 
+# part: owner
 class Owner:
     def __init__(self, opts, where, listener, out_fd, in_fd, lane, service):
         self.where = where
@@ -548,6 +554,7 @@ class Owner:
         elif kind == b"c":
             self.long_command(payload)
 
+# part: command
     def kill(self, name):
         number = getattr(_signal, "SIG" + name, None) if name.isalnum() else None
         if number is None:
@@ -578,18 +585,19 @@ class Owner:
             self.expected = None
             self.start(bytes(self.line))
 
+# part: owner
     def start(self, line):
-        if type(line) is Announced:
+        if self.service is not None:
+            self.open[b"e"] = False
+        elif type(line) is Announced:
             self.expected = line.digest
-            return
-        if self.service is None:
+        else:
             self.command = Command(self.opts, line)
             if self.command.terminal:
                 self.open[b"e"] = False
             self.feed()
-        else:
-            self.open[b"e"] = False
 
+# part: command
     def feed(self):
         if self.command is None:
             return
@@ -621,11 +629,13 @@ class Owner:
                 os.close(command.stdin)
             command.stdin = -1
 
+# part: owner
     def data(self, kind, payload):
         self.count[kind] += len(payload)
         self.spent += len(payload)
         self.send(kind, payload)
 
+# part: command
     def read_output(self, kind, fd):
         room = min(CHUNK, self.credit - self.spent)
         if room <= 0:
@@ -641,6 +651,7 @@ class Owner:
         else:
             self.close_output(kind)
 
+# part: owner
     def close_output(self, kind):
         if not self.open[kind]:
             return
@@ -814,6 +825,7 @@ class Owner:
             self.drop_lane("out", 0)
             self.alone = None
 
+# part: command
     def drain_terminal(self):
         # as sshd: what the terminal still holds is sent, who else has it open is not waited for
         command = self.command
@@ -827,6 +839,7 @@ class Owner:
                 return
             self.data(b"o", payload)
 
+# part: owner
     def event(self, fd, event):
         command = self.command
         if fd == self.pipe[0]:
@@ -857,6 +870,7 @@ class Owner:
                 self.flush()
 
 
+# part: files
 class Files:
     # file operations: each request is length, id, operation, arguments; each answer length, id, errno, result
     MOST = 1048576
@@ -1153,6 +1167,7 @@ class Body:
         return part
 
 
+# part: command
 class Announced:
     def __init__(self, digest):
         self.digest = digest
@@ -1169,6 +1184,7 @@ def command_line(text):
     return os.fsencode(text)
 
 
+# part: owner
 def own(opts, text):
     base = base_directory()
     sweep(base)
@@ -1213,6 +1229,7 @@ def own(opts, text):
         owner.leave(70)
 
 
+# part: all
 def main(argv):
     if sys.version_info < (3, 6):
         die("this Python is too old for the helper", 71)

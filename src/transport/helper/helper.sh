@@ -12,7 +12,9 @@
 # follows it as it is, closed by a newline. A FIFO that holds one newline is the lock under which a line is written, and
 # one that holds a newline for each 48 KiB is the credit. Nothing here waits for a lane in open(): a FIFO is opened for
 # both directions, or its other end is started beside it.
-# This text is quoted with apostrophes in the document, so it has none, and no double braces or double dollars.
+# This text is quoted with apostrophes in the document, so it has none, and no double braces or double dollars. A document
+# carries only the parts that its lanes need: a line "# part: ..." begins one, and "all" is in each.
+# part: all
 set -f
 unset ENV CDPATH
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin}
@@ -42,18 +44,6 @@ dec() {
     v=${v%.}
 }
 
-# $1 as one word for another shell: into $v
-quote() {
-    v=
-    s=$1
-    while :; do
-        case $s in *"$q"*) ;; *) break;; esac
-        v=$v${s%%"$q"*}$q\\$q$q
-        s=${s#*"$q"}
-    done
-    v=$q$v$s$q
-}
-
 # the fields of /proc/$1/stat from the state on: into $v
 stat_of() {
     v=
@@ -73,6 +63,12 @@ is_still() {
     [ "${21}" = "$1" ]
 }
 
+# exactly $1 bytes
+take() {
+    dd bs="$1" count=1 iflag=fullblock
+}
+
+# part: owner
 # --- the owner: what it says
 
 say() {
@@ -155,6 +151,7 @@ feeder() {
     done
 }
 
+# part: reader
 fault() {
     printf "F %s\n" "$1" >&6
 }
@@ -227,11 +224,6 @@ hear() {
     fi
 }
 
-# exactly $1 bytes
-take() {
-    dd bs="$1" count=1 iflag=fullblock
-}
-
 stored() {
     if [ "$1" = i ]; then
         printf "i %s %s %s\n" "$2" "$3" "$5" >&5
@@ -267,6 +259,7 @@ send_signal() {
     kill "-$1" "-$p"
 }
 
+# part: owner
 # --- the owner: the end
 
 # the processes of the command that do not ignore SIGHUP (what was detached on purpose does): into $left
@@ -393,6 +386,19 @@ make_directory() {
     die "no directory for the helper could be made: the disk may be full"
 }
 
+# part: command
+# $1 as one word for another shell: into $v
+quote() {
+    v=
+    s=$1
+    while :; do
+        case $s in *"$q"*) ;; *) break;; esac
+        v=$v${s%%"$q"*}$q\\$q$q
+        s=${s#*"$q"}
+    done
+    v=$q$v$s$q
+}
+
 # the terminal modes of RFC 4254, section 8, in the words of stty: into $modes
 set_modes() {
     modes=
@@ -464,6 +470,7 @@ run_in_terminal() {
         <in >out 2>/dev/null 3<&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 }
 
+# part: owner
 own() {
     id=$(id -u)
     entry=$(getent passwd "$id" 2>/dev/null) || while read -r entry; do
@@ -539,28 +546,7 @@ own() {
         ;;
     esac
     [ "$r" != both ] || { { hear <&3; true >bye; } & }
-    case $line in
-    sha256:*)
-        read -r z <&9
-        line=$(cat line; echo .)
-        line=${line%.}
-        rm line
-        ;;
-    base64:*)
-        line=$(printf "%s" "${line#base64:}" | base64 -d; echo .)
-        line=${line%.}
-        ;;
-    esac
     trap - PIPE
-    if [ -n "$pty" ]; then
-        case $(script -V 2>/dev/null) in
-        *util-linux*) ;;
-        *)
-            say "F a terminal needs python3 or script(1) of util-linux on this node; install either"
-            exec sleep "$l"
-            ;;
-        esac
-    fi
     if [ "$w" = files ]; then (serve) <in >out; else start; fi
     code=$?
     trap "" PIPE
@@ -579,7 +565,29 @@ own() {
     exit 0
 }
 
+# part: command
 start() {
+    case $line in
+    sha256:*)
+        read -r z <&9
+        line=$(cat line; echo .)
+        line=${line%.}
+        rm line
+        ;;
+    base64:*)
+        line=$(printf "%s" "${line#base64:}" | base64 -d; echo .)
+        line=${line%.}
+        ;;
+    esac
+    if [ -n "$pty" ]; then
+        case $(script -V 2>/dev/null) in
+        *util-linux*) ;;
+        *)
+            say "F a terminal needs python3 or script(1) of util-linux on this node; install either"
+            exec sleep "$l"
+            ;;
+        esac
+    fi
     set -- USER="$user" LOGNAME="$user" HOME="$home" SHELL="$shell" PATH="$PATH"
     [ -z "${LANG+x}" ] || set -- "$@" LANG="$LANG"
     [ -z "${TZ+x}" ] || set -- "$@" TZ="$TZ"
@@ -609,10 +617,10 @@ start() {
     fi
 }
 
+# part: in
 # --- the in lane
 
 attach() {
-    [ "$r" = in ] || die "the sh helper can not go on with another out lane" 71
     dec "$d"
     D=$v
     gone="the directory of that command is gone, or not of this user"
@@ -637,6 +645,7 @@ attach() {
     hear
 }
 
+# part: all
 # --- which of them
 
 text=$1
@@ -677,6 +686,7 @@ if [ -n "$u" ] && [ "$(id -u)" = 0 ]; then
     fi
 fi
 if [ -z "$w" ]; then
+    [ "$r" = in ] || die "the sh helper can not go on with another out lane" 71
     attach
 elif [ -n "$own" ]; then
     own

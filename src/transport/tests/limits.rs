@@ -158,13 +158,13 @@ async fn a_termination_right_after_a_reconnection_is_final() {
     for text in ["", "Ended by an operator."] {
         let world = World::fast().await;
         let (channel, out) = resumed(&world).await;
-        // in its first moment, and when it has been heard of
+        // in its first moment, perhaps before the gateway is there, and when it has been heard of
         if !text.is_empty() {
             tokio::time::sleep(2 * SECOND).await;
         }
         assert!(world.service.faults().close(&out, text));
         let error = stays_ended(&world, channel).await;
-        assert!(error.contains(if text.is_empty() { "the session was ended" } else { text }), "{error}");
+        assert!(error.contains(if text.is_empty() { "ended" } else { text }), "{error}");
     }
 }
 

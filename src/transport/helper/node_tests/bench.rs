@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{PtyRequest, Start, What};
 use crate::transport::helper::link::{Event, Link, LinkError};
-use crate::transport::helper::program::boot;
+use crate::transport::helper::program::{Parts, boot};
 use crate::transport::helper::record::Hello;
 use crate::transport::options::{Helper, Options};
 use crate::transport::parameter;
@@ -199,7 +199,8 @@ impl Node {
         self.link.handle_out_attached();
         self.epoch += 1;
         self.out_ended = false;
-        let words = self.words(options, parameter);
+        let parts = if self.setup.files { Parts::FILES } else { Parts::COMMAND };
+        let words = self.words(options, parameter, parts);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -230,7 +231,7 @@ impl Node {
     }
 
     pub(super) fn attach_in_at(&mut self, directory: &str) {
-        let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:");
+        let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:", Parts::IN);
         let (pty, pts) = pty_process::blocking::open().unwrap();
         let command = pty_process::blocking::Command::new(&words[0]).args(&words[1..]);
         let child = command.env_clear().envs(self.environment()).current_dir("/").spawn(pts).unwrap();
@@ -269,8 +270,8 @@ impl Node {
         kill(self.out.take());
     }
 
-    fn words(&self, options: &str, parameter: &str) -> Vec<String> {
-        let mut words = shell_words::split(&boot(options, parameter)).unwrap();
+    fn words(&self, options: &str, parameter: &str, parts: Parts) -> Vec<String> {
+        let mut words = shell_words::split(&boot(options, parameter, parts)).unwrap();
         words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
         words
     }
