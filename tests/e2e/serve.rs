@@ -252,7 +252,8 @@ fn a_rotated_event_log_goes_on_in_a_new_file() {
     let account = Account::new("");
     let mut serving = account.serve();
     let log = account.at("evidence/events.jsonl");
-    let refused = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().matches("channel.refused").count();
+    let refused =
+        |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default().matches("channel.refused").count();
     assert!(account.ssh("nowhere", "true").code() != Some(0));
     std::fs::rename(&log, account.at("evidence/old")).unwrap();
     // until it is told, the gateway goes on in the file that it has
