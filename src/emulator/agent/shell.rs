@@ -12,6 +12,7 @@
 
 use std::ffi::OsString;
 
+use bytes::{Bytes, BytesMut};
 use pty_process::{OwnedWritePty, Size};
 use tokio::io::AsyncWriteExt as _;
 
@@ -89,9 +90,11 @@ fn words(running: &Running<'_>, properties: &ShellProperties) -> Result<Vec<OsSt
 
 /// Types what arrives. Never ends: input that nobody can take any more is dropped, and its end is not told.
 async fn type_in(writer: &mut OwnedWritePty, mut arrivals: Arrivals) -> std::convert::Infallible {
-    while let Some(arrival) = arrivals.recv().await {
+    let mut held = None;
+    while let Some(arrival) = next(&mut held, &mut arrivals).await {
         match arrival {
             Arrival::Data(bytes) => {
+                let bytes = gather(bytes, &mut arrivals, &mut held);
                 if let Err(error) = writer.write_all(&bytes).await {
                     tracing::debug!("the terminal takes no more input: {error}");
                     break;
@@ -108,6 +111,33 @@ async fn type_in(writer: &mut OwnedWritePty, mut arrivals: Arrivals) -> std::con
     }
     std::future::pending().await
 }
+
+async fn next(held: &mut Option<Arrival>, arrivals: &mut Arrivals) -> Option<Arrival> {
+    match held.take() {
+        Some(arrival) => Some(arrival),
+        None => arrivals.recv().await,
+    }
+}
+
+/// Adds the data that is here already: a terminal's reader is woken for every write. What is no data is held for the
+/// next turn.
+fn gather(first: Bytes, arrivals: &mut Arrivals, held: &mut Option<Arrival>) -> Bytes {
+    let mut all = BytesMut::from(first);
+    while all.len() < TERMINAL_WRITE {
+        match arrivals.try_recv() {
+            Ok(Arrival::Data(more)) => all.extend_from_slice(&more),
+            Ok(other) => {
+                *held = Some(other);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    all.freeze()
+}
+
+/// About what Linux takes at once for a terminal whose program reads.
+const TERMINAL_WRITE: usize = 8192;
 
 /// The program may have closed its terminal and live on: then only the service ends the session.
 async fn reap(process: &Process, running: &Running<'_>) {
