@@ -1,5 +1,5 @@
 //! What full-screen programs leave on a terminal: the same through Portcullis as over a local sshd, by tmux's account of
-//! screen, cursor and modes. At three sizes and across a resize.
+//! screen, cursor and modes. At three sizes, across a resize, and for both ways that carry a shell.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -139,7 +139,7 @@ impl Drop for Tmux {
 /// The same shell with the same prompt in the same place, whatever the login made of it.
 fn plain_shell(tmux: &Tmux, place: &Path) {
     tmux.line(&format!(
-        "cd {} && exec env -i HOME=/ LANG=C.UTF-8 TERM=\"$TERM\" PATH=\"$PATH\" PS1='$ ' sh",
+        "cd {} && exec env -i HOME=/ LANG=C.UTF-8 TERM=screen-256color PATH=\"$PATH\" PS1='$ ' sh",
         place.display()
     ));
     tmux.line("clear; echo rea''dy");
@@ -150,24 +150,29 @@ fn plain_shell(tmux: &Tmux, place: &Path) {
 type Script = fn(&Tmux, &mut Vec<String>);
 
 fn compare(script: Script) {
-    let demo = Demo::shared(&["--faithful"]);
+    let helper = Demo::shared(&["--faithful"]);
+    let agents = Demo::shared(&["--faithful", "--shell", "agent"]);
     let sshd = Sshd::start();
+    let of = |demo: &Demo| (demo.dir().join("ssh_config"), "demo");
+    let ways = [("sshd", (sshd.config(), "local")), ("helper's terminal", of(&helper)), ("agent's shell", of(&agents))];
     let place = tempfile::tempdir().unwrap();
     let text: String = (1..=200).map(|line| format!("line {line} of the text é ü 漢字 \t tab\n")).collect();
     std::fs::write(place.path().join("text"), text).unwrap();
     for size in [(80, 24), (132, 50), (40, 12)] {
-        let mut states: Vec<Vec<String>> = Vec::new();
-        for (config, host) in [(sshd.config(), "local"), (demo.dir().join("ssh_config"), "demo")] {
-            let tmux = Tmux::start(&config, host, size);
+        let mut local: Option<Vec<String>> = None;
+        for (way, (config, host)) in &ways {
+            let tmux = Tmux::start(config, host, size);
             plain_shell(&tmux, place.path());
             let mut seen = Vec::new();
             script(&tmux, &mut seen);
-            states.push(seen);
-        }
-        let (local, ours) = (&states[0], &states[1]);
-        assert_eq!(local.len(), ours.len());
-        for (step, (local, ours)) in local.iter().zip(ours).enumerate() {
-            assert!(local == ours, "{size:?}, step {step}: over sshd:\n{local}\nthrough Portcullis:\n{ours}");
+            let local = local.get_or_insert_with(|| seen.clone());
+            assert_eq!(local.len(), seen.len());
+            for (step, (local, seen)) in local.iter().zip(&seen).enumerate() {
+                assert!(
+                    local == seen,
+                    "{way}, {size:?}, step {step}: over sshd:\n{local}\nthrough Portcullis:\n{seen}"
+                );
+            }
         }
     }
 }
