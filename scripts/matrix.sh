@@ -24,9 +24,14 @@ portcullis=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_dire
 
 failed=0 skipped=0 passed=0
 work=$(mktemp -d)
+mkfifo "$work/held"
+exec {held}<>"$work/held"
 running=()
 cleanup() {
-    for pid in "${running[@]}"; do kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
+    for pid in "${running[@]}"; do kill "$pid" 2>/dev/null; done
+    # signals do not reach AWS's agent behind unshare: it ends with its standard input
+    exec {held}>&-
+    for pid in "${running[@]}"; do wait "$pid" 2>/dev/null; done
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -156,7 +161,7 @@ else
     env -u AWS_CA_BUNDLE PORTCULLIS_ENDPOINT="$endpoint" PORTCULLIS_REGION=us-east-1 PORTCULLIS_NODE_ID=$node \
         PORTCULLIS_NODE_DIR="$work/real/node" PORTCULLIS_CA_FILE="$work/real/ca.pem" XDG_RUNTIME_DIR="$work/real/run" \
         AWS_ACCESS_KEY_ID="$(key aws_access_key_id)" AWS_SECRET_ACCESS_KEY="$(key aws_secret_access_key)" \
-        scripts/real-agent.sh "$agent" < <(sleep infinity) &
+        scripts/real-agent.sh "$agent" <"$work/held" {held}>&- &
     running+=($!)
     if [[ -n $aws ]]; then
         check "AWS's agent registers" bash -c 'for i in $(seq 60); do "$@" | grep -q "\"connected\"" && exit 0; sleep 1; done; exit 1' \
