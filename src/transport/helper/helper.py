@@ -134,15 +134,13 @@ def sweep(base):
 
 # part: all
 def wait_and_leave(sock):
-    # the lane process: nothing to do but to live until the owner says how to end
-    while True:
-        try:
-            code = sock.recv(1)
-        except InterruptedError:
-            continue
-        except OSError:
-            code = b""
-        os._exit(code[0] if code else 75)
+    # the lane process: nothing to do but to live until the owner says how to end. A shell does it in a tenth of the memory
+    os.dup2(sock.fileno(), 3)
+    os.set_inheritable(3, True)
+    try:
+        os.execv("/bin/sh", ["sh", "-c", "read code <&3 && exit $code; exit 75"])
+    except OSError:
+        os._exit(int(os.read(3, 4).strip() or 75))
 
 
 # part: attach
@@ -402,7 +400,7 @@ class Owner:
             self.watch(sock.fileno(), 0)
             self.lanes.pop(sock.fileno(), None)
             try:
-                sock.send(bytes([code]))
+                sock.send(b"%d\n" % code)
             except OSError:
                 pass
             sock.close()
