@@ -5,7 +5,7 @@ _list:
 
 # A gateway, a Session Manager and a node on this machine; no AWS account
 demo *ARGS:
-    cargo run --bin portcullis -- demo {{ARGS}}
+    ./scripts/demo.sh {{ARGS}}
 
 # Format, lints, documentation, tests: what CI runs
 ci:

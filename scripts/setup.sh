@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs whose behaviour is
-# compared (tmux, vim, less, rsync, git), and the shells and interpreters that a node may have. Does nothing where all
-# of it is there already.
+# setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
+# whose behaviour is compared (tmux, vim, less, rsync, git), and the shells and interpreters that a node may have; or only
+# the programs that are named. Does nothing where all of it is there already.
 set -euo pipefail
 
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [plink]=putty-tools [cc]=gcc [ip]=iproute2
+    [perl]=perl [plink]=putty-tools [cc]="gcc libc6-dev" [ip]=iproute2
 )
 
+(($#)) || set -- "${!package[@]}"
 missing=()
-for program in "${!package[@]}"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("${package[$program]}")
+for program in "$@"; do
+    # some programs take two packages
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || read -ra missing <<<"${missing[*]} ${package[$program]}"
 done
 ((${#missing[@]})) || exit 0
 
