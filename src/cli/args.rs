@@ -50,7 +50,8 @@ impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
     pub(super) fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            // the SDK tells at that level of every profile and key that it has looked at
+            Self::Serve(_) => "info,aws_config=warn",
             _ => "warn",
         }
     }
