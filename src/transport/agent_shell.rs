@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::channel::{Control, Delivery, InputData, Out, TransportError};
 use super::lanes::Client;
-use super::limits::Clock;
+use super::limits::{Clock, at};
 use crate::backend::{LaneSession, SessionRequest};
 use crate::model::{Exit, NodeId, ReasonText, WindowSize};
 use crate::session_manager::{ChannelEvent, ChannelWriter};
@@ -93,7 +93,7 @@ pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut
             () = at(clock.deadline()) => {}
         }
     };
-    let last_words = async {
+    let last_words = async move {
         // whoever does not listen any more needs none
         match ended {
             Some(Ok(text)) => {
@@ -109,20 +109,15 @@ pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut
             None => {}
         }
     };
+    // by itself: a client that takes nothing must not keep its share of the node
+    tokio::spawn(last_words);
     drop(client);
-    tokio::join!(last_words, lane.close());
+    lane.close().await;
 }
 
 async fn send(writer: &ChannelWriter, bytes: Option<&Bytes>) -> bool {
     match bytes {
         Some(bytes) => writer.send(bytes.clone()).await.is_ok(),
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

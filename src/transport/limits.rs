@@ -59,6 +59,14 @@ impl Clock {
     }
 }
 
+/// Waits until then, or for ever.
+pub(super) async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Session Manager's own words.
 const TOO_LONG: &str = "Max session duration reached. Your session has been terminated.";
 

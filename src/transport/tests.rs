@@ -3,12 +3,16 @@
 mod canary;
 mod cuts;
 mod limits;
+mod stalled;
+mod watched;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
+use portcullis_protocol::payload::PayloadType;
+use portcullis_protocol::{Message, MessageType};
 
 use super::{
     Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Start, Transport, TransportError, TransportOptions, What,
@@ -17,6 +21,7 @@ use crate::backend::Backend;
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::backend::preferences::Preferences;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
+use crate::emulator::faults::{Effect, End, FrameFault, Frames};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig};
 use crate::evidence::Recorder;
 use crate::model::{Exit, WindowSize};
@@ -80,6 +85,28 @@ impl World {
 
     pub(crate) async fn fast() -> Self {
         Self::new(Fidelity::Fast, TransportOptions::default()).await
+    }
+
+    /// From the first word of a lane's command on, nothing that the node says arrives. Before that a session begins as
+    /// ever: without its handshake the agent would give it up.
+    fn silence(&self) {
+        let faults = self.service.faults();
+        let drop = FrameFault {
+            session: None,
+            towards: Some(End::Client),
+            frames: Frames::Stream,
+            percent: 100.0,
+            effect: Effect::Drop,
+        };
+        let begun = Once::new();
+        let tapped = self.service.faults().tap(Box::new(move |_, towards, frame| {
+            let Ok(message) = Message::decode(frame.clone()) else { panic!("a frame that is none was relayed") };
+            let begins = message.payload_type.is_some_and(PayloadType::is_handshake);
+            if towards == End::Client && message.kind == MessageType::OutputStreamData && !begins {
+                begun.call_once(|| faults.inject(drop.clone()));
+            }
+        }));
+        assert!(tapped);
     }
 
     async fn exec(&self, command: &str, stdin_closed: bool) -> Result<OpenChannel, TransportError> {

@@ -371,9 +371,9 @@ impl Link {
         !self.in_ready && !self.done && (waiting || starved || now >= self.renew_at)
     }
 
-    /// Whether the helper has been silent for so long, although it answers every renewal, that a lane must be dead.
-    pub fn is_deaf(&self, now: Instant) -> bool {
-        self.unanswered.is_some_and(|since| now >= since + DEAF)
+    /// When the helper will have been silent for so long, although it answers every renewal, that a lane must be dead.
+    pub fn deaf_at(&self) -> Option<Instant> {
+        self.unanswered.map(|since| since + DEAF)
     }
 
     /// Asks the helper for a sign of life over both lanes, and returns what to give to [`Link::has_answered`]. Only the
@@ -682,10 +682,9 @@ mod tests {
         let mut link = started(now);
         ready(&mut link, 0);
         assert!(link.poll_transmit(now).is_some());
-        assert!(!link.is_deaf(now + DEAF / 2));
-        assert!(link.is_deaf(now + DEAF));
+        assert_eq!(link.deaf_at(), Some(now + DEAF));
         link.handle_output(&raw(b'A', 0, &[0; 12])).unwrap();
-        assert!(!link.is_deaf(now + DEAF));
+        assert_eq!(link.deaf_at(), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! preferences ask for that a lane can't carry. Minutes are shortened for the gateway only, so that the service is not
 //! what ends the channel.
 
+use super::watched::{Slow, Watched};
 use super::*;
-use crate::emulator::faults::{Cut, Effect, End, FrameFault, Frames};
+use crate::emulator::{Cut, End};
 use crate::transport::ShellTransport;
 use crate::transport::helper::program::OUT_DOCUMENT;
 
@@ -107,16 +108,20 @@ async fn what_no_lane_carries_is_refused_on_every_rung() {
     }
 }
 
+/// Shells are the agent's own, may be silent for three seconds, and are as many as one.
+fn agent_shell() -> TransportOptions {
+    TransportOptions {
+        shell: ShellTransport::Agent,
+        idle_limit: Some(3 * SECOND),
+        channels_per_node: 1,
+        ..TransportOptions::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
-    let options =
-        TransportOptions { shell: ShellTransport::Agent, idle_limit: Some(3 * SECOND), ..TransportOptions::default() };
-    let world = World::new(Fidelity::Fast, options).await;
-    let size = WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 };
-    let pty = Some(PtyRequest { term: "xterm".into(), size, modes: Vec::new() });
-    let start = Start { what: What::Shell, pty, env: Vec::new(), stdin_closed: false };
-    let grant = Grant::for_test(NODE, Action::Shell);
-    let OpenChannel { input, output } = world.transport.open(grant, Recorder::for_test(), start).await.unwrap();
+    let world = World::new(Fidelity::Fast, agent_shell()).await;
+    let OpenChannel { input, output } = world.shell().await.unwrap();
     let typist = async {
         for _ in 0..4 {
             tokio::time::sleep(SECOND).await;
@@ -128,6 +133,16 @@ async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
     assert!(ended.error.as_deref().is_some_and(|text| text.contains("was idle for 1 minute,")), "{ended:?}");
     assert!(began.elapsed() > 6 * SECOND, "activity did not count: {:?}", began.elapsed());
     until_sessions(&world, "no session", <[String]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_whose_client_takes_nothing_gives_its_share_of_the_node_back() {
+    let world = World::new(Fidelity::Fast, agent_shell()).await;
+    let stalled = world.shell().await.unwrap();
+    stalled.input.write(Bytes::from_static(b"yes\r")).await.unwrap();
+    let next = tokio::time::timeout(20 * SECOND, world.exec("true", true)).await;
+    next.expect("the share is not given back").unwrap();
+    drop(stalled);
 }
 
 /// A command whose lanes have just been resumed, and whose out lane is a new one.
@@ -184,20 +199,61 @@ async fn the_end_of_the_way_in_right_after_a_reconnection_is_final() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_termination_before_the_first_word_is_no_reason_to_try_another_rung() {
     let world = World::fast().await;
-    // the node says nothing: what it has to say is lost on the way
-    let silence = FrameFault {
-        session: None,
-        towards: Some(End::Client),
-        frames: Frames::Stream,
-        percent: 100.0,
-        effect: Effect::Drop,
-    };
-    world.service.faults().inject(silence);
+    world.silence();
     let channel = world.exec("echo here", true).await.unwrap();
     let first = until_sessions(&world, "a lane", |all| !all.is_empty()).await;
     assert!(world.service.faults().close(&first[0], ""));
     let error = stays_ended(&world, channel).await;
     assert!(error.contains("ended"), "{error}");
+}
+
+/// A world whose node says nothing and whose history takes its time.
+async fn silent(history: Duration) -> (World, Arc<Watched>) {
+    let mut world = World::fast().await;
+    let slow = Slow { history, ..Slow::default() };
+    let backend = world.watch(slow, TransportOptions::default());
+    world.silence();
+    (world, backend)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_is_final_although_the_first_word_falls_due_while_the_service_is_asked() {
+    let (world, backend) = silent(4 * SECOND).await;
+    let channel = world.exec("exec sleep 987650", true).await.unwrap();
+    // the first word may take twenty seconds
+    tokio::time::sleep(19 * SECOND).await;
+    assert!(world.service.faults().close(&sessions(&world)[0], ""));
+    let error = stays_ended(&world, channel).await;
+    assert!(error.contains("ended"), "{error}");
+    assert_eq!(backend.opened().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lane_comes_while_the_service_is_asked_how_the_one_before_ended() {
+    let (world, backend) = silent(4 * SECOND).await;
+    let channel = world.exec("echo here", true).await.unwrap();
+    let first = until_sessions(&world, "a lane", |all| !all.is_empty()).await;
+    let faults = world.service.faults();
+    let losses = faults.losses(End::Client);
+    assert!(faults.cut(&first[0], End::Client, Cut::Abort));
+    let back = || faults.losses(End::Client) > losses && faults.sessions().iter().all(|lane| lane.client_attached);
+    until_sessions(&world, "a resumed lane", |_| back()).await;
+    assert!(faults.close(&first[0], ""));
+    let error = stays_ended(&world, channel).await;
+    assert!(error.contains("ended"), "{error}");
+    assert_eq!(backend.opened().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_before_the_first_word_is_no_reason_to_try_another_rung() {
+    let mut world = World::under(r#"{"maxSessionDuration":"1"}"#, Fidelity::Fast, TransportOptions::default()).await;
+    let backend = world.watch(Slow::default(), TransportOptions::default());
+    world.transport.set_minute(3 * SECOND);
+    world.silence();
+    let channel = world.exec("echo here", true).await.unwrap();
+    let error = stays_ended(&world, channel).await;
+    assert!(error.starts_with("Max session duration"), "{error}");
+    assert_eq!(backend.opened().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,151 @@
+//! The end of a channel: what is still said, to whom, and what is closed.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::opening::Opening;
+use super::{Client, Lanes};
+use crate::backend::LaneSession;
+use crate::model::SessionId;
+use crate::session_manager::ChannelEvent;
+use crate::transport::channel::{Delivery, TransportError};
+use crate::transport::helper::link::Link;
+use crate::transport::ladder::Rung;
+
+impl Lanes {
+    /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why. Where
+    /// something was heard, the command may be running, and another rung would run it a second time. And what somebody or a
+    /// limit has ended stays ended, also while the service is still being asked whether that is so.
+    pub(super) fn rung_is_to_blame(&self, now: Instant) -> bool {
+        !self.heard
+            && self.hello.is_none()
+            && self.stray.is_empty()
+            && self.exit_code.is_none()
+            && self.resumed.is_none()
+            && self.inquest.is_none()
+            && !self.killed
+            && self.clock.over(now).is_none()
+    }
+
+    /// Ends these lanes, for the same channel to begin again on others. Nothing was sent yet, so nothing is lost; and before
+    /// the first word no lane is on its way. Also returns the sessions that the evidence has not been told of.
+    pub(super) async fn give_up(self) -> (Link, Client, VecDeque<SessionId>) {
+        let Self { link, client, untold, out, inward, .. } = self;
+        close(out, inward, Duration::ZERO).await;
+        (link, client, untold)
+    }
+
+    /// Ends the channel: with an error, unless the command has ended or nobody listens any more.
+    pub(super) async fn end(mut self, error: Option<String>) {
+        let failed = error.is_some();
+        let untold = std::mem::take(&mut self.untold);
+        let coming = [self.opening_out.take(), self.opening_in.take()].into_iter().flatten().collect();
+        tokio::spawn(last_words(self.client.deliveries.clone(), untold, coming, error));
+        if failed {
+            self.hang_up().await;
+        }
+        let Self { client, out, inward, parting, .. } = self;
+        // the client has its end now and does not wait for the lanes'
+        drop(client);
+        // the helper ends its lanes by itself, which is kinder to the node than the service's kill, so it gets a moment
+        close(out, inward, if parting { GOODBYE } else { Duration::ZERO }).await;
+    }
+
+    /// Everything has arrived: tells the helper so, that it need not linger.
+    pub(super) async fn say_goodbye(&mut self) {
+        self.parting = self.flush_in().await || self.inward.is_none();
+    }
+
+    /// The client has gone: the command is hung up as sshd would.
+    pub(super) async fn hang_up(&mut self) {
+        self.link.hang_up();
+        self.parting = self.flush_in().await;
+    }
+
+    /// Sends what the link still has to say; whether there was a way.
+    async fn flush_in(&mut self) -> bool {
+        let lane = if self.plan.rung == Rung::OneLane { self.out.as_ref() } else { self.inward.as_ref() };
+        let Some(lane) = lane.filter(|_| self.link.in_lane_ready()) else { return false };
+        let link = &mut self.link;
+        let pending = self.pending.take();
+        let flush = async {
+            if let Some(bytes) = pending {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            while let Some(bytes) = link.poll_transmit(Instant::now()) {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            Some(())
+        };
+        matches!(tokio::time::timeout(GOODBYE, flush).await, Ok(Some(())))
+    }
+
+    pub(super) fn why_ended(&self, text: &str) -> String {
+        let silently = self.killed && self.said().is_empty();
+        match (self.hello.is_none(), silently, text.is_empty()) {
+            (true, true, true) => "the session was ended before the node started the command".to_owned(),
+            (true, ..) => format!("the command could not be started on the node{}", self.said_or(text)),
+            (false, _, true) => format!("the session was ended{}", self.said()),
+            (false, _, false) => format!("{text}{}", self.said()),
+        }
+    }
+
+    /// What the node said beside the records, as the tail of a sentence.
+    pub(super) fn said(&self) -> String {
+        self.said_or("")
+    }
+
+    pub(super) fn said_or(&self, text: &str) -> String {
+        let stray = String::from_utf8_lossy(&self.stray);
+        let words: String = stray.split_whitespace().collect::<Vec<_>>().join(" ");
+        let clean: String = words.chars().filter(|c| !c.is_control()).take(300).collect();
+        match (clean.is_empty(), text.is_empty(), self.exit_code) {
+            (false, ..) => format!(": {clean}"),
+            (true, false, _) => format!(": {text}"),
+            (true, true, Some(code)) => format!(": its exit code was {code}"),
+            (true, true, None) => String::new(),
+        }
+    }
+}
+
+/// Ends the sessions that are left, after they had this long to end by themselves.
+async fn close(out: Option<LaneSession>, inward: Option<LaneSession>, grace: Duration) {
+    let mut lanes: Vec<_> = [out, inward].into_iter().flatten().collect();
+    let _ = tokio::time::timeout(grace, async {
+        for lane in &mut lanes {
+            while !matches!(lane.reader.next().await, None | Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_))) {}
+        }
+    })
+    .await;
+    for lane in lanes {
+        lane.close().await;
+    }
+}
+
+/// Tells the evidence of the lanes that it does not know yet, those on their way among them, and the client why the channel
+/// ended. Spawned: a client that takes nothing must keep neither what is to end nor its share of the node. It waits until
+/// the client takes or has gone.
+pub(super) async fn last_words(
+    deliveries: mpsc::Sender<Delivery>,
+    mut untold: VecDeque<SessionId>,
+    coming: Vec<Opening>,
+    error: Option<String>,
+) {
+    let until = tokio::time::Instant::now() + GOODBYE;
+    for opening in coming {
+        if let Ok(Ok(Ok(lane))) = tokio::time::timeout_at(until, opening).await {
+            untold.push_back(lane.id);
+        }
+    }
+    let lanes = untold.into_iter().map(Delivery::Lane);
+    let failed = error.map(|error| Delivery::Failed(TransportError::Failed(error)));
+    for delivery in lanes.chain(failed) {
+        // an error means that nobody listens
+        let _ = deliveries.send(delivery).await;
+    }
+}
+
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(3);

@@ -1,0 +1,80 @@
+//! A backend that notes which sessions it has opened, and takes its time where a test wants it to.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::World;
+use crate::backend::aws::AwsBackend;
+use crate::backend::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
+use crate::model::SessionId;
+use crate::transport::helper::program::IN_DOCUMENT;
+use crate::transport::{Transport, TransportOptions};
+
+/// What takes its time, and how much.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slow {
+    /// The answer how a session has ended.
+    pub(super) history: Duration,
+    /// An in lane.
+    pub(super) way_in: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Watched {
+    inner: AwsBackend,
+    slow: Slow,
+    opened: Mutex<Vec<SessionId>>,
+}
+
+impl World {
+    /// The same world behind such a backend.
+    pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
+        let watched = Arc::new(Watched { inner: self.backend.clone(), slow, opened: Mutex::default() });
+        self.transport = Transport::new(watched.clone(), options);
+        watched
+    }
+}
+
+impl Watched {
+    /// Every session so far, in order.
+    pub(super) fn opened(&self) -> Vec<SessionId> {
+        self.opened.lock().unwrap().clone()
+    }
+}
+
+impl Backend for Watched {
+    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>> {
+        Box::pin(async move {
+            if request.document == IN_DOCUMENT {
+                tokio::time::sleep(self.slow.way_in).await;
+            }
+            let lane = self.inner.open(request).await?;
+            self.opened.lock().unwrap().push(lane.id.clone());
+            Ok(lane)
+        })
+    }
+
+    fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.inner.terminate(session)
+    }
+
+    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
+        let answer = self.inner.has_failed(session);
+        Box::pin(async move {
+            tokio::time::sleep(self.slow.history).await;
+            answer.await
+        })
+    }
+
+    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
+        self.inner.resolve(name)
+    }
+
+    fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {
+        self.inner.document(name)
+    }
+
+    fn put_document(&self, name: &str, content: &str) -> BoxFuture<'_, Result<(), BackendError>> {
+        self.inner.put_document(name, content)
+    }
+}
