@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 
+use crate::backend::aws::LOG_FILTER;
 use crate::config::Overrides;
 use crate::telemetry::LogFormat;
 use crate::transport::{Helper, Rung, ShellTransport};
@@ -50,8 +51,7 @@ impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
     pub(super) fn default_log(&self) -> &'static str {
         match self {
-            // the SDK tells at that level of every profile and key that it has looked at
-            Self::Serve(_) => "info,aws_config=warn",
+            Self::Serve(_) => LOG_FILTER,
             _ => "warn",
         }
     }
