@@ -103,7 +103,13 @@ pub(super) struct DemoArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portcullis serve --config /etc/portcullis/gateway.toml --listen 0.0.0.0:22")]
+#[command(after_help = "\
+Signals:
+  SIGTERM, SIGINT  end: no new connections, and open channels get 20 seconds
+  SIGHUP           open the event log anew, after it was moved away; on a terminal: end
+
+Example:
+  portcullis serve --config /etc/portcullis/gateway.toml --listen 0.0.0.0:22")]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,

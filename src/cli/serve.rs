@@ -1,9 +1,12 @@
 //! `portcullis serve`: the gateway itself.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use tokio::signal::unix::Signal;
+use tokio::time::timeout;
 
 use super::args::ServeArgs;
 use super::check::config_failure;
@@ -12,13 +15,17 @@ use super::runtime::{Ending, next, patiently};
 use crate::app::{App, AppError};
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::config::{self, Config};
+use crate::evidence::Journal;
 use crate::gateway::GatewayError;
 
 /// How long open channels may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
+/// When the event log is opened again after it could not be.
+const REOPEN_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let (mut ending, mut hangup) = Ending::of_service()?;
+    // first of all: until somebody listens, a SIGHUP ends the process
+    let (mut ending, hangup) = Ending::of_service()?;
     let file = &args.config.config;
     let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
     let backend = patiently("finding AWS credentials", backend(&config, None)).await?;
@@ -27,18 +34,23 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         tracing::info!(%address, "ready");
     }
     let journal = app.journal();
-    let reopening = async {
-        loop {
-            next(&mut hangup).await;
-            match journal.reopen() {
-                Ok(()) => tracing::info!("the event log was opened again"),
-                Err(error) => tracing::error!(%error, "the event log goes on where it was"),
-            }
-        }
-    };
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
-        never = reopening => match never {},
+        never = reopen_when_told(&journal, hangup) => match never {},
+    }
+}
+
+/// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
+/// a file that is about to be compressed and deleted.
+async fn reopen_when_told(journal: &Journal, mut hangup: Option<Signal>) -> Infallible {
+    loop {
+        next(&mut hangup).await;
+        while let Err(error) = journal.reopen() {
+            tracing::error!(%error, "the event log goes on where it was, until a new one can be opened");
+            // or sooner, if told again
+            let _ = timeout(REOPEN_AGAIN, next(&mut hangup)).await;
+        }
+        tracing::info!("the event log was opened again");
     }
 }
 

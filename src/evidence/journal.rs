@@ -15,13 +15,7 @@ use super::event::{Event, EventCode};
 pub struct Journal {
     path: PathBuf,
     limit: u64,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    file: File,
-    length: u64,
+    file: Mutex<File>,
 }
 
 /// Why evidence could not be kept.
@@ -51,20 +45,20 @@ impl Journal {
     /// by another gateway.
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let path = directory.join(Self::FILE);
-        let inner = Inner::open(&path).map_err(|error| unusable(&path, &error))?;
-        Ok(Self { path, limit, inner: Mutex::new(inner) })
+        let file = open(&path).map_err(|error| unusable(&path, &error))?;
+        Ok(Self { path, limit, file: Mutex::new(file) })
     }
 
-    /// Goes on in a new file if the one it writes was moved away. If none can be opened, the log goes on where it is:
-    /// a moved file is better than none.
+    /// Goes on in a new file if the one it writes was moved away. If none can be opened, the log goes on where it is
+    /// and the caller tries again: a moved file is better than none.
     pub fn reopen(&self) -> Result<(), EvidenceError> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let reopened = inner.is_at(&self.path).and_then(|is_there| match is_there {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let reopened = is_at(&file, &self.path).and_then(|is_there| match is_there {
             true => Ok(None),
-            false => Inner::open(&self.path).map(Some),
+            false => open(&self.path).map(Some),
         });
         if let Some(new) = reopened.map_err(|error| unusable(&self.path, &error))? {
-            *inner = new;
+            *file = new;
         }
         Ok(())
     }
@@ -84,23 +78,23 @@ impl Journal {
             EventCode::LoginRefused | EventCode::ChannelRefused => self.limit / 10 * 9,
             _ => self.limit,
         };
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.length + line.len() as u64 > room {
-            // whoever rotates may have emptied the file under our hands
-            inner.length = inner.file.metadata().map_or(inner.length, |is| is.len());
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // looked at each time: whoever rotates may have emptied or deleted the file under our hands
+        let is = file.metadata().map_err(|error| EvidenceError::Write(error.to_string()))?;
+        if is.nlink() == 0 {
+            let path = self.path.display();
+            return Err(EvidenceError::Write(format!("{path} was deleted; SIGHUP lets the gateway make a new one")));
         }
-        if inner.length + line.len() as u64 > room {
+        if is.len() + line.len() as u64 > room {
             return Err(EvidenceError::Write(format!("{} has reached its limit", self.path.display())));
         }
-        if let Err(error) = inner.file.write_all(&line) {
+        if let Err(error) = file.write_all(&line) {
             // half a line would spoil the next one
-            let whole = inner.length;
-            if inner.file.metadata().is_ok_and(|is| is.len() > whole) {
-                let _ = inner.file.set_len(whole);
+            if file.metadata().is_ok_and(|now| now.len() > is.len()) {
+                let _ = file.set_len(is.len());
             }
             return Err(EvidenceError::Write(error.to_string()));
         }
-        inner.length += line.len() as u64;
         Ok(())
     }
 
@@ -110,39 +104,45 @@ impl Journal {
             tracing::error!(%error, event = ?event.code(), "evidence is missing an event");
         }
     }
+
+    /// For tests: what is no regular file can't be opened as a log.
+    #[cfg(test)]
+    pub(super) fn of_device(path: &str) -> Self {
+        let file = OpenOptions::new().append(true).open(path).unwrap();
+        Self { path: path.into(), limit: 1 << 20, file: Mutex::new(file) }
+    }
 }
 
-impl Inner {
-    fn open(path: &Path) -> io::Result<Self> {
-        // rustix's flag and the standard library's are the same number in two types
-        let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let file =
-            OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path).map_err(
-                |e| {
-                    let link = path.symlink_metadata().is_ok_and(|is| is.is_symlink());
-                    if link { io::Error::other("it is a symbolic link; remove it") } else { e }
-                },
-            )?;
-        let is = file.metadata()?;
-        if !is.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if is.uid() != rustix::process::geteuid().as_raw() || is.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
-        }
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
-        Ok(Self { file, length: is.len() })
+fn open(path: &Path) -> io::Result<File> {
+    // a FIFO would keep the gateway waiting for a reader; to a file it makes no difference
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    // rustix's flags and the standard library's are the same number in two types
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match path.symlink_metadata() {
+        Ok(is) if is.is_symlink() => io::Error::other("it is a symbolic link; remove it"),
+        Ok(is) if !is.is_file() => io::Error::other(NO_FILE),
+        _ => error,
+    })?;
+    let is = file.metadata()?;
+    if !is.is_file() {
+        return Err(io::Error::other(NO_FILE));
     }
+    if is.uid() != rustix::process::geteuid().as_raw() || is.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
+    }
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
+    Ok(file)
+}
 
-    /// Whether the file at this path is the one that is open.
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let open = self.file.metadata()?;
-        match path.symlink_metadata() {
-            Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+/// Whether the file at this path is the one that is open.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -150,10 +150,13 @@ fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
     EvidenceError::Unusable { path: path.display().to_string(), why: error.to_string() }
 }
 
+const NO_FILE: &str = "it is not a regular file";
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use rustix::fs::Mode;
     use uuid::Uuid;
 
     use super::*;
@@ -220,6 +223,57 @@ mod tests {
     }
 
     #[test]
+    fn a_log_without_a_name_takes_no_event_until_there_is_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), 1 << 20).unwrap();
+        journal.record(&event(EventCode::SessionOpened)).unwrap();
+        std::fs::remove_file(journal.path()).unwrap();
+        let error = journal.record(&event(EventCode::SessionOpened)).unwrap_err().to_string();
+        assert!(error.contains("SIGHUP"), "{error}");
+        journal.reopen().unwrap();
+        journal.record(&event(EventCode::SessionOpened)).unwrap();
+        assert_eq!(std::fs::read_to_string(journal.path()).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn a_fifo_in_its_place_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(Journal::FILE);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let (says, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || says.send(Journal::open(dir.path(), 1 << 20).unwrap_err().to_string()));
+        let error = said.recv_timeout(std::time::Duration::from_secs(20)).expect("it doesn't wait for a reader");
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+
+    /// The disk's end is a limit on the size of files, which holds for a process: this test starts itself again.
+    #[test]
+    fn half_a_line_is_cut_off_even_after_the_file_was_emptied_in_place() {
+        const PLACE: &str = "PORTCULLIS_TEST_JOURNAL";
+        let Some(place) = std::env::var_os(PLACE) else {
+            let dir = tempfile::tempdir().unwrap();
+            let name = "evidence::journal::tests::half_a_line_is_cut_off_even_after_the_file_was_emptied_in_place";
+            let mut limited = std::process::Command::new("sh");
+            limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \"$1\""]);
+            limited.arg(std::env::current_exe().unwrap()).arg(name).env(PLACE, dir.path());
+            let ran = limited.output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        };
+        let journal = Journal::open(Path::new(&place), 1 << 20).unwrap();
+        for _ in 0..2 {
+            let mut lines = 0;
+            while journal.record(&event(EventCode::SessionOpened)).is_ok() {
+                lines += 1;
+            }
+            let text = std::fs::read_to_string(journal.path()).unwrap();
+            assert!(lines > 10 && text.lines().count() == lines && text.ends_with('\n'), "{text}");
+            File::options().write(true).open(journal.path()).unwrap().set_len(0).unwrap();
+        }
+    }
+
+    #[test]
     fn strangers_cannot_use_up_the_room_of_sessions() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path(), 10_000).unwrap();
@@ -235,10 +289,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_and_leaves_no_half_line() {
-        // /dev/full is no regular file, so the journal is put together by hand
-        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let journal =
-            Journal { path: "/dev/full".into(), limit: 1 << 20, inner: Mutex::new(Inner { file, length: 0 }) };
+        let journal = Journal::of_device("/dev/full");
         let error = journal.record(&event(EventCode::SessionOpened)).unwrap_err().to_string();
         assert!(error.contains("No space left"), "{error}");
         assert!(error.contains("the session ends"), "{error}");

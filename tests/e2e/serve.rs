@@ -258,10 +258,15 @@ fn a_rotated_event_log_goes_on_in_a_new_file() {
     std::fs::rename(&log, account.at("evidence/old")).unwrap();
     // until it is told, the gateway goes on in the file that it has
     assert!(account.ssh("nowhere", "true").code() != Some(0));
+    // and where no new one can be made yet
+    std::fs::create_dir(&log).unwrap();
     kill_process(Pid::from_raw(serving.0.id() as i32).unwrap(), Signal::HUP).unwrap();
+    until("the complaint", PATIENCE, || account.log().contains("the event log goes on where it was"));
+    assert!(account.ssh("nowhere", "true").code() != Some(0));
+    std::fs::remove_dir(&log).unwrap();
     until("the log is there again", PATIENCE, || log.exists());
     assert!(account.ssh("nowhere", "true").code() != Some(0));
-    assert_eq!((refused(&account.at("evidence/old")), refused(&log)), (2, 1), "{}", account.log());
+    assert_eq!((refused(&account.at("evidence/old")), refused(&log)), (3, 1), "{}", account.log());
     assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
 }
 
