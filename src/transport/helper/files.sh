@@ -115,7 +115,6 @@ serve() {
     nl=$(printf "\\n.")
     nl=${nl%.}
     handles=0
-    holders=
     while :; do
         set -- $(numbers 9)
         [ $# = 9 ] || break
@@ -137,7 +136,11 @@ serve() {
         arguments "$kinds" "$@"
         if [ -n "$kinds" ]; then fail "Invalid argument"; else operation; fi
     done
-    [ -z "$holders" ] || kill $holders
+    # whoever still holds something ends at an empty line; a process number may by now be that of another
+    set +f
+    for x in "$D"/h.*; do
+        [ ! -p "$x" ] || echo 1<>"$x"
+    done
 }
 
 operation() {
@@ -146,7 +149,6 @@ operation() {
         handles=$((handles + 1))
         mkfifo "$D/h.$handles"
         if [ "$op" = 1 ]; then holder <&5 & else lister & fi
-        holders="$holders $!"
         read -r x <&7
         if [ -n "$x" ]; then
             rm -f "$D/h.$handles"
@@ -317,7 +319,7 @@ holder() {
     append=$((a2 & 4))
     exec 8<>"$D/h.$handles"
     opened "$(readlink /proc/self/fd/9; echo .)"
-    while read -r op id a b c d e f g h <&8; do
+    while read -r op id a b c d e f g h <&8 && [ -n "$op" ]; do
         case $op in
         2) if [ $((a2 & 1)) = 0 ]; then fail "Bad file descriptor"; else read_file "$a" "$b"; fi;;
         3)
@@ -468,7 +470,7 @@ lister() {
     done
     set -f
     set -- . .. "$@"
-    while read -r op id a <&8; do
+    while read -r op id a <&8 && [ -n "$op" ]; do
         case $op in
         4) answer 0 "";;
         7) status -L .;;

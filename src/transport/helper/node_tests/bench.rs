@@ -49,12 +49,14 @@ pub(super) struct Setup {
     /// Whether what arrives is taken at once.
     pub(super) taking: bool,
     files: bool,
+    /// Variables around the helper itself.
+    pub(super) around: Vec<(&'static str, String)>,
 }
 
 impl Setup {
     pub(super) fn new(what: What) -> Self {
         let start = Start { what, pty: None, env: Vec::new(), stdin_closed: false };
-        Self { start, user: None, lease: 40, in_lane: true, taking: true, files: false }
+        Self { start, user: None, lease: 40, in_lane: true, taking: true, files: false, around: Vec::new() }
     }
 
     pub(super) fn command(line: &str) -> Self {
@@ -283,6 +285,7 @@ impl Node {
             _ => format!("{tools}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
         };
         let mut environment = vec![("PATH".into(), path), ("TERM".into(), "xterm-256color".into())];
+        environment.extend(self.setup.around.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         // another user can't use this test's directory
         if self.setup.user.is_none() {
             environment.push(("HOME".into(), self.home.to_str().unwrap().into()));

@@ -27,7 +27,11 @@ struct Service {
 
 impl Service {
     fn start(kind: Kind, tree: &Path) -> Self {
-        let mut node = Node::start(kind, Setup::files());
+        Self::start_as(kind, tree, Setup::files())
+    }
+
+    fn start_as(kind: Kind, tree: &Path, setup: Setup) -> Self {
+        let mut node = Node::start(kind, setup);
         node.attach_in_when_started();
         Self { node, tree: tree.to_str().unwrap().to_owned(), next: 0, taken: 0 }
     }
@@ -282,4 +286,33 @@ pub(super) fn many_names_are_listed(kind: Kind) {
     assert_eq!(first[2..10], 1u64.to_be_bytes());
     assert_eq!(first[10..14], uid.to_be_bytes());
     assert_eq!(first[18..22], 0o100_604u32.to_be_bytes());
+}
+
+/// In bash: writes down every number that kill(1) gets and that is no living process any more.
+const KILL: &str = r#"() { for p in "$@"; do
+    case $p in [1-9]*) s=; { read -r s <"/proc/$p/stat"; } 2>/dev/null; case ${s##*") "} in ""|Z*|X*) echo "$*" >>"$KILLED";; esac;; esac
+done; builtin kill "$@"; }"#;
+
+pub(super) fn what_is_left_open_ends_and_nobody_else_is_signalled(kind: Kind) {
+    let tree = tempfile::tempdir().unwrap();
+    std::fs::write(tree.path().join("f"), "x").unwrap();
+    let killed = tree.path().join("killed");
+    let mut setup = Setup::files();
+    setup.around.push(("KILLED", killed.to_str().unwrap().to_owned()));
+    setup.around.push(("BASH_FUNC_kill%%", KILL.to_owned()));
+    let mut service = Service::start_as(kind, tree.path(), setup);
+    // closed, refused, and open to the end: of each a file and a directory
+    for (operation, path, rest) in [(1, "f", &[U(1), U(u32::MAX)][..]), (10, "", &[])] {
+        for round in 0..3 {
+            let mut arguments = vec![if round == 1 { P("nothing") } else { P(path) }];
+            arguments.extend(rest.iter().map(|arg| if let U(number) = arg { U(*number) } else { unreachable!() }));
+            let (errno, opened) = service.ask(operation, &arguments);
+            assert_eq!(errno != 0, round == 1);
+            if round == 0 {
+                assert_eq!(service.ask(4, &[U(number(&opened))]).0, 0);
+            }
+        }
+    }
+    service.finish();
+    assert_eq!(std::fs::read_to_string(&killed).unwrap_or_default(), "", "{kind:?}");
 }

@@ -55,9 +55,10 @@ every_helper! {
     what_dead_helpers_left_is_swept
     files_are_served_alike
     many_names_are_listed
+    what_is_left_open_ends_and_nobody_else_is_signalled
 }
 
-use files::{files_are_served_alike, many_names_are_listed};
+use files::{files_are_served_alike, many_names_are_listed, what_is_left_open_ends_and_nobody_else_is_signalled};
 
 /// Every byte value, what the agent alters, and an end that it would hold back.
 fn awkward() -> Vec<u8> {
