@@ -179,6 +179,8 @@ impl Transport {
             Err(BackendError::Document(error)) if self.ladder.below(plan.rung).is_some() => {
                 tracing::warn!(node = %plan.node, error, "the lanes' documents can't be used; trying one lane");
                 plan.rung = Rung::OneLane;
+                // that says nothing about the node: once the documents are there, it gets its lanes
+                plan.ladder = Ladder::new(Some(Rung::OneLane));
                 self.first_lane(&plan, &terms).await
             }
             first => first,

@@ -268,3 +268,21 @@ async fn a_lane_that_fails_before_the_first_word_is_a_reason_to_try_another_rung
     let ended = world.run("echo here; exit 3", b"").await;
     assert_eq!((&ended.stdout[..], ended.exit), (&b"here\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_gets_its_lanes_once_the_documents_are_there() {
+    let world = World::fast().await;
+    let right = world.backend.document(OUT_DOCUMENT).await.unwrap().unwrap();
+    let mut older: serde_json::Value = serde_json::from_str(&right).unwrap();
+    older["description"] = "another version's".into();
+    for (document, lanes) in [(older.to_string(), 1), (right, 2)] {
+        world.backend.put_document(OUT_DOCUMENT, &document).await.unwrap();
+        let OpenChannel { input, mut output } = world.exec("cat", false).await.unwrap();
+        input.write(Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(output.next().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"x")));
+        assert_eq!(sessions(&world).len(), lanes);
+        input.eof().await.unwrap();
+        assert_eq!(collect(output).await.exit, Some(Exit::Code(0)));
+        until_sessions(&world, "none is left", <[_]>::is_empty).await;
+    }
+}
