@@ -188,7 +188,8 @@ pub struct Lanes {
     /// takes is not published.
     #[schemars(range(min = 256, max = 65_536))]
     pub frame_bytes: u32,
-    /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs `sh` and coreutils only.
+    /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs coreutils or busybox,
+    /// `setsid`, and for a terminal `script` of util-linux.
     pub helper: Helper,
     /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
     pub rung: Option<Rung>,

@@ -68,7 +68,7 @@ pub enum Helper {
     /// Python where there is one, else `sh`.
     #[default]
     Auto,
-    /// Always `sh` and coreutils.
+    /// Always `sh`, with coreutils or busybox, `setsid`, and for a terminal `script` of util-linux.
     Sh,
 }
 
