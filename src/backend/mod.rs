@@ -97,6 +97,9 @@ pub enum BackendError {
     /// IAM or the service refused.
     #[error("{0}")]
     Refused(String),
+    /// The session broke before the gateway was there: the agent reported a failure, and nothing has run.
+    #[error("{0}")]
+    Failed(String),
     /// A document is missing or not what it must be.
     #[error("{0}")]
     Document(String),

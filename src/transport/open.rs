@@ -183,6 +183,11 @@ impl Transport {
                 plan.ladder = Ladder::new(Some(Rung::OneLane));
                 self.first_lane(&plan, &terms).await
             }
+            Err(BackendError::Failed(error)) if let Some(rung) = self.ladder.below(plan.rung) => {
+                tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node refused this rung; trying the next");
+                plan.rung = rung;
+                self.first_lane(&plan, &terms).await
+            }
             first => first,
         };
         let first = first.map_err(sentence)?;

@@ -85,6 +85,11 @@ impl AwsConnector {
                     "{error}; the gateway's role needs ssmmessages:OpenDataChannel on the session (status {status})"
                 ))
             }
+            DialError::Refused { status: 400..=499, .. } => {
+                // the token is of no more use; whether the session is over is what ResumeSession knows
+                self.way.lock().unwrap_or_else(PoisonError::into_inner).token = None;
+                ConnectError::Retry(error.to_string())
+            }
             DialError::Tls(text) => ConnectError::Final(text.clone()),
             other => ConnectError::Retry(other.to_string()),
         }

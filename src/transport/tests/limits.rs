@@ -232,11 +232,12 @@ async fn a_termination_is_final_although_the_first_word_falls_due_while_the_serv
 async fn no_lane_comes_while_the_service_is_asked_how_the_one_before_ended() {
     let (world, backend) = silent(4 * SECOND).await;
     let channel = world.exec("echo here", true).await.unwrap();
-    let first = until_sessions(&world, "a lane", |all| !all.is_empty()).await;
     let faults = world.service.faults();
+    let attached = || faults.sessions().iter().all(|lane| lane.client_attached);
+    let first = until_sessions(&world, "a lane", |all| !all.is_empty() && attached()).await;
     let losses = faults.losses(End::Client);
     assert!(faults.cut(&first[0], End::Client, Cut::Abort));
-    let back = || faults.losses(End::Client) > losses && faults.sessions().iter().all(|lane| lane.client_attached);
+    let back = || faults.losses(End::Client) > losses && attached();
     until_sessions(&world, "a resumed lane", |_| back()).await;
     assert!(faults.close(&first[0], ""));
     let error = stays_ended(&world, channel).await;
@@ -258,15 +259,21 @@ async fn a_limit_before_the_first_word_is_no_reason_to_try_another_rung() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_fails_before_the_first_word_is_a_reason_to_try_another_rung() {
-    let world = World::fast().await;
-    // the account was looked at a moment ago, and an agent that can't do with its documents comes after that
-    world.run("true", b"").await;
-    let content = world.backend.document(OUT_DOCUMENT).await.unwrap().unwrap();
-    let mut refused: serde_json::Value = serde_json::from_str(&content).unwrap();
-    refused["inputs"]["kmsKeyId"] = "alias/x".into();
-    world.backend.put_document(OUT_DOCUMENT, &refused.to_string()).await.unwrap();
-    let ended = world.run("echo here; exit 3", b"").await;
-    assert_eq!((&ended.stdout[..], ended.exit), (&b"here\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
+    // before the gateway is there as well
+    for refused in [0, 2] {
+        let world = World::fast().await;
+        // the account was looked at a moment ago, and an agent that can't do with its documents comes after that
+        world.run("true", b"").await;
+        let content = world.backend.document(OUT_DOCUMENT).await.unwrap().unwrap();
+        let mut wrong: serde_json::Value = serde_json::from_str(&content).unwrap();
+        wrong["inputs"]["kmsKeyId"] = "alias/x".into();
+        world.backend.put_document(OUT_DOCUMENT, &wrong.to_string()).await.unwrap();
+        world.service.faults().refuse_upgrades(refused);
+        let began = Instant::now();
+        let ended = world.run("echo here; exit 3", b"").await;
+        assert_eq!((&ended.stdout[..], ended.exit), (&b"here\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
+        assert!(began.elapsed() < 10 * SECOND, "it was waited for: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
