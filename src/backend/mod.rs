@@ -97,9 +97,14 @@ pub enum BackendError {
     /// IAM or the service refused.
     #[error("{0}")]
     Refused(String),
-    /// The session broke before the gateway was there: the agent reported a failure, and nothing has run.
-    #[error("{0}")]
-    Failed(String),
+    /// The session was started, and over before the gateway was there.
+    #[error("{why}")]
+    Ended {
+        /// The service's name for it.
+        session: SessionId,
+        /// The sentence.
+        why: String,
+    },
     /// A document is missing or not what it must be.
     #[error("{0}")]
     Document(String),

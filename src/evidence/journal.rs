@@ -80,18 +80,18 @@ impl Journal {
         };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // looked at each time: whoever rotates may have emptied or deleted the file under our hands
-        let is = file.metadata().map_err(|error| EvidenceError::Write(error.to_string()))?;
-        if is.nlink() == 0 {
+        let metadata = file.metadata().map_err(|error| EvidenceError::Write(error.to_string()))?;
+        if metadata.nlink() == 0 {
             let path = self.path.display();
             return Err(EvidenceError::Write(format!("{path} was deleted; SIGHUP lets the gateway make a new one")));
         }
-        if is.len() + line.len() as u64 > room {
+        if metadata.len() + line.len() as u64 > room {
             return Err(EvidenceError::Write(format!("{} has reached its limit", self.path.display())));
         }
         if let Err(error) = file.write_all(&line) {
             // half a line would spoil the next one
-            if file.metadata().is_ok_and(|now| now.len() > is.len()) {
-                let _ = file.set_len(is.len());
+            if file.metadata().is_ok_and(|now| now.len() > metadata.len()) {
+                let _ = file.set_len(metadata.len());
             }
             return Err(EvidenceError::Write(error.to_string()));
         }
@@ -120,15 +120,15 @@ fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match path.symlink_metadata() {
-        Ok(is) if is.is_symlink() => io::Error::other("it is a symbolic link; remove it"),
-        Ok(is) if !is.is_file() => io::Error::other(NO_FILE),
+        Ok(found) if found.is_symlink() => io::Error::other("it is a symbolic link; remove it"),
+        Ok(found) if !found.is_file() => io::Error::other(NOT_REGULAR),
         _ => error,
     })?;
-    let is = file.metadata()?;
-    if !is.is_file() {
-        return Err(io::Error::other(NO_FILE));
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(NOT_REGULAR));
     }
-    if is.uid() != rustix::process::geteuid().as_raw() || is.mode() & 0o077 != 0 {
+    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
         return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
     }
     flock(&file, FlockOperation::NonBlockingLockExclusive)
@@ -150,7 +150,7 @@ fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
     EvidenceError::Unusable { path: path.display().to_string(), why: error.to_string() }
 }
 
-const NO_FILE: &str = "it is not a regular file";
+const NOT_REGULAR: &str = "it is not a regular file";
 
 #[cfg(test)]
 mod tests {

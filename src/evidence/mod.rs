@@ -4,7 +4,8 @@
 //!  refused login, refused channel ─────────────────────────┐
 //!                                                          ▼
 //!  Grant ──open──▶ Recorder (field of the open channel) ─▶ Journal ──write(2)──▶ events.jsonl
-//!           │        output, exit, lane                     ▲
+//!           │        output, exit                           ▲
+//!           │        └─▶ LaneLog (the transport's): lanes ──┤
 //!           └─────▶ Ledger (kept by the session): input, close
 //! ```
 //!
@@ -16,4 +17,4 @@ mod recorder;
 
 pub use event::{Event, EventCode, Opening, Refusal};
 pub use journal::{EvidenceError, Journal};
-pub use recorder::{Ledger, Outcome, Recorder, Stream, open};
+pub use recorder::{LaneLog, Ledger, Outcome, Recorder, Stream, open};

@@ -41,6 +41,12 @@ pub struct Recorder {
     shared: Shared,
 }
 
+/// The transport's hold on the record of a session: which sessions of Session Manager carry it.
+#[derive(Clone, Debug)]
+pub struct LaneLog {
+    shared: Shared,
+}
+
 /// The session's own hold on its record: what the client sends, and the end. Dropping it without
 /// [`close`](Ledger::close) records an interruption.
 #[derive(Debug)]
@@ -95,11 +101,9 @@ impl Recorder {
         self.shared.lock().exit(exit)
     }
 
-    /// A Session Manager session carries part of it.
-    pub fn lane(&mut self, session: &SessionId) -> Result<(), EvidenceError> {
-        let mut state = self.shared.lock();
-        let event = Event::new(EventCode::SessionLane, state.id).text("session_manager_id", &session.0);
-        state.write(&event)
+    /// The transport's hold on the same record.
+    pub fn lane_log(&self) -> LaneLog {
+        LaneLog { shared: self.shared.clone() }
     }
 
     /// An event of the session that has a code of its own (a file was opened, a name removed).
@@ -122,8 +126,23 @@ impl Recorder {
     /// A recorder whose events go nowhere, for tests of what records into it.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        let journal = Arc::new(Journal::of_device("/dev/null"));
+        Self::for_test_in(Arc::new(Journal::of_device("/dev/null")))
+    }
+
+    /// A recorder into this journal.
+    #[cfg(test)]
+    pub(crate) fn for_test_in(journal: Arc<Journal>) -> Self {
         Self { shared: Shared(Arc::new(Mutex::new(State::empty(journal)))) }
+    }
+}
+
+impl LaneLog {
+    /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after
+    /// the session's end.
+    pub fn opened(&self, session: &SessionId) -> Result<(), EvidenceError> {
+        let mut state = self.shared.lock();
+        let event = Event::new(EventCode::SessionLane, state.id).text("session_manager_id", &session.0);
+        state.write(&event)
     }
 }
 
@@ -309,7 +328,7 @@ mod tests {
         let journal = Arc::new(Journal::open(dir.path(), 1 << 20).unwrap());
         let grant = Grant::for_test("i-1", Action::Exec { command: b"echo hi".to_vec() });
         let (mut recorder, ledger) = open(&journal, &grant, opening()).unwrap();
-        recorder.lane(&SessionId("ada-123".to_owned())).unwrap();
+        recorder.lane_log().opened(&SessionId("ada-123".to_owned())).unwrap();
         ledger.input(b"abc").unwrap();
         recorder.output(Stream::Stdout, b"hi").unwrap();
         recorder.output(Stream::Stdout, b"\n").unwrap();
@@ -346,7 +365,7 @@ mod tests {
         let (mut recorder, _ledger) = open(&journal, &Grant::for_test("i-1", Action::Shell), opening()).unwrap();
         recorder.output(Stream::Stdout, b"fine").unwrap();
         let lane = SessionId("x".repeat(2000));
-        assert!(recorder.lane(&lane).is_err(), "over the limit");
+        assert!(recorder.lane_log().opened(&lane).is_err(), "over the limit");
         assert!(recorder.output(Stream::Stdout, b"no").is_err());
         assert!(recorder.exit(&Exit::Code(0)).is_err());
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::channel::{Control, Delivery, InputData, Out, TransportError};
 use super::lanes::Client;
-use super::limits::{Clock, at};
+use super::limits::{Clock, sleep_until};
 use crate::backend::{LaneSession, SessionRequest};
 use crate::model::{Exit, NodeId, ReasonText, WindowSize};
 use crate::session_manager::{ChannelEvent, ChannelWriter};
@@ -32,9 +32,7 @@ pub(super) fn request(node: NodeId, reason: Option<ReasonText>, payload: usize) 
 /// Runs a shell session to its end. Neither a client that takes nothing nor a shell that reads nothing may hold up the
 /// clock, so nothing is waited for but here.
 pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut clock: Clock, mut client: Client) {
-    let session = lane.id.clone();
     let deliveries = client.deliveries.clone();
-    let _ = deliveries.send(Delivery::Lane(session)).await;
     resize(&lane.writer, size).await;
     let LaneSession { writer, reader, .. } = &mut lane;
     let mut established = false;
@@ -90,7 +88,7 @@ pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut
                 Some(InputData::Eof) | None => {}
             },
             () = deliveries.closed() => break None,
-            () = at(clock.deadline()) => {}
+            () = sleep_until(clock.deadline()) => {}
         }
     };
     let last_words = async move {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::evidence::{Recorder, Stream};
-use crate::model::{Exit, SessionId, WindowSize};
+use crate::model::{Exit, WindowSize};
 
 /// What to run on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,6 @@ pub enum Out {
 #[derive(Debug)]
 pub(super) enum Delivery {
     Out(Out),
-    Lane(SessionId),
     Failed(TransportError),
 }
 
@@ -119,28 +118,21 @@ impl Input {
 impl Output {
     /// The next thing the node says, after the evidence has taken it; `None` after the end of all output.
     pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
-        loop {
-            let (recorded, out) = match self.deliveries.recv().await? {
-                Delivery::Lane(session) => (self.evidence.lane(&session), None),
-                Delivery::Failed(error) => (Ok(()), Some(Err(error))),
-                Delivery::Out(out) => {
-                    let recorded = match &out {
-                        Out::Stdout(bytes) => self.evidence.output(Stream::Stdout, bytes),
-                        Out::Stderr(bytes) => self.evidence.output(Stream::Stderr, bytes),
-                        Out::Exit(exit) => self.evidence.exit(exit),
-                    };
-                    (recorded, Some(Ok(out)))
-                }
-            };
-            if let Err(error) = recorded {
-                // no byte goes on that was not recorded
-                self.deliveries.close();
-                return Some(Err(TransportError::Failed(error.to_string())));
-            }
-            if let Some(out) = out {
-                return Some(out);
-            }
+        let out = match self.deliveries.recv().await? {
+            Delivery::Failed(error) => return Some(Err(error)),
+            Delivery::Out(out) => out,
+        };
+        let recorded = match &out {
+            Out::Stdout(bytes) => self.evidence.output(Stream::Stdout, bytes),
+            Out::Stderr(bytes) => self.evidence.output(Stream::Stderr, bytes),
+            Out::Exit(exit) => self.evidence.exit(exit),
+        };
+        if let Err(error) = recorded {
+            // no byte goes on that was not recorded
+            self.deliveries.close();
+            return Some(Err(TransportError::Failed(error.to_string())));
         }
+        Some(Ok(out))
     }
 }
 

@@ -30,7 +30,8 @@ impl Inquest {
     }
 }
 
-async fn has_failed(backend: &dyn Backend, session: &SessionId) -> bool {
+/// The same of a session that nobody waits beside.
+pub(super) async fn has_failed(backend: &dyn Backend, session: &SessionId) -> bool {
     match tokio::time::timeout(INQUEST, backend.has_failed(session)).await {
         Ok(Ok(failed)) => failed,
         Ok(Err(error)) => {

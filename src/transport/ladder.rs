@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::NodeId;
 
@@ -19,7 +20,8 @@ pub enum Rung {
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
     fixed: Option<Rung>,
-    seen: Arc<Mutex<HashMap<NodeId, Rung>>>,
+    /// What worked, and when that was found out.
+    seen: Arc<Mutex<HashMap<NodeId, (Rung, Instant)>>>,
 }
 
 impl Ladder {
@@ -28,10 +30,12 @@ impl Ladder {
         Self { fixed, seen: Arc::default() }
     }
 
-    /// Where to start with a node.
-    pub(super) fn rung(&self, node: &NodeId) -> Rung {
-        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
-        self.fixed.or_else(seen).unwrap_or(Rung::TwoLanes)
+    /// Where to start with a node. A lower rung is believed in for a while only: a node that was just busy, or whose agent
+    /// has been brought up to date, gets its lanes back.
+    pub(super) fn rung(&self, node: &NodeId, now: Instant) -> Rung {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
+        let fresh = seen.filter(|(_, at)| now.saturating_duration_since(*at) < BELIEVED);
+        self.fixed.or(fresh.map(|(rung, _)| rung)).unwrap_or(Rung::TwoLanes)
     }
 
     /// The rung to try after one that did not answer.
@@ -43,10 +47,17 @@ impl Ladder {
     }
 
     /// A rung worked on a node.
-    pub(super) fn stands(&self, node: &NodeId, rung: Rung) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(node.clone(), rung);
+    pub(super) fn stands(&self, node: &NodeId, rung: Rung, now: Instant) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get(node) {
+            // its time runs from when it was found out, not from its last use
+            Some((known, at)) if *known == rung && now.saturating_duration_since(*at) < BELIEVED => {}
+            _ => drop(seen.insert(node.clone(), (rung, now))),
+        }
     }
 }
+
+const BELIEVED: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -56,10 +67,13 @@ mod tests {
     fn what_worked_is_where_the_next_channel_starts() {
         let ladder = Ladder::new(None);
         let node = NodeId("i-0123".into());
-        assert_eq!(ladder.rung(&node), Rung::TwoLanes);
+        let now = Instant::now();
+        assert_eq!(ladder.rung(&node, now), Rung::TwoLanes);
         assert_eq!(ladder.below(Rung::TwoLanes), Some(Rung::OneLane));
-        ladder.stands(&node, Rung::OneLane);
-        assert_eq!(ladder.rung(&node), Rung::OneLane);
+        ladder.stands(&node, Rung::OneLane, now);
+        ladder.stands(&node, Rung::OneLane, now + BELIEVED / 2);
+        assert_eq!(ladder.rung(&node, now + BELIEVED / 2), Rung::OneLane);
+        assert_eq!(ladder.rung(&node, now + BELIEVED), Rung::TwoLanes);
         assert_eq!(ladder.below(Rung::OneLane), None);
         assert_eq!(Ladder::new(Some(Rung::TwoLanes)).below(Rung::TwoLanes), None);
     }

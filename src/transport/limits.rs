@@ -60,7 +60,7 @@ impl Clock {
 }
 
 /// Waits until then, or for ever.
-pub(super) async fn at(deadline: Option<Instant>) {
+pub(super) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

@@ -14,6 +14,7 @@ mod options;
 pub mod parameter;
 mod plan;
 mod service;
+mod starter;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::agent_shell;
 use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError, What};
 use super::files::FileService;
 use super::helper::link::Link;
+use super::inquest::has_failed;
 use super::ladder::{Ladder, Rung};
 use super::lanes::{self, Client};
 use super::limits::{Clock, Limits};
@@ -19,6 +20,7 @@ use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
 use super::plan::{Plan, first_request};
 use super::service;
+use super::starter::Starter;
 use crate::backend::{Backend, BackendError, LaneSession};
 use crate::evidence::Recorder;
 use crate::model::NodeId;
@@ -112,7 +114,8 @@ impl Transport {
             link.send_command(command.clone());
         }
         let eager = start.pty.is_some();
-        let (input, deliveries) = self.start(&grant, options, carried.parameter().to_owned(), link, eager).await?;
+        let (input, deliveries) =
+            self.start(&grant, &evidence, options, carried.parameter().to_owned(), link, eager).await?;
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
     }
 
@@ -129,7 +132,7 @@ impl Transport {
         }
         let share = self.share(&grant).await?;
         let request = agent_shell::request(grant.node().clone(), grant.reason().cloned(), self.options.payload);
-        let lane = self.backend.open(request).await.map_err(sentence)?;
+        let lane = self.starter(&evidence).start(request).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = start.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
@@ -148,13 +151,14 @@ impl Transport {
         }
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
-        let (input, deliveries) = self.start(&grant, options, "files:".to_owned(), link, true).await?;
-        Ok(service::start(input, deliveries, evidence))
+        let (input, deliveries) = self.start(&grant, &evidence, options, "files:".to_owned(), link, true).await?;
+        Ok(service::start(input, deliveries))
     }
 
     async fn start(
         &self,
         grant: &Grant,
+        evidence: &Recorder,
         options: Options,
         command: String,
         link: Link,
@@ -163,10 +167,10 @@ impl Transport {
         let share = self.share(grant).await?;
         let terms = self.account.terms().await.map_err(sentence)?;
         let mut plan = Plan {
-            backend: self.backend.clone(),
+            starter: self.starter(evidence),
             node: grant.node().clone(),
             reason: grant.reason().cloned(),
-            rung: self.ladder.rung(grant.node()),
+            rung: self.ladder.rung(grant.node(), Instant::now()),
             options,
             command,
             ladder: self.ladder.clone(),
@@ -183,8 +187,12 @@ impl Transport {
                 plan.ladder = Ladder::new(Some(Rung::OneLane));
                 self.first_lane(&plan, &terms).await
             }
-            Err(BackendError::Failed(error)) if let Some(rung) = self.ladder.below(plan.rung) => {
-                tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node refused this rung; trying the next");
+            // the agent could not do with the session; nothing has run, since it waits for the gateway's handshake
+            Err(BackendError::Ended { session, why })
+                if let Some(rung) = self.ladder.below(plan.rung)
+                    && has_failed(self.backend.as_ref(), &session).await =>
+            {
+                tracing::warn!(node = %plan.node, rung = ?plan.rung, why, "the node refused this rung; trying the next");
                 plan.rung = rung;
                 self.first_lane(&plan, &terms).await
             }
@@ -198,7 +206,11 @@ impl Transport {
 
     async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<LaneSession, BackendError> {
         terms.allow(plan.rung)?;
-        self.backend.open(first_request(plan)).await
+        plan.starter.start(first_request(plan)).await
+    }
+
+    fn starter(&self, evidence: &Recorder) -> Starter {
+        Starter { backend: self.backend.clone(), evidence: evidence.lane_log() }
     }
 
     /// What the configuration allows, whatever the account does.

@@ -8,13 +8,14 @@ use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Par
 use super::ladder::{Ladder, Rung};
 use super::limits::Clock;
 use super::options::Options;
-use crate::backend::{Backend, SessionRequest};
+use super::starter::Starter;
+use crate::backend::SessionRequest;
 use crate::model::{NodeId, ReasonText};
 
 /// Everything a channel's lanes are opened with.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub backend: Arc<dyn Backend>,
+    pub starter: Starter,
     pub node: NodeId,
     pub reason: Option<ReasonText>,
     pub rung: Rung,

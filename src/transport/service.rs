@@ -15,23 +15,17 @@ use super::channel::{Delivery, Input, Out};
 use super::files::{
     Answer, Attributes, Call, Entry, FileError, FileService, FileSystem, Handle, OpenFlags, Opened, Operation,
 };
-use crate::evidence::Recorder;
 
 /// Starts the task behind a [`FileService`].
-pub(super) fn start(input: Input, deliveries: mpsc::Receiver<Delivery>, evidence: Recorder) -> FileService {
+pub(super) fn start(input: Input, deliveries: mpsc::Receiver<Delivery>) -> FileService {
     let (operations, calls) = mpsc::channel(16);
-    tokio::spawn(run(input, deliveries, evidence, calls));
+    tokio::spawn(run(input, deliveries, calls));
     FileService { operations }
 }
 
 type Waiting = (u32, Expect, oneshot::Sender<Result<Answer, FileError>>);
 
-async fn run(
-    input: Input,
-    mut deliveries: mpsc::Receiver<Delivery>,
-    mut evidence: Recorder,
-    mut calls: mpsc::Receiver<Call>,
-) {
+async fn run(input: Input, mut deliveries: mpsc::Receiver<Delivery>, mut calls: mpsc::Receiver<Call>) {
     let mut waiting: VecDeque<Waiting> = VecDeque::new();
     let mut inbox = BytesMut::new();
     let mut outgoing: Option<Bytes> = None;
@@ -47,9 +41,6 @@ async fn run(
                     }
                 }
                 Some(Delivery::Out(Out::Stderr(_) | Out::Exit(_))) => {}
-                Some(Delivery::Lane(session)) => if let Err(error) = evidence.lane(&session) {
-                    break error.to_string();
-                },
                 Some(Delivery::Failed(error)) => break error.to_string(),
                 None => break "it has ended".to_owned(),
             },
@@ -60,7 +51,7 @@ async fn run(
                 }
             } => match sent {
                 Ok(()) => outgoing = None,
-                Err(error) => break error.to_string(),
+                Err(gone) => break last_words(&mut deliveries).await.unwrap_or_else(|| gone.to_string()),
             },
             call = calls.recv(), if open && outgoing.is_none() && waiting.len() < MOST_IN_FLIGHT => match call {
                 Some((operation, answer)) => {
@@ -87,6 +78,16 @@ async fn run(
     while let Some((_, answer)) = calls.recv().await {
         let _ = answer.send(Err(FileError::Lost(why.clone())));
     }
+}
+
+/// Why the lanes have ended, if they say so.
+async fn last_words(deliveries: &mut mpsc::Receiver<Delivery>) -> Option<String> {
+    while let Some(delivery) = deliveries.recv().await {
+        if let Delivery::Failed(error) = delivery {
+            return Some(error.to_string());
+        }
+    }
+    None
 }
 
 /// What an operation's answer holds.

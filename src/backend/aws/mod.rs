@@ -172,11 +172,7 @@ impl Inner {
                 });
                 Ok(LaneSession { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
             }
-            // An agent that can't do with the document has ended the session before we were there.
-            Err(ConnectError::Gone(sentence)) if self.has_failed(&id).await.unwrap_or(false) => {
-                Err(BackendError::Failed(sentence))
-            }
-            Err(ConnectError::Gone(sentence)) => Err(BackendError::Refused(sentence)),
+            Err(ConnectError::Gone(why)) => Err(BackendError::Ended { session: id, why }),
             Err(ConnectError::Retry(sentence) | ConnectError::Final(sentence)) => {
                 if let Err(error) = self.terminate(&id).await {
                     tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");

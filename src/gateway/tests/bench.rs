@@ -290,11 +290,11 @@ impl NodeTransport for LocalNode {
     fn open(
         &self,
         grant: Grant,
-        mut evidence: Recorder,
+        evidence: Recorder,
         start: Start,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
-            evidence.lane(&SessionId("ada-0123".to_owned())).unwrap();
+            evidence.lane_log().opened(&SessionId("ada-0123".to_owned())).unwrap();
             self.starts.lock().unwrap().push(start.clone());
             if grant.os_user() == Some("deploy") {
                 return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));

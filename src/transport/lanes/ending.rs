@@ -1,14 +1,11 @@
 //! The end of a channel: what is still said, to whom, and what is closed.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::opening::Opening;
 use super::{Client, Lanes};
 use crate::backend::LaneSession;
-use crate::model::SessionId;
 use crate::session_manager::ChannelEvent;
 use crate::transport::channel::{Delivery, TransportError};
 use crate::transport::helper::link::Link;
@@ -30,20 +27,17 @@ impl Lanes {
     }
 
     /// Ends these lanes, for the same channel to begin again on others. Nothing was sent yet, so nothing is lost; and before
-    /// the first word no lane is on its way. Also returns the sessions that the evidence has not been told of.
-    pub(super) async fn give_up(self) -> (Link, Client, VecDeque<SessionId>) {
-        let Self { link, client, untold, out, inward, .. } = self;
+    /// the first word no lane is on its way.
+    pub(super) async fn give_up(self) -> (Link, Client) {
+        let Self { link, client, out, inward, .. } = self;
         close(out, inward, Duration::ZERO).await;
-        (link, client, untold)
+        (link, client)
     }
 
     /// Ends the channel: with an error, unless the command has ended or nobody listens any more.
     pub(super) async fn end(mut self, error: Option<String>) {
-        let failed = error.is_some();
-        let untold = std::mem::take(&mut self.untold);
-        let coming = [self.opening_out.take(), self.opening_in.take()].into_iter().flatten().collect();
-        tokio::spawn(last_words(self.client.deliveries.clone(), untold, coming, error));
-        if failed {
+        if let Some(error) = error {
+            tell(self.client.deliveries.clone(), error);
             self.hang_up().await;
         }
         let Self { client, out, inward, parting, .. } = self;
@@ -124,27 +118,13 @@ async fn close(out: Option<LaneSession>, inward: Option<LaneSession>, grace: Dur
     }
 }
 
-/// Tells the evidence of the lanes that it does not know yet, those on their way among them, and the client why the channel
-/// ended. Spawned: a client that takes nothing must keep neither what is to end nor its share of the node. It waits until
-/// the client takes or has gone.
-pub(super) async fn last_words(
-    deliveries: mpsc::Sender<Delivery>,
-    mut untold: VecDeque<SessionId>,
-    coming: Vec<Opening>,
-    error: Option<String>,
-) {
-    let until = tokio::time::Instant::now() + GOODBYE;
-    for opening in coming {
-        if let Ok(Ok(Ok(lane))) = tokio::time::timeout_at(until, opening).await {
-            untold.push_back(lane.id);
-        }
-    }
-    let lanes = untold.into_iter().map(Delivery::Lane);
-    let failed = error.map(|error| Delivery::Failed(TransportError::Failed(error)));
-    for delivery in lanes.chain(failed) {
+/// Tells the client why the channel ended. By itself: a client that takes nothing must keep neither what is to end nor its
+/// share of the node.
+pub(super) fn tell(deliveries: mpsc::Sender<Delivery>, error: String) {
+    tokio::spawn(async move {
         // an error means that nobody listens
-        let _ = deliveries.send(delivery).await;
-    }
+        let _ = deliveries.send(Delivery::Failed(TransportError::Failed(error))).await;
+    });
 }
 
 /// How long the last words may take.

@@ -39,7 +39,7 @@ impl Lanes {
         // the hello is the first thing a lane says
         if let Some(Event::Hello(hello)) = self.link.poll_event() {
             tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
-            self.plan.ladder.stands(&self.plan.node, self.plan.rung);
+            self.plan.ladder.stands(&self.plan.node, self.plan.rung, Instant::now());
             self.hello = Some(hello);
             self.doubt = None;
         }
@@ -82,7 +82,7 @@ impl Lanes {
         let resumed = self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
         let resumable = self.plan.rung == Rung::TwoLanes && self.hello.as_ref().is_none_or(|hello| hello.resumable);
         if self.inquest.is_none() && (lower || (resumed && resumable)) {
-            self.inquest = Some(Inquest::of(lane.id, text, self.plan.backend.clone()));
+            self.inquest = Some(Inquest::of(lane.id, text, self.plan.starter.backend.clone()));
             return Ok(());
         }
         Err(self.why_ended(text))

@@ -12,23 +12,21 @@ mod events;
 mod opening;
 mod time;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use self::ending::last_words;
+use self::ending::tell;
 use self::opening::{Opening, opened};
 use super::channel::{Control, Delivery, InputData, Out};
 use super::helper::link::{Event, Link};
 use super::helper::record::Hello;
 use super::inquest::Inquest;
 use super::ladder::Rung;
-use super::limits::{Clock, at};
+use super::limits::{Clock, sleep_until};
 use super::plan::{Plan, first_request};
 use crate::backend::LaneSession;
-use crate::model::SessionId;
 use crate::session_manager::ChannelEvent;
 
 /// The client's side of a channel.
@@ -41,7 +39,7 @@ pub(super) struct Client {
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
 pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: Client) {
-    let mut lanes = Lanes::new(plan.clone(), first, link, client, VecDeque::new());
+    let mut lanes = Lanes::new(plan.clone(), first, link, client);
     loop {
         let Err(error) = lanes.drive().await else { break lanes.end(None).await };
         let next = plan.ladder.below(plan.rung).filter(|_| lanes.rung_is_to_blame(Instant::now()));
@@ -50,13 +48,13 @@ pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: 
         plan.rung = rung;
         plan.options = plan.options.elsewhere();
         // the first one is ended before the next begins: a slow node must not run the command twice
-        let (link, client, untold) = lanes.give_up().await;
-        match plan.backend.open(first_request(&plan)).await {
-            Ok(first) => lanes = Lanes::new(plan.clone(), first, link, client, untold),
-            Err(error) => {
-                tokio::spawn(last_words(client.deliveries, untold, Vec::new(), Some(error.to_string())));
-                break;
-            }
+        let (link, client) = lanes.give_up().await;
+        if client.deliveries.is_closed() {
+            break;
+        }
+        match plan.starter.start(first_request(&plan)).await {
+            Ok(first) => lanes = Lanes::new(plan.clone(), first, link, client),
+            Err(error) => break tell(client.deliveries, error.to_string()),
         }
     }
 }
@@ -72,9 +70,6 @@ struct Lanes {
     hello: Option<Hello>,
     /// Whether the out lane has carried anything at all.
     heard: bool,
-    /// New lanes that the evidence has not been told of: before anything that came over them. Waiting for it here would
-    /// let the lease run out while the client takes nothing.
-    untold: VecDeque<SessionId>,
     /// What the out lane said before the helper did, or beside it: the reason if it fails.
     stray: Vec<u8>,
     exit_code: Option<i32>,
@@ -113,10 +108,8 @@ enum Wake {
 }
 
 impl Lanes {
-    /// `untold` are the sessions of the channel so far that the evidence has not been told of.
-    fn new(plan: Plan, first: LaneSession, mut link: Link, client: Client, mut untold: VecDeque<SessionId>) -> Self {
+    fn new(plan: Plan, first: LaneSession, mut link: Link, client: Client) -> Self {
         link.handle_out_attached();
-        untold.push_back(first.id.clone());
         let now = Instant::now();
         let mut clock = plan.clock;
         clock.touch(now);
@@ -130,7 +123,6 @@ impl Lanes {
             opening_in: None,
             hello: None,
             heard: false,
-            untold,
             stray: Vec::new(),
             exit_code: None,
             parting: false,
@@ -151,7 +143,7 @@ impl Lanes {
     async fn drive(&mut self) -> Result<(), String> {
         loop {
             let now = Instant::now();
-            if self.link.is_done() && !self.link.has_event() && self.untold.is_empty() {
+            if self.link.is_done() && !self.link.has_event() {
                 self.say_goodbye().await;
                 return Ok(());
             }
@@ -191,18 +183,14 @@ impl Lanes {
     async fn wait(&mut self) -> Wake {
         let until = self.next_deadline();
         let one_lane = self.plan.rung == Rung::OneLane;
-        let Self { link, client, out, inward, opening_out, opening_in, inquest, pending, clock, untold, .. } = self;
+        let Self { link, client, out, inward, opening_out, opening_in, inquest, pending, clock, .. } = self;
         let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
         let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());
         let sending = pending.clone().zip(writer);
         tokio::select! {
             biased;
-            permit = client.deliveries.reserve(), if link.has_event() || !untold.is_empty() => {
+            permit = client.deliveries.reserve(), if link.has_event() => {
                 let Ok(permit) = permit else { return Wake::Permit(false) };
-                if let Some(session) = untold.pop_front() {
-                    permit.send(Delivery::Lane(session));
-                    return Wake::Permit(true);
-                }
                 let out = match link.poll_event() {
                     Some(Event::Stdout(bytes)) => {
                         link.consumed(bytes.len());
@@ -240,7 +228,7 @@ impl Lanes {
             data = client.data.recv(), if link.takes_input() && (!client.data.is_closed() || !client.data.is_empty()) =>
                 Wake::Data(data),
             () = client.deliveries.closed(), if !link.has_event() => Wake::Permit(false),
-            () = at(until) => Wake::Timer,
+            () = sleep_until(until) => Wake::Timer,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::backend::{BackendError, LaneSession, SessionRequest};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::ladder::Rung;
 
-/// A lane on its way. It goes on by itself, and a lane that nobody takes then is ended when it is dropped.
+/// A lane on its way. It goes on by itself: a lane that nobody waits for any more is noted, and ended when it is dropped.
 pub(super) type Opening = JoinHandle<Result<LaneSession, BackendError>>;
 
 impl Lanes {
@@ -63,13 +63,12 @@ impl Lanes {
             silent,
             payload: self.plan.payload,
         };
-        let backend = self.plan.backend.clone();
-        tokio::spawn(async move { backend.open(request).await })
+        let starter = self.plan.starter.clone();
+        tokio::spawn(async move { starter.start(request).await })
     }
 
     pub(super) fn opened_out(&mut self, lane: LaneSession) {
         self.link.handle_out_attached();
-        self.untold.push_back(lane.id.clone());
         self.exit_code = None;
         // the old session ends by itself, and nobody waits for that
         self.out = Some(lane);
@@ -77,7 +76,6 @@ impl Lanes {
 
     pub(super) fn opened_in(&mut self, lane: LaneSession) {
         self.in_opened = Instant::now();
-        self.untold.push_back(lane.id.clone());
         self.inward = Some(lane);
     }
 }

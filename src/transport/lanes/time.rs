@@ -25,7 +25,7 @@ impl Lanes {
     /// What falls due, and when. [`Self::check_time`] acts on just this and [`Self::next_deadline`] wakes up for it, so that
     /// the loop never waits for what is past already. None of it matters when the helper has said everything.
     fn due(&self) -> impl Iterator<Item = (Instant, Due)> {
-        // while the service is asked how a lane ended, nothing is concluded from its silence and none is opened
+        // while the service is asked how a lane ended, the first word is not missed, and no lane is opened
         let asking = self.inquest.is_some();
         let hello = (self.hello.is_none() && !asking).then(|| self.started + HELLO_WAIT);
         let last_word = self.in_gone.as_ref().map(|(at, _)| *at + LAST_WORD);

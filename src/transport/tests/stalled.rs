@@ -1,5 +1,5 @@
 //! Lanes whose client takes nothing, or whose node says nothing: they cost no time of the machine, they end all the same,
-//! and every session they had comes to the evidence.
+//! and every session they had is in the evidence.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::watched::{Slow, Watched};
 use super::*;
 use crate::emulator::{Cut, End};
+use crate::evidence::{Journal, LaneLog, Recorder};
 use crate::model::{NodeId, SessionId};
 use crate::transport::channel::Delivery;
 use crate::transport::helper::link::Link;
@@ -17,17 +18,40 @@ use crate::transport::lanes::{self, Client};
 use crate::transport::limits::{Clock, Limits};
 use crate::transport::options::Options;
 use crate::transport::plan::{Plan, first_request};
+use crate::transport::starter::Starter;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A journal, and the transport's hold on a session's record in it.
+struct Noted {
+    directory: tempfile::TempDir,
+    evidence: LaneLog,
+}
+
+impl Noted {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Arc::new(Journal::open(directory.path(), 1 << 20).unwrap());
+        Self { directory, evidence: Recorder::for_test_in(journal).lane_log() }
+    }
+
+    /// The sessions of Session Manager in it.
+    fn sessions(&self) -> Vec<SessionId> {
+        let text = std::fs::read_to_string(self.directory.path().join(Journal::FILE)).unwrap();
+        let event = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let id = |line| SessionId(event(line)["session_manager_id"].as_str().unwrap().to_owned());
+        text.lines().map(id).collect()
+    }
+}
+
 /// The plan for a command without input, that may last so long.
-async fn plan(backend: &Arc<Watched>, command: &str, longest: Option<Duration>) -> Plan {
+async fn plan(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: Option<Duration>) -> Plan {
     let what = What::Exec(Bytes::copy_from_slice(command.as_bytes()));
     let start = Start { what, pty: None, env: Vec::new(), stdin_closed: true };
     let carried = crate::transport::parameter::encode(command.as_bytes()).unwrap();
     let share = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     Plan {
-        backend: backend.clone(),
+        starter: Starter { backend: backend.clone(), evidence: noted.evidence.clone() },
         node: NodeId(NODE.to_owned()),
         reason: None,
         rung: Rung::TwoLanes,
@@ -43,7 +67,7 @@ async fn plan(backend: &Arc<Watched>, command: &str, longest: Option<Duration>) 
 
 /// The lanes of such a plan, and what they say to the client, one thing at a time. The link is as old as that.
 async fn begin(plan: Plan, age: Duration) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Delivery>) {
-    let first = plan.backend.open(first_request(&plan)).await.unwrap();
+    let first = plan.starter.start(first_request(&plan)).await.unwrap();
     let link = Link::new(Instant::now().checked_sub(age).unwrap(), true);
     let ((_, data), (_, control)) = (mpsc::channel(1), mpsc::channel(1));
     let (deliveries, said) = mpsc::channel(1);
@@ -61,18 +85,16 @@ async fn wakes(mut lanes: Pin<&mut impl Future<Output = ()>>, time: Duration) ->
     count
 }
 
-/// The sessions that the evidence is told of, and the error at the end.
-async fn hear(mut said: mpsc::Receiver<Delivery>) -> (Vec<SessionId>, Option<String>) {
-    let (mut lanes, mut failed) = (Vec::new(), None);
+/// The error at the end.
+async fn hear(mut said: mpsc::Receiver<Delivery>) -> Option<String> {
+    let mut failed = None;
     while let Some(delivery) = said.recv().await {
         assert_eq!(failed, None, "an error is the last thing that is said");
-        match delivery {
-            Delivery::Lane(session) => lanes.push(session),
-            Delivery::Failed(error) => failed = Some(error.to_string()),
-            Delivery::Out(_) => {}
+        if let Delivery::Failed(error) = delivery {
+            failed = Some(error.to_string());
         }
     }
-    (lanes, failed)
+    failed
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +103,7 @@ async fn a_node_that_says_nothing_is_waited_for_in_silence() {
     let backend = world.watch(Slow::default(), TransportOptions::default());
     world.silence();
     // the first renewal is long overdue, and there is no way to send it
-    let (lanes, _said) = begin(plan(&backend, "true", None).await, 60 * SECOND).await;
+    let (lanes, _said) = begin(plan(&backend, &Noted::new(), "true", None).await, 60 * SECOND).await;
     let mut lanes = pin!(lanes);
     wakes(lanes.as_mut(), SECOND).await;
     let woken = wakes(lanes.as_mut(), SECOND).await;
@@ -93,7 +115,7 @@ async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silenc
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
     // the first renewal falls due after three seconds, and by then the helper has said everything
-    let (lanes, _said) = begin(plan(&backend, "seq 100000", None).await, 7 * SECOND).await;
+    let (lanes, _said) = begin(plan(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
     let mut lanes = pin!(lanes);
     wakes(lanes.as_mut(), 4 * SECOND).await;
     let woken = wakes(lanes.as_mut(), SECOND).await;
@@ -101,34 +123,35 @@ async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silenc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_end_although_the_client_takes_nothing_and_it_hears_of_all_of_them_later() {
+async fn lanes_end_although_the_client_takes_nothing_and_all_of_them_are_noted() {
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
-    let (lanes, said) = begin(plan(&backend, "cat /dev/zero", Some(5 * SECOND)).await, Duration::ZERO).await;
+    let noted = Noted::new();
+    let (lanes, said) = begin(plan(&backend, &noted, "cat /dev/zero", Some(5 * SECOND)).await, Duration::ZERO).await;
     let lanes = tokio::spawn(lanes);
     tokio::time::sleep(SECOND).await;
     assert!(world.service.faults().cut(&backend.opened()[0].0, End::Client, Cut::Abort));
     // with them goes the plan, and with that the share of the node
     tokio::time::timeout(20 * SECOND, lanes).await.expect("the lanes wait for the client").unwrap();
-    let (heard, failed) = hear(said).await;
-    assert!(heard.len() > 1, "no lane was replaced");
-    assert_eq!(heard, backend.opened());
-    assert!(failed.unwrap().starts_with("Max session duration"));
+    assert!(backend.opened().len() > 1, "no lane was replaced");
+    assert_eq!(noted.sessions(), backend.opened());
+    assert!(hear(said).await.unwrap().starts_with("Max session duration"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_comes_after_the_end_is_told_of() {
+async fn a_lane_that_comes_after_the_end_is_noted_and_not_waited_for() {
     let mut world = World::fast().await;
-    let slow = Slow { way_in: SECOND, ..Slow::default() };
+    let slow = Slow { way_in: 5 * SECOND, ..Slow::default() };
     let backend = world.watch(slow, TransportOptions::default());
-    let plan = Plan { eager: true, ..plan(&backend, "true", None).await };
+    let noted = Noted::new();
+    let plan = Plan { eager: true, ..plan(&backend, &noted, "true", None).await };
     let (lanes, said) = begin(plan, Duration::ZERO).await;
-    let ((), (heard, failed)) = tokio::join!(lanes, hear(said));
-    assert_eq!((heard.len(), failed), (2, None));
-    assert_eq!(heard, backend.opened());
-    let until = Instant::now() + 10 * SECOND;
-    while !world.service.faults().sessions().is_empty() {
-        assert!(Instant::now() < until, "the late lane was left open");
+    let ((), failed) = tokio::join!(lanes, hear(said));
+    assert_eq!((backend.opened().len(), failed), (1, None));
+    let until = Instant::now() + 20 * SECOND;
+    while noted.sessions().len() < 2 || !world.service.faults().sessions().is_empty() {
+        assert!(Instant::now() < until, "the late lane was forgotten");
         tokio::time::sleep(SECOND / 10).await;
     }
+    assert_eq!(noted.sessions(), backend.opened());
 }

@@ -288,7 +288,8 @@ pub(super) fn many_names_are_listed(kind: Kind) {
     assert_eq!(first[18..22], 0o100_604u32.to_be_bytes());
 }
 
-/// In bash: writes down every number that kill(1) gets and that is no living process any more.
+/// Writes down every number that kill(1) gets and that is no living process any more. Only bash takes it from its
+/// environment; for the other helpers the test is that what is left open ends.
 const KILL: &str = r#"() { for p in "$@"; do
     case $p in [1-9]*) s=; { read -r s <"/proc/$p/stat"; } 2>/dev/null; case ${s##*") "} in ""|Z*|X*) echo "$*" >>"$KILLED";; esac;; esac
 done; builtin kill "$@"; }"#;
