@@ -57,7 +57,8 @@ impl Ladder {
     }
 }
 
-const BELIEVED: Duration = Duration::from_secs(600);
+/// Longer than is bad for a node that was just busy, since finding out again may take a channel twenty seconds.
+const BELIEVED: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
