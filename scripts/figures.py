@@ -118,13 +118,19 @@ class Shell:
         """Milliseconds from a key to its echo, in `cat`, as the terminal's own echo."""
         found = []
         for number in range(count):
+            if number % 60 == 0:
+                # a new line, which `cat` says again: all of that must have come before the next key
+                os.write(self.fd, b"\r")
+                while select.select([self.fd], [], [], 0.1)[0]:
+                    os.read(self.fd, 65536)
             key = b"abcdefghijklmnopqrstuvwxyz"[number % 26:number % 26 + 1]
-            if number % 60 == 59:
-                key = b"\r"
+            seen = b""
             began = time.monotonic()
             os.write(self.fd, key)
-            select.select([self.fd], [], [], 10)
-            os.read(self.fd, 65536)
+            while key not in seen:
+                if not select.select([self.fd], [], [], 10)[0]:
+                    raise SystemExit("a key was not echoed within ten seconds")
+                seen += os.read(self.fd, 65536)
             found.append((time.monotonic() - began) * 1000)
             time.sleep(pause)
         return found
