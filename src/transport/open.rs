@@ -180,11 +180,11 @@ impl Transport {
             eager,
         };
         let first = match self.first_lane(&plan, &terms).await {
-            Err(BackendError::Document(error)) if self.ladder.below(plan.rung).is_some() => {
+            Err(BackendError::Document(error)) if let Some(rung) = self.ladder.below(plan.rung) => {
                 tracing::warn!(node = %plan.node, error, "the lanes' documents can't be used; trying one lane");
-                plan.rung = Rung::OneLane;
+                plan.rung = rung;
                 // that says nothing about the node: once the documents are there, it gets its lanes
-                plan.ladder = Ladder::new(Some(Rung::OneLane));
+                plan.ladder = Ladder::new(Some(rung));
                 self.first_lane(&plan, &terms).await
             }
             // the agent could not do with the session; nothing has run, since it waits for the gateway's handshake

@@ -36,6 +36,23 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The request of a session of this channel.
+    pub(super) fn request<const N: usize>(
+        &self,
+        document: &str,
+        parameters: [(&str, String); N],
+        silent: bool,
+    ) -> SessionRequest {
+        SessionRequest {
+            target: self.node.clone(),
+            document: document.to_owned(),
+            parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
+            reason: self.reason.clone(),
+            silent,
+            payload: self.payload,
+        }
+    }
+
     /// The document of its out lanes.
     pub(super) fn out_document(&self) -> &'static str {
         if self.options.serve_files() { FILE_DOCUMENT } else { OUT_DOCUMENT }
@@ -44,20 +61,15 @@ impl Plan {
 
 /// The request of a channel's first session.
 pub(super) fn first_request(plan: &Plan) -> SessionRequest {
-    let options = plan.options.start(if plan.rung == Rung::OneLane { "both" } else { "out" });
-    let (document, parameters) = match plan.rung {
-        Rung::TwoLanes => (plan.out_document(), vec![("options", options), ("command", plan.command.clone())]),
+    match plan.rung {
+        Rung::TwoLanes => {
+            let parameters = [("options", plan.options.start("out")), ("command", plan.command.clone())];
+            plan.request(plan.out_document(), parameters, false)
+        }
         Rung::OneLane => {
             let parts = if plan.options.serve_files() { Parts::ONE_FILES } else { Parts::ONE_COMMAND };
-            (ONE_LANE_DOCUMENT, vec![("command", boot(&options, &plan.command, parts))])
+            let line = boot(&plan.options.start("both"), &plan.command, parts);
+            plan.request(ONE_LANE_DOCUMENT, [("command", line)], true)
         }
-    };
-    SessionRequest {
-        target: plan.node.clone(),
-        document: document.to_owned(),
-        parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
-        reason: plan.reason.clone(),
-        silent: plan.rung == Rung::OneLane,
-        payload: plan.payload,
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use russh::keys::PrivateKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -26,6 +27,9 @@ use crate::session::{NodeTransport, Sessions};
 use crate::transport::files::FileService;
 use crate::transport::testing::{NodeEnd, channel};
 use crate::transport::{Control, InputData, OpenChannel, Out, Start, TransportError, What};
+
+/// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
+pub(super) const SOON: Duration = Duration::from_secs(8);
 
 /// A gateway that runs until the bench is dropped.
 pub(super) struct Bench {
@@ -118,6 +122,16 @@ impl Bench {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Whose private key, for a client that is not `ssh`.
+    pub(super) fn key(&self, name: &str) -> PrivateKey {
+        PrivateKey::from_openssh(std::fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+
+    /// The gateway goes on after whatever was done to it.
+    pub(super) async fn works(&self) {
+        assert_eq!(text(&self.run(&["web", "echo fine"]).await.stdout), "fine\n", "the gateway goes on");
     }
 
     fn write_config(&self) {

@@ -2,28 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use russh::keys::PrivateKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::bench::{Bench, alone, resident, text};
+use super::bench::{Bench, SOON, alone, resident};
 use super::wire::{Offer, Raw, name_lists, string};
-
-/// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
-const SOON: Duration = Duration::from_secs(8);
-
-fn adas_key(bench: &Bench) -> PrivateKey {
-    PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap()
-}
-
-async fn works(bench: &Bench) {
-    assert_eq!(text(&bench.run(&["web", "echo fine"]).await.stdout), "fine\n", "the gateway goes on");
-}
 
 #[tokio::test]
 async fn t1_strict_key_exchange_is_offered_kept_and_resets_the_sequence() {
     let bench = Bench::start().await;
     // that this works at all shows the reset: the packets' MACs cover their numbers
-    let mut raw = Raw::logged_in(bench.address, "web-1", &adas_key(&bench)).await;
+    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
     raw.exec(0, 1 << 20, 32768, "echo strict").await;
     raw.until(94).await;
     for extra in [&[2, 0, 0, 0, 0][..], &[4, 1, 0, 0, 0, 0, 0, 0, 0, 0], &[3, 0, 0, 0, 0]] {
@@ -37,7 +25,7 @@ async fn t1_strict_key_exchange_is_offered_kept_and_resets_the_sequence() {
         raw.send(&[&[30], &string(&[9; 32])[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "message {} before KEXINIT", extra[0]);
     }
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -59,7 +47,7 @@ async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
         raw.send_kexinit(&offer).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{}", offer.kex);
     }
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -92,11 +80,11 @@ async fn t3_messages_out_of_their_time_end_the_connection() {
     for early in [&session, &exec, &vec![99, 0, 0, 0, 0]] {
         raw.send(early).await;
     }
-    raw.log_in("web-1", &adas_key(&bench)).await;
+    raw.log_in("web-1", &bench.key("ada")).await;
     assert!(bench.node.starts.lock().unwrap().is_empty());
     raw.exec(7, 1 << 20, 32768, "echo in time").await;
     assert!(raw.until(94).await.ends_with(b"in time\n"));
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -108,7 +96,7 @@ async fn t5_identifications_that_are_none_have_an_end() {
         let _ = raw.tcp.write_all(&noise).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{:?}", &noise[..9]);
     }
-    works(&bench).await;
+    bench.works().await;
     // one that never ends its line has the time of a login
     let bench = Bench::with(|settings| settings.limits.login_seconds = 1).await;
     let mut raw = Raw::silent(bench.address).await;
@@ -143,7 +131,7 @@ async fn t6_points_of_the_wrong_length_or_low_order_are_refused() {
         raw.send(&[&[30], &string(value)[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {value:?}");
     }
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -155,7 +143,7 @@ async fn t8_lists_of_names_without_end() {
         let _ = raw.try_send(&[0xff; 16]).await;
         assert!(raw.gets_hung_up_on(SOON).await);
     }
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -189,7 +177,7 @@ async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(raw.gets_hung_up_on(SOON).await, "64 KiB before a login");
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -199,7 +187,7 @@ async fn t12_t13_answers_to_nothing_and_keepalives_do_no_harm() {
     let mut raw = Raw::encrypted(bench.address).await;
     raw.send(&keepalive).await;
     raw.send(&[81]).await;
-    raw.log_in("web-1", &adas_key(&bench)).await;
+    raw.log_in("web-1", &bench.key("ada")).await;
     for _ in 0..2000 {
         raw.send(&[81]).await;
         raw.send(&[82]).await;
@@ -210,7 +198,7 @@ async fn t12_t13_answers_to_nothing_and_keepalives_do_no_harm() {
     raw.until(82).await;
     raw.exec(0, 1 << 20, 32768, "echo well").await;
     assert!(raw.until(94).await.ends_with(b"well\n"));
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -219,7 +207,7 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
         return;
     }
     let bench = Bench::start().await;
-    let mut raw = Raw::logged_in(bench.address, "web-1", &adas_key(&bench)).await;
+    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
     let mut open = vec![90];
     open.extend(string(b"direct-tcpip"));
     open.extend([0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 128, 0]);
@@ -244,13 +232,13 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
     assert!(grown < 4 << 20, "{grown} bytes for 10,000 refused channels");
     let noted = bench.events().iter().filter(|event| event["event"] == "channel.refused").count();
     assert!((100..1000).contains(&noted), "{noted} events");
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
 async fn d2_windows_that_overflow_are_empty_or_overrun() {
     let bench = Bench::start().await;
-    let key = adas_key(&bench);
+    let key = bench.key("ada");
     // more window than a number can say
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     let channel = raw.exec(0, u32::MAX, 32768, "cat").await;
@@ -302,7 +290,7 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     }
     raw.exec(0, 1 << 20, 32768, "echo there").await;
     assert!(raw.until(94).await.ends_with(b"there\n"));
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
@@ -319,13 +307,13 @@ async fn d3_those_who_never_log_in_have_few_places_and_give_them_back() {
     let mut sixth = Raw::silent(bench.address).await;
     assert!(matches!(sixth.tcp.read(&mut [0; 16]).await, Ok(0) | Err(_)), "no place, no words");
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    works(&bench).await;
+    bench.works().await;
 }
 
 #[tokio::test]
 async fn requests_of_every_kind_are_answered() {
     let bench = Bench::start().await;
-    let mut raw = Raw::logged_in(bench.address, "web-1", &adas_key(&bench)).await;
+    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
     let channel = {
         let mut open = vec![90];
         open.extend(string(b"session"));

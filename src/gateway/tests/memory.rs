@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
-
 use super::bench::{Bench, alone, resident};
 use super::wire::Raw;
 
@@ -14,7 +12,7 @@ async fn an_idle_shell_takes_little() {
     }
     let bench = Bench::with(|settings| settings.limits.connections_per_address = 1000).await;
     bench.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
-    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let key = bench.key("ada");
     let mut held = Vec::new();
     let mut open = async |count: usize| {
         for _ in 0..count {

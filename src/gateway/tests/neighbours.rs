@@ -3,7 +3,6 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use russh::keys::PrivateKey;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
 
@@ -117,7 +116,7 @@ async fn d4_questions_and_answers_pass_channels_that_stand_still() {
         settings.limits.keepalive_unanswered = 5;
     })
     .await;
-    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let key = bench.key("ada");
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     // one whose output has no window left, and one that takes none of its input
     raw.exec(0, 64 << 10, 32768, "cat /dev/zero").await;

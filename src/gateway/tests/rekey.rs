@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -92,7 +91,7 @@ async fn beside_a_channel_that_stands_still() {
 #[tokio::test(flavor = "multi_thread")]
 async fn by_both_sides_at_the_same_moment() {
     let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
-    let key = PrivateKey::from_openssh(std::fs::read_to_string(bench.path("ada")).unwrap()).unwrap();
+    let key = bench.key("ada");
     let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
     let total = 12 << 20;
     raw.exec(0, u32::MAX, 32768, &format!("head -c {total} /dev/zero")).await;

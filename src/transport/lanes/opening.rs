@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::Lanes;
 use super::time::CANT_RESUME;
-use crate::backend::{BackendError, LaneSession, SessionRequest};
+use crate::backend::{BackendError, LaneSession};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::ladder::Rung;
 
@@ -52,17 +52,8 @@ impl Lanes {
     }
 
     fn open(&self, document: &str, options: String, silent: bool) -> Opening {
-        let request = SessionRequest {
-            target: self.plan.node.clone(),
-            document: document.to_owned(),
-            parameters: [("options", options), ("command", "lane:".to_owned())]
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), vec![value]))
-                .collect(),
-            reason: self.plan.reason.clone(),
-            silent,
-            payload: self.plan.payload,
-        };
+        let parameters = [("options", options), ("command", "lane:".to_owned())];
+        let request = self.plan.request(document, parameters, silent);
         let starter = self.plan.starter.clone();
         tokio::spawn(async move { starter.start(request).await })
     }

@@ -85,6 +85,14 @@ async fn wakes(mut lanes: Pin<&mut impl Future<Output = ()>>, time: Duration) ->
     count
 }
 
+/// Once they have had so long to settle, the lanes neither end nor do anything.
+async fn they_rest(lanes: impl Future<Output = ()>, settled: Duration) {
+    let mut lanes = pin!(lanes);
+    wakes(lanes.as_mut(), settled).await;
+    let woken = wakes(lanes.as_mut(), SECOND).await;
+    assert!(woken < 20, "woke up {woken} times in a second");
+}
+
 /// The error at the end.
 async fn hear(mut said: mpsc::Receiver<Delivery>) -> Option<String> {
     let mut failed = None;
@@ -104,10 +112,7 @@ async fn a_node_that_says_nothing_is_waited_for_in_silence() {
     world.silence();
     // the first renewal is long overdue, and there is no way to send it
     let (lanes, _said) = begin(plan(&backend, &Noted::new(), "true", None).await, 60 * SECOND).await;
-    let mut lanes = pin!(lanes);
-    wakes(lanes.as_mut(), SECOND).await;
-    let woken = wakes(lanes.as_mut(), SECOND).await;
-    assert!(woken < 20, "woke up {woken} times in a second");
+    they_rest(lanes, SECOND).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,10 +121,7 @@ async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silenc
     let backend = world.watch(Slow::default(), TransportOptions::default());
     // the first renewal falls due after three seconds, and by then the helper has said everything
     let (lanes, _said) = begin(plan(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
-    let mut lanes = pin!(lanes);
-    wakes(lanes.as_mut(), 4 * SECOND).await;
-    let woken = wakes(lanes.as_mut(), SECOND).await;
-    assert!(woken < 20, "woke up {woken} times in a second");
+    they_rest(lanes, 4 * SECOND).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
