@@ -88,8 +88,8 @@ impl World {
     }
 
     /// From the first word of a lane's command on, nothing that the node says arrives. Before that a session begins as
-    /// ever: without its handshake the agent would give it up.
-    fn silence(&self) {
+    /// ever: without its handshake the agent would give it up. Tells when the node has begun to say something.
+    fn silence(&self) -> Arc<Once> {
         let faults = self.service.faults();
         let drop = FrameFault {
             session: None,
@@ -98,7 +98,8 @@ impl World {
             percent: 100.0,
             effect: Effect::Drop,
         };
-        let begun = Once::new();
+        let begun = Arc::new(Once::new());
+        let watched = begun.clone();
         let tapped = self.service.faults().tap(Box::new(move |_, towards, frame| {
             let Ok(message) = Message::decode(frame.clone()) else { panic!("a frame that is none was relayed") };
             let begins = message.payload_type.is_some_and(PayloadType::is_handshake);
@@ -107,6 +108,7 @@ impl World {
             }
         }));
         assert!(tapped);
+        watched
     }
 
     async fn exec(&self, command: &str, stdin_closed: bool) -> Result<OpenChannel, TransportError> {

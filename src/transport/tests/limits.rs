@@ -208,17 +208,17 @@ async fn a_termination_before_the_first_word_is_no_reason_to_try_another_rung() 
 }
 
 /// A world whose node says nothing and whose history takes its time.
-async fn silent(history: Duration) -> (World, Arc<Watched>) {
+async fn silent(history: Duration) -> (World, Arc<Watched>, Arc<Once>) {
     let mut world = World::fast().await;
     let slow = Slow { history, ..Slow::default() };
     let backend = world.watch(slow, TransportOptions::default());
-    world.silence();
-    (world, backend)
+    let begun = world.silence();
+    (world, backend, begun)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_termination_is_final_although_the_first_word_falls_due_while_the_service_is_asked() {
-    let (world, backend) = silent(4 * SECOND).await;
+    let (world, backend, _) = silent(4 * SECOND).await;
     let channel = world.exec("exec sleep 987650", true).await.unwrap();
     // the first word may take twenty seconds
     tokio::time::sleep(19 * SECOND).await;
@@ -230,15 +230,16 @@ async fn a_termination_is_final_although_the_first_word_falls_due_while_the_serv
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_lane_comes_while_the_service_is_asked_how_the_one_before_ended() {
-    let (world, backend) = silent(4 * SECOND).await;
+    let (world, backend, begun) = silent(4 * SECOND).await;
     let channel = world.exec("echo here", true).await.unwrap();
     let faults = world.service.faults();
     let attached = || faults.sessions().iter().all(|lane| lane.client_attached);
-    let first = until_sessions(&world, "a lane", |all| !all.is_empty() && attached()).await;
+    // before that a session does not outlive its websocket: the agent waits for the handshake
+    let first = until_sessions(&world, "a lane", |all| !all.is_empty() && begun.is_completed()).await;
     let losses = faults.losses(End::Client);
     assert!(faults.cut(&first[0], End::Client, Cut::Abort));
     let back = || faults.losses(End::Client) > losses && attached();
-    until_sessions(&world, "a resumed lane", |_| back()).await;
+    until_sessions(&world, "a resumed lane", |all| !all.is_empty() && back()).await;
     assert!(faults.close(&first[0], ""));
     let error = stays_ended(&world, channel).await;
     assert!(error.contains("ended"), "{error}");
