@@ -106,10 +106,7 @@ impl Faults {
 
     /// Ends a session as an idle limit does, with this text for the client.
     pub fn close(&self, session: &str, output: &str) -> bool {
-        self.sessions.get(session).is_some_and(|session| {
-            self.nodes.tell_closed(session.target(), session.id(), output);
-            session.terminate(output)
-        })
+        self.sessions.get(session).is_some_and(|session| self.nodes.end_session(&session, output))
     }
 
     /// From now on, that happens to frames.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::config::NodeConfig;
 use super::relay::frame::channel_closed;
 use super::relay::mailbox::{Cut, Mailbox};
-use super::sessions::Tokens;
+use super::sessions::{Session, Tokens};
 
 /// All nodes, by id.
 pub(crate) struct Nodes {
@@ -96,6 +96,16 @@ impl Nodes {
     /// The queue towards the node's agent, if it is connected.
     pub(crate) fn control(&self, id: &str) -> Option<Arc<Mailbox>> {
         self.lock().get(id).and_then(|node| node.control.clone())
+    }
+
+    /// Ends a session from the service's side. The agent is told once it is so: what it then reports of its killed command
+    /// is no failure any more. False if the session had ended.
+    pub(crate) fn end_session(&self, session: &Session, output: &str) -> bool {
+        let ended = session.terminate(output);
+        if ended {
+            self.tell_closed(session.target(), session.id(), output);
+        }
+        ended
     }
 
     /// Tells the agent that a session is over.

@@ -1,6 +1,6 @@
 //! Who gets in, with what, and what a refusal says.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::harness::{Demo, PATIENCE, Run, run};
 
@@ -66,7 +66,8 @@ impl SomeUser {
 
 impl Drop for SomeUser {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(&self.0).status();
+        // by force: the node may still be about to let go of the user's last process
+        let _ = Command::new("userdel").arg("--force").arg(&self.0).stderr(Stdio::null()).status();
     }
 }
 

@@ -100,9 +100,7 @@ pub(super) fn resume(shared: &Shared, caller: &Caller, request: &One) -> Result<
 pub(super) fn terminate(shared: &Shared, caller: &Caller, request: &One) -> Result<Value, ApiError> {
     caller.may("ssm:TerminateSession", &session_arn(shared, &request.session_id))?;
     let session = find(shared, &request.session_id)?;
-    if session.terminate("") {
-        shared.nodes.tell_closed(session.target(), session.id(), "");
-    }
+    shared.nodes.end_session(&session, "");
     Ok(json!({ "SessionId": session.id() }))
 }
 

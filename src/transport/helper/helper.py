@@ -263,7 +263,7 @@ class Command:
             self.stdin, self.stdout, self.stderr = master, master, -1
         else:
             if opts.get("n") == "1":
-                child_in, self.stdin = os.open("/dev/null", os.O_RDONLY), -1
+                child_in, self.stdin = os.dup(0), -1  # which is /dev/null
             else:
                 child_in, self.stdin = os.pipe()
             self.stdout, child_out = os.pipe()
@@ -280,7 +280,7 @@ class Command:
                 for at in range(3):
                     os.dup2(at + 200, at)
                     os.close(at + 200)
-                for name in ("PIPE", "HUP", "INT", "CHLD", "XFSZ"):
+                for name in ("PIPE", "HUP", "INT", "QUIT", "CHLD", "XFSZ"):
                     _signal.signal(getattr(_signal, "SIG" + name), _signal.SIG_DFL)
                 try:
                     os.chdir(user.pw_dir)
@@ -1183,7 +1183,7 @@ def command_line(text):
 
 
 # part: owner
-def own(opts, text):
+def own(opts, text, null):
     base = base_directory()
     sweep(base)
     where = os.path.join(base, ".portcullis-" + opts["d"])
@@ -1206,7 +1206,6 @@ def own(opts, text):
     lane.close()
     os.setsid()
     out_fd = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 20)
-    null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd, inheritable=True)
     os.close(null)
@@ -1232,13 +1231,15 @@ def main(argv):
     if sys.version_info < (3, 6):
         die("this Python is too old for the helper", 71)
     opts = options(argv[1])
+    # before this is another user, and only for reading: not every node lets everybody have it
+    null = os.open("/dev/null", os.O_RDONLY)
     if "u" in opts and os.getuid() == 0:
         try:
             become(unquote(opts["u"]).decode())
         except KeyError:
             die("there is no user %s on this node" % unquote(opts["u"]).decode(), 67)
     if opts["r"] in ("out", "both") and "w" in opts:
-        own(opts, argv[2])
+        own(opts, argv[2], null)
     else:
         attach(opts["r"], opts)
 
