@@ -10,11 +10,17 @@ declare -A package=(
     [perl]=perl [plink]=putty-tools [cc]="gcc libc6-dev" [ip]=iproute2
 )
 
+is_there() {
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
+    # Debian has compilers without the C library's headers
+    [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
+}
+
 (($#)) || set -- "${!package[@]}"
 missing=()
 for program in "$@"; do
     # some programs take two packages
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || read -ra missing <<<"${missing[*]} ${package[$program]}"
+    is_there "$program" || read -ra missing <<<"${missing[*]} ${package[$program]}"
 done
 ((${#missing[@]})) || exit 0
 

@@ -13,7 +13,7 @@ use super::limits::Limits;
 use crate::backend::preferences::Preferences;
 use crate::backend::{Backend, BackendError};
 
-/// The account, asked again after a minute.
+/// The account, asked again after a minute; where something is wrong, after a moment.
 #[derive(Debug)]
 pub(super) struct Account {
     backend: Arc<dyn Backend>,
@@ -56,7 +56,7 @@ impl Account {
     pub(super) async fn terms(&self) -> Result<Terms, BackendError> {
         let mut seen = self.seen.lock().await;
         if let Some((at, terms)) = &*seen
-            && at.elapsed() < FRESH
+            && at.elapsed() < terms.fresh_for()
         {
             return Ok(terms.clone());
         }
@@ -70,8 +70,7 @@ impl Account {
             )
         });
         let terms = Terms { refused, unusable: self.unusable(&preferences).await?, limits: self.limits(&preferences) };
-        // what is wrong is looked at again at once: whoever mends it wants to see it mended
-        *seen = (terms.refused.is_none() && terms.unusable.is_none()).then(|| (Instant::now(), terms.clone()));
+        *seen = Some((Instant::now(), terms.clone()));
         Ok(terms)
     }
 
@@ -92,6 +91,12 @@ impl Account {
 }
 
 impl Terms {
+    /// How long they are believed. Whoever mends what is wrong wants to see it mended, but not every one of a hundred
+    /// channels needs to look for itself.
+    fn fresh_for(&self) -> Duration {
+        if self.refused.is_none() && self.unusable.is_none() { FRESH } else { FRESH_WHEN_WRONG }
+    }
+
     /// Whether a channel may open on this rung, and if not, why.
     pub(super) fn allow(&self, rung: Rung) -> Result<(), BackendError> {
         if let Some(why) = &self.refused {
@@ -111,5 +116,6 @@ fn json(text: &str) -> Option<serde_json::Value> {
 }
 
 const FRESH: Duration = Duration::from_secs(60);
+const FRESH_WHEN_WRONG: Duration = Duration::from_secs(5);
 /// What Session Manager itself does where the account does not say.
 const DEFAULT_IDLE_MINUTES: u32 = 20;

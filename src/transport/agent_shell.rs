@@ -7,8 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::channel::{Control, Delivery, InputData, Out, TransportError};
-use super::lanes::Client;
+use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
 use super::limits::{Clock, sleep_until};
 use crate::backend::{LaneSession, SessionRequest};
 use crate::model::{Exit, NodeId, ReasonText, WindowSize};
@@ -91,24 +90,17 @@ pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut
             () = sleep_until(clock.deadline()) => {}
         }
     };
-    let last_words = async move {
-        // whoever does not listen any more needs none
-        match ended {
-            Some(Ok(text)) => {
-                if !text.trim().is_empty() {
-                    let text = format!("\r\n{}\r\n", text.trim());
-                    let _ = deliveries.send(Delivery::Out(Out::Stdout(text.into()))).await;
-                }
-                let _ = deliveries.send(Delivery::Out(Out::Exit(Exit::Unknown))).await;
-            }
-            Some(Err(text)) => {
-                let _ = deliveries.send(Delivery::Failed(TransportError::Failed(text))).await;
-            }
-            None => {}
+    let words = match ended {
+        Some(Ok(text)) => {
+            let text = text.trim();
+            let told = (!text.is_empty()).then(|| Delivery::Out(Out::Stdout(format!("\r\n{text}\r\n").into())));
+            told.into_iter().chain([Delivery::Out(Out::Exit(Exit::Unknown))]).collect()
         }
+        Some(Err(why)) => vec![Delivery::failed(why)],
+        // whoever does not listen any more needs none
+        None => Vec::new(),
     };
-    // by itself: a client that takes nothing must not keep its share of the node
-    tokio::spawn(last_words);
+    say_last(deliveries, words);
     drop(client);
     lane.close().await;
 }

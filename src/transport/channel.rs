@@ -74,11 +74,32 @@ pub enum Out {
     Exit(Exit),
 }
 
-/// What the lanes hand over.
+/// The client's side of a channel, for whoever carries it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub data: mpsc::Receiver<InputData>,
+    pub control: mpsc::Receiver<Control>,
+    pub deliveries: mpsc::Sender<Delivery>,
+}
+
+/// What is handed to the client.
 #[derive(Debug)]
 pub(super) enum Delivery {
     Out(Out),
     Failed(TransportError),
+}
+
+/// Tells the client how the channel ended. By itself: a client that takes nothing must keep neither what is to end nor its
+/// share of the node.
+pub(super) fn say_last(deliveries: mpsc::Sender<Delivery>, words: Vec<Delivery>) {
+    tokio::spawn(async move {
+        for word in words {
+            if deliveries.send(word).await.is_err() {
+                // nobody listens any more
+                break;
+            }
+        }
+    });
 }
 
 #[derive(Debug)]
@@ -91,6 +112,12 @@ pub(crate) enum InputData {
 pub(crate) enum Control {
     Resize(WindowSize),
     Signal(String),
+}
+
+impl Delivery {
+    pub(super) fn failed(why: String) -> Self {
+        Self::Failed(TransportError::Failed(why))
+    }
 }
 
 impl Input {

@@ -9,12 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::account::{Account, Terms};
 use super::agent_shell;
-use super::channel::{Delivery, Input, OpenChannel, Output, Start, TransportError, What};
+use super::channel::{Client, Delivery, Input, OpenChannel, Output, Start, TransportError, What};
 use super::files::FileService;
 use super::helper::link::Link;
 use super::inquest::has_failed;
 use super::ladder::{Ladder, Rung};
-use super::lanes::{self, Client};
+use super::lanes;
 use super::limits::{Clock, Limits};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};

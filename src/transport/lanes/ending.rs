@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-
-use super::{Client, Lanes};
+use super::Lanes;
 use crate::backend::LaneSession;
 use crate::session_manager::ChannelEvent;
-use crate::transport::channel::{Delivery, TransportError};
+use crate::transport::channel::{Client, Delivery, say_last};
 use crate::transport::helper::link::Link;
 use crate::transport::ladder::Rung;
 
@@ -37,7 +35,7 @@ impl Lanes {
     /// Ends the channel: with an error, unless the command has ended or nobody listens any more.
     pub(super) async fn end(mut self, error: Option<String>) {
         if let Some(error) = error {
-            tell(self.client.deliveries.clone(), error);
+            say_last(self.client.deliveries.clone(), vec![Delivery::failed(error)]);
             self.hang_up().await;
         }
         let Self { client, out, inward, parting, .. } = self;
@@ -116,15 +114,6 @@ async fn close(out: Option<LaneSession>, inward: Option<LaneSession>, grace: Dur
     for lane in lanes {
         lane.close().await;
     }
-}
-
-/// Tells the client why the channel ended. By itself: a client that takes nothing must keep neither what is to end nor its
-/// share of the node.
-pub(super) fn tell(deliveries: mpsc::Sender<Delivery>, error: String) {
-    tokio::spawn(async move {
-        // an error means that nobody listens
-        let _ = deliveries.send(Delivery::Failed(TransportError::Failed(error))).await;
-    });
 }
 
 /// How long the last words may take.

@@ -15,11 +15,9 @@ mod time;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-use self::ending::tell;
 use self::opening::{Opening, opened};
-use super::channel::{Control, Delivery, InputData, Out};
+use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
 use super::helper::link::{Event, Link};
 use super::helper::record::Hello;
 use super::inquest::Inquest;
@@ -28,14 +26,6 @@ use super::limits::{Clock, sleep_until};
 use super::plan::{Plan, first_request};
 use crate::backend::LaneSession;
 use crate::session_manager::ChannelEvent;
-
-/// The client's side of a channel.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub data: mpsc::Receiver<InputData>,
-    pub control: mpsc::Receiver<Control>,
-    pub deliveries: mpsc::Sender<Delivery>,
-}
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
 pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: Client) {
@@ -54,7 +44,7 @@ pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: 
         }
         match plan.starter.start(first_request(&plan)).await {
             Ok(first) => lanes = Lanes::new(plan.clone(), first, link, client),
-            Err(error) => break tell(client.deliveries, error.to_string()),
+            Err(error) => break say_last(client.deliveries, vec![Delivery::failed(error.to_string())]),
         }
     }
 }

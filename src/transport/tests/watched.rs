@@ -1,5 +1,6 @@
-//! A backend that notes which sessions it has opened, and takes its time where a test wants it to.
+//! A backend that notes which sessions it has opened and how often documents were asked for, and takes its time where a test wants it to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,12 +25,14 @@ pub(super) struct Watched {
     inner: AwsBackend,
     slow: Slow,
     opened: Mutex<Vec<SessionId>>,
+    documents: AtomicUsize,
 }
 
 impl World {
     /// The same world behind such a backend.
     pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
-        let watched = Arc::new(Watched { inner: self.backend.clone(), slow, opened: Mutex::default() });
+        let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
+        let watched = Arc::new(Watched { inner, slow, opened, documents });
         self.transport = Transport::new(watched.clone(), options);
         watched
     }
@@ -39,6 +42,11 @@ impl Watched {
     /// Every session so far, in order.
     pub(super) fn opened(&self) -> Vec<SessionId> {
         self.opened.lock().unwrap().clone()
+    }
+
+    /// How often a document was asked for.
+    pub(super) fn documents(&self) -> usize {
+        self.documents.load(Ordering::Relaxed)
     }
 }
 
@@ -71,6 +79,7 @@ impl Backend for Watched {
     }
 
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {
+        self.documents.fetch_add(1, Ordering::Relaxed);
         self.inner.document(name)
     }
 
