@@ -16,6 +16,13 @@ impl fmt::Display for SessionId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub String);
 
+impl NodeId {
+    /// Whether a text may be an id. A name may look like one, but no id looks like anything else.
+    pub fn is_like(text: &str) -> bool {
+        ["i-", "mi-", "ecs:"].iter().any(|form| text.starts_with(form))
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 
-use crate::backend::aws::LOG_FILTER;
+use crate::backend::aws;
 use crate::config::Overrides;
+use crate::gateway;
 use crate::telemetry::LogFormat;
 use crate::transport::{Helper, Rung, ShellTransport};
 
@@ -49,11 +50,12 @@ pub(super) enum Command {
 
 impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
-    pub(super) fn default_log(&self) -> &'static str {
-        match self {
-            Self::Serve(_) => LOG_FILTER,
+    pub(super) fn default_log(&self) -> String {
+        let level = match self {
+            Self::Serve(_) => "info",
             _ => "warn",
-        }
+        };
+        [level, aws::LOG_FILTER, gateway::LOG_FILTER].join(",")
     }
 }
 

@@ -42,10 +42,10 @@ impl Journal {
     pub const DEFAULT_LIMIT: u64 = 4 << 30;
 
     /// Opens the log in a directory, or makes it. The file must belong to this user alone, be no link, and not be in use
-    /// by another gateway.
+    /// by another gateway; and nobody else may put another in its place.
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let path = directory.join(Self::FILE);
-        let file = open(&path).map_err(|error| unusable(&path, &error))?;
+        let file = is_private(directory).and_then(|()| open(&path)).map_err(|error| unusable(&path, &error))?;
         Ok(Self { path, limit, file: Mutex::new(file) })
     }
 
@@ -136,6 +136,16 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether nobody but this user, or root, can rename or remove what is in a directory.
+fn is_private(directory: &Path) -> io::Result<()> {
+    let found = directory.metadata()?;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) || found.mode() & 0o022 != 0 {
+        let why = "its directory must be writable by the gateway's user alone; chown and chmod 700 the directory";
+        return Err(io::Error::other(why));
+    }
+    Ok(())
+}
+
 /// Whether the file at this path is the one that is open.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
@@ -193,6 +203,17 @@ mod tests {
         assert!(Journal::open(dir.path(), 1 << 20).unwrap_err().to_string().contains("another gateway"));
         drop(first);
         Journal::open(dir.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn refuses_a_directory_in_which_others_can_put_another_log() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, fine) in [(0o777, false), (0o1777, false), (0o770, false), (0o755, true), (0o700, true)] {
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let opened = Journal::open(dir.path(), 1 << 20);
+            assert_eq!(opened.is_ok(), fine, "{mode:o}");
+            assert!(opened.is_ok() || opened.unwrap_err().to_string().contains("chmod 700"), "{mode:o}");
+        }
     }
 
     #[test]

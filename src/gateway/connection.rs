@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::channel::{self, Asked, Line, Setup};
 use super::environment::Allowed;
 use super::inbox::Inbox;
-use super::listener::Slot;
 use super::settings::Settings;
+use super::slots::Slot;
 use super::stream::Progress;
 use crate::evidence::{Event, EventCode, Refusal};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError, People};
@@ -122,7 +122,8 @@ impl Connection {
             .text("proof", identity.proof());
         self.shared.sessions.journal.note(&event);
         let node = login.as_ref().ok().and_then(|login| login.node_for(identity.person()));
-        self.lookup = node.map(|node| (Instant::now(), self.shared.sessions.look_up(node)));
+        let lookup = node.and_then(|node| self.shared.sessions.look_up(&identity, node));
+        self.lookup = lookup.map(|lookup| (Instant::now(), lookup));
         self.login = Some(LoggedIn { identity, login });
     }
 

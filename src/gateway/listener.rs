@@ -1,9 +1,8 @@
 //! The accept loop: survives what `accept` can fail with, keeps to the limits, and drains at the end.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::BufReader;
@@ -15,6 +14,7 @@ use super::connection::{Connection, Shared};
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
 use super::settings::Settings;
+use super::slots::{Slot, Slots};
 use super::stream::{Guarded, Progress};
 use crate::identity::People;
 use crate::session::Sessions;
@@ -104,13 +104,17 @@ async fn accept(
             () = stop(&mut stopped) => break,
         };
         match accepted {
-            Ok((tcp, source)) => match slots.take(source.ip()) {
-                Ok(slot) => {
-                    connections.spawn(serve(tcp, source, slot, config.clone(), shared.clone(), stopped.clone()));
+            Ok((tcp, source)) => {
+                let progress = Arc::new(Progress::default());
+                match slots.take(source.ip(), progress.clone()) {
+                    Ok(slot) => {
+                        let client = Client { tcp, source, slot, progress };
+                        connections.spawn(serve(client, config.clone(), shared.clone(), stopped.clone()));
+                    }
+                    // no words: whoever is over a limit is mostly no SSH client
+                    Err(limit) => tracing::warn!(%source, limit, "connection refused"),
                 }
-                // no words: whoever is over a limit is mostly no SSH client
-                Err(limit) => tracing::warn!(%source, limit, "connection refused"),
-            },
+            }
             Err(error) => {
                 // out of file descriptors or memory: what runs goes on, new ones wait
                 tracing::warn!(%error, "accept failed");
@@ -143,17 +147,23 @@ fn pause_after(error: &io::Error) -> Duration {
     }
 }
 
-async fn serve(
+/// Somebody who has connected.
+struct Client {
     tcp: TcpStream,
     source: SocketAddr,
     slot: Slot,
+    progress: Arc<Progress>,
+}
+
+async fn serve(
+    client: Client,
     config: Arc<russh::server::Config>,
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let Client { tcp, source, slot, progress } = client;
     // keystrokes must not wait for each other
     let _ = tcp.set_nodelay(true);
-    let progress = Arc::new(Progress::default());
     let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
     let drain = shared.settings.drain;
     let slot = Arc::new(slot);
@@ -189,137 +199,9 @@ async fn serve(
     }
 }
 
-/// Who is connected, counted against the limits.
-#[derive(Debug)]
-struct Slots {
-    total: usize,
-    per_address: usize,
-    unauthenticated: usize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    total: usize,
-    unauthenticated: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One connection's place; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Slot {
-    slots: Arc<Slots>,
-    address: IpAddr,
-    unauthenticated: Mutex<bool>,
-}
-
-impl Slots {
-    fn new(settings: &Settings) -> Self {
-        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        Self {
-            total: size(settings.limits.connections),
-            per_address: size(settings.limits.connections_per_address),
-            unauthenticated: size(settings.limits.unauthenticated),
-            taken: Mutex::default(),
-        }
-    }
-
-    /// A place, or the name of the limit that is reached.
-    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Slot, &'static str> {
-        // one person has a whole /64 of IPv6
-        let address = match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-            v4 => v4,
-        };
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.total >= self.total {
-            return Err("connections");
-        }
-        if taken.unauthenticated >= self.unauthenticated {
-            return Err("unauthenticated");
-        }
-        let here = taken.by_address.entry(address).or_default();
-        if *here >= self.per_address {
-            return Err("connections_per_address");
-        }
-        *here += 1;
-        taken.total += 1;
-        taken.unauthenticated += 1;
-        Ok(Slot { slots: self.clone(), address, unauthenticated: Mutex::new(true) })
-    }
-}
-
-impl Slot {
-    /// Somebody has logged in on it.
-    pub(super) fn logged_in(&self) {
-        let mut waiting = self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *waiting, false) {
-            self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner).unauthenticated -= 1;
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.logged_in();
-        let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.total -= 1;
-        if let Some(here) = taken.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                taken.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, Limits};
-
-    fn slots(connections: u32, per_address: u32, unauthenticated: u32) -> Arc<Slots> {
-        let limits = Limits { connections, connections_per_address: per_address, unauthenticated, ..Limits::default() };
-        Arc::new(Slots::new(&Settings::new(&limits, &Environment::default(), None)))
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn limits_hold_and_places_come_back() {
-        let slots = slots(3, 2, 10);
-        let first = slots.take(ip("192.0.2.1")).unwrap();
-        let _second = slots.take(ip("::ffff:192.0.2.1")).unwrap();
-        assert_eq!(slots.take(ip("192.0.2.1")).unwrap_err(), "connections_per_address");
-        let _third = slots.take(ip("192.0.2.2")).unwrap();
-        assert_eq!(slots.take(ip("192.0.2.3")).unwrap_err(), "connections");
-        drop(first);
-        drop(slots.take(ip("192.0.2.1")).unwrap());
-        assert_eq!(slots.taken.lock().unwrap().by_address.len(), 2);
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let slots = slots(9, 1, 9);
-        let _first = slots.take(ip("2001:db8::1")).unwrap();
-        assert!(slots.take(ip("2001:db8::ffff:0:1")).is_err());
-        slots.take(ip("2001:db8:0:1::1")).unwrap();
-    }
-
-    #[test]
-    fn those_who_have_not_logged_in_have_a_limit_of_their_own() {
-        let slots = slots(9, 9, 1);
-        let first = slots.take(ip("192.0.2.1")).unwrap();
-        assert_eq!(slots.take(ip("192.0.2.2")).unwrap_err(), "unauthenticated");
-        first.logged_in();
-        first.logged_in();
-        let second = slots.take(ip("192.0.2.2")).unwrap();
-        drop((first, second));
-        assert_eq!(slots.taken.lock().unwrap().unauthenticated, 0);
-        assert_eq!(slots.taken.lock().unwrap().total, 0);
-    }
 
     #[test]
     fn running_out_of_descriptors_is_waited_out() {

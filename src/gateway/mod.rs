@@ -24,6 +24,7 @@ mod listener;
 pub mod mint;
 mod pump;
 mod settings;
+mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,7 @@ mod tests;
 pub use hostkeys::{HostKeyError, HostKeys};
 pub use listener::{Gateway, GatewayError};
 pub use settings::Settings;
+
+/// What of the SSH library is logged when nobody says: nothing. Strangers choose its words and how many there are; the
+/// gateway logs what matters itself.
+pub const LOG_FILTER: &str = "russh=off";

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
@@ -20,6 +21,7 @@ pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     logged_in: AtomicBool,
+    put_out: Notify,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -34,47 +36,74 @@ impl Progress {
         self.logged_in.load(Ordering::Acquire)
     }
 
+    /// Ends a connection on which nobody has logged in.
+    pub(super) fn put_out(&self) {
+        self.put_out.notify_one();
+    }
+
+    /// Whether it was put out since this was last asked.
+    #[cfg(test)]
+    pub(super) fn was_put_out(&self) -> bool {
+        use futures_util::FutureExt as _;
+        self.put_out.notified().now_or_never().is_some()
+    }
+
+    /// Why a connection without a login ends, when it does.
+    async fn welcome_ends(self: Arc<Self>, login: Duration) -> io::Error {
+        tokio::select! {
+            () = sleep(login) => io::Error::new(io::ErrorKind::TimedOut, "no login in time"),
+            () = self.put_out.notified() => {
+                io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another address")
+            }
+        }
+    }
+
     /// Bytes received and sent so far.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
 }
 
-/// A stream with a deadline and a byte limit until the login.
-#[derive(Debug)]
+/// A stream with an end and a byte limit until the login.
 pub(super) struct Guarded<S> {
     inner: S,
     progress: Arc<Progress>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Comes with the reason when the time for a login is over.
+    end: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(inner: S, login: Duration, progress: Arc<Progress>) -> Self {
-        Self { inner, progress, deadline: Some(Box::pin(sleep(login))) }
+        let end: Pin<Box<dyn Future<Output = io::Error> + Send>> = Box::pin(progress.clone().welcome_ends(login));
+        Self { inner, progress, end: Some(end) }
     }
 
-    /// An error once the deadline is over; registers for it until then.
-    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(deadline) = &mut self.deadline else { return Ok(()) };
+    /// An error once the welcome is over; registers for it until then.
+    fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(end) = &mut self.end else { return Ok(()) };
         if self.progress.is_logged_in() {
-            self.deadline = None;
+            self.end = None;
             return Ok(());
         }
-        match deadline.as_mut().poll(cx) {
+        match end.as_mut().poll(cx) {
             Poll::Pending => Ok(()),
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "no login in time")),
+            Poll::Ready(why) => {
+                // whoever asks again is told again
+                self.end = Some(Box::pin(std::future::ready(io::Error::new(why.kind(), why.to_string()))));
+                Err(why)
+            }
         }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check_deadline(cx)?;
+        self.check_end(cx)?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = (buf.filled().len() - before) as u64;
         let received = self.progress.received.fetch_add(read, Ordering::Relaxed) + read;
-        if self.deadline.is_some() && received > BYTES_BEFORE_LOGIN {
+        if self.end.is_some() && received > BYTES_BEFORE_LOGIN {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much before login")));
         }
         Poll::Ready(Ok(()))
@@ -83,7 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check_deadline(cx)?;
+        self.check_end(cx)?;
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.progress.sent.fetch_add(written as u64, Ordering::Relaxed);
         Poll::Ready(Ok(written))
@@ -115,6 +144,23 @@ mod tests {
         let mut guarded = Guarded::new(server, Duration::from_millis(50), Arc::default());
         let stuck = guarded.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_put_out_before_a_login_leaves_and_nobody_after() {
+        for logged_in in [false, true] {
+            let (mut client, server) = duplex(8);
+            let progress = Arc::new(Progress::default());
+            let mut guarded = Guarded::new(server, Duration::from_secs(20), progress.clone());
+            if logged_in {
+                progress.logged_in();
+            }
+            progress.put_out();
+            client.write_all(b"x").await.unwrap();
+            let read = guarded.read_u8().await.map_err(|error| error.kind());
+            let expected = if logged_in { Ok(b'x') } else { Err(io::ErrorKind::ConnectionAborted) };
+            assert_eq!(read, expected);
+        }
     }
 
     #[tokio::test]

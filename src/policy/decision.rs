@@ -121,10 +121,25 @@ impl Policy {
         Self { rules: rules.to_vec() }
     }
 
+    /// Whether any rule could be about this person and the node that a name may stand for.
+    pub fn may_concern(&self, person: &str, node_name: &str) -> bool {
+        let may = |node: &String| node == "*" || node == node_name || NodeId::is_like(node);
+        self.rules.iter().any(|rule| listed(&rule.people, person) && rule.nodes.iter().any(may))
+    }
+
+    /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
+    /// answer whether there is such a node, and nobody looks for one on their behalf.
+    pub fn denies_unseen(&self, person: &str, node_name: &str, action: &Action) -> Option<Denial> {
+        (!self.may_concern(person, node_name)).then(|| denial(person, action, node_name, None))
+    }
+
     /// Decides.
     pub fn decide(&self, request: Request<'_>) -> Decision {
         let Some(rule) = self.rules.iter().find(|rule| allows(rule, &request)) else {
-            return Decision::Deny(self.denial(&request));
+            // what is missing is the user where everything else would do
+            let only_the_user = self.rules.iter().any(|rule| allows_but_for_the_user(rule, &request));
+            let user = request.os_user.filter(|_| only_the_user);
+            return Decision::Deny(denial(request.identity.person(), &request.action, request.node_name, user));
         };
         Decision::Allow(Grant {
             policy: rule.name.clone(),
@@ -143,20 +158,13 @@ impl Policy {
         let names: std::collections::BTreeSet<_> = theirs.flat_map(|rule| rule.nodes.iter().cloned()).collect();
         names.into_iter().collect()
     }
+}
 
-    /// The refusal, with what is missing: the user where everything else would do.
-    fn denial(&self, request: &Request<'_>) -> Denial {
-        let (person, action) = (request.identity.person(), request.action.name());
-        let node = request.node_name;
-        let only_the_user = self.rules.iter().any(|rule| allows_but_for_the_user(rule, request));
-        let text = match request.os_user {
-            Some(user) if only_the_user => {
-                format!("denied by policy \"default\": no rule lets {person} do {action} on {node} as {user}")
-            }
-            _ => format!("denied by policy \"default\": no rule lets {person} do {action} on {node}"),
-        };
-        Denial { policy: "default".to_owned(), text }
-    }
+fn denial(person: &str, action: &Action, node: &str, os_user: Option<&str>) -> Denial {
+    let action = action.name();
+    let user = os_user.map(|user| format!(" as {user}")).unwrap_or_default();
+    let text = format!("denied by policy \"default\": no rule lets {person} do {action} on {node}{user}");
+    Denial { policy: "default".to_owned(), text }
 }
 
 fn allows(rule: &Rule, request: &Request<'_>) -> bool {
@@ -233,6 +241,20 @@ mod tests {
         ] {
             assert_eq!(allowed(std::slice::from_ref(&rules), None, Action::Shell), yes, "{rules:?}");
         }
+    }
+
+    #[test]
+    fn who_has_no_rule_for_a_name_is_denied_before_anybody_looks_for_it() {
+        let unseen =
+            |rules: &[Rule], name: &str| Policy::new(rules).denies_unseen("ada", name, &Action::Shell).is_some();
+        assert!(unseen(&[], "web-1") && unseen(&[rule("bob", "*", &[], "*")], "web-1"));
+        assert!(unseen(&[rule("ada", "web-2", &[], "*")], "web-1"));
+        for nodes in ["web-1", "*", "i-0123456789abcdef0", "mi-0123456789abcdef0", "ecs:c_t_r"] {
+            assert!(!unseen(&[rule("ada", nodes, &[], "*")], "web-1"), "{nodes} may be it");
+        }
+        // in the same words as after a look
+        let Decision::Deny(seen) = decide(&[], None, Action::Shell) else { panic!("allowed") };
+        assert_eq!(Policy::new(&[]).denies_unseen("ada", "web-1", &Action::Shell), Some(seen));
     }
 
     #[test]

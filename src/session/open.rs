@@ -127,10 +127,13 @@ pub enum Refused {
 }
 
 impl Sessions {
-    /// Begins to look a node up, while the client is still asking for a channel. Decides nothing.
-    pub fn look_up(&self, node: &str) -> Lookup {
+    /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
+    pub fn look_up(&self, identity: &Identity, node: &str) -> Option<Lookup> {
+        if !self.policy.may_concern(identity.person(), node) {
+            return None;
+        }
         let (backend, node) = (self.backend.clone(), node.to_owned());
-        Lookup(tokio::spawn(async move { backend.resolve(&node).await }))
+        Some(Lookup(tokio::spawn(async move { backend.resolve(&node).await })))
     }
 
     /// A shell or a command.
@@ -168,6 +171,10 @@ impl Sessions {
     }
 
     async fn decide(&self, caller: &Caller, wish: Wish) -> Result<Grant, Refused> {
+        let denied = self.policy.denies_unseen(caller.identity.person(), &wish.node, &wish.action);
+        if let Some(denial) = denied {
+            return Err(Refused::Denied(denial));
+        }
         let found = match wish.lookup {
             Some(Lookup(task)) => task.await.ok(),
             None => None,

@@ -45,8 +45,8 @@ use throttle::Throttle;
 
 pub use clients::AwsOptions;
 
-/// What a server logs when nobody says. At `info` the SDK tells of every profile and key that it has looked at.
-pub const LOG_FILTER: &str = "info,aws_config=warn";
+/// What of the SDK is logged when nobody says. At `info` it tells of every profile and key that it has looked at.
+pub const LOG_FILTER: &str = "aws_config=warn";
 
 /// The longest that a session waits to be started because AWS throttles.
 const MAX_THROTTLED: Duration = Duration::from_secs(30);

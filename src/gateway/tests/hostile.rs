@@ -306,6 +306,13 @@ async fn d3_those_who_never_log_in_have_few_places_and_give_them_back() {
     }
     let mut sixth = Raw::silent(bench.address).await;
     assert!(matches!(sixth.tcp.read(&mut [0; 16]).await, Ok(0) | Err(_)), "no place, no words");
+    // but nobody else is locked out by that
+    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut welcome = elsewhere.connect(bench.address).await.unwrap();
+    assert_eq!(welcome.read_u8().await.unwrap(), b'S', "an identification");
+    let mut oldest = held.remove(0);
+    while !matches!(oldest.tcp.read(&mut [0; 4096]).await, Ok(0) | Err(_)) {}
     tokio::time::sleep(Duration::from_millis(2500)).await;
     bench.works().await;
 }
