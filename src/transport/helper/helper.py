@@ -20,10 +20,6 @@ UNATTENDED = 12
 GRACE = 4
 
 
-class Gone(Exception):
-    pass
-
-
 def options(text):
     found = {}
     for item in text.split(";"):
@@ -72,12 +68,12 @@ def own_directory(path):
     return found.st_mode & 0o170000 == 0o040000 and found.st_uid == os.getuid()
 
 
-def base_directory():
+def base_directories():
     for name in ("XDG_RUNTIME_DIR", "HOME"):
         path = os.environ.get(name, "")
         if path.startswith("/") and own_directory(path) and os.access(path, os.W_OK | os.X_OK):
-            return path
-    return "/tmp"
+            yield path
+    yield "/tmp"
 
 
 # part: owner
@@ -93,9 +89,12 @@ def remove_tree(path):
 def owner_lives(path):
     try:
         with open(path) as owner:
-            pid, since = owner.read().split()
-        with open("/proc/" + pid + "/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
+            pid, since, machine = owner.read().split()
+        # a home may be that of many machines, and their processes are not here
+        if machine != os.uname()[1]:
+            return True
+        with open("/proc/" + pid + "/stat", "rb") as stat:
+            fields = stat.read().decode("latin-1").rpartition(")")[2].split()
         return fields[0] not in "ZX" and fields[19] == since
     except (OSError, ValueError):
         return False
@@ -148,7 +147,8 @@ def attach(role, opts):
     path = unquote(opts["d"]).decode("utf-8", "surrogateescape")
     if "/" not in path:
         # the gateway never heard where it is
-        path = os.path.join(base_directory(), ".portcullis-" + path)
+        paths = [os.path.join(base, ".portcullis-" + path) for base in base_directories()]
+        path = ([path for path in paths if own_directory(path)] or paths)[0]
     if not own_directory(path) or os.lstat(path).st_mode & 0o077:
         die("the directory of that command is gone, or not of this user", 69)
     os.chdir(path)
@@ -203,10 +203,11 @@ def set_size(fd, cols, rows, x, y):
 
 
 def ignores_hangup(pid):
+    # anybody may name a process in any bytes
     try:
-        with open("/proc/%d/status" % pid) as status:
+        with open("/proc/%d/status" % pid, "rb") as status:
             for line in status:
-                if line.startswith("SigIgn:"):
+                if line.startswith(b"SigIgn:"):
                     return int(line.split()[1], 16) & 1 == 1
     except (OSError, ValueError):
         pass
@@ -219,11 +220,11 @@ def group_members(group):
         if not name.isdigit():
             continue
         try:
-            with open("/proc/" + name + "/stat") as stat:
-                fields = stat.read().rpartition(")")[2].split()
+            with open("/proc/" + name + "/stat", "rb") as stat:
+                fields = stat.read().rpartition(b")")[2].split()
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] != "Z" and not ignores_hangup(int(name)):
+        if int(fields[2]) == group and fields[0] != b"Z" and not ignores_hangup(int(name)):
             found.append(int(name))
     return found
 
@@ -297,14 +298,10 @@ class Command:
                 os.set_blocking(fd, False)
 
     def reap(self):
+        # looked at, but left as it is: while it is there no other process group can get its number
         if self.exited is None:
-            try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = self.pid, 255 << 8
-            if pid:
-                self.exited = status
-                return status
+            self.exited = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return self.exited
         return None
 
 
@@ -334,6 +331,7 @@ class Owner:
         self.granted = WINDOW
         self.deadline = time.monotonic() + float(opts.get("l", "40"))
         self.alone = None
+        self.done = False
         self.ended = None
         self.hangup = 0
         self.stage_at = 0
@@ -679,10 +677,10 @@ class Owner:
         status = self.command.reap()
         if status is None:
             return
-        if os.WIFSIGNALED(status):
-            self.send(b"X", struct.pack(">BIB", 1, os.WTERMSIG(status), 1 if os.WCOREDUMP(status) else 0))
+        if status.si_code == os.CLD_EXITED:
+            self.send(b"X", struct.pack(">BIB", 0, status.si_status, 0))
         else:
-            self.send(b"X", struct.pack(">BIB", 0, os.WEXITSTATUS(status), 0))
+            self.send(b"X", struct.pack(">BIB", 1, status.si_status, 1 if status.si_code == os.CLD_DUMPED else 0))
 
     def finish_service(self):
         if self.open[b"o"] and not self.service.busy():
@@ -702,11 +700,14 @@ class Owner:
                 self.close_output(kind)
             if self.command.exited is None:
                 for number in (_signal.SIGHUP, _signal.SIGCONT):
-                    for pid in group_members(self.command.pid):
-                        try:
-                            os.kill(pid, number)
-                        except OSError:
-                            pass
+                    self.signal(group_members(self.command.pid), number)
+
+    def signal(self, pids, number):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
 
     def escalate(self, now):
         # after the hang-up: TERM, then KILL, for the group; what was detached on purpose ignores SIGHUP and is spared
@@ -716,11 +717,7 @@ class Owner:
         if now >= self.stage_at + GRACE:
             self.hangup += 1
             self.stage_at = now
-            for pid in left:
-                try:
-                    os.kill(pid, _signal.SIGTERM if self.hangup == 2 else _signal.SIGKILL)
-                except OSError:
-                    pass
+            self.signal(left, _signal.SIGTERM if self.hangup == 2 else _signal.SIGKILL)
 
     def leave(self, code):
         for role in ("in", "out"):
@@ -730,7 +727,7 @@ class Owner:
         os._exit(0)
 
     def over(self):
-        return self.ended is None and self.expected is None and not (self.open[b"o"] or self.open[b"e"]) and (
+        return not self.done and self.expected is None and not (self.open[b"o"] or self.open[b"e"]) and (
             self.command is None or self.command.exited is not None)
 
     # --- the loop
@@ -773,14 +770,23 @@ class Owner:
             watch(command.stdin, select.POLLOUT if self.stdin else 0)
 
     def timeout(self, now):
-        until = [self.deadline]
-        if self.alone is not None:
-            until.append(self.alone)
-        if self.ended is not None:
-            until.append(self.ended)
         if self.hangup:
-            until.append(now + 0.1)
-        return max(0, int((min(until) - now) * 1000) + 1)
+            return 100
+        until = self.deadline if not self.done or self.ended is None or self.in_fd >= 0 else self.ended
+        if self.alone is not None and not self.done:
+            until = min(until, self.alone)
+        return max(0, int((until - now) * 1000) + 1)
+
+    def finish(self, now):
+        # all is said: once the gateway has it all, or can no longer ask for it, leave. Without a way for it to say so it
+        # gets a moment, from when the last of it has gone; a slow reader has as long as the lease
+        if self.queue:
+            self.ended = None
+        elif self.ended is None:
+            self.ended = now + LINGER
+        until = self.deadline if self.queue or self.in_fd >= 0 else self.ended
+        if not self.kept or now >= until:
+            self.leave(0)
 
     def run(self):
         woke = time.monotonic()
@@ -791,10 +797,8 @@ class Owner:
                 self.deadline += now - woke
             if self.hangup:
                 self.escalate(now)
-            elif self.ended is not None:
-                # all is said: once the gateway has it all, or can no longer ask for it, leave
-                if not self.kept or now >= self.ended:
-                    self.leave(0)
+            elif self.done:
+                self.finish(now)
             elif now >= self.deadline or (self.alone is not None and now >= self.alone):
                 self.hang_up()
                 continue
@@ -812,9 +816,9 @@ class Owner:
                 self.drain_terminal()
             if self.over():
                 self.send(b"Q")
-                self.ended = time.monotonic() + LINGER
+                self.done = True
             self.flush()
-            if self.ended is not None and self.in_fd < 0:
+            if self.done and self.in_fd < 0:
                 self.release_out()
 
     def release_out(self):
@@ -875,7 +879,6 @@ class Files:
 
     def __init__(self):
         self.inbox = bytearray()
-        self.wanted = 0
         self.out = []
         self.held = 0
         self.handles = {}
@@ -1183,18 +1186,36 @@ def command_line(text):
 
 
 # part: owner
+def settle(name):
+    # in the first place that takes it: a full home is no reason to keep out whoever comes to tidy it up
+    why = None
+    for base in base_directories():
+        sweep(base)
+        where = os.path.join(base, ".portcullis-" + name)
+        try:
+            os.mkdir(where, 0o700)
+        except FileExistsError:
+            die("there is a helper of that name already", 73)
+        except OSError as error:
+            why = error
+            continue
+        try:
+            os.chdir(where)
+            lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            listener.bind("s")
+            listener.listen(4)
+            return where, listener
+        except OSError as error:
+            why = error
+            os.chdir("/")
+            remove_tree(where)
+    die("the helper finds no room: %s" % why, 73)
+
+
 def own(opts, text, null):
-    base = base_directory()
-    sweep(base)
-    where = os.path.join(base, ".portcullis-" + opts["d"])
-    os.mkdir(where, 0o700)
-    home = os.getcwd()
-    os.chdir(where)
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    listener.bind("s")
-    listener.listen(4)
+    where, listener = settle(opts["d"])
     one_lane = opts["r"] == "both"
     if one_lane:
         raw(0)
@@ -1217,10 +1238,15 @@ def own(opts, text, null):
         except (OSError, KeyError):
             os.chdir("/")
     owner = Owner(opts, where, listener, out_fd, out_fd if one_lane else -1, ours, service)
+    if owner.out_fd < 0:
+        # the gateway has gone already, perhaps to run this another way
+        owner.leave(75)
     try:
         owner.start(None if service is not None else command_line(text))
         owner.run()
     except BaseException as error:
+        if owner.command is not None and owner.command.exited is None:
+            owner.signal((-owner.command.pid,), _signal.SIGHUP)
         owner.send(b"F", ("the helper failed: %s: %s" % (type(error).__name__, error)).encode())
         owner.flush()
         owner.leave(70)
@@ -1229,7 +1255,7 @@ def own(opts, text, null):
 # part: all
 def main(argv):
     if sys.version_info < (3, 6):
-        die("this Python is too old for the helper", 71)
+        os.execv("/bin/sh", ["sh", "-c", "eval \"$1\"", "portcullis", argv[3], argv[1], argv[2]])
     opts = options(argv[1])
     # before this is another user, and only for reading: not every node lets everybody have it
     null = os.open("/dev/null", os.O_RDONLY)

@@ -348,8 +348,9 @@ sweep() {
         set -f
         { [ -d "$f" ] && [ ! -h "$f" ] && [ -O "$f" ]; } || continue
         if [ -s "$f/owner" ]; then
-            read -r p t <"$f/owner"
-            is_still "$p" "$t" || rm -rf "$f"
+            read -r p t m <"$f/owner"
+            # a home may be that of many machines, and their processes are not here
+            [ "$m" != "$(uname -n)" ] || is_still "$p" "$t" || rm -rf "$f"
         elif [ -z "$(find "$f" -prune -mmin +1 2>/dev/null)" ]; then
             # a young one may be about to take its lock
             continue
@@ -529,7 +530,7 @@ own() {
     watcher=$!
     stat_of "$watcher"
     set -- "$2" $v
-    printf "%s %s\n" "$watcher" "${21}" >owner
+    printf "%s %s %s\n" "$watcher" "${21}" "$(uname -n)" >owner
 
     where=$D
     case $D in

@@ -51,12 +51,26 @@ pub(super) struct Setup {
     files: bool,
     /// Variables around the helper itself.
     pub(super) around: Vec<(&'static str, String)>,
+    /// How long nobody reads what it says.
+    pub(super) deaf_for: Duration,
+    /// Whether its Python says that it is an old one.
+    pub(super) old_python: bool,
 }
 
 impl Setup {
     pub(super) fn new(what: What) -> Self {
         let start = Start { what, pty: None, env: Vec::new(), stdin_closed: false };
-        Self { start, user: None, lease: 40, in_lane: true, taking: true, files: false, around: Vec::new() }
+        Self {
+            start,
+            user: None,
+            lease: 40,
+            in_lane: true,
+            taking: true,
+            files: false,
+            around: Vec::new(),
+            deaf_for: Duration::ZERO,
+            old_python: false,
+        }
     }
 
     pub(super) fn command(line: &str) -> Self {
@@ -207,7 +221,8 @@ impl Node {
         command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let epoch = self.epoch;
-        pass_on(child.stdout.take().unwrap(), &self.says, move |bytes| match bytes {
+        let stdout = Late(self.setup.deaf_for, child.stdout.take().unwrap());
+        pass_on(stdout, &self.says, move |bytes| match bytes {
             Some(bytes) => Heard::Out(epoch, bytes),
             None => Heard::OutEnded(epoch),
         });
@@ -274,11 +289,20 @@ impl Node {
 
     fn words(&self, options: &str, parameter: &str, parts: Parts) -> Vec<String> {
         let mut words = shell_words::split(&boot(options, parameter, parts)).unwrap();
+        if self.setup.old_python {
+            words.iter_mut().for_each(|word| *word = word.replace("version_info < (3, 6)", "version_info < (99,)"));
+        }
         words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
         words
     }
 
-    fn environment(&self) -> Vec<(String, String)> {
+    /// How a helper begins that runs another command beside this one.
+    pub(super) fn first_words(&self, line: &str) -> Vec<String> {
+        let options = self.options.start("out").replace(&self.name, &self.name.chars().rev().collect::<String>());
+        self.words(&options, parameter::encode(line.as_bytes()).unwrap().parameter(), Parts::COMMAND)
+    }
+
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
         let tools = tools(self.kind).to_str().unwrap();
         let path = match self.kind {
             Kind::Busybox => tools.to_owned(),
@@ -466,6 +490,16 @@ pub(super) fn processes(wanted: impl Fn(u32) -> bool) -> Vec<u32> {
 pub(super) fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Reads nothing for a while.
+struct Late<R>(Duration, R);
+
+impl<R: Read> Read for Late<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(std::mem::take(&mut self.0));
+        self.1.read(buf)
+    }
 }
 
 fn pass_on(

@@ -2,6 +2,7 @@
 
 mod bench;
 mod files;
+mod odd;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -56,9 +57,12 @@ every_helper! {
     files_are_served_alike
     many_names_are_listed
     what_is_left_open_ends_and_nobody_else_is_signalled
+    a_process_with_an_odd_name_is_no_shelter
+    a_place_that_takes_nothing_is_left_for_the_next
 }
 
 use files::{files_are_served_alike, many_names_are_listed, what_is_left_open_ends_and_nobody_else_is_signalled};
+use odd::{a_place_that_takes_nothing_is_left_for_the_next, a_process_with_an_odd_name_is_no_shelter};
 
 /// Every byte value, what the agent alters, and an end that it would hold back.
 fn awkward() -> Vec<u8> {
@@ -307,7 +311,8 @@ fn a_shell_on_a_terminal(kind: Kind) {
     // a shell throws away what is typed while it takes the terminal back, so each line waits for its prompt
     let prompted = |text: &str| text.contains("# ") || text.contains("$ ");
     node.until("a prompt", |node| prompted(&node.text()));
-    node.input(b"echo run''ning; sleep 305 | cat\n");
+    // said by the job itself, which has the terminal by then
+    node.input(b"sh -c \"echo run''ning; exec sleep 305\" | cat\n");
     node.until("a command that runs", |node| node.text().contains("running\r\n"));
     node.input(b"\x03");
     node.until("an interrupt", |node| node.text().split_once("running").is_some_and(|(_, after)| prompted(after)));

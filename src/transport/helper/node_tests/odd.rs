@@ -1,0 +1,85 @@
+//! Odd nodes, slow readers and unlucky moments.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::bench::{Kind, Node, Setup, lives};
+use super::printed;
+
+/// Any user of a node may name a process as they like.
+pub(super) fn a_process_with_an_odd_name_is_no_shelter(kind: Kind) {
+    let place = tempfile::tempdir().unwrap();
+    let odd = place.path().join(std::ffi::OsStr::from_bytes(b") \xff\xfe ("));
+    std::fs::copy("/bin/sleep", &odd).unwrap();
+    let mut shelter = Command::new(&odd).arg("60").spawn().unwrap();
+    let mut node = Node::start(kind, Setup::command("echo $$; exec sleep 307").lease(2).without_in_lane());
+    node.until("the start", |node| node.text().ends_with('\n'));
+    let pid = printed(&node)[0];
+    let _ = node.try_until("the lapse", |_| !lives(pid));
+    node.gone();
+    shelter.kill().unwrap();
+    shelter.wait().unwrap();
+}
+
+/// Where a helper can't make its directory in the first place that it tries, it goes on to the next.
+pub(super) fn a_place_that_takes_nothing_is_left_for_the_next(kind: Kind) {
+    let mut setup = Setup::command("echo here");
+    // of this user, and nobody can make a directory there
+    setup.around.push(("XDG_RUNTIME_DIR", "/proc/self/task".to_owned()));
+    let mut node = Node::start(kind, setup.without_in_lane());
+    node.eof();
+    assert_eq!(node.finish().0, b"here\n");
+}
+
+/// A session that is over already may be being replaced by another, which runs the command.
+#[test]
+fn a_helper_whose_lane_has_gone_does_not_begin() {
+    let mut node = Node::start(Kind::Python, Setup::command("sleep 1").without_in_lane());
+    node.until("the start", |node| node.hello.is_some());
+    let words = node.first_words(&format!("echo x >{}/ran", node.home.display()));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env_clear().envs(node.environment()).stdin(Stdio::null()).stdout(writer);
+    assert_ne!(command.status().unwrap().code(), Some(0));
+    node.until("the first one's end", |node| !node.is_running());
+    assert!(!node.home.join("ran").exists());
+}
+
+#[test]
+fn a_slow_reader_gets_all_there_is() {
+    let mut setup = Setup::command("head -c 1900000 /dev/zero").without_in_lane();
+    // longer than a helper waits for an acknowledgement; the pipe to the agent holds less than that
+    setup.deaf_for = Duration::from_secs(11);
+    let mut node = Node::start(Kind::Python, setup);
+    node.eof();
+    assert_eq!(node.finish().0.len(), 1_900_000);
+}
+
+/// As long as a command's number is taken no stranger's process group can have it.
+#[test]
+fn the_number_of_a_command_stays_taken() {
+    let mut node = Node::start(Kind::Python, Setup::command("echo $$; setsid sleep 308 & exit 3").without_in_lane());
+    node.until("the command's end", |node| node.exit.is_some());
+    let pid = printed(&node)[0];
+    std::thread::sleep(Duration::from_millis(200));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(stat.contains(") Z "), "{stat}");
+    let sleep = Command::new("pkill").args(["-f", "^sleep 308$"]).status().unwrap();
+    assert!(sleep.success());
+    node.finish();
+}
+
+/// What no package has any more: a Python before 3.6.
+#[test]
+fn an_old_python_hands_over_to_sh() {
+    let mut setup = Setup::command("echo here; cat");
+    setup.old_python = true;
+    let mut node = Node::start(Kind::Python, setup);
+    node.input(b"there");
+    node.eof();
+    node.until("the hello", |node| node.hello.is_some());
+    assert_eq!(node.hello.as_ref().unwrap().helper, "sh");
+    assert_eq!(node.finish().0, b"here\nthere");
+}
