@@ -108,7 +108,7 @@ pub enum BackendError {
     /// A document is missing or not what it must be.
     #[error("{0}")]
     Document(String),
-    /// The network, TLS or the service's own fault.
+    /// The network, TLS, throttling or the service's own fault: later it may work.
     #[error("{0}")]
     Unreachable(String),
 }

@@ -217,7 +217,7 @@ impl Line {
     /// user's.
     async fn refuse(&self, caller: &Caller, refused: &Refused) -> Result<(), russh::Error> {
         self.tell(&format!("portcullis: {refused}")).await?;
-        if matches!(refused, Refused::NoSuchNode(_)) && caller.login.is_plain() {
+        if matches!(refused, Refused::NoSuchNode(_) | Refused::NotConcerned(_)) && caller.login.is_plain() {
             self.tell("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>").await?;
         }
         self.end(&Exit::Code(FAILED)).await

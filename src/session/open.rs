@@ -112,6 +112,9 @@ pub enum Refused {
     /// Policy.
     #[error("{}", .0.text)]
     Denied(Denial),
+    /// Policy, whatever node the name may be.
+    #[error("{}", .0.text)]
+    NotConcerned(Denial),
     /// The name is no node's.
     #[error("{0}")]
     NoSuchNode(BackendError),
@@ -173,7 +176,7 @@ impl Sessions {
     async fn decide(&self, caller: &Caller, wish: Wish) -> Result<Grant, Refused> {
         let denied = self.policy.denies_unseen(caller.identity.person(), &wish.node, &wish.action);
         if let Some(denial) = denied {
-            return Err(Refused::Denied(denial));
+            return Err(Refused::NotConcerned(denial));
         }
         let found = match wish.lookup {
             Some(Lookup(task)) => task.await.ok(),

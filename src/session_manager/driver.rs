@@ -87,6 +87,8 @@ struct Up<Io> {
     good: bool,
     ping_at: Instant,
     unflushed: bool,
+    /// The socket takes nothing now; it wakes the task when it does again.
+    blocked: bool,
 }
 
 /// How the loop ended, and what the reader still has to learn.
@@ -333,6 +335,7 @@ impl<C: Connector> Driver<C> {
             good: false,
             ping_at: now + self.ping_every,
             unflushed: true,
+            blocked: false,
         });
         // A new socket takes a message without asking; if it can't, the first read says why.
         if let Err(error) = Pin::new(&mut up.socket).start_send(Message::text(connected.open)) {
@@ -382,7 +385,10 @@ impl<C: Connector> Driver<C> {
         let mut earlier = |other: Instant| deadline = Some(deadline.map_or(other, |at| at.min(other)));
         match &self.link {
             Link::Up(up) => {
-                earlier(up.ping_at);
+                // a ping that is due and can't be sent is no reason to be awake
+                if !up.blocked {
+                    earlier(up.ping_at);
+                }
                 earlier(up.heard + self.ping_every * DEAF_AFTER_PINGS);
             }
             Link::Waiting(at) => earlier(*at),
@@ -418,7 +424,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Up<Io> {
         let mut socket = Pin::new(&mut self.socket);
         let mut moved = false;
         for _ in 0..SENDS {
-            match socket.as_mut().poll_ready(cx) {
+            let ready = socket.as_mut().poll_ready(cx);
+            self.blocked = ready.is_pending();
+            match ready {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => break,
             }

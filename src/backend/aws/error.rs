@@ -118,9 +118,9 @@ where
         Kind::Credentials => BackendError::Refused(format!(
             "AWS does not accept the gateway's credentials in {region} ({code}): renew them, and check the clock"
         )),
-        Kind::Throttled => {
-            BackendError::Refused(format!("Systems Manager in {region} is throttling {call}: try again in a moment"))
-        }
+        Kind::Throttled => BackendError::Unreachable(format!(
+            "Systems Manager in {region} is throttling {call}: try again in a moment"
+        )),
         Kind::Transient => {
             BackendError::Unreachable(format!("Systems Manager in {region} failed at {call} ({code}): try again"))
         }

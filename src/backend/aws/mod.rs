@@ -188,7 +188,7 @@ impl Inner {
             let wait = self.throttle.turn(Instant::now());
             let throttled = || {
                 let region = &self.clients.region;
-                BackendError::Refused(format!(
+                BackendError::Unreachable(format!(
                     "Systems Manager in {region} is throttling StartSession: try again later"
                 ))
             };

@@ -96,6 +96,12 @@ async fn refusals_are_sentences_on_stderr_and_events() {
         (
             "nowhere",
             "true",
+            "denied by policy \"default\": no rule lets ada do Exec on db-9\n\
+             portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>",
+        ),
+        (
+            "bobs-nowhere",
+            "true",
             "no node is called db-9\nportcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>",
         ),
         ("down", "true", "down-1 is not connected to Systems Manager: it has not been heard of"),

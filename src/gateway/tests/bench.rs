@@ -144,6 +144,7 @@ impl Bench {
             ("down", "down-1", "ada"),
             ("nowhere", "db-9", "ada"),
             ("bob", "web-1", "bob"),
+            ("bobs-nowhere", "db-9", "bob"),
             ("stranger", "web-1", "stranger"),
         ] {
             writeln!(text, "Host {host}\n  User {user}\n  IdentityFile {dir}/{key}").unwrap();

@@ -50,7 +50,10 @@ async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_
 async fn lines_of_the_gateways_own_fit_a_raw_terminal() {
     let bench = Bench::start().await;
     let refused = bench.run(&["-tt", "nowhere"]).await;
-    assert_eq!(text(&refused.stderr).lines().next(), Some("portcullis: no node is called db-9"));
+    assert_eq!(
+        text(&refused.stderr).lines().next(),
+        Some("portcullis: denied by policy \"default\": no rule lets ada do Shell on db-9")
+    );
     let help = bench.run(&["-tt", "gate", "help"]).await;
     assert!(text(&help.stdout).lines().count() > 3);
     assert_eq!(text(&help.stdout).matches('\n').count(), text(&help.stdout).matches("\r\n").count());

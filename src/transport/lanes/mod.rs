@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use self::opening::{Opening, opened};
+use self::opening::{Opening, Retry, opened};
 use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
 use super::helper::link::{Event, Link};
 use super::helper::record::Hello;
@@ -24,7 +24,7 @@ use super::inquest::Inquest;
 use super::ladder::Rung;
 use super::limits::{Clock, sleep_until};
 use super::plan::{Plan, first_request};
-use crate::backend::LaneSession;
+use crate::backend::{BackendError, LaneSession};
 use crate::session_manager::ChannelEvent;
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
@@ -80,6 +80,11 @@ struct Lanes {
     /// A lane that may be dead: what was asked to find out, and when the answer must be there.
     verify: Option<(u32, Instant)>,
     attempts: u32,
+    /// When the out lane began, in whatever place it has.
+    attached: Instant,
+    /// A lane could not be opened: since when that is so, and when the next is tried.
+    out_failed: Option<Retry>,
+    in_failed: Option<Retry>,
     pending: Option<Bytes>,
 }
 
@@ -87,8 +92,8 @@ struct Lanes {
 enum Wake {
     Out(Option<ChannelEvent>),
     In(Option<ChannelEvent>),
-    OpenedOut(Result<LaneSession, String>),
-    OpenedIn(Result<LaneSession, String>),
+    OpenedOut(Result<LaneSession, BackendError>),
+    OpenedIn(Result<LaneSession, BackendError>),
     Inquest(bool),
     Data(Option<InputData>),
     Control(Option<Control>),
@@ -126,6 +131,9 @@ impl Lanes {
             doubt: None,
             verify: None,
             attempts: 0,
+            attached: now,
+            out_failed: None,
+            in_failed: None,
             pending: None,
         }
     }
@@ -147,8 +155,8 @@ impl Lanes {
                 Wake::In(event) => self.handle_in(event),
                 // what it was for is here already
                 Wake::OpenedOut(Err(_)) | Wake::OpenedIn(Err(_)) if self.link.is_done() => {}
-                Wake::OpenedOut(lane) => self.opened_out(lane?),
-                Wake::OpenedIn(lane) => self.opened_in(lane?),
+                Wake::OpenedOut(lane) => self.opened_out(lane)?,
+                Wake::OpenedIn(lane) => self.opened_in(lane)?,
                 Wake::Inquest(failed) => self.judge(failed)?,
                 Wake::Data(Some(InputData::Bytes(bytes))) => {
                     self.clock.touch(Instant::now());

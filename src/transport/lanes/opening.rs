@@ -1,6 +1,6 @@
 //! Lanes come: the out lane that takes another's place, and the in lane when there is something to say.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -15,7 +15,7 @@ pub(super) type Opening = JoinHandle<Result<LaneSession, BackendError>>;
 
 impl Lanes {
     pub(super) fn open_what_is_needed(&mut self, now: Instant) {
-        let Some(hello) = self.hello.as_ref().filter(|_| self.may_open_in()) else { return };
+        let Some(hello) = self.hello.as_ref().filter(|_| self.may_open_in(now)) else { return };
         if self.link.needs_in_lane(now) || self.plan.eager {
             let options = self.plan.options.attach("in", Some(&hello.directory), 0);
             self.opening_in = Some(self.open(IN_DOCUMENT, options, true));
@@ -24,13 +24,14 @@ impl Lanes {
 
     /// Whether an in lane may be opened if one is needed. Not while the service is asked how the out lane ended: what
     /// somebody ended stays ended.
-    pub(super) fn may_open_in(&self) -> bool {
+    pub(super) fn may_open_in(&self, now: Instant) -> bool {
         self.hello.is_some()
             && self.plan.rung == Rung::TwoLanes
             && self.inward.is_none()
             && self.opening_in.is_none()
             && self.in_gone.is_none()
             && self.inquest.is_none()
+            && self.in_failed.is_none_or(|failed| now >= failed.at)
             && !self.link.is_done()
     }
 
@@ -40,7 +41,8 @@ impl Lanes {
             return Err(CANT_RESUME.to_owned());
         }
         if self.opening_out.is_none() {
-            self.attempts += 1;
+            // one a day is no trouble, however many days there are
+            self.attempts = if self.attached.elapsed() > STEADY { 1 } else { self.attempts + 1 };
             if self.attempts > MOST_ATTEMPTS {
                 return Err("the connection to Session Manager breaks again and again".to_owned());
             }
@@ -58,29 +60,76 @@ impl Lanes {
         tokio::spawn(async move { starter.start(request).await })
     }
 
-    pub(super) fn opened_out(&mut self, lane: LaneSession) {
-        self.link.handle_out_attached();
-        self.exit_code = None;
-        // the old session ends by itself, and nobody waits for that
-        self.out = Some(lane);
+    pub(super) fn opened_out(&mut self, lane: Result<LaneSession, BackendError>) -> Result<(), String> {
+        let now = Instant::now();
+        match lane {
+            Ok(lane) => {
+                self.link.handle_out_attached();
+                self.exit_code = None;
+                // the old session ends by itself, and nobody waits for that
+                self.out = Some(lane);
+                self.attached = now;
+                self.out_failed = None;
+            }
+            Err(error) => {
+                let failed = Retry::after(self.out_failed, &error, now)?;
+                self.doubt = Some(failed.at);
+                self.out_failed = Some(failed);
+            }
+        }
+        Ok(())
     }
 
-    pub(super) fn opened_in(&mut self, lane: LaneSession) {
-        self.in_opened = Instant::now();
-        self.inward = Some(lane);
+    pub(super) fn opened_in(&mut self, lane: Result<LaneSession, BackendError>) -> Result<(), String> {
+        let now = Instant::now();
+        match lane {
+            Ok(lane) => {
+                self.in_opened = now;
+                self.inward = Some(lane);
+                self.in_failed = None;
+            }
+            Err(error) => self.in_failed = Some(Retry::after(self.in_failed, &error, now)?),
+        }
+        Ok(())
+    }
+}
+
+/// A lane that could not be opened is tried again for a while: the command is well, and only the way to it is missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    since: Instant,
+    /// When to try next.
+    pub at: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    /// The error stands if it would come again, or has come for too long.
+    fn after(before: Option<Self>, error: &BackendError, now: Instant) -> Result<Self, String> {
+        let (since, pause) = before.map_or((now, FIRST_PAUSE), |before| (before.since, before.pause * 2));
+        match error {
+            BackendError::Unreachable(_) | BackendError::Target(_) if now < since + RETRIES => {
+                tracing::debug!(%error, "a lane is tried again");
+                Ok(Self { since, at: now + pause.min(LONGEST_PAUSE), pause })
+            }
+            error => Err(error.to_string()),
+        }
     }
 }
 
 /// The lane that is on its way, when it is there or can't be.
-pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, String> {
+pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, BackendError> {
     let Some(handle) = opening else { return std::future::pending().await };
     let done = handle.await;
     *opening = None;
-    match done {
-        Ok(Ok(lane)) => Ok(lane),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the gateway failed while it opened a session; its log says more".to_owned()),
-    }
+    let failed = "the gateway failed while it opened a session; its log says more";
+    done.unwrap_or_else(|_| Err(BackendError::Refused(failed.to_owned())))
 }
 
 const MOST_ATTEMPTS: u32 = 100;
+/// A lane that has lasted this long was no trouble.
+const STEADY: Duration = Duration::from_secs(60);
+/// How long a lane is tried for: no longer than a helper's lease, which ends what nobody reaches.
+const RETRIES: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);

@@ -46,9 +46,11 @@ impl Lanes {
     /// When to wake up if nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         // what the link has to say must wait while there is no way to say it
-        let link_can = if self.link.in_lane_ready() { self.pending.is_none() } else { self.may_open_in() };
+        let now = Instant::now();
+        let link_can = if self.link.in_lane_ready() { self.pending.is_none() } else { self.may_open_in(now) };
         let link = (link_can && !self.link.is_done()).then(|| self.link.poll_timeout());
-        self.due().map(|(at, _)| at).chain(link).chain(self.clock.deadline()).min()
+        let again = self.in_failed.map(|failed| failed.at).filter(|at| *at > now);
+        self.due().map(|(at, _)| at).chain(link).chain(again).chain(self.clock.deadline()).min()
     }
 
     /// Acts on what is due: all but a doubt ends the channel.

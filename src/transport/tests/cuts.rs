@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{NODE, World, awkward};
+use super::watched::Slow;
+use super::{NODE, World, awkward, collect};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
 use crate::model::Exit;
@@ -218,3 +219,33 @@ async fn grown_to(file: &Path, length: usize) -> Vec<u8> {
 
 /// For a single step, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
+    let mut world = World::fast().await;
+    let backend = world.watch(Slow::default(), TransportOptions::default());
+    let OpenChannel { input, mut output } = world.exec("echo here; cat; exit 3", false).await.unwrap();
+    assert_eq!(output.next().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
+    // neither the way out, after its websocket was lost, nor the way in
+    let faults = world.service.faults();
+    backend.fail(3);
+    let first = faults.sessions()[0].id.clone();
+    assert!(faults.cut(&first, End::Client, Cut::Abort));
+    input.write(Bytes::from_static(b"there\n")).await.unwrap();
+    input.eof().await.unwrap();
+    let ended = collect(output).await;
+    assert_eq!((&ended.stdout[..], ended.exit), (&b"there\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_cannot_be_opened_for_long_ends_the_channel() {
+    let mut world = World::fast().await;
+    let backend = world.watch(Slow::default(), TransportOptions::default());
+    let OpenChannel { input, mut output } = world.exec("echo here; cat", false).await.unwrap();
+    output.next().await.unwrap().unwrap();
+    backend.fail(1000);
+    input.write(Bytes::from_static(b"x")).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), collect(output)).await.unwrap();
+    assert!(ended.error.unwrap().contains("throttling"));
+    assert!(world.litter().await.is_empty());
+}

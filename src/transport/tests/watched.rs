@@ -26,13 +26,14 @@ pub(super) struct Watched {
     slow: Slow,
     opened: Mutex<Vec<SessionId>>,
     documents: AtomicUsize,
+    failures: AtomicUsize,
 }
 
 impl World {
     /// The same world behind such a backend.
     pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
         let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
-        let watched = Arc::new(Watched { inner, slow, opened, documents });
+        let watched = Arc::new(Watched { inner, slow, opened, documents, failures: AtomicUsize::default() });
         self.transport = Transport::new(watched.clone(), options);
         watched
     }
@@ -42,6 +43,11 @@ impl Watched {
     /// Every session so far, in order.
     pub(super) fn opened(&self) -> Vec<SessionId> {
         self.opened.lock().unwrap().clone()
+    }
+
+    /// The next so many sessions can't be started.
+    pub(super) fn fail(&self, sessions: usize) {
+        self.failures.store(sessions, Ordering::Relaxed);
     }
 
     /// How often a document was asked for.
@@ -55,6 +61,10 @@ impl Backend for Watched {
         Box::pin(async move {
             if request.document == IN_DOCUMENT {
                 tokio::time::sleep(self.slow.way_in).await;
+            }
+            let failing = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if failing.is_ok() {
+                return Err(BackendError::Unreachable("Systems Manager is throttling StartSession".to_owned()));
             }
             let lane = self.inner.open(request).await?;
             self.opened.lock().unwrap().push(lane.id.clone());
