@@ -1199,6 +1199,11 @@ async fn reply<H: Handler + Send>(
         }
     }
 
+    // An exchange costs us much and its client little, so a stranger has the first one and no other.
+    if pkt.buffer.first() == Some(&msg::KEXINIT) && session.is_between_kex_and_auth() {
+        return Err(crate::Error::Inconsistent.into());
+    }
+
     if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
         // Not currently in a rekey but received KEXINIT
         info!("Client has initiated re-key");
