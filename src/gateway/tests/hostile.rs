@@ -275,6 +275,29 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
 }
 
 #[tokio::test]
+async fn closes_that_are_never_answered_leave_nothing_behind() {
+    if !alone("gateway::tests::hostile::closes_that_are_never_answered_leave_nothing_behind").await {
+        return;
+    }
+    let bench = Bench::start().await;
+    // the gateway's own command: no node, no process
+    let mut raw = Raw::logged_in(bench.address, "ada", &bench.key("ada")).await;
+    let mut next = 0..;
+    let mut open_and_leave = async |count: usize| {
+        for ours in next.by_ref().take(count) {
+            raw.exec(ours, 1 << 20, 32768, "whoami").await;
+            raw.until(97).await;
+        }
+    };
+    open_and_leave(500).await;
+    let before = resident();
+    open_and_leave(2_000).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} bytes for 2,000 channels that only we have closed");
+    bench.works().await;
+}
+
+#[tokio::test]
 async fn d2_windows_that_overflow_are_empty_or_overrun() {
     let bench = Bench::start().await;
     let key = bench.key("ada");

@@ -2052,6 +2052,8 @@ impl Session {
         let msg = OpenChannelMessage::parse(r)?;
 
         let sender_channel = if let Some(ref mut enc) = self.common.encrypted {
+            // A client that never answers our CLOSE must not make us keep what it no longer can reach.
+            self.channels.retain(|id, _| enc.channels.contains_key(id));
             enc.new_channel_id()
         } else {
             unreachable!()
