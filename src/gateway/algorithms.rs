@@ -1,7 +1,7 @@
 //! Which algorithms are spoken, all of them by name: a new release of the library must not bring one in by itself.
 //!
 //! Not here, on purpose: `ssh-rsa` (SHA-1), DSA, CBC (and with it what Terrapin needs besides chacha20: strict key
-//! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits or of 8192 (a second of ours for a packet of theirs),
+//! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits or of 8192 (much of our time for a packet of theirs),
 //! group exchange (a client's sizes are not ours to
 //! serve), compression.
 

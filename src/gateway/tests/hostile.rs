@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use russh::kex::dh::groups::{DH, DH_GROUP14, DH_GROUP16};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::bench::{Bench, SOON, alone, resident};
@@ -85,6 +86,44 @@ async fn t3_messages_out_of_their_time_end_the_connection() {
     raw.exec(7, 1 << 20, 32768, "echo in time").await;
     assert!(raw.until(94).await.ends_with(b"in time\n"));
     bench.works().await;
+}
+
+#[tokio::test]
+async fn a_stranger_has_one_key_exchange_and_no_other() {
+    let bench = Bench::start().await;
+    let key = bench.key("ada");
+    for stage in ["nothing said", "a service asked for", "a key refused"] {
+        let mut raw = Raw::encrypted(bench.address).await;
+        match stage {
+            "nothing said" => {}
+            "a service asked for" => {
+                raw.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
+                raw.until(6).await;
+            }
+            _ => {
+                let stranger = bench.key("stranger").public_key().to_bytes().unwrap();
+                assert_eq!(raw.offer_key("web-1", "ssh-ed25519", &stranger).await.0, 51);
+            }
+        }
+        raw.send_kexinit(&Offer::default()).await;
+        assert!(raw.gets_hung_up_on(SOON).await, "{stage}");
+    }
+    // the login's answer ends that, whatever comes next
+    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    raw.exchange().await;
+    raw.exchange().await;
+    raw.exec(0, 1 << 20, 32768, "echo with new keys").await;
+    assert!(raw.until(94).await.ends_with(b"with new keys\n"));
+    bench.works().await;
+}
+
+#[test]
+fn exponents_are_as_long_as_is_needed_and_no_longer() {
+    for group in [&DH_GROUP14, &DH_GROUP16] {
+        let mut bits = (0..64).map(|_| DH::new(group).generate_private_key(true).bits());
+        // a full one costs up to eight times as much; one in 2^32 is shorter than this
+        assert!(bits.all(|bits| (480..=512).contains(&bits)));
+    }
 }
 
 #[tokio::test]
@@ -232,6 +271,29 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
     assert!(grown < 4 << 20, "{grown} bytes for 10,000 refused channels");
     let noted = bench.events().iter().filter(|event| event["event"] == "channel.refused").count();
     assert!((100..1000).contains(&noted), "{noted} events");
+    bench.works().await;
+}
+
+#[tokio::test]
+async fn closes_that_are_never_answered_leave_nothing_behind() {
+    if !alone("gateway::tests::hostile::closes_that_are_never_answered_leave_nothing_behind").await {
+        return;
+    }
+    let bench = Bench::start().await;
+    // the gateway's own command: no node, no process
+    let mut raw = Raw::logged_in(bench.address, "ada", &bench.key("ada")).await;
+    let mut next = 0..;
+    let mut open_and_leave = async |count: usize| {
+        for ours in next.by_ref().take(count) {
+            raw.exec(ours, 1 << 20, 32768, "whoami").await;
+            raw.until(97).await;
+        }
+    };
+    open_and_leave(500).await;
+    let before = resident();
+    open_and_leave(2_000).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} bytes for 2,000 channels that only we have closed");
     bench.works().await;
 }
 

@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::bench::{Bench, finish, keygen, text};
-use super::wire::{Raw, string};
+use russh::keys::PrivateKey;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_key::Signature;
+use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
+
+use super::bench::{Bench, finish, keygen, text};
+use super::wire::{Raw, string, take};
 
 #[tokio::test]
 async fn each_kind_of_key_logs_in_and_weak_signatures_do_not() {
@@ -65,6 +70,41 @@ async fn t7_keys_of_absurd_size_or_exponent_are_not_even_asked_for_a_signature()
         let (kind, answer) = raw.offer_key("web-1", algorithm, key).await;
         let expected = if *welcome { 60 } else { 51 };
         assert_eq!(kind, expected, "{algorithm} with a key of {} bytes: {answer:?}", key.len());
+    }
+}
+
+#[tokio::test]
+async fn a_security_key_that_nobody_touched_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // what the token would do, with keys that ssh-keygen made
+    let mut tokens = Vec::new();
+    for (kind, algorithm) in
+        [("ed25519", "sk-ssh-ed25519@openssh.com"), ("ecdsa", "sk-ecdsa-sha2-nistp256@openssh.com")]
+    {
+        let path = dir.path().join(kind);
+        keygen(&path, &["-t", kind]).await;
+        let key = PrivateKey::from_openssh(std::fs::read_to_string(path).unwrap()).unwrap();
+        let plain = key.public_key().to_bytes().unwrap();
+        let mut rest = &plain[..];
+        take(&mut rest);
+        tokens.push((key, algorithm, [&string(algorithm.as_bytes())[..], rest, &string(b"ssh:")].concat()));
+    }
+    let lines: Vec<String> =
+        tokens.iter().map(|(_, algorithm, public)| format!("{algorithm} {}", STANDARD.encode(public))).collect();
+    let bench = Bench::with_public_keys(&lines).await;
+    for (key, algorithm, public) in &tokens {
+        // present, verified (which a PIN does), and flags that are not those that were signed
+        for (signed, said, welcome) in [(1, 1, true), (5, 5, true), (0, 0, false), (4, 4, false), (0, 1, false)] {
+            let sign = |data: &[u8]| {
+                let counter = 7_u32.to_be_bytes();
+                let data = [&Sha256::digest("ssh:")[..], &[signed], &counter, &Sha256::digest(data)].concat();
+                let signature: Signature = key.try_sign(&data).unwrap();
+                [&string(algorithm.as_bytes())[..], &string(signature.as_bytes()), &[said], &counter].concat()
+            };
+            let mut raw = Raw::encrypted(bench.address).await;
+            let proved = raw.prove("web-1", algorithm, public, sign).await;
+            assert_eq!(proved, welcome, "{algorithm}, flags {said} where {signed} is signed");
+        }
     }
 }
 

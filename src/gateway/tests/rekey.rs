@@ -5,8 +5,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::bench::{Bench, text};
-use super::wire::{Offer, Raw};
+use super::bench::{Bench, SOON, text};
+use super::wire::{Offer, Raw, string};
 
 /// Both ways at once, with both sides asking for new keys again and again.
 async fn both_ways(megabytes: usize, every: u64) {
@@ -131,4 +131,53 @@ async fn by_both_sides_at_the_same_moment() {
     }
     assert_eq!(received, total);
     assert!(ours + theirs > 4, "{ours} of ours, {theirs} of theirs");
+}
+
+/// The server wants new keys and has no answer yet; with the numbers of ten channels that stand there.
+async fn asked_for_new_keys(bench: &Bench) -> (Raw, Vec<u32>) {
+    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    let mut channels = Vec::new();
+    for ours in 0..10 {
+        channels.push(raw.exec(ours, 1 << 20, 32768, "sleep 60").await);
+    }
+    raw.exec(10, u32::MAX, 32768, "head -c 2000000 /dev/zero").await;
+    raw.server_kexinit = raw.until(20).await;
+    (raw, channels)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_waits_for_an_answer_it_keeps_windows_and_no_more() {
+    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    // what the windows allow may all be under way
+    let (mut raw, channels) = asked_for_new_keys(&bench).await;
+    for &channel in &channels {
+        for _ in 0..60 {
+            raw.data(channel, &[0; 30_000]).await;
+        }
+    }
+    let kexinit = raw.send_kexinit(&Offer::default()).await;
+    raw.finish_exchange(&kexinit, |_| ()).await;
+    raw.exec(11, 1 << 20, 32768, "echo well").await;
+    while !raw.until(94).await.ends_with(b"well\n") {}
+    // whatever else there is has a bound that more channels do not move
+    let (mut raw, channels) = asked_for_new_keys(&bench).await;
+    let request =
+        [&[98], &channels[0].to_be_bytes()[..], &string(b"env"), &[1], &string(b"X"), &string(&[b'x'; 30_000])];
+    let request = request.concat();
+    for _ in 0..300 {
+        if raw.try_send(&request).await.is_err() {
+            break;
+        }
+    }
+    assert!(raw.gets_hung_up_on(SOON).await, "9 MB of requests");
+    // small ones that cost much
+    let (mut raw, _) = asked_for_new_keys(&bench).await;
+    let open = [&[90], &string(b"session")[..], &[0, 0, 0, 99, 0, 16, 0, 0, 0, 0, 128, 0]].concat();
+    for _ in 0..3_000 {
+        if raw.try_send(&open).await.is_err() {
+            break;
+        }
+    }
+    assert!(raw.gets_hung_up_on(SOON).await, "3,000 channels");
+    bench.works().await;
 }

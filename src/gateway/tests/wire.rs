@@ -137,19 +137,38 @@ impl Raw {
 
     /// Logs in with a key.
     pub(super) async fn log_in(&mut self, login: &str, key: &PrivateKey) {
+        let public = key.public_key().to_bytes().unwrap();
+        let sign = |data: &[u8]| {
+            let signature: Signature = key.try_sign(data).unwrap();
+            [&b"ssh-ed25519"[..], signature.as_bytes()].map(string).concat()
+        };
+        assert!(self.prove(login, "ssh-ed25519", &public, sign).await, "the login is refused");
+    }
+
+    /// Tries to log in with a signature that is made of what is to be signed; whether that was good enough.
+    pub(super) async fn prove(
+        &mut self,
+        login: &str,
+        algorithm: &str,
+        key: &[u8],
+        sign: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> bool {
         self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
         self.until(6).await;
-        let public = key.public_key().to_bytes().unwrap();
         let mut request = vec![50];
         request.extend([login.as_bytes(), b"ssh-connection", b"publickey"].map(string).concat());
         request.push(1);
-        request.extend([&b"ssh-ed25519"[..], &public].map(string).concat());
+        request.extend([algorithm.as_bytes(), key].map(string).concat());
         let signed = [&string(self.session_id.as_ref().unwrap())[..], &request].concat();
-        let signature: Signature = key.try_sign(&signed).unwrap();
-        let signature = [&b"ssh-ed25519"[..], signature.as_bytes()].map(string).concat();
-        request.extend(string(&signature));
+        request.extend(string(&sign(&signed)));
         self.send(&request).await;
-        self.until(52).await;
+        loop {
+            let answer = self.receive().await;
+            if matches!(answer[0], 51 | 52) {
+                return answer[0] == 52;
+            }
+            assert_ne!(answer[0], 1, "disconnected: {}", String::from_utf8_lossy(&answer));
+        }
     }
 
     /// Asks whether a key would do, without signing anything; gives the type of the answer, and the answer.
@@ -337,7 +356,7 @@ pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
-fn take(rest: &mut &[u8]) -> Vec<u8> {
+pub(super) fn take(rest: &mut &[u8]) -> Vec<u8> {
     let (length, after) = rest.split_first_chunk::<4>().unwrap();
     let (taken, after) = after.split_at(usize::try_from(u32::from_be_bytes(*length)).unwrap());
     *rest = after;

@@ -1217,7 +1217,7 @@ impl Encrypted {
                             map_err!(session_id.encode(&mut *buf))?;
                             buf.extend_from_slice(sig_init_buffer);
 
-                            Ok(Verifier::verify(&pubkey, &buf, &sig).is_ok())
+                            Ok(Verifier::verify(&pubkey, &buf, &sig).is_ok() && somebody_was_there(&pubkey, &sig))
                         })? {
                             debug!("signature verified");
                             let auth = match pk_or_cert {
@@ -1326,6 +1326,18 @@ impl Encrypted {
                 e => Err(crate::Error::from(e).into()),
             },
         }
+    }
+}
+
+/// A security key says in its signature whether it was touched: bit 0 of the flags, which are followed by four bytes of
+/// counter and signed with it (OpenSSH's PROTOCOL.u2f). Other keys say nothing.
+fn somebody_was_there(key: &PublicKey, signature: &Signature) -> bool {
+    use ssh_key::public::KeyData;
+    match key.key_data() {
+        KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {
+            signature.as_bytes().iter().nth_back(4).is_some_and(|flags| flags & 1 == 1)
+        }
+        _ => true,
     }
 }
 
@@ -2040,6 +2052,8 @@ impl Session {
         let msg = OpenChannelMessage::parse(r)?;
 
         let sender_channel = if let Some(ref mut enc) = self.common.encrypted {
+            // A client that never answers our CLOSE must not make us keep what it no longer can reach.
+            self.channels.retain(|id, _| enc.channels.contains_key(id));
             enc.new_channel_id()
         } else {
             unreachable!()

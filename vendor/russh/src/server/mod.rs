@@ -1169,6 +1169,9 @@ async fn read_ssh_id<R: AsyncRead + Unpin>(
     Ok(session)
 }
 
+/// What a channel that waits for its answer takes in memory, rounded up.
+const CHANNEL_OPEN_COST: usize = 4096;
+
 async fn reply<H: Handler + Send>(
     session: &mut Session,
     handler: &mut H,
@@ -1197,6 +1200,11 @@ async fn reply<H: Handler + Send>(
         if [msg::IGNORE, msg::UNIMPLEMENTED, msg::DEBUG].contains(message_type) {
             return Ok(());
         }
+    }
+
+    // An exchange costs us much and its client little, so a stranger has the first one and no other.
+    if pkt.buffer.first() == Some(&msg::KEXINIT) && session.is_between_kex_and_auth() {
+        return Err(crate::Error::Inconsistent.into());
     }
 
     if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
@@ -1231,11 +1239,16 @@ async fn reply<H: Handler + Send>(
                 if kex.peer_kexinit_received() {
                     return Err(crate::Error::Inconsistent.into());
                 }
-                session.pending_len = session.pending_len.saturating_add(pkt.buffer.len() as u32);
-                // each channel may have a window's worth in flight, not only one of them
-                let channels = session.channels.len().max(1) as u64;
-                if u64::from(session.pending_len)
-                    > 2 * channels * u64::from(session.common.config.window_size)
+                // Data is bounded by its windows where those grow by consumption. A refused channel costs much more than
+                // its few bytes.
+                let data = matches!(msg_type, msg::CHANNEL_DATA | msg::CHANNEL_EXTENDED_DATA);
+                let cost = match msg_type {
+                    _ if data && session.common.config.window_by_consumption => 0,
+                    msg::CHANNEL_OPEN => pkt.buffer.len().max(CHANNEL_OPEN_COST),
+                    _ => pkt.buffer.len(),
+                };
+                session.pending_len = session.pending_len.saturating_add(cost as u32);
+                if u64::from(session.pending_len) > 2 * u64::from(session.common.config.window_size)
                 {
                     return Err(crate::Error::Pending.into());
                 }

@@ -969,6 +969,14 @@ impl Session {
         )
     }
 
+    /// Whether the first key exchange is over and nobody has logged in yet.
+    pub(crate) fn is_between_kex_and_auth(&self) -> bool {
+        self.common
+            .encrypted
+            .as_ref()
+            .is_some_and(|enc| !Self::automatic_rekey_eligible(&enc.state))
+    }
+
     /// Is a limit-triggered rekey allowed now? no kex in flight & authed
     fn automatic_rekey_allowed(&self) -> bool {
         !self.kex.active()

@@ -259,8 +259,13 @@ pub const DH_GROUP18: DhGroup = DhGroup {
     generator: DhGroupUInt::new(&[2]),
 };
 
+/// Twice the strength of the strongest cipher, and more than the groups that are spoken have of their own (RFC 3526,
+/// section 8; all of them of safe primes). The work of an exchange grows with this.
+const EXPONENT_BITS: u32 = 512;
+
+#[doc(hidden)]
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub(crate) struct DH {
+pub struct DH {
     prime_num: BigUint,
     generator: BigUint,
     private_key: BigUint,
@@ -281,9 +286,10 @@ impl DH {
 
     pub fn generate_private_key(&mut self, is_server: bool) -> BigUint {
         let q = (&self.prime_num - &BigUint::from(1u8)) / &BigUint::from(2u8);
+        let end = q.min(BigUint::from(1u8) << EXPONENT_BITS);
         let mut rng = rand::rng();
         self.private_key =
-            rng.random_biguint_range(&if is_server { 1u8.into() } else { 2u8.into() }, &q);
+            rng.random_biguint_range(&if is_server { 1u8.into() } else { 2u8.into() }, &end);
         self.private_key.clone()
     }
 
