@@ -6,7 +6,11 @@
 //! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
 //! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
 //! have done those themselves.
+//!
+//! What changes the node is in the record before the node is asked for it, so that no way in which a session may end (a
+//! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
 
+use std::future::ready;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -14,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
-use super::paths::{Place, asks, changes_names, event_of, places, split};
+use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
 use crate::policy::Denial;
 use crate::transport::files::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
 
@@ -86,7 +90,10 @@ impl Access {
             Ok(resolving) => resolving,
             Err(refusal) => return async move { access.conclude(event, Err(refusal)).await }.boxed(),
         };
-        let answering = self.files.issue(operation).await;
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
         async move {
             let result = answer(answering).await;
             let mut reals = Vec::new();
@@ -109,8 +116,10 @@ impl Access {
         if let Err(refusal) = self.allowed(event.action, &file.real_path) {
             return async move { access.conclude(event, Err(refusal)).await }.boxed();
         }
-        let answering = self.files.issue(operation).await;
-        async move { access.conclude(event, answer(answering).await).await }.boxed()
+        match self.ask(operation, &event).await {
+            Ok(answering) => async move { access.conclude(event, answer(answering).await).await }.boxed(),
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
     }
 
     /// Opens a file.
@@ -140,7 +149,10 @@ impl Access {
                 return async move { access.conclude(event, Err(refusal)).await }.boxed();
             }
         }
-        let answering = self.files.issue(operation).await;
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
         async move {
             let opened = match answer(answering).await {
                 Ok(Answer::Opened(opened)) => opened,
@@ -216,6 +228,14 @@ impl Access {
             self.record(event).await?;
         }
         Ok(())
+    }
+
+    /// Issues what has been judged.
+    async fn ask(&self, operation: Operation, event: &FileEvent) -> Result<Answering, Refusal> {
+        if changes(&operation) {
+            self.record(FileEvent { outcome: Outcome::Asked, ..event.clone() }).await?;
+        }
+        Ok(self.files.issue(operation).await)
     }
 
     /// Decides; in a scope of paths on resolved ones, which then take the place of the client's in the operation.
