@@ -88,7 +88,7 @@ impl Access {
         let mut event = event_of(&operation);
         let resolving = match self.judge(&mut operation, &mut event).await {
             Ok(resolving) => resolving,
-            Err(refusal) => return async move { access.conclude(event, Err(refusal)).await }.boxed(),
+            Err(refusal) => return self.refuse(event, refusal).await,
         };
         let answering = match self.ask(operation, &event).await {
             Ok(answering) => answering,
@@ -114,7 +114,7 @@ impl Access {
         let event =
             FileEvent { path: file.path.clone(), real_path: Some(file.real_path.clone()), ..event_of(&operation) };
         if let Err(refusal) = self.allowed(event.action, &file.real_path) {
-            return async move { access.conclude(event, Err(refusal)).await }.boxed();
+            return self.refuse(event, refusal).await;
         }
         match self.ask(operation, &event).await {
             Ok(answering) => async move { access.conclude(event, answer(answering).await).await }.boxed(),
@@ -146,7 +146,7 @@ impl Access {
         for &action in &actions {
             event.action = action;
             if let Err(refusal) = self.judge(&mut operation, &mut event).await {
-                return async move { access.conclude(event, Err(refusal)).await }.boxed();
+                return self.refuse(event, refusal).await;
             }
         }
         let answering = match self.ask(operation, &event).await {
@@ -230,6 +230,11 @@ impl Access {
         Ok(())
     }
 
+    /// Records a refusal at once: one that waited for its turn would keep the client's paths for so long.
+    async fn refuse<T: Send + 'static>(&self, event: FileEvent, refusal: Refusal) -> Pending<T> {
+        ready(self.conclude(event, Err(refusal)).await).boxed()
+    }
+
     /// Issues what has been judged.
     async fn ask(&self, operation: Operation, event: &FileEvent) -> Result<Answering, Refusal> {
         if changes(&operation) {
@@ -240,6 +245,10 @@ impl Access {
 
     /// Decides; in a scope of paths on resolved ones, which then take the place of the client's in the operation.
     async fn judge(&self, operation: &mut Operation, event: &mut FileEvent) -> Result<Vec<Resolving>, Refusal> {
+        // a packet has room for much longer ones, and they are kept in several places
+        if [Some(&event.path), event.second.as_ref()].into_iter().flatten().any(|path| path.len() > LONGEST_PATH) {
+            return Err(Refusal::Node { errno: ENAMETOOLONG, message: "File name too long".to_owned() });
+        }
         let asks = asks(event.action, operation);
         let mut places = places(operation);
         if places.iter().any(|(path, _)| path.contains(&0)) {
@@ -455,4 +464,7 @@ impl Resolving {
     }
 }
 
+/// Linux's own limit, `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
 const EINVAL: i32 = 22;
+const ENAMETOOLONG: i32 = 36;

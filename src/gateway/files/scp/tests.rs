@@ -306,3 +306,16 @@ async fn what_was_written_behind_a_failed_write_is_counted() {
         (262_144, Hashed::Part { offset: 262_144, sha256: Sha256::digest(&noise(524_288)[262_144..]).into() })
     );
 }
+
+#[tokio::test]
+async fn a_path_longer_than_any_is_refused_before_the_node_is_asked() {
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::new(Events::default()) };
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let command = parse_scp_command(format!("scp -d -t {}", "x".repeat(4097)).as_bytes()).unwrap();
+    let code = serve_scp(theirs, command, FileService::for_test(operations), ledger).await.unwrap();
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    assert!(said.ends_with(": File name too long\n") && code == 1, "{said}");
+    assert!(calls.recv().await.is_none());
+}

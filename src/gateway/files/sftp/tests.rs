@@ -641,3 +641,39 @@ async fn a_change_that_cannot_be_recorded_is_not_made() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_path_longer_than_any_is_refused_and_not_kept() {
+    let events = Arc::new(Events::default());
+    let (operations, mut calls) = mpsc::channel::<Call>(4);
+    let (mut client, _serving) = Client::new(FileService::for_test(operations), &events).await;
+    let (long, attributes) = (|| vec![b'x'; 4097], Attributes::default());
+    for request in [
+        Request::Open { path: long(), flags: WRITE, attributes },
+        Request::OpenDir { path: long() },
+        Request::RealPath { path: long() },
+        Request::ExpandPath { path: long() },
+        Request::Rename { from: b"x".to_vec(), to: long() },
+        Request::Symlink { target: long(), path: b"x".to_vec() },
+        Request::Remove { path: vec![b'x'; 250_000] },
+    ] {
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 5), "as OpenSSH's server calls it");
+        assert!(rest.windows(18).any(|words| words == b"File name too long"), "{rest:?}");
+        let recorded = events.take();
+        assert!(matches!(recorded[..], [FileEvent { outcome: Outcome::Failed { errno: Some(36), .. }, .. }]));
+    }
+    // the longest there is goes on to the node
+    client.send(Request::Lstat { path: vec![b'x'; 4096] }).await;
+    let unanswered = calls.recv().await.unwrap();
+    assert!(matches!(unanswered.0, Operation::Lstat { .. }));
+    // behind an answer that is long in coming, a refusal is recorded and its path forgotten
+    client.send(Request::Remove { path: long() }).await;
+    let recorded = loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Some(event) = events.take().pop() {
+            break event;
+        }
+    };
+    assert_eq!(recorded.action, FileAction::Remove);
+}
