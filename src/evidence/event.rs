@@ -31,6 +31,9 @@ pub enum EventCode {
     /// Bytes so far.
     #[serde(rename = "session.progress")]
     SessionProgress,
+    /// The node is about to be asked for a change of its files.
+    #[serde(rename = "file.asked")]
+    FileAsked,
     /// A file is open, and its transfer begins.
     #[serde(rename = "file.opened")]
     FileOpened,

@@ -6,7 +6,11 @@
 //! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
 //! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
 //! have done those themselves.
+//!
+//! What changes the node is in the record before the node is asked for it, so that no way in which a session may end (a
+//! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
 
+use std::future::ready;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -14,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
-use super::paths::{Place, asks, changes_names, event_of, places, split};
+use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
 use crate::policy::Denial;
 use crate::transport::files::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
 
@@ -84,9 +88,12 @@ impl Access {
         let mut event = event_of(&operation);
         let resolving = match self.judge(&mut operation, &mut event).await {
             Ok(resolving) => resolving,
-            Err(refusal) => return async move { access.conclude(event, Err(refusal)).await }.boxed(),
+            Err(refusal) => return self.refuse(event, refusal).await,
         };
-        let answering = self.files.issue(operation).await;
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
         async move {
             let result = answer(answering).await;
             let mut reals = Vec::new();
@@ -107,10 +114,12 @@ impl Access {
         let event =
             FileEvent { path: file.path.clone(), real_path: Some(file.real_path.clone()), ..event_of(&operation) };
         if let Err(refusal) = self.allowed(event.action, &file.real_path) {
-            return async move { access.conclude(event, Err(refusal)).await }.boxed();
+            return self.refuse(event, refusal).await;
         }
-        let answering = self.files.issue(operation).await;
-        async move { access.conclude(event, answer(answering).await).await }.boxed()
+        match self.ask(operation, &event).await {
+            Ok(answering) => async move { access.conclude(event, answer(answering).await).await }.boxed(),
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
     }
 
     /// Opens a file.
@@ -137,10 +146,13 @@ impl Access {
         for &action in &actions {
             event.action = action;
             if let Err(refusal) = self.judge(&mut operation, &mut event).await {
-                return async move { access.conclude(event, Err(refusal)).await }.boxed();
+                return self.refuse(event, refusal).await;
             }
         }
-        let answering = self.files.issue(operation).await;
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
         async move {
             let opened = match answer(answering).await {
                 Ok(Answer::Opened(opened)) => opened,
@@ -218,8 +230,25 @@ impl Access {
         Ok(())
     }
 
+    /// Records a refusal at once: one that waited for its turn would keep the client's paths for so long.
+    async fn refuse<T: Send + 'static>(&self, event: FileEvent, refusal: Refusal) -> Pending<T> {
+        ready(self.conclude(event, Err(refusal)).await).boxed()
+    }
+
+    /// Issues what has been judged.
+    async fn ask(&self, operation: Operation, event: &FileEvent) -> Result<Answering, Refusal> {
+        if changes(&operation) {
+            self.record(FileEvent { outcome: Outcome::Asked, ..event.clone() }).await?;
+        }
+        Ok(self.files.issue(operation).await)
+    }
+
     /// Decides; in a scope of paths on resolved ones, which then take the place of the client's in the operation.
     async fn judge(&self, operation: &mut Operation, event: &mut FileEvent) -> Result<Vec<Resolving>, Refusal> {
+        // a packet has room for much longer ones, and they are kept in several places
+        if [Some(&event.path), event.second.as_ref()].into_iter().flatten().any(|path| path.len() > LONGEST_PATH) {
+            return Err(Refusal::Node { errno: ENAMETOOLONG, message: "File name too long".to_owned() });
+        }
         let asks = asks(event.action, operation);
         let mut places = places(operation);
         if places.iter().any(|(path, _)| path.contains(&0)) {
@@ -435,4 +464,7 @@ impl Resolving {
     }
 }
 
+/// Linux's own limit, `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
 const EINVAL: i32 = 22;
+const ENAMETOOLONG: i32 = 36;

@@ -150,8 +150,8 @@ impl FileAction {
     }
 }
 
-/// One thing that was done, or refused. A transfer makes two: [`Outcome::Opened`] before its first byte, and one with
-/// its [`Content`] at its end.
+/// One thing that was done, or refused. What changes the node makes one more, [`Outcome::Asked`], before that. A transfer
+/// makes two: [`Outcome::Opened`] before its first byte, and one with its [`Content`] at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEvent {
     /// What.
@@ -173,6 +173,8 @@ pub struct FileEvent {
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// Nothing yet: the node is about to be asked for it. Where no other event follows, nobody waited for what came of it.
+    Asked,
     /// The file is open; its transfer begins.
     Opened,
     /// Done.

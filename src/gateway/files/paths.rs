@@ -58,6 +58,14 @@ pub(super) fn asks(action: FileAction, operation: &Operation) -> Vec<Vec<FileAct
     }
 }
 
+/// Whether it may leave the node other than it was. What is done to an open file follows from its open.
+pub(super) fn changes(operation: &Operation) -> bool {
+    match operation {
+        Operation::Open { flags, .. } => flags.write || flags.create || flags.truncate,
+        other => changes_names(FileAction::of(other)),
+    }
+}
+
 /// Whether the event shall have the real path even where the rules don't need it.
 pub(super) fn changes_names(action: FileAction) -> bool {
     matches!(

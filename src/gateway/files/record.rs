@@ -34,6 +34,7 @@ impl FileEvents for RecordedFiles {
 
 fn code(event: &FileEvent) -> EventCode {
     match (&event.outcome, &event.content) {
+        (Outcome::Asked, _) => EventCode::FileAsked,
         (Outcome::Opened, _) => EventCode::FileOpened,
         (_, Some(_)) => EventCode::FileClosed,
         _ => EventCode::FileOperation,
@@ -47,6 +48,7 @@ fn line(event: &FileEvent, line: Event) -> Event {
     line = path(line, "second_path", event.second.as_ref());
     line = path(line, "second_real_path", event.second_real.as_ref());
     line = match &event.outcome {
+        Outcome::Asked => line.text("outcome", "asked"),
         Outcome::Opened => line.text("outcome", "opened"),
         Outcome::Done => line.text("outcome", "done"),
         Outcome::Unfinished => line.text("outcome", "unfinished"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::bench::{Bench, finish, text};
+use super::wire::{Raw, string};
 
 /// `scp` or `sftp`, told about the bench.
 fn client(bench: &Bench, program: &str, args: &[&str]) -> Command {
@@ -89,4 +90,39 @@ async fn a_client_killed_in_the_middle_leaves_an_event_and_no_session() {
     assert_ne!(closed["outcome"], "interrupted", "{closed}");
     let file = bench.event(|event| event["event"] == "file.closed").await;
     assert_eq!(file["outcome"], "unfinished");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_on_its_answers_does_not_hide_what_it_did() {
+    let bench = Bench::start().await;
+    let home = bench.node.home.path();
+    noise(&home.join("big"), 200_000);
+    for number in 10..20 {
+        std::fs::write(home.join(format!("file-{number}")), "x").unwrap();
+    }
+    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    // its window holds the answers to the first requests, and not the big one
+    let channel = raw.subsystem(0, 1000, 32768, "sftp").await;
+    let open = [&[3, 0, 0, 0, 1][..], &string(b"big"), &[0, 0, 0, 1, 0, 0, 0, 0]].concat();
+    let lstat = [&[7, 0, 0, 0, 2][..], &string(b"big")].concat();
+    let read = [&[5, 0, 0, 0, 3][..], &string(&[0, 0, 0, 1]), &[0; 8], &200_000_u32.to_be_bytes()].concat();
+    raw.data(channel, &string(&[1, 0, 0, 0, 3])).await;
+    raw.data(channel, &string(&open)).await;
+    bench.event(|event| event["event"] == "file.opened").await;
+    raw.data(channel, &[string(&lstat), string(&read)].concat()).await;
+    for number in 10..20 {
+        let name = string(format!("file-{number}").as_bytes());
+        raw.data(channel, &string(&[&[13, 0, 0, 0, number], &name[..]].concat())).await;
+    }
+    bench.event(|event| event["event"] == "file.asked" && event["path"] == "file-19").await;
+    drop(raw);
+    // soon, and not only when a channel's last words are cut off
+    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "client-gone");
+    for number in 10..20 {
+        let name = format!("file-{number}");
+        assert!(!home.join(&name).exists());
+        let done = |event: &serde_json::Value| event["event"] == "file.operation" && event["outcome"] == "done";
+        assert!(bench.events().iter().any(|event| done(event) && event["path"] == *name), "{name}");
+    }
 }

@@ -190,19 +190,28 @@ impl Raw {
 
     /// Opens a session channel and starts a command; returns the server's number for it.
     pub(super) async fn exec(&mut self, ours: u32, window: u32, packet: u32, command: &str) -> u32 {
+        self.start([ours, window, packet], "exec", command).await
+    }
+
+    /// Opens a session channel and starts a subsystem; returns the server's number for it.
+    pub(super) async fn subsystem(&mut self, ours: u32, window: u32, packet: u32, name: &str) -> u32 {
+        self.start([ours, window, packet], "subsystem", name).await
+    }
+
+    async fn start(&mut self, numbers: [u32; 3], request: &str, what: &str) -> u32 {
         let mut open = vec![90];
         open.extend(string(b"session"));
-        [ours, window, packet].iter().for_each(|n| open.extend(n.to_be_bytes()));
+        numbers.iter().for_each(|n| open.extend(n.to_be_bytes()));
         self.send(&open).await;
         let confirmed = self.until(91).await;
-        assert_eq!(confirmed[1..5], ours.to_be_bytes(), "the channel that was asked for");
+        assert_eq!(confirmed[1..5], numbers[0].to_be_bytes(), "the channel that was asked for");
         let theirs = u32::from_be_bytes(confirmed[5..9].try_into().unwrap());
-        let mut exec = vec![98];
-        exec.extend(theirs.to_be_bytes());
-        exec.extend(string(b"exec"));
-        exec.push(1);
-        exec.extend(string(command.as_bytes()));
-        self.send(&exec).await;
+        let mut start = vec![98];
+        start.extend(theirs.to_be_bytes());
+        start.extend(string(request.as_bytes()));
+        start.push(1);
+        start.extend(string(what.as_bytes()));
+        self.send(&start).await;
         self.until(99).await;
         theirs
     }

@@ -1,6 +1,7 @@
 //! `scp -t`: files come from the client.
 
 use std::collections::VecDeque;
+use std::io::{Error, ErrorKind};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -217,12 +218,15 @@ where
     let mut offset = 0;
     while offset < size {
         let wanted = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
-        let bytes = session.wire.content(wanted).await?;
-        if bytes.is_empty() {
-            writes.settle(0).await?;
-            let gone = "the client went away in the middle of a file";
-            return Err(End::Client(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, gone)));
-        }
+        let bytes = match session.wire.content(wanted).await {
+            Ok(bytes) if !bytes.is_empty() => bytes,
+            ended => {
+                // the node writes what it was sent, and the record says how much that was
+                writes.settle(0).await?;
+                let gone = || Error::new(ErrorKind::UnexpectedEof, "the client went away in the middle of a file");
+                return Err(End::Client(ended.err().unwrap_or_else(gone)));
+            }
+        };
         let length = bytes.len() as u64;
         if writes.trouble.is_none() {
             let operation = Operation::Write { handle: file.handle, offset, bytes: bytes.clone() };
@@ -288,8 +292,7 @@ impl Writes<'_> {
             && let Some((offset, bytes, answering)) = self.on_their_way.pop_front()
         {
             match answer(answering).await {
-                Ok(_) if self.trouble.is_none() => self.file.count_written(offset, &bytes),
-                Ok(_) => {}
+                Ok(_) => self.file.count_written(offset, &bytes),
                 Err(refusal) => {
                     let why = survive(refusal)?;
                     self.trouble.get_or_insert(why);

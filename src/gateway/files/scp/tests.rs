@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
 
 use super::{parse_scp_command, serve_scp};
 use crate::gateway::files::testing::{Bench, Events, Refuse, complaint, content, local_service, long_ago, noise};
 use crate::gateway::files::{FileAction, FileLedger, GrantCoversAll, Hashed, Outcome};
+use crate::transport::files::{Answer, Attributes, Call, FileError, FileService, Handle, Opened, Operation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_up_and_down_unchanged_and_are_hashed() {
@@ -239,4 +241,81 @@ async fn the_clients_own_warnings_count() {
     assert_eq!(fs::read_to_string(home.path().join("y")).unwrap(), "z");
     let (_, code) = sink(home.path(), "scp -t .", b"C0644 1 y\nz\0").await;
     assert_eq!(code, 0);
+}
+
+/// A node with one file, on which the first write fails, and on which nothing is ever made or changed.
+fn stubborn() -> FileService {
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some((operation, answer)) = calls.recv().await {
+            let result = match operation {
+                Operation::MakeDir { .. } | Operation::SetStat { .. } => {
+                    unanswered.push(answer);
+                    continue;
+                }
+                Operation::Open { .. } => {
+                    Ok(Answer::Opened(Opened { handle: Handle(1), real_path: b"/file".to_vec() }))
+                }
+                Operation::Write { offset: 0, .. } => {
+                    Err(FileError::Node { errno: 5, message: "Input/output error".to_owned() })
+                }
+                Operation::Stat { .. } | Operation::Fstat { .. } => {
+                    Ok(Answer::Attributes(Attributes { mode: Some(0o040_755), ..Attributes::default() }))
+                }
+                _ => Ok(Answer::Done),
+            };
+            let _ = answer.send(result);
+        }
+    });
+    FileService::for_test(operations)
+}
+
+#[tokio::test]
+async fn a_change_is_in_the_record_whatever_becomes_of_the_session() {
+    let events = Arc::new(Events::default());
+    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::clone(&events) as _ };
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let command = parse_scp_command(b"scp -r -t .").unwrap();
+    let serving = tokio::spawn(serve_scp(theirs, command, stubborn(), ledger));
+    ours.write_all(b"D0755 0 dir\n").await.unwrap();
+    let asked = loop {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        if let Some(asked) = events.take().into_iter().find(|event| event.action == FileAction::MakeDirectory) {
+            break asked;
+        }
+    };
+    assert_eq!((&asked.path[..], asked.outcome), (&b"./dir"[..], Outcome::Asked));
+    serving.abort();
+}
+
+#[tokio::test]
+async fn what_was_written_behind_a_failed_write_is_counted() {
+    let events = Arc::new(Events::default());
+    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::clone(&events) as _ };
+    let (mut ours, theirs) = tokio::io::duplex(2 << 20);
+    ours.write_all(b"C0644 524288 file\n").await.unwrap();
+    ours.write_all(&noise(524_288)).await.unwrap();
+    ours.write_all(b"\0").await.unwrap();
+    ours.shutdown().await.unwrap();
+    let code = serve_scp(theirs, parse_scp_command(b"scp -t .").unwrap(), stubborn(), ledger).await.unwrap();
+    assert_eq!(code, 1);
+    let moved = events.transfer(FileAction::Upload, "file").content.unwrap();
+    assert_eq!(
+        (moved.bytes, moved.hashed),
+        (262_144, Hashed::Part { offset: 262_144, sha256: Sha256::digest(&noise(524_288)[262_144..]).into() })
+    );
+}
+
+#[tokio::test]
+async fn a_path_longer_than_any_is_refused_before_the_node_is_asked() {
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::new(Events::default()) };
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let command = parse_scp_command(format!("scp -d -t {}", "x".repeat(4097)).as_bytes()).unwrap();
+    let code = serve_scp(theirs, command, FileService::for_test(operations), ledger).await.unwrap();
+    let mut said = String::new();
+    ours.read_to_string(&mut said).await.unwrap();
+    assert!(said.ends_with(": File name too long\n") && code == 1, "{said}");
+    assert!(calls.recv().await.is_none());
 }

@@ -1,5 +1,6 @@
 //! The half of a session that answers.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -7,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::reply::{Reply, Status};
 use super::table::OpenEntry;
@@ -29,15 +30,19 @@ pub(super) enum Ready {
     Closed { id: u32, entry: Arc<OpenEntry>, closing: Closing },
 }
 
-/// The half that answers: in the order of requests, which is the order in which the node carries them out.
+/// The half that answers: in the order of requests, which is the order in which the node carries them out. Once the
+/// client takes no more answers it says so to the other half, and goes on only to count and record: what was issued, the
+/// node carries out all the same.
 pub(super) async fn answer_all<W: AsyncWrite + Unpin>(
     access: &Access,
     mut coming: mpsc::Receiver<Coming>,
     mut writer: W,
+    gone: watch::Sender<bool>,
 ) -> Result<(), FilesError> {
     let mut waiting = FuturesOrdered::new();
     let mut out = BytesMut::new();
     let mut open = true;
+    let mut ended = Ok(());
     loop {
         let first = tokio::select! {
             biased;
@@ -49,22 +54,26 @@ pub(super) async fn answer_all<W: AsyncWrite + Unpin>(
                 }
                 continue;
             }
-            else => return Ok(()),
+            else => return ended,
         };
         // whatever else is there already goes out with it
         let mut rooms = Vec::new();
         let mut next = Some(first);
         let mut fatal = None;
         while let Some((ready, room)) = next {
-            fatal = put(access, ready, &mut out).await;
+            fatal = put(access, ready, ended.is_ok(), &mut out).await;
             rooms.push(room);
             if fatal.is_some() || out.len() >= SEND {
                 break;
             }
             next = waiting.next().now_or_never().flatten();
         }
-        writer.write_all(&out).await?;
-        writer.flush().await?;
+        if ended.is_ok() {
+            ended = write(&mut writer, &out).await.map_err(FilesError::Client);
+            if ended.is_err() {
+                gone.send_replace(true);
+            }
+        }
         match out.capacity() > 2 * SEND {
             true => out = BytesMut::new(),
             false => out.clear(),
@@ -75,13 +84,21 @@ pub(super) async fn answer_all<W: AsyncWrite + Unpin>(
     }
 }
 
+async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
+}
+
 /// Counts and encodes one result; an error is one that the session does not survive.
-async fn put(access: &Access, ready: Ready, out: &mut BytesMut) -> Option<FilesError> {
+async fn put(access: &Access, ready: Ready, client_is_there: bool, out: &mut BytesMut) -> Option<FilesError> {
     let (ids, result) = match ready {
         Ready::Reply { id, result } => (vec![id], result),
         Ready::Data { id, entry, offset, result } => {
             let reply = result.map(|bytes| {
-                entry.file.count_read(offset, &bytes);
+                // what nobody takes was not transferred
+                if client_is_there {
+                    entry.file.count_read(offset, &bytes);
+                }
                 match bytes.is_empty() {
                     true => Reply::Status(Status::end_of_file()),
                     false => Reply::Data(bytes),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::answering::{Coming, Ready, answer_all};
 use super::gather::{Flight, Flights, Gather};
@@ -30,6 +30,7 @@ where
     let access = Access::new(files, ledger);
     let table = Arc::new(Table::default());
     let (replies, coming) = mpsc::channel(QUEUE);
+    let (went, gone) = watch::channel(false);
     let issuer = Issuer {
         access: access.clone(),
         table: Arc::clone(&table),
@@ -39,8 +40,11 @@ where
         room: Arc::new(Semaphore::new(ROOM)),
         ahead: read_ahead::room(),
         replies,
+        gone,
     };
-    let ended = tokio::try_join!(issuer.run(reader), answer_all(&access, coming, writer)).map(drop);
+    // whatever ends the issuing, what was issued is waited for
+    let issuing = issuer.run(reader).map(Ok);
+    let ended = tokio::try_join!(issuing, answer_all(&access, coming, writer, went)).and_then(|(issued, ())| issued);
     for entry in table.take_all() {
         match access.abandon(&entry.file).await {
             Err(Refusal::Evidence(why)) => return ended.and(Err(FilesError::Evidence(why))),
@@ -61,6 +65,8 @@ struct Issuer {
     room: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
     replies: mpsc::Sender<Coming>,
+    /// Whether the client takes no more answers.
+    gone: watch::Receiver<bool>,
 }
 
 impl Issuer {
@@ -68,20 +74,21 @@ impl Issuer {
         let mut received = BytesMut::new();
         loop {
             while let Some(frame) = next_frame(&mut received).map_err(protocol)? {
+                if *self.gone.borrow() {
+                    return Ok(());
+                }
                 self.packet(frame).await?;
             }
             received.reserve(RECEIVE);
-            let read = match self.gather {
-                None => reader.read_buf(&mut received).await?,
+            let read = tokio::select! {
+                biased;
+                _ = self.gone.changed() => return Ok(()),
+                read = reader.read_buf(&mut received) => read?,
                 // the client pauses: hand on what it wrote, unless the node is busy with more anyway
-                Some(_) => tokio::select! {
-                    biased;
-                    read = reader.read_buf(&mut received) => read?,
-                    () = self.flights.below(BUSY) => {
-                        self.flush().await?;
-                        continue;
-                    }
-                },
+                () = self.flights.below(BUSY), if self.gather.is_some() => {
+                    self.flush().await?;
+                    continue;
+                }
             };
             if read == 0 {
                 return self.flush().await;

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::encode::encode;
 use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
 use crate::gateway::files::testing::{Bench, Events, Refuse, complaint, content, local_service, long_ago, noise};
-use crate::gateway::files::{FileAction, FileLedger, FilesError, GrantCoversAll, Hashed, Outcome};
+use crate::gateway::files::{
+    FileAction, FileEvent, FileEvents, FileLedger, FilesError, GrantCoversAll, Hashed, Outcome,
+};
 use crate::transport::files::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -154,10 +158,11 @@ async fn names_can_be_made_changed_listed_and_removed() {
     assert_eq!(bench.remote("hard").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!bench.remote("dir").exists());
     let events = bench.events.take();
-    let removed: Vec<_> = events.iter().filter(|event| event.action == FileAction::Remove).collect();
+    let done: Vec<_> = events.iter().filter(|event| event.outcome == Outcome::Done).collect();
+    let removed: Vec<_> = done.iter().filter(|event| event.action == FileAction::Remove).collect();
     let real = bench.home.path().canonicalize().unwrap().join("dir/link");
     assert_eq!(removed[0].real_path.as_deref(), Some(real.as_os_str().as_bytes()), "the link, not what it leads to");
-    let renamed = events.iter().find(|event| event.action == FileAction::Rename).unwrap();
+    let renamed = done.iter().find(|event| event.action == FileAction::Rename).unwrap();
     assert!(renamed.second_real.as_ref().unwrap().ends_with(b"/dir/moved"));
 }
 
@@ -255,9 +260,16 @@ struct Client {
 }
 
 impl Client {
-    async fn new(files: FileService, events: &Arc<Events>) -> (Self, tokio::task::JoinHandle<Result<(), FilesError>>) {
+    async fn new(files: FileService, events: &Arc<Events>) -> (Self, JoinHandle<Result<(), FilesError>>) {
+        Self::recorded_by(files, Arc::clone(events) as _).await
+    }
+
+    async fn recorded_by(
+        files: FileService,
+        events: Arc<dyn FileEvents>,
+    ) -> (Self, JoinHandle<Result<(), FilesError>>) {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::clone(events) as _ };
+        let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events };
         let serving = tokio::spawn(serve_sftp(theirs, files, ledger));
         let mut client = Self { stream: ours, received: BytesMut::new(), last: 0 };
         client.stream.write_all(&encode(&Packet::Init { version: 3 })).await.unwrap();
@@ -501,29 +513,167 @@ async fn a_node_that_writes_nothing_stops_the_client() {
     assert!(settled(&mut seen).await <= sent);
 }
 
+/// Takes no event.
+#[derive(Debug)]
+struct Broken;
+
+impl FileEvents for Broken {
+    fn record(&self, _: FileEvent) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Err("the disk is full".to_owned())))
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_done() {
-    #[derive(Debug)]
-    struct Broken;
-    impl crate::gateway::files::FileEvents for Broken {
-        fn record(
-            &self,
-            _: crate::gateway::files::FileEvent,
-        ) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
-            Box::pin(std::future::ready(Err("the disk is full".to_owned())))
-        }
-    }
     let (files, mut seen) = endless(true);
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::new(Broken) };
-    let serving = tokio::spawn(serve_sftp(theirs, files, ledger));
-    let mut client = Client { stream: ours, received: BytesMut::new(), last: 0 };
-    client.stream.write_all(&encode(&Packet::Init { version: 3 })).await.unwrap();
-    client.frame().await;
+    let (mut client, serving) = Client::recorded_by(files, Arc::new(Broken)).await;
     let flags = OpenFlags { read: true, ..OpenFlags::default() };
     let open = Request::Open { path: b"x".to_vec(), flags, attributes: Attributes::default() };
     let (kind, rest) = client.call(open).await;
     assert_eq!((kind, status(&rest)), (101, 4));
     assert!(matches!(serving.await.unwrap(), Err(FilesError::Evidence(_))));
     assert!(seen.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_client_asked_for_is_recorded_though_it_takes_no_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    fs::write(home.path().join("big"), noise(200_000)).unwrap();
+    for number in 0..10 {
+        fs::write(home.path().join(format!("file-{number}")), "x").unwrap();
+    }
+    let (files, log) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let big = client.open("big", OpenFlags { read: true, ..OpenFlags::default() }).await;
+    let upload = client.open("upload", WRITE).await;
+    // more than the stream to the client holds: all other answers wait behind it
+    client.send(Request::Read { handle: big, offset: 0, length: 200_000 }).await;
+    client.send(Request::Write { handle: upload.clone(), offset: 0, data: Bytes::from_static(b"written") }).await;
+    client.send(Request::Close { handle: upload }).await;
+    client.send(Request::Open { path: b"made".to_vec(), flags: WRITE, attributes: Attributes::default() }).await;
+    for number in 0..10 {
+        client.send(Request::Remove { path: format!("file-{number}").into() }).await;
+    }
+    let removals = || log.lock().unwrap().iter().filter(|one| matches!(one, Operation::Remove { .. })).count();
+    while removals() < 10 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(client);
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Client(_))));
+    let upload = events.transfer(FileAction::Upload, "upload");
+    assert_eq!((upload.outcome, upload.content.unwrap().bytes), (Outcome::Done, 7));
+    let download = events.transfer(FileAction::Download, "big");
+    assert_eq!(download.outcome, Outcome::Unfinished);
+    let events = events.take();
+    let made = events.iter().filter(|event| event.path == b"made" && event.outcome == Outcome::Opened).count();
+    let removed = events.iter().filter(|event| event.action == FileAction::Remove && event.outcome == Outcome::Done);
+    assert_eq!((made, removed.count()), (2, 10));
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_broken_request_is_recorded() {
+    let events = Arc::new(Events::default());
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    let (mut client, serving) = Client::new(FileService::for_test(operations), &events).await;
+    client.send(Request::Lstat { path: b"x".to_vec() }).await;
+    client.stream.write_all(b"\xff\xff\xff\xff").await.unwrap();
+    let (_, answer) = calls.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    answer.send(Ok(Answer::Attributes(Attributes::default()))).unwrap();
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Protocol { .. })));
+    assert_eq!(events.take()[0].outcome, Outcome::Done);
+}
+
+/// Everything that changes the node by a path, and what is recorded of it.
+fn changes() -> Vec<(Request, FileAction)> {
+    let (path, attributes) = (|| b"x".to_vec(), Attributes::default());
+    let create = OpenFlags { read: true, create: true, ..OpenFlags::default() };
+    vec![
+        (Request::Open { path: path(), flags: WRITE, attributes }, FileAction::Upload),
+        (Request::Open { path: path(), flags: create, attributes }, FileAction::Download),
+        (Request::SetStat { path: path(), attributes }, FileAction::Change),
+        (Request::LsetStat { path: path(), attributes }, FileAction::Change),
+        (Request::Remove { path: path() }, FileAction::Remove),
+        (Request::MakeDir { path: path(), attributes }, FileAction::MakeDirectory),
+        (Request::RemoveDir { path: path() }, FileAction::RemoveDirectory),
+        (Request::Rename { from: path(), to: path() }, FileAction::Rename),
+        (Request::PosixRename { from: path(), to: path() }, FileAction::Rename),
+        (Request::HardLink { from: path(), to: path() }, FileAction::Link),
+        (Request::Symlink { target: path(), path: path() }, FileAction::Symlink),
+    ]
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_before_the_node_is_asked_for_it() {
+    for (request, action) in changes() {
+        let events = Arc::new(Events::default());
+        let (operations, mut calls) = mpsc::channel::<Call>(1);
+        let (mut client, serving) = Client::new(FileService::for_test(operations), &events).await;
+        client.send(request).await;
+        let mut unanswered = Vec::new();
+        loop {
+            let call = calls.recv().await.unwrap();
+            if !matches!(call.0, Operation::RealPath { .. }) {
+                break;
+            }
+            unanswered.push(call);
+        }
+        // whatever happens to the session now
+        serving.abort();
+        serving.await.unwrap_err();
+        let events = events.take();
+        let seen: Vec<_> = events.iter().map(|event| (event.action, &event.path[..], &event.outcome)).collect();
+        assert_eq!(seen, [(action, &b"x"[..], &Outcome::Asked)]);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_recorded_is_not_made() {
+    for (request, _) in changes() {
+        let (operations, mut calls) = mpsc::channel::<Call>(4);
+        let (mut client, serving) = Client::recorded_by(FileService::for_test(operations), Arc::new(Broken)).await;
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 4));
+        assert!(matches!(serving.await.unwrap(), Err(FilesError::Evidence(_))));
+        while let Some((operation, _)) = calls.recv().await {
+            assert!(matches!(operation, Operation::RealPath { .. }), "{operation:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_longer_than_any_is_refused_and_not_kept() {
+    let events = Arc::new(Events::default());
+    let (operations, mut calls) = mpsc::channel::<Call>(4);
+    let (mut client, _serving) = Client::new(FileService::for_test(operations), &events).await;
+    let (long, attributes) = (|| vec![b'x'; 4097], Attributes::default());
+    for request in [
+        Request::Open { path: long(), flags: WRITE, attributes },
+        Request::OpenDir { path: long() },
+        Request::RealPath { path: long() },
+        Request::ExpandPath { path: long() },
+        Request::Rename { from: b"x".to_vec(), to: long() },
+        Request::Symlink { target: long(), path: b"x".to_vec() },
+        Request::Remove { path: vec![b'x'; 250_000] },
+    ] {
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 5), "as OpenSSH's server calls it");
+        assert!(rest.windows(18).any(|words| words == b"File name too long"), "{rest:?}");
+        let recorded = events.take();
+        assert!(matches!(recorded[..], [FileEvent { outcome: Outcome::Failed { errno: Some(36), .. }, .. }]));
+    }
+    // the longest there is goes on to the node
+    client.send(Request::Lstat { path: vec![b'x'; 4096] }).await;
+    let unanswered = calls.recv().await.unwrap();
+    assert!(matches!(unanswered.0, Operation::Lstat { .. }));
+    // behind an answer that is long in coming, a refusal is recorded and its path forgotten
+    client.send(Request::Remove { path: long() }).await;
+    let recorded = loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Some(event) = events.take().pop() {
+            break event;
+        }
+    };
+    assert_eq!(recorded.action, FileAction::Remove);
 }
