@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_login_could_carry_is_a_problem_with_a_place() {
+        let text = problem(&format!("[[people]]\nname = \"Ada Lovelace\"\nkeys = [\"{KEY}\"]\n"));
+        assert!(text.starts_with("g.toml:2:8: person \"Ada Lovelace\": a name is 1 to 64 letters"), "{text}");
+    }
+
+    #[test]
     fn a_rule_for_nobody_is_a_problem() {
         let text = format!(
             "[[people]]\nname = \"alice\"\nkeys = [\"{KEY}\"]\n[[rules]]\nname = \"r\"\npeople = [\"alcie\"]\n\
