@@ -193,7 +193,7 @@ pub(super) struct CheckArgs {
     /// Print the JSON schema of the configuration and do nothing else
     #[arg(long)]
     pub(super) schema: bool,
-    /// Leave alone the files that the configuration names (host keys, directories)
+    /// Look at this file alone: not at those that it names (host keys, directories), nor at AWS's configuration
     #[arg(long)]
     pub(super) offline: bool,
 }
