@@ -106,3 +106,21 @@ fn page(args: &EmulatorArgs, embedded: &Embedded) -> String {
     };
     format!("{keys}\nready: listening on {}, {url} in {}; Ctrl-C ends it\n", embedded.address(), args.region)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::args::Args;
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_help_names_the_node_that_it_starts() {
+        let mut program = Args::command();
+        let help = program.find_subcommand_mut("emulator").unwrap().render_help().to_string();
+        assert!(
+            help.contains(&format!("start-session --target {NODE_ID}\n")) && help.contains("--with-node"),
+            "{help}"
+        );
+    }
+}
