@@ -173,7 +173,10 @@ else
         echo "== the gateway with AWS's agent: the end-to-end tests"
         unset AWS_CA_BUNDLE SSL_CERT_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE AWS_REGION AWS_DEFAULT_REGION
         export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $agent"
-        if cargo test --locked --test e2e -- --test-threads 2 --include-ignored exec:: shell:: transfer:: limits:: endurance::a_; then
+        # left out: where the demo is killed, everything that runs under real-agent.sh is killed with it, and the helper, which
+        # that test is about, can't clean up
+        if cargo test --locked --test e2e -- --test-threads 2 --include-ignored exec:: shell:: screens:: login:: transfer:: \
+            limits:: endurance:: --skip after_the_gateways_sudden_death; then
             say ok "the end-to-end tests"
             passed=$((passed + 1))
         else

@@ -46,9 +46,7 @@ pub enum AppError {
 impl App {
     /// Loads what the configuration names and takes the addresses. Connections are accepted by [`App::run`].
     pub async fn start(config: &Config, backend: Arc<dyn Backend>, drain: Duration) -> Result<Self, AppError> {
-        let host_keys =
-            HostKeys::load(&config.gateway.host_keys)?.with_certificates(&config.gateway.host_certificates)?;
-        let people = People::new(&config.people)?;
+        let (host_keys, people) = load(config)?;
         let journal = Arc::new(Journal::open(&config.evidence.directory, config.evidence.max_bytes)?);
         let transport = Transport::new(backend.clone(), transport_options(config));
         let sessions = Arc::new(Sessions {
@@ -81,6 +79,15 @@ impl App {
             tracing::warn!(left, "sessions could not be terminated in time");
         }
     }
+}
+
+/// Loads what the configuration names, without making or starting anything: `portcullis check` goes as far as this.
+pub fn load(config: &Config) -> Result<(HostKeys, People), AppError> {
+    let gateway = &config.gateway;
+    let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
+    let people = People::new(&config.people)?;
+    Journal::check(&config.evidence.directory)?;
+    Ok((host_keys, people))
 }
 
 fn transport_options(config: &Config) -> TransportOptions {

@@ -121,7 +121,7 @@ pub(super) struct ServeArgs {
 #[command(after_help = "\
 Examples:
   portcullis documents                 is the account ready? exit code 8 if not
-  portcullis documents --print         as JSON, for your own deployment tooling
+  portcullis documents --print --realm as JSON, for your own deployment tooling
   portcullis documents --apply         create or update what differs")]
 pub(super) struct DocumentsArgs {
     #[command(flatten)]
@@ -129,10 +129,11 @@ pub(super) struct DocumentsArgs {
     /// Create or update the documents that differ
     #[arg(long, conflicts_with = "print")]
     pub(super) apply: bool,
-    /// Print the documents as one JSON object, by name; asks AWS nothing unless --realm is given
+    /// Print the documents as one JSON object, by name; without --realm AWS is asked nothing, and they are those of an
+    /// account that never set preferences
     #[arg(long)]
     pub(super) print: bool,
-    /// With --print: carry the preferences of the configured account, as --apply does
+    /// With --print: carry the session limits of the configured account, as --apply does
     #[arg(long, requires = "print")]
     pub(super) realm: bool,
 }
@@ -140,9 +141,11 @@ pub(super) struct DocumentsArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  portcullis emulator --listen 127.0.0.1:8443 --tls-ca-out ca.pem --keys-out keys
-  AWS_SHARED_CREDENTIALS_FILE=keys AWS_CA_BUNDLE=ca.pem \\
-    aws --region us-east-1 --endpoint-url https://127.0.0.1:8443 ssm start-session --target mi-0123456789abcdef0
+  portcullis emulator --tls-ca-out ca.pem --keys-out keys --with-node web-1 --node-dir node
+and in another terminal, where the CLI trusts AWS_CA_BUNDLE and its plugin SSL_CERT_FILE:
+  export AWS_SHARED_CREDENTIALS_FILE=keys AWS_CA_BUNDLE=ca.pem SSL_CERT_FILE=ca.pem
+  aws --region us-east-1 --endpoint-url https://127.0.0.1:8443 \\
+    ssm start-session --target mi-0fedcba9876543210
 
 The agent, told Mgs.Endpoint and the [agent] keys, registers with it as with the cloud.")]
 pub(super) struct EmulatorArgs {
@@ -195,7 +198,7 @@ pub(super) struct CheckArgs {
     /// Print the JSON schema of the configuration and do nothing else
     #[arg(long)]
     pub(super) schema: bool,
-    /// Leave alone the files that the configuration names (host keys, directories)
+    /// Look at this file alone: not at those that it names (host keys, directories), nor at AWS's configuration
     #[arg(long)]
     pub(super) offline: bool,
 }

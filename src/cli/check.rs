@@ -1,22 +1,30 @@
 //! `portcullis check`: what is wrong with a configuration, without starting anything.
 
+use std::path::Path;
+
 use serde_json::json;
 
+use crate::app;
 use crate::config::{self, Config, ConfigError, Problem};
 
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
 use super::output;
+use super::runtime::patiently;
+use super::serve;
 
-pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {
         return output::print(&config::schema());
     }
-    let checked = config::load(&args.config.config, &args.config.overrides)
-        .and_then(|config| if args.offline { Ok(config) } else { named_files(args, &config).map(|()| config) });
+    let file = &args.config.config;
+    let checked = match config::load(file, &args.config.overrides) {
+        Ok(config) if !args.offline => what_serve_needs(file, &config).await.map(|()| config),
+        read => read,
+    };
     match checked {
         Ok(config) if args.json => output::print(&format!("{:#}\n", json!({ "ok": true, "config": config }))),
-        Ok(_) => output::print(&format!("{}: fine\n", args.config.config.display())),
+        Ok(_) => output::print(&format!("{}: fine\n", file.display())),
         Err(error) if args.json => {
             let problems: Vec<_> = error
                 .problems
@@ -32,14 +40,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
                 })
                 .collect();
             output::print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
-            Err(config_failure(&args.config.config, &error, false))
+            Err(config_failure(file, &error, false))
         }
-        Err(error) => Err(config_failure(&args.config.config, &error, true)),
+        Err(error) => Err(config_failure(file, &error, true)),
     }
 }
 
 /// The failure that a bad configuration is for every command.
-pub(super) fn config_failure(file: &std::path::Path, error: &ConfigError, drawn: bool) -> Failure {
+pub(super) fn config_failure(file: &Path, error: &ConfigError, drawn: bool) -> Failure {
     let count = error.problems.len();
     let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
     let mut text = format!("{} has {things}; nothing was started", file.display());
@@ -49,22 +57,15 @@ pub(super) fn config_failure(file: &std::path::Path, error: &ConfigError, drawn:
     Failure::new(Exit::Config, text.trim_end())
 }
 
-/// Files that the configuration names must be there for whoever runs this.
-fn named_files(args: &CheckArgs, config: &Config) -> Result<(), ConfigError> {
-    let gateway = &config.gateway;
-    let files = gateway.host_keys.iter().chain(&gateway.host_certificates).chain(&config.realm.ca_bundle);
-    let mut problems: Vec<Problem> = files
-        .filter_map(|file| {
-            let error = std::fs::File::open(file).err()?;
-            let message = format!("{} can't be read: {error}", file.display());
-            Some(Problem::with_file(&args.config.config, message, "check it as the user that runs the gateway"))
-        })
-        .collect();
-    let directory = &config.evidence.directory;
-    if !directory.is_dir() {
-        let message = format!("the evidence directory {} is not there", directory.display());
-        let help = format!("make it with: install -d -m 0700 {}", directory.display());
-        problems.push(Problem::with_file(&args.config.config, message, help));
+/// What `serve` reads before it begins, read by the same functions.
+async fn what_serve_needs(file: &Path, config: &Config) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    if let Err(failure) = patiently("reading the AWS configuration", serve::backend(config, None)).await {
+        problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
+    }
+    if let Err(error) = app::load(config) {
+        let help = "check as the user that runs the gateway, such as: sudo -u portcullis portcullis check";
+        problems.push(Problem::with_file(file, error.to_string(), help));
     }
     if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
 }

@@ -20,7 +20,7 @@ pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
     }
     let file = &args.config.config;
     let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
-    let backend = patiently("asking AWS who this is", serve::backend(&config, None)).await?;
+    let backend = patiently("reading the AWS configuration", serve::backend(&config, None)).await?;
     let preferences = Preferences::of_account(&backend).await.map_err(service_failure)?;
     let conflicts = preferences.lane_conflicts(config.realm.evidence_replaces_agent_logging);
     if !conflicts.is_empty() {

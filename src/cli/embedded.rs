@@ -77,20 +77,21 @@ impl Embedded {
         Ok(Self { service, agent: None, foreign: None, keys, region })
     }
 
-    /// Starts a node and waits until the service knows it. On failure the service is handed back, to be stopped.
-    pub(super) async fn with_node(mut self, node: Node) -> Result<Self, (Self, Failure)> {
+    /// Starts a node.
+    pub(super) fn with_node(&mut self, node: Node) -> Result<(), Failure> {
         let mut config = AgentConfig::new(self.url(), &self.region, node.id, self.keys.agent.clone(), node.dir);
         config.ca_pem = self.service.ca_pem();
         config.name = Some(node.name);
         config.env = node.env;
         config.fidelity = if node.faithful { Fidelity::Faithful } else { Fidelity::Fast };
-        match Agent::start(config) {
-            Ok(agent) => {
-                agent.connected().await;
-                self.agent = Some(agent);
-                Ok(self)
-            }
-            Err(error) => Err((self, Failure::new(Exit::Failed, error.to_string()))),
+        self.agent = Some(Agent::start(config).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
+        Ok(())
+    }
+
+    /// Waits until the service knows the node that was started here, if one was.
+    pub(super) async fn node_connected(&self) {
+        if let Some(agent) = &self.agent {
+            agent.connected().await;
         }
     }
 

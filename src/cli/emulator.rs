@@ -31,23 +31,29 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
         config.preferences = Some(text);
     }
     let mut embedded = Embedded::start(config).await?;
-    if let Err(failure) = write_files(args, &embedded) {
-        embedded.stop().await;
-        return Err(failure);
-    }
-    if let Some(node) = node(args)? {
-        match embedded.with_node(node).await {
-            Ok(with_node) => embedded = with_node,
-            Err((embedded, failure)) => {
-                embedded.stop().await;
-                return Err(failure);
-            }
-        }
-    }
-    output::print(&page(args, &embedded))?;
-    ending.asked().await;
+    let ended = serve(args, &mut embedded, ending.asked()).await;
     embedded.stop().await;
-    Ok(())
+    ended
+}
+
+async fn serve(
+    args: &EmulatorArgs,
+    embedded: &mut Embedded,
+    asked_to_end: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    write_files(args, embedded)?;
+    if let Some(node) = node(args)? {
+        embedded.with_node(node)?;
+    }
+    let running = async {
+        embedded.node_connected().await;
+        output::print(&page(args, embedded))?;
+        std::future::pending().await
+    };
+    tokio::select! {
+        failed = running => failed,
+        () = asked_to_end => Ok(()),
+    }
 }
 
 fn write_files(args: &EmulatorArgs, embedded: &Embedded) -> Result<(), Failure> {
@@ -77,13 +83,16 @@ fn node(args: &EmulatorArgs) -> Result<Option<Node>, Failure> {
     let Some(dir) = &args.node_dir else {
         return Err(Failure::new(Exit::Usage, "the embedded node needs a directory for its files: add --node-dir DIR"));
     };
+    // what runs on the node is somewhere else
+    let dir = std::path::absolute(dir)
+        .map_err(|error| Failure::new(Exit::Directory, format!("{} can't be used: {error}", dir.display())))?;
     let run = dir.join("run");
     std::fs::create_dir_all(&run)
         .map_err(|error| Failure::new(Exit::Directory, format!("{} can't be made: {error}", run.display())))?;
     Ok(Some(Node {
         id: NODE_ID.to_owned(),
         name: name.clone(),
-        dir: dir.clone(),
+        dir,
         env: vec![(OsString::from("XDG_RUNTIME_DIR"), run.into_os_string())],
         faithful: !args.fast,
     }))
@@ -96,4 +105,22 @@ fn page(args: &EmulatorArgs, embedded: &Embedded) -> String {
         None => format!("The keys of this run:\n\n{}", embedded.keys().as_file()),
     };
     format!("{keys}\nready: listening on {}, {url} in {}; Ctrl-C ends it\n", embedded.address(), args.region)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::args::Args;
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_help_names_the_node_that_it_starts() {
+        let mut program = Args::command();
+        let help = program.find_subcommand_mut("emulator").unwrap().render_help().to_string();
+        assert!(
+            help.contains(&format!("start-session --target {NODE_ID}\n")) && help.contains("--with-node"),
+            "{help}"
+        );
+    }
 }

@@ -52,7 +52,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Serve(args) => runtime::block_on(serve::run(&args)),
         Command::Documents(args) => runtime::block_on(documents::run(&args)),
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     }

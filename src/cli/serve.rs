@@ -28,7 +28,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let (mut ending, hangup) = Ending::of_service()?;
     let file = &args.config.config;
     let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
-    let backend = patiently("finding AWS credentials", backend(&config, None)).await?;
+    let backend = patiently("reading the AWS configuration", backend(&config, None)).await?;
     let app = App::start(&config, Arc::new(backend), DRAIN).await.map_err(|error| app_failure(&error))?;
     for address in app.addresses() {
         tracing::info!(%address, "ready");
@@ -54,7 +54,8 @@ async fn reopen_when_told(journal: &Journal, mut hangup: Option<Signal>) -> Infa
     }
 }
 
-/// Systems Manager as the configuration says; `credentials` take the place of the SDK's usual places.
+/// Systems Manager as the configuration says; `credentials` take the place of the SDK's usual places. Nobody is called
+/// yet, so what goes wrong here is written wrongly somewhere.
 pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -> Result<AwsBackend, Failure> {
     let realm = config.realm.clone();
     let options = AwsOptions {
@@ -67,7 +68,7 @@ pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -
         credentials,
         ..AwsOptions::default()
     };
-    AwsBackend::new(options).await.map_err(|error| Failure::new(Exit::Service, error.to_string()))
+    AwsBackend::new(options).await.map_err(|error| Failure::new(Exit::Config, error.to_string()))
 }
 
 pub(super) fn app_failure(error: &AppError) -> Failure {

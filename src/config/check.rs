@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Config;
+use crate::identity::{name_is_usable, wire_form};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -21,17 +22,6 @@ pub(super) struct Finding {
 
 /// The actions that a rule may name.
 const ACTIONS: [&str; 4] = ["Shell", "Exec", "Files", "*"];
-
-/// The key types that a person may have.
-const KEY_TYPES: [&str; 7] = [
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
 
 /// Everything wrong with a configuration that parsed.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
@@ -64,52 +54,24 @@ fn people(config: &Config, findings: &mut Findings) {
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
         let name_at = [here[0], here[1], Key::Name("name")];
-        if person.name.is_empty() || person.name == "*" || person.name.chars().any(char::is_control) {
-            findings.add(&name_at, "a person needs a name", None);
+        if let Err(error) = name_is_usable(&person.name) {
+            findings.add(&name_at, error.to_string(), None);
         } else if !names.insert(&person.name) {
             findings.add(&name_at, format!("`{}` is here twice", person.name), Some("list all keys under one name"));
         }
         for (number, key) in person.keys.iter().enumerate() {
             let key_at = [here[0], here[1], Key::Name("keys"), Key::Index(number)];
-            let mut fields = key.split_whitespace();
-            let kind = fields.next().unwrap_or_default();
-            let blob = fields.next().unwrap_or_default();
-            if !KEY_TYPES.contains(&kind) {
-                let help = "a public key as in authorized_keys, without options: ssh-ed25519, ecdsa-sha2-nistp256/384/521 \
-                            or ssh-rsa of 2048 bits and more";
-                findings.add(&key_at, format!("`{kind}` is no key type that may log in"), Some(help));
-            } else if let Err(problem) = key_blob(kind, blob) {
-                findings.add(&key_at, problem, Some("copy the whole line of the .pub file"));
-            } else if !keys.insert(blob) {
-                findings.add(&key_at, "this key is here twice", Some("a key proves who somebody is: one person a key"));
+            match wire_form(key) {
+                Err(error) => findings.add(&key_at, error.to_string(), Some(error.help())),
+                Ok(wire) => {
+                    if !keys.insert(wire) {
+                        let help = "a key proves who somebody is: one person a key";
+                        findings.add(&key_at, "this key is here twice", Some(help));
+                    }
+                }
             }
         }
     }
-}
-
-/// A blob must be base64, name the same type as the line does and, for RSA, be long enough.
-fn key_blob(kind: &str, blob: &str) -> Result<(), &'static str> {
-    use base64::Engine as _;
-    const BROKEN: &str = "this public key is damaged";
-    let bytes = base64::engine::general_purpose::STANDARD.decode(blob).map_err(|_| BROKEN)?;
-    let (name, rest) = ssh_string(&bytes).ok_or(BROKEN)?;
-    if name != kind.as_bytes() {
-        return Err(BROKEN);
-    }
-    if kind == "ssh-rsa" {
-        let (_exponent, rest) = ssh_string(rest).ok_or(BROKEN)?;
-        let (modulus, _) = ssh_string(rest).ok_or(BROKEN)?;
-        let bits = modulus.len().saturating_sub(usize::from(modulus.first() == Some(&0))) * 8;
-        if !(2048..=8192).contains(&bits) {
-            return Err("an RSA key needs 2048 to 8192 bits");
-        }
-    }
-    Ok(())
-}
-
-fn ssh_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
 fn rules(config: &Config, findings: &mut Findings) {

@@ -128,7 +128,7 @@ impl Default for Environment {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
-    /// The name that rules and evidence use.
+    /// The name that rules and evidence use: 1 to 64 letters, digits, `.`, `-`, `_` or `@`.
     pub name: String,
     /// Public keys as in `authorized_keys`, without options: ed25519, ECDSA, or RSA of 2048 bits and more.
     pub keys: Vec<String>,

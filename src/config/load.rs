@@ -45,6 +45,16 @@ impl Overrides {
             config.evidence.directory.clone_from(directory);
         }
     }
+
+    /// What a value was given by, where the file has no place to point at. Of those above only this one can be wrong.
+    fn origin(&self, path: &[Key]) -> Option<&'static str> {
+        match path {
+            [Key::Name("realm"), Key::Name("endpoints"), Key::Name("ssm")] if self.endpoint_ssm.is_some() => {
+                Some("--endpoint-ssm or PORTCULLIS_ENDPOINT_SSM")
+            }
+            _ => None,
+        }
+    }
 }
 
 fn replace<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
@@ -59,19 +69,18 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigError> {
         let help = "give the file with --config FILE; config/gateway.toml of the source tree explains every key";
         Problem::with_file(path, format!("the configuration can't be read: {error}"), help)
     })?;
-    let mut config = parse(path, &text)?;
-    anchor(&mut config, path.parent().unwrap_or(Path::new("")));
-    overrides.apply(&mut config);
-    Ok(config)
+    parse(path, &text, overrides)
 }
 
-/// Reads and checks the text of a configuration file; `path` is for messages only.
-pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let config: Config = toml::from_str(text).map_err(|error| {
+/// The same for a text that was read already.
+fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
+    let mut config: Config = toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
         let help = did_you_mean(&message);
         Problem::at(path, text, error.span(), message).help(help)
     })?;
+    anchor(&mut config, path.parent().unwrap_or(Path::new("")));
+    overrides.apply(&mut config);
     let found = check(&config);
     if found.is_empty() {
         return Ok(config);
@@ -80,6 +89,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let problems = found
         .into_iter()
         .map(|finding| {
+            if let Some(origin) = overrides.origin(&finding.path) {
+                let help = format!("it was given by {origin}, not in the file");
+                return Problem::with_file(path, finding.message, help);
+            }
             let span = tree.as_ref().and_then(|tree| find(tree, &finding.path));
             Problem::at(path, text, span, finding.message).help(finding.help)
         })
@@ -147,14 +160,18 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice";
 
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        parse(Path::new("g.toml"), text, &Overrides::default())
+    }
+
     fn problem(text: &str) -> String {
-        parse(Path::new("g.toml"), text).unwrap_err().to_string()
+        read(text).unwrap_err().to_string()
     }
 
     #[test]
     fn the_reference_file_is_the_defaults() {
         let text = include_str!("../../config/gateway.toml");
-        let config = parse(Path::new("config/gateway.toml"), text).unwrap();
+        let config = read(text).unwrap();
         let mut kept = serde_json::to_value(&config).unwrap();
         // the file shows one person and one rule; the defaults have none
         kept["people"] = serde_json::json!([]);
@@ -179,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_has_its_place_and_a_suggestion() {
-        let error = parse(Path::new("g.toml"), "[gateway]\nlistn = []\n").unwrap_err();
+        let error = read("[gateway]\nlistn = []\n").unwrap_err();
         assert_eq!(error.problems[0].line_column, Some((2, 1)));
         assert_eq!(error.problems[0].help.as_deref(), Some("did you mean `listen`?"));
         assert!(error.to_string().starts_with("g.toml:2:1: unknown field `listn`"), "{error}");
@@ -200,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_login_could_carry_is_a_problem_with_a_place() {
+        let text = problem(&format!("[[people]]\nname = \"Ada Lovelace\"\nkeys = [\"{KEY}\"]\n"));
+        assert!(text.starts_with("g.toml:2:8: person \"Ada Lovelace\": a name is 1 to 64 letters"), "{text}");
+    }
+
+    #[test]
     fn a_rule_for_nobody_is_a_problem() {
         let text = format!(
             "[[people]]\nname = \"alice\"\nkeys = [\"{KEY}\"]\n[[rules]]\nname = \"r\"\npeople = [\"alcie\"]\n\
@@ -217,5 +240,18 @@ mod tests {
         let config = load(&path, &overrides).unwrap();
         assert_eq!(config.realm.region.as_deref(), Some("eu-central-1"));
         assert_eq!(config.evidence.directory, dir.path().join("log"));
+    }
+
+    #[test]
+    fn what_is_checked_is_what_will_be_used() {
+        let text = "[gateway]\nlisten = []\n[realm.endpoints]\nssm = \"https://vpce.example.com\"\n";
+        let listen = Overrides { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Overrides::default() };
+        assert_eq!(parse(Path::new("g.toml"), text, &listen).unwrap().gateway.listen, listen.listen);
+        let wrong = Overrides { endpoint_ssm: Some("ftp://x".to_owned()), ..listen };
+        let error = parse(Path::new("g.toml"), text, &wrong).unwrap_err();
+        assert!(error.to_string().contains("`ftp://x` is no URL"), "{error}");
+        // the file says something else there, and nothing wrong
+        assert_eq!(error.problems[0].line_column, None);
+        assert!(error.problems[0].help.as_deref().is_some_and(|help| help.contains("--endpoint-ssm")), "{error}");
     }
 }

@@ -16,6 +16,6 @@ mod problem;
 mod schema;
 
 pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Lanes, Limits, Person, Realm, Rule};
-pub use load::{Overrides, load, parse};
+pub use load::{Overrides, load};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;

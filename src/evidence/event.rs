@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// The longest text that one field keeps, in bytes; the rest is cut, and the event says so.
@@ -93,10 +92,7 @@ pub struct Refusal<'a> {
 impl Event {
     /// An event of now.
     pub fn new(code: EventCode, id: Uuid) -> Self {
-        let time = OffsetDateTime::now_utc();
-        let time = time.replace_nanosecond(time.nanosecond() / 1_000_000 * 1_000_000).unwrap_or(time);
-        let time = time.format(&Rfc3339).unwrap_or_default();
-        Self { time, event: code, id, facts: serde_json::Map::new() }
+        Self { time: written(OffsetDateTime::now_utc()), event: code, id, facts: serde_json::Map::new() }
     }
 
     /// With a text; what is longer than a field may be is cut, and marked.
@@ -145,9 +141,30 @@ impl Event {
     }
 }
 
+/// RFC 3339 in UTC with three digits of a second, zeros as well: lines sort as text.
+fn written(time: OffsetDateTime) -> String {
+    let (date, clock) = (time.date(), time.time());
+    let (hour, minute, second, milli) = clock.as_hms_milli();
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_one_width_and_sort_as_text() {
+        let at = |nanoseconds: i128| OffsetDateTime::from_unix_timestamp_nanos(1_600_000_000_000_000_000 + nanoseconds);
+        let times = [0, 9_999_999, 10_000_000, 100_000_000, 120_000_000, 999_999_999, 1_000_000_000];
+        let written = times.map(|nanoseconds| written(at(nanoseconds).unwrap()));
+        assert_eq!(written[0], "2020-09-13T12:26:40.000Z");
+        assert_eq!(written[1], "2020-09-13T12:26:40.009Z");
+        assert!(written.is_sorted() && written.iter().all(|time| time.len() == 24), "{written:?}");
+        for time in written {
+            use time::format_description::well_known::Rfc3339;
+            assert!(OffsetDateTime::parse(&time, &Rfc3339).is_ok(), "{time}");
+        }
+    }
 
     #[test]
     fn a_line_is_json_whatever_is_in_it() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
 use super::event::{Event, EventCode};
 
@@ -47,6 +47,18 @@ impl Journal {
         let path = directory.join(Self::FILE);
         let file = is_private(directory).and_then(|()| open(&path)).map_err(|error| unusable(&path, &error))?;
         Ok(Self { path, limit, file: Mutex::new(file) })
+    }
+
+    /// What [`Journal::open`] would refuse, but for a log that is in use: for a look beside a gateway that runs. Makes
+    /// nothing.
+    pub fn check(directory: &Path) -> Result<(), EvidenceError> {
+        let path = directory.join(Self::FILE);
+        match private(&path, OpenOptions::new().append(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unusable(&path, &error.into()))
+            }
+            opened => opened.map(drop).map_err(|error| unusable(&path, &error)),
+        }
     }
 
     /// Goes on in a new file if the one it writes was moved away. If none can be opened, the log goes on where it is
@@ -114,12 +126,19 @@ impl Journal {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    let file = private(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
+    Ok(file)
+}
+
+/// Opens a file that must be this user's alone, and no link.
+fn private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // a FIFO would keep the gateway waiting for a reader; to a file it makes no difference
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     // rustix's flags and the standard library's are the same number in two types
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
-    let file = opened.map_err(|error| match path.symlink_metadata() {
+    let file = options.custom_flags(flags).open(path).map_err(|error| match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => io::Error::other("it is a symbolic link; remove it"),
         Ok(found) if !found.is_file() => io::Error::other(NOT_REGULAR),
         _ => error,
@@ -131,8 +150,6 @@ fn open(path: &Path) -> io::Result<File> {
     if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
         return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
     }
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
     Ok(file)
 }
 
@@ -157,7 +174,15 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
-    EvidenceError::Unusable { path: path.display().to_string(), why: error.to_string() }
+    let why = match (error.kind(), path.parent()) {
+        // the file itself would be made
+        (io::ErrorKind::NotFound, Some(directory)) => {
+            let directory = directory.display();
+            format!("its directory is not there; make it with: install -d -m 0700 -o portcullis {directory}")
+        }
+        _ => error.to_string(),
+    };
+    EvidenceError::Unusable { path: path.display().to_string(), why }
 }
 
 const NOT_REGULAR: &str = "it is not a regular file";
@@ -186,6 +211,23 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_check_refuses_what_open_would_and_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(Journal::FILE);
+        Journal::check(dir.path()).unwrap();
+        assert!(!path.exists());
+        let journal = Journal::open(dir.path(), 1 << 20).unwrap();
+        Journal::check(dir.path()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Journal::check(dir.path()).unwrap_err().to_string().contains("chmod 600"));
+        drop(journal);
+        let missing = dir.path().join("none");
+        for refused in [Journal::check(&missing), Journal::open(&missing, 1 << 20).map(drop)] {
+            assert!(refused.unwrap_err().to_string().contains("install -d -m 0700"));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The gateway's own keys: loaded from private files, or made.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -73,15 +73,22 @@ impl std::fmt::Debug for HostKeys {
     }
 }
 
+/// What a service's key wants, with the user's name that `deploy/systemd` gives it.
+const OWNER: &str = "give it to the user that runs the gateway (chown portcullis: FILE)";
+
 fn load_one(path: &Path) -> Result<PrivateKey, String> {
-    let mut file = File::open(path).map_err(|error| format!("can't be opened: {error}"))?;
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        // whoever made it was root, as a rule
+        ErrorKind::PermissionDenied => format!("can't be opened: {error}; {OWNER}"),
+        _ => format!("can't be opened: {error}"),
+    })?;
     let is = file.metadata().map_err(|error| error.to_string())?;
     if is.mode() & 0o077 != 0 {
-        return Err("others can read it; chmod 600 it".to_owned());
+        return Err(format!("others can read it; chmod 600 it, and {OWNER}"));
     }
     let euid = rustix::process::geteuid().as_raw();
     if is.uid() != euid && is.uid() != 0 {
-        return Err("it belongs to another user; chown it to the gateway's".to_owned());
+        return Err(format!("it belongs to another user; {OWNER}"));
     }
     let mut text = zeroize::Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(|error| format!("can't be read: {error}"))?;

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use super::proof::{KeyFingerprint, VerifiedKey};
+use super::public_key::{KeyLineError, wire_form};
 use super::{Identity, Login};
 use crate::config::Person;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 /// Everybody who may log in, by key.
 #[derive(Clone, Debug, Default)]
@@ -18,15 +17,17 @@ pub struct People {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PeopleError {
     /// A name that a login could not carry.
-    #[error("person \"{0}\": a name is 1 to 64 letters, digits, '.', '-', '_' or '@'")]
+    #[error("person {0:?}: a name is 1 to 64 letters, digits, '.', '-', '_' or '@'")]
     Name(String),
     /// Not a line of `authorized_keys`.
-    #[error("person \"{person}\", key {number}: expected a line like `ssh-ed25519 AAAA… comment`, without options")]
+    #[error("person {person:?}, key {number}: {why}; {}", why.help())]
     Key {
         /// Whose.
         person: String,
         /// Which, from 1.
         number: usize,
+        /// What is wrong with it.
+        why: KeyLineError,
     },
     /// One key can't stand for two people.
     #[error("the key {fingerprint} is listed for \"{first}\" and for \"{second}\"; a key stands for one person")]
@@ -45,12 +46,12 @@ impl People {
     pub fn new(people: &[Person]) -> Result<Self, PeopleError> {
         let mut by_key = HashMap::new();
         for person in people {
-            if !super::login::is_person(&person.name) {
-                return Err(PeopleError::Name(person.name.clone()));
-            }
+            name_is_usable(&person.name)?;
             for (index, line) in person.keys.iter().enumerate() {
-                let wire = wire_form(line)
-                    .ok_or_else(|| PeopleError::Key { person: person.name.clone(), number: index + 1 })?;
+                let wire = wire_form(line).map_err(|why| {
+                    let person = person.name.clone();
+                    PeopleError::Key { person, number: index + 1, why }
+                })?;
                 let fingerprint = KeyFingerprint::of(&wire);
                 let before = by_key.insert(wire, person.name.clone());
                 if let Some(first) = before.filter(|first| *first != person.name) {
@@ -77,14 +78,9 @@ impl People {
     }
 }
 
-/// The key's wire form out of a line of `authorized_keys`; the line's first word must name the algorithm inside.
-fn wire_form(line: &str) -> Option<Vec<u8>> {
-    let mut words = line.split_ascii_whitespace();
-    let (algorithm, base64) = (words.next()?, words.next()?);
-    let wire = STANDARD.decode(base64).ok()?;
-    let (length, rest) = wire.split_first_chunk::<4>()?;
-    let inside = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    (inside == algorithm.as_bytes()).then_some(wire)
+/// Whether somebody may be called so: a login name may say who it is.
+pub fn name_is_usable(name: &str) -> Result<(), PeopleError> {
+    if super::login::is_person(name) { Ok(()) } else { Err(PeopleError::Name(name.to_owned())) }
 }
 
 #[cfg(test)]
@@ -117,9 +113,11 @@ mod tests {
     fn mistakes_in_the_configuration_are_sentences() {
         let shared = People::new(&[person("ada", ADA), person("bob", ADA)]).unwrap_err().to_string();
         assert!(shared.contains("\"ada\" and for \"bob\""), "{shared}");
-        for bad in ["", "ssh-ed25519", "ssh-ed25519 !!!", "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLW"] {
-            assert!(matches!(People::new(&[person("ada", bad)]), Err(PeopleError::Key { number: 1, .. })), "{bad}");
-        }
+        let damaged = People::new(&[person("ada", "ssh-ed25519 !!!")]).unwrap_err();
+        assert!(
+            damaged.to_string().starts_with("person \"ada\", key 1: this public key is damaged; copy"),
+            "{damaged}"
+        );
         assert_eq!(People::new(&[person("a b", ADA)]).unwrap_err(), PeopleError::Name("a b".to_owned()));
     }
 }

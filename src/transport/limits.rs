@@ -1,6 +1,7 @@
 //! How long a channel may last and be silent. The gateway enforces both itself, on every rung: it renews a lease on the
 //! node, which Session Manager counts as activity; a lane that takes another's place is a new session with a new clock;
-//! and AWS's own document, which carries the one-lane rung, knows nothing of the account's preferences.
+//! and AWS's own document, which carries the one-lane rung, may know nothing of the account's preferences: an assumption,
+//! as only an account can show it.
 
 use std::time::{Duration, Instant};
 

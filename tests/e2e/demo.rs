@@ -1,11 +1,13 @@
 //! The demo as a stranger meets it: copy, paste, run twice, run where it can't.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, run};
+use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, processes, run, until, wait};
 
 #[test]
 fn its_page_is_short_and_its_commands_work_as_printed() {
@@ -138,6 +140,30 @@ fn the_network_needs_a_flag_and_a_warning() {
 }
 
 #[test]
+fn while_it_waits_for_its_node_it_can_be_ended_and_leaves_nothing() {
+    for (digit, by_signal) in [true, false].into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = format!("sleep 4{}{digit}.125", std::process::id());
+        let mut command = Command::new(PORTCULLIS);
+        command.args(["demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--node-command", &mark, "--dir"]);
+        let mut demo = command.arg(dir.path().join("demo")).stdin(Stdio::piped()).spawn().unwrap();
+        let sleeps = || processes(&mark).iter().any(|(_, line)| line.starts_with("sleep"));
+        until("the node's program runs", PATIENCE, sleeps);
+        if by_signal {
+            kill_process(Pid::from_raw(demo.id() as i32).unwrap(), Signal::INT).unwrap();
+        } else {
+            drop(demo.stdin.take());
+        }
+        let ended = wait(&mut demo, Duration::from_secs(10));
+        if ended.is_none() {
+            demo.kill().unwrap();
+        }
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "by a signal: {by_signal}");
+        assert!(!sleeps(), "the node's program is left behind, by a signal: {by_signal}");
+    }
+}
+
+#[test]
 fn nothing_is_left_outside_its_directory() {
     let home = tempfile::tempdir().unwrap();
     let (place, elsewhere) = (home.path().join("demo"), home.path().join("elsewhere"));
@@ -147,9 +173,11 @@ fn nothing_is_left_outside_its_directory() {
     for variable in ["HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
         command.env(variable, &elsewhere);
     }
-    // the demo ends when its input does, which is at once: it must still start and end in order
-    let run = run(&mut command, b"", PATIENCE).ok();
-    assert!(run.out().lines().any(|line| line.starts_with("ready")), "{run}");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut page = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(page.any(|line| line.starts_with("ready")), "it is not ready");
+    drop(child.stdin.take());
+    assert_eq!(wait(&mut child, PATIENCE).and_then(|status| status.code()), Some(0));
     let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().flatten().collect();
     assert!(left.is_empty(), "left outside: {left:?}");
 }

@@ -1,6 +1,7 @@
 //! The gateway as an operator runs it, in a process of its own: `emulator` in AWS's place, `documents`, `check`, `serve`.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -280,4 +281,44 @@ fn a_taken_port_is_4_and_a_wrong_host_key_is_3() {
     std::fs::write(account.at("host"), "no key").unwrap();
     let refused = account.portcullis(&["serve"]).ends(3);
     assert!(refused.err().contains("host key"), "{refused}");
+}
+
+#[test]
+fn what_serve_refuses_check_refuses_in_the_same_words() {
+    let account = Account::new("");
+    let fine = std::fs::read_to_string(account.at("gateway.toml")).unwrap();
+    let rsa = account.at("rsa");
+    let mut keygen = Command::new("ssh-keygen");
+    run(keygen.args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&rsa), b"", PATIENCE).ok();
+    std::fs::write(account.at("junk"), "no key").unwrap();
+    std::fs::set_permissions(account.at("junk"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::copy(account.at("host"), account.at("open")).unwrap();
+    std::fs::set_permissions(account.at("open"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let host = "host_keys = [\"host\"]";
+    let endpoint = fine.lines().find(|line| line.starts_with("ssm = ")).unwrap();
+    for (from, to, says) in [
+        (host, "host_keys = [\"rsa\"]", "host keys are not used here"),
+        (host, "host_keys = [\"junk\"]", "it is no private key"),
+        (host, "host_keys = [\"open\"]", "chown portcullis:"),
+        ("\"ada\"", "\"Ada Lovelace\"", "a name is 1 to 64 letters"),
+        ("\"us-east-1\"", "\"evil/\"", "is no AWS region"),
+        ("\"ca.pem\"", "\"host.pub\"", "no certificate"),
+        (endpoint, "ssm = \"http://10.0.0.1\"", "plain http is for loopback only"),
+    ] {
+        assert!(fine.contains(from), "{from} in {fine}");
+        std::fs::write(account.at("gateway.toml"), fine.replace(from, to)).unwrap();
+        for command in ["check", "serve"] {
+            let refused = account.portcullis(&[command]).ends(3);
+            let said = refused.err().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains(says), "{command}, {to}: {refused}");
+        }
+    }
+    std::fs::write(account.at("gateway.toml"), fine.replace(host, "host_keys = [\"rsa\"]")).unwrap();
+    account.portcullis(&["check", "--offline"]).ok();
+    std::fs::write(account.at("gateway.toml"), fine).unwrap();
+    let refused = run(account.command(&["check"]).env("HTTPS_PROXY", "socks5://p:1"), b"", PATIENCE).ends(3);
+    assert!(refused.err().contains("socks5"), "{refused}");
+    std::fs::remove_dir(account.at("evidence")).unwrap();
+    let refused = account.portcullis(&["check"]).ends(3);
+    assert!(refused.err().contains("install -d"), "{refused}");
 }

@@ -71,9 +71,12 @@ fn the_size_is_there_before_the_first_byte_and_follows(way: &Way) {
 
 fn control_characters_are_signals(way: &Way) {
     let mut terminal = way.open(80, 24);
-    terminal.send("trap 'echo GOT''INT' INT; sleep 100; echo AF''TER\r");
+    // longer than anybody waits: only the signal ends it. In a shell of its own: bash at a prompt has its jobs in groups
+    // of their own, and is not sent the signal
+    terminal.send("sh -c 'trap \"echo GOT\"\"INT\" INT; sleep 1000; echo AF\"\"TER'\r");
     std::thread::sleep(Duration::from_secs(1));
     terminal.send("\x03");
+    terminal.expect("GOTINT\r\n");
     terminal.expect("AFTER");
     terminal.send("cat; echo EN''DED\r");
     std::thread::sleep(Duration::from_millis(500));

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +25,11 @@ use super::embedded::{self, Embedded};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::runtime::{Ending, patiently};
-use super::serve;
 use crate::app::App;
 use crate::backend::preferences::Preferences;
 use crate::backend::{Backend as _, BackendError};
 use crate::config::{Config, Person, Rule};
-use crate::emulator::TlsChoice;
+use crate::emulator::{ServiceConfig, TlsChoice};
 use crate::transport;
 use dir::DemoDir;
 
@@ -42,10 +42,13 @@ const CA_FILE: &str = "ca.pem";
 /// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// How long everything may take to be ready. AWS's agent needs some seconds on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+
 pub(super) async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let mut ending = Ending::new(args.until_stdin_closes)?;
     needs_a_shell(Path::new("/bin/sh"))?;
-    let remote = reachable_by_others(args)?;
+    reachable_by_others(args)?;
     // a taken port is found out before anything is made
     if args.listen.port() != 0 {
         TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
@@ -54,30 +57,10 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let dir = DemoDir::open(&path)?;
     let keys = dir.keys()?;
 
-    let starting = start_embedded(args, &dir);
-    let mut embedded = patiently("starting the embedded Session Manager and its node", starting).await?;
-    let mut config = configuration(args, &dir, keys, &embedded)?;
-    let starting = start_gateway(&config, &mut embedded);
-    let app = match patiently("starting the gateway and waiting for the node", starting).await {
-        Ok(started) => started,
-        Err(failure) => {
-            embedded.stop().await;
-            return Err(failure);
-        }
-    };
-    let address = app.addresses().first().copied().unwrap_or(args.listen);
-    config.gateway.listen = vec![address];
-    write_down(&dir, &config, address)?;
-
-    if remote {
-        output::note(&format!(
-            "warning: anybody who reaches {address} and has a copy of {} is you on this machine",
-            dir.join("user_key").display()
-        ));
-    }
-    output::print(&page::page(dir.path(), address))?;
-    app.run(ending.asked()).await;
+    let mut embedded = Embedded::start(service(args)).await?;
+    let served = serve(args, &dir, keys, &mut embedded, ending.asked()).await;
     patiently("ending what still runs on the node", embedded.stop()).await;
+    served?;
     tokio::select! {
         () = patiently("waiting for helpers on the node to clean up; Ctrl-C again leaves them to it", dir.quiet()) => {
             dir.clear_run();
@@ -85,6 +68,65 @@ pub(super) async fn run(args: &DemoArgs) -> Result<(), Failure> {
         () = ending.again() => {}
     }
     Ok(())
+}
+
+/// Everything between the start of the service and its end.
+async fn serve(
+    args: &DemoArgs,
+    dir: &DemoDir,
+    keys: dir::Keys,
+    embedded: &mut Embedded,
+    asked_to_end: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut asked_to_end = pin!(asked_to_end);
+    let starting = in_time(READY, args, dir, start(args, dir, keys, embedded));
+    let (app, address) = tokio::select! {
+        started = patiently("starting the node and the gateway", starting) => started?,
+        () = &mut asked_to_end => return Ok(()),
+    };
+    if reachable_by_others(args)? {
+        output::note(&format!(
+            "warning: anybody who reaches {address} and has a copy of {} is you on this machine",
+            dir.join("user_key").display()
+        ));
+    }
+    output::print(&page::page(dir.path(), address))?;
+    app.run(asked_to_end).await;
+    Ok(())
+}
+
+/// A node that does not come must not be waited for without a word.
+async fn in_time<T>(
+    limit: Duration,
+    args: &DemoArgs,
+    dir: &DemoDir,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(limit, starting).await.unwrap_or_else(|_| {
+        let look = match &args.node_command {
+            Some(command) => format!("see what `{command}` says, and its files in {}", dir.join("node").display()),
+            None => "add --log debug to see why".to_owned(),
+        };
+        let text = format!("the node has not registered within {} seconds; {look}", limit.as_secs());
+        Err(Failure::new(Exit::Failed, text))
+    })
+}
+
+/// The node and the gateway, and the files that tell clients of it.
+async fn start(
+    args: &DemoArgs,
+    dir: &DemoDir,
+    keys: dir::Keys,
+    embedded: &mut Embedded,
+) -> Result<(App, SocketAddr), Failure> {
+    start_node(args, dir, embedded)?;
+    embedded.node_connected().await;
+    let mut config = configuration(args, dir, keys, embedded)?;
+    let app = start_gateway(&config, embedded).await?;
+    let address = app.addresses().first().copied().unwrap_or(args.listen);
+    config.gateway.listen = vec![address];
+    write_down(dir, &config, address)?;
+    Ok((app, address))
 }
 
 /// Commands run in a shell, so without one there is no demo.
@@ -116,7 +158,15 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Listen, text)
 }
 
-async fn start_embedded(args: &DemoArgs, dir: &DemoDir) -> Result<Embedded, Failure> {
+fn service(args: &DemoArgs) -> ServiceConfig {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
+    // AWS's agent speaks TLS only
+    config.tls = args.node_command.is_some().then(|| TlsChoice::SelfMade { names: Vec::new() });
+    config
+}
+
+fn start_node(args: &DemoArgs, dir: &DemoDir, embedded: &mut Embedded) -> Result<(), Failure> {
     let node = embedded::Node {
         id: NODE_ID.to_owned(),
         name: NODE_NAME.to_owned(),
@@ -125,27 +175,12 @@ async fn start_embedded(args: &DemoArgs, dir: &DemoDir) -> Result<Embedded, Fail
         env: vec![(OsString::from("XDG_RUNTIME_DIR"), dir.subdirectory("run")?.into_os_string())],
         faithful: args.faithful,
     };
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
-    // AWS's agent speaks TLS only
-    config.tls = args.node_command.is_some().then(|| TlsChoice::SelfMade { names: Vec::new() });
-    let mut embedded = Embedded::start(config).await?;
-    let Some(command) = &args.node_command else {
-        return match embedded.with_node(node).await {
-            Ok(embedded) => Ok(embedded),
-            Err((embedded, failure)) => {
-                embedded.stop().await;
-                Err(failure)
-            }
-        };
-    };
-    let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default());
-    match ca.and_then(|ca| embedded.with_command(command, &node, &ca)) {
-        Ok(()) => Ok(embedded),
-        Err(failure) => {
-            embedded.stop().await;
-            Err(failure)
+    match &args.node_command {
+        Some(command) => {
+            let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default())?;
+            embedded.with_command(command, &node, &ca)
         }
+        None => embedded.with_node(node),
     }
 }
 
@@ -177,7 +212,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
 
 async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, Failure> {
     let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
-    let backend = serve::backend(config, Some(embedded.client_credentials())).await?;
+    let backend = super::serve::backend(config, Some(embedded.client_credentials())).await?;
     // what deploy/ tooling does in an account
     let preferences = Preferences::of_account(&backend).await.map_err(service)?;
     for (name, content) in transport::documents(&preferences) {
@@ -195,7 +230,7 @@ async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    App::start(config, Arc::new(backend), DRAIN).await.map_err(|error| serve::app_failure(&error))
+    App::start(config, Arc::new(backend), DRAIN).await.map_err(|error| super::serve::app_failure(&error))
 }
 
 fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {
@@ -209,7 +244,24 @@ fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_never_comes_is_one_sentence_that_says_where_to_look() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DemoDir::open(&temporary.path().join("demo")).unwrap();
+        for (line, look) in [(vec!["demo"], "--log debug"), (vec!["demo", "--node-command", "sleep 9"], "demo/node")] {
+            let command = DemoArgs::augment_args(clap::Command::new("demo"));
+            let args = DemoArgs::from_arg_matches(&command.get_matches_from(line)).unwrap();
+            let failure = in_time(Duration::from_secs(1), &args, &dir, std::future::pending::<Result<(), _>>())
+                .await
+                .unwrap_err();
+            assert!(failure.text.contains("within 1 seconds") && failure.text.contains(look), "{}", failure.text);
+            assert_eq!((failure.exit, failure.text.lines().count()), (Exit::Failed, 1));
+        }
+    }
 
     #[test]
     fn a_missing_shell_is_6_and_one_sentence() {

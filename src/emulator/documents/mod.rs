@@ -71,8 +71,8 @@ impl DocumentStore {
         document.describe(name, number)
     }
 
-    /// What a session runs: the document's default version. AWS's own documents carry no preferences, so that the account's
-    /// apply; a document of one's own replaces them altogether.
+    /// What a session runs: the document's default version. AWS's own documents carry no preferences, and it is assumed that
+    /// the account's apply then; a document of one's own replaces them altogether.
     pub(crate) fn for_session(&self, name: &str) -> Result<Arc<SessionDocument>, ApiError> {
         let found = self.get(name, None)?;
         if !found.owned_by_aws || found.version.parsed.inputs().is_some() {

@@ -47,7 +47,7 @@ async fn a_session_starts_with_document_and_parameters() {
     assert_eq!(task.parameters, json!({"portNumber": "5432"}));
     assert_eq!(task.document["properties"]["portNumber"], "{{ portNumber }}");
     assert_eq!(task.document["sessionType"], "Port");
-    // AWS's documents run under the account's preferences.
+    // AWS's documents run under the account's preferences: an assumption, see DocumentStore::for_session.
     assert_eq!(task.document["inputs"]["idleSessionTimeout"], "20");
     let found = bench.described(id, false).await.unwrap();
     assert_eq!(found.status().unwrap().as_str(), "Connecting");
