@@ -83,6 +83,15 @@ pub fn name_is_usable(name: &str) -> Result<(), PeopleError> {
     if super::login::is_person(name) { Ok(()) } else { Err(PeopleError::Name(name.to_owned())) }
 }
 
+/// Keys that no configuration may have, for tests of what a login makes of them.
+#[cfg(test)]
+impl People {
+    pub(crate) fn with_any_key(mut self, person: &str, wire: Vec<u8>) -> Self {
+        self.by_key.insert(wire, person.to_owned());
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

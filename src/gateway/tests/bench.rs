@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use russh::keys::PrivateKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -99,13 +101,16 @@ impl Bench {
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         change(&mut settings);
-        let mut ada = person("ada");
+        let mut keys = lines.to_vec();
         for (name, kind) in kinds {
             keygen(&dir.path().join(name), kind).await;
-            ada.keys.push(public(name));
+            keys.push(public(name));
         }
-        ada.keys.extend_from_slice(lines);
-        let people = People::new(&[ada, person("bob")]).unwrap();
+        let mut people = People::new(&[person("ada"), person("bob")]).unwrap();
+        for line in keys {
+            let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
+            people = people.with_any_key("ada", wire);
+        }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, people, Arc::new(sessions), settings).await.unwrap();
         let address = gateway.addresses()[0];
