@@ -16,16 +16,12 @@ use super::inbox::Inbox;
 /// Bytes from and to the client.
 pub(super) struct ChannelStream {
     inbox: Arc<Inbox>,
-    /// The client's hanging up, which no window opens after: whoever waits for one must hear of it.
-    gone: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
 }
 
 impl ChannelStream {
     pub(super) fn new(line: &Line) -> Self {
-        let inbox = line.inbox.clone();
-        let gone = Box::pin(async move { inbox.gone().await });
-        Self { inbox: line.inbox.clone(), gone, writer: Box::pin(line.writer.make_writer()) }
+        Self { inbox: line.inbox.clone(), writer: Box::pin(line.writer.make_writer()) }
     }
 }
 
@@ -43,7 +39,7 @@ impl AsyncWrite for ChannelStream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if self.inbox.is_gone() || self.gone.as_mut().poll(cx).is_ready() {
+        if self.inbox.is_gone() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         self.writer.as_mut().poll_write(cx, buf)

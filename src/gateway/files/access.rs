@@ -124,7 +124,9 @@ impl Access {
 
     /// Opens a file.
     pub(super) async fn start_open(&self, path: Vec<u8>, flags: OpenFlags, mode: Option<u32>) -> Pending<OpenFile> {
-        let actions = [(flags.read, FileAction::Download), (flags.write, FileAction::Upload)];
+        // none goes unjudged: to make or empty a file is to change it, and to ask for nothing is to ask whether it is there
+        let changes = flags.write || flags.create || flags.truncate;
+        let actions = [(flags.read || !changes, FileAction::Download), (changes, FileAction::Upload)];
         let actions = actions.into_iter().filter_map(|(wanted, action)| wanted.then_some(action)).collect();
         let at_once = OpenFlags { truncate: false, ..flags };
         self.start_opening(Operation::Open { path, flags: at_once, mode }, flags, actions).await

@@ -591,7 +591,8 @@ fn changes() -> Vec<(Request, FileAction)> {
     let create = OpenFlags { read: true, create: true, ..OpenFlags::default() };
     vec![
         (Request::Open { path: path(), flags: WRITE, attributes }, FileAction::Upload),
-        (Request::Open { path: path(), flags: create, attributes }, FileAction::Download),
+        (Request::Open { path: path(), flags: create, attributes }, FileAction::Upload),
+        (Request::Open { path: path(), flags: OpenFlags { read: false, ..create }, attributes }, FileAction::Upload),
         (Request::SetStat { path: path(), attributes }, FileAction::Change),
         (Request::LsetStat { path: path(), attributes }, FileAction::Change),
         (Request::Remove { path: path() }, FileAction::Remove),
@@ -650,6 +651,8 @@ async fn a_path_longer_than_any_is_refused_and_not_kept() {
     let (long, attributes) = (|| vec![b'x'; 4097], Attributes::default());
     for request in [
         Request::Open { path: long(), flags: WRITE, attributes },
+        // not even with no flag at all is it unjudged
+        Request::Open { path: long(), flags: OpenFlags::default(), attributes },
         Request::OpenDir { path: long() },
         Request::RealPath { path: long() },
         Request::ExpandPath { path: long() },
