@@ -86,6 +86,12 @@ def remove_tree(path):
         pass
 
 
+def process(pid):
+    # its state, parent, group and so on: what comes after the name, which may be any bytes
+    with open("/proc/" + pid + "/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].decode().split()
+
+
 def owner_lives(path):
     try:
         with open(path) as owner:
@@ -93,8 +99,7 @@ def owner_lives(path):
         # a home may be that of many machines, and their processes are not here
         if machine != os.uname()[1]:
             return True
-        with open("/proc/" + pid + "/stat", "rb") as stat:
-            fields = stat.read().decode("latin-1").rpartition(")")[2].split()
+        fields = process(pid)
         return fields[0] not in "ZX" and fields[19] == since
     except (OSError, ValueError):
         return False
@@ -220,11 +225,10 @@ def group_members(group):
         if not name.isdigit():
             continue
         try:
-            with open("/proc/" + name + "/stat", "rb") as stat:
-                fields = stat.read().rpartition(b")")[2].split()
+            fields = process(name)
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] != b"Z" and not ignores_hangup(int(name)):
+        if int(fields[2]) == group and fields[0] != "Z" and not ignores_hangup(int(name)):
             found.append(int(name))
     return found
 
