@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::evidence::{EvidenceError, Journal};
+use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError};
 use crate::policy::Policy;
@@ -20,7 +20,7 @@ use crate::transport::{Transport, TransportOptions};
 pub struct App {
     gateway: Gateway,
     backend: Arc<dyn Backend>,
-    journal: Arc<Journal>,
+    journal: Arc<EventLog>,
 }
 
 /// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
@@ -47,7 +47,7 @@ impl App {
     /// Loads what the configuration names and takes the addresses. Connections are accepted by [`App::run`].
     pub async fn start(config: &Config, backend: Arc<dyn Backend>, drain: Duration) -> Result<Self, AppError> {
         let (host_keys, people) = load(config)?;
-        let journal = Arc::new(Journal::open(&config.evidence.directory, config.evidence.max_bytes)?);
+        let journal = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
         let transport = Transport::new(backend.clone(), transport_options(config));
         let sessions = Arc::new(Sessions {
             policy: Policy::new(&config.rules),
@@ -67,7 +67,7 @@ impl App {
     }
 
     /// The event log, to be reopened when somebody has moved it away.
-    pub fn journal(&self) -> Arc<Journal> {
+    pub fn journal(&self) -> Arc<EventLog> {
         self.journal.clone()
     }
 
@@ -86,7 +86,7 @@ pub fn load(config: &Config) -> Result<(HostKeys, People), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
     let people = People::new(&config.people)?;
-    Journal::check(&config.evidence.directory)?;
+    EventLog::check(&config.evidence.directory)?;
     Ok((host_keys, people))
 }
 

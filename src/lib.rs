@@ -1,7 +1,7 @@
 //! Portcullis: an SSH server in front of AWS Session Manager.
 //!
 //! ```text
-//!  ssh client ─▶ gateway ─▶ session ─▶ transport ─▶ backend + session_manager ─wss─▶ Session Manager ─▶ agent
+//!  ssh client ─▶ gateway ─▶ session ─▶ transport ─▶ backend + data_channel ─wss─▶ Session Manager ─▶ agent
 //!                   │         │ ▲
 //!               identity   policy │
 //!                             ▼   │
@@ -15,13 +15,14 @@ pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod data_channel;
 pub mod emulator;
 pub mod evidence;
+pub mod files;
 pub mod gateway;
 pub mod identity;
 pub mod model;
 pub mod policy;
 pub mod session;
-pub mod session_manager;
 pub mod telemetry;
 pub mod transport;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::data_channel::{ChannelReader, ChannelWriter};
 use crate::model::{NodeId, ReasonText, SessionId};
-use crate::session_manager::{ChannelReader, ChannelWriter};
 
 pub mod aws;
 pub mod preferences;
@@ -54,7 +54,7 @@ impl SessionRequest {
 /// When both halves are gone the session is terminated in the service, in the background; one that the service has
 /// closed already is not. [`Self::close`] does the same and waits for it.
 #[derive(Debug)]
-pub struct LaneSession {
+pub struct Lane {
     /// The service's name for it.
     pub id: SessionId,
     /// Towards the node.
@@ -65,7 +65,7 @@ pub struct LaneSession {
     pub task: JoinHandle<()>,
 }
 
-impl LaneSession {
+impl Lane {
     /// Hangs up and waits until the session is terminated; it takes at most a few seconds, even if the service is gone.
     pub async fn close(self) {
         drop((self.writer, self.reader));
@@ -116,7 +116,7 @@ pub enum BackendError {
 /// What Portcullis needs of Systems Manager.
 pub trait Backend: Send + Sync + std::fmt::Debug {
     /// StartSession, then the data channel: signed upgrade, open message, driver. Returns as soon as the socket is open.
-    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>>;
+    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>>;
     /// TerminateSession.
     fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>>;
     /// Whether a session that is over broke: the agent reported a failure. Nobody ended it then, neither a person nor a

@@ -15,7 +15,7 @@ use super::runtime::{Ending, next, patiently};
 use crate::app::{App, AppError};
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::config::{self, Config};
-use crate::evidence::Journal;
+use crate::evidence::EventLog;
 use crate::gateway::GatewayError;
 
 /// How long open channels may go on after SIGTERM.
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 /// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
 /// a file that is about to be compressed and deleted.
-async fn reopen_when_told(journal: &Journal, mut hangup: Option<Signal>) -> Infallible {
+async fn reopen_when_told(journal: &EventLog, mut hangup: Option<Signal>) -> Infallible {
     loop {
         next(&mut hangup).await;
         while let Err(error) = journal.reopen() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Journal;
+use crate::evidence::EventLog;
 use crate::transport::{Helper, Rung, ShellTransport};
 
 /// The whole of `gateway.toml`.
@@ -231,6 +231,6 @@ pub struct Evidence {
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: Journal::DEFAULT_LIMIT }
+        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: EventLog::DEFAULT_LIMIT }
     }
 }

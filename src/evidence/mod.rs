@@ -3,7 +3,7 @@
 //! ```text
 //!  refused login, refused channel ─────────────────────────┐
 //!                                                          ▼
-//!  Grant ──open──▶ Recorder (field of the open channel) ─▶ Journal ──write(2)──▶ events.jsonl
+//!  Grant ──open──▶ Recorder (field of the open channel) ─▶ EventLog ──write(2)──▶ events.jsonl
 //!           │        output, exit                           ▲
 //!           │        └─▶ LaneLog (the transport's): lanes ──┤
 //!           └─────▶ Ledger (kept by the session): input, close
@@ -12,9 +12,9 @@
 //! Streams are counted and hashed, not kept. A journal that can't be written to ends the sessions it should describe.
 
 mod event;
-mod journal;
+mod event_log;
 mod recorder;
 
 pub use event::{Event, EventCode, Opening, Refusal};
-pub use journal::{EvidenceError, Journal};
+pub use event_log::{EventLog, EvidenceError};
 pub use recorder::{LaneLog, Ledger, Outcome, Recorder, Stream, open};

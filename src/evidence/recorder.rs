@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::event::{Event, EventCode, Opening};
-use super::journal::{EvidenceError, Journal};
+use super::event_log::{EventLog, EvidenceError};
 use crate::model::{Exit, SessionId};
 use crate::policy::{Action, Grant};
 
@@ -55,7 +55,7 @@ pub struct Ledger {
 }
 
 /// Opens the record of what a decision allowed; the event is written when this returns.
-pub fn open(journal: &Arc<Journal>, grant: &Grant, opening: Opening) -> Result<(Recorder, Ledger), EvidenceError> {
+pub fn open(journal: &Arc<EventLog>, grant: &Grant, opening: Opening) -> Result<(Recorder, Ledger), EvidenceError> {
     let id = Uuid::new_v4();
     let mut event = Event::new(EventCode::SessionOpened, id)
         .text("connection", &opening.connection.to_string())
@@ -126,12 +126,12 @@ impl Recorder {
     /// A recorder whose events go nowhere, for tests of what records into it.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        Self::for_test_in(Arc::new(Journal::of_device("/dev/null")))
+        Self::for_test_in(Arc::new(EventLog::of_device("/dev/null")))
     }
 
     /// A recorder into this journal.
     #[cfg(test)]
-    pub(crate) fn for_test_in(journal: Arc<Journal>) -> Self {
+    pub(crate) fn for_test_in(journal: Arc<EventLog>) -> Self {
         Self { shared: Shared(Arc::new(Mutex::new(State::empty(journal)))) }
     }
 }
@@ -195,7 +195,7 @@ impl Shared {
 
 #[derive(Debug)]
 struct State {
-    journal: Arc<Journal>,
+    journal: Arc<EventLog>,
     id: Uuid,
     started: Instant,
     stdin: Tally,
@@ -208,7 +208,7 @@ struct State {
 }
 
 impl State {
-    fn empty(journal: Arc<Journal>) -> Self {
+    fn empty(journal: Arc<EventLog>) -> Self {
         Self {
             journal,
             id: Uuid::new_v4(),
@@ -317,7 +317,7 @@ mod tests {
         Opening { connection: Uuid::nil(), source: "192.0.2.1:5".parse().unwrap(), pty: false }
     }
 
-    fn events(journal: &Journal) -> Vec<serde_json::Value> {
+    fn events(journal: &EventLog) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(journal.path()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_session_from_opening_to_close() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), 1 << 20).unwrap());
+        let journal = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
         let grant = Grant::for_test("i-1", Action::Exec { command: b"echo hi".to_vec() });
         let (mut recorder, ledger) = open(&journal, &grant, opening()).unwrap();
         recorder.lane_log().opened(&SessionId("ada-123".to_owned())).unwrap();
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn a_ledger_that_is_dropped_says_interrupted() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), 1 << 20).unwrap());
+        let journal = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
         let (_recorder, ledger) = open(&journal, &Grant::for_test("i-1", Action::Shell), opening()).unwrap();
         drop(ledger);
         assert_eq!(events(&journal)[1]["outcome"], "interrupted");
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn once_a_line_is_lost_no_byte_is_let_through() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(dir.path(), 1200).unwrap());
+        let journal = Arc::new(EventLog::open(dir.path(), 1200).unwrap());
         let (mut recorder, _ledger) = open(&journal, &Grant::for_test("i-1", Action::Shell), opening()).unwrap();
         recorder.output(Stream::Stdout, b"fine").unwrap();
         let lane = SessionId("x".repeat(2000));

@@ -1,7 +1,7 @@
 //! One channel's life, from what was asked for to its close; its own task.
 //!
 //! ```text
-//!  asked ─▶ gateway's own command?  ─yes─▶ front desk ─┐
+//!  asked ─▶ gateway's own command?  ─yes─▶ commands ─┐
 //!             no                                       │
 //!             ▼                                        ▼
 //!           session opened ─▶ pump (or files) ─▶ exit-status ─▶ EOF ─▶ close
@@ -17,12 +17,12 @@ use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
 use super::channel_stream::ChannelStream;
+use super::commands;
 use super::connection::Shared;
-use super::files::{self, FileLedger, FilesError, ScpCommand};
-use super::front_desk;
 use super::inbox::Inbox;
 use super::pump;
 use crate::evidence::{Ledger, Outcome};
+use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
 use crate::model::{Exit, ReasonText};
 use crate::policy::Action;
@@ -100,7 +100,7 @@ pub(super) async fn run(
             Err(wrong) => return line.fail(&format!("portcullis: {wrong}")).await,
         };
         match caller.login.node_for(caller.identity.person()).map(str::to_owned) {
-            None => line.say(&front_desk::answer(&shared, &caller, &asked).await).await,
+            None => line.say(&commands::answer(&shared, &caller, &asked).await).await,
             Some(node) => serve(&shared, &caller, node, asked, setup, &line).await,
         }
     };
@@ -224,7 +224,7 @@ impl Line {
     }
 
     /// A reply of the gateway's own, and its end.
-    async fn say(&self, reply: &front_desk::Reply) -> Result<(), russh::Error> {
+    async fn say(&self, reply: &commands::Reply) -> Result<(), russh::Error> {
         let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
         self.writer.data_bytes(out.into_bytes()).await?;
         if !reply.err.is_empty() {

@@ -15,8 +15,8 @@ mod channel;
 mod channel_stream;
 mod connection;
 mod environment;
-pub mod files;
-mod front_desk;
+
+mod commands;
 mod handler;
 mod hostkeys;
 mod inbox;

@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::backend::{Backend, BackendError, BoxFuture, Node};
-use crate::evidence::{self, Event, EventCode, EvidenceError, Journal, Ledger, Opening, Outcome, Recorder, Refusal};
+use crate::evidence::{self, Event, EventCode, EventLog, EvidenceError, Ledger, Opening, Outcome, Recorder, Refusal};
 use crate::identity::{Identity, Login};
 use crate::model::ReasonText;
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
-use crate::transport::files::FileService;
+use crate::transport::file_service::FileService;
 use crate::transport::{OpenChannel, Start, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
@@ -55,7 +55,7 @@ pub struct Sessions {
     /// What opens ways to them.
     pub transport: Arc<dyn NodeTransport>,
     /// Where everything is recorded.
-    pub journal: Arc<Journal>,
+    pub journal: Arc<EventLog>,
 }
 
 /// Somebody on an SSH connection.

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
 use super::limits::{Clock, sleep_until};
-use crate::backend::{LaneSession, SessionRequest};
+use crate::backend::{Lane, SessionRequest};
+use crate::data_channel::{ChannelEvent, ChannelWriter};
 use crate::model::{Exit, NodeId, ReasonText, WindowSize};
-use crate::session_manager::{ChannelEvent, ChannelWriter};
 
 /// The account's preferences, which are also the document of its shell sessions.
 pub(super) const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
@@ -30,10 +30,10 @@ pub(super) fn request(node: NodeId, reason: Option<ReasonText>, payload: usize) 
 
 /// Runs a shell session to its end. Neither a client that takes nothing nor a shell that reads nothing may hold up the
 /// clock, so nothing is waited for but here.
-pub(super) async fn run(mut lane: LaneSession, mut size: Option<WindowSize>, mut clock: Clock, mut client: Client) {
+pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock: Clock, mut client: Client) {
     let deliveries = client.deliveries.clone();
     resize(&lane.writer, size).await;
-    let LaneSession { writer, reader, .. } = &mut lane;
+    let Lane { writer, reader, .. } = &mut lane;
     let mut established = false;
     let (mut outward, mut inward): (Option<Bytes>, VecDeque<Bytes>) = (None, VecDeque::new());
     let ended = loop {

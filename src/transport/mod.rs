@@ -3,7 +3,7 @@
 mod account;
 mod agent_shell;
 mod channel;
-pub mod files;
+pub mod file_service;
 pub mod helper;
 mod inquest;
 mod ladder;
@@ -13,7 +13,6 @@ mod open;
 mod options;
 pub mod parameter;
 mod plan;
-mod service;
 mod starter;
 #[cfg(test)]
 pub(crate) mod testing;

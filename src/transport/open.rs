@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::account::{Account, Terms};
 use super::agent_shell;
 use super::channel::{Client, Delivery, Input, OpenChannel, Output, Start, TransportError, What};
-use super::files::FileService;
+use super::file_service::{self, FileService};
 use super::helper::link::Link;
 use super::inquest::has_failed;
 use super::ladder::{Ladder, Rung};
@@ -19,9 +19,8 @@ use super::limits::{Clock, Limits};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
 use super::plan::{Plan, first_request};
-use super::service;
 use super::starter::Starter;
-use crate::backend::{Backend, BackendError, LaneSession};
+use crate::backend::{Backend, BackendError, Lane};
 use crate::evidence::Recorder;
 use crate::model::NodeId;
 use crate::policy::{Action, Grant};
@@ -152,7 +151,7 @@ impl Transport {
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
         let (input, deliveries) = self.start(&grant, &evidence, options, "files:".to_owned(), link, true).await?;
-        Ok(service::start(input, deliveries))
+        Ok(file_service::start(input, deliveries))
     }
 
     async fn start(
@@ -204,7 +203,7 @@ impl Transport {
         Ok((input, receiver))
     }
 
-    async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<LaneSession, BackendError> {
+    async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<Lane, BackendError> {
         terms.allow(plan.rung)?;
         plan.starter.start(first_request(plan)).await
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, BackendError, LaneSession, SessionRequest};
+use crate::backend::{Backend, BackendError, Lane, SessionRequest};
 use crate::evidence::LaneLog;
 
 /// What starts sessions for one channel, and where that is noted.
@@ -14,7 +14,7 @@ pub(super) struct Starter {
 }
 
 impl Starter {
-    pub(super) async fn start(&self, request: SessionRequest) -> Result<LaneSession, BackendError> {
+    pub(super) async fn start(&self, request: SessionRequest) -> Result<Lane, BackendError> {
         let started = self.backend.open(request).await;
         let session = match &started {
             Ok(lane) => Some(&lane.id),

@@ -130,7 +130,7 @@ impl World {
     }
 
     /// A file service on the node.
-    pub(crate) async fn files(&self) -> super::files::FileService {
+    pub(crate) async fn files(&self) -> super::file_service::FileService {
         let grant = Grant::for_test(NODE, Action::Files);
         self.transport.open_files(grant, Recorder::for_test()).await.unwrap()
     }

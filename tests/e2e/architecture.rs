@@ -79,13 +79,13 @@ fn the_emulator_knows_nothing_of_the_gateway() {
 
 #[test]
 fn lower_floors_do_not_use_upper_ones() {
-    never("src/session_manager", &["crate::backend", "crate::transport", "crate::gateway", "crate::session::"]);
+    never("src/data_channel", &["crate::backend", "crate::transport", "crate::gateway", "crate::session::"]);
     never("src/backend", &["crate::transport", "crate::gateway", "crate::session::", "crate::emulator"]);
     never("src/transport", &["crate::gateway", "crate::session::", "crate::emulator", "crate::cli"]);
     never("src/policy", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
     never("src/evidence", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
     never("src/session", &["crate::gateway", "crate::emulator", "crate::cli"]);
-    never("src/gateway", &["crate::emulator", "crate::cli", "crate::session_manager"]);
+    never("src/gateway", &["crate::emulator", "crate::cli", "crate::data_channel"]);
 }
 
 #[test]

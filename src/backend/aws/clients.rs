@@ -21,7 +21,7 @@ use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use super::error::clean;
 use super::stream_url::{Endpoint, StreamOrigin};
 use crate::backend::BackendError;
-use crate::session_manager::{Dialer, ProxyRules};
+use crate::data_channel::{Dialer, ProxyRules};
 
 /// Credentials are renewed this long before they end.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);

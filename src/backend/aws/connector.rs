@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::Inner;
 use super::error::{Doing, Kind, explain, kind};
 use super::sign::upgrade_request;
+use crate::data_channel::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
 use crate::model::SessionId;
-use crate::session_manager::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
 
 /// Connects one session.
 pub(super) struct AwsConnector {

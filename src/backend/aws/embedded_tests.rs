@@ -8,11 +8,11 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::backend::preferences::Preferences;
+use crate::data_channel::ChannelEvent;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Cut, End};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig, TlsChoice};
 use crate::model::NodeId;
-use crate::session_manager::ChannelEvent;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const NODE: &str = "mi-0123456789abcdef0";
@@ -95,7 +95,7 @@ struct Said {
     end: String,
 }
 
-async fn listen(lane: &mut LaneSession) -> Said {
+async fn listen(lane: &mut Lane) -> Said {
     let mut said = Said::default();
     while let Some(event) = timeout(PATIENCE, lane.reader.next()).await.expect("the lane hangs") {
         match event {

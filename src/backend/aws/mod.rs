@@ -33,9 +33,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
+use super::{Backend, BackendError, BoxFuture, Lane, Node, SessionRequest};
+use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError, ReconnectPolicy};
 use crate::model::SessionId;
-use crate::session_manager::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError, ReconnectPolicy};
 
 use clients::Clients;
 use connector::AwsConnector;
@@ -100,7 +100,7 @@ impl AwsBackend {
 }
 
 impl Backend for AwsBackend {
-    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>> {
+    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             // In a task of its own: a caller that goes away half-way must not leave a session behind.
@@ -149,11 +149,7 @@ impl Backend for AwsBackend {
 }
 
 impl Inner {
-    async fn open(
-        self: Arc<Self>,
-        request: SessionRequest,
-        token: TaskTrackerToken,
-    ) -> Result<LaneSession, BackendError> {
+    async fn open(self: Arc<Self>, request: SessionRequest, token: TaskTrackerToken) -> Result<Lane, BackendError> {
         let started = self.start(&request).await?;
         let id = SessionId(started.id);
         let connector = AwsConnector::new(Arc::clone(&self), id.clone(), started.url, started.token);
@@ -161,7 +157,7 @@ impl Inner {
             ChannelOptions { silent: request.silent, reconnect: self.reconnect.clone(), ..ChannelOptions::default() };
         options.limits.payload = request.payload;
         let role = Role::Client(ClientRole { version: CLIENT_VERSION.to_owned() });
-        match session_manager::open(Arc::new(connector), role, options).await {
+        match data_channel::open(Arc::new(connector), role, options).await {
             Ok(channel) => {
                 // The token is dropped when the session is out of the way.
                 let task = tokio::spawn(async move {
@@ -170,7 +166,7 @@ impl Inner {
                         tracing::error!("the task of a data channel has panicked");
                     }
                 });
-                Ok(LaneSession { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
+                Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
             }
             Err(ConnectError::Gone(why)) => Err(BackendError::Ended { session: id, why }),
             Err(ConnectError::Retry(sentence) | ConnectError::Final(sentence)) => {

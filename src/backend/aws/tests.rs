@@ -19,8 +19,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use super::*;
+use crate::data_channel::ChannelEvent;
 use crate::model::{NodeId, ReasonText};
-use crate::session_manager::ChannelEvent;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NODE: &str = "mi-0123456789abcdef0";

@@ -17,16 +17,16 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
+use crate::backend::{Backend, BackendError, BoxFuture, Lane, Node, SessionRequest};
 use crate::config::{Environment, Limits, Person, Rule};
-use crate::evidence::{Journal, Recorder};
-use crate::gateway::files::testing::local_service;
+use crate::evidence::{EventLog, Recorder};
+use crate::files::testing::local_service;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
 use crate::model::{Exit, NodeId, SessionId};
 use crate::policy::{Grant, Policy};
 use crate::session::{NodeTransport, Sessions};
-use crate::transport::files::FileService;
+use crate::transport::file_service::FileService;
 use crate::transport::testing::{NodeEnd, channel};
 use crate::transport::{Control, InputData, OpenChannel, Out, Start, TransportError, What};
 
@@ -96,7 +96,7 @@ impl Bench {
             ]),
             backend: Arc::new(TwoNodes),
             transport: node.clone(),
-            journal: Arc::new(Journal::open(dir.path(), 64 << 20).unwrap()),
+            journal: Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap()),
         };
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
@@ -194,7 +194,7 @@ impl Bench {
 
     /// The events so far.
     pub(super) fn events(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(self.path(Journal::FILE)).unwrap();
+        let text = std::fs::read_to_string(self.path(EventLog::FILE)).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -262,7 +262,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
 struct TwoNodes;
 
 impl Backend for TwoNodes {
-    fn open(&self, _: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>> {
+    fn open(&self, _: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>> {
         Box::pin(async { Err(BackendError::Refused("not here".to_owned())) })
     }
 

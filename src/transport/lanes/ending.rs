@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Lanes;
-use crate::backend::LaneSession;
-use crate::session_manager::ChannelEvent;
+use crate::backend::Lane;
+use crate::data_channel::ChannelEvent;
 use crate::transport::channel::{Client, Delivery, say_last};
 use crate::transport::helper::link::Link;
 use crate::transport::ladder::Rung;
@@ -103,7 +103,7 @@ impl Lanes {
 }
 
 /// Ends the sessions that are left, after they had this long to end by themselves.
-async fn close(out: Option<LaneSession>, inward: Option<LaneSession>, grace: Duration) {
+async fn close(out: Option<Lane>, inward: Option<Lane>, grace: Duration) {
     let mut lanes: Vec<_> = [out, inward].into_iter().flatten().collect();
     let _ = tokio::time::timeout(grace, async {
         for lane in &mut lanes {

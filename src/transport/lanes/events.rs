@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Lanes;
 use super::time::{ANSWER_WAIT, STARTING};
-use crate::session_manager::ChannelEvent;
+use crate::data_channel::ChannelEvent;
 use crate::transport::helper::link::Event;
 use crate::transport::inquest::Inquest;
 use crate::transport::ladder::Rung;

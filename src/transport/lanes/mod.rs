@@ -24,11 +24,11 @@ use super::inquest::Inquest;
 use super::ladder::Rung;
 use super::limits::{Clock, sleep_until};
 use super::plan::{Plan, first_request};
-use crate::backend::{BackendError, LaneSession};
-use crate::session_manager::ChannelEvent;
+use crate::backend::{BackendError, Lane};
+use crate::data_channel::ChannelEvent;
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
-pub(super) async fn run(mut plan: Plan, first: LaneSession, link: Link, client: Client) {
+pub(super) async fn run(mut plan: Plan, first: Lane, link: Link, client: Client) {
     let mut lanes = Lanes::new(plan.clone(), first, link, client);
     loop {
         let Err(error) = lanes.drive().await else { break lanes.end(None).await };
@@ -53,8 +53,8 @@ struct Lanes {
     plan: Plan,
     link: Link,
     client: Client,
-    out: Option<LaneSession>,
-    inward: Option<LaneSession>,
+    out: Option<Lane>,
+    inward: Option<Lane>,
     opening_out: Option<Opening>,
     opening_in: Option<Opening>,
     hello: Option<Hello>,
@@ -92,8 +92,8 @@ struct Lanes {
 enum Wake {
     Out(Option<ChannelEvent>),
     In(Option<ChannelEvent>),
-    OpenedOut(Result<LaneSession, BackendError>),
-    OpenedIn(Result<LaneSession, BackendError>),
+    OpenedOut(Result<Lane, BackendError>),
+    OpenedIn(Result<Lane, BackendError>),
     Inquest(bool),
     Data(Option<InputData>),
     Control(Option<Control>),
@@ -103,7 +103,7 @@ enum Wake {
 }
 
 impl Lanes {
-    fn new(plan: Plan, first: LaneSession, mut link: Link, client: Client) -> Self {
+    fn new(plan: Plan, first: Lane, mut link: Link, client: Client) -> Self {
         link.handle_out_attached();
         let now = Instant::now();
         let mut clock = plan.clock;
@@ -231,7 +231,7 @@ impl Lanes {
     }
 }
 
-async fn next_event(lane: Option<&mut LaneSession>) -> Option<ChannelEvent> {
+async fn next_event(lane: Option<&mut Lane>) -> Option<ChannelEvent> {
     match lane {
         Some(lane) => lane.reader.next().await,
         None => std::future::pending().await,

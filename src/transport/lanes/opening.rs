@@ -6,12 +6,12 @@ use tokio::task::JoinHandle;
 
 use super::Lanes;
 use super::time::CANT_RESUME;
-use crate::backend::{BackendError, LaneSession};
+use crate::backend::{BackendError, Lane};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::ladder::Rung;
 
 /// A lane on its way. It goes on by itself: a lane that nobody waits for any more is noted, and ended when it is dropped.
-pub(super) type Opening = JoinHandle<Result<LaneSession, BackendError>>;
+pub(super) type Opening = JoinHandle<Result<Lane, BackendError>>;
 
 impl Lanes {
     pub(super) fn open_what_is_needed(&mut self, now: Instant) {
@@ -60,7 +60,7 @@ impl Lanes {
         tokio::spawn(async move { starter.start(request).await })
     }
 
-    pub(super) fn opened_out(&mut self, lane: Result<LaneSession, BackendError>) -> Result<(), String> {
+    pub(super) fn opened_out(&mut self, lane: Result<Lane, BackendError>) -> Result<(), String> {
         let now = Instant::now();
         match lane {
             Ok(lane) => {
@@ -80,7 +80,7 @@ impl Lanes {
         Ok(())
     }
 
-    pub(super) fn opened_in(&mut self, lane: Result<LaneSession, BackendError>) -> Result<(), String> {
+    pub(super) fn opened_in(&mut self, lane: Result<Lane, BackendError>) -> Result<(), String> {
         let now = Instant::now();
         match lane {
             Ok(lane) => {
@@ -118,7 +118,7 @@ impl Retry {
 }
 
 /// The lane that is on its way, when it is there or can't be.
-pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<LaneSession, BackendError> {
+pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<Lane, BackendError> {
     let Some(handle) = opening else { return std::future::pending().await };
     let done = handle.await;
     *opening = None;

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::watched::{Slow, Watched};
 use super::*;
 use crate::emulator::{Cut, End};
-use crate::evidence::{Journal, LaneLog, Recorder};
+use crate::evidence::{EventLog, LaneLog, Recorder};
 use crate::model::{NodeId, SessionId};
 use crate::transport::channel::{Client, Delivery};
 use crate::transport::helper::link::Link;
@@ -31,13 +31,13 @@ struct Noted {
 impl Noted {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(directory.path(), 1 << 20).unwrap());
+        let journal = Arc::new(EventLog::open(directory.path(), 1 << 20).unwrap());
         Self { directory, evidence: Recorder::for_test_in(journal).lane_log() }
     }
 
     /// The sessions of Session Manager in it.
     fn sessions(&self) -> Vec<SessionId> {
-        let text = std::fs::read_to_string(self.directory.path().join(Journal::FILE)).unwrap();
+        let text = std::fs::read_to_string(self.directory.path().join(EventLog::FILE)).unwrap();
         let event = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
         let id = |line| SessionId(event(line)["session_manager_id"].as_str().unwrap().to_owned());
         text.lines().map(id).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::backend::aws::AwsBackend;
-use crate::backend::{Backend, BackendError, BoxFuture, LaneSession, Node, SessionRequest};
+use crate::backend::{Backend, BackendError, BoxFuture, Lane, Node, SessionRequest};
 use crate::model::SessionId;
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::{Transport, TransportOptions};
@@ -57,7 +57,7 @@ impl Watched {
 }
 
 impl Backend for Watched {
-    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<LaneSession, BackendError>> {
+    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>> {
         Box::pin(async move {
             if request.document == IN_DOCUMENT {
                 tokio::time::sleep(self.slow.way_in).await;

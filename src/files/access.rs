@@ -1,0 +1,474 @@
+//! The one way to the node's files: every operation is resolved, decided, carried out and recorded here.
+//!
+//! Starting an operation and waiting for it are two steps, so that a server can issue what its client sends in order and
+//! without waiting, and answer as the node does. Where the rules look at paths ([`Scope::Paths`]) the path is resolved
+//! first, and the operation is carried out on the resolved path. An open is judged again on what the node's kernel says
+//! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
+//! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
+//! have done those themselves.
+//!
+//! What changes the node is in the record before the node is asked for it, so that no way in which a session may end (a
+//! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
+
+use std::future::ready;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
+use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
+use crate::policy::Denial;
+use crate::transport::file_service::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
+
+/// The files of one node, for one client.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    pub(super) files: FileService,
+    ledger: FileLedger,
+}
+
+/// An operation that has been issued, and what will come of it.
+pub(super) type Pending<T> = BoxFuture<'static, Result<T, Refusal>>;
+
+/// An answer that is on its way from the node.
+pub(super) type Answering = oneshot::Receiver<Result<Answer, FileError>>;
+
+/// Why an operation was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Policy refused.
+    Denied(Denial),
+    /// The node's kernel refused.
+    Node { errno: i32, message: String },
+    /// The node can't be reached, or talks nonsense; nothing more will work.
+    NodeGone(String),
+    /// It can't be recorded; nothing more may be done.
+    Evidence(String),
+}
+
+/// A file or directory that the client has open. One that is dropped without its end having been recorded (the whole
+/// session was) records that itself.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) handle: Handle,
+    pub(super) flags: OpenFlags,
+    pub(super) real_path: Vec<u8>,
+    path: Vec<u8>,
+    actions: Vec<FileAction>,
+    progress: Mutex<Progress>,
+    ledger: FileLedger,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    ended: bool,
+    read: Tally,
+    written: Tally,
+    truncation: Option<Answering>,
+    not_truncated: Option<Refusal>,
+}
+
+/// A close that has been issued.
+#[derive(Debug)]
+pub(super) struct Closing {
+    size: Option<Answering>,
+    closed: Answering,
+}
+
+impl Access {
+    pub(super) fn new(files: FileService, ledger: FileLedger) -> Self {
+        Self { files, ledger }
+    }
+
+    /// Issues an operation on paths.
+    pub(super) async fn start(&self, mut operation: Operation) -> Pending<Answer> {
+        let access = self.clone();
+        let mut event = event_of(&operation);
+        let resolving = match self.judge(&mut operation, &mut event).await {
+            Ok(resolving) => resolving,
+            Err(refusal) => return self.refuse(event, refusal).await,
+        };
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
+        async move {
+            let result = answer(answering).await;
+            let mut reals = Vec::new();
+            for one in resolving {
+                reals.push(one.path().await.ok());
+            }
+            let mut reals = reals.into_iter();
+            event.real_path = event.real_path.take().or(reals.next().flatten());
+            event.second_real = event.second_real.take().or(reals.next().flatten());
+            access.conclude(event, result).await
+        }
+        .boxed()
+    }
+
+    /// Issues an operation on something open.
+    pub(super) async fn start_on(&self, file: &OpenFile, operation: Operation) -> Pending<Answer> {
+        let access = self.clone();
+        let event =
+            FileEvent { path: file.path.clone(), real_path: Some(file.real_path.clone()), ..event_of(&operation) };
+        if let Err(refusal) = self.allowed(event.action, &file.real_path) {
+            return self.refuse(event, refusal).await;
+        }
+        match self.ask(operation, &event).await {
+            Ok(answering) => async move { access.conclude(event, answer(answering).await).await }.boxed(),
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
+    }
+
+    /// Opens a file.
+    pub(super) async fn start_open(&self, path: Vec<u8>, flags: OpenFlags, mode: Option<u32>) -> Pending<OpenFile> {
+        // none goes unjudged: to make or empty a file is to change it, and to ask for nothing is to ask whether it is there
+        let changes = flags.write || flags.create || flags.truncate;
+        let actions = [(flags.read || !changes, FileAction::Download), (changes, FileAction::Upload)];
+        let actions = actions.into_iter().filter_map(|(wanted, action)| wanted.then_some(action)).collect();
+        let at_once = OpenFlags { truncate: false, ..flags };
+        self.start_opening(Operation::Open { path, flags: at_once, mode }, flags, actions).await
+    }
+
+    /// Opens a directory.
+    pub(super) async fn start_open_dir(&self, path: Vec<u8>) -> Pending<OpenFile> {
+        self.start_opening(Operation::OpenDir { path }, OpenFlags::default(), vec![FileAction::List]).await
+    }
+
+    async fn start_opening(
+        &self,
+        mut operation: Operation,
+        flags: OpenFlags,
+        actions: Vec<FileAction>,
+    ) -> Pending<OpenFile> {
+        let access = self.clone();
+        let mut event = event_of(&operation);
+        for &action in &actions {
+            event.action = action;
+            if let Err(refusal) = self.judge(&mut operation, &mut event).await {
+                return self.refuse(event, refusal).await;
+            }
+        }
+        let answering = match self.ask(operation, &event).await {
+            Ok(answering) => answering,
+            Err(refusal) => return ready(Err(refusal)).boxed(),
+        };
+        async move {
+            let opened = match answer(answering).await {
+                Ok(Answer::Opened(opened)) => opened,
+                Ok(_) => return access.conclude(event, Err(Refusal::nonsense())).await,
+                Err(refusal) => return access.conclude(event, Err(refusal)).await,
+            };
+            event.real_path = Some(opened.real_path.clone());
+            for &action in &actions {
+                event.action = action;
+                if let Err(refusal) = access.allowed(action, &opened.real_path) {
+                    drop(access.files.issue(Operation::Close { handle: opened.handle }).await);
+                    return access.conclude(event, Err(refusal)).await;
+                }
+            }
+            for &action in &actions {
+                access.record(FileEvent { action, outcome: Outcome::Opened, ..event.clone() }).await?;
+            }
+            let mut progress = Progress::default();
+            if flags.truncate {
+                let attributes = Attributes { size: Some(0), ..Attributes::default() };
+                let operation = Operation::FsetStat { handle: opened.handle, attributes };
+                progress.truncation = Some(access.files.issue(operation).await);
+            }
+            Ok(OpenFile {
+                handle: opened.handle,
+                flags,
+                real_path: opened.real_path,
+                path: event.path,
+                actions,
+                progress: Mutex::new(progress),
+                ledger: access.ledger,
+            })
+        }
+        .boxed()
+    }
+
+    /// Closes what was open. Its end is recorded by [`Self::finish_close`].
+    pub(super) async fn start_close(&self, file: &OpenFile) -> Closing {
+        let size = match file.flags.read || file.flags.write {
+            true => Some(self.files.issue(Operation::Fstat { handle: file.handle }).await),
+            false => None,
+        };
+        Closing { size, closed: self.files.issue(Operation::Close { handle: file.handle }).await }
+    }
+
+    /// Waits for a close and records what was transferred. To be called when the answers to all earlier reads and
+    /// writes have been counted.
+    pub(super) async fn finish_close(&self, file: &OpenFile, closing: Closing) -> Result<(), Refusal> {
+        let size = match closing.size {
+            Some(size) => answer(size).await.and_then(Refusal::attributes).ok().and_then(|found| found.size),
+            None => None,
+        };
+        let mut result = answer(closing.closed).await.map(drop);
+        if result.is_ok() {
+            result = file.truncated();
+        }
+        let outcome = match &result {
+            Ok(()) => Outcome::Done,
+            Err(refusal) => refusal.outcome(),
+        };
+        self.record_end(file, outcome, size).await?;
+        result
+    }
+
+    /// Closes what the client left open.
+    pub(super) async fn abandon(&self, file: &OpenFile) -> Result<(), Refusal> {
+        drop(self.files.issue(Operation::Close { handle: file.handle }).await);
+        self.record_end(file, Outcome::Unfinished, None).await
+    }
+
+    async fn record_end(&self, file: &OpenFile, outcome: Outcome, size: Option<u64>) -> Result<(), Refusal> {
+        for event in file.end(&outcome, size) {
+            self.record(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Records a refusal at once: one that waited for its turn would keep the client's paths for so long.
+    async fn refuse<T: Send + 'static>(&self, event: FileEvent, refusal: Refusal) -> Pending<T> {
+        ready(self.conclude(event, Err(refusal)).await).boxed()
+    }
+
+    /// Issues what has been judged.
+    async fn ask(&self, operation: Operation, event: &FileEvent) -> Result<Answering, Refusal> {
+        if changes(&operation) {
+            self.record(FileEvent { outcome: Outcome::Asked, ..event.clone() }).await?;
+        }
+        Ok(self.files.issue(operation).await)
+    }
+
+    /// Decides; in a scope of paths on resolved ones, which then take the place of the client's in the operation.
+    async fn judge(&self, operation: &mut Operation, event: &mut FileEvent) -> Result<Vec<Resolving>, Refusal> {
+        // a packet has room for much longer ones, and they are kept in several places
+        if [Some(&event.path), event.second.as_ref()].into_iter().flatten().any(|path| path.len() > LONGEST_PATH) {
+            return Err(Refusal::Node { errno: ENAMETOOLONG, message: "File name too long".to_owned() });
+        }
+        let asks = asks(event.action, operation);
+        let mut places = places(operation);
+        if places.iter().any(|(path, _)| path.contains(&0)) {
+            return Err(Refusal::Node { errno: EINVAL, message: "a file name can't contain a NUL byte".to_owned() });
+        }
+        if places.is_empty() {
+            self.allowed(event.action, &event.path)?;
+        }
+        let mut resolving = Vec::new();
+        for (number, (path, place)) in places.iter_mut().enumerate() {
+            match self.ledger.rules.scope() {
+                Scope::Actions => {
+                    self.all_allowed(&asks, number, path)?;
+                    if changes_names(event.action) {
+                        resolving.push(self.resolve(path, *place).await);
+                    }
+                }
+                Scope::Paths => {
+                    let real = self.resolve(path, *place).await.path().await?;
+                    match number {
+                        0 => event.real_path = Some(real.clone()),
+                        _ => event.second_real = Some(real.clone()),
+                    }
+                    self.all_allowed(&asks, number, &real)?;
+                    **path = real;
+                }
+            }
+        }
+        Ok(resolving)
+    }
+
+    fn all_allowed(&self, asks: &[Vec<FileAction>], place: usize, path: &[u8]) -> Result<(), Refusal> {
+        asks.get(place).into_iter().flatten().try_for_each(|&action| self.allowed(action, path))
+    }
+
+    fn allowed(&self, action: FileAction, path: &[u8]) -> Result<(), Refusal> {
+        match self.ledger.rules.decide(action, path) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny(denial) => Err(Refusal::Denied(denial)),
+        }
+    }
+
+    async fn resolve(&self, path: &[u8], place: Place) -> Resolving {
+        let (directory, name) = match place {
+            Place::Followed => (path, None),
+            Place::Itself => split(path),
+        };
+        let answering = self.files.issue(Operation::RealPath { path: directory.to_vec() }).await;
+        Resolving { answering, name: name.map(<[u8]>::to_vec) }
+    }
+
+    async fn conclude<T>(&self, event: FileEvent, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(refusal) => refusal.outcome(),
+        };
+        self.record(FileEvent { outcome, ..event }).await?;
+        result
+    }
+
+    async fn record(&self, event: FileEvent) -> Result<(), Refusal> {
+        self.ledger.events.record(event).await.map_err(Refusal::Evidence)
+    }
+}
+
+impl OpenFile {
+    /// Counts bytes that were read and go to the client.
+    pub(super) fn count_read(&self, offset: u64, bytes: &[u8]) {
+        self.progress().read.add(offset, bytes);
+    }
+
+    /// Counts bytes that the node has confirmed.
+    pub(super) fn count_written(&self, offset: u64, bytes: &[u8]) {
+        self.progress().written.add(offset, bytes);
+    }
+
+    /// Whether emptying the file on opening went well, as far as is known. What can't be emptied (a device, a pipe)
+    /// needn't be, as in `open(2)`.
+    pub(super) fn truncated(&self) -> Result<(), Refusal> {
+        let mut progress = self.progress();
+        if let Some(Ok(result)) = progress.truncation.as_mut().map(oneshot::Receiver::try_recv) {
+            progress.truncation = None;
+            if let Err(FileError::Node { errno, .. }) = result
+                && errno != EINVAL
+            {
+                let message = "the file could not be emptied before it was written".to_owned();
+                progress.not_truncated = Some(Refusal::Node { errno, message });
+            }
+        }
+        match &progress.not_truncated {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// What to record about its end; nothing the second time.
+    fn end(&self, outcome: &Outcome, size: Option<u64>) -> Vec<FileEvent> {
+        let mut progress = self.progress();
+        if std::mem::replace(&mut progress.ended, true) {
+            return Vec::new();
+        }
+        let event = |&action: &FileAction| FileEvent {
+            action,
+            path: self.path.clone(),
+            real_path: Some(self.real_path.clone()),
+            second: None,
+            second_real: None,
+            outcome: outcome.clone(),
+            content: match action {
+                FileAction::Download => Some(progress.read.content(size)),
+                FileAction::Upload => Some(progress.written.content(size)),
+                _ => None,
+            },
+        };
+        self.actions.iter().map(event).collect()
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        for event in self.end(&Outcome::Unfinished, None) {
+            // there is nobody left to wait for it, or to be refused anything because of it
+            let _ = self.ledger.events.record(event).now_or_never();
+        }
+    }
+}
+
+impl Closing {
+    /// Waits until the node has answered.
+    pub(super) async fn arrived(self) -> Self {
+        let settled = |result| {
+            let (sender, receiver) = oneshot::channel();
+            let _ = sender.send(result);
+            receiver
+        };
+        let lost = || Err(FileError::NodeGone("the file service has ended".to_owned()));
+        let size = match self.size {
+            Some(size) => Some(settled(size.await.unwrap_or_else(|_| lost()))),
+            None => None,
+        };
+        Self { size, closed: settled(self.closed.await.unwrap_or_else(|_| lost())) }
+    }
+}
+
+impl Refusal {
+    /// What a node that answers another question gets.
+    pub(super) fn nonsense() -> Self {
+        Self::NodeGone("the node's file service answered another question than was asked".to_owned())
+    }
+
+    pub(super) fn attributes(answer: Answer) -> Result<Attributes, Self> {
+        match answer {
+            Answer::Attributes(attributes) => Ok(attributes),
+            _ => Err(Self::nonsense()),
+        }
+    }
+
+    pub(super) fn path(answer: Answer) -> Result<Vec<u8>, Self> {
+        match answer {
+            Answer::Path(path) => Ok(path),
+            _ => Err(Self::nonsense()),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Denied(denial) => Outcome::Denied(denial.clone()),
+            Self::Node { errno, message } => Outcome::Failed { errno: Some(*errno), message: message.clone() },
+            Self::NodeGone(message) | Self::Evidence(message) => {
+                Outcome::Failed { errno: None, message: message.clone() }
+            }
+        }
+    }
+}
+
+impl From<FileError> for Refusal {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Node { errno, message } => Self::Node { errno, message },
+            FileError::NodeGone(why) => Self::NodeGone(why),
+        }
+    }
+}
+
+/// Waits for an answer.
+pub(super) async fn answer(answering: Answering) -> Result<Answer, Refusal> {
+    match answering.await {
+        Ok(result) => result.map_err(Refusal::from),
+        Err(_) => Err(Refusal::NodeGone("the file service has ended".to_owned())),
+    }
+}
+
+/// A path on its way to its real form.
+#[derive(Debug)]
+struct Resolving {
+    answering: Answering,
+    /// What is appended to the directory that is being resolved.
+    name: Option<Vec<u8>>,
+}
+
+impl Resolving {
+    async fn path(self) -> Result<Vec<u8>, Refusal> {
+        let mut path = Refusal::path(answer(self.answering).await?)?;
+        if let Some(name) = self.name {
+            if path.last() != Some(&b'/') {
+                path.push(b'/');
+            }
+            path.extend(name);
+        }
+        Ok(path)
+    }
+}
+
+/// Linux's own limit, `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+const EINVAL: i32 = 22;
+const ENAMETOOLONG: i32 = 36;

@@ -1,0 +1,314 @@
+//! What is asked before a file operation, and what is kept after it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+
+use super::record::RecordedFiles;
+use crate::evidence::Recorder;
+use crate::policy::Denial;
+use crate::transport::file_service::Operation;
+
+/// The rules and the record of one file session.
+#[derive(Clone, Debug)]
+pub struct FileLedger {
+    /// Asked before every operation.
+    pub rules: Arc<dyn FileRules>,
+    /// Told about every operation.
+    pub events: Arc<dyn FileEvents>,
+}
+
+impl FileLedger {
+    /// What the grant for `Files` allows, recorded where the session is.
+    pub fn new(recorder: Recorder) -> Self {
+        Self { rules: Arc::new(GrantCoversAll), events: Arc::new(RecordedFiles::new(recorder)) }
+    }
+}
+
+/// Decides single operations, from memory: it is asked while the client waits. A rename is asked about as `Rename` and
+/// also as `Remove` and `Download` of what is moved and as `Upload` to where it goes; a link as `Download` and `Upload`,
+/// and a new size as `Upload`. A directory is one path: what moves with it is not asked about.
+pub trait FileRules: Send + Sync + fmt::Debug {
+    /// What the answers depend on.
+    fn scope(&self) -> Scope;
+    /// May this be done to the file at `path`? Paths are the node's bytes: absolute and with links resolved where
+    /// [`Self::scope`] asks for that.
+    fn decide(&self, action: FileAction, path: &[u8]) -> Verdict;
+}
+
+/// What the rules look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The action only. The path in the question is the client's own.
+    Actions,
+    /// The path, too: it is resolved first (one more round trip to the node), and the operation is carried out on the
+    /// path that was judged.
+    Paths,
+}
+
+/// The answer to one operation.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// Refused; the client sees the text with `Permission denied`.
+    Deny(Denial),
+}
+
+/// The rules while policy knows no finer ones: the grant for `Files` covers every operation.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantCoversAll;
+
+impl FileRules for GrantCoversAll {
+    fn scope(&self) -> Scope {
+        Scope::Actions
+    }
+
+    fn decide(&self, _: FileAction, _: &[u8]) -> Verdict {
+        Verdict::Allow
+    }
+}
+
+/// Keeps what happens. An event is awaited before its answer goes to the client; an error ends the session. Only where a
+/// session is cut short is an event polled no more than once.
+pub trait FileEvents: Send + Sync + fmt::Debug {
+    /// Keeps one event, or says in a sentence why it can't.
+    fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>>;
+}
+
+/// What is done to a file, in the words of policies and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum FileAction {
+    Download,
+    Upload,
+    List,
+    /// Looks at size, mode, owner, times.
+    Stat,
+    /// Changes size, mode, owner, times.
+    Change,
+    Remove,
+    MakeDirectory,
+    RemoveDirectory,
+    Rename,
+    Link,
+    Symlink,
+    ReadLink,
+    /// Asks for a path's real name.
+    Resolve,
+    /// Asks for a file system's figures.
+    FileSystem,
+    /// Asks for what was written to reach the disk.
+    Sync,
+}
+
+impl FileAction {
+    /// The action's name in policies, events and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "Download",
+            Self::Upload => "Upload",
+            Self::List => "List",
+            Self::Stat => "Stat",
+            Self::Change => "Change",
+            Self::Remove => "Remove",
+            Self::MakeDirectory => "MakeDirectory",
+            Self::RemoveDirectory => "RemoveDirectory",
+            Self::Rename => "Rename",
+            Self::Link => "Link",
+            Self::Symlink => "Symlink",
+            Self::ReadLink => "ReadLink",
+            Self::Resolve => "Resolve",
+            Self::FileSystem => "FileSystem",
+            Self::Sync => "Sync",
+        }
+    }
+
+    /// The action of an operation that is neither an open nor its consequence.
+    pub(super) fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Open { flags, .. } if !flags.write => Self::Download,
+            Operation::Open { .. } | Operation::Write { .. } => Self::Upload,
+            Operation::Read { .. } | Operation::Close { .. } => Self::Download,
+            Operation::Stat { .. } | Operation::Lstat { .. } | Operation::Fstat { .. } => Self::Stat,
+            Operation::SetStat { .. } | Operation::LsetStat { .. } | Operation::FsetStat { .. } => Self::Change,
+            Operation::OpenDir { .. } | Operation::ReadDir { .. } => Self::List,
+            Operation::Remove { .. } => Self::Remove,
+            Operation::MakeDir { .. } => Self::MakeDirectory,
+            Operation::RemoveDir { .. } => Self::RemoveDirectory,
+            Operation::RealPath { .. } | Operation::ExpandPath { .. } => Self::Resolve,
+            Operation::Rename { .. } => Self::Rename,
+            Operation::ReadLink { .. } => Self::ReadLink,
+            Operation::Symlink { .. } => Self::Symlink,
+            Operation::Link { .. } => Self::Link,
+            Operation::Fsync { .. } => Self::Sync,
+            Operation::FileSystem { .. } | Operation::FileSystemOf { .. } => Self::FileSystem,
+        }
+    }
+}
+
+/// One thing that was done, or refused. What changes the node makes one more, [`Outcome::Asked`], before that. A transfer
+/// makes two: [`Outcome::Opened`] before its first byte, and one with its [`Content`] at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEvent {
+    /// What.
+    pub action: FileAction,
+    /// The path as the client gave it.
+    pub path: Vec<u8>,
+    /// The path that was meant, links resolved, where it is known. For an open file it is what the kernel opened.
+    pub real_path: Option<Vec<u8>>,
+    /// The second path of a rename or link, as the client gave it; the target of a symbolic link.
+    pub second: Option<Vec<u8>>,
+    /// The second path, links resolved, where it is known.
+    pub second_real: Option<Vec<u8>>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was transferred.
+    pub content: Option<Content>,
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing yet: the node is about to be asked for it. Where no other event follows, nobody waited for what came of it.
+    Asked,
+    /// The file is open; its transfer begins.
+    Opened,
+    /// Done.
+    Done,
+    /// The session ended while the file was open.
+    Unfinished,
+    /// Policy refused.
+    Denied(Denial),
+    /// The node refused, or was lost.
+    Failed {
+        /// The Linux `errno`, where the node gave one.
+        errno: Option<i32>,
+        /// In words.
+        message: String,
+    },
+}
+
+/// The bytes of a transfer that the node and the client agreed on: read and handed over, or written and confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// How many, those counted twice that went over twice.
+    pub bytes: u64,
+    /// Their digest, as far as there is an honest one.
+    pub hashed: Hashed,
+}
+
+/// A SHA-256, and of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hashed {
+    /// Of the whole file, as it was when it was closed.
+    Whole([u8; 32]),
+    /// Of the bytes from `offset` on, as many as were transferred: a part of the file (a resumed transfer, say).
+    Part {
+        /// Where the part starts.
+        offset: u64,
+        /// Its digest.
+        sha256: [u8; 32],
+    },
+    /// None: the bytes did not go over in one run from start to end.
+    No,
+}
+
+/// Counts and hashes the bytes of one direction of one open file.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    bytes: u64,
+    start: u64,
+    next: u64,
+    run: Run,
+}
+
+#[derive(Debug, Default)]
+enum Run {
+    #[default]
+    Empty,
+    Unbroken(Sha256),
+    Broken,
+}
+
+impl Tally {
+    /// Takes bytes that were transferred, in the order of their confirmation.
+    pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        match &mut self.run {
+            Run::Empty => {
+                self.start = offset;
+                self.run = Run::Unbroken(Sha256::new_with_prefix(bytes));
+            }
+            Run::Unbroken(hasher) if offset == self.next => hasher.update(bytes),
+            _ => self.run = Run::Broken,
+        }
+        self.next = offset.saturating_add(bytes.len() as u64);
+    }
+
+    /// What to record, given the file's size at its end.
+    pub(super) fn content(&self, size: Option<u64>) -> Content {
+        let hashed = match &self.run {
+            Run::Empty if size == Some(0) => Hashed::Whole(Sha256::digest([]).into()),
+            Run::Empty | Run::Broken => Hashed::No,
+            Run::Unbroken(hasher) => {
+                let sha256 = hasher.clone().finalize().into();
+                match self.start == 0 && size == Some(self.next) {
+                    true => Hashed::Whole(sha256),
+                    false => Hashed::Part { offset: self.start, sha256 },
+                }
+            }
+        };
+        Content { bytes: self.bytes, hashed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha256(bytes: &[u8]) -> [u8; 32] {
+        Sha256::digest(bytes).into()
+    }
+
+    #[test]
+    fn a_file_transferred_from_start_to_end_is_hashed_whole() {
+        let mut tally = Tally::default();
+        tally.add(0, b"hello ");
+        tally.add(6, b"world");
+        assert_eq!(tally.content(Some(11)), Content { bytes: 11, hashed: Hashed::Whole(sha256(b"hello world")) });
+        // without knowing the size it can't be said to be the whole
+        assert_eq!(tally.content(None).hashed, Hashed::Part { offset: 0, sha256: sha256(b"hello world") });
+        assert_eq!(tally.content(Some(20)).hashed, Hashed::Part { offset: 0, sha256: sha256(b"hello world") });
+    }
+
+    #[test]
+    fn a_resumed_transfer_is_hashed_as_a_part() {
+        let mut tally = Tally::default();
+        tally.add(1000, b"rest");
+        assert_eq!(tally.content(Some(1004)).hashed, Hashed::Part { offset: 1000, sha256: sha256(b"rest") });
+    }
+
+    #[test]
+    fn bytes_out_of_order_with_a_hole_or_twice_are_not_hashed() {
+        for offsets in [[4, 0], [0, 8], [0, 0]] {
+            let mut tally = Tally::default();
+            for offset in offsets {
+                tally.add(offset, b"1234");
+            }
+            assert_eq!(tally.content(Some(8)), Content { bytes: 8, hashed: Hashed::No }, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_has_the_digest_of_nothing() {
+        assert_eq!(Tally::default().content(Some(0)).hashed, Hashed::Whole(sha256(b"")));
+        assert_eq!(Tally::default().content(Some(3)).hashed, Hashed::No);
+    }
+}

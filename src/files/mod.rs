@@ -1,0 +1,32 @@
+//! SFTP and SCP, answered by the gateway itself and mapped on the node's file service.
+//!
+//! ```text
+//!  sftp subsystem ─▶ sftp (version 3) ─┐
+//!                                      ├─▶ access: resolve ─▶ decide ─▶ carry out ─▶ record ─▶ FileService ─▶ node
+//!  exec "scp -t …" ─▶ scp (1.0) ───────┘                        │                       │
+//!                                                          FileRules               FileEvents
+//! ```
+//!
+//! There is one way to the node's files, `access`: an operation is decided on the path that is really meant (links
+//! resolved; for an open, the path the node's kernel opened), and recorded with what came of it. File names are bytes
+//! throughout: nothing here needs them to be UTF-8.
+
+mod access;
+mod error;
+mod ledger;
+#[cfg(test)]
+mod over_lanes;
+mod paths;
+mod read_ahead;
+mod record;
+pub mod scp;
+pub mod sftp;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use error::FilesError;
+pub use ledger::{
+    Content, FileAction, FileEvent, FileEvents, FileLedger, FileRules, GrantCoversAll, Hashed, Outcome, Scope, Verdict,
+};
+pub use scp::{ScpCommand, parse_scp_command, serve_scp};
+pub use sftp::serve_sftp;

@@ -1,0 +1,393 @@
+//! One client's SFTP session: the half that issues what the client asks, and the start and end of both.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::answering::{Coming, Ready, answer_all};
+use super::gather::{Flight, Flights, Gather};
+use super::listing::Directory;
+use super::packet::{Malformed, Packet, Request, decode, next_frame};
+use super::reply::{LARGEST_DATA, Reply, Status};
+use super::table::{OpenEntry, Table};
+use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
+use crate::files::read_ahead::{self, ReadAhead};
+use crate::files::{FileLedger, FilesError};
+use crate::transport::file_service::{Answer, Attributes, FileService, Operation};
+
+/// Serves one client until it closes its side. Returns an error where the session could not be served to its end; what
+/// the client left open is closed either way, and recorded as unfinished.
+pub async fn serve_sftp<S>(stream: S, files: FileService, ledger: FileLedger) -> Result<(), FilesError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (reader, writer) = tokio::io::split(stream);
+    let access = Access::new(files, ledger);
+    let table = Arc::new(Table::default());
+    let (replies, coming) = mpsc::channel(QUEUE);
+    let (went, gone) = watch::channel(false);
+    let issuer = Issuer {
+        access: access.clone(),
+        table: Arc::clone(&table),
+        greeted: false,
+        gather: None,
+        flights: Arc::default(),
+        room: Arc::new(Semaphore::new(ROOM)),
+        ahead: read_ahead::room(),
+        replies,
+        gone,
+    };
+    // whatever ends the issuing, what was issued is waited for
+    let issuing = issuer.run(reader).map(Ok);
+    let ended = tokio::try_join!(issuing, answer_all(&access, coming, writer, went)).and_then(|(issued, ())| issued);
+    for entry in table.take_all() {
+        match access.abandon(&entry.file).await {
+            Err(Refusal::Evidence(why)) => return ended.and(Err(FilesError::Evidence(why))),
+            _ => continue,
+        }
+    }
+    ended
+}
+
+/// The half that reads the client and issues operations, in order.
+struct Issuer {
+    access: Access,
+    table: Arc<Table>,
+    greeted: bool,
+    gather: Option<Gather>,
+    flights: Arc<Flights>,
+    /// Bytes that requests without a written reply may take.
+    room: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
+    replies: mpsc::Sender<Coming>,
+    /// Whether the client takes no more answers.
+    gone: watch::Receiver<bool>,
+}
+
+impl Issuer {
+    async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) -> Result<(), FilesError> {
+        let mut received = BytesMut::new();
+        loop {
+            while let Some(frame) = next_frame(&mut received).map_err(protocol)? {
+                if *self.gone.borrow() {
+                    return Ok(());
+                }
+                self.packet(frame).await?;
+            }
+            received.reserve(RECEIVE);
+            let read = tokio::select! {
+                biased;
+                _ = self.gone.changed() => return Ok(()),
+                read = reader.read_buf(&mut received) => read?,
+                // the client pauses: hand on what it wrote, unless the node is busy with more anyway
+                () = self.flights.below(BUSY), if self.gather.is_some() => {
+                    self.flush().await?;
+                    continue;
+                }
+            };
+            if read == 0 {
+                return self.flush().await;
+            }
+        }
+    }
+
+    async fn packet(&mut self, frame: Bytes) -> Result<(), FilesError> {
+        let (id, request) = match decode(frame) {
+            Ok(Packet::Init { .. }) if !self.greeted => {
+                self.greeted = true;
+                let room = self.room(0).await?;
+                return self.reply(0, Reply::Version, room).await;
+            }
+            Ok(Packet::Request { id, request }) if self.greeted => (id, request),
+            Err(Malformed { id: Some(id), what }) if self.greeted => {
+                self.flush().await?;
+                let room = self.room(0).await?;
+                return self.reply(id, Reply::Status(Status::bad_message(what)), room).await;
+            }
+            Err(malformed) => return Err(protocol(malformed)),
+            Ok(_) => return Err(protocol(Malformed { id: None, what: "SSH_FXP_INIT not once and first" })),
+        };
+        match request {
+            Request::Write { handle, offset, data } => self.write(id, &handle, offset, data).await,
+            other => {
+                self.flush().await?;
+                self.request(id, other).await
+            }
+        }
+    }
+
+    async fn write(&mut self, id: u32, handle: &Bytes, offset: u64, data: Bytes) -> Result<(), FilesError> {
+        let room = self.room(data.len()).await?;
+        let Some(entry) = self.table.file(handle).filter(|entry| entry.file.flags.write) else {
+            self.flush().await?;
+            return self.reply(id, Reply::Status(Status::failure("the handle is not open for writing")), room).await;
+        };
+        match &mut self.gather {
+            Some(gather) if gather.takes(&entry, offset, &data) => gather.add(id, data, room),
+            _ => {
+                self.flush().await?;
+                self.gather = Some(Gather::new(entry, id, offset, data, room));
+            }
+        }
+        if self.gather.as_ref().is_some_and(Gather::is_full) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Issues the writes that were gathered.
+    async fn flush(&mut self) -> Result<(), FilesError> {
+        let Some(mut gather) = self.gather.take() else { return Ok(()) };
+        self.forget_read_ahead().await;
+        let bytes = gather.bytes();
+        let Gather { entry, offset, ids, room, .. } = gather;
+        let flight = self.flights.start();
+        let operation = Operation::Write { handle: entry.file.handle, offset, bytes: bytes.clone() };
+        let answering = self.access.files.issue(operation).await;
+        let work = async move {
+            let result = answer(answering).await;
+            landed(flight);
+            Ready::Written { ids, entry, offset, bytes, result }
+        };
+        self.send(Coming { work: work.boxed(), room }).await
+    }
+
+    async fn request(&mut self, id: u32, request: Request) -> Result<(), FilesError> {
+        let takes = match &request {
+            Request::Read { length, .. } => (*length).min(LARGEST_DATA) as usize,
+            _ => 0,
+        };
+        let room = self.room(takes).await?;
+        let handle = match &request {
+            Request::Close { handle }
+            | Request::Read { handle, .. }
+            | Request::Fstat { handle }
+            | Request::FsetStat { handle, .. }
+            | Request::ReadDir { handle }
+            | Request::FstatVfs { handle }
+            | Request::Fsync { handle } => Some(handle),
+            _ => None,
+        };
+        let work = match handle.map(|handle| self.table.entry(handle)) {
+            Some(None) => {
+                return self.reply(id, Reply::Status(Status::failure("there is no such handle")), room).await;
+            }
+            Some(Some(entry)) => self.on_handle(id, entry, request).await,
+            None => self.on_path(id, request).await,
+        };
+        self.send(Coming { work, room: vec![room] }).await
+    }
+
+    async fn on_handle(&mut self, id: u32, entry: Arc<OpenEntry>, request: Request) -> BoxFuture<'static, Ready> {
+        let handle = entry.file.handle;
+        let is_file = entry.directory.is_none();
+        match request {
+            Request::Close { handle: number } => {
+                self.table.remove(&number);
+                let closing = self.access.start_close(&entry.file).await;
+                async move { Ready::Closed { id, entry, closing: closing.arrived().await } }.boxed()
+            }
+            Request::Read { offset, length, .. } if is_file && entry.file.flags.read => {
+                let length = length.min(LARGEST_DATA);
+                let reading = entry.ahead.lock().await.read(&self.access.files, handle, offset, length).await;
+                async move { Ready::Data { id, offset, result: reading.bytes().await, entry } }.boxed()
+            }
+            Request::ReadDir { .. } if !is_file => {
+                let files = self.access.files.clone();
+                let work = async move {
+                    let Some(directory) = &entry.directory else { return Ok(Reply::Status(Status::end_of_file())) };
+                    let names = directory.lock().await.next(&files, handle, now()).await?;
+                    Ok(match names.is_empty() {
+                        true => Reply::Status(Status::end_of_file()),
+                        false => Reply::Names(names),
+                    })
+                };
+                ready(id, work.boxed(), Ok)
+            }
+            Request::Fstat { .. } => {
+                let answer = self.access.start_on(&entry.file, Operation::Fstat { handle }).await;
+                ready(id, answer, attributes)
+            }
+            Request::FsetStat { attributes, .. } => {
+                self.forget_read_ahead().await;
+                let attributes = permissions_only(attributes);
+                done(id, self.access.start_on(&entry.file, Operation::FsetStat { handle, attributes }).await)
+            }
+            Request::Fsync { .. } => done(id, self.access.start_on(&entry.file, Operation::Fsync { handle }).await),
+            Request::FstatVfs { .. } => {
+                let answer = self.access.start_on(&entry.file, Operation::FileSystemOf { handle }).await;
+                ready(id, answer, file_system)
+            }
+            _ => at_once(id, Reply::Status(Status::failure("the handle was not opened for that"))),
+        }
+    }
+
+    async fn on_path(&mut self, id: u32, request: Request) -> BoxFuture<'static, Ready> {
+        let access = self.access.clone();
+        match request {
+            Request::Open { path, flags, attributes } => {
+                if flags.truncate {
+                    self.forget_read_ahead().await;
+                }
+                let mode = attributes.mode.map(|mode| mode & PERMISSIONS);
+                let opening = access.start_open(path, flags, mode).await;
+                self.opening(id, opening, false)
+            }
+            Request::OpenDir { path } => {
+                let opening = access.start_open_dir(path).await;
+                self.opening(id, opening, true)
+            }
+            Request::Stat { path } => ready(id, access.start(Operation::Stat { path }).await, attributes),
+            Request::Lstat { path } => ready(id, access.start(Operation::Lstat { path }).await, attributes),
+            Request::SetStat { path, attributes } => {
+                self.forget_read_ahead().await;
+                let attributes = permissions_only(attributes);
+                done(id, access.start(Operation::SetStat { path, attributes }).await)
+            }
+            Request::LsetStat { path, attributes } => {
+                let attributes = permissions_only(attributes);
+                done(id, access.start(Operation::LsetStat { path, attributes }).await)
+            }
+            Request::Remove { path } => done(id, access.start(Operation::Remove { path }).await),
+            Request::MakeDir { path, attributes } => {
+                let mode = attributes.mode.unwrap_or(0o777) & PERMISSIONS;
+                done(id, access.start(Operation::MakeDir { path, mode }).await)
+            }
+            Request::RemoveDir { path } => done(id, access.start(Operation::RemoveDir { path }).await),
+            Request::RealPath { path } => {
+                let path = if path.is_empty() { b".".to_vec() } else { path };
+                ready(id, access.start(Operation::RealPath { path }).await, path_reply)
+            }
+            Request::ExpandPath { path } => ready(id, access.start(Operation::ExpandPath { path }).await, path_reply),
+            Request::ReadLink { path } => ready(id, access.start(Operation::ReadLink { path }).await, path_reply),
+            Request::Rename { from, to } => {
+                done(id, access.start(Operation::Rename { from, to, replace: false }).await)
+            }
+            Request::PosixRename { from, to } => {
+                done(id, access.start(Operation::Rename { from, to, replace: true }).await)
+            }
+            Request::Symlink { target, path } => done(id, access.start(Operation::Symlink { target, path }).await),
+            Request::HardLink { from, to } => done(id, access.start(Operation::Link { from, to }).await),
+            Request::StatVfs { path } => ready(id, access.start(Operation::FileSystem { path }).await, file_system),
+            Request::Limits => at_once(id, Reply::Limits),
+            _ => at_once(id, Reply::Status(Status::unsupported())),
+        }
+    }
+
+    /// Gives what has been opened a number.
+    fn opening(&self, id: u32, opening: Pending<OpenFile>, is_directory: bool) -> BoxFuture<'static, Ready> {
+        let (access, table, ahead) = (self.access.clone(), Arc::clone(&self.table), Arc::clone(&self.ahead));
+        let work = async move {
+            let file = opening.await?;
+            let mut directory = Directory::default();
+            if is_directory {
+                directory.ask(&access.files, file.handle).await;
+            }
+            let entry = Arc::new(OpenEntry {
+                file,
+                ahead: tokio::sync::Mutex::new(ReadAhead::new(ahead)),
+                directory: is_directory.then(|| tokio::sync::Mutex::new(directory)),
+            });
+            match table.insert(&entry) {
+                Some(number) => Ok(Reply::Handle(number)),
+                None => {
+                    access.abandon(&entry.file).await?;
+                    Ok(Reply::Status(Status::failure("too many files are open")))
+                }
+            }
+        };
+        ready(id, work.boxed(), Ok)
+    }
+
+    /// What was read ahead may be about to change.
+    async fn forget_read_ahead(&self) {
+        for entry in self.table.all() {
+            entry.ahead.lock().await.clear();
+        }
+    }
+
+    /// Waits until a request that takes this much may go on.
+    async fn room(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, FilesError> {
+        let bytes = u32::try_from(bytes.clamp(LEAST_ROOM, ROOM)).unwrap_or(u32::MAX);
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) {
+            return Ok(room);
+        }
+        // what is gathered holds room itself
+        self.flush().await?;
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| ended())
+    }
+
+    async fn reply(&mut self, id: u32, reply: Reply, room: OwnedSemaphorePermit) -> Result<(), FilesError> {
+        self.send(Coming { work: at_once(id, reply), room: vec![room] }).await
+    }
+
+    async fn send(&mut self, coming: Coming) -> Result<(), FilesError> {
+        self.replies.send(coming).await.map_err(|_| ended())
+    }
+}
+
+fn ready<T: 'static>(
+    id: u32,
+    pending: Pending<T>,
+    reply: fn(T) -> Result<Reply, Refusal>,
+) -> BoxFuture<'static, Ready> {
+    pending.map(move |result| Ready::Reply { id, result: result.and_then(reply) }).boxed()
+}
+
+fn done(id: u32, pending: Pending<Answer>) -> BoxFuture<'static, Ready> {
+    ready(id, pending, |_| Ok(Reply::Status(Status::ok())))
+}
+
+fn at_once(id: u32, reply: Reply) -> BoxFuture<'static, Ready> {
+    async move { Ready::Reply { id, result: Ok(reply) } }.boxed()
+}
+
+fn attributes(answer: Answer) -> Result<Reply, Refusal> {
+    Refusal::attributes(answer).map(Reply::Attributes)
+}
+
+fn path_reply(answer: Answer) -> Result<Reply, Refusal> {
+    Refusal::path(answer).map(Reply::path)
+}
+
+fn file_system(answer: Answer) -> Result<Reply, Refusal> {
+    match answer {
+        Answer::FileSystem(figures) => Ok(Reply::FileSystem(figures)),
+        _ => Err(Refusal::nonsense()),
+    }
+}
+
+/// A mode to set, without the file's type, which some clients send along.
+fn permissions_only(attributes: Attributes) -> Attributes {
+    Attributes { mode: attributes.mode.map(|mode| mode & PERMISSIONS), ..attributes }
+}
+
+fn landed(_: Flight) {}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn protocol(malformed: Malformed) -> FilesError {
+    FilesError::Protocol { protocol: "SFTP", what: malformed.what.to_owned() }
+}
+
+fn ended() -> FilesError {
+    FilesError::NodeGone("the session is ending".to_owned())
+}
+
+const PERMISSIONS: u32 = 0o7777;
+/// Replies on their way between the halves.
+const QUEUE: usize = 16;
+/// Bytes of requests whose replies are not written yet.
+const ROOM: usize = 4 * 1024 * 1024;
+/// What a request takes at least.
+const LEAST_ROOM: usize = 4 * 1024;
+/// Unanswered writes that keep the node busy while more are gathered.
+const BUSY: usize = 2;
+const RECEIVE: usize = 64 * 1024;

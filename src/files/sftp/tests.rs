@@ -1,0 +1,680 @@
+//! The real `sftp` and `scp` in front of the server, and a client of our own for what they never do.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::encode::encode;
+use super::packet::{Packet, Request, next_frame};
+use super::serve_sftp;
+use crate::files::testing::{Bench, Events, Refuse, complaint, content, local_service, long_ago, noise};
+use crate::files::{FileAction, FileEvent, FileEvents, FileLedger, FilesError, GrantCoversAll, Hashed, Outcome};
+use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_up_and_down_unchanged_and_are_hashed() {
+    let bench = Bench::new();
+    for (name, length) in [("empty", 0), ("one", 1), ("odd", 1_234_567), ("even", 4 << 20)] {
+        let bytes = noise(length);
+        fs::write(bench.here(name), &bytes).unwrap();
+        content(&bench.sftp(format!("put {name} up-{name}\nget up-{name} back-{name}\n")).await);
+        assert!(fs::read(bench.remote(format!("up-{name}"))).unwrap() == bytes, "{name} up");
+        assert!(fs::read(bench.here(format!("back-{name}"))).unwrap() == bytes, "{name} down");
+        for action in [FileAction::Upload, FileAction::Download] {
+            let event = bench.events.transfer(action, &format!("up-{name}"));
+            let moved = event.content.unwrap();
+            assert_eq!((moved.bytes, moved.hashed), (length as u64, Hashed::Whole(sha256(&bytes))), "{action:?}");
+            assert_eq!(event.outcome, Outcome::Done);
+        }
+        bench.events.take();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_requests_become_few_operations() {
+    let bench = Bench::new();
+    let bytes = noise(8 << 20);
+    fs::write(bench.here("big"), &bytes).unwrap();
+    // 256 requests of 32 KiB each way
+    content(&bench.sftp_with(&["-B", "32768", "-R", "64"], "put big\n").await);
+    let (_, writes) = bench.reads_and_writes();
+    content(&bench.sftp_with(&["-B", "32768", "-R", "64"], "get big back\n").await);
+    let (reads, _) = bench.reads_and_writes();
+    assert!(fs::read(bench.here("back")).unwrap() == bytes);
+    assert!(writes < 200, "{writes} writes");
+    assert!(reads < 70, "{reads} reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_go_both_ways_with_modes_and_times() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.here("tree/sub/empty")).unwrap();
+    for (name, mode) in [("tree/a", 0o640), ("tree/sub/b", 0o755)] {
+        fs::write(bench.here(name), name).unwrap();
+        fs::set_permissions(bench.here(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::File::options().write(true).open(bench.here(name)).unwrap().set_modified(long_ago()).unwrap();
+    }
+    content(&bench.sftp("put -R -p tree\nget -R -p tree back\n").await);
+    for top in [bench.remote("tree"), bench.here("back")] {
+        for (name, mode) in [("a", 0o640), ("sub/b", 0o755)] {
+            let found = top.join(name).metadata().unwrap();
+            assert_eq!(found.permissions().mode() & 0o7777, mode, "{name}");
+            assert_eq!(found.modified().unwrap(), long_ago(), "{name}");
+            assert_eq!(fs::read_to_string(top.join(name)).unwrap(), format!("tree/{name}"));
+        }
+        assert!(top.join("sub/empty").is_dir());
+    }
+    // scp speaks SFTP, too, unless told otherwise
+    content(&bench.scp(&["-r", "-p", "tree", "demo:by-scp"]).await);
+    content(&bench.scp(&["-r", "-p", "demo:by-scp", "back-by-scp"]).await);
+    assert_eq!(fs::read_to_string(bench.here("back-by-scp/sub/b")).unwrap(), "tree/sub/b");
+    assert_eq!(bench.here("back-by-scp/a").metadata().unwrap().modified().unwrap(), long_ago());
+    content(&bench.scp(&["demo:~/tree/a", "home"]).await);
+    assert_eq!(fs::read_to_string(bench.here("home")).unwrap(), "tree/a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_resume_where_they_stopped() {
+    let bench = Bench::new();
+    let bytes = noise(3_000_000);
+    fs::write(bench.here("file"), &bytes).unwrap();
+    fs::write(bench.remote("file"), &bytes[..1_000_001]).unwrap();
+    content(&bench.sftp("reput file\n").await);
+    assert!(fs::read(bench.remote("file")).unwrap() == bytes);
+    let event = bench.events.transfer(FileAction::Upload, "file");
+    let part = Hashed::Part { offset: 1_000_001, sha256: sha256(&bytes[1_000_001..]) };
+    assert_eq!(event.content.unwrap().hashed, part);
+
+    fs::write(bench.here("file"), &bytes[..2_000_003]).unwrap();
+    content(&bench.sftp("reget file\n").await);
+    assert!(fs::read(bench.here("file")).unwrap() == bytes);
+    let event = bench.events.transfer(FileAction::Download, "file");
+    let part = Hashed::Part { offset: 2_000_003, sha256: sha256(&bytes[2_000_003..]) };
+    assert_eq!(event.content.unwrap().hashed, part);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_bytes() {
+    let bench = Bench::new();
+    let names: [&[u8]; 6] =
+        [b"with space", b"it's \"quoted\"", b"new\nline", b"latin-\xe9\xff", b"$HOME;`id`*?[x]", "ünï-日本".as_bytes()];
+    for name in names {
+        let name = OsStr::from_bytes(name);
+        fs::write(bench.here(name), name.as_bytes()).unwrap();
+        let target = [b"demo:".to_vec(), b"up-".to_vec(), name.as_bytes().to_vec()].concat();
+        let output = bench.run("scp", vec!["--".into(), Path::new(".").join(name).into(), os(&target)]).await;
+        content(&output);
+        let up = [b"up-", name.as_bytes()].concat();
+        assert_eq!(fs::read(bench.remote(OsStr::from_bytes(&up))).unwrap(), name.as_bytes());
+    }
+    content(&bench.sftp("get -R . all\n").await);
+    for name in names {
+        let path = bench.here("all").join(OsStr::from_bytes(&[b"up-", name].concat()));
+        assert_eq!(fs::read(path).unwrap(), name);
+    }
+}
+
+fn os(bytes: &[u8]) -> std::ffi::OsString {
+    OsStr::from_bytes(bytes).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_can_be_made_changed_listed_and_removed() {
+    let bench = Bench::new();
+    fs::write(bench.remote("file"), "content").unwrap();
+    fs::set_permissions(bench.remote("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::File::options().write(true).open(bench.remote("file")).unwrap().set_modified(long_ago()).unwrap();
+    let said = content(
+        &bench.sftp("mkdir dir\nrename file dir/moved\nln -s moved dir/link\nln dir/moved hard\nls -la dir\n").await,
+    );
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("sftp>")).collect();
+    assert!(lines.iter().any(|line| line.starts_with("drwx") && line.ends_with(" .")), "{said}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("-rw-r-----    2 ada      staff           7 Sep  9  2001 moved")),
+        "{said}"
+    );
+    assert!(lines.iter().any(|line| line.starts_with("lrwxrwxrwx") && line.ends_with(" link")), "{said}");
+    assert_eq!(fs::read_link(bench.remote("dir/link")).unwrap(), Path::new("moved"));
+    assert_eq!(bench.remote("hard").metadata().unwrap().nlink(), 2);
+
+    content(&bench.sftp("chmod 600 hard\nrm dir/link\nrm dir/moved\nrmdir dir\n").await);
+    assert_eq!(bench.remote("hard").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!bench.remote("dir").exists());
+    let events = bench.events.take();
+    let done: Vec<_> = events.iter().filter(|event| event.outcome == Outcome::Done).collect();
+    let removed: Vec<_> = done.iter().filter(|event| event.action == FileAction::Remove).collect();
+    let real = bench.home.path().canonicalize().unwrap().join("dir/link");
+    assert_eq!(removed[0].real_path.as_deref(), Some(real.as_os_str().as_bytes()), "the link, not what it leads to");
+    let renamed = done.iter().find(|event| event.action == FileAction::Rename).unwrap();
+    assert!(renamed.second_real.as_ref().unwrap().ends_with(b"/dir/moved"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_directory_is_listed_whole() {
+    let bench = Bench::new();
+    for number in 0..3000 {
+        fs::write(bench.remote(format!("a-file-with-a-name-that-takes-some-room-{number:04}")), "").unwrap();
+    }
+    let said = content(&bench.sftp("ls -1\n").await);
+    assert_eq!(said.lines().filter(|line| line.starts_with("a-file")).count(), 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_system_has_figures_and_writes_can_be_synced() {
+    let bench = Bench::new();
+    let said = content(&bench.sftp("df\ndf -h .\npwd\n").await);
+    assert!(said.contains("Avail") && said.contains('%'), "{said}");
+    fs::write(bench.here("file"), "x").unwrap();
+    content(&bench.sftp("put -f file\n").await);
+    let events = bench.events.take();
+    assert!(events.iter().any(|event| event.action == FileAction::Sync && event.outcome == Outcome::Done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_named_as_usual() {
+    let bench = Bench::new();
+    fs::create_dir(bench.remote("full")).unwrap();
+    symlink("/dev/full", bench.remote("full/device")).unwrap();
+    fs::write(bench.here("file"), noise(100_000)).unwrap();
+    for (commands, words) in [
+        ("get nothing\n", "not found"),
+        ("put file no/where\n", "No such file or directory"),
+        ("put file forbidden\n", "Permission denied"),
+        ("rm nothing\n", "No such file or directory"),
+        ("mkdir full\n", "Failure"),
+        ("rmdir full\n", "Failure"),
+        ("put file full/device\n", "Failure"),
+        ("cd nowhere\n", "No such file or directory"),
+        ("get full/.. x\n", "not a regular file"),
+    ] {
+        let said = complaint(&bench.sftp(commands).await);
+        assert!(said.contains(words), "{commands}: {said}");
+    }
+    let failed = bench.events.take();
+    let failed = failed.iter().find(|event| matches!(event.outcome, Outcome::Failed { errno: Some(13), .. }));
+    assert_eq!(failed.unwrap().path.rsplit(|&b| b == b'/').next().unwrap(), b"forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_asked_about_the_path_that_is_meant() {
+    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Upload, below: home.join("safe") }));
+    fs::create_dir(bench.remote("safe")).unwrap();
+    fs::create_dir(bench.remote("open")).unwrap();
+    symlink("../safe", bench.remote("open/door")).unwrap();
+    fs::write(bench.remote("safe/precious"), "do not empty").unwrap();
+    symlink("../safe/precious", bench.remote("open/alias")).unwrap();
+    fs::write(bench.here("file"), "new").unwrap();
+    for path in ["safe/precious", "safe/new", "open/../safe/new", "open/door/new", "open/alias", "open//door//new"] {
+        let said = complaint(&bench.sftp(format!("put file {path}\n")).await);
+        assert!(said.contains("Permission denied"), "{path}: {said}");
+    }
+    assert_eq!(fs::read_to_string(bench.remote("safe/precious")).unwrap(), "do not empty");
+    assert!(!bench.remote("safe/new").exists());
+    content(&bench.sftp("put file open/fine\nget safe/precious\n").await);
+    // nor by the back door
+    for commands in ["rename open/fine safe/x", "rename open/fine open/door/x", "ln open/fine safe/x"] {
+        let said = complaint(&bench.sftp(commands).await);
+        assert!(said.contains("Permission denied"), "{commands}: {said}");
+    }
+    assert_eq!(fs::read_dir(bench.remote("safe")).unwrap().count(), 1);
+    let denied = bench.events.take();
+    let denied = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).count();
+    assert_eq!(denied, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_downloaded_may_not_be_moved_or_linked_out() {
+    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Download, below: home.join("safe") }));
+    fs::create_dir(bench.remote("safe")).unwrap();
+    fs::write(bench.remote("safe/secret"), "secret").unwrap();
+    symlink("safe", bench.remote("door")).unwrap();
+    for commands in ["get door/secret x", "rename safe/secret x", "ln door/secret x", "ln -s safe/secret y\nget y"] {
+        let said = complaint(&bench.sftp(commands).await);
+        assert!(said.contains("Permission denied"), "{commands}: {said}");
+    }
+    assert!(bench.remote("safe/secret").exists() && !bench.remote("x").exists() && !bench.here("y").exists());
+}
+
+/// A client that sends what it likes.
+struct Client {
+    stream: DuplexStream,
+    received: BytesMut,
+    last: u32,
+}
+
+impl Client {
+    async fn new(files: FileService, events: &Arc<Events>) -> (Self, JoinHandle<Result<(), FilesError>>) {
+        Self::recorded_by(files, Arc::clone(events) as _).await
+    }
+
+    async fn recorded_by(
+        files: FileService,
+        events: Arc<dyn FileEvents>,
+    ) -> (Self, JoinHandle<Result<(), FilesError>>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events };
+        let serving = tokio::spawn(serve_sftp(theirs, files, ledger));
+        let mut client = Self { stream: ours, received: BytesMut::new(), last: 0 };
+        client.stream.write_all(&encode(&Packet::Init { version: 3 })).await.unwrap();
+        assert_eq!(client.frame().await[..5], [2, 0, 0, 0, 3]);
+        (client, serving)
+    }
+
+    async fn send(&mut self, request: Request) -> u32 {
+        self.last += 1;
+        self.stream.write_all(&encode(&Packet::Request { id: self.last, request })).await.unwrap();
+        self.last
+    }
+
+    async fn frame(&mut self) -> Bytes {
+        loop {
+            if let Some(frame) = next_frame(&mut self.received).unwrap() {
+                return frame;
+            }
+            assert!(self.stream.read_buf(&mut self.received).await.unwrap() > 0, "the server has gone");
+        }
+    }
+
+    /// The next reply: its type, its id, the rest.
+    async fn reply(&mut self) -> (u8, u32, Bytes) {
+        let frame = self.frame().await;
+        (frame[0], u32::from_be_bytes(frame[1..5].try_into().unwrap()), frame.slice(5..))
+    }
+
+    async fn call(&mut self, request: Request) -> (u8, Bytes) {
+        let id = self.send(request).await;
+        let (kind, answered, rest) = self.reply().await;
+        assert_eq!(answered, id);
+        (kind, rest)
+    }
+
+    async fn open(&mut self, path: &str, flags: OpenFlags) -> Bytes {
+        let request = Request::Open { path: path.into(), flags, attributes: Attributes::default() };
+        let (kind, rest) = self.call(request).await;
+        assert_eq!(kind, 102, "{rest:?}");
+        rest.slice(4..)
+    }
+}
+
+fn status(rest: &Bytes) -> u32 {
+    u32::from_be_bytes(rest[..4].try_into().unwrap())
+}
+
+const WRITE: OpenFlags =
+    OpenFlags { read: true, write: true, append: false, create: true, truncate: true, exclusive: false };
+
+#[tokio::test]
+async fn writes_in_any_order_and_with_holes_land_and_are_not_called_hashed() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, _) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let handle = client.open("file", WRITE).await;
+    let bytes = noise(300_000);
+    for part in [2, 0, 5, 1, 9, 4] {
+        let data = Bytes::copy_from_slice(&bytes[part * 30_000..][..30_000]);
+        client.send(Request::Write { handle: handle.clone(), offset: part as u64 * 30_000, data }).await;
+    }
+    for _ in 0..6 {
+        let (kind, _, rest) = client.reply().await;
+        assert_eq!((kind, status(&rest)), (101, 0));
+    }
+    // what was written is what is read, through the same handle and at once
+    let (kind, rest) = client.call(Request::Read { handle: handle.clone(), offset: 120_000, length: 60_000 }).await;
+    assert_eq!(kind, 103);
+    assert!(rest[4..] == bytes[120_000..180_000]);
+    client.send(Request::Write { handle: handle.clone(), offset: 120_000, data: Bytes::from_static(b"new") }).await;
+    client.send(Request::Read { handle: handle.clone(), offset: 120_000, length: 3 }).await;
+    client.reply().await;
+    assert_eq!(client.reply().await.2[4..], b"new"[..]);
+    client.call(Request::Close { handle }).await;
+    drop(client);
+    serving.await.unwrap().unwrap();
+    let found = fs::read(home.path().join("file")).unwrap();
+    assert_eq!(found.len(), 300_000);
+    assert!(found[90_000..120_000].iter().all(|&byte| byte == 0), "a hole reads as zeros");
+    assert_eq!(events.transfer(FileAction::Upload, "file").content.unwrap().hashed, Hashed::No);
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_leaves_a_record_and_no_open_file() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, log) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let handle = client.open("file", WRITE).await;
+    client.call(Request::Write { handle, offset: 0, data: Bytes::from_static(b"half") }).await;
+    drop(client);
+    serving.await.unwrap().unwrap();
+    let event = events.transfer(FileAction::Upload, "file");
+    assert_eq!(event.outcome, Outcome::Unfinished);
+    assert_eq!(event.content.unwrap().bytes, 4);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(log.lock().unwrap().iter().any(|operation| matches!(operation, Operation::Close { .. })));
+}
+
+#[tokio::test]
+async fn a_session_that_is_cut_short_leaves_a_record() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, _) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let handle = client.open("file", WRITE).await;
+    client.call(Request::Write { handle, offset: 0, data: Bytes::from_static(b"half") }).await;
+    serving.abort();
+    serving.await.unwrap_err();
+    let event = events.transfer(FileAction::Upload, "file");
+    assert_eq!((event.outcome, event.content.unwrap().bytes), (Outcome::Unfinished, 4));
+}
+
+#[tokio::test]
+async fn odd_requests_get_an_answer_and_broken_ones_end_the_session() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, _) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let no_such = Bytes::from_static(b"\0\0\0\x63");
+    for request in [
+        Request::Close { handle: no_such.clone() },
+        Request::Read { handle: Bytes::from_static(b"a handle of another length"), offset: 0, length: 1 },
+        Request::Write { handle: no_such.clone(), offset: 0, data: Bytes::new() },
+        Request::ReadDir { handle: no_such },
+    ] {
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 4));
+    }
+    assert_eq!(status(&client.call(Request::Unknown).await.1), 8);
+    let nul = Request::Remove { path: b"a\0b".to_vec() };
+    assert_eq!(status(&client.call(nul).await.1), 5);
+    let read_only = client.open("/dev/null", OpenFlags { read: true, ..OpenFlags::default() }).await;
+    let write = Request::Write { handle: read_only, offset: 0, data: Bytes::from_static(b"x") };
+    assert_eq!(status(&client.call(write).await.1), 4);
+    // a packet whose string is longer than itself, then a length that nothing can have
+    client.stream.write_all(b"\0\0\0\x09\x11\0\0\0\x07\xff\xff\xff\xff").await.unwrap();
+    let (kind, id, rest) = client.reply().await;
+    assert_eq!((kind, id, status(&rest)), (101, 7, 5));
+    client.stream.write_all(b"\xff\xff\xff\xff").await.unwrap();
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Protocol { .. })));
+}
+
+#[tokio::test]
+async fn too_many_open_files_are_refused_and_closed() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    let (files, _) = local_service(home.path());
+    let (mut client, _serving) = Client::new(files, &events).await;
+    let mut last = Bytes::new();
+    for number in 0..256 {
+        last = client.open(&format!("file-{number}"), WRITE).await;
+    }
+    let open = || Request::Open { path: b"more".to_vec(), flags: WRITE, attributes: Attributes::default() };
+    let (kind, rest) = client.call(open()).await;
+    assert_eq!((kind, status(&rest)), (101, 4));
+    client.call(Request::Close { handle: last }).await;
+    assert_eq!(client.call(open()).await.0, 102);
+}
+
+/// A node whose one endless file is all zeros, and which says how many bytes it was asked to read and write. It stops
+/// answering writes when told so.
+fn endless(answer_writes: bool) -> (FileService, mpsc::UnboundedReceiver<usize>) {
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    let (log, seen) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Some((operation, answer)) = calls.recv().await {
+            let result = match operation {
+                Operation::Open { .. } => Answer::Opened(Opened { handle: Handle(1), real_path: b"/endless".to_vec() }),
+                Operation::Read { length, .. } => {
+                    let _ = log.send(length as usize);
+                    Answer::Bytes(Bytes::from(vec![0; length as usize]))
+                }
+                Operation::Write { bytes, .. } => {
+                    let _ = log.send(bytes.len());
+                    if !answer_writes {
+                        kept.push(answer);
+                        continue;
+                    }
+                    Answer::Done
+                }
+                Operation::Fstat { .. } => Answer::Attributes(Attributes::default()),
+                _ => Answer::Done,
+            };
+            let _ = answer.send(Ok(result));
+        }
+    });
+    (FileService::for_test(operations), seen)
+}
+
+async fn settled(seen: &mut mpsc::UnboundedReceiver<usize>) -> usize {
+    let mut total = 0;
+    while let Ok(Some(bytes)) = tokio::time::timeout(Duration::from_millis(200), seen.recv()).await {
+        total += bytes;
+    }
+    total
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_stops_the_reading() {
+    let (files, mut seen) = endless(true);
+    let (mut client, _serving) = Client::new(files, &Arc::default()).await;
+    let handle = client.open("endless", OpenFlags { read: true, ..OpenFlags::default() }).await;
+    let flood = async {
+        for number in 0..1000_u64 {
+            let (offset, length) = (number * 261_120, 261_120);
+            client.send(Request::Read { handle: handle.clone(), offset, length }).await;
+        }
+    };
+    let read = tokio::select! {
+        () = flood => settled(&mut seen).await,
+        read = settled(&mut seen) => read,
+    };
+    // 4 MiB of requests, 2 MiB ahead of them, what is being written
+    assert!(read <= 8 << 20, "{read} bytes were read from the node");
+    // and it all comes once it is wanted
+    for _ in 0..1000 {
+        let (kind, _, rest) = client.reply().await;
+        assert_eq!((kind, rest.len()), (103, 261_124));
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_writes_nothing_stops_the_client() {
+    let (files, mut seen) = endless(false);
+    let (mut client, _serving) = Client::new(files, &Arc::default()).await;
+    let handle = client.open("endless", OpenFlags { write: true, ..OpenFlags::default() }).await;
+    let data = Bytes::from(vec![7; 32 * 1024]);
+    let mut sent = 0;
+    let flood = async {
+        for number in 0..10_000_u64 {
+            client.send(Request::Write { handle: handle.clone(), offset: number << 15, data: data.clone() }).await;
+            sent += data.len();
+        }
+    };
+    let stopped = tokio::time::timeout(Duration::from_secs(1), flood).await;
+    assert!(stopped.is_err(), "the client could send everything");
+    assert!(sent <= 5 << 20, "{sent} bytes were taken from the client");
+    assert!(settled(&mut seen).await <= sent);
+}
+
+/// Takes no event.
+#[derive(Debug)]
+struct Broken;
+
+impl FileEvents for Broken {
+    fn record(&self, _: FileEvent) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Err("the disk is full".to_owned())))
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_done() {
+    let (files, mut seen) = endless(true);
+    let (mut client, serving) = Client::recorded_by(files, Arc::new(Broken)).await;
+    let flags = OpenFlags { read: true, ..OpenFlags::default() };
+    let open = Request::Open { path: b"x".to_vec(), flags, attributes: Attributes::default() };
+    let (kind, rest) = client.call(open).await;
+    assert_eq!((kind, status(&rest)), (101, 4));
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Evidence(_))));
+    assert!(seen.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_client_asked_for_is_recorded_though_it_takes_no_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let events = Arc::new(Events::default());
+    fs::write(home.path().join("big"), noise(200_000)).unwrap();
+    for number in 0..10 {
+        fs::write(home.path().join(format!("file-{number}")), "x").unwrap();
+    }
+    let (files, log) = local_service(home.path());
+    let (mut client, serving) = Client::new(files, &events).await;
+    let big = client.open("big", OpenFlags { read: true, ..OpenFlags::default() }).await;
+    let upload = client.open("upload", WRITE).await;
+    // more than the stream to the client holds: all other answers wait behind it
+    client.send(Request::Read { handle: big, offset: 0, length: 200_000 }).await;
+    client.send(Request::Write { handle: upload.clone(), offset: 0, data: Bytes::from_static(b"written") }).await;
+    client.send(Request::Close { handle: upload }).await;
+    client.send(Request::Open { path: b"made".to_vec(), flags: WRITE, attributes: Attributes::default() }).await;
+    for number in 0..10 {
+        client.send(Request::Remove { path: format!("file-{number}").into() }).await;
+    }
+    let removals = || log.lock().unwrap().iter().filter(|one| matches!(one, Operation::Remove { .. })).count();
+    while removals() < 10 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(client);
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Client(_))));
+    let upload = events.transfer(FileAction::Upload, "upload");
+    assert_eq!((upload.outcome, upload.content.unwrap().bytes), (Outcome::Done, 7));
+    let download = events.transfer(FileAction::Download, "big");
+    assert_eq!(download.outcome, Outcome::Unfinished);
+    let events = events.take();
+    let made = events.iter().filter(|event| event.path == b"made" && event.outcome == Outcome::Opened).count();
+    let removed = events.iter().filter(|event| event.action == FileAction::Remove && event.outcome == Outcome::Done);
+    assert_eq!((made, removed.count()), (2, 10));
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_broken_request_is_recorded() {
+    let events = Arc::new(Events::default());
+    let (operations, mut calls) = mpsc::channel::<Call>(8);
+    let (mut client, serving) = Client::new(FileService::for_test(operations), &events).await;
+    client.send(Request::Lstat { path: b"x".to_vec() }).await;
+    client.stream.write_all(b"\xff\xff\xff\xff").await.unwrap();
+    let (_, answer) = calls.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    answer.send(Ok(Answer::Attributes(Attributes::default()))).unwrap();
+    assert!(matches!(serving.await.unwrap(), Err(FilesError::Protocol { .. })));
+    assert_eq!(events.take()[0].outcome, Outcome::Done);
+}
+
+/// Everything that changes the node by a path, and what is recorded of it.
+fn changes() -> Vec<(Request, FileAction)> {
+    let (path, attributes) = (|| b"x".to_vec(), Attributes::default());
+    let create = OpenFlags { read: true, create: true, ..OpenFlags::default() };
+    vec![
+        (Request::Open { path: path(), flags: WRITE, attributes }, FileAction::Upload),
+        (Request::Open { path: path(), flags: create, attributes }, FileAction::Upload),
+        (Request::Open { path: path(), flags: OpenFlags { read: false, ..create }, attributes }, FileAction::Upload),
+        (Request::SetStat { path: path(), attributes }, FileAction::Change),
+        (Request::LsetStat { path: path(), attributes }, FileAction::Change),
+        (Request::Remove { path: path() }, FileAction::Remove),
+        (Request::MakeDir { path: path(), attributes }, FileAction::MakeDirectory),
+        (Request::RemoveDir { path: path() }, FileAction::RemoveDirectory),
+        (Request::Rename { from: path(), to: path() }, FileAction::Rename),
+        (Request::PosixRename { from: path(), to: path() }, FileAction::Rename),
+        (Request::HardLink { from: path(), to: path() }, FileAction::Link),
+        (Request::Symlink { target: path(), path: path() }, FileAction::Symlink),
+    ]
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_before_the_node_is_asked_for_it() {
+    for (request, action) in changes() {
+        let events = Arc::new(Events::default());
+        let (operations, mut calls) = mpsc::channel::<Call>(1);
+        let (mut client, serving) = Client::new(FileService::for_test(operations), &events).await;
+        client.send(request).await;
+        let mut unanswered = Vec::new();
+        loop {
+            let call = calls.recv().await.unwrap();
+            if !matches!(call.0, Operation::RealPath { .. }) {
+                break;
+            }
+            unanswered.push(call);
+        }
+        // whatever happens to the session now
+        serving.abort();
+        serving.await.unwrap_err();
+        let events = events.take();
+        let seen: Vec<_> = events.iter().map(|event| (event.action, &event.path[..], &event.outcome)).collect();
+        assert_eq!(seen, [(action, &b"x"[..], &Outcome::Asked)]);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_recorded_is_not_made() {
+    for (request, _) in changes() {
+        let (operations, mut calls) = mpsc::channel::<Call>(4);
+        let (mut client, serving) = Client::recorded_by(FileService::for_test(operations), Arc::new(Broken)).await;
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 4));
+        assert!(matches!(serving.await.unwrap(), Err(FilesError::Evidence(_))));
+        while let Some((operation, _)) = calls.recv().await {
+            assert!(matches!(operation, Operation::RealPath { .. }), "{operation:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_longer_than_any_is_refused_and_not_kept() {
+    let events = Arc::new(Events::default());
+    let (operations, mut calls) = mpsc::channel::<Call>(4);
+    let (mut client, _serving) = Client::new(FileService::for_test(operations), &events).await;
+    let (long, attributes) = (|| vec![b'x'; 4097], Attributes::default());
+    for request in [
+        Request::Open { path: long(), flags: WRITE, attributes },
+        // not even with no flag at all is it unjudged
+        Request::Open { path: long(), flags: OpenFlags::default(), attributes },
+        Request::OpenDir { path: long() },
+        Request::RealPath { path: long() },
+        Request::ExpandPath { path: long() },
+        Request::Rename { from: b"x".to_vec(), to: long() },
+        Request::Symlink { target: long(), path: b"x".to_vec() },
+        Request::Remove { path: vec![b'x'; 250_000] },
+    ] {
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 5), "as OpenSSH's server calls it");
+        assert!(rest.windows(18).any(|words| words == b"File name too long"), "{rest:?}");
+        let recorded = events.take();
+        assert!(matches!(recorded[..], [FileEvent { outcome: Outcome::Failed { errno: Some(36), .. }, .. }]));
+    }
+    // the longest there is goes on to the node
+    client.send(Request::Lstat { path: vec![b'x'; 4096] }).await;
+    let unanswered = calls.recv().await.unwrap();
+    assert!(matches!(unanswered.0, Operation::Lstat { .. }));
+    // behind an answer that is long in coming, a refusal is recorded and its path forgotten
+    client.send(Request::Remove { path: long() }).await;
+    let recorded = loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Some(event) = events.take().pop() {
+            break event;
+        }
+    };
+    assert_eq!(recorded.action, FileAction::Remove);
+}

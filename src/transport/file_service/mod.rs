@@ -1,0 +1,18 @@
+//! The file service on a node: what SFTP and SCP are mapped on.
+//!
+//! ```text
+//!  FileService::issue(Operation) ──▶ wire ──▶ the helper's input
+//!        ▲ Answer, FileError         wire ◀── the helper's output
+//! ```
+
+mod operation;
+mod service;
+mod wire;
+
+pub use operation::{
+    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, OpenFlags, Opened, Operation,
+};
+#[cfg(test)]
+pub(crate) use service::Call;
+pub use service::FileService;
+pub(super) use wire::start;

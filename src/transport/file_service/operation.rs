@@ -1,0 +1,211 @@
+//! What a node's file service is asked, and how it answers.
+
+use bytes::Bytes;
+
+/// A file or directory open on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(pub u32);
+
+/// How to open a file (the flags of SFTP version 3, section 6.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// Every write goes to the end.
+    pub append: bool,
+    /// Make it where it does not exist.
+    pub create: bool,
+    /// Empty it first.
+    pub truncate: bool,
+    /// Fail where it exists.
+    pub exclusive: bool,
+}
+
+/// What a file is like; absent fields are unknown, or in a change left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Owner and group.
+    pub owner: Option<(u32, u32)>,
+    /// Type and permission bits, `st_mode`.
+    pub mode: Option<u32>,
+    /// Access and modification time, whole seconds since the epoch.
+    pub times: Option<(u64, u64)>,
+}
+
+/// One name in a directory, `.` and `..` included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name's bytes, as the node has them.
+    pub name: Vec<u8>,
+    /// As `lstat` sees it.
+    pub attributes: Attributes,
+    /// The number of hard links, for `ls -l`.
+    pub links: u32,
+    /// The owner's and the group's name, where the node knows them.
+    pub owner_names: (String, String),
+}
+
+/// A file system's figures, as `statvfs(3)` gives them, in the order of `statvfs@openssh.com`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_favail, f_fsid, f_flag, f_namemax.
+    pub fields: [u64; 11],
+}
+
+/// Why a file operation failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The node's kernel refused it.
+    #[error("{message}")]
+    Node {
+        /// The Linux `errno`.
+        errno: i32,
+        /// Its text.
+        message: String,
+    },
+    /// The way to the node is gone.
+    #[error("the connection to the node's file service was lost: {0}")]
+    NodeGone(String),
+}
+
+/// The answer to opening a file: the handle and the path that was really opened (`/proc/self/fd/N` after the open).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// For later operations.
+    pub handle: Handle,
+    /// What the kernel opened, links resolved.
+    pub real_path: Vec<u8>,
+}
+
+/// The largest `length` of an [`Operation::Read`].
+pub const LARGEST_READ: u32 = 512 * 1024;
+/// The largest number of bytes in an [`Operation::Write`].
+pub const LARGEST_WRITE: usize = 256 * 1024;
+
+/// One operation on the node's files. A relative path starts at the user's home directory; an empty one does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are the operation's arguments, named as in sftp(1)")]
+pub enum Operation {
+    /// `open(2)`, mode 0666 where none is given, and without waiting (`O_NONBLOCK`): a named pipe must not stop the
+    /// operations behind it. Answer: [`Answer::Opened`].
+    Open {
+        path: Vec<u8>,
+        flags: OpenFlags,
+        mode: Option<u32>,
+    },
+    /// Fewer bytes than asked for mean the end of the file: the node reads again until it has them all or has read none.
+    /// Answer: [`Answer::Bytes`].
+    Read {
+        handle: Handle,
+        offset: u64,
+        length: u32,
+    },
+    /// All or an error; what an interrupted write left is written again.
+    Write {
+        handle: Handle,
+        offset: u64,
+        bytes: Bytes,
+    },
+    Close {
+        handle: Handle,
+    },
+    /// Answer: [`Answer::Attributes`], as for the next two.
+    Stat {
+        path: Vec<u8>,
+    },
+    Lstat {
+        path: Vec<u8>,
+    },
+    Fstat {
+        handle: Handle,
+    },
+    /// Changes what is there, in the order size, mode, times, owner; goes on after an error and answers the last one.
+    SetStat {
+        path: Vec<u8>,
+        attributes: Attributes,
+    },
+    /// The same on the link itself; size and mode of a link can't change.
+    LsetStat {
+        path: Vec<u8>,
+        attributes: Attributes,
+    },
+    FsetStat {
+        handle: Handle,
+        attributes: Attributes,
+    },
+    /// Answer: [`Answer::Opened`].
+    OpenDir {
+        path: Vec<u8>,
+    },
+    /// Answer: [`Answer::Entries`].
+    ReadDir {
+        handle: Handle,
+    },
+    Remove {
+        path: Vec<u8>,
+    },
+    MakeDir {
+        path: Vec<u8>,
+        mode: u32,
+    },
+    RemoveDir {
+        path: Vec<u8>,
+    },
+    /// The absolute path with all links resolved. The last component need not exist; the others must.
+    /// Answer: [`Answer::Path`], as for the next one.
+    RealPath {
+        path: Vec<u8>,
+    },
+    /// `~` and `~user` at the start become home directories (an unknown user is `ENOENT`), then as [`Operation::RealPath`].
+    ExpandPath {
+        path: Vec<u8>,
+    },
+    /// `rename(2)`; unless `replace`, `EEXIST` where `to` is there.
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        replace: bool,
+    },
+    /// Answer: [`Answer::Path`].
+    ReadLink {
+        path: Vec<u8>,
+    },
+    /// Makes `path`, which points to `target`.
+    Symlink {
+        target: Vec<u8>,
+        path: Vec<u8>,
+    },
+    /// Makes `to`, a second name of `from`; a link is not followed.
+    Link {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    Fsync {
+        handle: Handle,
+    },
+    /// Answer: [`Answer::FileSystem`], as for the next one.
+    FileSystem {
+        path: Vec<u8>,
+    },
+    FileSystemOf {
+        handle: Handle,
+    },
+}
+
+/// The answer to an [`Operation`] that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is named for what it answers")]
+pub enum Answer {
+    Done,
+    Opened(Opened),
+    Bytes(Bytes),
+    Attributes(Attributes),
+    /// Some names of a directory; none means that all have been given.
+    Entries(Vec<Entry>),
+    Path(Vec<u8>),
+    FileSystem(FileSystem),
+}
