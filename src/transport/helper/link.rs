@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::record::{Decoder, FromNode, Hello, RecordError, ToNode, line_cost};
+use super::codec::{Decoder, Dialect};
+use super::record::{FromNode, Hello, RecordError, ToNode};
 use crate::model::{Exit, WindowSize};
 
 /// How long a command may live on without a word from the gateway.
@@ -26,8 +27,6 @@ pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 /// The longest record of input.
 const INPUT_RECORD: usize = 32 * 1024;
-/// The longest that several are joined to.
-const LONGEST_JOINED: usize = 2 * INPUT_RECORD;
 /// How much input waits here before the client is no longer read.
 const INPUT_QUEUE: usize = 128 * 1024;
 /// How much the helper may leave unacknowledged, whatever credit it gives; its own window is a quarter.
@@ -101,8 +100,8 @@ pub struct Link {
     renew_at: Instant,
     /// Since when a word to the helper waits for its answer.
     unanswered: Option<Instant>,
-    /// Whether the helper reads lines, as the one for `sh` does.
-    lines: bool,
+    /// What the helper speaks, and so what it is answered in.
+    dialect: Dialect,
     /// How many states were sent, and which of them was the last one answered.
     stamp: u32,
     answered: u32,
@@ -150,7 +149,7 @@ impl Link {
             state_due: false,
             renew_at: now + RENEWAL,
             unanswered: None,
-            lines: false,
+            dialect: Dialect::default(),
             stamp: 0,
             answered: 0,
         }
@@ -204,7 +203,7 @@ impl Link {
     fn handle_record(&mut self, record: FromNode) -> Result<(), LinkError> {
         match record {
             FromNode::Hello(hello) => {
-                self.lines = self.decoder.speaks_lines();
+                self.dialect = self.decoder.dialect().unwrap_or_default();
                 // who speaks does not change; a node that never stops saying so must not fill the queue
                 if !std::mem::replace(&mut self.greeted, true) {
                     self.events.push_back(Event::Hello(hello));
@@ -409,7 +408,7 @@ impl Link {
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
             let state = ToNode::State { received: self.received, credit: self.granted, lease };
             self.stamp += 1;
-            return Some(if self.lines { state.encode_line(self.stamp) } else { state.encode(0) });
+            return Some(self.dialect.encode(self.stamp, &state));
         }
         if self.kept_cost > MOST_KEPT {
             return None;
@@ -428,29 +427,31 @@ impl Link {
     }
 
     fn next_input(&mut self) -> Option<Bytes> {
-        let cost = |length: usize| if self.lines { line_cost(length) } else { length as u64 };
+        let dialect = self.dialect;
         let room = self.credit.saturating_sub(self.spent);
-        if cost(self.input.front()?.len()) > room {
+        if dialect.input_cost(self.input.front()?.len()) > room {
             return None;
         }
         let mut part = self.input.pop_front()?;
         // a record costs the helper for sh a process or two, so there they are joined
-        while let Some(next) = self.input.front().filter(|_| self.lines) {
-            let length = part.len() + next.len();
-            if length > LONGEST_JOINED || cost(length) > room {
-                break;
+        if let Some(longest) = dialect.joins_input_up_to() {
+            while let Some(next) = self.input.front() {
+                let length = part.len() + next.len();
+                if length > longest || dialect.input_cost(length) > room {
+                    break;
+                }
+                part = [part, next.clone()].concat().into();
+                self.input.pop_front();
             }
-            part = [part, next.clone()].concat().into();
-            self.input.pop_front();
         }
-        self.spent += cost(part.len());
+        self.spent += dialect.input_cost(part.len());
         self.queued -= part.len();
         Some(self.number(ToNode::Stdin(part)))
     }
 
     fn number(&mut self, record: ToNode) -> Bytes {
         self.sent += 1;
-        let bytes = if self.lines { record.encode_line(self.sent) } else { record.encode(self.sent) };
+        let bytes = self.dialect.encode(self.sent, &record);
         self.kept_cost += bytes.len() + KEPT_COST;
         self.kept.push_back((self.sent, bytes.clone()));
         bytes
@@ -478,7 +479,7 @@ fn end(stream: &mut Stream, total: u64) -> Result<(), LinkError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::raw;
+    use super::super::codec::binary_record as raw;
     use super::*;
 
     fn started(now: Instant) -> Link {

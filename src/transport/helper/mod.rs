@@ -1,6 +1,7 @@
 //! The helper: a small program on the node that owns one command, terminal or file service, and the gateway's end of the
 //! conversation with it.
 
+mod codec;
 pub mod link;
 pub mod program;
 pub mod record;

@@ -1,0 +1,193 @@
+//! The Python helper's dialect.
+//!
+//! ```text
+//!  0      1          5          9
+//!  | kind | number   | length   | payload …      all integers big-endian
+//! ```
+//!
+//! Towards the node a lane is a raw terminal and carries the bytes as they are. From the node they pass the agent's UTF-8
+//! scan, which alters `EF BF BD` and holds back what is no whole character at the end of a chunk (observed with agent 3.3).
+//! So there a lane begins with `PCR1\n`; in each record DLE (10) is written `10 41` and EF `10 42`; and a trailer of ASCII
+//! bytes follows it.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::model::Exit;
+use crate::transport::helper::record::{FromNode, Hello, LONGEST_PAYLOAD, RecordError, ToNode, sentence};
+
+/// How a lane begins on which a helper speaks so.
+pub(super) const MAGIC: &[u8] = b"PCR1\n";
+
+/// The record's bytes; a state is not counted, so its number is 0.
+pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
+    let (kind, length) = (record.kind(), payload_len(record));
+    let mut bytes = BytesMut::with_capacity(HEADER + length);
+    bytes.put_u8(kind);
+    bytes.put_u32(if matches!(record, ToNode::State { .. }) { 0 } else { number });
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    match record {
+        ToNode::State { received, credit, lease } => {
+            bytes.put_u32(*received);
+            bytes.put_u64(*credit);
+            bytes.put_u32(*lease);
+        }
+        ToNode::Stdin(data) | ToNode::Command(data) => bytes.put_slice(data),
+        ToNode::StdinEnd(count) => bytes.put_u64(*count),
+        ToNode::Size(size) => {
+            for value in [size.cols, size.rows, size.x_pixels, size.y_pixels] {
+                bytes.put_u16(value);
+            }
+        }
+        ToNode::Signal(name) => bytes.put_slice(name.as_bytes()),
+        ToNode::Bye => {}
+    }
+    bytes.freeze()
+}
+
+fn payload_len(record: &ToNode) -> usize {
+    match record {
+        ToNode::State { .. } => 16,
+        ToNode::Stdin(data) | ToNode::Command(data) => data.len(),
+        ToNode::StdinEnd(_) | ToNode::Size(_) => 8,
+        ToNode::Signal(name) => name.len(),
+        ToNode::Bye => 0,
+    }
+}
+
+/// Reads what follows [`MAGIC`].
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// What has come, unescaped.
+    buffer: BytesMut,
+    /// Whether the last byte was a DLE, whose second byte is still to come.
+    escaped: bool,
+}
+
+impl Reader {
+    pub(super) fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
+        while let Some((&first, rest)) = input.split_first() {
+            if self.escaped {
+                self.escaped = false;
+                self.buffer.put_u8(match first {
+                    b'A' => DLE,
+                    b'B' => 0xef,
+                    _ => return Err(RecordError::Malformed("an unknown escape")),
+                });
+                input = rest;
+                continue;
+            }
+            let plain = input.iter().position(|&byte| byte == DLE).unwrap_or(input.len());
+            self.buffer.extend_from_slice(&input[..plain]);
+            self.escaped = plain < input.len();
+            input = &input[(plain + 1).min(input.len())..];
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
+        if self.buffer.len() < HEADER {
+            return Ok(None);
+        }
+        let mut header = &self.buffer[..HEADER];
+        let (kind, number, length) = (header.get_u8(), header.get_u32(), header.get_u32() as usize);
+        if length > LONGEST_PAYLOAD {
+            return Err(RecordError::Malformed("its length"));
+        }
+        let whole = HEADER + length + TRAILER.len();
+        if self.buffer.len() < whole {
+            self.buffer.reserve(whole - self.buffer.len());
+            return Ok(None);
+        }
+        let mut record = self.buffer.split_to(whole).freeze();
+        if record.split_off(HEADER + length) != TRAILER {
+            return Err(RecordError::Malformed("its trailer"));
+        }
+        record.advance(HEADER);
+        Ok(Some((number, parse(kind, record)?)))
+    }
+}
+
+fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
+    let short = |_| RecordError::Malformed("a short payload");
+    Ok(match kind {
+        b'H' => FromNode::Hello(Hello::parse(proven(&payload)?)?),
+        b'R' => FromNode::Ready { received: payload.try_get_u32().map_err(short)? },
+        b'A' => FromNode::State {
+            received: payload.try_get_u32().map_err(short)?,
+            credit: payload.try_get_u64().map_err(short)?,
+        },
+        b'o' => FromNode::Stdout(payload),
+        b'e' => FromNode::Stderr(payload),
+        b'O' => FromNode::StdoutEnd(payload.try_get_u64().map_err(short)?),
+        b'E' => FromNode::StderrEnd(payload.try_get_u64().map_err(short)?),
+        b'X' => {
+            let signalled = payload.try_get_u8().map_err(short)? == 1;
+            let value = payload.try_get_u32().map_err(short)?;
+            let core_dumped = payload.try_get_u8().map_err(short)? == 1;
+            match signal_name(value).filter(|_| signalled) {
+                Some(name) => FromNode::Exit(Exit::Signal { name: name.to_owned(), core_dumped }),
+                None => FromNode::Exit(Exit::Code(if signalled { 128u32.saturating_add(value) } else { value })),
+            }
+        }
+        b'F' => FromNode::Fault(sentence(&payload)),
+        b'Q' => FromNode::Done,
+        _ => return Err(RecordError::Malformed("its kind")),
+    })
+}
+
+/// A hello ends in every byte value once, which shows that the lane carries them all.
+fn proven(payload: &[u8]) -> Result<&[u8], RecordError> {
+    let probe = payload.len().checked_sub(256).ok_or(RecordError::Malformed("the hello"))?;
+    let (text, probe) = payload.split_at(probe);
+    if !probe.iter().copied().eq(0..=255) {
+        return Err(RecordError::Malformed("the probe: this lane does not carry every byte"));
+    }
+    Ok(text)
+}
+
+/// The names RFC 4254, section 6.10, lists, by Linux's numbers; the others have no name on the wire.
+fn signal_name(number: u32) -> Option<&'static str> {
+    Some(match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        9 => "KILL",
+        10 => "USR1",
+        11 => "SEGV",
+        12 => "USR2",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        _ => return None,
+    })
+}
+
+const HEADER: usize = 9;
+const DLE: u8 = 0x10;
+const TRAILER: &[u8] = b"~~~\n";
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{DLE, TRAILER};
+
+    /// A record as the helper writes it.
+    pub(in crate::transport) fn record(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+        let mut plain = vec![kind];
+        plain.extend_from_slice(&number.to_be_bytes());
+        plain.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        plain.extend_from_slice(payload);
+        let mut bytes = Vec::new();
+        for byte in plain {
+            match byte {
+                DLE => bytes.extend_from_slice(b"\x10A"),
+                0xef => bytes.extend_from_slice(b"\x10B"),
+                other => bytes.push(other),
+            }
+        }
+        bytes.extend_from_slice(TRAILER);
+        bytes
+    }
+}

@@ -1,0 +1,152 @@
+//! A lane's bytes become records: the first line tells the dialect, and the rest is read in it.
+
+use bytes::BytesMut;
+
+use super::dialect::Dialect;
+use super::{binary, lines};
+use crate::transport::helper::record::{FromNode, RecordError, sentence};
+
+/// Turns one lane's bytes into records.
+#[derive(Debug)]
+pub(in crate::transport::helper) struct Decoder {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// What has come of the first line.
+    Greeting(Vec<u8>),
+    Binary(binary::Reader),
+    Lines(lines::Reader),
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { state: State::Greeting(Vec::new()) }
+    }
+}
+
+impl Decoder {
+    /// What the helper speaks; known once it has said anything.
+    pub(in crate::transport::helper) fn dialect(&self) -> Option<Dialect> {
+        match self.state {
+            State::Greeting(_) => None,
+            State::Binary(_) => Some(Dialect::Binary),
+            State::Lines(_) => Some(Dialect::Lines),
+        }
+    }
+
+    /// Takes what came; [`Decoder::next_record`] gives the records in it.
+    pub(in crate::transport::helper) fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
+        if let State::Greeting(said) = &mut self.state {
+            let missing = MAGIC_LEN.saturating_sub(said.len()).min(input.len());
+            said.extend_from_slice(&input[..missing]);
+            input = &input[missing..];
+            self.state = match &said[..] {
+                binary::MAGIC => State::Binary(binary::Reader::default()),
+                lines::MAGIC => State::Lines(lines::Reader::default()),
+                begun if binary::MAGIC.starts_with(begun) || lines::MAGIC.starts_with(begun) => return Ok(()),
+                other => return Err(RecordError::Foreign(quoted(other, input))),
+            };
+        }
+        match &mut self.state {
+            State::Greeting(_) => Ok(()),
+            State::Binary(reader) => reader.feed(input),
+            State::Lines(reader) => {
+                reader.feed(input);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next whole record with its number.
+    pub(in crate::transport::helper) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
+        match &mut self.state {
+            State::Greeting(_) => Ok(None),
+            State::Binary(reader) => reader.next_record(),
+            State::Lines(reader) => Ok(reader.next_record()?.map(|record| (0, record))),
+        }
+    }
+}
+
+/// What somebody else said on the lane: a line or two of it are enough for the person.
+fn quoted(begun: &[u8], rest: &[u8]) -> String {
+    let mut text = BytesMut::from(begun);
+    text.extend_from_slice(&rest[..rest.len().min(300)]);
+    sentence(&text)
+}
+
+/// Both dialects' first lines are as long.
+const MAGIC_LEN: usize = binary::MAGIC.len();
+const _: () = assert!(MAGIC_LEN == lines::MAGIC.len());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::helper::codec::binary_record;
+    use crate::transport::helper::record::Hello;
+    use proptest::prelude::*;
+
+    fn all(pieces: &[&[u8]]) -> Result<Vec<(u32, FromNode)>, RecordError> {
+        let mut decoder = Decoder::default();
+        let mut records = Vec::new();
+        for piece in pieces {
+            decoder.feed(piece)?;
+            while let Some(record) = decoder.next_record()? {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn lines_and_binary_records_mean_the_same() {
+        let mut bytes = b"PCR1\n".to_vec();
+        bytes.extend(binary_record(b'o', 0, b"hi\xef\x10"));
+        bytes.extend(binary_record(b'O', 0, &4u64.to_be_bytes()));
+        bytes.extend(binary_record(b'X', 0, &[0, 0, 0, 0, 7, 0]));
+        bytes.extend(binary_record(b'A', 0, &[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0]));
+        let lines = b"PCL1\no aGnvEA==\nO 4\nX 7\nA 9 256\n";
+        assert_eq!(all(&[&bytes]).unwrap(), all(&[lines]).unwrap());
+        let hello = all(&[b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=5\nP 3 2\n"]).unwrap();
+        let expected = Hello { helper: "sh".into(), directory: "/tmp/x".into(), uid: 5, resumable: false };
+        assert_eq!(hello[0].1, FromNode::Hello(expected));
+        assert_eq!(hello[1].1, FromNode::Pong { stamp: 3, received: 2 });
+        assert!(all(&[b"PCL1\nX 99999999999\n"]).is_err());
+    }
+
+    #[test]
+    fn the_first_line_tells_the_dialect() {
+        let mut decoder = Decoder::default();
+        for (piece, dialect) in [(&b"PC"[..], None), (b"L1", None), (b"\n", Some(Dialect::Lines))] {
+            decoder.feed(piece).unwrap();
+            assert_eq!(decoder.dialect(), dialect);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_helper_is_quoted_in_the_error() {
+        let error = all(&[b"sudo: a password\x1b is required\n"]).unwrap_err();
+        assert_eq!(error, RecordError::Foreign("sudo: a password is required".into()));
+        let in_pieces = all(&[b"P", b"Cx", b"y"]).unwrap_err();
+        assert_eq!(in_pieces, RecordError::Foreign("PCx".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn records_survive_any_cut(payload in proptest::collection::vec(any::<u8>(), 0..200), cut in 1usize..9) {
+            let mut bytes = b"PCR1\n".to_vec();
+            bytes.extend(binary_record(b'e', 7, &payload));
+            let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
+            prop_assert_eq!(all(&pieces).unwrap(), vec![(7, FromNode::Stderr(payload.into()))]);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), lines in any::<bool>()) {
+            let mut whole = if lines { b"PCL1\n".to_vec() } else { b"PCR1\n".to_vec() };
+            whole.extend(&bytes);
+            let _ = all(&[&whole]);
+            let _ = all(&[&bytes]);
+        }
+    }
+}

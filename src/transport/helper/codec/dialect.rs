@@ -1,0 +1,57 @@
+//! What the gateway writes, in the dialect that the helper speaks.
+
+use bytes::Bytes;
+
+use super::{binary, lines};
+use crate::transport::helper::record::ToNode;
+
+/// How the records of one helper are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::transport::helper) enum Dialect {
+    /// The Python helper's: numbers and bytes as they are.
+    #[default]
+    Binary,
+    /// The `sh` helper's, which can neither unpack integers nor escape bytes.
+    Lines,
+}
+
+impl Dialect {
+    /// The bytes of a record under its number. A state has none; what is given for it is the stamp that a
+    /// [`FromNode::Pong`] repeats, which only lines carry.
+    ///
+    /// [`FromNode::Pong`]: crate::transport::helper::record::FromNode::Pong
+    pub(in crate::transport::helper) fn encode(self, number: u32, record: &ToNode) -> Bytes {
+        match self {
+            Self::Binary => binary::encode(number, record),
+            Self::Lines => lines::encode(number, record),
+        }
+    }
+
+    /// What a record of so much input counts against the credit that the helper gives.
+    pub(in crate::transport::helper) fn input_cost(self, length: usize) -> u64 {
+        match self {
+            Self::Binary => length as u64,
+            Self::Lines => lines::input_cost(length),
+        }
+    }
+
+    /// The longest record that pieces of input are joined to, where a record costs the node more than its bytes.
+    pub(in crate::transport::helper) fn joins_input_up_to(self) -> Option<usize> {
+        match self {
+            Self::Binary => None,
+            Self::Lines => Some(lines::LONGEST_JOINED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_carry_the_stamp_of_a_state() {
+        let state = ToNode::State { received: 1, credit: 2, lease: 3 };
+        assert_eq!(Dialect::Lines.encode(7, &state), &b"S 7 1 2 3\n"[..]);
+        assert_eq!(Dialect::Binary.encode(7, &state)[..5], *b"S\0\0\0\0");
+    }
+}
