@@ -12,7 +12,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
@@ -24,10 +23,8 @@ use super::pump;
 use crate::evidence::{Ledger, Outcome};
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
-use crate::model::{Exit, ReasonText};
-use crate::policy::Action;
-use crate::session::{Caller, FileSession, Lookup, Refused, Wish};
-use crate::transport::{PtyRequest, Start, What};
+use crate::model::Exit;
+use crate::session::{Caller, ChannelRequest, Destination, FileSession, Lookup, Refused, RequestKind};
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses.
 pub(super) const FAILED: u32 = 255;
@@ -37,39 +34,6 @@ const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for i
 
 /// How long a channel may take to wind up after its client has gone.
 const LAST_WORDS: Duration = Duration::from_secs(30);
-
-/// What the client asked to be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Shell,
-    Exec(Vec<u8>),
-    Sftp,
-}
-
-impl Asked {
-    /// For evidence.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Shell => "Shell",
-            Self::Exec(_) => "Exec",
-            Self::Sftp => "Files",
-        }
-    }
-
-    /// Whether lines for a person may be put on its stderr before it starts.
-    pub(super) fn has_room_for_notices(&self) -> bool {
-        *self != Self::Sftp
-    }
-}
-
-/// What the client set before it asked.
-#[derive(Debug, Default)]
-pub(super) struct Setup {
-    pub(super) pty: Option<PtyRequest>,
-    pub(super) env: Vec<(String, String)>,
-    pub(super) reason: Option<ReasonText>,
-    pub(super) lookup: Option<Lookup>,
-}
 
 /// The channel as this task has it: bytes in, bytes out.
 #[derive(Debug)]
@@ -86,8 +50,8 @@ pub(super) struct Line {
 pub(super) async fn run(
     shared: Arc<Shared>,
     caller: Result<Caller, LoginError>,
-    asked: Asked,
-    setup: Setup,
+    request: ChannelRequest,
+    lookup: Option<Lookup>,
     notices: Vec<&'static str>,
     line: Line,
 ) {
@@ -100,8 +64,8 @@ pub(super) async fn run(
             Err(wrong) => return line.fail(&format!("portcullis: {wrong}")).await,
         };
         match caller.login.node_for(caller.identity.person()).map(str::to_owned) {
-            None => line.say(&commands::answer(&shared, &caller, &asked).await).await,
-            Some(node) => serve(&shared, &caller, node, asked, setup, &line).await,
+            None => line.say(&commands::answer(&shared, &caller, &request.kind).await).await,
+            Some(node) => serve(&shared, &caller, Destination { node, lookup }, request, &line).await,
         }
     };
     // a client that is gone takes nothing any more, and has nobody to tell it to
@@ -117,34 +81,29 @@ pub(super) async fn run(
 async fn serve(
     shared: &Shared,
     caller: &Caller,
-    node: String,
-    asked: Asked,
-    setup: Setup,
+    to: Destination,
+    request: ChannelRequest,
     line: &Line,
 ) -> Result<(), russh::Error> {
-    let (action, what) = match asked {
-        Asked::Sftp => return serve_files(shared, caller, node, None, setup, line).await,
-        Asked::Exec(command) => {
+    match &request.kind {
+        RequestKind::Sftp => return serve_files(shared, caller, to, request, None, line).await,
+        RequestKind::Exec(command) => {
             // what an older scp starts by exec is the gateway's to answer, like sftp
-            if let Some(scp) = files::parse_scp_command(&command) {
-                return serve_files(shared, caller, node, Some(scp), setup, line).await;
+            if let Some(scp) = files::parse_scp_command(command) {
+                return serve_files(shared, caller, to, request, Some(scp), line).await;
             }
-            let what = What::Exec(Bytes::from(command.clone()));
-            (Action::Exec { command }, what)
         }
-        Asked::Shell => (Action::Shell, What::Shell),
-    };
-    let wish = Wish { node, action, reason: setup.reason, lookup: setup.lookup };
-    let pty = setup.pty.is_some();
-    let start = async {
+        RequestKind::Shell => {}
+    }
+    let pty = request.setup.pty.is_some();
+    let stdin_closed = async {
         // beside the node's being looked up: by then the client has mostly said whether it has input
-        let stdin_closed = !pty && {
+        !pty && {
             let grace = tokio::time::timeout(shared.settings.eof_grace, line.inbox.starts_with_eof());
             grace.await.unwrap_or(false)
-        };
-        Start { what, pty: setup.pty, env: setup.env, stdin_closed }
+        }
     };
-    match shared.sessions.open(caller, wish, pty, start).await {
+    match shared.sessions.open(caller, to, request, stdin_closed).await {
         Ok(session) => {
             let outcome = pump::run(session.channel, &session.ledger, line).await;
             close_record(&session.ledger, &outcome);
@@ -158,13 +117,12 @@ async fn serve(
 async fn serve_files(
     shared: &Shared,
     caller: &Caller,
-    node: String,
+    to: Destination,
+    request: ChannelRequest,
     scp: Option<ScpCommand>,
-    setup: Setup,
     line: &Line,
 ) -> Result<(), russh::Error> {
-    let wish = Wish { node, action: Action::Files, reason: setup.reason, lookup: setup.lookup };
-    let FileSession { service, ledger } = match shared.sessions.open_files(caller, wish).await {
+    let FileSession { service, ledger } = match shared.sessions.open_files(caller, to, &request).await {
         Ok(session) => session,
         Err(refused) => return line.refuse(caller, &refused).await,
     };

@@ -1,8 +1,8 @@
 //! The gateway's own few commands, for a login that names no node: `ssh gate whoami`.
 
-use super::channel::{Asked, FAILED};
+use super::channel::FAILED;
 use super::connection::Shared;
-use crate::session::Caller;
+use crate::session::{Caller, RequestKind};
 
 /// What the gateway says by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,11 @@ of the gateway itself: whoami, nodes, help";
 const MAX_NODES: usize = 100;
 
 /// Answers a command to the gateway itself.
-pub(super) async fn answer(shared: &Shared, caller: &Caller, asked: &Asked) -> Reply {
-    let command = match asked {
-        Asked::Shell => return refusal("name a node: ssh <node>@<gateway> (ssh <gateway> help says more)", 1),
-        Asked::Sftp => return refusal("this is the gateway; name a node: sftp <node>@<gateway>", FAILED),
-        Asked::Exec(command) => String::from_utf8_lossy(command).trim().to_owned(),
+pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind) -> Reply {
+    let command = match kind {
+        RequestKind::Shell => return refusal("name a node: ssh <node>@<gateway> (ssh <gateway> help says more)", 1),
+        RequestKind::Sftp => return refusal("this is the gateway; name a node: sftp <node>@<gateway>", FAILED),
+        RequestKind::Exec(command) => String::from_utf8_lossy(command).trim().to_owned(),
     };
     match command.as_str() {
         "whoami" => said(format!("{} ({})", caller.identity.person(), caller.identity.proof())),

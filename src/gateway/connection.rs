@@ -11,7 +11,7 @@ use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelWriteHalf};
 use uuid::Uuid;
 
-use super::channel::{self, Asked, Line, Setup};
+use super::channel::{self, Line};
 use super::environment::Allowed;
 use super::inbox::Inbox;
 use super::settings::Settings;
@@ -19,7 +19,9 @@ use super::slots::Slot;
 use super::stream::Progress;
 use crate::evidence::{Event, EventCode, Refusal};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError, People};
-use crate::session::{Caller, Lookup, Sessions};
+use crate::model::ReasonText;
+use crate::session::{Caller, ChannelRequest, Lookup, RequestKind, Sessions};
+use crate::transport::ChannelSetup;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -75,7 +77,9 @@ struct LoggedIn {
 #[derive(Debug)]
 pub(super) struct ChannelState {
     pub(super) inbox: Arc<Inbox>,
-    pub(super) setup: Setup,
+    /// What the client has set so far, for what it will ask to be started.
+    pub(super) setup: ChannelSetup,
+    pub(super) reason: Option<ReasonText>,
     /// Taken when something starts on it; so nothing can start twice.
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
 }
@@ -178,7 +182,7 @@ impl Connection {
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();
         let inbox = Arc::new(Inbox::new(id, handle, self.shared.settings.window));
-        let state = ChannelState { inbox, setup: Setup::default(), writer: Some(writer) };
+        let state = ChannelState { inbox, setup: ChannelSetup::default(), reason: None, writer: Some(writer) };
         self.channels.insert(id, state);
         Ok(())
     }
@@ -210,21 +214,24 @@ impl Connection {
     }
 
     /// Starts what was asked for on the channel's own task, once.
-    pub(super) fn start(&mut self, id: ChannelId, asked: Asked, handle: Handle) {
+    pub(super) fn start(&mut self, id: ChannelId, kind: RequestKind, handle: Handle) {
         let Some(caller) = self.caller() else { return };
         if let Err(wrong) = &caller {
-            self.note_refusal(asked.name(), &wrong.to_string());
+            self.note_refusal(kind.action().name(), &wrong.to_string());
         }
         let shared = self.shared.clone();
         // a connection that was idle since asks again
         let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Some(writer) = channel.writer.take() else { return };
-        let setup = Setup { lookup, ..std::mem::take(&mut channel.setup) };
+        let request = ChannelRequest { kind, setup: std::mem::take(&mut channel.setup), reason: channel.reason.take() };
         let inbox = channel.inbox.clone();
-        let notices = if asked.has_room_for_notices() { std::mem::take(&mut self.notices) } else { Vec::new() };
-        let line = Line { id, writer, inbox, handle, newline: if setup.pty.is_some() { "\r\n" } else { "\n" } };
-        tokio::spawn(channel::run(shared, caller, asked, setup, notices, line));
+        // a program that speaks SFTP shows nobody what is on its stderr before it starts
+        let for_a_person = request.kind != RequestKind::Sftp;
+        let notices = if for_a_person { std::mem::take(&mut self.notices) } else { Vec::new() };
+        let newline = if request.setup.pty.is_some() { "\r\n" } else { "\n" };
+        let line = Line { id, writer, inbox, handle, newline };
+        tokio::spawn(channel::run(shared, caller, request, lookup, notices, line));
     }
 }
 

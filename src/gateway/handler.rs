@@ -6,11 +6,11 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::auth::publickey;
-use super::channel::Asked;
 use super::connection::Connection;
 use super::environment::Verdict;
 use crate::identity::{KeyFingerprint, Login};
 use crate::model::{ReasonText, WindowSize};
+use crate::session::RequestKind;
 use crate::transport::PtyRequest;
 
 /// Answers one client.
@@ -216,8 +216,8 @@ impl Handler for ClientHandler {
                         true
                     }
                     Verdict::Reason => {
-                        channel.setup.reason = ReasonText::new(value);
-                        channel.setup.reason.is_some()
+                        channel.reason = ReasonText::new(value);
+                        channel.reason.is_some()
                     }
                     Verdict::Refused => false,
                 }
@@ -228,16 +228,16 @@ impl Handler for ClientHandler {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
-        self.start(id, Asked::Shell, session)
+        self.start(id, RequestKind::Shell, session)
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Self::Error> {
-        self.start(id, Asked::Exec(command.to_vec()), session)
+        self.start(id, RequestKind::Exec(command.to_vec()), session)
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Self::Error> {
         if name == "sftp" {
-            return self.start(id, Asked::Sftp, session);
+            return self.start(id, RequestKind::Sftp, session);
         }
         self.0.note_refusal(&format!("subsystem {name}"), "only sftp is served");
         answer(session, id, false)
@@ -321,12 +321,12 @@ impl Handler for ClientHandler {
 
 impl ClientHandler {
     /// Confirms and starts; what goes wrong later is told on the channel's stderr and by its exit status.
-    fn start(&mut self, id: ChannelId, asked: Asked, session: &mut Session) -> Result<(), russh::Error> {
+    fn start(&mut self, id: ChannelId, kind: RequestKind, session: &mut Session) -> Result<(), russh::Error> {
         // confirmed first, so that no byte of output can overtake the confirmation
         let free = self.0.channel(id).is_some_and(|channel| channel.writer.is_some());
         answer(session, id, free)?;
         if free {
-            self.0.start(id, asked, session.handle());
+            self.0.start(id, kind, session.handle());
         }
         Ok(())
     }

@@ -8,13 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::request::ChannelRequest;
 use crate::backend::{Backend, BackendError, BoxFuture, Node};
 use crate::evidence::{self, Event, EventCode, EventLog, EvidenceError, Ledger, Opening, Outcome, Recorder, Refusal};
 use crate::identity::{Identity, Login};
 use crate::model::ReasonText;
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
 use crate::transport::file_service::FileService;
-use crate::transport::{OpenChannel, Start, Transport, TransportError};
+use crate::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
 pub trait NodeTransport: Send + Sync + fmt::Debug {
@@ -23,7 +24,7 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
         &self,
         grant: Grant,
         evidence: Recorder,
-        start: Start,
+        setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>>;
 
     /// A file service.
@@ -35,9 +36,9 @@ impl NodeTransport for Transport {
         &self,
         grant: Grant,
         evidence: Recorder,
-        start: Start,
+        setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
-        Box::pin(self.open(grant, evidence, start))
+        Box::pin(self.open(grant, evidence, setup))
     }
 
     fn open_files(&self, grant: Grant, evidence: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
@@ -75,15 +76,11 @@ pub struct Caller {
 #[derive(Debug)]
 pub struct Lookup(JoinHandle<Result<Node, BackendError>>);
 
-/// What they want on the node.
+/// Where they want to go.
 #[derive(Debug)]
-pub struct Wish {
+pub struct Destination {
     /// The node, as they wrote it.
     pub node: String,
-    /// A shell, a command, files.
-    pub action: Action,
-    /// Why, where the login did not say (an environment variable).
-    pub reason: Option<ReasonText>,
     /// The node's lookup, where it was begun when the person logged in.
     pub lookup: Option<Lookup>,
 }
@@ -139,33 +136,48 @@ impl Sessions {
         Some(Lookup(tokio::spawn(async move { backend.resolve(&node).await })))
     }
 
-    /// A shell or a command.
+    /// A shell or a command. Whether the client has closed its input already is learned while the node is looked up.
     pub async fn open(
         &self,
         caller: &Caller,
-        wish: Wish,
-        pty: bool,
-        start: impl Future<Output = Start>,
+        to: Destination,
+        request: ChannelRequest,
+        stdin_closed: impl Future<Output = bool>,
     ) -> Result<RunningSession, Refused> {
-        let (admitted, start) = tokio::join!(self.admit(caller, wish, pty), start);
+        let admitted = self.admit(caller, to, &request, request.kind.action());
+        let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
         let (grant, recorder, ledger) = admitted?;
-        let opened = self.transport.open(grant, recorder, start).await;
+        let setup = ChannelSetup { stdin_closed, ..request.setup };
+        let opened = self.transport.open(grant, recorder, setup).await;
         let channel = opened.map_err(|error| closed(&ledger, error))?;
         Ok(RunningSession { channel, ledger })
     }
 
-    /// A file service.
-    pub async fn open_files(&self, caller: &Caller, wish: Wish) -> Result<FileSession, Refused> {
-        let (grant, recorder, ledger) = self.admit(caller, wish, false).await?;
+    /// A file service, for the sftp subsystem or for a command that is an older scp's.
+    pub async fn open_files(
+        &self,
+        caller: &Caller,
+        to: Destination,
+        request: &ChannelRequest,
+    ) -> Result<FileSession, Refused> {
+        let (grant, recorder, ledger) = self.admit(caller, to, request, Action::Files).await?;
         let opened = self.transport.open_files(grant, recorder).await;
         let service = opened.map_err(|error| closed(&ledger, error))?;
         Ok(FileSession { service, ledger })
     }
 
     /// Resolve, decide, record: what comes before any transport. A refusal leaves an event as well.
-    async fn admit(&self, caller: &Caller, wish: Wish, pty: bool) -> Result<(Grant, Recorder, Ledger), Refused> {
-        let asked = format!("{} on {}", wish.action.name(), wish.node);
-        let admitted = self.decide(caller, wish).await.and_then(|grant| {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        to: Destination,
+        request: &ChannelRequest,
+        action: Action,
+    ) -> Result<(Grant, Recorder, Ledger), Refused> {
+        let asked = format!("{} on {}", action.name(), to.node);
+        let admitted = self.decide(caller, to, action, request.reason.as_ref()).await.and_then(|grant| {
+            // files are the gateway's to serve, whatever terminal the client asked for
+            let pty = request.setup.pty.is_some() && *grant.action() != Action::Files;
             let opening = Opening { connection: caller.connection, source: caller.source, pty };
             let (recorder, ledger) = evidence::open(&self.journal, &grant, opening)?;
             Ok((grant, recorder, ledger))
@@ -173,18 +185,24 @@ impl Sessions {
         admitted.inspect_err(|refused| self.note_refusal(caller, &asked, &refused.to_string()))
     }
 
-    async fn decide(&self, caller: &Caller, wish: Wish) -> Result<Grant, Refused> {
-        let denied = self.policy.denies_unseen(caller.identity.person(), &wish.node, &wish.action);
+    async fn decide(
+        &self,
+        caller: &Caller,
+        to: Destination,
+        action: Action,
+        reason: Option<&ReasonText>,
+    ) -> Result<Grant, Refused> {
+        let denied = self.policy.denies_unseen(caller.identity.person(), &to.node, &action);
         if let Some(denial) = denied {
             return Err(Refused::NotConcerned(denial));
         }
-        let found = match wish.lookup {
+        let found = match to.lookup {
             Some(Lookup(task)) => task.await.ok(),
             None => None,
         };
         let found = match found {
             Some(found) => found,
-            None => self.backend.resolve(&wish.node).await,
+            None => self.backend.resolve(&to.node).await,
         };
         let node = found.map_err(|error| match error {
             BackendError::Target(_) => Refused::NoSuchNode(error),
@@ -192,11 +210,11 @@ impl Sessions {
         })?;
         let decision = self.policy.decide(Request {
             identity: &caller.identity,
-            node_name: &wish.node,
+            node_name: &to.node,
             node: &node.id,
             os_user: caller.login.os_user(),
-            action: wish.action,
-            reason: caller.login.reason().or(wish.reason.as_ref()),
+            action,
+            reason: caller.login.reason().or(reason),
         });
         // only now: who may not use a node does not learn how it is
         let grant = match decision {

@@ -6,15 +6,6 @@ use tokio::sync::mpsc;
 use crate::evidence::{Recorder, Stream};
 use crate::model::{Exit, WindowSize};
 
-/// What to run on the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// The user's login shell.
-    Shell,
-    /// One command line, run by the user's shell.
-    Exec(Bytes),
-}
-
 /// A terminal asked for with `pty-req` (RFC 4254, section 6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PtyRequest {
@@ -26,11 +17,9 @@ pub struct PtyRequest {
     pub modes: Vec<(u8, u32)>,
 }
 
-/// How to start it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// A shell or a command.
-    pub what: What,
+/// How a shell or a command is to be started. Which one, and as whom, is the grant's to say and nowhere else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelSetup {
     /// With a terminal, or with pipes.
     pub pty: Option<PtyRequest>,
     /// Variables that the allow-list let through.

@@ -19,9 +19,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use channel::{ChannelSetup, Input, OpenChannel, Out, Output, PtyRequest, TransportError};
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData};
-pub use channel::{Input, OpenChannel, Out, Output, PtyRequest, Start, TransportError, What};
 pub use helper::program::documents;
 pub use ladder::Rung;
 pub use open::{ShellTransport, Transport, TransportOptions};

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::account::{Account, Terms};
 use super::agent_shell;
-use super::channel::{Client, Delivery, Input, OpenChannel, Output, Start, TransportError, What};
+use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output, TransportError};
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
 use super::inquest::has_failed;
@@ -94,27 +94,35 @@ impl Transport {
         self.account.set_minute(minute);
     }
 
-    /// Opens a shell or a command. The grant must be for just that.
-    pub async fn open(&self, grant: Grant, evidence: Recorder, start: Start) -> Result<OpenChannel, TransportError> {
-        let carried = match (grant.action(), &start.what) {
-            (Action::Shell, What::Shell) => Carried::Plain("shell:".to_owned()),
-            (Action::Exec { command }, What::Exec(asked)) if command[..] == asked[..] => {
-                parameter::encode(command).map_err(|error| TransportError::Failed(error.to_string()))?
-            }
-            _ => return Err(TransportError::Failed("what was allowed is not what is to be started".to_owned())),
-        };
-        if start.what == What::Shell && start.pty.is_some() && self.options.shell == ShellTransport::Agent {
-            return self.open_agent_shell(grant, evidence, start).await;
-        }
-        let options = Options::command(&start, grant.os_user(), self.options.helper, directory()?);
-        let closed = start.stdin_closed && start.pty.is_none();
+    /// Opens the shell or the command that the grant is for.
+    pub async fn open(
+        &self,
+        grant: Grant,
+        evidence: Recorder,
+        setup: ChannelSetup,
+    ) -> Result<OpenChannel, TransportError> {
+        let closed = setup.stdin_closed && setup.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
-        if let (Carried::OverLane(_), What::Exec(command)) = (&carried, &start.what) {
-            link.send_command(command.clone());
-        }
-        let eager = start.pty.is_some();
-        let (input, deliveries) =
-            self.start(&grant, &evidence, options, carried.parameter().to_owned(), link, eager).await?;
+        let (user, helper) = (grant.os_user(), self.options.helper);
+        let (options, parameter) = match grant.action() {
+            Action::Shell if setup.pty.is_some() && self.options.shell == ShellTransport::Agent => {
+                return self.open_agent_shell(grant, evidence, setup).await;
+            }
+            Action::Shell => (Options::shell(&setup, user, helper, directory()?), "shell:".to_owned()),
+            Action::Exec { command } => {
+                let carried = parameter::encode(command).map_err(|error| TransportError::Failed(error.to_string()))?;
+                if let Carried::OverLane(_) = carried {
+                    link.send_command(Bytes::copy_from_slice(command));
+                }
+                let options = Options::command(&setup, user, helper, directory()?);
+                (options, carried.parameter().to_owned())
+            }
+            Action::Files => {
+                return Err(TransportError::Failed("what was allowed is neither a shell nor a command".to_owned()));
+            }
+        };
+        let eager = setup.pty.is_some();
+        let (input, deliveries) = self.start(&grant, &evidence, options, parameter, link, eager).await?;
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
     }
 
@@ -122,7 +130,7 @@ impl Transport {
         &self,
         grant: Grant,
         evidence: Recorder,
-        start: Start,
+        setup: ChannelSetup,
     ) -> Result<OpenChannel, TransportError> {
         if let Some(user) = grant.os_user() {
             return Err(TransportError::Failed(format!(
@@ -133,7 +141,7 @@ impl Transport {
         let request = agent_shell::request(grant.node().clone(), grant.reason().cloned(), self.options.payload);
         let lane = self.starter(&evidence).start(request).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
-        let size = start.pty.map(|pty| pty.size);
+        let size = setup.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
         let clock = Clock::new(self.own_limits(), Instant::now());
         tokio::spawn(async move {

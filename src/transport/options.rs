@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::channel::{PtyRequest, Start, What};
+use super::channel::{ChannelSetup, PtyRequest};
 use super::helper::link::{LEASE, OUTPUT_WINDOW};
 
 /// The options of one channel; the lanes differ in their role.
@@ -17,19 +17,14 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The options of a command or shell in a directory of this (random) name.
-    pub(super) fn command(start: &Start, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        let mut run = format!("w={}", if start.what == What::Shell { "shell" } else { "command" });
-        if let Some(pty) = &start.pty {
-            push_terminal(&mut run, pty);
-        } else if start.stdin_closed {
-            run.push_str(";n=1");
-        }
-        if !start.env.is_empty() {
-            let items = start.env.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
-            let _ = write!(run, ";e={}", items.collect::<Vec<_>>().join(","));
-        }
-        Self { run, common: common(os_user, helper), directory }
+    /// The options of the user's login shell, in a directory of this (random) name.
+    pub(super) fn shell(setup: &ChannelSetup, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
+        Self { run: run("w=shell", setup), common: common(os_user, helper), directory }
+    }
+
+    /// The options of a command.
+    pub(super) fn command(setup: &ChannelSetup, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
+        Self { run: run("w=command", setup), common: common(os_user, helper), directory }
     }
 
     /// The options of a file service.
@@ -70,6 +65,21 @@ pub enum Helper {
     Auto,
     /// Always `sh`, with coreutils or busybox, `setsid`, and for a terminal `script` of util-linux.
     Sh,
+}
+
+/// What is run, with its terminal or pipes and its environment.
+fn run(what: &str, setup: &ChannelSetup) -> String {
+    let mut run = what.to_owned();
+    if let Some(pty) = &setup.pty {
+        push_terminal(&mut run, pty);
+    } else if setup.stdin_closed {
+        run.push_str(";n=1");
+    }
+    if !setup.env.is_empty() {
+        let items = setup.env.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
+        let _ = write!(run, ";e={}", items.collect::<Vec<_>>().join(","));
+    }
+    run
 }
 
 fn common(os_user: Option<&str>, helper: Helper) -> String {
@@ -118,13 +128,9 @@ mod tests {
             size: WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 },
             modes: vec![(3, 127), (53, 0)],
         };
-        let start = Start {
-            what: What::Shell,
-            pty: Some(pty),
-            env: vec![("LANG".into(), "C.UTF-8".into())],
-            stdin_closed: false,
-        };
-        let options = Options::command(&start, Some("ec2-user"), Helper::Sh, "ab12".into());
+        let env = vec![("LANG".into(), "C.UTF-8".into())];
+        let setup = ChannelSetup { pty: Some(pty), env, stdin_closed: false };
+        let options = Options::shell(&setup, Some("ec2-user"), Helper::Sh, "ab12".into());
         assert_eq!(
             options.start("out"),
             "v=1;r=out;d=ab12;c=2097152;l=32;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8;h=sh;u=ec2-user"

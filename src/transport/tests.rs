@@ -15,7 +15,8 @@ use portcullis_protocol::payload::PayloadType;
 use portcullis_protocol::{Message, MessageType};
 
 use super::{
-    Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Start, Transport, TransportError, TransportOptions, What,
+    ChannelSetup, Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Transport, TransportError,
+    TransportOptions,
 };
 use crate::backend::Backend;
 use crate::backend::aws::{AwsBackend, AwsOptions};
@@ -112,10 +113,9 @@ impl World {
     }
 
     async fn exec(&self, command: &str, stdin_closed: bool) -> Result<OpenChannel, TransportError> {
-        let command = Bytes::copy_from_slice(command.as_bytes());
-        let grant = Grant::for_test(NODE, Action::Exec { command: command.to_vec() });
-        let start = Start { what: What::Exec(command), pty: None, env: Vec::new(), stdin_closed };
-        self.transport.open(grant, Recorder::for_test(), start).await
+        let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
+        let setup = ChannelSetup { stdin_closed, ..ChannelSetup::default() };
+        self.transport.open(grant, Recorder::for_test(), setup).await
     }
 
     /// A shell on a terminal.
@@ -125,8 +125,8 @@ impl World {
             size: WindowSize { cols: 80, rows: 24, x_pixels: 0, y_pixels: 0 },
             modes: Vec::new(),
         };
-        let start = Start { what: What::Shell, pty: Some(pty), env: Vec::new(), stdin_closed: false };
-        self.transport.open(Grant::for_test(NODE, Action::Shell), Recorder::for_test(), start).await
+        let setup = ChannelSetup { pty: Some(pty), ..ChannelSetup::default() };
+        self.transport.open(Grant::for_test(NODE, Action::Shell), Recorder::for_test(), setup).await
     }
 
     /// A file service on the node.

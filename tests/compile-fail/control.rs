@@ -1,16 +1,16 @@
 use portcullis::evidence::Recorder;
 use portcullis::policy::{Action, Decision, Grant, Policy, Request};
-use portcullis::transport::{OpenChannel, Start, Transport, TransportError};
+use portcullis::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
 
 pub async fn the_one_way(
     transport: &Transport,
     policy: &Policy,
     request: Request<'_>,
     recorder: Recorder,
-    start: Start,
+    setup: ChannelSetup,
 ) -> Result<OpenChannel, TransportError> {
     match policy.decide(request) {
-        Decision::Allow(grant) => transport.open(grant, recorder, start).await,
+        Decision::Allow(grant) => transport.open(grant, recorder, setup).await,
         Decision::Deny(denial) => Err(TransportError::Failed(denial.text)),
     }
 }

@@ -1,9 +1,9 @@
 // must fail: E0382
 use portcullis::evidence::Recorder;
 use portcullis::policy::Grant;
-use portcullis::transport::{Start, Transport};
+use portcullis::transport::{ChannelSetup, Transport};
 
-pub async fn twice(transport: &Transport, grant: Grant, first: Recorder, second: Recorder, start: Start) {
-    let _ = transport.open(grant, first, start.clone()).await;
-    let _ = transport.open(grant, second, start).await;
+pub async fn twice(transport: &Transport, grant: Grant, first: Recorder, second: Recorder, setup: ChannelSetup) {
+    let _ = transport.open(grant, first, setup.clone()).await;
+    let _ = transport.open(grant, second, setup).await;
 }

@@ -1,7 +1,7 @@
 // must fail: E0061
 use portcullis::evidence::Recorder;
-use portcullis::transport::{Start, Transport};
+use portcullis::transport::{ChannelSetup, Transport};
 
-pub async fn open(transport: &Transport, recorder: Recorder, start: Start) {
-    let _ = transport.open(recorder, start).await;
+pub async fn open(transport: &Transport, recorder: Recorder, setup: ChannelSetup) {
+    let _ = transport.open(recorder, setup).await;
 }

@@ -1,7 +1,7 @@
 // must fail: E0061
 use portcullis::policy::Grant;
-use portcullis::transport::{Start, Transport};
+use portcullis::transport::{ChannelSetup, Transport};
 
-pub async fn open(transport: &Transport, grant: Grant, start: Start) {
-    let _ = transport.open(grant, start).await;
+pub async fn open(transport: &Transport, grant: Grant, setup: ChannelSetup) {
+    let _ = transport.open(grant, setup).await;
 }

@@ -24,11 +24,11 @@ use crate::files::testing::local_service;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
 use crate::model::{Exit, NodeId, SessionId};
-use crate::policy::{Grant, Policy};
+use crate::policy::{Action, Grant, Policy};
 use crate::session::{NodeTransport, Sessions};
 use crate::transport::file_service::FileService;
 use crate::transport::testing::{NodeEnd, channel};
-use crate::transport::{Control, InputData, OpenChannel, Out, Start, TransportError, What};
+use crate::transport::{ChannelSetup, Control, InputData, OpenChannel, Out, TransportError};
 
 /// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
 pub(super) const SOON: Duration = Duration::from_secs(8);
@@ -300,7 +300,7 @@ impl Backend for TwoNodes {
 pub(super) struct LocalNode {
     /// Where its files are.
     pub(super) home: tempfile::TempDir,
-    pub(super) starts: Mutex<Vec<Start>>,
+    pub(super) starts: Mutex<Vec<ChannelSetup>>,
     pub(super) controls: Arc<Mutex<Vec<String>>>,
     /// Runs nothing: whatever is started only stands there.
     pub(super) idle: AtomicBool,
@@ -311,11 +311,11 @@ impl NodeTransport for LocalNode {
         &self,
         grant: Grant,
         evidence: Recorder,
-        start: Start,
+        setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
             evidence.lane_log().opened(&SessionId("ada-0123".to_owned())).unwrap();
-            self.starts.lock().unwrap().push(start.clone());
+            self.starts.lock().unwrap().push(setup.clone());
             if grant.os_user() == Some("deploy") {
                 return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));
             }
@@ -324,7 +324,7 @@ impl NodeTransport for LocalNode {
                 tokio::spawn(async move { end.voice().closed().await });
                 return Ok(open);
             }
-            tokio::spawn(live(start, end, self.controls.clone()));
+            tokio::spawn(live(grant.action().clone(), setup, end, self.controls.clone()));
             Ok(open)
         })
     }
@@ -334,12 +334,12 @@ impl NodeTransport for LocalNode {
     }
 }
 
-async fn live(start: Start, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
+async fn live(action: Action, setup: ChannelSetup, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
     let voice = end.voice();
     let NodeEnd { mut data, mut control, .. } = end;
-    let command = match &start.what {
-        What::Shell => "exec sh".to_owned(),
-        What::Exec(line) => text(line),
+    let command = match &action {
+        Action::Exec { command } => text(command),
+        _ => "exec sh".to_owned(),
     };
     match command.as_str() {
         "break!" => {
@@ -358,8 +358,8 @@ async fn live(start: Start, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
         _ => {}
     }
     let mut sh = Command::new("sh");
-    sh.arg("-c").arg(command).envs(start.env).kill_on_drop(true);
-    sh.stdin(if start.stdin_closed { Stdio::null() } else { Stdio::piped() });
+    sh.arg("-c").arg(command).envs(setup.env).kill_on_drop(true);
+    sh.stdin(if setup.stdin_closed { Stdio::null() } else { Stdio::piped() });
     let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let mut stdin = child.stdin.take();

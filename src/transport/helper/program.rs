@@ -130,7 +130,7 @@ const OPTIONS_PATTERN: &str = "^[A-Za-z0-9_.,:;=%/-]+$";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::channel::{Start, What};
+    use crate::transport::channel::ChannelSetup;
     use crate::transport::options::{Helper, Options};
 
     #[test]
@@ -186,9 +186,8 @@ mod tests {
         };
         script("id", "case $1 in -un) echo ssm-user;; *) echo 1001;; esac");
         script("sudo", r#"printf "%s|" "$1" "$2" "$3" "$4" "$5""#);
-        let mut start = Start { what: What::Shell, pty: None, env: Vec::new(), stdin_closed: false };
-        start.env.push(("LANG".into(), "a;u=root".into()));
-        let options = Options::command(&start, Some(user), Helper::Auto, "ab".into()).start("out");
+        let setup = ChannelSetup { env: vec![("LANG".into(), "a;u=root".into())], ..ChannelSetup::default() };
+        let options = Options::shell(&setup, Some(user), Helper::Auto, "ab".into()).start("out");
         let words = shell_words::split(&boot(&options, "shell:", Parts::COMMAND)).unwrap();
         let path = format!("{}:/usr/bin:/bin", tools.path().display());
         let said = std::process::Command::new(&words[0]).args(&words[1..]).env("PATH", path).output().unwrap();

@@ -46,8 +46,7 @@ impl Noted {
 
 /// The plan for a command without input, that may last so long.
 async fn plan(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: Option<Duration>) -> Plan {
-    let what = What::Exec(Bytes::copy_from_slice(command.as_bytes()));
-    let start = Start { what, pty: None, env: Vec::new(), stdin_closed: true };
+    let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
     let carried = crate::transport::parameter::encode(command.as_bytes()).unwrap();
     let share = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     Plan {
@@ -55,7 +54,7 @@ async fn plan(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: Opt
         node: NodeId(NODE.to_owned()),
         reason: None,
         rung: Rung::TwoLanes,
-        options: Options::command(&start, None, Helper::Auto, "0123456789abcdef".to_owned()),
+        options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),
         ladder: Ladder::new(Some(Rung::TwoLanes)),
         _share: Arc::new(share),

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::model::{Exit, WindowSize};
-use crate::transport::channel::{PtyRequest, Start, What};
+use crate::transport::channel::{ChannelSetup, PtyRequest};
 use crate::transport::helper::link::{Event, Link, LinkError};
 use crate::transport::helper::program::{Parts, boot};
 use crate::transport::helper::record::Hello;
 use crate::transport::options::{Helper, Options};
-use crate::transport::parameter;
+use crate::transport::parameter::{self, Carried};
 
 /// Which helper, and for `sh` in which shell with which tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,23 @@ pub(super) enum Kind {
 /// Longer than anything takes that does not hang.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
+/// What to start.
+pub(super) enum Job {
+    Shell,
+    Command(Bytes),
+    Files,
+}
+
 /// How to start.
 pub(super) struct Setup {
-    start: Start,
+    job: Job,
+    channel: ChannelSetup,
     pub(super) user: Option<&'static str>,
     pub(super) lease: u32,
     /// Whether an in lane is opened when the link asks for it.
     pub(super) in_lane: bool,
     /// Whether what arrives is taken at once.
     pub(super) taking: bool,
-    files: bool,
     /// Variables around the helper itself.
     pub(super) around: Vec<(&'static str, String)>,
     /// How long nobody reads what it says.
@@ -58,15 +65,14 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn new(what: What) -> Self {
-        let start = Start { what, pty: None, env: Vec::new(), stdin_closed: false };
+    pub(super) fn new(job: Job) -> Self {
         Self {
-            start,
+            job,
+            channel: ChannelSetup::default(),
             user: None,
             lease: 40,
             in_lane: true,
             taking: true,
-            files: false,
             around: Vec::new(),
             deaf_for: Duration::ZERO,
             old_python: false,
@@ -74,26 +80,26 @@ impl Setup {
     }
 
     pub(super) fn command(line: &str) -> Self {
-        Self::new(What::Exec(Bytes::from(line.as_bytes().to_vec())))
+        Self::new(Job::Command(Bytes::copy_from_slice(line.as_bytes())))
     }
 
     pub(super) fn files() -> Self {
-        Self { files: true, ..Self::new(What::Shell) }
+        Self::new(Job::Files)
     }
 
     pub(super) fn stdin_closed(mut self) -> Self {
-        self.start.stdin_closed = true;
+        self.channel.stdin_closed = true;
         self
     }
 
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
-        self.start.env.push((name.to_owned(), value.to_owned()));
+        self.channel.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
     pub(super) fn terminal(mut self, cols: u16, rows: u16, modes: Vec<(u8, u32)>) -> Self {
         let size = WindowSize { cols, rows, x_pixels: 0, y_pixels: 0 };
-        self.start.pty = Some(PtyRequest { term: "xterm-256color".into(), size, modes });
+        self.channel.pty = Some(PtyRequest { term: "xterm-256color".into(), size, modes });
         self
     }
 
@@ -164,22 +170,21 @@ impl Node {
         getrandom::fill(&mut random).unwrap();
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let helper = if kind == Kind::Python { Helper::Auto } else { Helper::Sh };
-        let (options, parameter) = if setup.files {
-            (Options::files(setup.user, helper, name.clone()), "files:".to_owned())
-        } else {
-            let parameter = match &setup.start.what {
-                What::Shell => "shell:".to_owned(),
-                What::Exec(line) => parameter::encode(line).unwrap().parameter().to_owned(),
-            };
-            (Options::command(&setup.start, setup.user, helper, name.clone()), parameter)
-        };
-        let closed = setup.start.stdin_closed && setup.start.pty.is_none();
+        let (user, directory) = (setup.user, name.clone());
+        let closed = setup.channel.stdin_closed && setup.channel.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
-        if let What::Exec(line) = &setup.start.what
-            && parameter.starts_with("sha256:")
-        {
-            link.send_command(line.clone());
-        }
+        let (options, parameter) = match &setup.job {
+            Job::Files => (Options::files(user, helper, directory), "files:".to_owned()),
+            Job::Shell => (Options::shell(&setup.channel, user, helper, directory), "shell:".to_owned()),
+            Job::Command(line) => {
+                let carried = parameter::encode(line).unwrap();
+                if let Carried::OverLane(_) = carried {
+                    link.send_command(line.clone());
+                }
+                let options = Options::command(&setup.channel, user, helper, directory);
+                (options, carried.parameter().to_owned())
+            }
+        };
         let (says, heard) = channel();
         let first = options.start("out").replace(";l=32;", &format!(";l={};", setup.lease));
         let mut node = Self {
@@ -215,7 +220,7 @@ impl Node {
         self.link.handle_out_attached();
         self.epoch += 1;
         self.out_ended = false;
-        let parts = if self.setup.files { Parts::FILES } else { Parts::COMMAND };
+        let parts = if let Job::Files = self.setup.job { Parts::FILES } else { Parts::COMMAND };
         let words = self.words(options, parameter, parts);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");

@@ -6,10 +6,9 @@ mod odd;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use bench::{Kind, Node, Setup, lives, signal};
+use bench::{Job, Kind, Node, Setup, lives, signal};
 
 use crate::model::{Exit, WindowSize};
-use crate::transport::channel::What;
 use crate::transport::helper::link::OUTPUT_WINDOW;
 
 /// One module for each helper, so that a failure names it.
@@ -307,7 +306,7 @@ fn a_terminal_has_size_and_modes_before_the_first_byte(kind: Kind) {
 }
 
 fn a_shell_on_a_terminal(kind: Kind) {
-    let mut node = Node::start(kind, Setup::new(What::Shell).terminal(80, 24, vec![]));
+    let mut node = Node::start(kind, Setup::new(Job::Shell).terminal(80, 24, vec![]));
     // a shell throws away what is typed while it takes the terminal back, so each line waits for its prompt
     let prompted = |text: &str| text.contains("# ") || text.contains("$ ");
     node.until("a prompt", |node| prompted(&node.text()));
