@@ -11,14 +11,14 @@ demo *ARGS:
 ci:
     ./.ci/run
 
-# All tests (installs what they need), or those that match
+# All tests (installs what they need), or those that match: arguments go to `cargo nextest run`
 test *ARGS:
     ./scripts/test.sh {{ARGS}}
 
 # The fast loop
 check:
     cargo fmt --all
-    cargo clippy --workspace --all-targets
+    cargo clippy --locked --workspace --all-targets --features portcullis-protocol/testing
 
 # Refresh what is generated from the code
 generate:

@@ -1,43 +1,63 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
-# whose behaviour is compared (tmux, vim, less, rsync, git), and the shells and interpreters that a node may have; or only
-# the programs that are named. Does nothing where all of it is there already.
+# whose behaviour is compared (tmux, vim, less, rsync, git), and the shells and interpreters that a node may have, and
+# cargo-nextest, which runs the tests; or only the programs that are named. Does nothing where all of it is there already.
 set -euo pipefail
+
+# what .config/nextest.toml was written for. Built without optimization and without its self-update, a minute and a half on
+# two cores: it only starts tests
+nextest=0.9.143
 
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [plink]=putty-tools [cc]="gcc libc6-dev" [ip]=iproute2
+    [perl]=perl [plink]=putty-tools [cc]="gcc libc6-dev" [ip]=iproute2 [cargo-nextest]=""
 )
 
 is_there() {
+    # cargo finds it in its own folder of programs, which need not be in PATH
+    if [[ $1 == cargo-nextest ]]; then cargo nextest --version >/dev/null 2>&1; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
     # Debian has compilers without the C library's headers
     [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
 }
 
 (($#)) || set -- "${!package[@]}"
-missing=()
+missing=() build_nextest=''
 for program in "$@"; do
+    is_there "$program" && continue
+    [[ $program != cargo-nextest ]] || build_nextest=1
     # some programs take two packages
-    is_there "$program" || read -ra missing <<<"${missing[*]} ${package[$program]}"
+    read -ra missing <<<"${missing[*]} ${package[$program]}"
 done
-((${#missing[@]})) || exit 0
 
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
-echo "installing: ${missing[*]}" >&2
-root=()
-if ((EUID != 0)); then
-    root=(sudo)
-    command -v sudo >/dev/null || { echo "run this as root, or install: ${missing[*]}" >&2; exit 1; }
+install_packages() {
+    echo "installing: $*" >&2
+    local root=()
+    if ((EUID != 0)); then
+        root=(sudo)
+        command -v sudo >/dev/null || { echo "run this as root, or install: $*" >&2; exit 1; }
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    # a server that starts by itself is nobody's wish here: the tests start their own
+    local policy=/usr/sbin/policy-rc.d made=''
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+        "${root[@]}" chmod 755 "$policy"
+        made=1
+    fi
+    local failed=0
+    { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -qq -y --no-install-recommends "$@" >/dev/null; } || failed=$?
+    [[ -z $made ]] || "${root[@]}" rm -f "$policy"
+    return "$failed"
+}
+
+if ((${#missing[@]})); then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    install_packages "${missing[@]}"
 fi
-export DEBIAN_FRONTEND=noninteractive
-# a server that starts by itself is nobody's wish here: the tests start their own
-policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
-    "${root[@]}" chmod 755 "$policy"
-    trap '"${root[@]}" rm -f "$policy"' EXIT
+if [[ -n $build_nextest ]]; then
+    echo "installing: cargo-nextest $nextest (a few minutes)" >&2
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-nextest --locked --version "$nextest" --quiet --debug \
+        --no-default-features --features default-no-update
 fi
-"${root[@]}" apt-get update -qq
-"${root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

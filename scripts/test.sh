@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need (Debian, Ubuntu) and passes all tests. Arguments go to `cargo test`.
+# Installs what the tests need (Debian, Ubuntu) and passes all tests. Arguments go to `cargo nextest run`: a part of a name,
+# `-p portcullis-protocol`, `-E 'test(/^transport::/)'`, `--run-ignored only`; see .config/nextest.toml and CONTRIBUTING.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./scripts/setup.sh
-exec cargo test --locked --workspace --features portcullis-protocol/testing "$@"
+# the same features everywhere (lints, documentation, tests), so that nothing is compiled twice
+options=(--locked --workspace --features portcullis-protocol/testing)
+# nextest runs no examples of the documentation; who asks for some tests does not ask for those
+(($#)) || cargo test "${options[@]}" --doc --quiet
+exec cargo nextest run "${options[@]}" "$@"
