@@ -2,9 +2,11 @@
 """The figures: one command measures them and prints a table.
 
     scripts/figures.py [--agent DIR] [--plugin FILE --aws COMMAND] [--frames 1024,32768] [--shells 500] [--quick]
+    scripts/figures.py --portcullis FILE --before FILE [...]
 
-Builds the release binary, starts demos with it, and drives OpenSSH's own client. What is compared is measured in the same
-run. Without AWS's agent (--agent) or plugin, the rows that need them say so.
+Builds the release binary (or takes the one that is given), starts demos with it, and drives OpenSSH's own client. What is
+compared is measured in the same run. Without AWS's agent (--agent) or plugin, the rows that need them say so. With --before,
+every row is measured with both programs, in turns, and the table says how much slower the second one is.
 """
 
 import argparse
@@ -23,14 +25,34 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = []
 
 
-def row(what, value, beside=""):
-    ROWS.append((what, value, beside))
-    print(f"{what}: {value} {beside}".rstrip(), file=sys.stderr, flush=True)
+class Value(NamedTuple):
+    """A number that can be compared with another program's."""
+
+    name: str
+    number: float
+    unit: str
+    digits: int = 1
+    more_is_better: bool = False
+
+    def __str__(self):
+        return f"{self.name} {self.number:.{self.digits}f} {self.unit}".strip()
+
+
+class Figure(NamedTuple):
+    """A row: what was measured, its numbers, and what it is to be read beside."""
+
+    what: str
+    values: list
+    beside: str = ""
+
+
+def speeds(up, down, unit="MiB/s", digits=1):
+    return [Value("up", up, unit, digits, True), Value("down", down, unit, digits, True)]
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------
@@ -58,6 +80,15 @@ class Scp(list):
     def __init__(self, config, host):
         super().__init__(["scp", "-q", "-F", str(config)])
         self.host = host
+
+
+def through(command, remote, mebibytes=0):
+    """Runs a remote command on a connection that is open, with so many MiB of noise on its input."""
+    with tempfile.TemporaryFile() as noise:
+        for _ in range(mebibytes):
+            noise.write(os.urandom(1 << 20))
+        noise.seek(0)
+        subprocess.run([*command, remote], check=True, stdin=noise, stdout=subprocess.DEVNULL)
 
 
 def times(command, count):
@@ -152,6 +183,27 @@ def resident(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", text).group(1))
 
 
+def cpu_ms(pids):
+    """What processes have had of the CPU so far, user and system, all their threads, in milliseconds."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def activity(pid):
+    """How often the threads of a process went to sleep by themselves, and their time on the CPU in milliseconds, finer than
+    ticks: each waking is one going to sleep."""
+    switches = nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            switches += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.MULTILINE).group(1))
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return switches, nanoseconds / 1e6
+
+
 def descendants(pid):
     children = {}
     for entry in Path("/proc").iterdir():
@@ -177,10 +229,11 @@ def pss(pid):
 
 
 class Demo:
-    def __init__(self, binary, *args):
+    def __init__(self, binary, *args, home=None):
         self.dir = Path(tempfile.mkdtemp(prefix="figures"))
+        env = {**os.environ, "HOME": str(home)} if home else None
         self.process = subprocess.Popen(
-            [binary, "demo", "--dir", self.dir / "demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", *args],
+            [binary, "demo", "--dir", self.dir / "demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", *args], env=env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self.process.stdout:
             if line.startswith("ready"):
@@ -207,20 +260,54 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Master:
+    """A connection that stays open, and commands through it."""
+
+    def __init__(self, config, host, *options):
+        self.dir = Path(tempfile.mkdtemp(prefix="m"))
+        self.process = subprocess.Popen(["ssh", "-F", config, *options, "-MN", "-S", self.dir / "c", host], stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not (self.dir / "c").exists():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise Broken(f"no connection to {host}")
+            time.sleep(0.02)
+        # no way but through it
+        self.command = ["ssh", "-F", str(config), "-o", "ProxyCommand=false", "-S", str(self.dir / "c"), host]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
 class Sshd:
+    """OpenSSH's server. Its sessions have an empty home, so that no start-up file of this machine's is in the figures."""
+
     def __init__(self):
         self.dir = Path(tempfile.mkdtemp(prefix="figures"))
+        self.home = self.dir / "home"
+        self.home.mkdir()
         for key in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.dir / key], check=True)
-        self.port = free_port()
+        self.port, jump_port = free_port(), free_port()
         Path("/run/sshd").mkdir(exist_ok=True)
-        (self.dir / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.dir}/host\nAuthorizedKeysFile {self.dir}/user.pub\n"
-            "StrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\n")
-        self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", self.dir / "sshd_config"], stderr=subprocess.DEVNULL)
+        self.process, self.jump = (self.start(name, port) for name, port in (("sshd_config", self.port), ("jump_config", jump_port)))
         self.config = self.client("HostName 127.0.0.1\n Port %d" % self.port, "ssh_config")
-        while subprocess.run(["ssh", "-F", self.config, "local", "true"], stderr=subprocess.DEVNULL).returncode:
-            time.sleep(0.1)
+        jump = self.client("HostName 127.0.0.1\n Port %d" % jump_port, "jump_ssh_config")
+        # the same server, with another one on the way to it
+        self.behind = self.client(f"HostName 127.0.0.1\n Port {self.port}\n ProxyCommand ssh -F {jump} -W %h:%p local", "behind_ssh_config")
+        for config in (self.config, jump):
+            while subprocess.run(["ssh", "-F", config, "local", "true"], stderr=subprocess.DEVNULL).returncode:
+                time.sleep(0.1)
+
+    def start(self, name, port):
+        (self.dir / name).write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {self.dir}/host\nAuthorizedKeysFile {self.dir}/user.pub\n"
+            f"StrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\nSetEnv HOME={self.home}\n")
+        return subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", self.dir / name], stderr=subprocess.DEVNULL)
 
     def client(self, how, name):
         path = self.dir / name
@@ -233,8 +320,9 @@ class Sshd:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
+        for process in (self.process, self.jump):
+            process.terminate()
+            process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -292,94 +380,162 @@ class Emulator:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-# --- the rows -------------------------------------------------------------------------------------------------------
+class Gateway:
+    """The gateway in a process of its own; the service and the node are another, without TLS, as fast as they can."""
 
-
-def embedded_rows(binary, frames, quick):
-    size = 16 if quick else 64
-    for frame in frames:
-        with Demo(binary, "--frame-bytes", str(frame)) as demo:
-            place = Path(tempfile.mkdtemp(prefix="figures"))
-            up, down = transfers("embedded", Scp(demo.config, "demo"), size, place)
-            row(f"scp {size} MiB, embedded agent (fast), frames of {frame}",
-                f"up {up * 1.048576:.0f} MB/s, down {down * 1.048576:.0f} MB/s", "must reach 40 each")
-            shutil.rmtree(place)
-
-
-def latency_rows(binary, sshd, count):
-    with Demo(binary) as demo:
-        local = ["ssh", "-F", str(sshd.config), "local", "true"]
-        ours = demo.ssh("demo", "true")
-        times(local, 2), times(ours, 2)
-        pairs = [(times(local, 1)[0], times(ours, 1)[0]) for _ in range(count)]
-        base, here = (statistics.median(column) for column in zip(*pairs))
-        row("ssh demo true, cold", f"{here:.0f} ms", f"sshd {base:.0f} ms: {here - base:+.0f} ms (at most +100)")
-        masters = []
-        for config, host in ((sshd.config, "local"), (demo.config, "demo")):
-            control = Path(tempfile.mkdtemp(prefix="m")) / "c"
-            masters.append((subprocess.Popen(["ssh", "-F", config, "-MN", "-S", control, host]), control, config, host))
-        time.sleep(2)
-        medians = []
-        for _, control, config, host in masters:
-            command = ["ssh", "-F", str(config), "-S", str(control), host, "true"]
-            times(command, 2)
-            medians.append(statistics.median(times(command, count)))
-        for process, *_ in masters:
-            process.terminate()
-            process.wait()
-        row("ssh demo true, on a connection already up", f"{medians[1]:.0f} ms",
-            f"sshd {medians[0]:.0f} ms: {medians[1] - medians[0]:+.0f} ms (at most +60)")
-
-
-def shells_rows(binary, count):
-    """Idle shells at once, with the gateway in a process of its own: the service and the node are another."""
-    place = Path(tempfile.mkdtemp(prefix="figures"))
-    with Demo(binary) as demo:
-        text = (demo.dir / "demo" / "gateway.toml").read_text()
-        files = demo.dir / "demo"
+    def __init__(self, binary):
+        self.dir = place = Path(tempfile.mkdtemp(prefix="figures"))
+        # a demo knows how to write the configuration
+        with Demo(binary) as demo:
+            files = demo.dir / "demo"
+            text = (files / "gateway.toml").read_text()
+            shutil.copytree(files, place / "demo")
+            old = str(files)
         keys = place / "keys"
-        service = subprocess.Popen(
+        self.service = subprocess.Popen(
             [binary, "emulator", "--listen", "127.0.0.1:0", "--keys-out", keys, "--with-node", "demo", "--fast",
              "--node-dir", place / "node", "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        url = next(m.group(1) for m in map(lambda l: re.match(r"ready: .*(http:\S+) in", l), service.stdout) if m)
+        url = next(m.group(1) for m in map(lambda l: re.match(r"ready: .*(http:\S+) in", l), self.service.stdout) if m)
+        text = text.replace(old, str(place / "demo"))
         text = re.sub(r'http://[^"]*', url, text)
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
-        text = re.sub(r'directory = .*', f'directory = "{place}"', text)
+        text = re.sub(r"directory = .*", f'directory = "{place}"', text)
         # all of them come from one address
-        text = re.sub(r'connections_per_address = .*', 'connections_per_address = 1000', text)
+        text = re.sub(r"connections_per_address = .*", "connections_per_address = 1000", text)
         (place / "gateway.toml").write_text(text)
         env = {**os.environ, "AWS_SHARED_CREDENTIALS_FILE": str(keys), "AWS_CONFIG_FILE": "/dev/null"}
         subprocess.run([binary, "documents", "--apply", "--config", place / "gateway.toml"], env=env, check=True,
                        stdout=subprocess.DEVNULL)
-        gateway = subprocess.Popen([binary, "serve", "--config", place / "gateway.toml"], env=env,
-                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        config = place / "ssh_config"
-        config.write_text(re.sub(r"Port \d+", f"Port {port}", (files / "ssh_config").read_text()))
-        ssh = ["ssh", "-F", str(config)]
-        while subprocess.run([*ssh, "demo", "true"], stderr=subprocess.DEVNULL).returncode:
+        self.process = subprocess.Popen([binary, "serve", "--config", place / "gateway.toml"], env=env,
+                                        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        self.config = place / "ssh_config"
+        told = (place / "demo" / "ssh_config").read_text().replace(old, str(place / "demo"))
+        self.config.write_text(re.sub(r"Port \d+", f"Port {port}", told))
+        self.ssh = ["ssh", "-F", str(self.config)]
+        while subprocess.run([*self.ssh, "demo", "true"], stderr=subprocess.DEVNULL).returncode:
+            if self.process.poll() is not None:
+                sys.exit("the gateway does not start")
             time.sleep(0.2)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.service.stdin.close()
+        self.service.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+# --- the rows -------------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """What the rows are measured with."""
+
+    def __init__(self, options, sshd):
+        self.options, self.sshd, self.quick = options, sshd, options.quick
+        self.frames = [int(frame) for frame in options.frames.split(",")]
+        # what is measured of others need not be measured again for a second program
+        self.others = {}
+
+    def once(self, name, measure):
+        if name not in self.others:
+            self.others[name] = measure()
+        return self.others[name]
+
+
+def embedded_rows(binary, bench):
+    size = 16 if bench.quick else 64
+    for frame in bench.frames:
+        with Demo(binary, "--frame-bytes", str(frame)) as demo:
+            place = Path(tempfile.mkdtemp(prefix="figures"))
+            up, down = transfers("embedded", Scp(demo.config, "demo"), size, place)
+            shutil.rmtree(place)
+        yield Figure(f"scp {size} MiB, embedded agent (fast), frames of {frame}",
+                     speeds(up * 1.048576, down * 1.048576, "MB/s", 0), "must reach 40 each")
+
+
+def cpu_rows(binary, bench):
+    """What a MiB costs the gateway, both ways, beside what it costs an sshd that is a jump host."""
+    size = 16 if bench.quick else 128
+
+    def both_ways(master, pids):
+        costs = []
+        through(master.command, "true")
+        for remote, up in (("cat >/dev/null", size), (f"head -c {size << 20} /dev/zero", 0)):
+            before = cpu_ms(pids())
+            through(master.command, remote, up)
+            costs.append((cpu_ms(pids()) - before) / size)
+        return costs
+
+    def jump_host():
+        with Master(bench.sshd.behind, "local") as master:
+            return both_ways(master, lambda: descendants(bench.sshd.jump.pid))
+
+    jump = bench.once("jump host", jump_host)
+    with Gateway(binary) as gateway, Master(gateway.config, "demo") as master:
+        up, down = both_ways(master, lambda: [gateway.pid])
+    yield Figure("CPU of the gateway's process per MiB, frames of 1024", [Value("up", up, "ms"), Value("down", down, "ms")],
+                 f"sshd as a jump host: up {jump[0]:.1f}, down {jump[1]:.1f} ms")
+
+
+def latency_rows(binary, bench):
+    """A command, beside the same on an sshd: one user, one machine, and the same start-up files, which are none."""
+    sshd, count = bench.sshd, 5 if bench.quick else 31
+    with Demo(binary, home=sshd.home) as demo:
+        local = ["ssh", "-F", str(sshd.config), "local", "true"]
+        ours = demo.ssh("demo", "true")
+
+        def pairs(local, ours):
+            times(local, 2), times(ours, 2)
+            columns = zip(*[(times(local, 1)[0], times(ours, 1)[0]) for _ in range(count)])
+            return [statistics.median(column) for column in columns]
+
+        base, here = pairs(local, ours)
+        yield Figure("ssh demo true, cold", [Value("", here, "ms")], f"clean sshd {base:.1f} ms: {here - base:+.1f} ms (at most +100)")
+        with Master(sshd.config, "local") as other, Master(demo.config, "demo") as master:
+            base, here = pairs([*other.command, "true"], [*master.command, "true"])
+        yield Figure("ssh demo true, on a connection already up", [Value("", here, "ms")],
+                     f"clean sshd {base:.1f} ms: {here - base:+.1f} ms (at most +60)")
+
+
+def shells_rows(binary, bench):
+    """Idle shells at once: what each costs the gateway in memory, wakings and time."""
+    count = 20 if bench.quick else bench.options.shells
+    seconds = 10 if bench.quick else 60
+
+    def rates(pid):
+        before = activity(pid)
+        time.sleep(seconds)
+        return [(late - early) / seconds for early, late in zip(before, activity(pid))]
+
+    with Gateway(binary) as gateway:
+        time.sleep(2)
+        alone = rates(gateway.pid)
         before, started = resident(gateway.pid), []
         for _ in range(count):
-            started.append(Shell([*ssh, *PLAIN]))
+            started.append(Shell([*gateway.ssh, *PLAIN]))
             started[-1].first_prompt()
-        time.sleep(2)
-        row(f"gateway memory per idle shell, {count} at once", f"{(resident(gateway.pid) - before) / count:.0f} KiB",
-            "at most 300; the plugin takes 8,000 to 19,000")
-        node = [pss(pid) for pid in descendants(service.pid)]
+        # what the start of the last ones leaves to do is not idleness
+        time.sleep(5)
+        memory = (resident(gateway.pid) - before) / count
+        wakings, milliseconds = ((full - empty) / count for full, empty in zip(rates(gateway.pid), alone))
+        yield Figure(f"the gateway per idle shell, {count} at once",
+                     [Value("", memory, "KiB", 0), Value("", wakings, "wake-ups/s", 2), Value("", milliseconds, "ms of CPU/s", 3)],
+                     "at most 300 KiB; the plugin takes 8,000 to 19,000")
+        node = [pss(pid) for pid in descendants(gateway.service.pid)]
         for shell in started:
             os.write(shell.fd, b"echo $((40+2))x\r")
         for shell in started:
             shell.read_until(lambda seen: b"42x" in seen)
-        row(f"{count} idle shells at once", "all hold and answer",
-            f"on the node {len(node) / count:.1f} processes and {sum(node) / count / 1024:.1f} MiB (PSS) each")
+        yield Figure(f"{count} idle shells at once: all hold and answer; each on the node",
+                     [Value("", len(node) / count, "processes"), Value("", sum(node) / count / 1024, "MiB (PSS)")])
         for shell in started:
             shell.end()
-        gateway.terminate()
-        gateway.wait()
-        service.stdin.close()
-        service.wait()
-    shutil.rmtree(place, ignore_errors=True)
 
 
 def echo_rows(label, shell, count, aim=""):
@@ -387,36 +543,49 @@ def echo_rows(label, shell, count, aim=""):
     shell.cat()
     for how, pause in (("one key after the other", 0), ("a key every 10 ms", 0.01)):
         median, tail = spread(shell.echoes(count, pause))
-        row(f"keystroke echo, {how}, {label}", f"p50 {median:.2f} ms, p99 {tail:.2f} ms", aim)
+        yield Figure(f"keystroke echo, {how}, {label}", [Value("p50", median, "ms", 2), Value("p99", tail, "ms", 2)], aim)
 
 
-def real_rows(binary, options, frames, sshd, quick):
-    size, count = (4, 100) if quick else (64, 750)
+def plugin_rows(binary, bench, count):
+    """AWS's own plugin, which is what Portcullis is compared with. Gives its speeds too."""
+    options, sshd, found = bench.options, bench.sshd, []
+    place = Path(tempfile.mkdtemp(prefix="figures"))
+    with Emulator(binary, options.agent, options.plugin, options.aws) as emulator:
+        proxy = " ".join([*emulator.start, "--document-name AWS-StartSSHSession --parameters", f"portNumber={sshd.port}"])
+        config = sshd.client(f"ProxyCommand {proxy}", "plugin_config")
+        speed = transfers("plugin", Scp(config, "local"), 4, place)
+        found.append(Figure("scp 4 MiB, ProxyCommand with AWS's plugin and agent", speeds(*speed, digits=2)))
+        shell = Shell(emulator.start)
+        found.append(Figure("first prompt, AWS's CLI, plugin and agent", [Value("", shell.first_prompt(), "ms", 0)]))
+        found += echo_rows("AWS's plugin and agent", shell, count)
+        shell.end()
+    shutil.rmtree(place)
+    return found, speed
+
+
+def real_rows(binary, bench):
+    options = bench.options
+    if not options.agent:
+        yield Figure("the rows with AWS's agent", [], "SKIPPED: give --agent, --plugin and --aws")
+        return
+    size, count = (4, 100) if bench.quick else (64, 750)
     node = f"{ROOT}/scripts/real-agent.sh {options.agent}"
     plugin_speed = None
-    place = Path(tempfile.mkdtemp(prefix="figures"))
     if options.plugin and options.aws:
-        with Emulator(binary, options.agent, options.plugin, options.aws) as emulator:
-            proxy = " ".join([*emulator.start, "--document-name AWS-StartSSHSession --parameters", f"portNumber={sshd.port}"])
-            config = sshd.client(f"ProxyCommand {proxy}", "plugin_config")
-            plugin_speed = transfers("plugin", Scp(config, "local"), 4, place)
-            row("scp 4 MiB, ProxyCommand with AWS's plugin and agent",
-                f"up {plugin_speed[0]:.2f} MiB/s, down {plugin_speed[1]:.2f} MiB/s")
-            shell = Shell(emulator.start)
-            row("first prompt, AWS's CLI, plugin and agent", f"{shell.first_prompt():.0f} ms")
-            echo_rows("AWS's plugin and agent", shell, count)
-            shell.end()
-    for frame in frames:
+        found, plugin_speed = bench.once("plugin", lambda: plugin_rows(binary, bench, count))
+        yield from found
+    place = Path(tempfile.mkdtemp(prefix="figures"))
+    for frame in bench.frames:
         with Demo(binary, "--node-command", node, "--frame-bytes", str(frame)) as demo:
             up, down = transfers("real", Scp(demo.config, "demo"), size, place)
-            ratio = f"{up / plugin_speed[0]:.0f} and {down / plugin_speed[1]:.0f} times the plugin (at least 20)" if plugin_speed else ""
-            row(f"scp {size} MiB, AWS's agent, frames of {frame}", f"up {up:.1f} MiB/s, down {down:.1f} MiB/s", ratio)
+        ratio = f"{up / plugin_speed[0]:.0f} and {down / plugin_speed[1]:.0f} times the plugin (at least 20)" if plugin_speed else ""
+        yield Figure(f"scp {size} MiB, AWS's agent, frames of {frame}", speeds(up, down), ratio)
+    shutil.rmtree(place)
     for helper in ("auto", "sh"):
         try:
-            helper_rows(binary, node, helper, count, quick)
+            yield from helper_rows(binary, node, helper, count, bench.quick)
         except Broken as broken:
-            row(f"AWS's agent, helper {helper}", "FAILED", str(broken))
-    shutil.rmtree(place)
+            yield Figure(f"AWS's agent, helper {helper}", [], f"FAILED: {broken}")
 
 
 def helper_rows(binary, node, helper, count, quick):
@@ -426,68 +595,126 @@ def helper_rows(binary, node, helper, count, quick):
             shell = Shell(demo.ssh(*PLAIN))
             prompts.append(shell.first_prompt())
             shell.end()
-        row(f"first prompt of ssh, AWS's agent, helper {helper}", f"{statistics.median(prompts):.0f} ms", "at most 400 for auto")
+        yield Figure(f"first prompt of ssh, AWS's agent, helper {helper}", [Value("", statistics.median(prompts), "ms", 0)],
+                     "at most 400 for auto")
         shell = Shell(demo.ssh(*PLAIN))
         shell.first_prompt()
-        echo_rows(f"AWS's agent, helper {helper}", shell, count, "at most the plugin's for auto")
+        yield from echo_rows(f"AWS's agent, helper {helper}", shell, count, "at most the plugin's for auto")
         before = descendants(demo.process.pid)
         shells = [Shell(demo.ssh(*PLAIN)) for _ in range(5)]
         for other in shells:
             other.first_prompt()
         time.sleep(1)
-        fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
-        row(f"on the node per shell, helper {helper}", f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
+        yield on_the_node(f"on the node per shell, helper {helper}", demo, before, 5)
         for other in shells:
             other.end()
         time.sleep(3)
         before = descendants(demo.process.pid)
         clients = [subprocess.Popen(demo.ssh("demo", "sleep 20"), stdin=subprocess.DEVNULL) for _ in range(5)]
         time.sleep(3)
-        fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
-        row(f"on the node per exec without input, helper {helper}",
-            f"{len(fresh) / 5:.1f} processes, {sum(map(pss, fresh)) / 5 / 1024:.1f} MiB (PSS)")
+        yield on_the_node(f"on the node per exec without input, helper {helper}", demo, before, 5)
         for client in clients:
             client.kill()
             client.wait()
         shell.end()
 
 
+def on_the_node(what, demo, before, count):
+    fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
+    return Figure(what, [Value("", len(fresh) / count, "processes"), Value("", sum(map(pss, fresh)) / count / 1024, "MiB (PSS)")])
+
+
+SECTIONS = {"embedded": embedded_rows, "cpu": cpu_rows, "latency": latency_rows, "shells": shells_rows, "real": real_rows}
+
+# --- one program, or two in turns -----------------------------------------------------------------------------------
+
+
+def say(figure, whose=""):
+    text = ", ".join(map(str, figure.values))
+    print(f"{whose}{figure.what}: {text} {figure.beside}".rstrip(), file=sys.stderr, flush=True)
+
+
+def measure(section, binary, bench, whose=""):
+    found = []
+    for figure in section(binary, bench):
+        say(figure, whose)
+        found.append(figure)
+    return found
+
+
+def single(wanted, binary, bench):
+    found = [figure for name in wanted for figure in measure(SECTIONS[name], binary, bench)]
+    print("\n| | measured | |\n| --- | --- | --- |")
+    for figure in found:
+        print(f"| {figure.what} | {', '.join(map(str, figure.values))} | {figure.beside} |")
+
+
+def middle(rounds, what, place):
+    """The median of one number over the rounds, in the number's own dress."""
+    values = [figure.values[place] for found in rounds for figure in found if figure.what == what and figure.values]
+    return values[0]._replace(number=statistics.median(value.number for value in values)) if values else None
+
+
+def slower(before, after):
+    """How much slower (or larger) the second one is, in percent."""
+    old, new = before.number, after.number
+    if before.more_is_better:
+        old, new = new, old
+    return f"{(new / old - 1) * 100:+.0f}%" if old > 0 else "?"
+
+
+def in_turns(wanted, binary, before, bench):
+    table = []
+    for name in wanted:
+        rounds = {"before": [], "after": []}
+        for number in range(bench.options.rounds):
+            # whoever comes second finds the machine warmer
+            order = [("before", before), ("after", binary)]
+            for which, program in order if number % 2 == 0 else reversed(order):
+                rounds[which].append(measure(SECTIONS[name], program, bench, f"[{number + 1}, {which}] "))
+        for figure in rounds["after"][0]:
+            for place in range(len(figure.values)):
+                old, new = (middle(rounds[which], figure.what, place) for which in ("before", "after"))
+                if old and new:
+                    table.append((f"{figure.what} {new.name}".rstrip(), old._replace(name=""), new._replace(name=""), slower(old, new)))
+            if not figure.values:
+                table.append((figure.what, "", "", figure.beside))
+    print(f"\nmedians of {bench.options.rounds} rounds in turns; a plus is slower, or larger")
+    print("\n| | before | after | slower by |\n| --- | --- | --- | --- |")
+    for what, old, new, by in table:
+        print(f"| {what} | {old} | {new} | {by} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent")
-    parser.add_argument("--plugin")
-    parser.add_argument("--aws")
-    parser.add_argument("--frames", default="1024,32768")
-    parser.add_argument("--shells", type=int, default=500)
-    parser.add_argument("--binary", help="a binary that is built already")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="embedded,latency,shells,real")
+    parser.add_argument("--agent", metavar="DIR", help="AWS's agent: amazon-ssm-agent and its workers")
+    parser.add_argument("--plugin", metavar="FILE", help="AWS's session-manager-plugin")
+    parser.add_argument("--aws", metavar="COMMAND", help="AWS's CLI")
+    parser.add_argument("--frames", default="1024,32768", help="sizes of data frames")
+    parser.add_argument("--shells", type=int, default=500, help="how many idle shells")
+    parser.add_argument("--portcullis", metavar="FILE", help="a program that is built already")
+    parser.add_argument("--before", metavar="FILE", help="another one, which is measured in turns with the first")
+    parser.add_argument("--rounds", type=int, default=3, help="with --before: how often each is measured")
+    parser.add_argument("--quick", action="store_true", help="little of everything: shows that it works, not how well")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="some of the sections: %(default)s")
     options = parser.parse_args()
-    binary = options.binary
+    wanted = options.only.split(",")
+    if unknown := set(wanted) - set(SECTIONS):
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    binary = options.portcullis
     if not binary:
         subprocess.run(["cargo", "build", "--locked", "--release", "--bin", "portcullis"], cwd=ROOT, check=True)
         metadata = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True,
                                   capture_output=True, text=True).stdout
         binary = f"{json.loads(metadata)['target_directory']}/release/portcullis"
-    frames = [int(frame) for frame in options.frames.split(",")]
-    wanted = options.only.split(",")
+    binary = str(Path(binary).resolve())
     with Sshd() as sshd:
-        if "embedded" in wanted:
-            embedded_rows(binary, frames, options.quick)
-        if "latency" in wanted:
-            latency_rows(binary, sshd, 5 if options.quick else 21)
-        if "shells" in wanted:
-            shells_rows(binary, 20 if options.quick else options.shells)
-        if "real" in wanted:
-            if options.agent:
-                real_rows(binary, options, frames, sshd, options.quick)
-            else:
-                row("the rows with AWS's agent", "SKIPPED", "give --agent, --plugin and --aws")
-    print("\n| | measured | |\n| --- | --- | --- |")
-    for what, value, beside in ROWS:
-        print(f"| {what} | {value} | {beside} |")
+        bench = Bench(options, sshd)
+        if options.before:
+            in_turns(wanted, binary, str(Path(options.before).resolve()), bench)
+        else:
+            single(wanted, binary, bench)
 
 
 if __name__ == "__main__":
-
     main()
