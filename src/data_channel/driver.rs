@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!             ┌────────────────────────── one wake-up ──────────────────────────┐
-//!   socket ──▶ read while the core wants input  ──▶ core ──▶ events ──▶ Inbox ──▶ ChannelReader
+//!   socket ──▶ read while the core wants input  ──▶ core ──▶ events ──▶ Inbox ──▶ EventReader
 //!   socket ◀── feed many, flush once            ◀── core ◀── take while it has room ◀── Outbox ◀── ChannelWriter
-//!   clock  ──▶ timers of the core, ping, reconnect                                └─ size and flags first
+//!   clock  ──▶ timers of the core, ping, reconnect                                └─ commands first
 //!             └── bounded: after that the task yields to the others ─────────────┘
 //! ```
 //!
@@ -16,48 +16,49 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Sink as _, Stream as _};
+use futures_util::Stream as _;
+use portcullis_protocol::PayloadType;
 use portcullis_protocol::channel::{DataChannel, Event};
-use portcullis_protocol::{PayloadType, Time};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::tungstenite::Message;
 
-use super::DriverEvent;
-use super::queue::{Chunk, Control, Inbox, Outbox};
-use super::reconnect::{Attempts, ConnectError, ConnectFuture, Connected, Connector, Finish, Next, ReconnectPolicy};
+use super::clock::Clock;
+use super::connection::{Connection, Up};
+use super::event::{ChannelEnd, ChannelStatus, DriverEvent, Loss};
+use super::keepalive::Keepalive;
+use super::options::ChannelOptions;
+use super::queue::{Chunk, Command, Inbox, Outbox};
+use super::reconnect::{Attempts, ConnectError, Connected, Connector, Finish, Next};
 
 /// Websocket messages read in one round.
 const READS: usize = 128;
-/// Frames sent in one round.
-const SENDS: usize = 256;
 /// Rounds in one wake-up.
 const ROUNDS: usize = 4;
-/// So many pings without a sign, pongs included, while we listen: the connection is dead.
-const DEAF_AFTER_PINGS: u32 = 3;
 /// A connection that lasts this long is good, even if nothing was heard.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// After the exit code, how long the service has to close the channel by itself when nobody reads any more.
-const LINGER: Duration = Duration::from_secs(3);
 /// What [`Connector::finish`] is given.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Drives one channel until it is over.
 pub(super) struct Driver<C: Connector> {
     core: DataChannel,
+    clock: Clock,
     connector: Arc<C>,
-    link: Link<C::Io>,
+    connection: Connection<C::Io>,
     attempts: Attempts,
-    ping_every: Duration,
+    keepalive: Keepalive,
     outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
-    clock: Clock,
+    status: watch::Sender<ChannelStatus>,
+    /// What [`ChannelStatus::paused`] says: the lock is taken only for news.
+    told_paused: bool,
     /// Taken from the outbox, not yet all in the core.
     chunk: Option<Chunk>,
+    /// To be answered when everything is acknowledged.
+    drains: Vec<oneshot::Sender<()>>,
     /// News of our own that goes before the core's.
     news: Option<DriverEvent>,
     /// The reader has not taken all there is.
@@ -68,27 +69,9 @@ pub(super) struct Driver<C: Connector> {
     closed: bool,
     /// It is over as soon as the reader has what came before.
     failed: Option<End>,
-    linger: Option<Instant>,
+    linger: Duration,
+    linger_until: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
-}
-
-enum Link<Io> {
-    Up(Box<Up<Io>>),
-    Waiting(Instant),
-    Dialling(ConnectFuture<Io>),
-    /// For good.
-    Over,
-}
-
-struct Up<Io> {
-    socket: WebSocketStream<Io>,
-    since: Instant,
-    heard: Instant,
-    good: bool,
-    ping_at: Instant,
-    unflushed: bool,
-    /// The socket takes nothing now; it wakes the task when it does again.
-    blocked: bool,
 }
 
 /// How the loop ended, and what the reader still has to learn.
@@ -97,34 +80,43 @@ struct End {
     last: Option<DriverEvent>,
 }
 
+/// The driver's ends of what its user holds.
+pub(super) struct Ends {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) status: watch::Sender<ChannelStatus>,
+}
+
 impl<C: Connector> Driver<C> {
     pub(super) fn new(
         core: DataChannel,
+        clock: Clock,
         connector: Arc<C>,
         first: Connected<C::Io>,
-        policy: ReconnectPolicy,
-        ping_every: Duration,
-        outbox: Arc<Outbox>,
-        inbox: Arc<Inbox>,
+        options: ChannelOptions,
+        ends: Ends,
     ) -> Self {
-        let clock = Clock::new();
         let mut driver = Self {
             core,
-            connector,
-            link: Link::Waiting(clock.start),
-            attempts: Attempts::new(policy),
-            ping_every,
-            outbox,
-            inbox,
             clock,
+            connector,
+            connection: Connection::Over,
+            attempts: Attempts::new(options.reconnect),
+            outbox: ends.outbox,
+            inbox: ends.inbox,
+            status: ends.status,
+            told_paused: false,
             chunk: None,
+            drains: Vec::new(),
             news: None,
             reader_is_slow: false,
             exited: false,
             closed: false,
             failed: None,
-            linger: None,
-            sleep: Box::pin(tokio::time::sleep(ping_every)),
+            linger: options.linger,
+            linger_until: None,
+            sleep: Box::pin(tokio::time::sleep(options.keepalive.every)),
+            keepalive: options.keepalive,
         };
         driver.connected(first);
         driver
@@ -147,10 +139,12 @@ impl<C: Connector> Driver<C> {
         self.outbox.register(cx.waker());
         self.inbox.register(cx.waker());
         for _ in 0..ROUNDS {
-            let mut moved = self.poll_link(cx);
+            let mut moved = self.poll_connection(cx);
             moved |= self.take_commands();
             self.run_timers();
             moved |= self.send(cx);
+            self.answer_drains(moved);
+            self.report();
             let (delivered, room) = self.deliver();
             moved |= delivered;
             self.reader_is_slow = !room;
@@ -173,31 +167,31 @@ impl<C: Connector> Driver<C> {
     }
 
     /// Reads the socket, or brings it back. Whether anything happened.
-    fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
-        match &mut self.link {
-            Link::Up(_) => self.receive(cx),
-            Link::Waiting(at) if *at <= Instant::now() => {
-                self.link = Link::Dialling(Arc::clone(&self.connector).connect());
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.connection {
+            Connection::Up(_) => self.receive(cx),
+            Connection::Waiting(at) if *at <= Instant::now() => {
+                self.connection = Connection::Dialling(Arc::clone(&self.connector).connect());
                 true
             }
-            Link::Waiting(_) | Link::Over => false,
-            Link::Dialling(dial) => match dial.as_mut().poll(cx) {
+            Connection::Waiting(_) | Connection::Over => false,
+            Connection::Dialling(dial) => match dial.as_mut().poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(connected)) => {
                     self.connected(connected);
                     self.news = Some(DriverEvent::Reconnected);
                     true
                 }
-                Poll::Ready(Err(ConnectError::Retry(error))) => {
+                Poll::Ready(Err(ConnectError::Transient(error))) => {
                     self.try_again(error);
                     true
                 }
-                Poll::Ready(Err(ConnectError::Final(sentence))) => {
-                    self.fail(Finish::Abandoned, sentence);
+                Poll::Ready(Err(ConnectError::Permanent(sentence))) => {
+                    self.fail(Finish::Abandoned, Loss::Disconnected(sentence));
                     true
                 }
-                Poll::Ready(Err(ConnectError::Gone(sentence))) => {
-                    self.fail(Finish::Gone, sentence);
+                Poll::Ready(Err(ConnectError::SessionEnded(sentence))) => {
+                    self.fail(Finish::SessionEnded, Loss::Disconnected(sentence));
                     true
                 }
             },
@@ -207,10 +201,10 @@ impl<C: Connector> Driver<C> {
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.clock.now();
         for count in 0..READS {
-            let Link::Up(up) = &mut self.link else { return true };
+            let Connection::Up(up) = &mut self.connection else { return true };
             if !self.core.wants_input() {
                 if self.reader_is_slow {
-                    up.heard = Instant::now();
+                    up.pulse.not_listening(Instant::now());
                 }
                 return count > 0;
             }
@@ -227,7 +221,7 @@ impl<C: Connector> Driver<C> {
                 }
             };
             if count == 0 {
-                up.heard = Instant::now();
+                up.pulse.heard(Instant::now());
             }
             match message {
                 Message::Binary(frame) => {
@@ -237,7 +231,10 @@ impl<C: Connector> Driver<C> {
                 }
                 // The answer is queued already, and must go out.
                 Message::Ping(_) => up.unflushed = true,
-                Message::Pong(_) => up.good = true,
+                Message::Pong(_) => {
+                    up.pulse.answered(Instant::now());
+                    up.good = true;
+                }
                 // About once an hour. Its sender need not close the connection as well, so we don't wait for that.
                 Message::Close(frame) => {
                     let code = frame.map_or(1005, |frame| u16::from(frame.code));
@@ -250,16 +247,20 @@ impl<C: Connector> Driver<C> {
         true
     }
 
-    /// Size and flags always; data only while the core has room.
+    /// Commands always; data only while the core has room.
     fn take_commands(&mut self) -> bool {
         let now = self.clock.now();
         let mut moved = false;
-        while let Some(control) = self.outbox.take_control() {
-            match control {
-                Control::Size(size) => self.core.send_size(now, size),
-                Control::Flag(flag) => self.core.send_flag(now, flag),
-                Control::Ready(ready) => self.core.set_ready(ready),
-                Control::State(state, session) => self.core.send_session_state(now, state, &session),
+        while let Some(command) = self.outbox.take_command() {
+            match command {
+                Command::Size(size) => self.core.send_size(now, size),
+                Command::Flag(flag) => self.core.send_flag(now, flag),
+                Command::Ready(ready) => self.core.set_ready(ready),
+                Command::State(state, session) => self.core.send_session_state(now, state, &session),
+                Command::Drain(done) => {
+                    self.drains.retain(|drain| !drain.is_closed());
+                    self.drains.push(done);
+                }
             }
             moved = true;
         }
@@ -282,30 +283,56 @@ impl<C: Connector> Driver<C> {
             let _ = self.core.handle_timeout(now);
         }
         if let Some(error) = self.core.error()
-            && !matches!(self.link, Link::Over)
+            && !matches!(self.connection, Connection::Over)
         {
-            let sentence = error.to_string();
-            self.fail(Finish::Abandoned, sentence);
+            let error = error.clone();
+            self.fail(Finish::Abandoned, Loss::Failed(error));
         }
-        let Link::Up(up) = &mut self.link else { return };
+        let Connection::Up(up) = &mut self.connection else { return };
         let now = Instant::now();
         up.good |= now.duration_since(up.since) >= GOOD_AFTER;
         if up.good {
             self.attempts.healthy();
         }
-        if now.duration_since(up.heard) >= self.ping_every * DEAF_AFTER_PINGS {
+        if up.pulse.is_dead(now) {
             self.lost("nothing was heard for a long time, not even the answer to a ping".into());
         }
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        let Link::Up(up) = &mut self.link else { return false };
-        match up.send(cx, &mut self.core, self.clock.now(), self.ping_every) {
+        let Connection::Up(up) = &mut self.connection else { return false };
+        match up.send(cx, &mut self.core, self.clock.now()) {
             Ok(moved) => moved,
             Err(error) => {
                 self.lost(format!("the websocket broke: {error}"));
                 true
             }
+        }
+    }
+
+    /// Everything is acknowledged: nothing waits in front of the core, in it or behind it.
+    fn answer_drains(&mut self, moved: bool) {
+        // What moves may bring more; the round after the last looks again.
+        if self.drains.is_empty() || moved || self.chunk.is_some() || !self.core.is_drained() {
+            return;
+        }
+        let flushed = matches!(&self.connection, Connection::Up(up) if up.is_flushed());
+        if flushed && self.outbox.is_empty() {
+            for drain in self.drains.drain(..) {
+                let _ = drain.send(());
+            }
+        }
+    }
+
+    /// What the user must know before it has read everything.
+    fn report(&mut self) {
+        let paused = self.core.is_paused();
+        if self.told_paused != paused {
+            self.told_paused = paused;
+            self.status.send_modify(|status| status.paused = paused);
+        }
+        if self.core.is_closed() {
+            self.status.send_if_modified(|status| status.end.replace(ChannelEnd::Closed).is_none());
         }
     }
 
@@ -327,21 +354,7 @@ impl<C: Connector> Driver<C> {
     }
 
     fn connected(&mut self, connected: Connected<C::Io>) {
-        let now = Instant::now();
-        let mut up = Box::new(Up {
-            socket: connected.socket,
-            since: now,
-            heard: now,
-            good: false,
-            ping_at: now + self.ping_every,
-            unflushed: true,
-            blocked: false,
-        });
-        // A new socket takes a message without asking; if it can't, the first read says why.
-        if let Err(error) = Pin::new(&mut up.socket).start_send(Message::text(connected.open)) {
-            tracing::debug!(%error, "the open message could not be written");
-        }
-        self.link = Link::Up(up);
+        self.connection = Connection::Up(Box::new(Up::new(connected, self.keepalive.clone())));
         self.core.handle_connected(self.clock.now());
     }
 
@@ -353,15 +366,16 @@ impl<C: Connector> Driver<C> {
 
     fn try_again(&mut self, why: String) {
         match self.attempts.failed(Instant::now(), Some(why), jitter()) {
-            Next::At(at) => self.link = Link::Waiting(at),
-            Next::GiveUp(sentence) => self.fail(Finish::Abandoned, sentence),
+            Next::At(at) => self.connection = Connection::Waiting(at),
+            Next::GiveUp(sentence) => self.fail(Finish::Abandoned, Loss::Disconnected(sentence)),
         }
     }
 
-    fn fail(&mut self, how: Finish, sentence: String) {
-        self.link = Link::Over;
+    fn fail(&mut self, how: Finish, loss: Loss) {
+        self.connection = Connection::Over;
         if self.failed.is_none() {
-            self.failed = Some(End { how, last: Some(DriverEvent::Lost(sentence)) });
+            self.status.send_modify(|status| status.end = Some(ChannelEnd::Lost(loss.clone())));
+            self.failed = Some(End { how, last: Some(DriverEvent::Lost(loss)) });
         }
     }
 
@@ -371,11 +385,11 @@ impl<C: Connector> Driver<C> {
         if !self.outbox.has_no_writer() || !self.inbox.has_no_reader() {
             return false;
         }
-        if !self.exited || !matches!(self.link, Link::Up(_)) {
+        if !self.exited || !matches!(self.connection, Connection::Up(_)) {
             return true;
         }
         let now = Instant::now();
-        now >= *self.linger.get_or_insert(now + LINGER)
+        now >= *self.linger_until.get_or_insert(now + self.linger)
     }
 
     /// Sleeps until the next deadline of any kind. The timer is moved only when it must ring earlier: it rings early
@@ -383,18 +397,14 @@ impl<C: Connector> Driver<C> {
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut deadline = self.core.poll_timeout().map(|time| self.clock.instant(time));
         let mut earlier = |other: Instant| deadline = Some(deadline.map_or(other, |at| at.min(other)));
-        match &self.link {
-            Link::Up(up) => {
-                // a ping that is due and can't be sent is no reason to be awake
-                if !up.blocked {
-                    earlier(up.ping_at);
-                }
-                earlier(up.heard + self.ping_every * DEAF_AFTER_PINGS);
-            }
-            Link::Waiting(at) => earlier(*at),
-            Link::Dialling(_) | Link::Over => {}
+        match &self.connection {
+            // A ping that is due and can't be sent is no reason to be awake.
+            Connection::Up(up) => earlier(up.pulse.deadline(!up.blocked)),
+            Connection::Waiting(at) => earlier(*at),
+            // Both wake the task by themselves, or never.
+            Connection::Dialling(_) | Connection::Over => {}
         }
-        if let Some(linger) = self.linger {
+        if let Some(linger) = self.linger_until {
             earlier(linger);
         }
         let Some(deadline) = deadline else { return Poll::Pending };
@@ -412,70 +422,11 @@ impl<C: Connector> Driver<C> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Up<Io> {
-    /// Feeds what the core has, then flushes once.
-    fn send(
-        &mut self,
-        cx: &mut Context<'_>,
-        core: &mut DataChannel,
-        now: Time,
-        ping_every: Duration,
-    ) -> Result<bool, WsError> {
-        let mut socket = Pin::new(&mut self.socket);
-        let mut moved = false;
-        for _ in 0..SENDS {
-            let ready = socket.as_mut().poll_ready(cx);
-            self.blocked = ready.is_pending();
-            match ready {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => break,
-            }
-            if Instant::now() >= self.ping_at {
-                self.ping_at = Instant::now() + ping_every;
-                socket.as_mut().start_send(Message::Ping(Bytes::from_static(b"keepalive")))?;
-                self.unflushed = true;
-            }
-            let Some(frame) = core.poll_transmit(now) else { break };
-            socket.as_mut().start_send(Message::Binary(frame))?;
-            self.unflushed = true;
-            moved = true;
-        }
-        if self.unflushed
-            && let Poll::Ready(flushed) = socket.poll_flush(cx)
-        {
-            flushed?;
-            self.unflushed = false;
-        }
-        Ok(moved)
-    }
-}
-
 impl<C: Connector> Drop for Driver<C> {
     /// Also when the runtime ends or something here panics: nobody must wait for a task that is gone.
     fn drop(&mut self) {
         self.outbox.end();
         self.inbox.end(None);
-    }
-}
-
-/// The core's time: since the epoch, from a clock that never goes back.
-struct Clock {
-    start: Instant,
-    epoch: Duration,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), epoch }
-    }
-
-    fn now(&self) -> Time {
-        self.epoch + self.start.elapsed()
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.start + time.saturating_sub(self.epoch)
     }
 }
 

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-use super::websocket::DialError;
+use super::error::DialError;
 
 /// The longest answer to CONNECT that is read.
 const MAX_ANSWER: usize = 8 * 1024;

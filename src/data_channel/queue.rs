@@ -17,26 +17,27 @@ use futures_util::task::AtomicWaker;
 use portcullis_protocol::channel::Event;
 use portcullis_protocol::payload::SessionState;
 use portcullis_protocol::{Flag, PayloadType, Size};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
-use super::{ChannelGone, DriverEvent};
-
-/// How many bytes writers may have waiting in front of the core.
-const OUTBOX_BYTES: usize = 256 * 1024;
-
-/// How many bytes may wait for the reader; as many again are in the reader's own batch.
-const INBOX_BYTES: usize = 256 * 1024;
+use super::event::DriverEvent;
 
 /// What an event costs besides its bytes, so that a flood of tiny ones is bounded as well.
 const EVENT_COST: usize = 64;
 
-/// More flags than this at once make no sense: later ones are dropped.
-const MAX_CONTROL: usize = 16;
+/// More commands than this at once make no sense: later ones are dropped.
+const MAX_COMMANDS: usize = 16;
 
-/// Towards the node.
+/// The channel has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the data channel has ended")]
+pub struct ChannelGone;
+
+/// Towards the other end.
 #[derive(Debug)]
 pub(super) struct Outbox {
     state: Mutex<OutState>,
+    /// How many bytes writers may have waiting in front of the core.
+    capacity: usize,
     space: Semaphore,
     driver: AtomicWaker,
 }
@@ -45,16 +46,18 @@ pub(super) struct Outbox {
 struct OutState {
     data: VecDeque<Chunk>,
     size: Option<Size>,
-    control: VecDeque<Control>,
+    commands: VecDeque<Command>,
     writers_gone: bool,
     ended: bool,
 }
 
 /// What overtakes data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Control {
+#[derive(Debug)]
+pub(super) enum Command {
     Size(Size),
     Flag(Flag),
+    /// Answered when everything that was sent before is acknowledged.
+    Drain(oneshot::Sender<()>),
     /// Agent only.
     Ready(bool),
     /// Agent only: the session's state, and its name.
@@ -69,10 +72,12 @@ pub(super) struct Chunk {
     room: usize,
 }
 
-/// From the node.
+/// From the other end.
 #[derive(Debug)]
 pub(super) struct Inbox {
     state: Mutex<InState>,
+    /// How many bytes may wait for the reader; one event always may.
+    capacity: usize,
     driver: AtomicWaker,
 }
 
@@ -86,13 +91,14 @@ struct InState {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), space: Semaphore::new(OUTBOX_BYTES), driver: AtomicWaker::new() })
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        let (state, driver) = (Mutex::default(), AtomicWaker::new());
+        Arc::new(Self { state, capacity, space: Semaphore::new(capacity), driver })
     }
 
     /// Queues bytes once there is room for them; more than fits at once goes when all else is gone.
     pub(super) async fn send(&self, kind: PayloadType, bytes: Bytes) -> Result<(), ChannelGone> {
-        let room = bytes.len().clamp(1, OUTBOX_BYTES);
+        let room = bytes.len().max(1).min(self.capacity);
         let permits = u32::try_from(room).unwrap_or(u32::MAX);
         self.space.acquire_many(permits).await.map_err(|_| ChannelGone)?.forget();
         self.change(|state| state.data.push_back(Chunk { kind, bytes, room }))
@@ -103,10 +109,10 @@ impl Outbox {
         self.change(|state| state.size = Some(size))
     }
 
-    pub(super) fn control(&self, control: Control) -> Result<(), ChannelGone> {
+    pub(super) fn command(&self, command: Command) -> Result<(), ChannelGone> {
         self.change(|state| {
-            if state.control.len() < MAX_CONTROL {
-                state.control.push_back(control);
+            if state.commands.len() < MAX_COMMANDS {
+                state.commands.push_back(command);
             }
         })
     }
@@ -133,9 +139,9 @@ impl Outbox {
         self.driver.register(waker);
     }
 
-    pub(super) fn take_control(&self) -> Option<Control> {
+    pub(super) fn take_command(&self) -> Option<Command> {
         let mut state = lock(&self.state);
-        state.size.take().map(Control::Size).or_else(|| state.control.pop_front())
+        state.size.take().map(Command::Size).or_else(|| state.commands.pop_front())
     }
 
     pub(super) fn take_data(&self) -> Option<Chunk> {
@@ -147,6 +153,11 @@ impl Outbox {
         self.space.add_permits(chunk.room);
     }
 
+    /// Nothing waits in front of the core.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.state).data.is_empty()
+    }
+
     pub(super) fn has_no_writer(&self) -> bool {
         lock(&self.state).writers_gone
     }
@@ -156,13 +167,15 @@ impl Outbox {
         let mut state = lock(&self.state);
         state.ended = true;
         state.data.clear();
+        // Whoever waits for a drain waits in vain.
+        state.commands.clear();
         self.space.close();
     }
 }
 
 impl Inbox {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), driver: AtomicWaker::new() })
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), capacity: capacity.max(1), driver: AtomicWaker::new() })
     }
 
     /// Everything that has come since the last call; `None` after the end.
@@ -181,7 +194,7 @@ impl Inbox {
             }
             std::mem::swap(&mut state.events, batch);
             // only a full inbox holds the driver up: a wake-up for every key would come between it and its echo
-            if std::mem::take(&mut state.cost) < INBOX_BYTES {
+            if std::mem::take(&mut state.cost) < self.capacity {
                 return Poll::Ready(Some(()));
             }
         }
@@ -211,7 +224,7 @@ impl Inbox {
         let (mut moved, mut added) = (false, false);
         let (waker, room) = {
             let mut state = lock(&self.state);
-            while state.cost < INBOX_BYTES {
+            while state.cost < self.capacity {
                 let Some(event) = next() else { break };
                 moved = true;
                 // Without a reader nothing is kept, but the channel goes on: a writer may still be there.
@@ -221,7 +234,7 @@ impl Inbox {
                     added = true;
                 }
             }
-            (if added { state.reader.take() } else { None }, state.cost < INBOX_BYTES)
+            (if added { state.reader.take() } else { None }, state.cost < self.capacity)
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -276,29 +289,31 @@ mod tests {
         DriverEvent::Channel(Event::Data { kind: PayloadType::Output, bytes: Bytes::from_static(b"x") })
     }
 
+    const OUTBOX_BYTES: usize = 256 << 10;
+    const INBOX_BYTES: usize = 256 << 10;
     const SOON: Duration = Duration::from_millis(50);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_writer_waits_for_room_and_control_does_not() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(OUTBOX_BYTES);
         outbox.send(PayloadType::Output, Bytes::from(vec![0; OUTBOX_BYTES])).await.unwrap();
         let more = outbox.send(PayloadType::Output, Bytes::from_static(b"x"));
         tokio::pin!(more);
         assert!(timeout(SOON, &mut more).await.is_err());
         outbox.resize(Size { cols: 80, rows: 24 }).unwrap();
         outbox.resize(Size { cols: 81, rows: 24 }).unwrap();
-        outbox.control(Control::Flag(Flag::TerminateSession)).unwrap();
-        assert_eq!(outbox.take_control(), Some(Control::Size(Size { cols: 81, rows: 24 })));
-        assert_eq!(outbox.take_control(), Some(Control::Flag(Flag::TerminateSession)));
-        assert_eq!(outbox.take_control(), None);
+        outbox.command(Command::Flag(Flag::TerminateSession)).unwrap();
+        assert!(matches!(outbox.take_command(), Some(Command::Size(Size { cols: 81, rows: 24 }))));
+        assert!(matches!(outbox.take_command(), Some(Command::Flag(Flag::TerminateSession))));
+        assert!(outbox.take_command().is_none());
         let chunk = outbox.take_data().unwrap();
         outbox.release(&chunk);
         timeout(SOON, more).await.unwrap().unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn more_than_fits_goes_alone() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(OUTBOX_BYTES);
         outbox.send(PayloadType::Output, Bytes::from(vec![0; 3 * OUTBOX_BYTES])).await.unwrap();
         assert!(timeout(SOON, outbox.send(PayloadType::Output, Bytes::from_static(b"x"))).await.is_err());
         let chunk = outbox.take_data().unwrap();
@@ -306,9 +321,9 @@ mod tests {
         assert_eq!(outbox.space.available_permits(), OUTBOX_BYTES);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_end_wakes_a_waiting_writer() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(OUTBOX_BYTES);
         outbox.send(PayloadType::Output, Bytes::from(vec![0; OUTBOX_BYTES])).await.unwrap();
         let waiting = tokio::spawn({
             let outbox = Arc::clone(&outbox);
@@ -322,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_inbox_is_bounded_in_bytes_even_for_tiny_events() {
-        let inbox = Inbox::new();
+        let inbox = Inbox::new(INBOX_BYTES);
         let mut given = 0_usize;
         let (moved, room) = inbox.fill(|| {
             given += 1;

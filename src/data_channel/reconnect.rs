@@ -47,13 +47,13 @@ pub struct Connected<Io> {
 pub enum ConnectError {
     /// It may work later: network, throttling, a fault of the service.
     #[error("{0}")]
-    Retry(String),
+    Transient(String),
     /// It never will, but the session may still be there: we may not, or what is there is not the service.
     #[error("{0}")]
-    Final(String),
+    Permanent(String),
     /// The session has ended.
     #[error("{0}")]
-    Gone(String),
+    SessionEnded(String),
 }
 
 /// How a channel ended.
@@ -61,8 +61,8 @@ pub enum ConnectError {
 pub enum Finish {
     /// The service or the agent closed it: the session is over.
     Closed,
-    /// The session is known to be gone.
-    Gone,
+    /// The session is known to have ended.
+    SessionEnded,
     /// We let go of it, or it broke: the session may still be there and must be terminated.
     Abandoned,
 }
@@ -76,6 +76,11 @@ pub struct ReconnectPolicy {
     pub cap: Duration,
     /// How long the websocket may be gone in all.
     pub deadline: Duration,
+}
+
+impl ReconnectPolicy {
+    /// For a [`Connector`] that is patient by itself: lost, it connects at once, and what it says then is the last word.
+    pub const AT_ONCE: Self = Self { first: Duration::ZERO, cap: Duration::ZERO, deadline: Duration::MAX };
 }
 
 impl Default for ReconnectPolicy {
@@ -151,7 +156,7 @@ pub(super) async fn first<C: Connector>(
     let mut wait = policy.first;
     loop {
         match Arc::clone(connector).connect().await {
-            Err(ConnectError::Retry(_)) if Instant::now() + wait < deadline => {
+            Err(ConnectError::Transient(_)) if Instant::now() + wait < deadline => {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(policy.cap);
             }

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use portcullis_protocol::channel::{AgentRole, ClientRole};
+use portcullis_protocol::channel::{AgentRole, ClientRole, DataChannel, Event, Role};
 use portcullis_protocol::payload::SessionType;
 use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role as Side;
 
+use super::driver::{Driver, Ends};
+use super::queue::{Inbox, Outbox};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,10 +117,10 @@ impl Connector for Pipe {
         Box::pin(async move {
             let count = self.connects.fetch_add(1, Ordering::SeqCst);
             if self.ended.load(Ordering::SeqCst) {
-                return Err(ConnectError::Gone("the session has ended meanwhile".into()));
+                return Err(ConnectError::SessionEnded("the session has ended meanwhile".into()));
             }
             if self.refuse.load(Ordering::SeqCst) {
-                return Err(ConnectError::Retry("could not connect to the relay".into()));
+                return Err(ConnectError::Transient("could not connect to the relay".into()));
             }
             Ok(Connected { socket: self.relay.attach(self.end).await, open: format!("open {count}") })
         })
@@ -324,7 +327,7 @@ async fn what_is_not_heard_for_a_slow_reader_is_not_late() {
     const TOTAL: usize = 4 << 20;
     let mut options = options(1024);
     options.limits.ack_timeout = Some(Duration::from_millis(300));
-    options.ping_every = Duration::from_millis(100);
+    options.keepalive = Keepalive::every(Duration::from_millis(100));
     let Pair { pipe, client, mut client_reader, agent, mut agent_reader, .. } = pair(options, true).await;
     assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
     let writing = tokio::spawn(async move {
@@ -438,7 +441,7 @@ async fn a_session_that_has_ended_is_not_resumed() {
     assert_eq!(event, Some(ChannelEvent::Lost("the session has ended meanwhile".into())));
     assert_eq!(client_reader.next().await, None);
     timeout(PATIENCE, client_task).await.unwrap().unwrap();
-    assert_eq!(*pipe.finished.lock().unwrap(), [Finish::Gone]);
+    assert_eq!(*pipe.finished.lock().unwrap(), [Finish::SessionEnded]);
 }
 
 #[tokio::test]
@@ -482,13 +485,14 @@ async fn an_idle_channel_is_pinged_and_a_dead_one_is_left() {
     let pipe = pipe(&relay, 0);
     let mut core_options = options(1024);
     core_options.limits.establish_timeout = None;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let core =
-        DataChannel::new(Role::Client(ClientRole { version: CLIENT_VERSION.into() }), core_options.limits, 1, now);
-    let (outbox, inbox) = (Outbox::new(), Inbox::new());
+    let clock = Clock::start();
+    let role = Role::Client(ClientRole { version: CLIENT_VERSION.into() });
+    let core = DataChannel::new(role, core_options.limits.clone(), 1, clock.now());
+    let (outbox, inbox) = (Outbox::new(1024), Inbox::new(1024));
     let first = Connected { socket: near, open: "first".into() };
-    let every = Duration::from_millis(200);
-    let driver = Driver::new(core, Arc::clone(&pipe), first, core_options.reconnect, every, outbox, inbox);
+    core_options.keepalive = Keepalive::every(Duration::from_millis(200));
+    let ends = Ends { outbox, inbox, status: watch::channel(ChannelStatus::default()).0 };
+    let driver = Driver::new(core, clock, Arc::clone(&pipe), first, core_options, ends);
     let task = tokio::spawn(driver.run());
     assert!(matches!(far.next().await, Some(Ok(Message::Text(text))) if text.as_str() == "first"));
     // As long as pings are answered, which reading does, the connection stays.

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error as WsError, protocol::WebSocketConfig};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::error::DialError;
 use super::proxy::ProxyRules;
 
 /// What a dial gives.
@@ -42,28 +43,6 @@ struct Shared {
     roots: Option<Vec<CertificateDer<'static>>>,
     /// Made at the first `wss://`: reading the system's certificates takes milliseconds that a plain one need not spend.
     tls: OnceLock<Result<Arc<rustls::ClientConfig>, DialError>>,
-}
-
-/// Why a websocket could not be opened, in a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    /// No connection, or it broke before the upgrade.
-    #[error("{0}")]
-    Network(String),
-    /// The service's certificate is not one we trust, or TLS failed.
-    #[error("{0}")]
-    Tls(String),
-    /// The proxy is set wrongly or refused.
-    #[error("{0}")]
-    Proxy(String),
-    /// The service answered the upgrade with this HTTP status.
-    #[error("{host} refused the data channel's websocket with HTTP status {status}")]
-    Refused {
-        /// Who.
-        host: String,
-        /// The status.
-        status: u16,
-    },
 }
 
 impl Dialer {

@@ -46,11 +46,11 @@ impl AwsConnector {
             None => self.resume(way.url).await?,
         };
         let clients = &self.inner.clients;
-        let uri = clients.origin.check(&url).map_err(|error| ConnectError::Final(error.to_string()))?;
+        let uri = clients.origin.check(&url).map_err(|error| ConnectError::Permanent(error.to_string()))?;
         let credentials =
-            clients.credentials.current().await.map_err(|error| ConnectError::Retry(error.to_string()))?;
+            clients.credentials.current().await.map_err(|error| ConnectError::Transient(error.to_string()))?;
         let request = upgrade_request(&uri, &clients.region, &credentials, SystemTime::now())
-            .map_err(|error| ConnectError::Final(error.to_string()))?;
+            .map_err(|error| ConnectError::Permanent(error.to_string()))?;
         let socket = clients.dialer.dial(request).await.map_err(|error| self.explain_dial(&error))?;
         let open = OpenDataChannel::client(Uuid::new_v4(), token, self.client_id, CLIENT_VERSION).encode();
         *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way { url, token: None };
@@ -58,7 +58,8 @@ impl AwsConnector {
     }
 
     async fn resume(&self, known_url: String) -> Result<(String, Token), ConnectError> {
-        let ended = || ConnectError::Gone(format!("the session {} has ended and can't be resumed", self.session));
+        let ended =
+            || ConnectError::SessionEnded(format!("the session {} has ended and can't be resumed", self.session));
         let answer = self.inner.clients.ssm.resume_session().session_id(&self.session.0).send().await;
         let answer = match answer {
             Ok(answer) => answer,
@@ -66,9 +67,9 @@ impl AwsConnector {
                 let doing = Doing { call: "ResumeSession", on: &self.session.0, region: &self.inner.clients.region };
                 return Err(match kind(&error) {
                     Kind::NoSuchThing => ended(),
-                    Kind::Denied | Kind::BadParameters => ConnectError::Final(explain(doing, &error).to_string()),
+                    Kind::Denied | Kind::BadParameters => ConnectError::Permanent(explain(doing, &error).to_string()),
                     // Credentials may be renewed meanwhile: they often end in the hour in which the socket is closed.
-                    _ => ConnectError::Retry(explain(doing, &error).to_string()),
+                    _ => ConnectError::Transient(explain(doing, &error).to_string()),
                 });
             }
         };
@@ -81,17 +82,17 @@ impl AwsConnector {
         match error {
             DialError::Refused { status: status @ (401 | 403), .. } => {
                 self.inner.clients.credentials.forget();
-                ConnectError::Retry(format!(
+                ConnectError::Transient(format!(
                     "{error}; the gateway's role needs ssmmessages:OpenDataChannel on the session (status {status})"
                 ))
             }
             DialError::Refused { status: 400..=499, .. } => {
                 // the token is of no more use; whether the session is over is what ResumeSession knows
                 self.way.lock().unwrap_or_else(PoisonError::into_inner).token = None;
-                ConnectError::Retry(error.to_string())
+                ConnectError::Transient(error.to_string())
             }
-            DialError::Tls(text) => ConnectError::Final(text.clone()),
-            other => ConnectError::Retry(other.to_string()),
+            DialError::Tls(text) => ConnectError::Permanent(text.clone()),
+            other => ConnectError::Transient(other.to_string()),
         }
     }
 }

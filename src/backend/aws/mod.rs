@@ -168,8 +168,8 @@ impl Inner {
                 });
                 Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
             }
-            Err(ConnectError::Gone(why)) => Err(BackendError::Ended { session: id, why }),
-            Err(ConnectError::Retry(sentence) | ConnectError::Final(sentence)) => {
+            Err(ConnectError::SessionEnded(why)) => Err(BackendError::Ended { session: id, why }),
+            Err(ConnectError::Transient(sentence) | ConnectError::Permanent(sentence)) => {
                 if let Err(error) = self.terminate(&id).await {
                     tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");
                 }
