@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::channel::Line;
+use super::client_channel::ClientChannel;
 use super::inbox::Inbox;
 
 /// Bytes from and to the client.
@@ -20,8 +20,8 @@ pub(super) struct ChannelStream {
 }
 
 impl ChannelStream {
-    pub(super) fn new(line: &Line) -> Self {
-        Self { inbox: line.inbox.clone(), writer: Box::pin(line.writer.make_writer()) }
+    pub(super) fn new(client: &ClientChannel) -> Self {
+        Self { inbox: client.inbox.clone(), writer: Box::pin(client.writer.make_writer()) }
     }
 }
 

@@ -1,16 +1,8 @@
 //! The gateway's own few commands, for a login that names no node: `ssh gate whoami`.
 
-use super::channel::FAILED;
-use super::connection::Shared;
+use super::client_channel::{FAILED, Reply};
+use super::shared::Shared;
 use crate::session::{Caller, RequestKind};
-
-/// What the gateway says by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) out: String,
-    pub(super) err: String,
-    pub(super) status: u32,
-}
 
 const HELP: &str = "\
 ssh <node>@<gateway>                    a shell, as the agent's own user

@@ -11,26 +11,17 @@ use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelWriteHalf};
 use uuid::Uuid;
 
-use super::channel::{self, Line};
-use super::environment::Allowed;
+use super::channel;
+use super::client_channel::ClientChannel;
+use super::connection_limits::Permit;
 use super::inbox::Inbox;
-use super::settings::Settings;
-use super::slots::Slot;
-use super::stream::Progress;
+use super::preauth_stream::Progress;
+use super::shared::Shared;
 use crate::evidence::{Event, EventCode, Refusal};
-use crate::identity::{Identity, KeyFingerprint, Login, LoginError, People};
+use crate::identity::{Identity, KeyFingerprint, Login, LoginError};
 use crate::model::ReasonText;
-use crate::session::{Caller, ChannelRequest, Lookup, RequestKind, Sessions};
+use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
 use crate::transport::ChannelSetup;
-
-/// What all connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) people: People,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) settings: Settings,
-    pub(super) environment: Allowed,
-}
 
 /// One connection's state; the handler's.
 #[derive(Debug)]
@@ -39,7 +30,7 @@ pub(super) struct Connection {
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
     progress: Arc<Progress>,
-    slot: Arc<Slot>,
+    permit: Arc<Permit>,
     attempt: Attempt,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
@@ -85,13 +76,13 @@ pub(super) struct ChannelState {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, progress: Arc<Progress>, slot: Arc<Slot>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, progress: Arc<Progress>, permit: Arc<Permit>) -> Self {
         Self {
             shared,
             id: Uuid::new_v4(),
             source,
             progress,
-            slot,
+            permit,
             attempt: Attempt::default(),
             login: None,
             channels: HashMap::new(),
@@ -134,7 +125,7 @@ impl Connection {
     /// The client has been told; the limits for strangers end here.
     pub(super) fn lift_limits(&self) {
         self.progress.logged_in();
-        self.slot.logged_in();
+        self.permit.logged_in();
     }
 
     /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
@@ -230,8 +221,8 @@ impl Connection {
         let for_a_person = request.kind != RequestKind::Sftp;
         let notices = if for_a_person { std::mem::take(&mut self.notices) } else { Vec::new() };
         let newline = if request.setup.pty.is_some() { "\r\n" } else { "\n" };
-        let line = Line { id, writer, inbox, handle, newline };
-        tokio::spawn(channel::run(shared, caller, request, lookup, notices, line));
+        let client = ClientChannel { id, writer, inbox, handle, newline };
+        tokio::spawn(channel::run(shared, caller, request, lookup, notices, client));
     }
 }
 

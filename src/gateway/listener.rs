@@ -10,12 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection::{Connection, Shared};
+use super::connection::Connection;
+use super::connection_limits::{ConnectionLimits, Permit};
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
+use super::preauth_stream::{PreauthStream, Progress};
 use super::settings::Settings;
-use super::slots::{Slot, Slots};
-use super::stream::{Guarded, Progress};
+use super::shared::Shared;
 use crate::identity::People;
 use crate::session::Sessions;
 
@@ -25,7 +26,7 @@ pub struct Gateway {
     listeners: Vec<TcpListener>,
     config: Arc<russh::server::Config>,
     shared: Arc<Shared>,
-    slots: Arc<Slots>,
+    limits: Arc<ConnectionLimits>,
 }
 
 /// Why a gateway could not start.
@@ -61,11 +62,11 @@ impl Gateway {
             let listener = TcpListener::bind(address).await;
             listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
         }
-        let slots = Arc::new(Slots::new(&settings));
+        let limits = Arc::new(ConnectionLimits::new(&settings));
         let config = settings.russh(host_keys);
         let environment = settings.allowed_environment();
         let shared = Arc::new(Shared { people, sessions, settings, environment });
-        Ok(Self { listeners, config, shared, slots })
+        Ok(Self { listeners, config, shared, limits })
     }
 
     /// The addresses, with the ports that were chosen where 0 was asked for.
@@ -79,8 +80,8 @@ impl Gateway {
         let mut accepting = JoinSet::new();
         let drain = self.shared.settings.drain;
         for listener in self.listeners {
-            let (config, shared, slots) = (self.config.clone(), self.shared.clone(), self.slots.clone());
-            accepting.spawn(accept(listener, config, shared, slots, stopped.clone()));
+            let (config, shared, limits) = (self.config.clone(), self.shared.clone(), self.limits.clone());
+            accepting.spawn(accept(listener, config, shared, limits, stopped.clone()));
         }
         shutdown.await;
         tracing::info!(seconds = drain.as_secs(), "shutting down");
@@ -93,7 +94,7 @@ async fn accept(
     listener: TcpListener,
     config: Arc<russh::server::Config>,
     shared: Arc<Shared>,
-    slots: Arc<Slots>,
+    limits: Arc<ConnectionLimits>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -106,13 +107,13 @@ async fn accept(
         match accepted {
             Ok((tcp, source)) => {
                 let progress = Arc::new(Progress::default());
-                match slots.take(source.ip(), progress.clone()) {
-                    Ok(slot) => {
-                        let client = Client { tcp, source, slot, progress };
+                match limits.take(source.ip(), progress.clone()) {
+                    Ok(permit) => {
+                        let client = Client { tcp, source, permit, progress };
                         connections.spawn(serve(client, config.clone(), shared.clone(), stopped.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
-                    Err(limit) => tracing::warn!(%source, limit, "connection refused"),
+                    Err(limit) => tracing::warn!(%source, %limit, "connection refused"),
                 }
             }
             Err(error) => {
@@ -151,7 +152,7 @@ fn pause_after(error: &io::Error) -> Duration {
 struct Client {
     tcp: TcpStream,
     source: SocketAddr,
-    slot: Slot,
+    permit: Permit,
     progress: Arc<Progress>,
 }
 
@@ -161,15 +162,15 @@ async fn serve(
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Client { tcp, source, slot, progress } = client;
+    let Client { tcp, source, permit, progress } = client;
     // keystrokes must not wait for each other
     let _ = tcp.set_nodelay(true);
     let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
     let drain = shared.settings.drain;
-    let slot = Arc::new(slot);
+    let permit = Arc::new(permit);
     // a packet is read in two steps; one system call is enough for both, and for the next few
-    let stream = BufReader::with_capacity(READ_BUFFER, Guarded::new(tcp, login, progress.clone()));
-    let connection = Connection::new(shared, source, progress.clone(), slot.clone());
+    let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(tcp, login, progress.clone()));
+    let connection = Connection::new(shared, source, progress.clone(), permit.clone());
     let id = connection.id;
     let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
     let ended = match started {

@@ -1,7 +1,7 @@
 //! The SSH front-end; the only code that names russh.
 //!
 //! ```text
-//!  TCP ─▶ listener ─▶ stream (deadline, byte cap) ─▶ russh ─▶ handler ─▶ connection ─▶ channel ─▶ session
+//!  TCP ─▶ listener ─▶ PreauthStream (deadline, byte cap) ─▶ russh ─▶ handler ─▶ connection ─▶ channel ─▶ session
 //!          caps, drain                                 │       answers       │            pump
 //!                                                    auth     everything   inboxes
 //! ```
@@ -13,19 +13,20 @@ mod algorithms;
 mod auth;
 mod channel;
 mod channel_stream;
-mod connection;
-mod environment;
-
+mod client_channel;
 mod commands;
+mod connection;
+mod connection_limits;
+mod environment;
 mod handler;
 mod hostkeys;
 mod inbox;
 mod listener;
 pub mod mint;
+mod preauth_stream;
 mod pump;
 mod settings;
-mod slots;
-mod stream;
+mod shared;
 #[cfg(test)]
 mod tests;
 

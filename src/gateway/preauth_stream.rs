@@ -21,7 +21,7 @@ pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     logged_in: AtomicBool,
-    put_out: Notify,
+    evicted: Notify,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -37,22 +37,22 @@ impl Progress {
     }
 
     /// Ends a connection on which nobody has logged in.
-    pub(super) fn put_out(&self) {
-        self.put_out.notify_one();
+    pub(super) fn evict(&self) {
+        self.evicted.notify_one();
     }
 
-    /// Whether it was put out since this was last asked.
+    /// Whether it was evicted since this was last asked.
     #[cfg(test)]
-    pub(super) fn was_put_out(&self) -> bool {
+    pub(super) fn was_evicted(&self) -> bool {
         use futures_util::FutureExt as _;
-        self.put_out.notified().now_or_never().is_some()
+        self.evicted.notified().now_or_never().is_some()
     }
 
-    /// Why a connection without a login ends, when it does.
-    async fn welcome_ends(self: Arc<Self>, login: Duration) -> io::Error {
+    /// Comes back with the reason when a connection without a login must end.
+    async fn preauth_deadline(self: Arc<Self>, login: Duration) -> io::Error {
         tokio::select! {
             () = sleep(login) => io::Error::new(io::ErrorKind::TimedOut, "no login in time"),
-            () = self.put_out.notified() => {
+            () = self.evicted.notified() => {
                 io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another address")
             }
         }
@@ -65,20 +65,20 @@ impl Progress {
 }
 
 /// A stream with an end and a byte limit until the login.
-pub(super) struct Guarded<S> {
+pub(super) struct PreauthStream<S> {
     inner: S,
     progress: Arc<Progress>,
     /// Comes with the reason when the time for a login is over.
     end: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
 }
 
-impl<S> Guarded<S> {
+impl<S> PreauthStream<S> {
     pub(super) fn new(inner: S, login: Duration, progress: Arc<Progress>) -> Self {
-        let end: Pin<Box<dyn Future<Output = io::Error> + Send>> = Box::pin(progress.clone().welcome_ends(login));
+        let end: Pin<Box<dyn Future<Output = io::Error> + Send>> = Box::pin(progress.clone().preauth_deadline(login));
         Self { inner, progress, end: Some(end) }
     }
 
-    /// An error once the welcome is over; registers for it until then.
+    /// An error once there is no time left for a login; registers for it until then.
     fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(end) = &mut self.end else { return Ok(()) };
         if self.progress.is_logged_in() {
@@ -96,7 +96,7 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PreauthStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check_end(cx)?;
         let before = buf.filled().len();
@@ -110,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PreauthStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check_end(cx)?;
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
@@ -136,28 +136,28 @@ mod tests {
     #[tokio::test]
     async fn reading_and_writing_end_at_the_deadline() {
         let (mut client, server) = duplex(1024);
-        let mut guarded = Guarded::new(server, Duration::from_millis(50), Arc::default());
+        let mut stream = PreauthStream::new(server, Duration::from_millis(50), Arc::default());
         client.write_all(b"x").await.unwrap();
-        assert_eq!(guarded.read_u8().await.unwrap(), b'x');
-        assert_eq!(guarded.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(stream.read_u8().await.unwrap(), b'x');
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let (_client, server) = duplex(8);
-        let mut guarded = Guarded::new(server, Duration::from_millis(50), Arc::default());
-        let stuck = guarded.write_all(&[0; 64]).await.unwrap_err();
+        let mut stream = PreauthStream::new(server, Duration::from_millis(50), Arc::default());
+        let stuck = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn whoever_is_put_out_before_a_login_leaves_and_nobody_after() {
+    async fn whoever_is_evicted_before_a_login_leaves_and_nobody_after() {
         for logged_in in [false, true] {
             let (mut client, server) = duplex(8);
             let progress = Arc::new(Progress::default());
-            let mut guarded = Guarded::new(server, Duration::from_secs(20), progress.clone());
+            let mut stream = PreauthStream::new(server, Duration::from_secs(20), progress.clone());
             if logged_in {
                 progress.logged_in();
             }
-            progress.put_out();
+            progress.evict();
             client.write_all(b"x").await.unwrap();
-            let read = guarded.read_u8().await.map_err(|error| error.kind());
+            let read = stream.read_u8().await.map_err(|error| error.kind());
             let expected = if logged_in { Ok(b'x') } else { Err(io::ErrorKind::ConnectionAborted) };
             assert_eq!(read, expected);
         }
@@ -167,20 +167,20 @@ mod tests {
     async fn bytes_are_limited_before_the_login_and_not_after() {
         let (mut client, server) = duplex(1 << 20);
         let progress = Arc::new(Progress::default());
-        let mut guarded = Guarded::new(server, Duration::from_secs(20), progress.clone());
+        let mut stream = PreauthStream::new(server, Duration::from_secs(20), progress.clone());
         let limit = usize::try_from(BYTES_BEFORE_LOGIN).unwrap();
         client.write_all(&vec![0; limit]).await.unwrap();
-        guarded.read_exact(&mut vec![0; limit]).await.unwrap();
+        stream.read_exact(&mut vec![0; limit]).await.unwrap();
         client.write_all(b"x").await.unwrap();
-        assert_eq!(guarded.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
 
         let (mut client, server) = duplex(1 << 20);
-        let mut guarded = Guarded::new(server, Duration::from_millis(50), progress.clone());
+        let mut stream = PreauthStream::new(server, Duration::from_millis(50), progress.clone());
         progress.logged_in();
         client.write_all(&vec![0; limit * 2]).await.unwrap();
-        guarded.read_exact(&mut vec![0; limit * 2]).await.unwrap();
+        stream.read_exact(&mut vec![0; limit * 2]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         client.write_all(b"x").await.unwrap();
-        assert_eq!(guarded.read_u8().await.unwrap(), b'x');
+        assert_eq!(stream.read_u8().await.unwrap(), b'x');
     }
 }

@@ -1,0 +1,82 @@
+//! The client's end of a channel: how the gateway's own words, replies and ends are put on it.
+
+use std::sync::Arc;
+
+use russh::server::{Handle, Msg};
+use russh::{ChannelId, ChannelWriteHalf, Sig};
+
+use super::inbox::Inbox;
+use crate::model::Exit;
+
+/// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
+pub(super) const FAILED: u32 = 255;
+
+/// What `ssh -v` shows beside a status of 0 that nobody knows to be true.
+const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
+
+/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
+pub(super) const STDERR: u32 = 1;
+
+/// A channel's client as the channel's task has it: bytes in, bytes out.
+#[derive(Debug)]
+pub(super) struct ClientChannel {
+    pub(super) id: ChannelId,
+    pub(super) writer: ChannelWriteHalf<Msg>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) handle: Handle,
+    /// How a line of the gateway's own ends: a terminal in raw mode needs the carriage return.
+    pub(super) newline: &'static str,
+}
+
+/// What the gateway says by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) out: String,
+    pub(super) err: String,
+    pub(super) status: u32,
+}
+
+impl ClientChannel {
+    /// A line for the person, where a command's errors go.
+    pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
+        // a sentence may quote the node or the service, and neither may write on the person's terminal
+        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.writer.extended_data_bytes(STDERR, format!("{clean}{}", self.newline).into_bytes()).await
+    }
+
+    /// A sentence, then the status that says it was not the command.
+    pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
+        self.tell(text).await?;
+        self.end(&Exit::Code(FAILED)).await
+    }
+
+    /// A reply of the gateway's own, and its end.
+    pub(super) async fn reply(&self, reply: &Reply) -> Result<(), russh::Error> {
+        let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
+        self.writer.data_bytes(out.into_bytes()).await?;
+        if !reply.err.is_empty() {
+            self.tell(&reply.err).await?;
+        }
+        self.end(&Exit::Code(reply.status)).await
+    }
+
+    /// Status, EOF, close (RFC 4254, sections 6.10 and 5.3), in the order that every client understands.
+    pub(super) async fn end(&self, exit: &Exit) -> Result<(), russh::Error> {
+        match exit {
+            Exit::Code(code) => self.writer.exit_status(*code).await?,
+            Exit::Signal { name, core_dumped } => {
+                let gone = |()| russh::Error::SendError;
+                // the library's own names for them are the same letters
+                let signal = Sig::Custom(name.clone());
+                let sent = self.handle.exit_signal_request(self.id, signal, *core_dumped, String::new(), String::new());
+                sent.await.map_err(gone)?;
+            }
+            Exit::Unknown => {
+                self.handle.debug(NO_STATUS.to_owned()).await?;
+                self.writer.exit_status(0).await?;
+            }
+        }
+        self.writer.eof().await?;
+        self.writer.close().await
+    }
+}

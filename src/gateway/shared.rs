@@ -1,0 +1,17 @@
+//! What all connections of a gateway share.
+
+use std::sync::Arc;
+
+use super::environment::Allowed;
+use super::settings::Settings;
+use crate::identity::People;
+use crate::session::Sessions;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) people: People,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) settings: Settings,
+    pub(super) environment: Allowed,
+}
