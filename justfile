@@ -15,13 +15,17 @@ ci:
 test *ARGS:
     ./scripts/test.sh {{ARGS}}
 
+# russh with our patches, into .patched; whatever builds does this first
+patch:
+    ./scripts/patch.sh
+
 # The fast loop
-check:
+check: patch
     cargo fmt --all
     cargo clippy --locked --workspace --all-targets --features portcullis-protocol/testing
 
 # Refresh what is generated from the code
-generate:
+generate: patch
     PORTCULLIS_UPDATE_SCHEMA=1 cargo test --lib the_schema_in_config_is_fresh
     PORTCULLIS_UPDATE_DOCUMENTS=1 cargo test --test e2e deployed_documents_are_fresh
 
@@ -34,5 +38,5 @@ figures *ARGS:
     ./scripts/figures.py {{ARGS}}
 
 # Licences, bans and sources of every dependency (needs cargo-deny)
-deny:
+deny: patch
     cargo deny --all-features check bans licenses sources

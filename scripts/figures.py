@@ -703,6 +703,7 @@ def main():
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     binary = options.portcullis
     if not binary:
+        subprocess.run(["./scripts/patch.sh"], cwd=ROOT, check=True)
         subprocess.run(["cargo", "build", "--locked", "--release", "--bin", "portcullis"], cwd=ROOT, check=True)
         metadata = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True,
                                   capture_output=True, text=True).stdout

@@ -19,7 +19,7 @@ while (($#)); do
     esac
 done
 
-cargo build --locked --bin portcullis || exit 1
+./scripts/patch.sh && cargo build --locked --bin portcullis || exit 1
 portcullis=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/portcullis
 
 failed=0 skipped=0 passed=0

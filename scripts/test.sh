@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./scripts/setup.sh
+./scripts/patch.sh
 # the same features everywhere (lints, documentation, tests), so that nothing is compiled twice
 options=(--locked --workspace --features portcullis-protocol/testing)
 # nextest runs no examples of the documentation; who asks for some tests does not ask for those

@@ -13,7 +13,7 @@ use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError};
 use crate::policy::Policy;
 use crate::session::Sessions;
-use crate::transport::{Transport, TransportOptions};
+use crate::transport::{ShellTransport, Transport, TransportOptions};
 
 /// The product, ready to serve.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl App {
             journal: journal.clone(),
         });
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
+        settings.agent_shells = transport_options(config).shell == ShellTransport::Agent;
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
         Ok(Self { gateway, backend, journal })

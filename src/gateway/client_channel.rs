@@ -11,9 +11,6 @@ use crate::model::Exit;
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
 pub(super) const FAILED: u32 = 255;
 
-/// What `ssh -v` shows beside a status of 0 that nobody knows to be true.
-const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
-
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 pub(super) const STDERR: u32 = 1;
 
@@ -71,10 +68,8 @@ impl ClientChannel {
                 let sent = self.handle.exit_signal_request(self.id, signal, *core_dumped, String::new(), String::new());
                 sent.await.map_err(gone)?;
             }
-            Exit::Unknown => {
-                self.handle.debug(NO_STATUS.to_owned()).await?;
-                self.writer.exit_status(0).await?;
-            }
+            // `ssh -v` was told when the shell started
+            Exit::Unknown => self.writer.exit_status(0).await?,
         }
         self.writer.eof().await?;
         self.writer.close().await

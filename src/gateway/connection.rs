@@ -204,6 +204,15 @@ impl Connection {
         }
     }
 
+    /// Whether a shell on this channel is a session of the agent's own, which has no exit status.
+    pub(super) fn shell_has_no_status(&self, id: ChannelId) -> bool {
+        let has_terminal = self.channels.get(&id).is_some_and(|channel| channel.setup.pty.is_some());
+        let goes_to_a_node = self.login.as_ref().is_some_and(|LoggedIn { identity, login }| {
+            login.as_ref().is_ok_and(|login| login.node_for(identity.person()).is_some())
+        });
+        self.shared.settings.agent_shells && has_terminal && goes_to_a_node
+    }
+
     /// Starts what was asked for on the channel's own task, once.
     pub(super) fn start(&mut self, id: ChannelId, kind: RequestKind, handle: Handle) {
         let Some(caller) = self.caller() else { return };

@@ -20,6 +20,8 @@ pub(super) struct ClientHandler(pub(super) Connection);
 const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
 const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the session goes on without it";
+/// What `ssh -v` shows where the status will be a 0 that nobody knows to be true.
+const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
 const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session goes on without it";
 
 impl Handler for ClientHandler {
@@ -228,6 +230,10 @@ impl Handler for ClientHandler {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        // now and not beside the status: only a callback can send such a message
+        if self.0.shell_has_no_status(id) {
+            session.debug(false, NO_STATUS, "en")?;
+        }
         self.start(id, RequestKind::Shell, session)
     }
 

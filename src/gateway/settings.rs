@@ -17,6 +17,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Shown before login.
     pub banner: Option<String>,
+    /// Terminals are the agent's own sessions, which have no exit status: `ssh -v` says so when one starts.
+    pub agent_shells: bool,
     /// A channel's window: what a client may send before somebody has taken it.
     pub window: u32,
     /// How long a command waits for the client's EOF before it starts; `ssh -n` sends it at once.
@@ -34,6 +36,7 @@ impl Settings {
             limits: limits.clone(),
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
+            agent_shells: false,
             window: 2 << 20,
             eof_grace: Duration::from_millis(10),
             refusal_delay: Duration::from_millis(80),

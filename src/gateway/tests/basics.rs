@@ -57,11 +57,21 @@ async fn death_by_signal_is_told() {
 
 #[tokio::test]
 async fn a_status_that_nobody_knows_is_0_and_verbose_mode_says_so() {
+    const TOLD: &str = "has no exit status; 0 stands for it";
     let bench = Bench::start().await;
-    let ran = bench.run(&["-v", "web", "unknown!"]).await;
-    assert_eq!(ran.status.code(), Some(0));
-    assert!(text(&ran.stderr).contains("has no exit status; 0 stands for it"), "{}", text(&ran.stderr));
-    assert_eq!(text(&bench.run(&["web", "unknown!"]).await.stderr), "");
+    let ran = bench.run(&["web", "unknown!"]).await;
+    assert_eq!((ran.status.code(), text(&ran.stderr).as_str()), (Some(0), ""));
+    // the agent's own shell is known to have none; where shells have one, nothing is said
+    for agent_shells in [true, false] {
+        let bench = Bench::with(|settings| settings.agent_shells = agent_shells).await;
+        let ran = bench.run_with(&["-v", "-tt", "web"], "exit\n").await;
+        assert_eq!(text(&ran.stderr).contains(TOLD), agent_shells, "{}", text(&ran.stderr));
+        assert!(!text(&bench.run_with(&["-tt", "web"], "exit\n").await.stderr).contains(TOLD));
+        // a command has its lanes' status, and so has what the gateway answers itself
+        for other in [&["-v", "web", "true"][..], &["-v", "-tt", "gate"]] {
+            assert!(!text(&bench.run(other).await.stderr).contains(TOLD), "{other:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use russh::kex::dh::groups::{DH, DH_GROUP14, DH_GROUP16};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::bench::{Bench, SOON, alone, resident};
@@ -42,6 +41,8 @@ async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
         Offer { cipher: "aes128-cbc,3des-cbc".to_owned(), ..Offer::default() },
         Offer { mac: "hmac-sha1,hmac-md5".to_owned(), ..Offer::default() },
         Offer { kex: "diffie-hellman-group1-sha1,diffie-hellman-group14-sha1".to_owned(), ..Offer::default() },
+        // not weak, but an exchange of these costs us ten times what the dearest of ours does
+        Offer { kex: "diffie-hellman-group16-sha512,diffie-hellman-group18-sha512".to_owned(), ..Offer::default() },
         Offer { compression: "zlib@openssh.com,zlib".to_owned(), ..Offer::default() },
     ] {
         let mut raw = Raw::connect(bench.address).await;
@@ -117,15 +118,6 @@ async fn a_stranger_has_one_key_exchange_and_no_other() {
     bench.works().await;
 }
 
-#[test]
-fn exponents_are_as_long_as_is_needed_and_no_longer() {
-    for group in [&DH_GROUP14, &DH_GROUP16] {
-        let mut bits = (0..64).map(|_| DH::new(group).generate_private_key(true).bits());
-        // a full one costs up to eight times as much; one in 2^32 is shorter than this
-        assert!(bits.all(|bits| (480..=512).contains(&bits)));
-    }
-}
-
 #[tokio::test]
 async fn t5_identifications_that_are_none_have_an_end() {
     let bench = Bench::start().await;
@@ -164,11 +156,11 @@ async fn t6_points_of_the_wrong_length_or_low_order_are_refused() {
         raw.send(&[&[30], &string(&vec![byte; length])[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {length} bytes of {byte}");
     }
-    for (kex, value) in [("diffie-hellman-group14-sha256", &[0][..]), ("diffie-hellman-group16-sha512", &[1])] {
+    for value in [0, 1] {
         let mut raw = Raw::connect(bench.address).await;
-        raw.send_kexinit(&Offer { kex: kex.to_owned(), ..Offer::default() }).await;
-        raw.send(&[&[30], &string(value)[..]].concat()).await;
-        assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {value:?}");
+        raw.send_kexinit(&Offer { kex: "diffie-hellman-group14-sha256".to_owned(), ..Offer::default() }).await;
+        raw.send(&[&[30], &string(&[value])[..]].concat()).await;
+        assert!(raw.gets_hung_up_on(SOON).await, "group 14 with {value}");
     }
     bench.works().await;
 }
