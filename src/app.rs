@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::Backend;
+use crate::backend::Directory;
+use crate::backend::lanes::Lanes;
 use crate::config::Config;
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
@@ -19,7 +20,7 @@ use crate::transport::{ShellTransport, Transport, TransportOptions};
 #[derive(Debug)]
 pub struct App {
     gateway: Gateway,
-    backend: Arc<dyn Backend>,
+    lanes: Arc<dyn Lanes>,
     journal: Arc<EventLog>,
 }
 
@@ -45,13 +46,18 @@ pub enum AppError {
 
 impl App {
     /// Loads what the configuration names and takes the addresses. Connections are accepted by [`App::run`].
-    pub async fn start(config: &Config, backend: Arc<dyn Backend>, drain: Duration) -> Result<Self, AppError> {
+    pub async fn start(
+        config: &Config,
+        directory: Arc<dyn Directory>,
+        lanes: Arc<dyn Lanes>,
+        drain: Duration,
+    ) -> Result<Self, AppError> {
         let (host_keys, people) = load(config)?;
         let journal = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
-        let transport = Transport::new(backend.clone(), transport_options(config));
+        let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
         let sessions = Arc::new(Sessions {
             policy: Policy::new(&config.rules),
-            backend: backend.clone(),
+            directory,
             transport: Arc::new(transport),
             journal: journal.clone(),
         });
@@ -59,7 +65,7 @@ impl App {
         settings.agent_shells = transport_options(config).shell == ShellTransport::Agent;
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
-        Ok(Self { gateway, backend, journal })
+        Ok(Self { gateway, lanes, journal })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -75,7 +81,7 @@ impl App {
     /// Serves until `shutdown` comes, lets what runs go on for the drain time, then sees that no session is left behind.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         self.gateway.run(shutdown).await;
-        let left = self.backend.drain(LAST_SESSIONS).await;
+        let left = self.lanes.drain(LAST_SESSIONS).await;
         if left > 0 {
             tracing::warn!(left, "sessions could not be terminated in time");
         }

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{BackendError, Directory};
 
 /// The document's name in every account.
 pub const DOCUMENT: &str = "SSM-SessionManagerRunShell";
@@ -126,8 +126,8 @@ impl Preferences {
 
     /// Reads the account's preferences. An account that never set any has none; one whose preferences can't be read gets
     /// no lane, because they may ask for anything.
-    pub async fn of_account(backend: &dyn Backend) -> Result<Self, BackendError> {
-        match backend.document(DOCUMENT).await? {
+    pub async fn of_account(directory: &dyn Directory) -> Result<Self, BackendError> {
+        match directory.document(DOCUMENT).await? {
             Some(content) => Self::parse(&content).map_err(|error| BackendError::Document(error.to_string())),
             None => Ok(Self::default()),
         }

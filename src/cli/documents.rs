@@ -10,7 +10,7 @@ use super::output;
 use super::runtime::patiently;
 use super::serve;
 use crate::backend::preferences::Preferences;
-use crate::backend::{Backend as _, BackendError};
+use crate::backend::{BackendError, Directory as _};
 use crate::config;
 use crate::transport;
 

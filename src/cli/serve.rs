@@ -28,8 +28,8 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let (mut ending, hangup) = Ending::of_service()?;
     let file = &args.config.config;
     let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
-    let backend = patiently("reading the AWS configuration", backend(&config, None)).await?;
-    let app = App::start(&config, Arc::new(backend), DRAIN).await.map_err(|error| app_failure(&error))?;
+    let backend = Arc::new(patiently("reading the AWS configuration", backend(&config, None)).await?);
+    let app = App::start(&config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))?;
     for address in app.addresses() {
         tracing::info!(%address, "ready");
     }

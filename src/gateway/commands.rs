@@ -44,7 +44,7 @@ async fn nodes(shared: &Shared, caller: &Caller) -> String {
     let names = shared.sessions.policy.nodes_of(caller.identity.person());
     let mut lines = Vec::new();
     for name in names.iter().filter(|name| *name != "*").take(MAX_NODES) {
-        lines.push(match shared.sessions.backend.resolve(name).await {
+        lines.push(match shared.sessions.directory.resolve(name).await {
             Ok(node) if node.online => format!("{name}\t{}\tonline", node.id),
             Ok(node) => format!("{name}\t{}\tnot connected", node.id),
             Err(error) => format!("{name}\t-\t{error}"),

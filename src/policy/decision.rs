@@ -196,6 +196,11 @@ impl Grant {
             reason: None,
         }
     }
+
+    /// The same for this reason.
+    pub(crate) fn because(self, reason: ReasonText) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! ```text
 //!  who (Identity) + where (Destination) + what (ChannelRequest)
 //!     ─▶ resolve the node ─▶ decide ─▶ open the record ─▶ open the transport ─▶ the gateway pumps ─▶ close the record
-//!          Backend             Policy      evidence          NodeTransport
+//!          Directory           Policy      evidence          NodeTransport
 //! ```
 
 mod open;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::request::ChannelRequest;
-use crate::backend::{Backend, BackendError, BoxFuture, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{self, Event, EventCode, EventLog, EvidenceError, Ledger, Opening, Outcome, Recorder, Refusal};
 use crate::identity::{Identity, Login};
 use crate::model::ReasonText;
@@ -52,7 +52,7 @@ pub struct Sessions {
     /// Who may do what.
     pub policy: Policy,
     /// Where nodes are found.
-    pub backend: Arc<dyn Backend>,
+    pub directory: Arc<dyn Directory>,
     /// What opens ways to them.
     pub transport: Arc<dyn NodeTransport>,
     /// Where everything is recorded.
@@ -132,8 +132,8 @@ impl Sessions {
         if !self.policy.may_concern(identity.person(), node) {
             return None;
         }
-        let (backend, node) = (self.backend.clone(), node.to_owned());
-        Some(Lookup(tokio::spawn(async move { backend.resolve(&node).await })))
+        let (directory, node) = (self.directory.clone(), node.to_owned());
+        Some(Lookup(tokio::spawn(async move { directory.resolve(&node).await })))
     }
 
     /// A shell or a command. Whether the client has closed its input already is learned while the node is looked up.
@@ -202,7 +202,7 @@ impl Sessions {
         };
         let found = match found {
             Some(found) => found,
-            None => self.backend.resolve(&to.node).await,
+            None => self.directory.resolve(&to.node).await,
         };
         let node = found.map_err(|error| match error {
             BackendError::Target(_) => Refused::NoSuchNode(error),

@@ -11,12 +11,12 @@ use super::helper::program::documents;
 use super::ladder::Rung;
 use super::limits::Limits;
 use crate::backend::preferences::Preferences;
-use crate::backend::{Backend, BackendError};
+use crate::backend::{BackendError, Directory};
 
 /// The account, asked again after a minute; where something is wrong, after a moment.
 #[derive(Debug)]
 pub(super) struct Account {
-    backend: Arc<dyn Backend>,
+    directory: Arc<dyn Directory>,
     evidence_replaces_logging: bool,
     /// How long a minute of the preferences lasts; tests shorten it.
     minute: Duration,
@@ -35,8 +35,8 @@ pub(super) struct Terms {
 }
 
 impl Account {
-    pub(super) fn new(backend: Arc<dyn Backend>, evidence_replaces_logging: bool) -> Self {
-        Self { backend, evidence_replaces_logging, minute: Duration::from_secs(60), seen: Mutex::new(None) }
+    pub(super) fn new(directory: Arc<dyn Directory>, evidence_replaces_logging: bool) -> Self {
+        Self { directory, evidence_replaces_logging, minute: Duration::from_secs(60), seen: Mutex::new(None) }
     }
 
     #[cfg(test)]
@@ -60,7 +60,7 @@ impl Account {
         {
             return Ok(terms.clone());
         }
-        let preferences = Preferences::of_account(self.backend.as_ref()).await?;
+        let preferences = Preferences::of_account(self.directory.as_ref()).await?;
         let conflicts = preferences.lane_conflicts(self.evidence_replaces_logging);
         let refused = (!conflicts.is_empty()).then(|| {
             format!(
@@ -76,7 +76,7 @@ impl Account {
 
     async fn unusable(&self, preferences: &Preferences) -> Result<Option<String>, BackendError> {
         for (name, expected) in documents(preferences) {
-            let found = self.backend.document(name).await?;
+            let found = self.directory.document(name).await?;
             let same = |text: &str| json(text) == json(&expected);
             match found {
                 None => return Ok(Some(format!("the account has no document {name}"))),

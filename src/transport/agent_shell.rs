@@ -9,23 +9,16 @@ use tokio::sync::mpsc;
 
 use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
 use super::limits::{Clock, sleep_until};
-use crate::backend::{Lane, SessionRequest};
+use crate::backend::lanes::{Lane, SessionRequest};
 use crate::data_channel::{ChannelEvent, ChannelWriter};
-use crate::model::{Exit, NodeId, ReasonText, WindowSize};
+use crate::model::{Exit, WindowSize};
 
 /// The account's preferences, which are also the document of its shell sessions.
 pub(super) const SHELL_DOCUMENT: &str = "SSM-SessionManagerRunShell";
 
 /// The request of a shell session.
-pub(super) fn request(node: NodeId, reason: Option<ReasonText>, payload: usize) -> SessionRequest {
-    SessionRequest {
-        target: node,
-        document: SHELL_DOCUMENT.to_owned(),
-        parameters: Default::default(),
-        reason,
-        silent: true,
-        payload,
-    }
+pub(super) fn request(payload: usize) -> SessionRequest {
+    SessionRequest { silent: true, payload, ..SessionRequest::new(SHELL_DOCUMENT) }
 }
 
 /// Runs a shell session to its end. Neither a client that takes nothing nor a shell that reads nothing may hold up the

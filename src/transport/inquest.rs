@@ -1,12 +1,11 @@
 //! How an out lane ended that nobody here had ended. The data channel does not say: TerminateSession, a limit and an agent
 //! that lost its way look alike. The service's history does: a session that broke has failed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::backend::Backend;
+use super::lane_opener::LaneOpener;
 use crate::model::SessionId;
 
 /// The service is being asked.
@@ -19,8 +18,8 @@ pub(super) struct Inquest {
 
 impl Inquest {
     /// Begins to ask.
-    pub(super) fn of(session: SessionId, text: &str, backend: Arc<dyn Backend>) -> Self {
-        let asking = tokio::spawn(async move { has_failed(backend.as_ref(), &session).await });
+    pub(super) fn of(session: SessionId, text: &str, opener: LaneOpener) -> Self {
+        let asking = tokio::spawn(async move { has_failed(&opener, &session).await });
         Self { asking, text: text.to_owned() }
     }
 
@@ -31,8 +30,8 @@ impl Inquest {
 }
 
 /// The same of a session that nobody waits beside.
-pub(super) async fn has_failed(backend: &dyn Backend, session: &SessionId) -> bool {
-    match tokio::time::timeout(INQUEST, backend.has_failed(session)).await {
+pub(super) async fn has_failed(opener: &LaneOpener, session: &SessionId) -> bool {
+    match tokio::time::timeout(INQUEST, opener.has_failed(session)).await {
         Ok(Ok(failed)) => failed,
         Ok(Err(error)) => {
             tracing::warn!(%session, %error, "how a session ended can't be told, so its end is taken for final");

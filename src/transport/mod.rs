@@ -3,17 +3,17 @@
 mod account;
 mod agent_shell;
 mod channel;
+mod context;
 pub mod file_service;
 pub mod helper;
 mod inquest;
 mod ladder;
+mod lane_opener;
 mod lanes;
 mod limits;
 mod open;
 mod options;
 pub mod parameter;
-mod plan;
-mod starter;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

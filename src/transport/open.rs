@@ -5,22 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::account::{Account, Terms};
 use super::agent_shell;
 use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output, TransportError};
+use super::context::{ChannelContext, NodePermit, first_request};
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
 use super::inquest::has_failed;
 use super::ladder::{Ladder, Rung};
+use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
 use super::options::{Helper, Options};
 use super::parameter::{self, Carried};
-use super::plan::{Plan, first_request};
-use super::starter::Starter;
-use crate::backend::{Backend, BackendError, Lane};
+use crate::backend::lanes::{Lane, Lanes};
+use crate::backend::{BackendError, Directory};
 use crate::evidence::Recorder;
 use crate::model::NodeId;
 use crate::policy::{Action, Grant};
@@ -73,19 +74,19 @@ pub enum ShellTransport {
 /// Opens channels to nodes.
 #[derive(Debug)]
 pub struct Transport {
-    backend: Arc<dyn Backend>,
+    lanes: Arc<dyn Lanes>,
     options: TransportOptions,
     ladder: Ladder,
     account: Account,
-    shares: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+    nodes: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
 }
 
 impl Transport {
-    /// Channels over this backend.
-    pub fn new(backend: Arc<dyn Backend>, options: TransportOptions) -> Self {
+    /// Channels over these lanes, in the account that the directory is of.
+    pub fn new(directory: Arc<dyn Directory>, lanes: Arc<dyn Lanes>, options: TransportOptions) -> Self {
         let ladder = Ladder::new(options.rung);
-        let account = Account::new(backend.clone(), options.evidence_replaces_logging);
-        Self { backend, options, ladder, account, shares: Mutex::default() }
+        let account = Account::new(directory, options.evidence_replaces_logging);
+        Self { lanes, options, ladder, account, nodes: Mutex::default() }
     }
 
     /// Makes the minutes of the account's preferences so long.
@@ -122,7 +123,7 @@ impl Transport {
             }
         };
         let eager = setup.pty.is_some();
-        let (input, deliveries) = self.start(&grant, &evidence, options, parameter, link, eager).await?;
+        let (input, deliveries) = self.start(grant, &evidence, options, parameter, link, eager).await?;
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
     }
 
@@ -137,16 +138,16 @@ impl Transport {
                 "this gateway opens the agent's own shell, which can't be opened as {user}; leave the user out"
             )));
         }
-        let share = self.share(&grant).await?;
-        let request = agent_shell::request(grant.node().clone(), grant.reason().cloned(), self.options.payload);
-        let lane = self.starter(&evidence).start(request).await.map_err(sentence)?;
+        let permit = self.permit(&grant).await?;
+        let opener = LaneOpener::new(self.lanes.clone(), grant, evidence.lane_log());
+        let lane = opener.open(agent_shell::request(self.options.payload)).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
         let clock = Clock::new(self.own_limits(), Instant::now());
         tokio::spawn(async move {
             agent_shell::run(lane, size, clock, client).await;
-            drop(share);
+            drop(permit);
         });
         Ok(OpenChannel { input, output: Output { deliveries, evidence } })
     }
@@ -158,66 +159,60 @@ impl Transport {
         }
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
-        let (input, deliveries) = self.start(&grant, &evidence, options, "files:".to_owned(), link, true).await?;
+        let (input, deliveries) = self.start(grant, &evidence, options, "files:".to_owned(), link, true).await?;
         Ok(file_service::start(input, deliveries))
     }
 
     async fn start(
         &self,
-        grant: &Grant,
+        grant: Grant,
         evidence: &Recorder,
         options: Options,
         command: String,
         link: Link,
         eager: bool,
     ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
-        let share = self.share(grant).await?;
+        let permit = self.permit(&grant).await?;
         let terms = self.account.terms().await.map_err(sentence)?;
-        let mut plan = Plan {
-            starter: self.starter(evidence),
-            node: grant.node().clone(),
-            reason: grant.reason().cloned(),
+        let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
+            opener: LaneOpener::new(self.lanes.clone(), grant, evidence.lane_log()),
             options,
             command,
             ladder: self.ladder.clone(),
-            _share: Arc::new(share),
+            _permit: permit,
             payload: self.options.payload,
             clock: Clock::new(terms.limits.and(self.own_limits()), Instant::now()),
             eager,
         };
-        let first = match self.first_lane(&plan, &terms).await {
-            Err(BackendError::Document(error)) if let Some(rung) = self.ladder.below(plan.rung) => {
-                tracing::warn!(node = %plan.node, error, "the lanes' documents can't be used; trying one lane");
-                plan.rung = rung;
+        let first = match self.first_lane(&context, &terms).await {
+            Err(BackendError::Document(error)) if let Some(rung) = self.ladder.below(context.rung) => {
+                tracing::warn!(node = %context.node(), error, "the lanes' documents can't be used; trying one lane");
+                context.rung = rung;
                 // that says nothing about the node: once the documents are there, it gets its lanes
-                plan.ladder = Ladder::new(Some(rung));
-                self.first_lane(&plan, &terms).await
+                context.ladder = Ladder::new(Some(rung));
+                self.first_lane(&context, &terms).await
             }
             // the agent could not do with the session; nothing has run, since it waits for the gateway's handshake
             Err(BackendError::Ended { session, why })
-                if let Some(rung) = self.ladder.below(plan.rung)
-                    && has_failed(self.backend.as_ref(), &session).await =>
+                if let Some(rung) = self.ladder.below(context.rung)
+                    && has_failed(&context.opener, &session).await =>
             {
-                tracing::warn!(node = %plan.node, rung = ?plan.rung, why, "the node refused this rung; trying the next");
-                plan.rung = rung;
-                self.first_lane(&plan, &terms).await
+                tracing::warn!(node = %context.node(), rung = ?context.rung, why, "the node refused this rung; trying the next");
+                context.rung = rung;
+                self.first_lane(&context, &terms).await
             }
             first => first,
         };
         let first = first.map_err(sentence)?;
         let (input, client, receiver) = ends();
-        tokio::spawn(lanes::run(plan, first, link, client));
+        tokio::spawn(lanes::run(context, first, link, client));
         Ok((input, receiver))
     }
 
-    async fn first_lane(&self, plan: &Plan, terms: &Terms) -> Result<Lane, BackendError> {
-        terms.allow(plan.rung)?;
-        plan.starter.start(first_request(plan)).await
-    }
-
-    fn starter(&self, evidence: &Recorder) -> Starter {
-        Starter { backend: self.backend.clone(), evidence: evidence.lane_log() }
+    async fn first_lane(&self, context: &ChannelContext, terms: &Terms) -> Result<Lane, BackendError> {
+        terms.allow(context.rung)?;
+        context.opener.open(first_request(context)).await
     }
 
     /// What the configuration allows, whatever the account does.
@@ -225,18 +220,18 @@ impl Transport {
         Limits { idle: self.options.idle_limit, longest: None }
     }
 
-    /// The channel's share of what a node carries at once; first come, first served.
-    async fn share(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, TransportError> {
+    /// The channel's place among those that a node carries at once; first come, first served.
+    async fn permit(&self, grant: &Grant) -> Result<NodePermit, TransportError> {
         let node = grant.node();
         let semaphore = {
-            let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-            shares
+            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+            nodes
                 .entry(node.clone())
                 .or_insert_with(|| Arc::new(Semaphore::new(self.options.channels_per_node)))
                 .clone()
         };
-        match tokio::time::timeout(SHARE_WAIT, semaphore.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        match tokio::time::timeout(PERMIT_WAIT, semaphore.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(NodePermit::new(permit)),
             _ => Err(TransportError::Failed(format!(
                 "{} carries {} channels already, the most that this gateway allows; close one, or try again later",
                 grant.node_name(),
@@ -266,5 +261,5 @@ fn directory() -> Result<String, TransportError> {
     Ok(Bytes::copy_from_slice(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// How long a channel waits for a share.
-const SHARE_WAIT: Duration = Duration::from_secs(30);
+/// How long a channel waits for a place on its node.
+const PERMIT_WAIT: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use super::{
     ChannelSetup, Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Transport, TransportError,
     TransportOptions,
 };
-use crate::backend::Backend;
+use crate::backend::Directory as _;
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::backend::preferences::Preferences;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
@@ -80,7 +80,8 @@ impl World {
             assert!(Instant::now() < until, "the agent did not connect");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let transport = Transport::new(Arc::new(backend.clone()), options);
+        let shared = Arc::new(backend.clone());
+        let transport = Transport::new(shared.clone(), shared, options);
         Self { service, _agent: agent, backend, transport, directory }
     }
 

@@ -143,6 +143,13 @@ fn only_the_aws_backend_names_an_sdk() {
 }
 
 #[test]
+fn only_the_transport_opens_lanes() {
+    // `app` hands them over
+    let places = ["src/backend", "src/transport", "src/app.rs"];
+    only(&places, &["backend::lanes", "lanes::Lanes", "dyn Lanes", "SessionRequest"]);
+}
+
+#[test]
 fn every_threat_has_a_test_that_exists() {
     let ledger = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/threats.md")).unwrap();
     let code: String = ["src", "tests"].iter().flat_map(|dir| sources(dir)).map(|(_, text)| text).collect();

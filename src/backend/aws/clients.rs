@@ -23,6 +23,9 @@ use super::stream_url::{Endpoint, StreamOrigin};
 use crate::backend::BackendError;
 use crate::data_channel::{Dialer, ProxyRules};
 
+/// What of the SDK is logged when nobody says. At `info` it tells of every profile and key that it has looked at.
+pub const LOG_FILTER: &str = "aws_config=warn";
+
 /// Credentials are renewed this long before they end.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 use uuid::Uuid;
 
-use super::Inner;
-use super::error::{Doing, Kind, explain, kind};
+use super::error::{CallContext, Kind, explain, kind};
+use super::service::Inner;
 use super::sign::upgrade_request;
 use crate::data_channel::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
 use crate::model::SessionId;
@@ -64,12 +64,13 @@ impl AwsConnector {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let doing = Doing { call: "ResumeSession", on: &self.session.0, region: &self.inner.clients.region };
+                let context =
+                    CallContext { call: "ResumeSession", on: &self.session.0, region: &self.inner.clients.region };
                 return Err(match kind(&error) {
                     Kind::NoSuchThing => ended(),
-                    Kind::Denied | Kind::BadParameters => ConnectError::Permanent(explain(doing, &error).to_string()),
+                    Kind::Denied | Kind::BadParameters => ConnectError::Permanent(explain(context, &error).to_string()),
                     // Credentials may be renewed meanwhile: they often end in the hour in which the socket is closed.
-                    _ => ConnectError::Transient(explain(doing, &error).to_string()),
+                    _ => ConnectError::Transient(explain(context, &error).to_string()),
                 });
             }
         };

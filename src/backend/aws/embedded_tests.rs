@@ -7,12 +7,14 @@ use aws_credential_types::Credentials;
 use tokio::time::timeout;
 
 use super::*;
+use crate::backend::Directory as _;
+use crate::backend::lanes::{Lane, Lanes as _, SessionRequest};
 use crate::backend::preferences::Preferences;
 use crate::data_channel::ChannelEvent;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Cut, End};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig, TlsChoice};
-use crate::model::NodeId;
+use crate::policy::{Action, Grant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const NODE: &str = "mi-0123456789abcdef0";
@@ -79,8 +81,12 @@ impl World {
     }
 }
 
+fn grant() -> Grant {
+    Grant::for_test(NODE, Action::Shell)
+}
+
 fn command(line: &str) -> SessionRequest {
-    let mut request = SessionRequest::new(NodeId(NODE.into()), COMMANDS);
+    let mut request = SessionRequest::new(COMMANDS);
     request.parameters.insert("command".into(), vec![line.into()]);
     request
 }
@@ -118,7 +124,7 @@ async fn a_command_runs_over_tls_with_a_signed_upgrade() {
     let node = backend.resolve("demo").await.unwrap();
     assert_eq!((node.id.0.as_str(), node.online), (NODE, true));
     assert_eq!(backend.resolve("tag:env=test").await.unwrap().id, node.id);
-    let mut lane = backend.open(command("sh -c 'echo out; echo err >&2; exit 3'")).await.unwrap();
+    let mut lane = backend.open(&grant(), command("sh -c 'echo out; echo err >&2; exit 3'")).await.unwrap();
     let said = listen(&mut lane).await;
     assert_eq!((said.output.as_slice(), said.errors.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
     assert_eq!((said.exit, said.end.split(' ').next()), (Some(3), Some("closed")));
@@ -132,7 +138,7 @@ async fn a_session_that_is_let_go_is_gone_from_the_service() {
     let backend = world.backend().await;
     let mut lanes = Vec::new();
     for _ in 0..5 {
-        lanes.push(backend.open(command("sleep 1000")).await.unwrap());
+        lanes.push(backend.open(&grant(), command("sleep 1000")).await.unwrap());
     }
     assert_eq!(world.service.faults().sessions().len(), 5);
     drop(lanes);
@@ -146,7 +152,7 @@ async fn cuts_of_either_kind_lose_nothing_of_a_download() {
     let world = World::new(|config| config.pause_publication = false).await;
     let backend = world.backend().await;
     let line = "sh -c 'i=0; while [ $i -lt 60000 ]; do echo $i; i=$((i+1)); done'";
-    let mut lane = backend.open(command(line)).await.unwrap();
+    let mut lane = backend.open(&grant(), command(line)).await.unwrap();
     let id = lane.id.0.clone();
     let faults = world.service.faults();
     let cutting = tokio::spawn(async move {
@@ -172,15 +178,16 @@ async fn the_services_refusals_are_waited_out_or_said() {
     let faults = world.service.faults();
     faults.throttle_start_session(2);
     faults.refuse_upgrades(1);
-    let mut lane = backend.open(command("true")).await.unwrap();
+    let mut lane = backend.open(&grant(), command("true")).await.unwrap();
     assert_eq!(listen(&mut lane).await.exit, Some(0));
 
     let mut unknown = command("true");
     unknown.document = "No-Such-Document".into();
-    let text = backend.open(unknown).await.unwrap_err().to_string();
+    let text = backend.open(&grant(), unknown).await.unwrap_err().to_string();
     assert!(text.contains("No-Such-Document does not exist in us-east-1"), "{text}");
-    let nowhere = SessionRequest::new(NodeId("mi-00000000000000001".into()), "AWS-StartNonInteractiveCommand");
-    let text = backend.open(nowhere).await.unwrap_err().to_string();
+    let nowhere = Grant::for_test("mi-00000000000000001", Action::Shell);
+    let text =
+        backend.open(&nowhere, SessionRequest::new("AWS-StartNonInteractiveCommand")).await.unwrap_err().to_string();
     assert!(text.contains("is not connected to Systems Manager"), "{text}");
 
     let options = AwsOptions {
@@ -201,14 +208,14 @@ async fn the_services_refusals_are_waited_out_or_said() {
 async fn the_services_last_words_arrive() {
     let world = World::new(|_| {}).await;
     let backend = world.backend().await;
-    let mut lane = backend.open(command("sleep 1000")).await.unwrap();
+    let mut lane = backend.open(&grant(), command("sleep 1000")).await.unwrap();
     assert_eq!(timeout(PATIENCE, lane.reader.next()).await.unwrap(), Some(ChannelEvent::Established));
     let words = "Max session duration reached. Your session has been terminated.";
     assert!(world.service.faults().close(&lane.id.0, words));
     assert_eq!(listen(&mut lane).await.end, format!("closed {words}"));
 
     // The same while our websocket is away: there is nothing to resume.
-    let mut lane = backend.open(command("sleep 1000")).await.unwrap();
+    let mut lane = backend.open(&grant(), command("sleep 1000")).await.unwrap();
     assert_eq!(timeout(PATIENCE, lane.reader.next()).await.unwrap(), Some(ChannelEvent::Established));
     let faults = world.service.faults();
     assert!(faults.close(&lane.id.0, "") | faults.cut(&lane.id.0, End::Client, Cut::Abort));
@@ -244,7 +251,7 @@ async fn a_document_is_brought_up_to_date_as_often_as_needed() {
         let found: serde_json::Value =
             serde_json::from_str(&backend.document("Test-Line").await.unwrap().unwrap()).unwrap();
         assert_eq!(found["description"], line);
-        let mut lane = backend.open(SessionRequest::new(NodeId(NODE.into()), "Test-Line")).await.unwrap();
+        let mut lane = backend.open(&grant(), SessionRequest::new("Test-Line")).await.unwrap();
         let said = listen(&mut lane).await;
         assert_eq!(String::from_utf8(said.output).unwrap().trim(), &line[5..]);
     }

@@ -9,7 +9,7 @@ const MAX_TEXT: usize = 300;
 
 /// What was being done, for the sentence.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doing<'a> {
+pub(super) struct CallContext<'a> {
     /// The API's name, such as `StartSession`.
     pub(super) call: &'static str,
     /// The node, session or document it was about.
@@ -86,12 +86,12 @@ pub(super) fn kind<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Kind {
 }
 
 /// The sentence.
-pub(super) fn explain<E, R>(doing: Doing<'_>, error: &SdkError<E, R>) -> BackendError
+pub(super) fn explain<E, R>(context: CallContext<'_>, error: &SdkError<E, R>) -> BackendError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let Doing { call, on, region } = doing;
+    let CallContext { call, on, region } = context;
     let kind = kind(error);
     let SdkError::ServiceError(service) = error else {
         let why = clean(&root_cause(error));
@@ -172,7 +172,7 @@ mod tests {
     fn sentence(code: &str, message: &str) -> BackendError {
         let error = StartSessionError::generic(ErrorMetadata::builder().code(code).message(message).build());
         let error: SdkError<_, ()> = SdkError::service_error(error, ());
-        explain(Doing { call: "StartSession", on: "web-1", region: "eu-west-1" }, &error)
+        explain(CallContext { call: "StartSession", on: "web-1", region: "eu-west-1" }, &error)
     }
 
     #[test]

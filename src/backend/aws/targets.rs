@@ -18,7 +18,7 @@ use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, P
 use tokio::time::Instant;
 
 use super::clients::Clients;
-use super::error::{Doing, Kind, clean, explain, kind};
+use super::error::{CallContext, Kind, clean, explain, kind};
 use crate::backend::{BackendError, Node};
 use crate::model::NodeId;
 
@@ -156,8 +156,8 @@ async fn by_connection(clients: &Clients, id: &str) -> Result<Node, BackendError
         Ok(answer) => answer.status().is_some_and(|status| status.as_str().eq_ignore_ascii_case("connected")),
         Err(error) if kind(&error) == Kind::Denied => true,
         Err(error) => {
-            let doing = Doing { call: "GetConnectionStatus", on: id, region: &clients.region };
-            return Err(explain(doing, &error));
+            let context = CallContext { call: "GetConnectionStatus", on: id, region: &clients.region };
+            return Err(explain(context, &error));
         }
     };
     Ok(Node { id: NodeId(id.to_owned()), name: id.to_owned(), online, last_ping: None })
@@ -234,8 +234,8 @@ async fn inventory(
     for _ in 0..pages {
         let answer = call.clone().set_next_token(next).send().await.map_err(|error| {
             let on = filter.map_or("the inventory", |(_, value)| value);
-            let doing = Doing { call: "DescribeInstanceInformation", on, region: &clients.region };
-            Failure { kind: kind(&error), error: explain(doing, &error) }
+            let context = CallContext { call: "DescribeInstanceInformation", on, region: &clients.region };
+            Failure { kind: kind(&error), error: explain(context, &error) }
         })?;
         next = answer.next_token.filter(|token| !token.is_empty());
         found.extend(answer.instance_information_list.unwrap_or_default());

@@ -19,8 +19,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use super::*;
+use crate::backend::lanes::{Lanes as _, SessionRequest};
+use crate::backend::{BackendError, Directory as _};
 use crate::data_channel::ChannelEvent;
-use crate::model::{NodeId, ReasonText};
+use crate::model::ReasonText;
+use crate::policy::{Action, Grant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NODE: &str = "mi-0123456789abcdef0";
@@ -201,10 +204,13 @@ async fn websocket(stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, mut cut: watc
     }
 }
 
+fn grant() -> Grant {
+    Grant::for_test(NODE, Action::Shell).because(ReasonText::new("ticket 7").unwrap())
+}
+
 fn request() -> SessionRequest {
-    let mut request = SessionRequest::new(NodeId(NODE.into()), "Portcullis-Out");
+    let mut request = SessionRequest::new("Portcullis-Out");
     request.parameters.insert("command".into(), vec!["uptime".into()]);
-    request.reason = ReasonText::new("ticket 7");
     request
 }
 
@@ -216,7 +222,7 @@ fn error(code: &str) -> (u16, Value) {
 async fn a_session_is_started_once_signed_and_terminated_when_let_go() {
     let service = Service::start().await;
     let backend = service.backend().await;
-    let mut lane = backend.open(request()).await.unwrap();
+    let mut lane = backend.open(&grant(), request()).await.unwrap();
     assert_eq!(lane.id.0, "bob-01");
     let expected = json!({"Target": NODE, "DocumentName": "Portcullis-Out", "Reason": "ticket 7",
         "Parameters": {"command": ["uptime"]}});
@@ -239,7 +245,7 @@ async fn a_session_is_started_once_signed_and_terminated_when_let_go() {
 #[tokio::test]
 async fn close_waits_for_the_termination() {
     let service = Service::start().await;
-    let lane = service.backend().await.open(request()).await.unwrap();
+    let lane = service.backend().await.open(&grant(), request()).await.unwrap();
     timeout(PATIENCE, lane.close()).await.unwrap();
     assert_eq!(service.calls("TerminateSession").len(), 1);
 }
@@ -249,7 +255,8 @@ async fn a_caller_who_goes_away_leaves_no_session() {
     let service = Service::start().await;
     let backend = service.backend().await;
     {
-        let opening = backend.open(request());
+        let grant = grant();
+        let opening = backend.open(&grant, request());
         assert!(timeout(Duration::from_millis(1), opening).await.is_err() || !service.calls("StartSession").is_empty());
     }
     service.wait_for("StartSession", 1).await;
@@ -262,7 +269,7 @@ async fn a_lost_socket_resumes_with_a_fresh_token_and_the_same_client() {
     service.answer("ResumeSession", 200, service.session("token-2"));
     // The token alone is enough, as it is for AWS's client.
     service.answer("ResumeSession", 200, json!({"SessionId": "bob-01", "TokenValue": "token-3"}));
-    let mut lane = service.backend().await.open(request()).await.unwrap();
+    let mut lane = service.backend().await.open(&grant(), request()).await.unwrap();
     for count in 1..=3 {
         service.wait_for("open", count).await;
         if count < 3 {
@@ -287,7 +294,7 @@ async fn a_session_that_is_gone_is_not_resumed_and_not_terminated() {
     for answer in [error("DoesNotExistException"), (200, json!({"SessionId": "bob-01"}))] {
         let service = Service::start().await;
         service.only("ResumeSession", &[answer]);
-        let mut lane = service.backend().await.open(request()).await.unwrap();
+        let mut lane = service.backend().await.open(&grant(), request()).await.unwrap();
         service.wait_for("open", 1).await;
         service.cut.send_modify(|number| *number += 1);
         let last = timeout(PATIENCE, async {
@@ -308,10 +315,10 @@ async fn start_session_is_tried_again_only_when_throttled() {
     let service = Service::start().await;
     service.only("StartSession", &[error("ThrottlingException"), (200, service.session("token-1"))]);
     let backend = service.backend().await;
-    drop(backend.open(request()).await.unwrap());
+    drop(backend.open(&grant(), request()).await.unwrap());
     assert_eq!(service.calls("StartSession").len(), 2);
     service.only("StartSession", &[(500, json!({"__type": "InternalServerError", "message": "no"}))]);
-    assert!(matches!(backend.open(request()).await, Err(BackendError::Unreachable(_))));
+    assert!(matches!(backend.open(&grant(), request()).await, Err(BackendError::Unreachable(_))));
     assert_eq!(service.calls("StartSession").len(), 3, "a failed StartSession may have started a session");
 }
 
@@ -321,7 +328,7 @@ async fn a_hostile_stream_url_is_not_dialled_and_its_session_ends() {
     let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/v1/data-channel/bob-01", trap.local_addr().unwrap());
     service.only("StartSession", &[(200, json!({"SessionId": "bob-01", "StreamUrl": url, "TokenValue": "hunter2"}))]);
-    let text = service.backend().await.open(request()).await.unwrap_err().to_string();
+    let text = service.backend().await.open(&grant(), request()).await.unwrap_err().to_string();
     assert!(text.contains("was not dialled") && !text.contains("hunter2"), "{text}");
     assert_eq!(service.calls("TerminateSession").len(), 1);
     assert!(timeout(Duration::from_millis(50), trap.accept()).await.is_err(), "it was dialled");
@@ -335,7 +342,7 @@ async fn a_node_that_is_away_is_said_with_its_last_ping() {
     let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "ConnectionLost",
         "LastPingDateTime": now - 845});
     service.answer("DescribeInstanceInformation", 200, json!({"InstanceInformationList": [node]}));
-    let error = service.backend().await.open(request()).await.unwrap_err();
+    let error = service.backend().await.open(&grant(), request()).await.unwrap_err();
     assert!(
         matches!(&error, BackendError::Target(text)
         if text.starts_with("web-1 is not connected to Systems Manager: last ping 14 min ago")),

@@ -40,7 +40,7 @@ impl Throttle {
     }
 
     /// How long to wait before starting a session; the turn is taken.
-    pub(super) fn turn(&self, now: Instant) -> Duration {
+    pub(super) fn acquire(&self, now: Instant) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rate) = state.rate {
             let grown = rate + GROWTH * now.saturating_duration_since(state.changed).as_secs_f64();
@@ -80,7 +80,7 @@ mod tests {
     fn nothing_waits_before_the_first_refusal() {
         let throttle = Throttle::new(None);
         let now = Instant::now();
-        assert!((0..1000).all(|_| throttle.turn(now).is_zero()));
+        assert!((0..1000).all(|_| throttle.acquire(now).is_zero()));
     }
 
     #[test]
@@ -89,20 +89,20 @@ mod tests {
         let start = Instant::now();
         throttle.refused(start);
         throttle.refused(start);
-        let waits: Vec<_> = (0..4).map(|_| throttle.turn(start).as_millis()).collect();
+        let waits: Vec<_> = (0..4).map(|_| throttle.acquire(start).as_millis()).collect();
         assert_eq!(waits, [250, 500, 750, 1000]);
         let later = start + Duration::from_secs(2);
         throttle.refused(later);
-        assert!(throttle.turn(later) >= Duration::from_millis(450));
+        assert!(throttle.acquire(later) >= Duration::from_millis(450));
         let healed = later + Duration::from_secs(600);
-        assert!((0..100).all(|_| throttle.turn(healed).is_zero()));
+        assert!((0..100).all(|_| throttle.acquire(healed).is_zero()));
     }
 
     #[test]
     fn the_configured_rate_holds_from_the_beginning() {
         let throttle = Throttle::new(Some(2.0));
         let now = Instant::now();
-        assert_eq!(throttle.turn(now), Duration::ZERO);
-        assert_eq!(throttle.turn(now), Duration::from_millis(500));
+        assert_eq!(throttle.acquire(now), Duration::ZERO);
+        assert_eq!(throttle.acquire(now), Duration::from_millis(500));
     }
 }

@@ -27,7 +27,7 @@ use super::output;
 use super::runtime::{Ending, patiently};
 use crate::app::App;
 use crate::backend::preferences::Preferences;
-use crate::backend::{Backend as _, BackendError};
+use crate::backend::{BackendError, Directory as _};
 use crate::config::{Config, Person, Rule};
 use crate::emulator::{ServiceConfig, TlsChoice};
 use crate::transport;
@@ -230,7 +230,8 @@ async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    App::start(config, Arc::new(backend), DRAIN).await.map_err(|error| super::serve::app_failure(&error))
+    let backend = Arc::new(backend);
+    App::start(config, backend.clone(), backend, DRAIN).await.map_err(|error| super::serve::app_failure(&error))
 }
 
 fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {

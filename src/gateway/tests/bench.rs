@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, BackendError, BoxFuture, Lane, Node, SessionRequest};
+use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::config::{Environment, Limits, Person, Rule};
 use crate::evidence::{EventLog, Recorder};
 use crate::files::testing::local_service;
@@ -94,7 +94,7 @@ impl Bench {
                     actions: list(&["Exec"]),
                 },
             ]),
-            backend: Arc::new(TwoNodes),
+            directory: Arc::new(TwoNodes),
             transport: node.clone(),
             journal: Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap()),
         };
@@ -261,19 +261,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
 #[derive(Debug)]
 struct TwoNodes;
 
-impl Backend for TwoNodes {
-    fn open(&self, _: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>> {
-        Box::pin(async { Err(BackendError::Refused("not here".to_owned())) })
-    }
-
-    fn terminate(&self, _: &SessionId) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn has_failed(&self, _: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
-        Box::pin(async { Ok(false) })
-    }
-
+impl Directory for TwoNodes {
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
         let name = name.to_owned();
         Box::pin(async move {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Lanes;
-use crate::backend::Lane;
+use crate::backend::lanes::Lane;
 use crate::data_channel::ChannelEvent;
 use crate::transport::channel::{Client, Delivery, say_last};
 use crate::transport::helper::link::Link;
@@ -58,7 +58,7 @@ impl Lanes {
 
     /// Sends what the link still has to say; whether there was a way.
     async fn flush_in(&mut self) -> bool {
-        let lane = if self.plan.rung == Rung::OneLane { self.out.as_ref() } else { self.inward.as_ref() };
+        let lane = if self.context.rung == Rung::OneLane { self.out.as_ref() } else { self.inward.as_ref() };
         let Some(lane) = lane.filter(|_| self.link.in_lane_ready()) else { return false };
         let link = &mut self.link;
         let pending = self.pending.take();

@@ -39,7 +39,7 @@ impl Lanes {
         // the hello is the first thing a lane says
         if let Some(Event::Hello(hello)) = self.link.poll_event() {
             tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
-            self.plan.ladder.stands(&self.plan.node, self.plan.rung, Instant::now());
+            self.context.ladder.stands(self.context.node(), self.context.rung, Instant::now());
             self.hello = Some(hello);
             self.doubt = None;
         }
@@ -50,7 +50,7 @@ impl Lanes {
     fn out_doubtful(&mut self) -> Result<(), String> {
         let now = Instant::now();
         self.resumed = Some(now);
-        if self.plan.rung == Rung::OneLane || self.link.is_done() {
+        if self.context.rung == Rung::OneLane || self.link.is_done() {
             return Ok(());
         }
         if self.hello.as_ref().is_some_and(|hello| !hello.resumable) {
@@ -78,11 +78,11 @@ impl Lanes {
             // the helper has let go of it, as it does of a lane that broke
             return Ok(());
         }
-        let lower = self.rung_is_to_blame(Instant::now()) && self.plan.ladder.below(self.plan.rung).is_some();
+        let lower = self.rung_is_to_blame(Instant::now()) && self.context.ladder.below(self.context.rung).is_some();
         let resumed = self.resumed.is_some_and(|at| at.elapsed() < AFTER_RESUME);
-        let resumable = self.plan.rung == Rung::TwoLanes && self.hello.as_ref().is_none_or(|hello| hello.resumable);
+        let resumable = self.context.rung == Rung::TwoLanes && self.hello.as_ref().is_none_or(|hello| hello.resumable);
         if self.inquest.is_none() && (lower || (resumed && resumable)) {
-            self.inquest = Some(Inquest::of(lane.id, text, self.plan.starter.backend.clone()));
+            self.inquest = Some(Inquest::of(lane.id, text, self.context.opener.clone()));
             return Ok(());
         }
         Err(self.why_ended(text))

@@ -18,39 +18,40 @@ use bytes::Bytes;
 
 use self::opening::{Opening, Retry, opened};
 use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
+use super::context::{ChannelContext, first_request};
 use super::helper::link::{Event, Link};
 use super::helper::record::Hello;
 use super::inquest::Inquest;
 use super::ladder::Rung;
 use super::limits::{Clock, sleep_until};
-use super::plan::{Plan, first_request};
-use crate::backend::{BackendError, Lane};
+use crate::backend::BackendError;
+use crate::backend::lanes::Lane;
 use crate::data_channel::ChannelEvent;
 
 /// Runs a channel to its end. `first` is the session that starts the helper.
-pub(super) async fn run(mut plan: Plan, first: Lane, link: Link, client: Client) {
-    let mut lanes = Lanes::new(plan.clone(), first, link, client);
+pub(super) async fn run(mut context: ChannelContext, first: Lane, link: Link, client: Client) {
+    let mut lanes = Lanes::new(context.clone(), first, link, client);
     loop {
         let Err(error) = lanes.drive().await else { break lanes.end(None).await };
-        let next = plan.ladder.below(plan.rung).filter(|_| lanes.rung_is_to_blame(Instant::now()));
+        let next = context.ladder.below(context.rung).filter(|_| lanes.rung_is_to_blame(Instant::now()));
         let Some(rung) = next else { break lanes.end(Some(error)).await };
-        tracing::warn!(node = %plan.node, rung = ?plan.rung, error, "the node did not answer on this rung; trying the next");
-        plan.rung = rung;
-        plan.options = plan.options.elsewhere();
+        tracing::warn!(node = %context.node(), rung = ?context.rung, error, "the node did not answer on this rung; trying the next");
+        context.rung = rung;
+        context.options = context.options.elsewhere();
         // the first one is ended before the next begins: a slow node must not run the command twice
         let (link, client) = lanes.give_up().await;
         if client.deliveries.is_closed() {
             break;
         }
-        match plan.starter.start(first_request(&plan)).await {
-            Ok(first) => lanes = Lanes::new(plan.clone(), first, link, client),
+        match context.opener.open(first_request(&context)).await {
+            Ok(first) => lanes = Lanes::new(context.clone(), first, link, client),
             Err(error) => break say_last(client.deliveries, vec![Delivery::failed(error.to_string())]),
         }
     }
 }
 
 struct Lanes {
-    plan: Plan,
+    context: ChannelContext,
     link: Link,
     client: Client,
     out: Option<Lane>,
@@ -103,13 +104,13 @@ enum Wake {
 }
 
 impl Lanes {
-    fn new(plan: Plan, first: Lane, mut link: Link, client: Client) -> Self {
+    fn new(context: ChannelContext, first: Lane, mut link: Link, client: Client) -> Self {
         link.handle_out_attached();
         let now = Instant::now();
-        let mut clock = plan.clock;
+        let mut clock = context.clock;
         clock.touch(now);
         Self {
-            plan,
+            context,
             link,
             client,
             out: Some(first),
@@ -180,7 +181,7 @@ impl Lanes {
     /// Waits for the next thing to happen; delivers at most one event of the link on the way.
     async fn wait(&mut self) -> Wake {
         let until = self.next_deadline();
-        let one_lane = self.plan.rung == Rung::OneLane;
+        let one_lane = self.context.rung == Rung::OneLane;
         let Self { link, client, out, inward, opening_out, opening_in, inquest, pending, clock, .. } = self;
         let (out_lane, in_lane) = (out.as_mut(), inward.as_mut());
         let writer = if one_lane { out_lane.as_ref() } else { in_lane.as_ref() }.map(|lane| lane.writer.clone());

@@ -6,7 +6,8 @@ use tokio::task::JoinHandle;
 
 use super::Lanes;
 use super::time::CANT_RESUME;
-use crate::backend::{BackendError, Lane};
+use crate::backend::BackendError;
+use crate::backend::lanes::Lane;
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::ladder::Rung;
 
@@ -16,8 +17,8 @@ pub(super) type Opening = JoinHandle<Result<Lane, BackendError>>;
 impl Lanes {
     pub(super) fn open_what_is_needed(&mut self, now: Instant) {
         let Some(hello) = self.hello.as_ref().filter(|_| self.may_open_in(now)) else { return };
-        if self.link.needs_in_lane(now) || self.plan.eager {
-            let options = self.plan.options.attach("in", Some(&hello.directory), 0);
+        if self.link.needs_in_lane(now) || self.context.eager {
+            let options = self.context.options.attach("in", Some(&hello.directory), 0);
             self.opening_in = Some(self.open(IN_DOCUMENT, options, true));
         }
     }
@@ -26,7 +27,7 @@ impl Lanes {
     /// somebody ended stays ended.
     pub(super) fn may_open_in(&self, now: Instant) -> bool {
         self.hello.is_some()
-            && self.plan.rung == Rung::TwoLanes
+            && self.context.rung == Rung::TwoLanes
             && self.inward.is_none()
             && self.opening_in.is_none()
             && self.in_gone.is_none()
@@ -47,17 +48,17 @@ impl Lanes {
                 return Err("the connection to Session Manager breaks again and again".to_owned());
             }
             let directory = self.hello.as_ref().map(|hello| hello.directory.as_str());
-            let options = self.plan.options.attach("out", directory, self.link.received());
-            self.opening_out = Some(self.open(self.plan.out_document(), options, false));
+            let options = self.context.options.attach("out", directory, self.link.received());
+            self.opening_out = Some(self.open(self.context.out_document(), options, false));
         }
         Ok(())
     }
 
     fn open(&self, document: &str, options: String, silent: bool) -> Opening {
         let parameters = [("options", options), ("command", "lane:".to_owned())];
-        let request = self.plan.request(document, parameters, silent);
-        let starter = self.plan.starter.clone();
-        tokio::spawn(async move { starter.start(request).await })
+        let request = self.context.request(document, parameters, silent);
+        let opener = self.context.opener.clone();
+        tokio::spawn(async move { opener.open(request).await })
     }
 
     pub(super) fn opened_out(&mut self, lane: Result<Lane, BackendError>) -> Result<(), String> {

@@ -10,15 +10,15 @@ use super::watched::{Slow, Watched};
 use super::*;
 use crate::emulator::{Cut, End};
 use crate::evidence::{EventLog, LaneLog, Recorder};
-use crate::model::{NodeId, SessionId};
+use crate::model::SessionId;
 use crate::transport::channel::{Client, Delivery};
+use crate::transport::context::{ChannelContext, NodePermit, first_request};
 use crate::transport::helper::link::Link;
 use crate::transport::ladder::Ladder;
+use crate::transport::lane_opener::LaneOpener;
 use crate::transport::lanes;
 use crate::transport::limits::{Clock, Limits};
 use crate::transport::options::Options;
-use crate::transport::plan::{Plan, first_request};
-use crate::transport::starter::Starter;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,33 +44,32 @@ impl Noted {
     }
 }
 
-/// The plan for a command without input, that may last so long.
-async fn plan(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: Option<Duration>) -> Plan {
+/// The context of a command without input, that may last so long.
+async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: Option<Duration>) -> ChannelContext {
     let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
     let carried = crate::transport::parameter::encode(command.as_bytes()).unwrap();
-    let share = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-    Plan {
-        starter: Starter { backend: backend.clone(), evidence: noted.evidence.clone() },
-        node: NodeId(NODE.to_owned()),
-        reason: None,
+    let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
+    let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    ChannelContext {
+        opener: LaneOpener::new(backend.clone(), grant, noted.evidence.clone()),
         rung: Rung::TwoLanes,
         options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),
         ladder: Ladder::new(Some(Rung::TwoLanes)),
-        _share: Arc::new(share),
+        _permit: NodePermit::new(permit),
         payload: 1024,
         clock: Clock::new(Limits { idle: None, longest }, Instant::now()),
         eager: false,
     }
 }
 
-/// The lanes of such a plan, and what they say to the client, one thing at a time. The link is as old as that.
-async fn begin(plan: Plan, age: Duration) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Delivery>) {
-    let first = plan.starter.start(first_request(&plan)).await.unwrap();
+/// The lanes of such a channel, and what they say to the client, one thing at a time. The link is as old as that.
+async fn begin(context: ChannelContext, age: Duration) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Delivery>) {
+    let first = context.opener.open(first_request(&context)).await.unwrap();
     let link = Link::new(Instant::now().checked_sub(age).unwrap(), true);
     let ((_, data), (_, control)) = (mpsc::channel(1), mpsc::channel(1));
     let (deliveries, said) = mpsc::channel(1);
-    (lanes::run(plan, first, link, Client { data, control, deliveries }), said)
+    (lanes::run(context, first, link, Client { data, control, deliveries }), said)
 }
 
 /// How often it wakes up in this time, in which it does not end.
@@ -110,7 +109,7 @@ async fn a_node_that_says_nothing_is_waited_for_in_silence() {
     let backend = world.watch(Slow::default(), TransportOptions::default());
     world.silence();
     // the first renewal is long overdue, and there is no way to send it
-    let (lanes, _said) = begin(plan(&backend, &Noted::new(), "true", None).await, 60 * SECOND).await;
+    let (lanes, _said) = begin(context(&backend, &Noted::new(), "true", None).await, 60 * SECOND).await;
     they_rest(lanes, SECOND).await;
 }
 
@@ -119,7 +118,7 @@ async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silenc
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
     // the first renewal falls due after three seconds, and by then the helper has said everything
-    let (lanes, _said) = begin(plan(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
+    let (lanes, _said) = begin(context(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
     they_rest(lanes, 4 * SECOND).await;
 }
 
@@ -128,11 +127,11 @@ async fn lanes_end_although_the_client_takes_nothing_and_all_of_them_are_noted()
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
     let noted = Noted::new();
-    let (lanes, said) = begin(plan(&backend, &noted, "cat /dev/zero", Some(5 * SECOND)).await, Duration::ZERO).await;
+    let (lanes, said) = begin(context(&backend, &noted, "cat /dev/zero", Some(5 * SECOND)).await, Duration::ZERO).await;
     let lanes = tokio::spawn(lanes);
     tokio::time::sleep(SECOND).await;
     assert!(world.service.faults().cut(&backend.opened()[0].0, End::Client, Cut::Abort));
-    // with them goes the plan, and with that the share of the node
+    // with them goes the context, and with that the place on the node
     tokio::time::timeout(20 * SECOND, lanes).await.expect("the lanes wait for the client").unwrap();
     assert!(backend.opened().len() > 1, "no lane was replaced");
     assert_eq!(noted.sessions(), backend.opened());
@@ -145,8 +144,8 @@ async fn a_lane_that_comes_after_the_end_is_noted_and_not_waited_for() {
     let slow = Slow { way_in: 5 * SECOND, ..Slow::default() };
     let backend = world.watch(slow, TransportOptions::default());
     let noted = Noted::new();
-    let plan = Plan { eager: true, ..plan(&backend, &noted, "true", None).await };
-    let (lanes, said) = begin(plan, Duration::ZERO).await;
+    let context = ChannelContext { eager: true, ..context(&backend, &noted, "true", None).await };
+    let (lanes, said) = begin(context, Duration::ZERO).await;
     let ((), failed) = tokio::join!(lanes, hear(said));
     assert_eq!((backend.opened().len(), failed), (1, None));
     let until = Instant::now() + 20 * SECOND;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::World;
 use crate::backend::aws::AwsBackend;
-use crate::backend::{Backend, BackendError, BoxFuture, Lane, Node, SessionRequest};
+use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::model::SessionId;
+use crate::policy::Grant;
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::{Transport, TransportOptions};
 
@@ -34,7 +36,7 @@ impl World {
     pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
         let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
         let watched = Arc::new(Watched { inner, slow, opened, documents, failures: AtomicUsize::default() });
-        self.transport = Transport::new(watched.clone(), options);
+        self.transport = Transport::new(watched.clone(), watched.clone(), options);
         watched
     }
 }
@@ -56,8 +58,8 @@ impl Watched {
     }
 }
 
-impl Backend for Watched {
-    fn open(&self, request: SessionRequest) -> BoxFuture<'_, Result<Lane, BackendError>> {
+impl Lanes for Watched {
+    fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
         Box::pin(async move {
             if request.document == IN_DOCUMENT {
                 tokio::time::sleep(self.slow.way_in).await;
@@ -66,14 +68,10 @@ impl Backend for Watched {
             if failing.is_ok() {
                 return Err(BackendError::Unreachable("Systems Manager is throttling StartSession".to_owned()));
             }
-            let lane = self.inner.open(request).await?;
+            let lane = self.inner.open(grant, request).await?;
             self.opened.lock().unwrap().push(lane.id.clone());
             Ok(lane)
         })
-    }
-
-    fn terminate(&self, session: &SessionId) -> BoxFuture<'_, Result<(), BackendError>> {
-        self.inner.terminate(session)
     }
 
     fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
@@ -84,6 +82,12 @@ impl Backend for Watched {
         })
     }
 
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
+        self.inner.drain(patience)
+    }
+}
+
+impl Directory for Watched {
     fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
         self.inner.resolve(name)
     }

@@ -6,18 +6,16 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Parts, boot};
 use super::ladder::{Ladder, Rung};
+use super::lane_opener::LaneOpener;
 use super::limits::Clock;
 use super::options::Options;
-use super::starter::Starter;
-use crate::backend::SessionRequest;
-use crate::model::{NodeId, ReasonText};
+use crate::backend::lanes::SessionRequest;
+use crate::model::NodeId;
 
 /// Everything a channel's lanes are opened with.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub starter: Starter,
-    pub node: NodeId,
-    pub reason: Option<ReasonText>,
+pub(super) struct ChannelContext {
+    pub opener: LaneOpener,
     pub rung: Rung,
     /// The options of the first lane.
     pub options: Options,
@@ -25,8 +23,8 @@ pub(super) struct Plan {
     pub command: String,
     /// What is known of the nodes.
     pub ladder: Ladder,
-    /// The share of the node's lanes that this channel holds.
-    pub _share: Arc<OwnedSemaphorePermit>,
+    /// The place among the node's channels that this one holds.
+    pub _permit: NodePermit,
     /// Bytes of payload in a frame.
     pub payload: usize,
     /// How long the channel may last and be silent, from its start: whatever rungs and lanes it has had.
@@ -35,7 +33,24 @@ pub(super) struct Plan {
     pub eager: bool,
 }
 
-impl Plan {
+/// A place among the channels that one node carries at once; it is free again when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct NodePermit {
+    _held: Arc<OwnedSemaphorePermit>,
+}
+
+impl NodePermit {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { _held: Arc::new(permit) }
+    }
+}
+
+impl ChannelContext {
+    /// The node.
+    pub(super) fn node(&self) -> &NodeId {
+        self.opener.grant().node()
+    }
+
     /// The request of a session of this channel.
     pub(super) fn request<const N: usize>(
         &self,
@@ -44,10 +59,8 @@ impl Plan {
         silent: bool,
     ) -> SessionRequest {
         SessionRequest {
-            target: self.node.clone(),
             document: document.to_owned(),
             parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
-            reason: self.reason.clone(),
             silent,
             payload: self.payload,
         }
@@ -60,16 +73,16 @@ impl Plan {
 }
 
 /// The request of a channel's first session.
-pub(super) fn first_request(plan: &Plan) -> SessionRequest {
-    match plan.rung {
+pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {
+    match context.rung {
         Rung::TwoLanes => {
-            let parameters = [("options", plan.options.start("out")), ("command", plan.command.clone())];
-            plan.request(plan.out_document(), parameters, false)
+            let parameters = [("options", context.options.start("out")), ("command", context.command.clone())];
+            context.request(context.out_document(), parameters, false)
         }
         Rung::OneLane => {
-            let parts = if plan.options.serve_files() { Parts::ONE_FILES } else { Parts::ONE_COMMAND };
-            let line = boot(&plan.options.start("both"), &plan.command, parts);
-            plan.request(ONE_LANE_DOCUMENT, [("command", line)], true)
+            let parts = if context.options.serve_files() { Parts::ONE_FILES } else { Parts::ONE_COMMAND };
+            let line = boot(&context.options.start("both"), &context.command, parts);
+            context.request(ONE_LANE_DOCUMENT, [("command", line)], true)
         }
     }
 }

@@ -1,0 +1,110 @@
+//! The backend: what is shared by all sessions of an account and region, and the two traits over it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::clients::{AwsOptions, Clients};
+use super::documents;
+use super::sessions::Start;
+use super::targets::Targets;
+use super::throttle::Throttle;
+use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::data_channel::ReconnectPolicy;
+use crate::model::SessionId;
+use crate::policy::Grant;
+
+/// TerminateSession calls at once.
+const MAX_TERMINATIONS: usize = 8;
+
+/// Systems Manager in one account and region.
+#[derive(Clone, Debug)]
+pub struct AwsBackend {
+    inner: Arc<Inner>,
+}
+
+/// What sessions share; they keep it for as long as they last.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) clients: Clients,
+    pub(super) targets: Targets,
+    pub(super) throttle: Throttle,
+    pub(super) reconnect: ReconnectPolicy,
+    pub(super) terminations: Semaphore,
+    /// Sessions that are not out of the way yet.
+    sessions: TaskTracker,
+}
+
+impl AwsBackend {
+    /// Reads the configuration of the SDK; makes no call.
+    pub async fn new(options: AwsOptions) -> Result<Self, BackendError> {
+        let mut reconnect = ReconnectPolicy::default();
+        if let Some(deadline) = options.reconnect_deadline {
+            reconnect.deadline = deadline;
+        }
+        let inner = Inner {
+            clients: Clients::build(&options).await?,
+            targets: Targets::default(),
+            throttle: Throttle::new(options.starts_per_second),
+            reconnect,
+            terminations: Semaphore::new(MAX_TERMINATIONS),
+            sessions: TaskTracker::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The region in use.
+    pub fn region(&self) -> &str {
+        &self.inner.clients.region
+    }
+}
+
+impl Directory for AwsBackend {
+    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.inner.targets.resolve(&self.inner.clients, &name).await })
+    }
+
+    fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {
+        let name = name.to_owned();
+        Box::pin(async move { documents::get(&self.inner.clients, &name).await })
+    }
+
+    fn put_document(&self, name: &str, content: &str) -> BoxFuture<'_, Result<(), BackendError>> {
+        let (name, content) = (name.to_owned(), content.to_owned());
+        Box::pin(async move { documents::put(&self.inner.clients, &name, &content).await })
+    }
+}
+
+impl Lanes for AwsBackend {
+    fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
+        let inner = Arc::clone(&self.inner);
+        let start = Start::new(grant, request);
+        Box::pin(async move {
+            // In a task of its own: a caller that goes away half-way must not leave a session behind.
+            let token = inner.sessions.token();
+            let opening = tokio::spawn(inner.open(start, token));
+            opening.await.unwrap_or_else(|_| {
+                Err(BackendError::Unreachable("opening the session failed inside Portcullis; see its log".to_owned()))
+            })
+        })
+    }
+
+    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
+        let session = session.clone();
+        Box::pin(async move { self.inner.has_failed(&session).await })
+    }
+
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
+        Box::pin(async move {
+            let sessions = &self.inner.sessions;
+            sessions.close();
+            let _ = tokio::time::timeout(patience, sessions.wait()).await;
+            sessions.reopen();
+            sessions.len()
+        })
+    }
+}

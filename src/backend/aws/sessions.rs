@@ -1,0 +1,172 @@
+//! The life of a session in the service: started once, driven, terminated when it is let go of; and what the history says
+//! of it afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_ssm as ssm;
+use aws_sdk_ssm::config::retry::RetryConfig;
+use portcullis_protocol::channel::{ClientRole, Role};
+use portcullis_protocol::open::Token;
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::connector::AwsConnector;
+use super::error::{CallContext, Kind, explain, kind};
+use super::service::Inner;
+use crate::backend::BackendError;
+use crate::backend::lanes::{Lane, SessionRequest};
+use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError};
+use crate::model::{NodeId, ReasonText, SessionId};
+use crate::policy::Grant;
+
+/// The longest that a session waits to be started because AWS throttles.
+const MAX_THROTTLED: Duration = Duration::from_secs(30);
+
+/// How often, and how far apart, the history is asked for a session that has just ended.
+const HISTORY_ATTEMPTS: u32 = 6;
+const HISTORY_WAIT: Duration = Duration::from_millis(500);
+
+/// What a session is started with: where to and why as the grant says, the rest as asked.
+pub(super) struct Start {
+    node: NodeId,
+    reason: Option<ReasonText>,
+    request: SessionRequest,
+}
+
+impl Start {
+    pub(super) fn new(grant: &Grant, request: SessionRequest) -> Self {
+        Self { node: grant.node().clone(), reason: grant.reason().cloned(), request }
+    }
+}
+
+impl Inner {
+    pub(super) async fn open(self: Arc<Self>, start: Start, token: TaskTrackerToken) -> Result<Lane, BackendError> {
+        let started = self.start(&start).await?;
+        let id = SessionId(started.id);
+        let connector = AwsConnector::new(Arc::clone(&self), id.clone(), started.url, started.token);
+        let mut options = ChannelOptions {
+            silent: start.request.silent,
+            reconnect: self.reconnect.clone(),
+            ..ChannelOptions::default()
+        };
+        options.limits.payload = start.request.payload;
+        let role = Role::Client(ClientRole { version: CLIENT_VERSION.to_owned() });
+        match data_channel::open(Arc::new(connector), role, options).await {
+            Ok(channel) => {
+                // The token is dropped when the session is out of the way.
+                let task = tokio::spawn(async move {
+                    let _token = token;
+                    if channel.task.await.is_err() {
+                        tracing::error!("the task of a data channel has panicked");
+                    }
+                });
+                Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
+            }
+            Err(ConnectError::SessionEnded(why)) => Err(BackendError::Ended { session: id, why }),
+            Err(ConnectError::Transient(sentence) | ConnectError::Permanent(sentence)) => {
+                if let Err(error) = self.terminate(&id).await {
+                    tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");
+                }
+                Err(BackendError::Unreachable(sentence))
+            }
+        }
+    }
+
+    async fn start(&self, start: &Start) -> Result<Started, BackendError> {
+        let Start { node, reason, request } = start;
+        let deadline = Instant::now() + MAX_THROTTLED;
+        loop {
+            let wait = self.throttle.acquire(Instant::now());
+            let throttled = || {
+                let region = &self.clients.region;
+                BackendError::Unreachable(format!(
+                    "Systems Manager in {region} is throttling StartSession: try again later"
+                ))
+            };
+            if Instant::now() + wait > deadline {
+                return Err(throttled());
+            }
+            tokio::time::sleep(wait).await;
+            let call =
+                self.clients
+                    .ssm
+                    .start_session()
+                    .target(&node.0)
+                    .document_name(&request.document)
+                    .set_reason(reason.as_ref().map(|reason| reason.as_str().to_owned()))
+                    .set_parameters((!request.parameters.is_empty()).then(|| {
+                        request.parameters.iter().map(|(name, values)| (name.clone(), values.clone())).collect()
+                    }));
+            // One attempt: the SDK's retries would start a second session when an answer was lost.
+            let once = ssm::config::Builder::new().retry_config(RetryConfig::disabled());
+            let error = match call.customize().config_override(once).send().await {
+                Ok(answer) => return Started::new(answer),
+                Err(error) => error,
+            };
+            match kind(&error) {
+                // Nothing was started.
+                Kind::Throttled => self.throttle.refused(Instant::now()),
+                Kind::NotConnected => {
+                    let sentence = self.targets.describe_absence(&self.clients, node).await;
+                    return Err(BackendError::Target(sentence));
+                }
+                Kind::NoSuchDocument => {
+                    return Err(explain(self.call("StartSession", &request.document), &error));
+                }
+                _ => return Err(explain(self.call("StartSession", &node.0), &error)),
+            }
+        }
+    }
+
+    /// TerminateSession; one that is gone already is fine.
+    pub(super) async fn terminate(&self, session: &SessionId) -> Result<(), BackendError> {
+        let _permit = self.terminations.acquire().await;
+        match self.clients.ssm.terminate_session().session_id(&session.0).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if kind(&error) == Kind::NoSuchThing => Ok(()),
+            Err(error) => Err(explain(self.call("TerminateSession", &session.0), &error)),
+        }
+    }
+
+    /// What the history says, which may learn of an end a moment after the data channel.
+    pub(super) async fn has_failed(&self, session: &SessionId) -> Result<bool, BackendError> {
+        let only = ssm::types::SessionFilter::builder()
+            .key(ssm::types::SessionFilterKey::SessionId)
+            .value(&session.0)
+            .build()
+            .map_err(|error| BackendError::Unreachable(error.to_string()))?;
+        for _ in 0..HISTORY_ATTEMPTS {
+            let history = self.clients.ssm.describe_sessions().state(ssm::types::SessionState::History);
+            let answer = history.filters(only.clone()).send().await;
+            let answer = answer.map_err(|error| explain(self.call("DescribeSessions", &session.0), &error))?;
+            if let Some(found) = answer.sessions().iter().find(|found| found.session_id() == Some(&session.0)) {
+                return Ok(found.status() == Some(&ssm::types::SessionStatus::Failed));
+            }
+            tokio::time::sleep(HISTORY_WAIT).await;
+        }
+        Ok(false)
+    }
+
+    fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
+        CallContext { call, on, region: &self.clients.region }
+    }
+}
+
+/// What StartSession gives. No `Debug`: the token opens the session.
+struct Started {
+    id: String,
+    url: String,
+    token: Token,
+}
+
+impl Started {
+    fn new(answer: ssm::operation::start_session::StartSessionOutput) -> Result<Self, BackendError> {
+        match (answer.session_id, answer.stream_url, answer.token_value) {
+            (Some(id), Some(url), Some(token)) => Ok(Self { id, url, token: Token::new(token) }),
+            _ => Err(BackendError::Unreachable(
+                "Systems Manager started a session without saying where its data channel is".to_owned(),
+            )),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! "Open me a session on that node": the one way into a node, and only with a grant.
+//!
+//! Where a session goes and the reason it gives come from the [`Grant`], never from the request, so that a lane for one
+//! node can't be opened with the permission for another. `transport` is the only user; `app` hands it over, and
+//! `tests/e2e/architecture.rs` knows of nobody else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::{BackendError, BoxFuture};
+use crate::data_channel::{ChannelReader, ChannelWriter};
+use crate::model::SessionId;
+use crate::policy::Grant;
+
+/// What `StartSession` is asked beside what the [`Grant`] says: where to, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// The session document's name.
+    pub document: String,
+    /// The document's parameters.
+    pub parameters: BTreeMap<String, Vec<String>>,
+    /// Send without waiting for the node to speak first: for InteractiveCommands sessions whose command may be silent.
+    /// Never for a session with a handshake.
+    pub silent: bool,
+    /// Bytes of data per frame.
+    pub payload: usize,
+}
+
+impl SessionRequest {
+    /// A session under a document, with nothing else asked for.
+    pub fn new(document: impl Into<String>) -> Self {
+        Self { document: document.into(), parameters: BTreeMap::new(), silent: false, payload: 1024 }
+    }
+}
+
+/// A session whose data channel is being driven.
+///
+/// When both halves are gone the session is terminated in the service, in the background; one that the service has
+/// closed already is not. [`Self::close`] does the same and waits for it.
+#[derive(Debug)]
+pub struct Lane {
+    /// The service's name for it.
+    pub id: SessionId,
+    /// Towards the node.
+    pub writer: ChannelWriter,
+    /// From the node.
+    pub reader: ChannelReader,
+    /// Ends when the session is over and out of the way. Dropping it changes nothing.
+    pub task: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Hangs up and waits until the session is terminated; it takes at most a few seconds, even if the service is gone.
+    pub async fn close(self) {
+        drop((self.writer, self.reader));
+        if self.task.await.is_err() {
+            tracing::error!(session = %self.id, "the task of a data channel has panicked");
+        }
+    }
+}
+
+/// Sessions on nodes, opened for a person.
+pub trait Lanes: Send + Sync + std::fmt::Debug {
+    /// StartSession on the grant's node, then the data channel: signed upgrade, open message, driver. Returns as soon as
+    /// the socket is open. What is let go of is terminated.
+    fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>>;
+    /// Whether a session that is over broke: the agent reported a failure. Nobody ended it then, neither a person nor a
+    /// limit. Where the service does not know it is `false`.
+    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>>;
+    /// For the end of the program, when whoever held sessions has let go of them: waits until each is terminated, for at
+    /// most `patience`. How many are left.
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize>;
+}

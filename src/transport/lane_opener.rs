@@ -1,0 +1,51 @@
+//! Opens the Session Manager sessions of one channel, for as long as the channel lives: it keeps the grant, since lanes
+//! that break are opened again. The evidence has each of them before anybody can use it, and also those that come too
+//! late to be used.
+
+use std::sync::Arc;
+
+use crate::backend::BackendError;
+use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use crate::evidence::LaneLog;
+use crate::model::SessionId;
+use crate::policy::Grant;
+
+/// What opens lanes for one channel, on whose grant, and where that is noted.
+#[derive(Clone, Debug)]
+pub(super) struct LaneOpener {
+    lanes: Arc<dyn Lanes>,
+    /// Shared by the tasks of the channel; the grant itself can't be copied.
+    grant: Arc<Grant>,
+    evidence: LaneLog,
+}
+
+impl LaneOpener {
+    pub(super) fn new(lanes: Arc<dyn Lanes>, grant: Grant, evidence: LaneLog) -> Self {
+        Self { lanes, grant: Arc::new(grant), evidence }
+    }
+
+    /// What the channel was allowed.
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Opens a session on the grant's node.
+    pub(super) async fn open(&self, request: SessionRequest) -> Result<Lane, BackendError> {
+        let opened = self.lanes.open(&self.grant, request).await;
+        let session = match &opened {
+            Ok(lane) => Some(&lane.id),
+            Err(BackendError::Ended { session, .. }) => Some(session),
+            Err(_) => None,
+        };
+        if let Some(session) = session {
+            // a session that can't be noted is dropped, which ends it
+            self.evidence.opened(session).map_err(|error| BackendError::Refused(error.to_string()))?;
+        }
+        opened
+    }
+
+    /// Whether a session of the channel broke, as the service has it.
+    pub(super) async fn has_failed(&self, session: &SessionId) -> Result<bool, BackendError> {
+        self.lanes.has_failed(session).await
+    }
+}
