@@ -165,6 +165,13 @@ fn every_threat_has_a_test_that_exists() {
                 "no test is called {name}: {row}"
             );
         }
+        let files: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|name| name.contains('/')).collect();
+        for file in &files {
+            // in the column of places the folder `src` goes without saying, and so does the ending
+            let places = ["", "src/"].map(|top| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{top}{file}")));
+            let there = places.iter().any(|place| place.exists() || place.with_extension("rs").exists());
+            assert!(there, "there is no {file}: {row}");
+        }
         let by_file = tests.contains('/');
         assert!(!names.is_empty() || by_file, "no test shows: {row}");
         rows += 1;

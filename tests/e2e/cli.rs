@@ -1,39 +1,11 @@
-//! The command line from outside: help, exit codes, messages.
+//! The command line from outside: what it does; what it says is in `pages.rs`.
 
 use crate::harness::portcullis;
-
-#[test]
-fn help_teaches_and_is_no_failure() {
-    let run = portcullis(&["--help"]).ok();
-    for line in ["Usage:", "demo", "check", "Exit codes:"] {
-        assert!(run.out().contains(line), "no {line} in {run}");
-    }
-    assert!(run.stderr.is_empty(), "{run}");
-}
-
-#[test]
-fn a_wrong_command_line_is_2_and_says_what_would_be_right() {
-    let run = portcullis(&["chekc"]).ends(2);
-    assert!(run.err().contains("check"), "{run}");
-    assert!(run.stdout.is_empty(), "{run}");
-}
-
-#[test]
-fn a_wrong_log_filter_is_2() {
-    let run = portcullis(&["--log", "a=b=c", "completions", "bash"]).ends(2);
-    assert!(run.err().contains("examples: info"), "{run}");
-}
 
 #[test]
 fn the_reference_configuration_is_fine() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.toml");
     portcullis(&["check", "--offline", "--config", file]).ok();
-}
-
-#[test]
-fn a_missing_configuration_is_3_and_one_sentence_says_so() {
-    let run = portcullis(&["check", "--config", "/nowhere/gateway.toml"]).ends(3);
-    assert!(run.err().contains("can't be read"), "{run}");
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn silent_sleep(demo: &Demo, mark: &str) -> std::process::Child {
         .spawn()
         .unwrap();
     until("the sleep runs", PATIENCE, || sleeps(mark));
+    // what is to be cleaned up later is there, and where it is looked for
+    assert!(litter(demo) > 0, "the helper keeps nothing in {}", demo.dir().join("run").display());
     client
 }
 

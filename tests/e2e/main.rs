@@ -16,6 +16,7 @@ mod gateway;
 mod harness;
 mod limits;
 mod login;
+mod pages;
 mod screens;
 mod serve;
 mod shell;

@@ -1,0 +1,93 @@
+//! What a person reads, whole: help, refusals, the demo's page. Each is kept as a file in `snapshots`, so that a change of one is
+//! read by whoever reviews it: `INSTA_UPDATE=always ./scripts/test.sh pages` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Demo, PATIENCE, PORTCULLIS, run};
+
+/// A command line, its exit code and its words, as a terminal of a hundred columns shows them.
+fn shown(page: &mut String, args: &[&str]) {
+    let mut command = Command::new(PORTCULLIS);
+    // variables of the person who runs the tests would be in the help
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nowhere");
+    let ran = run(command.args(args), b"", PATIENCE);
+    let code = ran.code().expect("it ends by itself");
+    let said = format!("{}{}", ran.out(), ran.err());
+    writeln!(page, "$ portcullis {}\n{}\n[{code}]\n", args.join(" "), said.trim_end()).unwrap();
+}
+
+#[test]
+fn help() {
+    let mut page = String::new();
+    shown(&mut page, &["--help"]);
+    insta::assert_snapshot!("help", page);
+}
+
+#[test]
+fn help_of_each_command() {
+    let mut page = String::new();
+    for command in ["demo", "serve", "check", "documents", "emulator", "completions", "man"] {
+        shown(&mut page, &[command, "--help"]);
+    }
+    insta::assert_snapshot!("help_of_each_command", page);
+}
+
+#[test]
+fn refusals_on_the_command_line() {
+    let mut page = String::new();
+    for args in [
+        &["chekc"][..],
+        &["demo", "--rung", "three-lanes"],
+        &["--log", "a=b=c", "completions", "bash"],
+        &["check", "--config", "/nowhere/gateway.toml"],
+        &["demo", "--listen", "0.0.0.0:0"],
+        &["demo", "--dir", "/proc/demo", "--listen", "127.0.0.1:0"],
+    ] {
+        shown(&mut page, args);
+    }
+    insta::assert_snapshot!("refusals_on_the_command_line", page);
+}
+
+#[test]
+fn refusals_of_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut page = String::new();
+    for (what, text) in [
+        ("a key that is none", "[evidence]\ndirektory = \"/var/log\"\n"),
+        ("an address that is none", "[gateway]\nlisten = [\"nowhere\"]\n"),
+        ("no TOML", "[gateway\n"),
+        ("a rule about nobody", "[[rules]]\nname = \"r\"\npeople = [\"alise\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n"),
+    ] {
+        let file = dir.path().join("gateway.toml");
+        std::fs::write(&file, text).unwrap();
+        writeln!(page, "# {what}").unwrap();
+        shown(&mut page, &["check", "--offline", "--config", file.to_str().unwrap()]);
+    }
+    insta::assert_snapshot!("refusals_of_a_configuration", page.replace(&dir.path().display().to_string(), "DIR"));
+}
+
+#[test]
+fn the_demos_page_and_the_gateways_own_help() {
+    let demo = Demo::start(&[]);
+    let told =
+        |page: &str| page.replace(&demo.dir().display().to_string(), "DIR").replace(&demo.port().to_string(), "PORT");
+    insta::assert_snapshot!("the_demos_page", told(&demo.page));
+    let help = run(demo.command("ssh").args(["gate", "help"]), b"", PATIENCE).ok();
+    insta::assert_snapshot!("the_gateways_own_help", told(&help.out()));
+}
+
+#[test]
+fn no_page_is_left_of_a_test_that_is_gone() {
+    let text = include_str!("pages.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/snapshots");
+    let mut kept = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let page = name.trim_start_matches("e2e__pages__").trim_end_matches(".snap");
+        assert!(text.contains(&format!("\"{page}\",")), "{name} is nobody's");
+        kept += 1;
+    }
+    assert!(kept >= 6, "{kept} pages");
+}
