@@ -2,7 +2,7 @@
 //! credentials. Nothing here reaches into a node.
 
 use super::{BackendError, BoxFuture};
-use crate::model::NodeId;
+use crate::model::{NodeId, NodeName};
 
 /// A node that a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Node {
 /// What Portcullis asks of an account itself, whoever is connected.
 pub trait Directory: Send + Sync + std::fmt::Debug {
     /// The node that a name stands for: an id, a Name, or `tag:Key=Value` that matches exactly one.
-    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>>;
+    fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>>;
     /// A session document's content, JSON text; `None` where there is none of that name.
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>>;
     /// Creates a session document or brings it up to date.

@@ -7,10 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 
 use crate::backend::aws;
-use crate::config::Overrides;
+use crate::config::{Helper, Overrides, Rung, ShellTransport};
 use crate::gateway;
 use crate::telemetry::LogFormat;
-use crate::transport::{Helper, Rung, ShellTransport};
 
 use super::exit::Exit;
 

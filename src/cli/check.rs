@@ -18,7 +18,7 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
         return output::print(&config::schema());
     }
     let file = &args.config.config;
-    let checked = match config::load(file, &args.config.overrides) {
+    let checked = match app::read(file, &args.config.overrides) {
         Ok(config) if !args.offline => what_serve_needs(file, &config).await.map(|()| config),
         read => read,
     };

@@ -9,9 +9,9 @@ use super::exit::{Exit, Failure};
 use super::output;
 use super::runtime::patiently;
 use super::serve;
+use crate::app;
 use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory as _};
-use crate::config;
 use crate::transport;
 
 pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
@@ -19,7 +19,7 @@ pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
         return print(&wanted(&Preferences::default())?);
     }
     let file = &args.config.config;
-    let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
+    let config = app::read(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
     let backend = patiently("reading the AWS configuration", serve::backend(&config, None)).await?;
     let preferences = Preferences::of_account(&backend).await.map_err(service_failure)?;
     let conflicts = preferences.lane_conflicts(config.realm.evidence_replaces_agent_logging);

@@ -12,9 +12,9 @@ use super::args::ServeArgs;
 use super::check::config_failure;
 use super::exit::{Exit, Failure};
 use super::runtime::{Ending, next, patiently};
-use crate::app::{App, AppError};
+use crate::app::{self, App, AppError};
 use crate::backend::aws::{AwsBackend, AwsOptions};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::evidence::EventLog;
 use crate::gateway::GatewayError;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     // first of all: until somebody listens, a SIGHUP ends the process
     let (mut ending, hangup) = Ending::of_service()?;
     let file = &args.config.config;
-    let config = config::load(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
+    let config = app::read(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
     let backend = Arc::new(patiently("reading the AWS configuration", backend(&config, None)).await?);
     let app = App::start(&config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))?;
     for address in app.addresses() {
@@ -73,7 +73,9 @@ pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -
 
 pub(super) fn app_failure(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::HostKey(_) | AppError::People(_) | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
+        AppError::HostKey(_) | AppError::People(_) | AppError::Rule(_) | AppError::Gateway(GatewayError::NoHostKey) => {
+            Exit::Config
+        }
         AppError::Evidence(_) => Exit::Directory,
         AppError::Gateway(GatewayError::Listen { .. }) => Exit::Listen,
     };

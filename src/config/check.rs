@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::Config;
-use crate::identity::{name_is_usable, wire_form};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +19,37 @@ pub(super) struct Finding {
     pub(super) help: Option<String>,
 }
 
-/// The actions that a rule may name.
-const ACTIONS: [&str; 4] = ["Shell", "Exec", "Files", "*"];
+/// What only the parts that take the values can say of them. The configuration is below those parts, so whoever puts
+/// the product together gives their answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    /// Whether somebody may be called so.
+    pub person: fn(&str) -> Result<(), Fault>,
+    /// A line of `authorized_keys`; two lines of one value are one key.
+    pub key: fn(&str) -> Result<Vec<u8>, Fault>,
+    /// Whether a node may be called so.
+    pub node: fn(&str) -> Result<(), Fault>,
+    /// Whether there is such an action.
+    pub action: fn(&str) -> Result<(), Fault>,
+}
+
+/// What is wrong with one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// A sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// What stands for every value in a rule's list.
+const ANY: &str = "*";
 
 /// Everything wrong with a configuration that parsed.
-pub(super) fn check(config: &Config) -> Vec<Finding> {
+pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
-    people(config, &mut findings);
-    rules(config, &mut findings);
+    people(config, checks, &mut findings);
+    rules(config, checks, &mut findings);
     numbers(config, &mut findings);
     realm(config, &mut findings);
     if config.gateway.listen.is_empty() {
@@ -46,23 +68,27 @@ impl Findings {
     fn add(&mut self, path: &[Key], message: impl Into<String>, help: Option<&str>) {
         self.0.push(Finding { path: path.to_vec(), message: message.into(), help: help.map(str::to_owned) });
     }
+
+    fn fault(&mut self, path: &[Key], fault: Fault) {
+        self.0.push(Finding { path: path.to_vec(), message: fault.message, help: fault.help });
+    }
 }
 
-fn people(config: &Config, findings: &mut Findings) {
+fn people(config: &Config, checks: &Checks, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     let mut keys = BTreeSet::new();
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
         let name_at = [here[0], here[1], Key::Name("name")];
-        if let Err(error) = name_is_usable(&person.name) {
-            findings.add(&name_at, error.to_string(), None);
+        if let Err(fault) = (checks.person)(&person.name) {
+            findings.fault(&name_at, fault);
         } else if !names.insert(&person.name) {
             findings.add(&name_at, format!("`{}` is here twice", person.name), Some("list all keys under one name"));
         }
         for (number, key) in person.keys.iter().enumerate() {
             let key_at = [here[0], here[1], Key::Name("keys"), Key::Index(number)];
-            match wire_form(key) {
-                Err(error) => findings.add(&key_at, error.to_string(), Some(error.help())),
+            match (checks.key)(key) {
+                Err(fault) => findings.fault(&key_at, fault),
                 Ok(wire) => {
                     if !keys.insert(wire) {
                         let help = "a key proves who somebody is: one person a key";
@@ -74,7 +100,7 @@ fn people(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn rules(config: &Config, findings: &mut Findings) {
+fn rules(config: &Config, checks: &Checks, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     for (index, rule) in config.rules.iter().enumerate() {
         let at = |key| [Key::Name("rules"), Key::Index(index), Key::Name(key)];
@@ -84,15 +110,17 @@ fn rules(config: &Config, findings: &mut Findings) {
             findings.add(&at("name"), format!("two rules are called `{}`", rule.name), None);
         }
         for (number, person) in rule.people.iter().enumerate() {
-            if person != "*" && !config.people.iter().any(|known| known.name == *person) {
+            if person != ANY && !config.people.iter().any(|known| known.name == *person) {
                 let path = [Key::Name("rules"), Key::Index(index), Key::Name("people"), Key::Index(number)];
                 findings.add(&path, format!("nobody is called `{person}`"), Some("add them under [[people]]"));
             }
         }
-        for (number, action) in rule.actions.iter().enumerate() {
-            if !ACTIONS.contains(&action.as_str()) {
-                let path = [Key::Name("rules"), Key::Index(index), Key::Name("actions"), Key::Index(number)];
-                findings.add(&path, format!("`{action}` is no action"), Some("the actions are Shell, Exec and Files"));
+        for (key, list, check) in [("nodes", &rule.nodes, checks.node), ("actions", &rule.actions, checks.action)] {
+            for (number, item) in list.iter().enumerate().filter(|(_, item)| *item != ANY) {
+                if let Err(fault) = check(item) {
+                    let path = [Key::Name("rules"), Key::Index(index), Key::Name(key), Key::Index(number)];
+                    findings.fault(&path, fault);
+                }
             }
         }
         for (key, list) in [("people", &rule.people), ("nodes", &rule.nodes), ("actions", &rule.actions)] {

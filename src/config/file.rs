@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::EventLog;
-use crate::transport::{Helper, Rung, ShellTransport};
+use super::Lanes;
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -180,44 +179,6 @@ pub struct Endpoints {
     pub ssmmessages: Option<String>,
 }
 
-/// How SSH channels are carried over Session Manager sessions.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Lanes {
-    /// Bytes in one data frame towards a node. AWS's own clients send 1024; the agent takes 65536; what the service
-    /// takes is not published.
-    #[schemars(range(min = 256, max = 65_536))]
-    pub frame_bytes: u32,
-    /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs coreutils or busybox,
-    /// `setsid`, and for a terminal `script` of util-linux.
-    pub helper: Helper,
-    /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
-    pub rung: Option<Rung>,
-    /// What carries interactive shells: `helper`, or `agent` for the agent's own session under the account's shell
-    /// profile and logging.
-    pub shell: ShellTransport,
-    /// Channels at once on one node; each takes up to two processes of about 22 MiB there. More wait their turn.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub channels_per_node: u32,
-    /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
-    /// preferences.
-    #[schemars(range(max = 1440))]
-    pub idle_minutes: u32,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self {
-            frame_bytes: 1024,
-            helper: Helper::Auto,
-            rung: None,
-            shell: ShellTransport::Helper,
-            channels_per_node: 64,
-            idle_minutes: 0,
-        }
-    }
-}
-
 /// What is kept about every session.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -229,8 +190,13 @@ pub struct Evidence {
     pub max_bytes: u64,
 }
 
+impl Evidence {
+    /// How large the event log may grow unless told otherwise.
+    const DEFAULT_MAX_BYTES: u64 = 4 << 30;
+}
+
 impl Default for Evidence {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: EventLog::DEFAULT_LIMIT }
+        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: Self::DEFAULT_MAX_BYTES }
     }
 }

@@ -11,11 +11,14 @@
 
 mod check;
 mod file;
+mod lanes;
 mod load;
 mod problem;
 mod schema;
 
-pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Lanes, Limits, Person, Realm, Rule};
+pub use check::{Checks, Fault};
+pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Limits, Person, Realm, Rule};
+pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Overrides, load};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;

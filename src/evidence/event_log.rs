@@ -38,9 +38,6 @@ impl EventLog {
     /// The log's name in its directory.
     pub const FILE: &'static str = "events.jsonl";
 
-    /// How large the log may grow unless told otherwise.
-    pub const DEFAULT_LIMIT: u64 = 4 << 30;
-
     /// Opens the log in a directory, or makes it. The file must belong to this user alone, be no link, and not be in use
     /// by another gateway; and nobody else may put another in its place.
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {

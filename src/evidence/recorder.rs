@@ -63,7 +63,7 @@ pub fn open(journal: &Arc<EventLog>, grant: &Grant, opening: Opening) -> Result<
         .text("person", grant.identity().person())
         .text("proof", grant.identity().proof())
         .text("node", &grant.node().0)
-        .text("node_name", grant.node_name())
+        .text("node_name", grant.node_name().as_str())
         .maybe("os_user", grant.os_user())
         .text("policy", grant.policy())
         .text("action", grant.action().name())

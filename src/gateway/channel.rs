@@ -43,7 +43,7 @@ pub(super) async fn run(
             Ok(caller) => caller,
             Err(wrong) => return client.fail(&format!("portcullis: {wrong}")).await,
         };
-        match caller.login.node_for(caller.identity.person()).map(str::to_owned) {
+        match caller.login.node_for(caller.identity.person()).cloned() {
             None => client.reply(&commands::answer(&shared, &caller, &request.kind).await).await,
             Some(node) => serve(&shared, &caller, Destination { node, lookup }, request, &client).await,
         }

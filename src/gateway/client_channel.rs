@@ -6,7 +6,7 @@ use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
 use super::inbox::Inbox;
-use crate::model::Exit;
+use crate::model::{Exit, plain_text};
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
 pub(super) const FAILED: u32 = 255;
@@ -37,8 +37,8 @@ impl ClientChannel {
     /// A line for the person, where a command's errors go.
     pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
         // a sentence may quote the node or the service, and neither may write on the person's terminal
-        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.writer.extended_data_bytes(STDERR, format!("{clean}{}", self.newline).into_bytes()).await
+        let plain = plain_text(text);
+        self.writer.extended_data_bytes(STDERR, format!("{plain}{}", self.newline).into_bytes()).await
     }
 
     /// A sentence, then the status that says it was not the command.

@@ -2,6 +2,7 @@
 
 use super::client_channel::{FAILED, Reply};
 use super::shared::Shared;
+use crate::policy::NamedNodes;
 use crate::session::{Caller, RequestKind};
 
 const HELP: &str = "\
@@ -41,9 +42,9 @@ fn refusal(text: &str, status: u32) -> Reply {
 
 /// The nodes that the rules name for this person, and whether they are there.
 async fn nodes(shared: &Shared, caller: &Caller) -> String {
-    let names = shared.sessions.policy.nodes_of(caller.identity.person());
+    let NamedNodes { names, any } = shared.sessions.policy.nodes_of(caller.identity.person());
     let mut lines = Vec::new();
-    for name in names.iter().filter(|name| *name != "*").take(MAX_NODES) {
+    for name in names.iter().take(MAX_NODES) {
         lines.push(match shared.sessions.directory.resolve(name).await {
             Ok(node) if node.online => format!("{name}\t{}\tonline", node.id),
             Ok(node) => format!("{name}\t{}\tnot connected", node.id),
@@ -53,7 +54,7 @@ async fn nodes(shared: &Shared, caller: &Caller) -> String {
     if names.len() > MAX_NODES {
         lines.push(format!("and {} more", names.len() - MAX_NODES));
     }
-    if names.iter().any(|name| name == "*") {
+    if any {
         lines.push("your rules let you name any node, by id or Name".to_owned());
     }
     if lines.is_empty() {

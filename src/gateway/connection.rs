@@ -131,7 +131,7 @@ impl Connection {
     /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
     fn caller(&self) -> Option<Result<Caller, LoginError>> {
         let LoggedIn { identity, login } = self.login.as_ref()?;
-        Some(login.as_ref().map_err(|error| *error).map(|login| Caller {
+        Some(login.as_ref().map_err(Clone::clone).map(|login| Caller {
             connection: self.id,
             source: self.source,
             identity: identity.clone(),

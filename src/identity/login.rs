@@ -14,19 +14,19 @@
 
 use std::fmt;
 
-use crate::model::ReasonText;
+use crate::model::{NodeName, NodeNameError, ReasonText};
 
 /// A login name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     person: Option<String>,
     os_user: Option<String>,
-    node: Option<String>,
+    node: Option<NodeName>,
     reason: Option<ReasonText>,
 }
 
 /// Why a login name was refused, in a sentence for the person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
     /// Longer than [`Login::MAX_BYTES`].
     #[error("the login name is longer than {} bytes; shorten the reason", Login::MAX_BYTES)]
@@ -46,6 +46,9 @@ pub enum LoginError {
          write [<os-user>%]<node>[+<reason>]"
     )]
     Node,
+    /// The node's characters are fine, its form is not.
+    #[error(transparent)]
+    NodeForm(#[from] NodeNameError),
     /// After `+`.
     #[error("the reason after '+' must be 1 to {} characters, without control characters", ReasonText::MAX_CHARS)]
     Reason,
@@ -85,7 +88,8 @@ impl Login {
         let node = match node {
             "" if os_user.is_none() && person.is_some() => None,
             "" if os_user.is_none() => return Err(LoginError::Empty),
-            node => Some(checked(node, is_node, LoginError::Node)?),
+            node if !is_node(node) => return Err(LoginError::Node),
+            node => Some(NodeName::parse(node)?),
         };
         Ok(Self { person, os_user, node, reason })
     }
@@ -101,8 +105,8 @@ impl Login {
     }
 
     /// The node, as the person wrote it.
-    pub fn node(&self) -> Option<&str> {
-        self.node.as_deref()
+    pub fn node(&self) -> Option<&NodeName> {
+        self.node.as_ref()
     }
 
     /// Why.
@@ -112,8 +116,8 @@ impl Login {
 
     /// The node this login is for; none when it is for the gateway itself: no node is named, or the plain name is the
     /// person's own (`ssh gate`, where the client sends the local user name). `ada/ada` is the node called ada.
-    pub fn node_for(&self, person: &str) -> Option<&str> {
-        self.node().filter(|node| !(self.is_plain() && *node == person))
+    pub fn node_for(&self, person: &str) -> Option<&NodeName> {
+        self.node().filter(|node| !(self.is_plain() && node.as_str() == person))
     }
 
     /// Whether it is one name, as a client sends it that was told no user.
@@ -131,7 +135,7 @@ impl fmt::Display for Login {
             write!(f, "{user}%")?;
         }
         if let Some(node) = &self.node {
-            f.write_str(node)?;
+            f.write_str(node.as_str())?;
         }
         match &self.reason {
             Some(reason) => write!(f, "+{}", reason.as_str()),
@@ -149,7 +153,7 @@ fn is_os_user(name: &str) -> bool {
     is_person(name) && !name.starts_with('-')
 }
 
-/// Ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
+/// Which characters a login may have for a node: ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
 fn is_node(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() > 400 || name.starts_with('-') {
@@ -178,7 +182,7 @@ mod tests {
     type Parts<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
     fn parts(login: &Login) -> Parts<'_> {
-        (login.person(), login.os_user(), login.node(), login.reason().map(ReasonText::as_str))
+        (login.person(), login.os_user(), login.node().map(NodeName::as_str), login.reason().map(ReasonText::as_str))
     }
 
     #[test]
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_it_refuses_and_how() {
-        use LoginError::{Empty, Node, OsUser, Person, Prompt, Reason, TooLong};
+        use LoginError::{Empty, Node, NodeForm, OsUser, Person, Prompt, Reason, TooLong};
         let long = "x".repeat(4096);
         let cases = [
             ("", Empty),
@@ -229,6 +233,7 @@ mod tests {
             ("tag:Role", Node),
             ("tag:=db", Node),
             ("ecs:", Node),
+            ("ecs:one", NodeForm(NodeNameError::Task("ecs:one".to_owned()))),
             ("web-1+", Reason),
             ("web-1+ padded", Reason),
             ("web-1+a\nb", Reason),
@@ -242,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_plain_name_that_is_the_persons_own_means_the_gateway() {
-        let node_for = |text: &str| Login::parse(text).unwrap().node_for("ada").map(str::to_owned);
+        let node_for = |text: &str| Login::parse(text).unwrap().node_for("ada").map(NodeName::to_string);
         assert_eq!(node_for("ada"), None);
         assert_eq!(node_for("ada/"), None);
         assert_eq!(node_for("ada/ada").as_deref(), Some("ada"));
@@ -263,7 +268,7 @@ mod tests {
             if let Ok(login) = Login::parse(&text) {
                 prop_assert_eq!(&Login::parse(&login.to_string()), &Ok(login.clone()));
                 let safe = |part: Option<&str>| part.is_none_or(|p| !p.contains(['\n', '\0', ' ']) && !p.starts_with('-'));
-                prop_assert!(safe(login.node()) && safe(login.os_user()));
+                prop_assert!(safe(login.node().map(NodeName::as_str)) && safe(login.os_user()));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::proof::{KeyFingerprint, VerifiedKey};
 use super::public_key::{KeyLineError, wire_form};
 use super::{Identity, Login};
-use crate::config::Person;
 
 /// Everybody who may log in, by key.
 #[derive(Clone, Debug, Default)]
@@ -42,20 +41,20 @@ pub enum PeopleError {
 }
 
 impl People {
-    /// The people of the configuration.
-    pub fn new(people: &[Person]) -> Result<Self, PeopleError> {
+    /// Everybody by name, with their keys as lines of `authorized_keys`.
+    pub fn new<'a>(people: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Result<Self, PeopleError> {
         let mut by_key = HashMap::new();
-        for person in people {
-            name_is_usable(&person.name)?;
-            for (index, line) in person.keys.iter().enumerate() {
+        for (name, keys) in people {
+            name_is_usable(name)?;
+            for (index, line) in keys.iter().enumerate() {
                 let wire = wire_form(line).map_err(|why| {
-                    let person = person.name.clone();
+                    let person = name.to_owned();
                     PeopleError::Key { person, number: index + 1, why }
                 })?;
                 let fingerprint = KeyFingerprint::of(&wire);
-                let before = by_key.insert(wire, person.name.clone());
-                if let Some(first) = before.filter(|first| *first != person.name) {
-                    return Err(PeopleError::Shared { fingerprint, first, second: person.name.clone() });
+                let before = by_key.insert(wire, name.to_owned());
+                if let Some(first) = before.filter(|first| first != name) {
+                    return Err(PeopleError::Shared { fingerprint, first, second: name.to_owned() });
                 }
             }
         }
@@ -98,13 +97,14 @@ mod tests {
 
     const ADA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
 
-    fn person(name: &str, key: &str) -> Person {
-        Person { name: name.to_owned(), keys: vec![key.to_owned()] }
+    fn people(of: &[(&str, &str)]) -> Result<People, PeopleError> {
+        let owned: Vec<_> = of.iter().map(|(name, key)| (*name, vec![(*key).to_owned()])).collect();
+        People::new(owned.iter().map(|(name, keys)| (*name, keys.as_slice())))
     }
 
     #[test]
     fn a_key_stands_for_its_owner_only() {
-        let people = People::new(&[person("ada", ADA)]).unwrap();
+        let people = people(&[("ada", ADA)]).unwrap();
         let wire = wire_form(ADA).unwrap();
         assert!(people.knows(&wire));
         let key = VerifiedKey::signature_checked(wire);
@@ -120,13 +120,13 @@ mod tests {
 
     #[test]
     fn mistakes_in_the_configuration_are_sentences() {
-        let shared = People::new(&[person("ada", ADA), person("bob", ADA)]).unwrap_err().to_string();
+        let shared = people(&[("ada", ADA), ("bob", ADA)]).unwrap_err().to_string();
         assert!(shared.contains("\"ada\" and for \"bob\""), "{shared}");
-        let damaged = People::new(&[person("ada", "ssh-ed25519 !!!")]).unwrap_err();
+        let damaged = people(&[("ada", "ssh-ed25519 !!!")]).unwrap_err();
         assert!(
             damaged.to_string().starts_with("person \"ada\", key 1: this public key is damaged; copy"),
             "{damaged}"
         );
-        assert_eq!(People::new(&[person("a b", ADA)]).unwrap_err(), PeopleError::Name("a b".to_owned()));
+        assert_eq!(people(&[("a b", ADA)]).unwrap_err(), PeopleError::Name("a b".to_owned()));
     }
 }

@@ -1,33 +1,11 @@
 //! A request, its decision, and the [`Grant`] without which no transport opens.
 
-use crate::config::Rule;
+use std::collections::BTreeSet;
+
+use super::action::Action;
+use super::rule::Rule;
 use crate::identity::Identity;
-use crate::model::{NodeId, ReasonText};
-
-/// What somebody wants to do on a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// An interactive or piped login shell.
-    Shell,
-    /// One command line, as the client sent it.
-    Exec {
-        /// The bytes of the command; not always UTF-8.
-        command: Vec<u8>,
-    },
-    /// File operations (the sftp subsystem, `scp` in both its modes).
-    Files,
-}
-
-impl Action {
-    /// The action's name in policies, events and messages.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Shell => "Shell",
-            Self::Exec { .. } => "Exec",
-            Self::Files => "Files",
-        }
-    }
-}
+use crate::model::{NodeId, NodeName, ReasonText};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug)]
@@ -35,7 +13,7 @@ pub struct Request<'a> {
     /// Who asks.
     pub identity: &'a Identity,
     /// The node's name as the person wrote it.
-    pub node_name: &'a str,
+    pub node_name: &'a NodeName,
     /// The node that name stands for.
     pub node: &'a NodeId,
     /// The operating-system user asked for; none means the agent's own.
@@ -71,7 +49,7 @@ pub struct Denial {
 pub struct Grant {
     policy: String,
     identity: Identity,
-    node_name: String,
+    node_name: NodeName,
     node: NodeId,
     os_user: Option<String>,
     action: Action,
@@ -88,7 +66,7 @@ impl Grant {
         &self.identity
     }
     /// The node's name as the person wrote it.
-    pub fn node_name(&self) -> &str {
+    pub fn node_name(&self) -> &NodeName {
         &self.node_name
     }
     /// The node.
@@ -115,21 +93,30 @@ pub struct Policy {
     rules: Vec<Rule>,
 }
 
+/// The nodes that rules name for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedNodes {
+    /// Each once.
+    pub names: BTreeSet<NodeName>,
+    /// Whether a rule lets them name any.
+    pub any: bool,
+}
+
 impl Policy {
     /// A policy of these rules and no other.
-    pub fn new(rules: &[Rule]) -> Self {
-        Self { rules: rules.to_vec() }
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules }
     }
 
     /// Whether any rule could be about this person and the node that a name may stand for.
-    pub fn may_concern(&self, person: &str, node_name: &str) -> bool {
-        let may = |node: &String| node == "*" || node == node_name || NodeId::is_like(node);
-        self.rules.iter().any(|rule| listed(&rule.people, person) && rule.nodes.iter().any(may))
+    pub fn may_concern(&self, person: &str, node_name: &NodeName) -> bool {
+        let mut theirs = self.rules_of(person);
+        theirs.any(|rule| rule.nodes.has(|node| node == node_name || node.may_be_an_id()))
     }
 
     /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
     /// answer whether there is such a node, and nobody looks for one on their behalf.
-    pub fn denies_unseen(&self, person: &str, node_name: &str, action: &Action) -> Option<Denial> {
+    pub fn denies_unseen(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
         (!self.may_concern(person, node_name)).then(|| denial(person, action, node_name, None))
     }
 
@@ -144,7 +131,7 @@ impl Policy {
         Decision::Allow(Grant {
             policy: rule.name.clone(),
             identity: request.identity.clone(),
-            node_name: request.node_name.to_owned(),
+            node_name: request.node_name.clone(),
             node: request.node.clone(),
             os_user: request.os_user.map(str::to_owned),
             action: request.action,
@@ -152,15 +139,18 @@ impl Policy {
         })
     }
 
-    /// The nodes that rules name for a person, `*` for any, each once. Says nothing about what may be done there.
-    pub fn nodes_of(&self, person: &str) -> Vec<String> {
-        let theirs = self.rules.iter().filter(|rule| listed(&rule.people, person));
-        let names: std::collections::BTreeSet<_> = theirs.flat_map(|rule| rule.nodes.iter().cloned()).collect();
-        names.into_iter().collect()
+    /// The nodes that rules name for a person. Says nothing about what may be done there.
+    pub fn nodes_of(&self, person: &str) -> NamedNodes {
+        let names = self.rules_of(person).flat_map(|rule| rule.nodes.values().cloned()).collect();
+        NamedNodes { names, any: self.rules_of(person).any(|rule| rule.nodes.is_any()) }
+    }
+
+    fn rules_of(&self, person: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| rule.people.has(|name| name == person))
     }
 }
 
-fn denial(person: &str, action: &Action, node: &str, os_user: Option<&str>) -> Denial {
+fn denial(person: &str, action: &Action, node: &NodeName, os_user: Option<&str>) -> Denial {
     let action = action.name();
     let user = os_user.map(|user| format!(" as {user}")).unwrap_or_default();
     let text = format!("denied by policy \"default\": no rule lets {person} do {action} on {node}{user}");
@@ -169,17 +159,14 @@ fn denial(person: &str, action: &Action, node: &str, os_user: Option<&str>) -> D
 
 fn allows(rule: &Rule, request: &Request<'_>) -> bool {
     // the agent's own user needs no line of its own
-    allows_but_for_the_user(rule, request) && request.os_user.is_none_or(|user| listed(&rule.os_users, user))
+    allows_but_for_the_user(rule, request)
+        && request.os_user.is_none_or(|user| rule.os_users.has(|allowed| allowed == user))
 }
 
 fn allows_but_for_the_user(rule: &Rule, request: &Request<'_>) -> bool {
-    listed(&rule.people, request.identity.person())
-        && (listed(&rule.nodes, request.node_name) || listed(&rule.nodes, &request.node.0))
-        && listed(&rule.actions, request.action.name())
-}
-
-fn listed(list: &[String], value: &str) -> bool {
-    list.iter().any(|item| item == "*" || item == value)
+    rule.people.has(|name| name == request.identity.person())
+        && rule.nodes.has(|node| node == request.node_name || node.as_str() == request.node.0)
+        && rule.actions.has(|kind| *kind == request.action.kind())
 }
 
 /// A grant out of nothing, for tests of what comes after policy.
@@ -189,7 +176,7 @@ impl Grant {
         Self {
             policy: "test".to_owned(),
             identity: Identity::for_test("tester"),
-            node_name: node.to_owned(),
+            node_name: NodeName::for_test(node),
             node: NodeId(node.to_owned()),
             os_user: None,
             action,
@@ -208,21 +195,22 @@ mod tests {
     use super::*;
 
     fn rule(people: &str, nodes: &str, users: &[&str], actions: &str) -> Rule {
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         Rule {
             name: "r".to_owned(),
-            people: vec![people.to_owned()],
-            nodes: vec![nodes.to_owned()],
-            os_users: users.iter().map(|&user| user.to_owned()).collect(),
-            actions: vec![actions.to_owned()],
+            people: Rule::names(&list(&[people])),
+            nodes: Rule::nodes(&list(&[nodes])).unwrap(),
+            os_users: Rule::names(&list(users)),
+            actions: Rule::actions(&list(&[actions])).unwrap(),
         }
     }
 
     fn decide(rules: &[Rule], user: Option<&str>, action: Action) -> Decision {
         let identity = Identity::for_test("ada");
         let node = NodeId("i-1".to_owned());
-        Policy::new(rules).decide(Request {
+        Policy::new(rules.to_vec()).decide(Request {
             identity: &identity,
-            node_name: "web-1",
+            node_name: &NodeName::for_test("web-1"),
             node: &node,
             os_user: user,
             action,
@@ -250,8 +238,10 @@ mod tests {
 
     #[test]
     fn who_has_no_rule_for_a_name_is_denied_before_anybody_looks_for_it() {
-        let unseen =
-            |rules: &[Rule], name: &str| Policy::new(rules).denies_unseen("ada", name, &Action::Shell).is_some();
+        let unseen = |rules: &[Rule], name: &str| {
+            let name = NodeName::for_test(name);
+            Policy::new(rules.to_vec()).denies_unseen("ada", &name, &Action::Shell).is_some()
+        };
         assert!(unseen(&[], "web-1") && unseen(&[rule("bob", "*", &[], "*")], "web-1"));
         assert!(unseen(&[rule("ada", "web-2", &[], "*")], "web-1"));
         for nodes in ["web-1", "*", "i-0123456789abcdef0", "mi-0123456789abcdef0", "ecs:c_t_r"] {
@@ -259,7 +249,10 @@ mod tests {
         }
         // in the same words as after a look
         let Decision::Deny(seen) = decide(&[], None, Action::Shell) else { panic!("allowed") };
-        assert_eq!(Policy::new(&[]).denies_unseen("ada", "web-1", &Action::Shell), Some(seen));
+        assert_eq!(
+            Policy::new(Vec::new()).denies_unseen("ada", &NodeName::for_test("web-1"), &Action::Shell),
+            Some(seen)
+        );
     }
 
     #[test]

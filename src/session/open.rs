@@ -12,7 +12,7 @@ use super::request::ChannelRequest;
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{self, Event, EventCode, EventLog, EvidenceError, Ledger, Opening, Outcome, Recorder, Refusal};
 use crate::identity::{Identity, Login};
-use crate::model::ReasonText;
+use crate::model::{NodeName, ReasonText};
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
@@ -80,7 +80,7 @@ pub struct Lookup(JoinHandle<Result<Node, BackendError>>);
 #[derive(Debug)]
 pub struct Destination {
     /// The node, as they wrote it.
-    pub node: String,
+    pub node: NodeName,
     /// The node's lookup, where it was begun when the person logged in.
     pub lookup: Option<Lookup>,
 }
@@ -128,7 +128,7 @@ pub enum Refused {
 
 impl Sessions {
     /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
-    pub fn look_up(&self, identity: &Identity, node: &str) -> Option<Lookup> {
+    pub fn look_up(&self, identity: &Identity, node: &NodeName) -> Option<Lookup> {
         if !self.policy.may_concern(identity.person(), node) {
             return None;
         }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::helper::program::documents;
-use super::ladder::Rung;
 use super::limits::Limits;
 use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory};
+use crate::config::Rung;
 
 /// The account, asked again after a minute; where something is wrong, after a moment.
 #[derive(Debug)]

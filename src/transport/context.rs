@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Parts, boot};
-use super::ladder::{Ladder, Rung};
+use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::limits::Clock;
 use super::options::Options;
 use crate::backend::lanes::SessionRequest;
+use crate::config::Rung;
 use crate::model::NodeId;
 
 /// Everything a channel's lanes are opened with.

@@ -4,17 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::Rung;
 use crate::model::NodeId;
-
-/// Which sessions carry a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rung {
-    /// An out lane (`NonInteractiveCommands`, separate streams), and an in lane when there is something to say.
-    TwoLanes,
-    /// One raw terminal for both directions, over AWS's own document: slower, and works wherever Session Manager does.
-    OneLane,
-}
 
 /// What is known of the nodes. Clones share it.
 #[derive(Clone, Debug)]

@@ -23,6 +23,4 @@ pub use channel::{ChannelSetup, Input, OpenChannel, Out, Output, PtyRequest, Tra
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData};
 pub use helper::program::documents;
-pub use ladder::Rung;
-pub use open::{ShellTransport, Transport, TransportOptions};
-pub use options::Helper;
+pub use open::{Transport, TransportOptions};

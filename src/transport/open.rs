@@ -14,14 +14,15 @@ use super::context::{ChannelContext, NodePermit, first_request};
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
 use super::inquest::has_failed;
-use super::ladder::{Ladder, Rung};
+use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
-use super::options::{Helper, Options};
+use super::options::Options;
 use super::parameter::{self, Carried};
 use crate::backend::lanes::{Lane, Lanes};
 use crate::backend::{BackendError, Directory};
+use crate::config::{Helper, Rung, ShellTransport};
 use crate::evidence::Recorder;
 use crate::model::NodeId;
 use crate::policy::{Action, Grant};
@@ -58,17 +59,6 @@ impl Default for TransportOptions {
             idle_limit: None,
         }
     }
-}
-
-/// What carries an interactive shell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ShellTransport {
-    /// Lanes and a terminal that the helper makes: a prompt in a tenth of a second, and an exit status.
-    #[default]
-    Helper,
-    /// The agent's own session: slower and without a status, but under the account's shell profile and logging.
-    Agent,
 }
 
 /// Opens channels to nodes.

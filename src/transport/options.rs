@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::channel::{ChannelSetup, PtyRequest};
 use super::helper::link::{LEASE, OUTPUT_WINDOW};
+use crate::config::Helper;
 
 /// The options of one channel; the lanes differ in their role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,17 +56,6 @@ impl Options {
 }
 
 const FILES: &str = "w=files";
-
-/// Which helper the node is to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Helper {
-    /// Python where there is one, else `sh`.
-    #[default]
-    Auto,
-    /// Always `sh`, with coreutils or busybox, `setsid`, and for a terminal `script` of util-linux.
-    Sh,
-}
 
 /// What is run, with its terminal or pipes and its environment.
 fn run(what: &str, setup: &ChannelSetup) -> String {

@@ -14,13 +14,11 @@ use bytes::Bytes;
 use portcullis_protocol::payload::PayloadType;
 use portcullis_protocol::{Message, MessageType};
 
-use super::{
-    ChannelSetup, Helper, Input, OpenChannel, Out, Output, PtyRequest, Rung, Transport, TransportError,
-    TransportOptions,
-};
+use super::{ChannelSetup, Input, OpenChannel, Out, Output, PtyRequest, Transport, TransportError, TransportOptions};
 use crate::backend::Directory as _;
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::backend::preferences::Preferences;
+use crate::config::{Helper, Rung};
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Effect, End, FrameFault, Frames};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig};

@@ -14,6 +14,7 @@ use crate::data_channel::ChannelEvent;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Cut, End};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig, TlsChoice};
+use crate::model::NodeName;
 use crate::policy::{Action, Grant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -121,9 +122,9 @@ async fn listen(lane: &mut Lane) -> Said {
 async fn a_command_runs_over_tls_with_a_signed_upgrade() {
     let world = World::new(|_| {}).await;
     let backend = world.backend().await;
-    let node = backend.resolve("demo").await.unwrap();
+    let node = backend.resolve(&NodeName::for_test("demo")).await.unwrap();
     assert_eq!((node.id.0.as_str(), node.online), (NODE, true));
-    assert_eq!(backend.resolve("tag:env=test").await.unwrap().id, node.id);
+    assert_eq!(backend.resolve(&NodeName::for_test("tag:env=test")).await.unwrap().id, node.id);
     let mut lane = backend.open(&grant(), command("sh -c 'echo out; echo err >&2; exit 3'")).await.unwrap();
     let said = listen(&mut lane).await;
     assert_eq!((said.output.as_slice(), said.errors.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
@@ -194,12 +195,16 @@ async fn the_services_refusals_are_waited_out_or_said() {
         credentials: Some(Credentials::new("AKIDCLIENT", "wrong-secret", None, None, "test")),
         ..world.options()
     };
-    let text = AwsBackend::new(options).await.unwrap().resolve("demo").await.unwrap_err().to_string();
+    let text =
+        AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
     assert!(text.contains("does not accept the gateway's credentials") && !text.contains("secret"), "{text}");
     let options = AwsOptions { region: Some("eu-west-1".into()), ..world.options() };
-    assert!(AwsBackend::new(options).await.unwrap().resolve("demo").await.is_err(), "the scope names another region");
+    assert!(
+        AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.is_err(),
+        "the scope names another region"
+    );
     let stranger = AwsBackend::new(AwsOptions { ca_bundle: None, ..world.options() }).await.unwrap();
-    let text = stranger.resolve("demo").await.unwrap_err().to_string();
+    let text = stranger.resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
     assert!(text.starts_with("could not reach Systems Manager"), "{text}");
     world.no_session_is_left().await;
 }

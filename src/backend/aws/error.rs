@@ -3,6 +3,7 @@
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 
 use crate::backend::BackendError;
+use crate::model::plain_text_up_to;
 
 /// The longest piece of AWS's own text that is passed on.
 const MAX_TEXT: usize = 300;
@@ -130,12 +131,7 @@ where
 
 /// One line without control characters, of bounded length.
 pub(super) fn clean(text: &str) -> String {
-    let mut clean: String = text
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .take(MAX_TEXT)
-        .collect();
+    let mut clean = plain_text_up_to(MAX_TEXT, text);
     clean.truncate(clean.trim_end_matches([' ', '.']).len());
     clean
 }

@@ -14,7 +14,7 @@ use super::throttle::Throttle;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::data_channel::ReconnectPolicy;
-use crate::model::SessionId;
+use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
 
 /// TerminateSession calls at once.
@@ -63,8 +63,8 @@ impl AwsBackend {
 }
 
 impl Directory for AwsBackend {
-    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
-        let name = name.to_owned();
+    fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
+        let name = name.clone();
         Box::pin(async move { self.inner.targets.resolve(&self.inner.clients, &name).await })
     }
 

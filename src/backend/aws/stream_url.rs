@@ -7,6 +7,8 @@
 
 use http::Uri;
 
+use crate::model::plain_text_up_to;
+
 /// Every data channel's path starts so.
 const PATH: &str = "/v1/data-channel/";
 
@@ -41,7 +43,7 @@ pub(super) struct EndpointError(String);
 impl Endpoint {
     /// An endpoint of the configuration: `https://host[:port]`, or `http://` where the host is loopback.
     pub(super) fn parse(url: &str) -> Result<Self, EndpointError> {
-        let wrong = || EndpointError(url.chars().filter(|c| !c.is_control()).take(200).collect());
+        let wrong = || EndpointError(plain_text_up_to(200, url));
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         let secure = match uri.scheme_str() {
             Some("https" | "wss") => true,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::clients::Clients;
 use super::error::{CallContext, Kind, clean, explain, kind};
 use crate::backend::{BackendError, Node};
-use crate::model::NodeId;
+use crate::model::{NodeForm, NodeId, NodeName};
 
 /// How long an answer is good for.
 const TTL: Duration = Duration::from_secs(30);
@@ -34,31 +34,22 @@ const MAX_SHOWN: usize = 8;
 /// Recent answers. Only nodes that were there and online are remembered.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    kept: Mutex<HashMap<String, (Instant, Node)>>,
-}
-
-/// What a name is, by its form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Name<'a> {
-    Instance(&'a str),
-    Task(&'a str),
-    Tag(&'a str, &'a str),
-    Word(&'a str),
+    kept: Mutex<HashMap<NodeName, (Instant, Node)>>,
 }
 
 impl Targets {
-    pub(super) async fn resolve(&self, clients: &Clients, name: &str) -> Result<Node, BackendError> {
-        let parsed = Name::parse(name)?;
+    pub(super) async fn resolve(&self, clients: &Clients, name: &NodeName) -> Result<Node, BackendError> {
         if let Some(node) = self.recent(name) {
             return Ok(node);
         }
-        let node = match parsed {
-            Name::Instance(id) => by_id(clients, id).await?,
-            Name::Task(id) => by_connection(clients, id).await?,
-            Name::Tag(key, value) => by_tag(clients, key, value).await?.ok_or_else(|| nobody(clients, name))?,
-            Name::Word(word) => match by_tag(clients, "Name", word).await? {
+        let unknown = || nobody(clients, name.as_str());
+        let node = match name.form() {
+            NodeForm::Instance(id) => by_id(clients, id).await?,
+            NodeForm::Task(id) => by_connection(clients, id).await?,
+            NodeForm::Tag { key, value } => by_tag(clients, key, value).await?.ok_or_else(unknown)?,
+            NodeForm::Word(word) => match by_tag(clients, "Name", word).await? {
                 Some(node) => node,
-                None => by_computer_name(clients, word).await?.ok_or_else(|| nobody(clients, name))?,
+                None => by_computer_name(clients, word).await?.ok_or_else(unknown)?,
             },
         };
         if node.online {
@@ -66,12 +57,12 @@ impl Targets {
             if kept.len() >= MAX_KEPT {
                 kept.clear();
             }
-            kept.insert(name.to_owned(), (Instant::now(), node.clone()));
+            kept.insert(name.clone(), (Instant::now(), node.clone()));
         }
         Ok(node)
     }
 
-    fn recent(&self, name: &str) -> Option<Node> {
+    fn recent(&self, name: &NodeName) -> Option<Node> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(name).filter(|(since, _)| since.elapsed() < TTL).map(|(_, node)| node.clone())
     }
@@ -103,37 +94,6 @@ impl Targets {
                 clients.region
             ),
         }
-    }
-}
-
-impl<'a> Name<'a> {
-    fn parse(name: &'a str) -> Result<Self, BackendError> {
-        let wrong = |why: &str| Err(BackendError::Target(format!("{:?} is no name of a node: {why}", clean(name))));
-        if name.is_empty() || name.len() > 512 || name.chars().any(char::is_control) {
-            return wrong("it is empty, too long or has control characters");
-        }
-        let hex = |rest: &str, lengths: &[usize]| {
-            lengths.contains(&rest.len()) && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        if name.strip_prefix("i-").is_some_and(|rest| hex(rest, &[8, 17]))
-            || name.strip_prefix("mi-").is_some_and(|rest| hex(rest, &[17]))
-        {
-            return Ok(Self::Instance(name));
-        }
-        if let Some(rest) = name.strip_prefix("ecs:") {
-            let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-            if rest.split('_').count() >= 3 && rest.bytes().all(word) {
-                return Ok(Self::Task(name));
-            }
-            return wrong("a task is ecs:<cluster>_<task id>_<container runtime id>");
-        }
-        if let Some(rest) = name.strip_prefix("tag:") {
-            return match rest.split_once('=') {
-                Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok(Self::Tag(key, value)),
-                _ => wrong("a tag is tag:Key=Value"),
-            };
-        }
-        Ok(Self::Word(name))
     }
 }
 
@@ -292,22 +252,6 @@ fn ago(epoch_seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_told_apart_by_their_form() {
-        let parsed = |name| Name::parse(name).ok();
-        for id in ["i-0123abcd", "i-0123456789abcdef0", "mi-0123456789abcdef0"] {
-            assert_eq!(parsed(id), Some(Name::Instance(id)));
-        }
-        assert_eq!(parsed("ecs:c_0123_0123-45"), Some(Name::Task("ecs:c_0123_0123-45")));
-        assert_eq!(parsed("tag:env=a=b"), Some(Name::Tag("env", "a=b")));
-        for word in ["web-1", "i-robot", "i-0123abcg", "mi-0123abcd", "I-0123abcd"] {
-            assert_eq!(parsed(word), Some(Name::Word(word)));
-        }
-        for wrong in ["", "ecs:one", "ecs:a_b_c;d", "tag:", "tag:x", "tag:=x", "tag:x=", "a\nb"] {
-            assert_eq!(parsed(wrong), None, "{wrong:?}");
-        }
-    }
 
     #[test]
     fn a_name_that_matches_two_means_none() {

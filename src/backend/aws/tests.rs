@@ -22,7 +22,7 @@ use super::*;
 use crate::backend::lanes::{Lanes as _, SessionRequest};
 use crate::backend::{BackendError, Directory as _};
 use crate::data_channel::ChannelEvent;
-use crate::model::ReasonText;
+use crate::model::{NodeName, ReasonText};
 use crate::policy::{Action, Grant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -359,33 +359,33 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
 
     // The tag decides, though another node calls itself so.
     service.only("DescribeInstanceInformation", &[list(&[online(NODE, "ip-10-0-0-1")])]);
-    let node = backend.resolve("web-1").await.unwrap();
+    let node = backend.resolve(&NodeName::for_test("web-1")).await.unwrap();
     assert_eq!((node.id.0.as_str(), node.name.as_str(), node.online), (NODE, "web-1", true));
     let filters = &service.calls("DescribeInstanceInformation")[0]["Filters"];
     assert_eq!(*filters, json!([{"Key": "tag:Name", "Values": ["web-1"]}]));
     // Remembered.
-    backend.resolve("web-1").await.unwrap();
+    backend.resolve(&NodeName::for_test("web-1")).await.unwrap();
     assert_eq!(service.calls("DescribeInstanceInformation").len(), 1);
 
     // No tag: the computer name, on the second page.
     let mut first = list(&[online("mi-00000000000000001", "db-1")]);
     first.1["NextToken"] = json!("more");
     service.only("DescribeInstanceInformation", &[list(&[]), first, list(&[online(NODE, "Web-2.corp.example")])]);
-    assert_eq!(backend.resolve("web-2").await.unwrap().id.0, NODE);
+    assert_eq!(backend.resolve(&NodeName::for_test("web-2")).await.unwrap().id.0, NODE);
 
     // Two: neither.
     service.only("DescribeInstanceInformation", &[list(&[online(NODE, "a"), online("mi-00000000000000001", "b")])]);
-    let text = backend.resolve("tag:env=prod").await.unwrap_err().to_string();
+    let text = backend.resolve(&NodeName::for_test("tag:env=prod")).await.unwrap_err().to_string();
     assert!(text.contains("matches 2 nodes") && text.contains(NODE), "{text}");
 
     service.only("DescribeInstanceInformation", &[list(&[])]);
-    let text = backend.resolve("web-3").await.unwrap_err().to_string();
+    let text = backend.resolve(&NodeName::for_test("web-3")).await.unwrap_err().to_string();
     assert!(text.starts_with("web-3 is no managed node in eu-west-1"), "{text}");
 
     // A role that may not read the inventory still reaches a node by its id.
     service.only("DescribeInstanceInformation", &[error("AccessDeniedException")]);
     service.answer("GetConnectionStatus", 200, json!({"Target": NODE, "Status": "connected"}));
-    assert!(backend.resolve(NODE).await.unwrap().online);
+    assert!(backend.resolve(&NodeName::for_test(NODE)).await.unwrap().online);
 }
 
 #[tokio::test]

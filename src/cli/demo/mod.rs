@@ -30,6 +30,7 @@ use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory as _};
 use crate::config::{Config, Person, Rule};
 use crate::emulator::{ServiceConfig, TlsChoice};
+use crate::model::NodeName;
 use crate::transport;
 use dir::DemoDir;
 
@@ -218,8 +219,9 @@ async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, 
     for (name, content) in transport::documents(&preferences) {
         backend.put_document(name, &content).await.map_err(service)?;
     }
+    let node = NodeName::parse(NODE_NAME).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     loop {
-        match backend.resolve(NODE_NAME).await {
+        match backend.resolve(&node).await {
             Ok(node) if node.online => break,
             // a node is in no list before it has registered
             Ok(_) | Err(BackendError::Target(_)) => {}

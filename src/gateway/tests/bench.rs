@@ -18,13 +18,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
-use crate::config::{Environment, Limits, Person, Rule};
+use crate::config::{Environment, Limits};
 use crate::evidence::{EventLog, Recorder};
 use crate::files::testing::local_service;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
-use crate::model::{Exit, NodeId, SessionId};
-use crate::policy::{Action, Grant, Policy};
+use crate::model::{Exit, NodeId, NodeName, SessionId};
+use crate::policy::{Action, Grant, Policy, Rule};
 use crate::session::{NodeTransport, Sessions};
 use crate::transport::file_service::FileService;
 use crate::transport::testing::{NodeEnd, channel};
@@ -68,7 +68,6 @@ impl Bench {
             keygen(&dir.path().join(name), &["-t", kind]).await;
         }
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
-        let person = |name: &str| Person { name: name.to_owned(), keys: vec![public(name)] };
         let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
         let node = Arc::new(LocalNode {
             home: tempfile::tempdir().unwrap(),
@@ -78,20 +77,20 @@ impl Bench {
         });
         let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         let sessions = Sessions {
-            policy: Policy::new(&[
+            policy: Policy::new(vec![
                 Rule {
                     name: "all-of-web".to_owned(),
-                    people: list(&["ada"]),
-                    nodes: list(&["web-1", "down-1"]),
-                    os_users: list(&["deploy"]),
-                    actions: list(&["*"]),
+                    people: Rule::names(&list(&["ada"])),
+                    nodes: Rule::nodes(&list(&["web-1", "down-1"])).unwrap(),
+                    os_users: Rule::names(&list(&["deploy"])),
+                    actions: Rule::actions(&list(&["*"])).unwrap(),
                 },
                 Rule {
                     name: "bob-may-exec".to_owned(),
-                    people: list(&["bob"]),
-                    nodes: list(&["*"]),
-                    os_users: Vec::new(),
-                    actions: list(&["Exec"]),
+                    people: Rule::names(&list(&["bob"])),
+                    nodes: Rule::nodes(&list(&["*"])).unwrap(),
+                    os_users: Rule::names(&[]),
+                    actions: Rule::actions(&list(&["Exec"])).unwrap(),
                 },
             ]),
             directory: Arc::new(TwoNodes),
@@ -106,7 +105,7 @@ impl Bench {
             keygen(&dir.path().join(name), kind).await;
             keys.push(public(name));
         }
-        let mut people = People::new(&[person("ada"), person("bob")]).unwrap();
+        let mut people = People::new([("ada", &[public("ada")][..]), ("bob", &[public("bob")][..])]).unwrap();
         for line in keys {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
             people = people.with_any_key("ada", wire);
@@ -262,8 +261,8 @@ pub(super) fn text(bytes: &[u8]) -> String {
 struct TwoNodes;
 
 impl Directory for TwoNodes {
-    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
-        let name = name.to_owned();
+    fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
+        let name = name.to_string();
         Box::pin(async move {
             match name.as_str() {
                 "web-1" | "down-1" => {

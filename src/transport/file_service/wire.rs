@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::operation::{Answer, Attributes, Entry, FileError, FileSystem, Handle, OpenFlags, Opened, Operation};
 use super::service::{Call, FileService};
+use crate::model::plain_text_up_to;
 use crate::transport::channel::{Delivery, Input, Out};
 
 /// Starts the task behind a [`FileService`].
@@ -125,8 +126,7 @@ fn answer_all(inbox: &mut BytesMut, waiting: &mut VecDeque<Waiting>) -> Result<(
         let result = if errno == 0 {
             Ok(parse(expect, answer).ok_or("the node's file service sent a malformed answer")?)
         } else {
-            let message: String =
-                String::from_utf8_lossy(&answer).chars().filter(|c| !c.is_control()).take(200).collect();
+            let message = plain_text_up_to(200, &String::from_utf8_lossy(&answer));
             Err(FileError::Node { errno: i32::try_from(errno).unwrap_or(i32::MAX), message })
         };
         let _ = sender.send(result);

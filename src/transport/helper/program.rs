@@ -130,8 +130,9 @@ const OPTIONS_PATTERN: &str = "^[A-Za-z0-9_.,:;=%/-]+$";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Helper;
     use crate::transport::channel::ChannelSetup;
-    use crate::transport::options::{Helper, Options};
+    use crate::transport::options::Options;
 
     #[test]
     fn the_programs_can_stand_between_apostrophes() {

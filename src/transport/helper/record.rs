@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{Exit, WindowSize};
+use crate::model::{Exit, WindowSize, plain_text_up_to};
 
 /// The longest payload that either end accepts.
 pub const LONGEST_PAYLOAD: usize = 128 * 1024;
@@ -135,6 +135,5 @@ pub enum RecordError {
 
 /// Node output as part of a sentence: one line, no control characters, not long.
 pub(super) fn sentence(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(300).collect()
+    plain_text_up_to(300, &String::from_utf8_lossy(bytes))
 }

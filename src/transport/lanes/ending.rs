@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::Lanes;
 use crate::backend::lanes::Lane;
+use crate::config::Rung;
 use crate::data_channel::ChannelEvent;
+use crate::model::plain_text_up_to;
 use crate::transport::channel::{Client, Delivery, say_last};
 use crate::transport::helper::link::Link;
-use crate::transport::ladder::Rung;
 
 impl Lanes {
     /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why. Where
@@ -91,10 +92,9 @@ impl Lanes {
 
     pub(super) fn said_or(&self, text: &str) -> String {
         let stray = String::from_utf8_lossy(&self.stray);
-        let words: String = stray.split_whitespace().collect::<Vec<_>>().join(" ");
-        let clean: String = words.chars().filter(|c| !c.is_control()).take(300).collect();
-        match (clean.is_empty(), text.is_empty(), self.exit_code) {
-            (false, ..) => format!(": {clean}"),
+        let words = plain_text_up_to(300, &stray);
+        match (words.is_empty(), text.is_empty(), self.exit_code) {
+            (false, ..) => format!(": {words}"),
             (true, false, _) => format!(": {text}"),
             (true, true, Some(code)) => format!(": its exit code was {code}"),
             (true, true, None) => String::new(),

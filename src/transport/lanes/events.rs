@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Lanes;
 use super::time::{ANSWER_WAIT, STARTING};
+use crate::config::Rung;
 use crate::data_channel::ChannelEvent;
 use crate::transport::helper::link::Event;
 use crate::transport::inquest::Inquest;
-use crate::transport::ladder::Rung;
 
 impl Lanes {
     pub(super) fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), String> {

@@ -22,10 +22,10 @@ use super::context::{ChannelContext, first_request};
 use super::helper::link::{Event, Link};
 use super::helper::record::Hello;
 use super::inquest::Inquest;
-use super::ladder::Rung;
 use super::limits::{Clock, sleep_until};
 use crate::backend::BackendError;
 use crate::backend::lanes::Lane;
+use crate::config::Rung;
 use crate::data_channel::ChannelEvent;
 
 /// Runs a channel to its end. `first` is the session that starts the helper.

@@ -8,8 +8,8 @@ use super::Lanes;
 use super::time::CANT_RESUME;
 use crate::backend::BackendError;
 use crate::backend::lanes::Lane;
+use crate::config::Rung;
 use crate::transport::helper::program::IN_DOCUMENT;
-use crate::transport::ladder::Rung;
 
 /// A lane on its way. It goes on by itself: a lane that nobody waits for any more is noted, and ended when it is dropped.
 pub(super) type Opening = JoinHandle<Result<Lane, BackendError>>;

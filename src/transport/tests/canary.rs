@@ -10,10 +10,11 @@ use portcullis_protocol::payload::PayloadType;
 use portcullis_protocol::{Message, MessageType};
 
 use super::{World, collect};
+use crate::config::{Helper, Rung};
 use crate::emulator::End;
 use crate::emulator::agent::Fidelity;
 use crate::model::Exit;
-use crate::transport::{Helper, OpenChannel, Rung, TransportOptions};
+use crate::transport::{OpenChannel, TransportOptions};
 
 /// Channels at once: the moments differ more when the machine is busy.
 const TOGETHER: usize = 4;

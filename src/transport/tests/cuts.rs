@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use super::watched::Slow;
 use super::{NODE, World, awkward, collect};
+use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
 use crate::model::Exit;
-use crate::transport::{Helper, Input, OpenChannel, Out, Output, Rung, TransportOptions};
+use crate::transport::{Input, OpenChannel, Out, Output, TransportOptions};
 
 const ROUNDS: usize = 20;
 

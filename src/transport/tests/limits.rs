@@ -4,8 +4,8 @@
 
 use super::watched::{Slow, Watched};
 use super::*;
+use crate::config::ShellTransport;
 use crate::emulator::{Cut, End};
-use crate::transport::ShellTransport;
 use crate::transport::helper::program::OUT_DOCUMENT;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use super::World;
 use crate::backend::aws::AwsBackend;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
-use crate::model::SessionId;
+use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::{Transport, TransportOptions};
@@ -88,7 +88,7 @@ impl Lanes for Watched {
 }
 
 impl Directory for Watched {
-    fn resolve(&self, name: &str) -> BoxFuture<'_, Result<Node, BackendError>> {
+    fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
         self.inner.resolve(name)
     }
 

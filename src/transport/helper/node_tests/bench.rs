@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{ChannelSetup, PtyRequest};
 use crate::transport::helper::link::{Event, Link, LinkError};
 use crate::transport::helper::program::{Parts, boot};
 use crate::transport::helper::record::Hello;
-use crate::transport::options::{Helper, Options};
+use crate::transport::options::Options;
 use crate::transport::parameter::{self, Carried};
 
 /// Which helper, and for `sh` in which shell with which tools.

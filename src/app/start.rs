@@ -1,20 +1,19 @@
-//! Puts the parts together, in one place: configuration in, a gateway that has its addresses out.
-//!
-//! Nothing is global: what a part needs is given to it here, so a test can run the whole product with parts of its own.
+//! The product, from its parts to its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::configuration::{people, policy, transport_options};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
-use crate::config::Config;
+use crate::config::{Config, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError};
-use crate::policy::Policy;
+use crate::policy::RuleError;
 use crate::session::Sessions;
-use crate::transport::{ShellTransport, Transport, TransportOptions};
+use crate::transport::Transport;
 
 /// The product, ready to serve.
 #[derive(Debug)]
@@ -36,6 +35,9 @@ pub enum AppError {
     /// Somebody's key.
     #[error(transparent)]
     People(#[from] PeopleError),
+    /// A rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The event log.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -56,13 +58,13 @@ impl App {
         let journal = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
         let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
         let sessions = Arc::new(Sessions {
-            policy: Policy::new(&config.rules),
+            policy: policy(config)?,
             directory,
             transport: Arc::new(transport),
             journal: journal.clone(),
         });
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
-        settings.agent_shells = transport_options(config).shell == ShellTransport::Agent;
+        settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
         Ok(Self { gateway, lanes, journal })
@@ -92,21 +94,7 @@ impl App {
 pub fn load(config: &Config) -> Result<(HostKeys, People), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
-    let people = People::new(&config.people)?;
+    let people = people(config)?;
     EventLog::check(&config.evidence.directory)?;
     Ok((host_keys, people))
-}
-
-fn transport_options(config: &Config) -> TransportOptions {
-    let lanes = &config.lanes;
-    let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
-    TransportOptions {
-        helper: lanes.helper,
-        rung: lanes.rung,
-        payload: size(lanes.frame_bytes),
-        shell: lanes.shell,
-        channels_per_node: size(lanes.channels_per_node),
-        evidence_replaces_logging: config.realm.evidence_replaces_agent_logging,
-        idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
-    }
 }

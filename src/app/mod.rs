@@ -1,0 +1,11 @@
+//! Puts the parts together, in one place: configuration in, a gateway that has its addresses out.
+//!
+//! Nothing is global: what a part needs is given to it here, so a test can run the whole product with parts of its own.
+//! The configuration is plain text and numbers, and its folder knows none of the parts: what a value must be for the part
+//! that takes it is said here as well, so that a problem still has its place in the file.
+
+mod configuration;
+mod start;
+
+pub use configuration::read;
+pub use start::{App, AppError, load};

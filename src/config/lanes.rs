@@ -1,0 +1,74 @@
+//! How channels are carried: the choices of `[lanes]`, which the command line and the transport use as they are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How SSH channels are carried over Session Manager sessions.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lanes {
+    /// Bytes in one data frame towards a node. AWS's own clients send 1024; the agent takes 65536; what the service
+    /// takes is not published.
+    #[schemars(range(min = 256, max = 65_536))]
+    pub frame_bytes: u32,
+    /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs coreutils or busybox,
+    /// `setsid`, and for a terminal `script` of util-linux.
+    pub helper: Helper,
+    /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
+    pub rung: Option<Rung>,
+    /// What carries interactive shells: `helper`, or `agent` for the agent's own session under the account's shell
+    /// profile and logging.
+    pub shell: ShellTransport,
+    /// Channels at once on one node; each takes up to two processes of about 22 MiB there. More wait their turn.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub channels_per_node: u32,
+    /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
+    /// preferences.
+    #[schemars(range(max = 1440))]
+    pub idle_minutes: u32,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 1024,
+            helper: Helper::Auto,
+            rung: None,
+            shell: ShellTransport::Helper,
+            channels_per_node: 64,
+            idle_minutes: 0,
+        }
+    }
+}
+
+/// Which sessions carry a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    /// An out lane (`NonInteractiveCommands`, separate streams), and an in lane when there is something to say.
+    TwoLanes,
+    /// One raw terminal for both directions, over AWS's own document: slower, and works wherever Session Manager does.
+    OneLane,
+}
+
+/// Which helper the node is to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Helper {
+    /// Python where there is one, else `sh`.
+    #[default]
+    Auto,
+    /// Always `sh`, with coreutils or busybox, `setsid`, and for a terminal `script` of util-linux.
+    Sh,
+}
+
+/// What carries an interactive shell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShellTransport {
+    /// Lanes and a terminal that the helper makes: a prompt in a tenth of a second, and an exit status.
+    #[default]
+    Helper,
+    /// The agent's own session: slower and without a status, but under the account's shell profile and logging.
+    Agent,
+}

@@ -1,0 +1,17 @@
+//! The words everyone shares: small types that are valid by construction. Nothing of ours is below them.
+
+mod exit;
+mod node_id;
+mod node_name;
+mod plain_text;
+mod reason;
+mod session_id;
+mod size;
+
+pub use exit::Exit;
+pub use node_id::NodeId;
+pub use node_name::{NodeForm, NodeName, NodeNameError};
+pub use plain_text::{plain_text, plain_text_up_to};
+pub use reason::ReasonText;
+pub use session_id::SessionId;
+pub use size::WindowSize;
