@@ -18,8 +18,8 @@ use super::reconnect::{ConnectFuture, Connected};
 /// Frames sent in one round.
 const SENDS: usize = 256;
 
-/// What both ends of AWS say in a ping (agent/session/websocketutil in amazon-ssm-agent).
-const PING: &[u8] = b"keepalive";
+/// What both ends of AWS say in a ping (amazon-ssm-agent: agent/session/communicator/websocketchannel.go).
+pub const PING: Bytes = Bytes::from_static(b"keepalive");
 
 /// Where the websocket is.
 pub(super) enum Connection<Io> {
@@ -69,7 +69,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Up<Io> {
                 Poll::Pending => break,
             }
             if self.pulse.take_ping(Instant::now()) {
-                socket.as_mut().start_send(Message::Ping(Bytes::from_static(PING)))?;
+                socket.as_mut().start_send(Message::Ping(PING))?;
                 self.unflushed = true;
             }
             let Some(frame) = core.poll_transmit(now) else { break };

@@ -68,14 +68,14 @@ pub(super) struct Driver<C: Connector> {
     /// The core has said that the channel is closed.
     closed: bool,
     /// It is over as soon as the reader has what came before.
-    failed: Option<End>,
+    failed: Option<Ending>,
     linger: Duration,
     linger_until: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
 }
 
 /// How the loop ended, and what the reader still has to learn.
-struct End {
+struct Ending {
     how: Finish,
     last: Option<DriverEvent>,
 }
@@ -135,7 +135,7 @@ impl<C: Connector> Driver<C> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.outbox.register(cx.waker());
         self.inbox.register(cx.waker());
         for _ in 0..ROUNDS {
@@ -149,13 +149,13 @@ impl<C: Connector> Driver<C> {
             moved |= delivered;
             self.reader_is_slow = !room;
             if self.closed {
-                return Poll::Ready(End { how: Finish::Closed, last: None });
+                return Poll::Ready(Ending { how: Finish::Closed, last: None });
             }
             if room && let Some(end) = self.failed.take() {
                 return Poll::Ready(end);
             }
             if self.nobody_is_left() {
-                return Poll::Ready(End { how: Finish::Abandoned, last: None });
+                return Poll::Ready(Ending { how: Finish::Abandoned, last: None });
             }
             if !moved {
                 return self.poll_sleep(cx);
@@ -375,7 +375,7 @@ impl<C: Connector> Driver<C> {
         self.connection = Connection::Over;
         if self.failed.is_none() {
             self.status.send_modify(|status| status.end = Some(ChannelEnd::Lost(loss.clone())));
-            self.failed = Some(End { how, last: Some(DriverEvent::Lost(loss)) });
+            self.failed = Some(Ending { how, last: Some(DriverEvent::Lost(loss)) });
         }
     }
 
@@ -394,7 +394,7 @@ impl<C: Connector> Driver<C> {
 
     /// Sleeps until the next deadline of any kind. The timer is moved only when it must ring earlier: it rings early
     /// now and then, which costs less than moving it at every frame.
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let mut deadline = self.core.poll_timeout().map(|time| self.clock.instant(time));
         let mut earlier = |other: Instant| deadline = Some(deadline.map_or(other, |at| at.min(other)));
         match &self.connection {

@@ -19,6 +19,7 @@
 //! | `driver`, `connection` | one task: socket ⇄ core ⇄ queues |
 //! | `reconnect` | how websockets are made, and how often to try |
 //! | `keepalive`, `clock` | pings, and the time |
+//! | `mux_stream` | many streams over one channel, for ports |
 //! | `websocket`, `proxy`, `error` | dialling |
 
 mod clock;
@@ -27,6 +28,7 @@ mod driver;
 mod error;
 mod event;
 mod keepalive;
+mod mux_stream;
 mod open;
 mod options;
 mod proxy;
@@ -39,14 +41,16 @@ mod websocket;
 mod writer;
 
 pub use clock::{Clock, sleep_until};
+pub use connection::PING;
 pub use error::DialError;
 pub use event::{ChannelEnd, ChannelEvent, ChannelStatus, DriverEvent, Loss};
 pub use keepalive::{Keepalive, Pulse, Signs};
+pub use mux_stream::{MuxDriver, MuxStream, MuxStreams, StreamGone};
 pub use open::{CLIENT_VERSION, Channel, open, open_prepared};
 pub use options::ChannelOptions;
 pub use proxy::{Proxy, ProxyRules};
 pub use queue::ChannelGone;
 pub use reader::{ChannelReader, EventReader};
 pub use reconnect::{ConnectError, ConnectFuture, Connected, Connector, Finish, ReconnectPolicy};
-pub use websocket::{Dialer, Socket, websocket_config};
+pub use websocket::{Dialer, Socket, Stream, websocket_config};
 pub use writer::ChannelWriter;

@@ -1,23 +1,27 @@
 //! Dialling a data channel's websocket: TCP (perhaps through a proxy), TLS, upgrade; limits on everything that a peer
 //! could make large.
 //!
-//! Which URL may be dialled and what its headers are is decided before this (see [`crate::backend`]). The agent's role
-//! and the tests dial with the same code.
+//! Which URL may be dialled and what its headers are is decided before this, by whoever makes the request: the gateway
+//! for a client, the embedded agent for itself.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{Error as WsError, protocol::WebSocketConfig};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 
 use super::error::DialError;
 use super::proxy::ProxyRules;
 
 /// What a dial gives.
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<Stream>;
+
+/// What a websocket runs on.
+pub type Stream = MaybeTlsStream<TcpStream>;
 
 /// From the first packet to the accepted upgrade.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -73,7 +77,20 @@ impl Dialer {
         host: &str,
         port: u16,
     ) -> Result<Socket, DialError> {
-        let connector = if secure { Connector::Rustls(self.tls()?) } else { Connector::Plain };
+        let stream = self.connect(secure, host, port).await?;
+        let dialled = client_async_with_config(request, stream, Some(websocket_config())).await;
+        dialled.map(|(socket, _)| socket).map_err(|error| explain(error, host, port))
+    }
+
+    /// Connects to `host:port`, through the proxy if there is one, with TLS if it must be.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the connection from being there, and trusted; it is not bounded in time.
+    pub async fn connect(&self, secure: bool, host: &str, port: u16) -> Result<Stream, DialError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        // Before anything goes out: without trust there is nothing to say.
+        let tls = if secure { Some(TlsConnector::from(self.tls()?)) } else { None };
         let stream = match self.shared.proxies.proxy_for(secure, host) {
             Some(proxy) => {
                 let (proxy_host, proxy_port) = proxy.address();
@@ -81,10 +98,13 @@ impl Dialer {
                 proxy.tunnel(&mut stream, host, port).await?;
                 stream
             }
-            None => connect(host.trim_start_matches('[').trim_end_matches(']'), port).await?,
+            None => connect(bare, port).await?,
         };
-        let dialled = client_async_tls_with_config(request, stream, Some(websocket_config()), Some(connector)).await;
-        dialled.map(|(socket, _)| socket).map_err(|error| explain(error, host, port))
+        let Some(tls) = tls else { return Ok(MaybeTlsStream::Plain(stream)) };
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| DialError::Tls(format!("{host} is no name that a certificate can be for")))?;
+        let secured = tls.connect(name, stream).await;
+        secured.map(MaybeTlsStream::Rustls).map_err(|error| explain(WsError::Io(error), host, port))
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, DialError> {

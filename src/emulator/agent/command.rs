@@ -20,19 +20,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::document::ShellProperties;
 use super::lexer;
+use super::outcome::{SessionEnd, TaskOutcome};
 use super::process::{Launch, Output, Process, WorkerGroup};
 use super::pump::{PipeEnd, pump_pipe, pump_text};
-use super::session::{End, Outcome, Running};
+use super::running::Running;
 use super::user::Account;
 use super::wire::{Arrival, Arrivals};
 
 /// Runs the command to its end.
-pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arrivals: Arrivals) -> End {
+pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arrivals: Arrivals) -> SessionEnd {
     let (config, manner) = (&running.context.config, &running.context.manner);
     if properties.separate_streams
         && let Err(why) = properties.check_prefixes()
     {
-        return Outcome::failed(why).into();
+        return TaskOutcome::failed(why).into();
     }
     let built = async {
         let words =
@@ -41,19 +42,20 @@ pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arr
         Ok::<_, String>((words, account))
     };
     let (words, account) = match built.await {
-        Ok((words, _)) if words.is_empty() => return End::Crash,
+        Ok((words, _)) if words.is_empty() => return SessionEnd::Crash,
         Ok(built) => built,
         Err(error) => {
             let error = format!("Unable to start command: {error}\n");
             tokio::time::sleep(manner.build_failure_delay).await;
             tell(running, &error).await;
-            return Outcome::failed(error).into();
+            return TaskOutcome::failed(error).into();
         }
     };
     let group = match WorkerGroup::start() {
         Ok(group) => group,
         Err(error) => {
-            return Outcome::failed(format!("cannot run cat, which holds a command's process group: {error}")).into();
+            return TaskOutcome::failed(format!("cannot run cat, which holds a command's process group: {error}"))
+                .into();
         }
     };
     let words = words.into_iter().map(OsString::from).collect();
@@ -64,7 +66,7 @@ pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arr
         through_a_file(running, &launch, &group, arrivals).await
     };
     running.wire.drain().await;
-    running.wire.terminating().await;
+    running.wire.terminating();
     outcome.into()
 }
 
@@ -75,14 +77,14 @@ async fn separate(
     launch: &Launch<'_>,
     group: &WorkerGroup,
     arrivals: Arrivals,
-) -> Outcome {
+) -> TaskOutcome {
     let (process, (mut stdout, mut stderr)) = match launch.without_terminal(group, Output::Separate) {
         Ok((process, Some(pipes))) => (process, pipes),
-        Ok((_, None)) => return Outcome::failed("the command has no pipes"),
+        Ok((_, None)) => return TaskOutcome::failed("the command has no pipes"),
         Err(error) => {
             let _ = running.wire.send(PayloadType::ExitCode, ExitCode(1).encode()).await;
             tell(running, &error).await;
-            return Outcome::failed(format!("Error occurred starting the command: {error}\n"));
+            return TaskOutcome::failed(format!("Error occurred starting the command: {error}\n"));
         }
     };
     let signalled = Signalled::default();
@@ -99,12 +101,12 @@ async fn separate(
     };
     let Some((ends, code)) = ended else {
         process.kill().await;
-        return Outcome::SUCCESS;
+        return TaskOutcome::SUCCESS;
     };
     if !running.wire.is_paused() {
         let _ = running.wire.send(PayloadType::ExitCode, ExitCode(code).encode()).await;
     }
-    if ends == [PipeEnd::Eof; 2] { Outcome::SUCCESS } else { Outcome::failed("") }
+    if ends == [PipeEnd::Eof; 2] { TaskOutcome::SUCCESS } else { TaskOutcome::failed("") }
 }
 
 /// Pumps both pipes to their ends. A signalled command's pipes are closed when it is dead, read or not.
@@ -134,14 +136,14 @@ async fn through_a_file(
     launch: &Launch<'_>,
     group: &WorkerGroup,
     arrivals: Arrivals,
-) -> Outcome {
+) -> TaskOutcome {
     let file = match OutputFile::make(running) {
         Ok(file) => file,
         Err(error) => {
             let error =
                 format!("Unable to start command: Failed to open file for writing command output. error: {error}\n");
             tell(running, &error).await;
-            return Outcome::failed(error);
+            return TaskOutcome::failed(error);
         }
     };
     let started = match file.open() {
@@ -152,7 +154,7 @@ async fn through_a_file(
         Ok((process, _)) => process,
         Err(error) => {
             tell(running, &error).await;
-            return Outcome::failed(format!("Error occurred starting the command: {error}\n"));
+            return TaskOutcome::failed(format!("Error occurred starting the command: {error}\n"));
         }
     };
     let unused = Signalled::default();
@@ -165,9 +167,9 @@ async fn through_a_file(
     match tokio::fs::File::open(&file.path).await {
         Ok(source) => {
             let _ = pump_text(source, running.wire, &running.context.manner).await;
-            Outcome::SUCCESS
+            TaskOutcome::SUCCESS
         }
-        Err(error) => Outcome::failed(format!("the output of the command cannot be read: {error}")),
+        Err(error) => TaskOutcome::failed(format!("the output of the command cannot be read: {error}")),
     }
 }
 

@@ -26,16 +26,18 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::connector::KEEPALIVE;
+use super::context::{Context, VERSION};
 use super::document::Task;
-use super::endpoint::{CallError, Socket};
-use super::session::{self, Outcome};
-use super::socket::{Clock, Pulse, sleep_until};
-use super::{Context, VERSION};
+use super::endpoint::CallError;
+use super::outcome::TaskOutcome;
+use super::session;
+use crate::data_channel::{Clock, PING, Pulse, Socket, sleep_until};
 
 /// Serves the control channel until `stop`, then ends all sessions.
 pub(super) async fn run(context: Arc<Context>, connected: watch::Sender<bool>, stop: CancellationToken) {
     let information = tokio::spawn(tell_about_the_node(Arc::clone(&context), stop.clone()));
-    let mut control = Control {
+    let mut control = ControlChannel {
         cancel: stop.child_token(),
         context,
         clock: Clock::start(),
@@ -57,13 +59,13 @@ pub(super) async fn run(context: Arc<Context>, connected: watch::Sender<bool>, s
     connected.send_replace(false);
 }
 
-struct Control {
+struct ControlChannel {
     context: Arc<Context>,
     clock: Clock,
     /// Parent of every session's own.
     cancel: CancellationToken,
     running: HashMap<String, CancellationToken>,
-    sessions: JoinSet<(String, Outcome)>,
+    sessions: JoinSet<(String, TaskOutcome)>,
     reports: Vec<Report>,
 }
 
@@ -74,7 +76,7 @@ struct Report {
     due: Instant,
 }
 
-impl Control {
+impl ControlChannel {
     async fn serve_for_ever(&mut self, connected: &watch::Sender<bool>) {
         let manner = self.context.manner;
         let mut delay = None;
@@ -117,7 +119,7 @@ impl Control {
 
     async fn serve(&mut self, socket: Socket) -> String {
         let (mut sink, mut stream) = socket.split();
-        let mut pulse = Pulse::start();
+        let mut pulse = Pulse::start(KEEPALIVE, Instant::now());
         loop {
             for frame in self.due_reports() {
                 if let Err(error) = sink.send(Message::Binary(frame.encode())).await {
@@ -131,19 +133,24 @@ impl Control {
                         Ok(frame) => self.handle(frame),
                         Err(error) => tracing::warn!("a control message was ignored: {error}"),
                     },
-                    Some(Ok(Message::Pong(_))) => pulse.answered(),
+                    Some(Ok(Message::Pong(_))) => pulse.answered(Instant::now()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return error.to_string(),
                     None => return "the service closed it".to_owned(),
                 },
                 Some(ended) = self.sessions.join_next() => self.ended(ended),
                 () = sleep_until(next_report) => {}
-                () = pulse.due(true) => match pulse.beat() {
-                    Some(ping) => if let Err(error) = sink.send(ping).await {
+                () = sleep_until(Some(pulse.deadline(true))) => {
+                    let now = Instant::now();
+                    if pulse.is_dead(now) {
+                        return format!("the service has not answered a ping for {} s", KEEPALIVE.patience.as_secs());
+                    }
+                    if pulse.take_ping(now)
+                        && let Err(error) = sink.send(Message::Ping(PING)).await
+                    {
                         return error.to_string();
-                    },
-                    None => return "the service has not answered a ping for 60 s".to_owned(),
-                },
+                    }
+                }
             }
         }
     }
@@ -177,7 +184,7 @@ impl Control {
             Err(error) => {
                 tracing::warn!(session = %id, "the task cannot become a session: {error}");
                 if !self.context.manner.silent_about_bad_tasks {
-                    self.report(id.clone(), &Outcome::failed(error.to_string()));
+                    self.report(id.clone(), &TaskOutcome::failed(error.to_string()));
                 }
                 return;
             }
@@ -187,7 +194,7 @@ impl Control {
             return;
         }
         if self.running.len() >= SESSIONS_MAX {
-            self.report(id.clone(), &Outcome::failed(format!("the agent runs {SESSIONS_MAX} sessions already")));
+            self.report(id.clone(), &TaskOutcome::failed(format!("the agent runs {SESSIONS_MAX} sessions already")));
             return;
         }
         let cancel = self.cancel.child_token();
@@ -199,7 +206,7 @@ impl Control {
         });
     }
 
-    fn ended(&mut self, ended: Result<(String, Outcome), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(String, TaskOutcome), tokio::task::JoinError>) {
         match ended {
             Ok((id, outcome)) => {
                 tracing::debug!(session = %id, status = outcome.status(), failure = ?outcome.failure, "session ended");
@@ -211,7 +218,7 @@ impl Control {
         }
     }
 
-    fn report(&mut self, id: String, outcome: &Outcome) {
+    fn report(&mut self, id: String, outcome: &TaskOutcome) {
         let node = &self.context.config.instance_id;
         let output = outcome.failure.as_deref().unwrap_or_default();
         let mut body = AgentTaskComplete::new(&id, node, outcome.status(), output);

@@ -6,7 +6,6 @@
 //!   POST /                               AmazonSSM.UpdateInstanceInformation       SigV4, service ssm
 //! ```
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -18,24 +17,16 @@ use http::{HeaderName, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use portcullis_protocol::open::Token;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use uuid::Uuid;
 
-/// A websocket to the service.
-pub(super) type Socket = WebSocketStream<Stream>;
-
-type Stream = MaybeTlsStream<TcpStream>;
+use crate::data_channel::{DialError, Dialer, ProxyRules, Socket};
 
 /// Where the service is and who we are to it.
 #[derive(Clone)]
 pub(super) struct Endpoint {
-    tls: Option<TlsConnector>,
+    dialer: Dialer,
+    secure: bool,
     host: String,
     port: u16,
     /// What `Host` says.
@@ -50,9 +41,7 @@ pub(super) enum EndpointError {
     #[error("{0:?} is no endpoint: write http://host:port or https://host:port")]
     Url(String),
     #[error("the CA certificate of the service cannot be read as PEM: {0}")]
-    Ca(String),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+    Ca(DialError),
 }
 
 /// A call failed.
@@ -97,7 +86,9 @@ impl Endpoint {
             None => host.to_owned(),
         };
         Ok(Self {
-            tls: if secure { Some(connector(ca_pem)?) } else { None },
+            dialer: Dialer::new(ca_pem.filter(|_| secure).map(str::as_bytes), ProxyRules::default())
+                .map_err(EndpointError::Ca)?,
+            secure,
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             authority,
@@ -144,7 +135,7 @@ impl Endpoint {
     pub(super) async fn websocket(&self, what: &'static str, path: &str) -> Result<Socket, CallError> {
         let failed = |why: &dyn std::fmt::Display| CallError::new(what, why);
         let open = async {
-            let (scheme, secure_scheme) = if self.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
+            let (scheme, secure_scheme) = if self.secure { ("https", "wss") } else { ("http", "ws") };
             let mut request = Request::get(format!("{secure_scheme}://{}{path}", self.authority))
                 .header(HOST, &self.authority)
                 .header("connection", "Upgrade")
@@ -156,9 +147,7 @@ impl Endpoint {
             let url = format!("{scheme}://{}{path}", self.authority);
             let signed = self.sign("ssmmessages", "GET", &url, &[], b"").map_err(|error| failed(&error))?;
             request.headers_mut().extend(signed);
-            let stream = self.connect().await.map_err(|error| failed(&error))?;
-            let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(websocket_config())).await;
-            upgraded.map(|(socket, _)| socket).map_err(|error| failed(&error))
+            self.dialer.dial(request).await.map_err(|error| failed(&error))
         };
         tokio::time::timeout(CALL_TIMEOUT, open).await.map_err(|_| failed(&"it took more than 15 s"))?
     }
@@ -168,7 +157,7 @@ impl Endpoint {
         let exchange = async {
             let mut headers = vec![("content-type", call.content_type)];
             headers.extend(call.target.map(|target| ("x-amz-target", target)));
-            let scheme = if self.tls.is_some() { "https" } else { "http" };
+            let scheme = if self.secure { "https" } else { "http" };
             let url = format!("{scheme}://{}{}", self.authority, call.path);
             let signed =
                 self.sign(call.service, "POST", &url, &headers, body.as_bytes()).map_err(|error| failed(&error))?;
@@ -183,7 +172,8 @@ impl Endpoint {
                 request.headers_mut().insert("x-amz-target", target);
             }
             request.headers_mut().extend(signed);
-            let stream = self.connect().await.map_err(|error| failed(&error))?;
+            let stream =
+                self.dialer.connect(self.secure, &self.host, self.port).await.map_err(|error| failed(&error))?;
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
             let connection = tokio::spawn(connection);
@@ -194,14 +184,6 @@ impl Endpoint {
             Ok((head.status, body.to_bytes()))
         };
         tokio::time::timeout(CALL_TIMEOUT, exchange).await.map_err(|_| failed(&"it took more than 15 s"))?
-    }
-
-    async fn connect(&self) -> std::io::Result<Stream> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        stream.set_nodelay(true)?;
-        let Some(tls) = &self.tls else { return Ok(MaybeTlsStream::Plain(stream)) };
-        let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
-        Ok(MaybeTlsStream::Rustls(tls.connect(name, stream).await?))
     }
 
     /// The headers that sign a request: authorization, date and, for temporary credentials, their token.
@@ -244,41 +226,6 @@ struct Call<'a> {
     path: &'a str,
     content_type: &'static str,
     target: Option<&'a str>,
-}
-
-fn connector(ca_pem: Option<&str>) -> Result<TlsConnector, EndpointError> {
-    let mut roots = rustls::RootCertStore::empty();
-    match ca_pem {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| EndpointError::Ca(error.to_string()))?;
-                roots.add(certificate).map_err(|error| EndpointError::Ca(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(EndpointError::Ca("it holds no certificate".to_owned()));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| EndpointError::Tls(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// Bounded everywhere: a frame of the protocol is far below a mebibyte.
-fn websocket_config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(32 << 10)
-        .write_buffer_size(128 << 10)
-        .max_write_buffer_size(4 << 20)
-        .max_message_size(Some(1 << 20))
-        .max_frame_size(Some(1 << 20))
 }
 
 /// The text of the first element of that name.

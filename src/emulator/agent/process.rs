@@ -21,7 +21,7 @@ use rustix::process::Signal;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
 
-use super::AgentConfig;
+use super::config::AgentConfig;
 use super::user::{Account, Switch};
 
 /// What to run and as whom.
@@ -239,7 +239,7 @@ static STARTING: Mutex<()> = Mutex::new(());
 mod tests {
     use tokio::io::AsyncReadExt as _;
 
-    use super::super::tests::config;
+    use super::super::config::tests::config;
     use super::*;
 
     async fn run(words: &[&str]) -> Result<(String, String, i32), String> {

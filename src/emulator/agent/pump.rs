@@ -13,7 +13,7 @@ use portcullis_protocol::PayloadType;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
-use super::Manner;
+use super::manner::Manner;
 use super::utf8::Utf8Stage;
 use super::wire::{Gone, Wire};
 

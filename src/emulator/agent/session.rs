@@ -11,95 +11,56 @@ use portcullis_protocol::payload::SessionType;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::context::Context;
 use super::document::{Kind, PortProperties, ShellProperties, Task};
+use super::outcome::{SessionEnd, TaskOutcome};
+use super::running::Running;
 use super::wire::{Arrivals, Opening, Wire};
-use super::{Context, command, port, shell};
-
-/// How a session ended, for `agent_task_complete`. A command's own status is not in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) failure: Option<String>,
-}
-
-impl Outcome {
-    pub(super) const SUCCESS: Self = Self { failure: None };
-
-    pub(super) fn failed(why: impl Into<String>) -> Self {
-        Self { failure: Some(why.into()) }
-    }
-
-    pub(super) fn status(&self) -> &'static str {
-        if self.failure.is_some() { "Failed" } else { "Success" }
-    }
-}
-
-/// What the parts of a running session share.
-pub(super) struct Running<'a> {
-    pub(super) context: &'a Arc<Context>,
-    pub(super) task: &'a Task,
-    pub(super) wire: &'a Wire,
-    /// The service has closed the session, or the agent stops.
-    pub(super) cancel: &'a CancellationToken,
-    /// The client's version, if there was a handshake.
-    pub(super) client_version: Option<String>,
-}
-
-/// How the part that ran the session came to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    Outcome(Outcome),
-    /// Where the real agent's worker process crashes: the data channel is cut at once, and the outcome comes when
-    /// somebody misses the worker.
-    Crash,
-}
-
-impl From<Outcome> for End {
-    fn from(outcome: Outcome) -> Self {
-        Self::Outcome(outcome)
-    }
-}
+use super::{command, port, shell};
 
 /// Runs a session to its end.
-pub(super) async fn run(context: Arc<Context>, task: Task, cancel: CancellationToken) -> Outcome {
+pub(super) async fn run(context: Arc<Context>, task: Task, cancel: CancellationToken) -> TaskOutcome {
     if let Kind::Unknown(name) = &task.kind {
-        return Outcome::failed(format!("Plugin with name {name} not found"));
+        return TaskOutcome::failed(format!("Plugin with name {name} not found"));
     }
     if !task.kms_key.is_empty() && task.kind != Kind::Port {
         // nothing is sent in the clear where encryption was asked for
-        return Outcome::failed(
+        return TaskOutcome::failed(
             "the embedded agent cannot encrypt sessions; take kmsKeyId out of the session document",
         );
     }
     let opening = match opening(&task, &cancel) {
         Ok(opening) => opening,
-        Err(why) => return Outcome::failed(why),
+        Err(why) => return TaskOutcome::failed(why),
     };
     let opened = tokio::select! {
         opened = Wire::open(&context, opening) => opened,
-        () = cancel.cancelled() => return Outcome::SUCCESS,
+        () = cancel.cancelled() => return TaskOutcome::SUCCESS,
     };
     let (wire, arrivals) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let id = &task.session_id;
-            return Outcome::failed(format!("Setting up data channel with id {id} failed: {error}"));
+            return TaskOutcome::failed(format!("Setting up data channel with id {id} failed: {error}"));
         }
     };
     match serve(&context, &task, &wire, arrivals, &cancel).await {
-        End::Outcome(outcome) => {
+        SessionEnd::Outcome(outcome) => {
             wire.drain().await;
             match wire.fault() {
-                Some(fault) if outcome == Outcome::SUCCESS => Outcome::failed(fault),
+                Some(fault) if outcome == TaskOutcome::SUCCESS => TaskOutcome::failed(fault),
                 _ => outcome,
             }
         }
-        End::Crash => {
+        SessionEnd::Crash => {
             drop(wire);
             tokio::select! {
                 () = tokio::time::sleep(context.manner.crash_delay) => {}
                 () = cancel.cancelled() => tokio::time::sleep(Duration::ZERO).await,
             }
-            Outcome::failed("document process failed unexpectedly, check [ssm-document-worker] log for crash reason")
+            TaskOutcome::failed(
+                "document process failed unexpectedly, check [ssm-document-worker] log for crash reason",
+            )
         }
     }
 }
@@ -125,38 +86,38 @@ async fn serve(
     context: &Arc<Context>,
     task: &Task,
     wire: &Wire,
-    arrivals: Arrivals,
+    mut arrivals: Arrivals,
     cancel: &CancellationToken,
-) -> End {
+) -> SessionEnd {
     let established = tokio::select! {
-        established = wire.established() => established,
+        established = arrivals.established() => established,
         () = cancel.cancelled() => match wire.fault() {
             Some(fault) => Err(fault),
-            None => return Outcome::SUCCESS.into(),
+            None => return TaskOutcome::SUCCESS.into(),
         },
     };
     let client_version = match established {
         Ok(version) => version,
-        Err(why) if why.starts_with(HANDSHAKE) => return Outcome::failed(why).into(),
-        Err(why) => return Outcome::failed(format!("{HANDSHAKE}. {why}")).into(),
+        Err(why) if why.starts_with(HANDSHAKE) => return TaskOutcome::failed(why).into(),
+        Err(why) => return TaskOutcome::failed(format!("{HANDSHAKE}. {why}")).into(),
     };
     let running = Running { context, task, wire, cancel, client_version };
     match task.kind {
         Kind::Port => match PortProperties::new(&task.properties) {
             Ok(properties) => port::run(&running, properties, arrivals).await,
-            Err(why) => Outcome::failed(why).into(),
+            Err(why) => TaskOutcome::failed(why).into(),
         },
         Kind::StandardStream => shell::run(&running, &ShellProperties::default(), arrivals).await,
         _ => match ShellProperties::new(&task.properties) {
             Ok(properties) if properties.commands.trim().is_empty() => {
                 let name = task.kind.name();
-                Outcome::failed(format!("Commands cannot be empty for session type {name}")).into()
+                TaskOutcome::failed(format!("Commands cannot be empty for session type {name}")).into()
             }
             Ok(properties) if task.kind == Kind::InteractiveCommands => {
                 shell::run(&running, &properties, arrivals).await
             }
             Ok(properties) => command::run(&running, &properties, arrivals).await,
-            Err(why) => Outcome::failed(why).into(),
+            Err(why) => TaskOutcome::failed(why).into(),
         },
     }
 }

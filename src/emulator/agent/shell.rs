@@ -13,22 +13,24 @@
 use std::ffi::OsString;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use pty_process::{OwnedWritePty, Size};
 use tokio::io::AsyncWriteExt as _;
 
 use super::document::{Kind, ShellProperties};
 use super::lexer;
+use super::outcome::{SessionEnd, TaskOutcome};
 use super::process::{Launch, Process};
 use super::pump::pump_text;
-use super::session::{End, Outcome, Running};
+use super::running::Running;
 use super::user::Account;
 use super::wire::{Arrival, Arrivals};
 
 /// Runs the session's program on a terminal until either of them ends.
-pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arrivals: Arrivals) -> End {
+pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arrivals: Arrivals) -> SessionEnd {
     let (config, manner) = (&running.context.config, &running.context.manner);
     let words = match words(running, properties) {
-        Ok(words) if words.is_empty() => return End::Crash,
+        Ok(words) if words.is_empty() => return SessionEnd::Crash,
         words => words,
     };
     let started = async {
@@ -40,12 +42,11 @@ pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arr
         Ok(started) => started,
         Err(error) => {
             tokio::time::sleep(manner.build_failure_delay).await;
-            return Outcome::failed(format!("Unable to start command: {error}\n")).into();
+            return TaskOutcome::failed(format!("Unable to start command: {error}\n")).into();
         }
     };
     let (reader, mut writer) = pty.into_split();
-    // a wire that has gone cancels the session
-    let _ = running.wire.ready().await;
+    running.wire.ready();
 
     let output = async {
         tokio::time::sleep(manner.terminal_delay).await;
@@ -65,13 +66,13 @@ pub(super) async fn run(running: &Running<'_>, properties: &ShellProperties, arr
     };
     if ended_itself {
         running.wire.drain().await;
-        running.wire.terminating().await;
+        running.wire.terminating();
     } else {
         process.kill().await;
     }
     drop(writer);
     reap(&process, running).await;
-    Outcome::SUCCESS.into()
+    TaskOutcome::SUCCESS.into()
 }
 
 /// What the program is; nothing at all if a command line is only a comment.
@@ -124,13 +125,12 @@ async fn next(held: &mut Option<Arrival>, arrivals: &mut Arrivals) -> Option<Arr
 fn gather(first: Bytes, arrivals: &mut Arrivals, held: &mut Option<Arrival>) -> Bytes {
     let mut all = BytesMut::from(first);
     while all.len() < TERMINAL_WRITE {
-        match arrivals.try_recv() {
-            Ok(Arrival::Data(more)) => all.extend_from_slice(&more),
-            Ok(other) => {
-                *held = Some(other);
+        match arrivals.recv().now_or_never().flatten() {
+            Some(Arrival::Data(more)) => all.extend_from_slice(&more),
+            other => {
+                *held = other;
                 break;
             }
-            Err(_) => break,
         }
     }
     all.freeze()

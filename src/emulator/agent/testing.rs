@@ -26,8 +26,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role as WsRole;
 use uuid::Uuid;
 
-use super::socket::Clock;
 use super::{Agent, AgentConfig, Fidelity};
+use crate::data_channel::Clock;
 
 type Ws = WebSocketStream<TcpStream>;
 
@@ -64,7 +64,7 @@ impl Service {
             }
         });
         let directory = tempfile::tempdir().unwrap();
-        let mut config = super::tests::config();
+        let mut config = super::config::tests::config();
         config.endpoint = format!("http://{address}");
         config.work_dir = directory.path().to_owned();
         config.fidelity = Fidelity::Fast;
@@ -194,7 +194,7 @@ async fn serve(mut stream: TcpStream, ends: Ends) {
         let _ = controls.send(ws).await;
     } else {
         let open = OpenDataChannel::decode(&open).unwrap();
-        assert_eq!(open.party, Party::Agent { instance_id: super::tests::config().instance_id });
+        assert_eq!(open.party, Party::Agent { instance_id: super::config::tests::config().instance_id });
         assert!(path.starts_with(open.token.reveal()), "{path}");
         let _ = data.send((path, ws)).await;
     }

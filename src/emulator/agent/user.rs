@@ -13,7 +13,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::AgentConfig;
+use super::config::AgentConfig;
 
 /// The account of one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ fn user_name(uid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::config;
+    use super::super::config::tests::config;
     use super::*;
 
     fn find<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Vec<&'a str> {
