@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::args::CheckArgs;
+use super::exit::Failure;
+use super::failure::config_failure;
+use super::output;
+use super::realm;
+use super::runtime::patiently;
 use crate::app;
 use crate::config::{self, Config, ConfigError, Problem};
-
-use super::args::CheckArgs;
-use super::exit::{Exit, Failure};
-use super::output;
-use super::runtime::patiently;
-use super::serve;
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {
@@ -46,21 +46,10 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// The failure that a bad configuration is for every command.
-pub(super) fn config_failure(file: &Path, error: &ConfigError, drawn: bool) -> Failure {
-    let count = error.problems.len();
-    let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-    let mut text = format!("{} has {things}; nothing was started", file.display());
-    if drawn {
-        text = format!("{text}:\n{}", error.render(output::colour()));
-    }
-    Failure::new(Exit::Config, text.trim_end())
-}
-
 /// What `serve` reads before it begins, read by the same functions.
 async fn what_serve_needs(file: &Path, config: &Config) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
-    if let Err(failure) = patiently("reading the AWS configuration", serve::backend(config, None)).await {
+    if let Err(failure) = patiently("reading the AWS configuration", realm::backend(config, None)).await {
         problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
     }
     if let Err(error) = app::load(config) {

@@ -4,11 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::args::DocumentsArgs;
-use super::check::config_failure;
 use super::exit::{Exit, Failure};
+use super::failure::config_failure;
 use super::output;
+use super::realm;
 use super::runtime::patiently;
-use super::serve;
 use crate::app;
 use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory as _};
@@ -20,7 +20,7 @@ pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
     }
     let file = &args.config.config;
     let config = app::read(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
-    let backend = patiently("reading the AWS configuration", serve::backend(&config, None)).await?;
+    let backend = patiently("reading the AWS configuration", realm::backend(&config, None)).await?;
     let preferences = Preferences::of_account(&backend).await.map_err(service_failure)?;
     let conflicts = preferences.lane_conflicts(config.realm.evidence_replaces_agent_logging);
     if !conflicts.is_empty() {

@@ -47,6 +47,9 @@ pub(super) struct Connection {
 /// A connection's refusals that are recorded one by one: nobody fills a disk by asking again.
 const MAX_REFUSALS: u32 = 200;
 
+/// Keys that one event of a refused login names: more than a client that means well tries.
+const MAX_KEYS: usize = 16;
+
 /// How old a lookup may be that was begun at the login.
 const LOOKUP_FRESH: Duration = Duration::from_secs(10);
 
@@ -71,8 +74,18 @@ pub(super) struct ChannelState {
     /// What the client has set so far, for what it will ask to be started.
     pub(super) setup: ChannelSetup,
     pub(super) reason: Option<ReasonText>,
-    /// Taken when something starts on it; so nothing can start twice.
+    /// Taken when something starts on it, so that nothing can start twice: a channel runs one program (RFC 4254, section
+    /// 6.5).
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
+}
+
+/// Why a connection gets no further channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TooManyChannels {
+    #[error("this connection has {0} channels already, which is the limit")]
+    Open(usize),
+    #[error("{0} channels of this connection are still being closed, which is the limit")]
+    Closing(usize),
 }
 
 impl Connection {
@@ -97,7 +110,7 @@ impl Connection {
     pub(super) fn tries(&mut self, login: &str, key: Option<KeyFingerprint>) {
         self.attempt.login = Some(login.to_owned());
         if let Some(key) = key.filter(|key| !self.attempt.keys.contains(key))
-            && self.attempt.keys.len() < 16
+            && self.attempt.keys.len() < MAX_KEYS
         {
             self.attempt.keys.push(key);
         }
@@ -159,15 +172,15 @@ impl Connection {
     }
 
     /// Takes a channel in, unless there are as many as may be.
-    pub(super) fn admit(&mut self, channel: Channel<Msg>, handle: Handle) -> Result<(), String> {
+    pub(super) fn admit(&mut self, channel: Channel<Msg>, handle: Handle) -> Result<(), TooManyChannels> {
         self.channels.retain(|_, channel| !channel.inbox.is_done());
         let limit = usize::try_from(self.shared.settings.limits.channels).unwrap_or(usize::MAX);
         if self.channels.len() >= limit {
-            return Err(format!("this connection has {limit} channels already, which is the limit"));
+            return Err(TooManyChannels::Open(limit));
         }
         self.closing.retain(|inbox| !inbox.is_done());
         if self.closing.len() >= limit {
-            return Err(format!("{limit} channels of this connection are still being closed, which is the limit"));
+            return Err(TooManyChannels::Closing(limit));
         }
         let id = channel.id();
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks

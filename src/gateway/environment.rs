@@ -1,5 +1,5 @@
 //! Which variables a client may set on the node: what the configuration lists, but never one that changes what a program
-//! loads or runs.
+//! loads or runs. RFC 4254, section 6.4, leaves it to the server which ones it takes.
 
 use crate::config::Environment;
 

@@ -24,6 +24,17 @@ const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the sessio
 const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
 const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session goes on without it";
 
+/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254, section 5.1). The library's own
+/// variants of them have no room for a sentence.
+const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
+const RESOURCE_SHORTAGE: u32 = 4;
+
+/// The longest `TERM` that goes to a node, which is longer than any that terminfo has.
+const LONGEST_TERM: usize = 64;
+
+/// The longest name of a signal that goes to a node; those of RFC 4254, section 6.9, have at most four letters.
+const LONGEST_SIGNAL: usize = 16;
+
 impl Handler for ClientHandler {
     type Error = russh::Error;
 
@@ -31,12 +42,13 @@ impl Handler for ClientHandler {
         Ok(self.0.shared.settings.banner.clone())
     }
 
+    /// How a client asks for the methods (RFC 4252, section 5.2); it lets nobody in.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
         self.0.tries(user, None);
         Ok(refuse())
     }
 
-    /// Only asks whether a signature is worth making; a certificate's bare key is seen here and refused as unknown.
+    /// Only asks whether a signature is worth making (RFC 4252, section 7); a certificate's bare key is seen here and refused as unknown.
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.tries(user, Some(KeyFingerprint::of(&wire)));
@@ -87,8 +99,9 @@ impl Handler for ClientHandler {
         match self.0.admit(channel, session.handle()) {
             Ok(()) => reply.accept().await,
             Err(full) => {
-                self.0.note_refusal("session channel", &full);
-                reply.reject(ChannelOpenFailure::Other { code: 4, reason: full }).await;
+                let reason = full.to_string();
+                self.0.note_refusal("session channel", &reason);
+                reply.reject(ChannelOpenFailure::Other { code: RESOURCE_SHORTAGE, reason }).await;
             }
         }
         Ok(())
@@ -149,6 +162,7 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
+    /// Never waits: the inbox is bounded by the window that the client was given (RFC 4254, section 5.2).
     async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
         if let Some(inbox) = self.0.inbox(id) {
             inbox.push(data);
@@ -156,6 +170,7 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
+    /// The client sends no more; what runs goes on, as does its output (RFC 4254, section 5.3).
     async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
         if let Some(inbox) = self.0.inbox(id) {
             inbox.eof();
@@ -168,6 +183,7 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
+    /// RFC 4254, section 6.2. One terminal, and before anything runs on the channel.
     async fn pty_request(
         &mut self,
         id: ChannelId,
@@ -182,14 +198,15 @@ impl Handler for ClientHandler {
         let pty = PtyRequest {
             term: term.to_owned(),
             size: window_size(cols, rows, x_pixels, y_pixels),
-            // TTY_OP_END stands for the codes that the library does not know
+            // TTY_OP_END (RFC 4254, section 8) stands for the codes that the library does not know
             modes: modes
                 .iter()
-                .filter(|(code, _)| *code as u8 != 0)
+                .filter(|(code, _)| *code as u8 != Pty::TTY_OP_END as u8)
                 .map(|&(code, value)| (code as u8, value))
                 .collect(),
         };
-        let plain = term.len() <= 64 && term.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        let plain =
+            term.len() <= LONGEST_TERM && term.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
         let accepted = match self.0.channel(id) {
             Some(channel) if plain && channel.writer.is_some() && channel.setup.pty.is_none() => {
                 channel.setup.pty = Some(pty);
@@ -200,6 +217,7 @@ impl Handler for ClientHandler {
         answer(session, id, accepted)
     }
 
+    /// RFC 4254, section 6.4, which warns of variables that nobody looks at.
     async fn env_request(
         &mut self,
         id: ChannelId,
@@ -249,6 +267,7 @@ impl Handler for ClientHandler {
         answer(session, id, false)
     }
 
+    /// RFC 4254, section 6.7.
     async fn window_change_request(
         &mut self,
         id: ChannelId,
@@ -279,8 +298,8 @@ impl Handler for ClientHandler {
     async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), Self::Error> {
         let name = signal_name(&signal);
         // RFC 4254, section 6.9 names thirteen; others are somebody's extension and go along if they look like a name
-        let plain =
-            (1..=16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let plain = (1..=LONGEST_SIGNAL).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         let running = self.0.channel(id).is_some_and(|channel| channel.writer.is_none());
         if plain
             && running
@@ -326,7 +345,7 @@ impl Handler for ClientHandler {
 }
 
 impl ClientHandler {
-    /// Confirms and starts; what goes wrong later is told on the channel's stderr and by its exit status.
+    /// Confirms (RFC 4254, section 6.5) and starts; what goes wrong later is told on the channel's stderr and by its exit status.
     fn start(&mut self, id: ChannelId, kind: RequestKind, session: &mut Session) -> Result<(), russh::Error> {
         // confirmed first, so that no byte of output can overtake the confirmation
         let free = self.0.channel(id).is_some_and(|channel| channel.writer.is_some());
@@ -354,7 +373,7 @@ fn refuse() -> Auth {
 }
 
 fn no_forwarding() -> ChannelOpenFailure {
-    ChannelOpenFailure::Other { code: 1, reason: NO_FORWARDING.to_owned() }
+    ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason: NO_FORWARDING.to_owned() }
 }
 
 fn window_size(cols: u32, rows: u32, x_pixels: u32, y_pixels: u32) -> WindowSize {

@@ -9,6 +9,8 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, PrivateKey};
 use rustix::fs::OFlags;
 
+use super::mint::{KeyPair, MintError};
+
 /// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
 pub struct HostKeys {
@@ -21,14 +23,49 @@ pub struct HostKeys {
 #[error("host key {path}: {why}")]
 pub struct HostKeyError {
     path: String,
-    why: String,
+    why: Wrong,
+}
+
+/// What is wrong with it, and what to do.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    // whoever made it was root, as a rule
+    #[error("can't be opened: {0}; {OWNER}")]
+    NotAllowed(std::io::Error),
+    #[error("can't be opened: {0}")]
+    NotOpened(std::io::Error),
+    #[error("{0}")]
+    NotLookedAt(std::io::Error),
+    #[error("others can read it; chmod 600 it, and {OWNER}")]
+    Public,
+    #[error("it belongs to another user; {OWNER}")]
+    OfAnother,
+    #[error("can't be read: {0}")]
+    NotRead(std::io::Error),
+    #[error("it is no private key in OpenSSH's format; make one with ssh-keygen -t ed25519")]
+    NoKey,
+    #[error("it has a passphrase; remove it with ssh-keygen -p -N ''")]
+    Encrypted,
+    #[error("{0} host keys are not used here; make one with ssh-keygen -t ed25519")]
+    Kind(Algorithm),
+    #[error("it is no certificate; the CA's ssh-keygen -s -h makes one")]
+    NoCertificate,
+    #[error("it is a user's certificate; sign the host key with ssh-keygen -s -h")]
+    UserCertificate,
+    #[error("it is for none of the host keys")]
+    NotOurs,
+    #[error(transparent)]
+    NotMinted(#[from] MintError),
+    #[error("can't be made: {0}")]
+    NotMade(std::io::Error),
+    #[error("can't be written: {0}")]
+    NotWritten(std::io::Error),
 }
 
 impl HostKeys {
     /// Loads keys from files that only their owner can read.
     pub fn load(paths: &[PathBuf]) -> Result<Self, HostKeyError> {
-        let load =
-            |path: &PathBuf| load_one(path).map_err(|why| HostKeyError { path: path.display().to_string(), why });
+        let load = |path: &PathBuf| load_one(path).map_err(|why| HostKeyError::of(path, why));
         let keys = paths.iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { keys, certificates: Vec::new() })
     }
@@ -36,8 +73,7 @@ impl HostKeys {
     /// The same keys with these certificates, each of which must be a host's and for one of the keys.
     pub fn with_certificates(mut self, paths: &[PathBuf]) -> Result<Self, HostKeyError> {
         for path in paths {
-            let certificate = load_certificate(path, &self.keys)
-                .map_err(|why| HostKeyError { path: path.display().to_string(), why })?;
+            let certificate = load_certificate(path, &self.keys).map_err(|why| HostKeyError::of(path, why))?;
             self.certificates.push(certificate);
         }
         Ok(self)
@@ -46,7 +82,7 @@ impl HostKeys {
     /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
     pub fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
         if path.symlink_metadata().is_err() {
-            create(path).map_err(|why| HostKeyError { path: path.display().to_string(), why })?;
+            create(path).map_err(|why| HostKeyError::of(path, why))?;
         }
         Self::load(&[path.to_owned()])
     }
@@ -66,6 +102,12 @@ impl HostKeys {
     }
 }
 
+impl HostKeyError {
+    fn of(path: &Path, why: Wrong) -> Self {
+        Self { path: path.display().to_string(), why }
+    }
+}
+
 /// Never the keys themselves.
 impl std::fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -76,50 +118,44 @@ impl std::fmt::Debug for HostKeys {
 /// What a service's key wants, with the user's name that `deploy/systemd` gives it.
 const OWNER: &str = "give it to the user that runs the gateway (chown portcullis: FILE)";
 
-fn load_one(path: &Path) -> Result<PrivateKey, String> {
+fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
     let mut file = File::open(path).map_err(|error| match error.kind() {
-        // whoever made it was root, as a rule
-        ErrorKind::PermissionDenied => format!("can't be opened: {error}; {OWNER}"),
-        _ => format!("can't be opened: {error}"),
+        ErrorKind::PermissionDenied => Wrong::NotAllowed(error),
+        _ => Wrong::NotOpened(error),
     })?;
-    let is = file.metadata().map_err(|error| error.to_string())?;
+    let is = file.metadata().map_err(Wrong::NotLookedAt)?;
     if is.mode() & 0o077 != 0 {
-        return Err(format!("others can read it; chmod 600 it, and {OWNER}"));
+        return Err(Wrong::Public);
     }
     let euid = rustix::process::geteuid().as_raw();
     if is.uid() != euid && is.uid() != 0 {
-        return Err(format!("it belongs to another user; {OWNER}"));
+        return Err(Wrong::OfAnother);
     }
     let mut text = zeroize::Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(|error| format!("can't be read: {error}"))?;
-    let key = PrivateKey::from_openssh(text.as_bytes())
-        .map_err(|_| "it is no private key in OpenSSH's format; make one with ssh-keygen -t ed25519".to_owned())?;
+    file.read_to_string(&mut text).map_err(Wrong::NotRead)?;
+    let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| Wrong::NoKey)?;
     if key.is_encrypted() {
-        return Err("it has a passphrase; remove it with ssh-keygen -p -N ''".to_owned());
+        return Err(Wrong::Encrypted);
     }
     match key.algorithm() {
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        other => Err(format!("{other} host keys are not used here; make one with ssh-keygen -t ed25519")),
+        other => Err(Wrong::Kind(other)),
     }
 }
 
-fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("can't be read: {error}"))?;
-    let certificate = Certificate::from_openssh(text.trim())
-        .map_err(|_| "it is no certificate; the CA's ssh-keygen -s -h makes one".to_owned())?;
+fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wrong> {
+    let text = std::fs::read_to_string(path).map_err(Wrong::NotRead)?;
+    let certificate = Certificate::from_openssh(text.trim()).map_err(|_| Wrong::NoCertificate)?;
     if certificate.cert_type() != CertType::Host {
-        return Err("it is a user's certificate; sign the host key with ssh-keygen -s -h".to_owned());
+        return Err(Wrong::UserCertificate);
     }
     let ours = keys.iter().any(|key| key.public_key().key_data() == certificate.public_key());
-    if !ours {
-        return Err("it is for none of the host keys".to_owned());
-    }
-    Ok(certificate)
+    if ours { Ok(certificate) } else { Err(Wrong::NotOurs) }
 }
 
-fn create(path: &Path) -> Result<(), String> {
-    let key = super::mint::KeyPair::new("portcullis").map_err(|error| error.to_string())?;
-    let text = key.private().map_err(|error| error.to_string())?;
+fn create(path: &Path) -> Result<(), Wrong> {
+    let key = KeyPair::new("portcullis")?;
+    let text = key.private()?;
     // rustix's flag and the standard library's are the same number in two types
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut file = OpenOptions::new()
@@ -128,8 +164,8 @@ fn create(path: &Path) -> Result<(), String> {
         .mode(0o600)
         .custom_flags(no_follow)
         .open(path)
-        .map_err(|error| format!("can't be made: {error}"))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| format!("can't be written: {error}"))
+        .map_err(Wrong::NotMade)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Wrong::NotWritten)
 }
 
 #[cfg(test)]
@@ -162,7 +198,6 @@ mod tests {
 
     #[test]
     fn a_certificate_must_be_a_hosts_and_for_a_key_of_ours() {
-        use crate::gateway::mint::KeyPair;
         let dir = tempfile::tempdir().unwrap();
         let (key, other) = (dir.path().join("key"), dir.path().join("other"));
         let (ours, theirs) = (HostKeys::load_or_create(&key).unwrap(), HostKeys::load_or_create(&other).unwrap());

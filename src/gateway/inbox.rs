@@ -25,6 +25,13 @@ use crate::model::WindowSize;
 /// Signals kept for a session that is slow to start; more are dropped, as a kernel merges pending ones.
 const MAX_SIGNALS: usize = 16;
 
+/// Chunks that are kept apart; a client that sends a byte at a time gets them merged.
+const MAX_CHUNKS: usize = 1024;
+
+/// A window's part that is given back at once (RFC 4254, section 5.2): less would be a message for every few packets,
+/// more would let the client run dry.
+const WINDOW_PARTS: u32 = 8;
+
 /// One channel's queue; the connection's task puts in, the channel's tasks take out.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -45,10 +52,15 @@ struct Credit {
 #[derive(Debug, Default)]
 struct Inner {
     chunks: VecDeque<Bytes>,
+    /// In all chunks.
     bytes: usize,
+    /// Since the client was last told that it may send more.
     taken: usize,
+    /// The client sends no more (RFC 4254, section 5.3); it may still take output.
     eof: bool,
+    /// The client has closed the channel, or its connection has ended: nobody is there to be told anything.
     gone: bool,
+    /// The channel's own task has ended: nobody is there to take anything.
     done: bool,
     reader: Option<Waker>,
     size: Option<WindowSize>,
@@ -67,7 +79,7 @@ pub(super) enum Control {
 impl Inbox {
     /// The inbox of a channel with a window of so many bytes.
     pub(super) fn new(id: ChannelId, handle: Handle, window: u32) -> Self {
-        let step = usize::try_from(window / 8).unwrap_or(usize::MAX).max(1);
+        let step = usize::try_from(window / WINDOW_PARTS).unwrap_or(usize::MAX).max(1);
         Self { credit: Some(Credit { id, handle, step }), ..Self::default() }
     }
 
@@ -79,7 +91,7 @@ impl Inbox {
         }
         inner.bytes += data.len();
         inner.chunks.push_back(Bytes::copy_from_slice(data));
-        if inner.chunks.len() >= 1024 {
+        if inner.chunks.len() >= MAX_CHUNKS {
             inner.merge();
         }
         inner.wake_reader();

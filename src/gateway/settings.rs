@@ -37,10 +37,10 @@ impl Settings {
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
             agent_shells: false,
-            window: 2 << 20,
-            eof_grace: Duration::from_millis(10),
-            refusal_delay: Duration::from_millis(80),
-            drain: Duration::from_secs(10),
+            window: WINDOW,
+            eof_grace: EOF_GRACE,
+            refusal_delay: REFUSAL_DELAY,
+            drain: DRAIN,
         }
     }
 
@@ -59,8 +59,8 @@ impl Settings {
     /// The library's configuration; every choice it leaves open is made here.
     pub(super) fn russh(&self, host_keys: &HostKeys) -> Arc<russh::server::Config> {
         let seconds = |n: u32| Duration::from_secs(u64::from(n));
-        // the library asserts that this stays under 2^30
-        let rekey = usize::try_from(self.limits.rekey_bytes.min(1 << 30)).unwrap_or(1 << 30);
+        let rekey =
+            usize::try_from(self.limits.rekey_bytes).map_or(MOST_REKEY_BYTES, |bytes| bytes.min(MOST_REKEY_BYTES));
         let mut methods = russh::MethodSet::empty();
         methods.push(russh::MethodKind::PublicKey);
         Arc::new(russh::server::Config {
@@ -74,7 +74,7 @@ impl Settings {
             limits: russh::Limits::new(rekey, rekey, seconds(self.limits.rekey_seconds)),
             window_size: self.window,
             window_by_consumption: true,
-            maximum_packet_size: 32 * 1024,
+            maximum_packet_size: PACKET,
             // nobody reads the library's own queues: the handler's callbacks put everything into inboxes
             channel_buffer_size: 1,
             event_buffer_size: 64,
@@ -87,6 +87,25 @@ impl Settings {
         })
     }
 }
+
+/// What OpenSSH gives a session channel, `CHAN_SES_WINDOW_DEFAULT`.
+const WINDOW: u32 = 2 << 20;
+
+/// A channel's packet: what RFC 4253, section 6.1, says that everybody must take.
+const PACKET: u32 = 32 * 1024;
+
+/// `ssh -n` sends its EOF right behind the request; a busy network takes longer than this, which costs a lane that nobody
+/// uses.
+const EOF_GRACE: Duration = Duration::from_millis(10);
+
+/// Short, for an agent full of keys; the number of attempts is what holds guessing down (RFC 4252, section 4).
+const REFUSAL_DELAY: Duration = Duration::from_millis(80);
+
+/// Where whoever starts the gateway does not say.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// New keys after a gibibyte at the latest (RFC 4253, section 9); the library asserts as much.
+const MOST_REKEY_BYTES: usize = 1 << 30;
 
 #[cfg(test)]
 mod tests {

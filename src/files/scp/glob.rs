@@ -1,8 +1,8 @@
 //! Patterns in the paths of `scp -f`, which a shell on the node would have expanded: `~`, `*`, `?`, `[a-z]`, `[!x]`.
 
-use super::super::access::{Access, OpenFile, Refusal};
 use super::command::Word;
-use super::join;
+use super::mode::{is_regular, join};
+use crate::files::access::{Access, OpenFile, Refusal};
 use crate::transport::file_service::{Answer, Entry, Operation};
 
 /// The paths that a word stands for, sorted; the word itself where there is none.
@@ -64,7 +64,7 @@ async fn matches_in(access: &Access, directory: &[u8], pattern: &Pattern, last: 
     let wanted = |entry: &&Entry| {
         let name = &entry.name;
         let hidden = name.first() == Some(&b'.') && !pattern.starts_with_dot();
-        !hidden && (last || !super::is_regular(entry.attributes.mode)) && pattern.matches(name)
+        !hidden && (last || !is_regular(entry.attributes.mode)) && pattern.matches(name)
     };
     Ok(entries.iter().filter(wanted).map(|entry| join(directory, &entry.name)).collect())
 }

@@ -6,10 +6,12 @@ use std::io::{Error, ErrorKind};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::access::{Answering, OpenFile, Refusal, answer};
 use super::command::ScpCommand;
+use super::glob;
+use super::mode::{PERMISSIONS, is_directory, is_regular, join};
+use super::session::{DEEPEST, End, PIECE, Session, survive};
 use super::wire::Record;
-use super::{DEEPEST, End, PERMISSIONS, PIECE, Session, glob, is_directory, is_regular, join, survive};
+use crate::files::access::{Answering, OpenFile, Refusal, answer};
 use crate::transport::file_service::{Attributes, OpenFlags, Operation};
 
 /// Where what comes next goes.
@@ -31,7 +33,7 @@ where
         let record = match session.wire.record().await? {
             None => return Ok(()),
             Some(Ok(record)) => record,
-            Some(Err(what)) => return session.give_up(&what).await,
+            Some(Err(wrong)) => return session.give_up(&wrong.to_string()).await,
         };
         let Some(level) = levels.last() else { return Ok(()) };
         match record {

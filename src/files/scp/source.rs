@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::access::{OpenFile, Refusal};
-use super::super::read_ahead::{self, ReadAhead};
 use super::command::{ScpCommand, Word};
+use super::glob;
+use super::mode::{PERMISSIONS, is_directory, is_link, is_regular, join};
+use super::session::{DEEPEST, End, PIECE, Session, survive};
 use super::wire::record_name;
-use super::{DEEPEST, End, PERMISSIONS, PIECE, Session, glob, is_directory, is_link, is_regular, join, survive};
+use crate::files::access::{OpenFile, Refusal};
+use crate::files::read_ahead::{self, ReadAhead};
 use crate::transport::file_service::{Attributes, Entry, OpenFlags, Operation};
 
 /// What is still to be sent, innermost last.

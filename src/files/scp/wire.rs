@@ -106,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next record; `None` where the client is done; in words what is wrong with it.
-    pub(super) async fn record(&mut self) -> io::Result<Option<Result<Record, String>>> {
+    /// The next record; `None` where the client is done.
+    pub(super) async fn record(&mut self) -> io::Result<Option<Result<Record, RecordError>>> {
         match self.byte().await? {
             None => Ok(None),
             Some(first) => Ok(self.line().await?.map(|rest| parse_record(first, &rest))),
@@ -152,8 +152,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// Why a record was refused, in the words of OpenSSH's `scp.c` where it has them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Its first byte begins no record, or nothing may follow it.
+    #[error("protocol error: expected control record")]
+    NoRecord,
+    /// A `T` record of another form.
+    #[error("protocol error: times are not as in T<seconds> <microseconds> <seconds> <microseconds>")]
+    Times,
+    /// Not four octal digits.
+    #[error("protocol error: bad mode")]
+    Mode,
+    /// No blank after the mode.
+    #[error("protocol error: mode not delimited")]
+    ModeEnd,
+    /// No blank after the size.
+    #[error("protocol error: size not delimited")]
+    SizeEnd,
+    /// No number, or one that no file has.
+    #[error("protocol error: size out of range")]
+    Size,
+    /// A name that leads elsewhere.
+    #[error("error: unexpected filename: {0}")]
+    Name(String),
+}
+
 /// Takes one record apart: its first byte, and the rest of its line.
-pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, String> {
+pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, RecordError> {
     match first {
         1 => Ok(Record::Warning),
         2 => Ok(Record::Fatal),
@@ -166,36 +192,36 @@ pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, String> {
                 _ => Record::Directory { mode, name },
             })
         }
-        _ => Err("protocol error: expected control record".to_owned()),
+        _ => Err(RecordError::NoRecord),
     }
 }
 
 /// `1763781960 0 1763781960 0`
-fn parse_times(rest: &[u8]) -> Result<Record, String> {
+fn parse_times(rest: &[u8]) -> Result<Record, RecordError> {
     let fields: Vec<Option<u64>> = rest.split(|&byte| byte == b' ').map(number).collect();
     match fields[..] {
         [Some(modified), Some(0..=999_999), Some(accessed), Some(0..=999_999)] => {
             Ok(Record::Times { modified, accessed })
         }
-        _ => Err("protocol error: times are not as in T<seconds> <microseconds> <seconds> <microseconds>".to_owned()),
+        _ => Err(RecordError::Times),
     }
 }
 
 /// `0644 1234 name`
-fn parse_file(rest: &[u8]) -> Result<(u32, u64, Vec<u8>), String> {
-    let (mode, rest) = rest.split_at_checked(4).ok_or("protocol error: bad mode")?;
+fn parse_file(rest: &[u8]) -> Result<(u32, u64, Vec<u8>), RecordError> {
+    let (mode, rest) = rest.split_at_checked(4).ok_or(RecordError::Mode)?;
     if !mode.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
-        return Err("protocol error: bad mode".to_owned());
+        return Err(RecordError::Mode);
     }
     let mode = mode.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit - b'0'));
-    let rest = rest.strip_prefix(b" ").ok_or("protocol error: mode not delimited")?;
-    let space = rest.iter().position(|&byte| byte == b' ').ok_or("protocol error: size not delimited")?;
-    let size = number(&rest[..space])
-        .filter(|&size| i64::try_from(size).is_ok())
-        .ok_or("protocol error: size out of range")?;
+    let rest = rest.strip_prefix(b" ").ok_or(RecordError::ModeEnd)?;
+    let space = rest.iter().position(|&byte| byte == b' ').ok_or(RecordError::SizeEnd)?;
+    // `off_t` is signed
+    let size = number(&rest[..space]).filter(|&size| i64::try_from(size).is_ok()).ok_or(RecordError::Size)?;
     let name = &rest[space + 1..];
+    // CVE-2018-20685: `.` as a name would change the directory that is copied into
     if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) {
-        return Err(format!("error: unexpected filename: {}", String::from_utf8_lossy(name)));
+        return Err(RecordError::Name(String::from_utf8_lossy(name).into_owned()));
     }
     Ok((mode, size, name.to_vec()))
 }
@@ -234,7 +260,9 @@ pub(super) fn record_name(name: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The longest record: as long as the buffer of OpenSSH's `scp.c`.
 const LONGEST_LINE: usize = 16 * 1024;
+/// Room for one read of the stream.
 const RECEIVE: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -243,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(line: &str) -> Result<Record, String> {
+    fn parse(line: &str) -> Result<Record, RecordError> {
         parse_record(line.as_bytes()[0], &line.as_bytes()[1..])
     }
 
@@ -260,7 +288,7 @@ mod tests {
     fn names_that_lead_elsewhere_are_refused() {
         for name in ["../x", "..", ".", "", "/etc/passwd", "a/b", "a\0b"] {
             let error = parse(&format!("C0644 1 {name}")).unwrap_err();
-            assert!(error.contains("unexpected filename"), "{error}");
+            assert!(matches!(error, RecordError::Name(_)), "{error}");
             assert!(parse(&format!("D0755 0 {name}")).is_err());
         }
     }

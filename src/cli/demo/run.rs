@@ -1,0 +1,269 @@
+//! The demo from its start to its end: the service, the node, the gateway, the files that tell clients of it.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dir::{self, DemoDir};
+use super::{page, ssh_config};
+use crate::app::App;
+use crate::backend::preferences::Preferences;
+use crate::backend::{BackendError, Directory as _};
+use crate::cli::args::DemoArgs;
+use crate::cli::embedded::{self, Embedded};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::failure::app_failure;
+use crate::cli::output;
+use crate::cli::realm;
+use crate::cli::runtime::{Ending, patiently};
+use crate::config::{Config, Person, Rule};
+use crate::emulator::{ServiceConfig, TlsChoice};
+use crate::model::NodeName;
+use crate::transport;
+
+/// The demo node's id and Name.
+const NODE_ID: &str = "mi-0123456789abcdef0";
+const NODE_NAME: &str = "demo";
+const REGION: &str = "us-east-1";
+const CA_FILE: &str = "ca.pem";
+
+/// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// How long everything may take to be ready. AWS's agent needs some seconds on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+
+pub(in crate::cli) async fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let mut ending = Ending::new(args.until_stdin_closes)?;
+    needs_a_shell(Path::new("/bin/sh"))?;
+    reachable_by_others(args)?;
+    // a taken port is found out before anything is made
+    if args.listen.port() != 0 {
+        TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+    }
+    let path = args.dir.clone().map_or_else(dir::default_dir, Ok)?;
+    let dir = DemoDir::open(&path)?;
+    let keys = dir.keys()?;
+
+    let mut embedded = Embedded::start(service(args)).await?;
+    let served = serve(args, &dir, keys, &mut embedded, ending.asked()).await;
+    patiently("ending what still runs on the node", embedded.stop()).await;
+    served?;
+    tokio::select! {
+        () = patiently("waiting for helpers on the node to clean up; Ctrl-C again leaves them to it", dir.quiet()) => {
+            dir.clear_run();
+        }
+        () = ending.again() => {}
+    }
+    Ok(())
+}
+
+/// Everything between the start of the service and its end.
+async fn serve(
+    args: &DemoArgs,
+    dir: &DemoDir,
+    keys: dir::Keys,
+    embedded: &mut Embedded,
+    asked_to_end: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut asked_to_end = pin!(asked_to_end);
+    let starting = in_time(READY, args, dir, start(args, dir, keys, embedded));
+    let (app, address) = tokio::select! {
+        started = patiently("starting the node and the gateway", starting) => started?,
+        () = &mut asked_to_end => return Ok(()),
+    };
+    if reachable_by_others(args)? {
+        output::note(&format!(
+            "warning: anybody who reaches {address} and has a copy of {} is you on this machine",
+            dir.join("user_key").display()
+        ));
+    }
+    output::print(&page::page(dir.path(), address))?;
+    app.run(asked_to_end).await;
+    Ok(())
+}
+
+/// A node that does not come must not be waited for without a word.
+async fn in_time<T>(
+    limit: Duration,
+    args: &DemoArgs,
+    dir: &DemoDir,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(limit, starting).await.unwrap_or_else(|_| {
+        let look = match &args.node_command {
+            Some(command) => format!("see what `{command}` says, and its files in {}", dir.join("node").display()),
+            None => "add --log debug to see why".to_owned(),
+        };
+        let text = format!("the node has not registered within {} seconds; {look}", limit.as_secs());
+        Err(Failure::new(Exit::Failed, text))
+    })
+}
+
+/// The node and the gateway, and the files that tell clients of it.
+async fn start(
+    args: &DemoArgs,
+    dir: &DemoDir,
+    keys: dir::Keys,
+    embedded: &mut Embedded,
+) -> Result<(App, SocketAddr), Failure> {
+    start_node(args, dir, embedded)?;
+    embedded.node_connected().await;
+    let mut config = configuration(args, dir, keys, embedded)?;
+    let app = start_gateway(&config, embedded).await?;
+    let address = app.addresses().first().copied().unwrap_or(args.listen);
+    config.gateway.listen = vec![address];
+    write_down(dir, &config, address)?;
+    Ok((app, address))
+}
+
+/// Commands run in a shell, so without one there is no demo.
+fn needs_a_shell(shell: &Path) -> Result<(), Failure> {
+    let usable = std::fs::metadata(shell).is_ok_and(|is| is.is_file() && is.permissions().mode() & 0o111 != 0);
+    if usable {
+        return Ok(());
+    }
+    let text =
+        format!("the demo's node needs {}, which is missing here or can't be run; install dash", shell.display());
+    Err(Failure::new(Exit::Missing, text))
+}
+
+fn reachable_by_others(args: &DemoArgs) -> Result<bool, Failure> {
+    let remote = !args.listen.ip().is_loopback();
+    if remote && !args.allow_remote {
+        let text = format!(
+            "{} is reachable from other machines, and the demo hands out the account that runs it; \
+             add --allow-remote if that is what you want, or listen on 127.0.0.1",
+            args.listen.ip()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    Ok(remote)
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let text = format!("the demo can't listen on {address}: {error}; choose another address with --listen 127.0.0.1:0");
+    Failure::new(Exit::Listen, text)
+}
+
+fn service(args: &DemoArgs) -> ServiceConfig {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
+    // AWS's agent speaks TLS only
+    config.tls = args.node_command.is_some().then(|| TlsChoice::SelfMade { names: Vec::new() });
+    config
+}
+
+fn start_node(args: &DemoArgs, dir: &DemoDir, embedded: &mut Embedded) -> Result<(), Failure> {
+    let node = embedded::Node {
+        id: NODE_ID.to_owned(),
+        name: NODE_NAME.to_owned(),
+        dir: dir.subdirectory("node")?,
+        // what a helper leaves while it runs is left in here, and nowhere else
+        env: vec![(OsString::from("XDG_RUNTIME_DIR"), dir.subdirectory("run")?.into_os_string())],
+        faithful: args.faithful,
+    };
+    match &args.node_command {
+        Some(command) => {
+            let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default())?;
+            embedded.with_command(command, &node, &ca)
+        }
+        None => embedded.with_node(node),
+    }
+}
+
+fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Embedded) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    config.gateway.listen = vec![args.listen];
+    config.gateway.host_keys = vec![keys.host_key];
+    config.gateway.host_certificates = vec![keys.host_certificate];
+    config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user] }];
+    config.rules = vec![Rule {
+        name: "the-demo-is-yours".to_owned(),
+        people: vec!["you".to_owned()],
+        nodes: vec![NODE_NAME.to_owned()],
+        os_users: vec!["*".to_owned()],
+        actions: vec!["*".to_owned()],
+    }];
+    config.realm.region = Some(REGION.to_owned());
+    config.realm.endpoints.ssm = Some(embedded.url());
+    config.realm.endpoints.ssmmessages = Some(embedded.message_url());
+    config.realm.ca_bundle = args.node_command.is_some().then(|| dir.join(CA_FILE));
+    config.lanes.rung = args.rung;
+    config.lanes.helper = args.helper;
+    config.lanes.shell = args.shell;
+    config.lanes.frame_bytes = args.frame_bytes;
+    config.lanes.channels_per_node = 1000;
+    config.evidence.directory = dir.subdirectory("evidence")?;
+    Ok(config)
+}
+
+async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, Failure> {
+    let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
+    let backend = realm::backend(config, Some(embedded.client_credentials())).await?;
+    // what deploy/ tooling does in an account
+    let preferences = Preferences::of_account(&backend).await.map_err(service)?;
+    for (name, content) in transport::documents(&preferences) {
+        backend.put_document(name, &content).await.map_err(service)?;
+    }
+    let node = NodeName::parse(NODE_NAME).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    loop {
+        match backend.resolve(&node).await {
+            Ok(node) if node.online => break,
+            // a node is in no list before it has registered
+            Ok(_) | Err(BackendError::Target(_)) => {}
+            Err(error) => return Err(service(error)),
+        }
+        if embedded.command_has_ended() {
+            return Err(Failure::new(Exit::Failed, "the node's program has ended before it registered"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let backend = Arc::new(backend);
+    App::start(config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
+}
+
+fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {
+    let text = toml::to_string(config)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the configuration can't be written: {error}")))?;
+    let head = "# Written by `portcullis demo` at every start: the configuration in force.\n";
+    dir.write("gateway.toml", &format!("{head}{text}"))?;
+    dir.write("ssh_config", &ssh_config::ssh_config(dir.path(), address))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_never_comes_is_one_sentence_that_says_where_to_look() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DemoDir::open(&temporary.path().join("demo")).unwrap();
+        for (line, look) in [(vec!["demo"], "--log debug"), (vec!["demo", "--node-command", "sleep 9"], "demo/node")] {
+            let command = DemoArgs::augment_args(clap::Command::new("demo"));
+            let args = DemoArgs::from_arg_matches(&command.get_matches_from(line)).unwrap();
+            let failure = in_time(Duration::from_secs(1), &args, &dir, std::future::pending::<Result<(), _>>())
+                .await
+                .unwrap_err();
+            assert!(failure.text.contains("within 1 seconds") && failure.text.contains(look), "{}", failure.text);
+            assert_eq!((failure.exit, failure.text.lines().count()), (Exit::Failed, 1));
+        }
+    }
+
+    #[test]
+    fn a_missing_shell_is_6_and_one_sentence() {
+        for shell in ["/no/such/sh", "/dev/null", "/etc/passwd"] {
+            let failure = needs_a_shell(Path::new(shell)).unwrap_err();
+            assert_eq!(failure.exit, Exit::Missing);
+            assert!(failure.text.contains(shell) && failure.text.lines().count() == 1, "{}", failure.text);
+        }
+        assert!(needs_a_shell(Path::new("/bin/sh")).is_ok());
+    }
+}

@@ -1,0 +1,50 @@
+//! The program: its arguments, the command they name, and the exit code that comes of it.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use super::args::{Args, Command};
+use super::exit::{Exit, Failure};
+use super::{check, demo, documents, emulator, generate, output, runtime, serve};
+use crate::telemetry;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // help and version are answers, not mistakes
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match run(args) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            output::note(&sentence(&failure.text));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let filter = args.log.clone().unwrap_or_else(|| args.command.default_log());
+    telemetry::start(&filter, args.log_format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    // the only global: one TLS provider for the whole process. A second installation, in tests, changes nothing
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match args.command {
+        Command::Demo(args) => runtime::block_on(demo::run(&args)),
+        Command::Serve(args) => runtime::block_on(serve::run(&args)),
+        Command::Documents(args) => runtime::block_on(documents::run(&args)),
+        Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
+        Command::Check(args) => runtime::block_on(check::run(&args)),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    if output::colour() { format!("\x1b[1;31mportcullis:\x1b[0m {text}") } else { format!("portcullis: {text}") }
+}
