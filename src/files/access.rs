@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::errno::{EINVAL, ENAMETOOLONG};
 use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
 use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
 use crate::policy::Denial;
@@ -470,5 +471,3 @@ impl Resolving {
 
 /// Linux's own limit, `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
-const EINVAL: i32 = 22;
-const ENAMETOOLONG: i32 = 36;

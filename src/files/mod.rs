@@ -12,8 +12,10 @@
 //! throughout: nothing here needs them to be UTF-8.
 
 mod access;
+mod errno;
 mod error;
 mod ledger;
+mod mode;
 #[cfg(test)]
 mod over_lanes;
 mod paths;

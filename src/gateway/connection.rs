@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use russh::ChannelId;
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelWriteHalf};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::channel;

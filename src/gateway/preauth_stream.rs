@@ -1,6 +1,6 @@
 //! The TCP stream under a connection. Until somebody has logged in it has an end: in time, and in bytes.
 //!
-//! The library has no deadline for a login and no limit on what it buffers before one; both are here, below it, where
+//! RFC 4252, section 4, asks a server for such a deadline; the library has no deadline for a login and no limit on what it buffers before one; both are here, below it, where
 //! nothing above can forget them. After the login the stream is transparent.
 
 use std::io;
@@ -20,6 +20,7 @@ pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 /// Shared with the handler, which knows when the login is done.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// Once the client has been told so; never taken back.
     logged_in: AtomicBool,
     evicted: Notify,
     received: AtomicU64,
@@ -51,7 +52,9 @@ impl Progress {
     /// Comes back with the reason when a connection without a login must end.
     async fn preauth_deadline(self: Arc<Self>, login: Duration) -> io::Error {
         tokio::select! {
+            // however busy it was: a handshake that trickles is no reason for more time
             () = sleep(login) => io::Error::new(io::ErrorKind::TimedOut, "no login in time"),
+            // where others need the permit; a notification that came before this waits is kept
             () = self.evicted.notified() => {
                 io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another address")
             }

@@ -1,8 +1,9 @@
 //! Patterns in the paths of `scp -f`, which a shell on the node would have expanded: `~`, `*`, `?`, `[a-z]`, `[!x]`.
 
 use super::command::Word;
-use super::mode::{is_regular, join};
+use super::session::join;
 use crate::files::access::{Access, OpenFile, Refusal};
+use crate::files::mode::is_regular;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
 /// The paths that a word stands for, sorted; the word itself where there is none.

@@ -13,7 +13,6 @@
 
 mod command;
 mod glob;
-mod mode;
 mod serve;
 mod session;
 mod sink;

@@ -80,6 +80,16 @@ pub(super) fn survive(refusal: Refusal) -> Result<String, End> {
     }
 }
 
+/// A path in a directory.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = directory.to_vec();
+    if !path.is_empty() && path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend(name);
+    path
+}
+
 /// How deep directories may lie in each other; `scp` itself gives up where a path becomes too long.
 pub(super) const DEEPEST: usize = 256;
 /// Bytes in one operation.

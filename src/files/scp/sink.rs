@@ -8,10 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::ScpCommand;
 use super::glob;
-use super::mode::{PERMISSIONS, is_directory, is_regular, join};
-use super::session::{DEEPEST, End, PIECE, Session, survive};
+use super::session::{DEEPEST, End, PIECE, Session, join, survive};
 use super::wire::Record;
 use crate::files::access::{Answering, OpenFile, Refusal, answer};
+use crate::files::mode::{PERMISSIONS, is_directory, is_regular};
 use crate::transport::file_service::{Attributes, OpenFlags, Operation};
 
 /// Where what comes next goes.

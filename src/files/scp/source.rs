@@ -6,10 +6,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::{ScpCommand, Word};
 use super::glob;
-use super::mode::{PERMISSIONS, is_directory, is_link, is_regular, join};
-use super::session::{DEEPEST, End, PIECE, Session, survive};
+use super::session::{DEEPEST, End, PIECE, Session, join, survive};
 use super::wire::record_name;
 use crate::files::access::{OpenFile, Refusal};
+use crate::files::mode::{PERMISSIONS, is_directory, is_link, is_regular};
 use crate::files::read_ahead::{self, ReadAhead};
 use crate::transport::file_service::{Attributes, Entry, OpenFlags, Operation};
 

@@ -41,11 +41,14 @@ pub(super) async fn answer_all<W: AsyncWrite + Unpin>(
 ) -> Result<(), FilesError> {
     let mut waiting = FuturesOrdered::new();
     let mut out = BytesMut::new();
+    // whether the other half may still issue something
     let mut open = true;
+    // how the client ended, once it has: from then on nothing is written, and all the rest is still counted
     let mut ended = Ok(());
     loop {
         let first = tokio::select! {
             biased;
+            // what is ready goes out before more is waited for: the client waits for it, and its room is given back
             Some(ready) = waiting.next(), if !waiting.is_empty() => ready,
             next = coming.recv(), if open && waiting.len() < WAITING => {
                 match next {

@@ -4,13 +4,14 @@
 //!   u32 length | u8 type | u32 id | fields: u32, u64, string (u32 length, bytes), attributes
 //! ```
 //!
-//! Lengths are checked before anything is taken; bytes that follow the last known field are ignored, as OpenSSH does.
+//! As in `draft-ietf-secsh-filexfer-02`, section 3. Lengths are checked before anything is taken; bytes that follow the last known field are ignored, as OpenSSH does.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::transport::file_service::{Attributes, OpenFlags};
 
-/// The largest packet, without its length field, either side may send: OpenSSH's own limit.
+/// The largest packet, without its length field, either side may send: OpenSSH's own limit. The draft (section 3) asks for
+/// 34,000 bytes at least.
 pub const LARGEST_PACKET: usize = 256 * 1024;
 
 /// One packet from a client.
@@ -95,7 +96,7 @@ pub enum Request {
     ReadLink {
         path: Vec<u8>,
     },
-    /// The target comes first: OpenSSH's order, which everyone follows, and not the draft's.
+    /// The target comes first: OpenSSH's order (its `PROTOCOL`, section 4.1), which everyone follows, and not the draft's.
     Symlink {
         target: Vec<u8>,
         path: Vec<u8>,
@@ -263,6 +264,7 @@ impl Fields {
     }
 }
 
+// the types of packets (the draft, section 3)
 pub(super) const INIT: u8 = 1;
 pub(super) const OPEN: u8 = 3;
 pub(super) const CLOSE: u8 = 4;
@@ -284,6 +286,7 @@ pub(super) const READLINK: u8 = 19;
 pub(super) const SYMLINK: u8 = 20;
 pub(super) const EXTENDED: u8 = 200;
 
+// how a file is opened (the draft, section 6.3)
 pub(super) const FXF_READ: u32 = 0x01;
 pub(super) const FXF_WRITE: u32 = 0x02;
 pub(super) const FXF_APPEND: u32 = 0x04;
@@ -291,6 +294,7 @@ pub(super) const FXF_CREAT: u32 = 0x08;
 pub(super) const FXF_TRUNC: u32 = 0x10;
 pub(super) const FXF_EXCL: u32 = 0x20;
 
+// which attributes follow (the draft, section 5)
 pub(super) const ATTR_SIZE: u32 = 0x01;
 pub(super) const ATTR_UIDGID: u32 = 0x02;
 pub(super) const ATTR_PERMISSIONS: u32 = 0x04;

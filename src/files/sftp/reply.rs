@@ -4,6 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::packet::{ATTR_ACMODTIME, ATTR_PERMISSIONS, ATTR_SIZE, ATTR_UIDGID};
 use crate::files::access::Refusal;
+use crate::files::errno::{
+    EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM,
+};
 use crate::transport::file_service::{Attributes, FileSystem};
 
 /// One packet to the client.
@@ -47,7 +50,7 @@ impl Reply {
         match self {
             Self::Version => {
                 out.put_u8(VERSION);
-                out.put_u32(3);
+                out.put_u32(PROTOCOL_VERSION);
                 for (name, value) in EXTENSIONS {
                     put_string(out, name);
                     put_string(out, value);
@@ -182,7 +185,7 @@ fn put_string(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// What the server offers, with the versions OpenSSH gives.
+/// What the server offers, with the versions OpenSSH gives (its `PROTOCOL`, sections 4.2 to 4.9).
 const EXTENSIONS: [(&[u8], &[u8]); 8] = [
     (b"posix-rename@openssh.com", b"1"),
     (b"statvfs@openssh.com", b"2"),
@@ -194,6 +197,10 @@ const EXTENSIONS: [(&[u8], &[u8]); 8] = [
     (b"expand-path@openssh.com", b"1"),
 ];
 
+/// The version that is spoken (the draft, section 4).
+const PROTOCOL_VERSION: u32 = 3;
+
+// the types of replies (the draft, sections 3 and 7)
 const VERSION: u8 = 2;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
@@ -202,6 +209,7 @@ const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 const EXTENDED_REPLY: u8 = 201;
 
+// status codes (the draft, section 7)
 const OK: u32 = 0;
 const EOF: u32 = 1;
 const NO_SUCH_FILE: u32 = 2;
@@ -209,18 +217,6 @@ const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;
 const BAD_MESSAGE: u32 = 5;
 const OP_UNSUPPORTED: u32 = 8;
-
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const EBADF: i32 = 9;
-const EACCES: i32 = 13;
-const EFAULT: i32 = 14;
-const ENOTDIR: i32 = 20;
-const EINVAL: i32 = 22;
-const ENAMETOOLONG: i32 = 36;
-const ENOSYS: i32 = 38;
-const ELOOP: i32 = 40;
-const EOPNOTSUPP: i32 = 95;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use super::packet::{Malformed, Packet, Request, decode, next_frame};
 use super::reply::{LARGEST_DATA, Reply, Status};
 use super::table::{OpenEntry, Table};
 use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
+use crate::files::mode::PERMISSIONS;
 use crate::files::read_ahead::{self, ReadAhead};
 use crate::files::{FileLedger, FilesError};
 use crate::transport::file_service::{Answer, Attributes, FileService, Operation};
@@ -58,6 +59,7 @@ where
 struct Issuer {
     access: Access,
     table: Arc<Table>,
+    /// Whether `SSH_FXP_INIT` has come: it comes first, and once (the draft, section 4).
     greeted: bool,
     gather: Option<Gather>,
     flights: Arc<Flights>,
@@ -82,7 +84,9 @@ impl Issuer {
             received.reserve(RECEIVE);
             let read = tokio::select! {
                 biased;
+                // first of all: whoever takes no more answers gets nothing done on the node any more
                 _ = self.gone.changed() => return Ok(()),
+                // before the flush: what the client goes on with may join what is gathered
                 read = reader.read_buf(&mut received) => read?,
                 // the client pauses: hand on what it wrote, unless the node is busy with more anyway
                 () = self.flights.below(BUSY), if self.gather.is_some() => {
@@ -381,7 +385,6 @@ fn ended() -> FilesError {
     FilesError::NodeGone("the session is ending".to_owned())
 }
 
-const PERMISSIONS: u32 = 0o7777;
 /// Replies on their way between the halves.
 const QUEUE: usize = 16;
 /// Bytes of requests whose replies are not written yet.
@@ -390,4 +393,5 @@ const ROOM: usize = 4 * 1024 * 1024;
 const LEAST_ROOM: usize = 4 * 1024;
 /// Unanswered writes that keep the node busy while more are gathered.
 const BUSY: usize = 2;
+/// Room for one read of the stream.
 const RECEIVE: usize = 64 * 1024;

@@ -3,6 +3,8 @@
 //! The library checks signatures but not algorithms: it would take RSA with SHA-1, and any size of key. So both of its
 //! callbacks ask here, before the signature is looked at and after.
 
+use std::ops::RangeInclusive;
+
 use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use russh::keys::{Algorithm, PublicKey};
 use russh::server::VerifiedPublicKey;
@@ -12,6 +14,7 @@ use crate::identity::VerifiedKey;
 /// Why a key was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::gateway) enum Weak {
+    /// RFC 8332 brought the others.
     #[error("signatures with SHA-1 (ssh-rsa) are not taken; the client must offer rsa-sha2-256 or rsa-sha2-512")]
     Sha1,
     #[error("this kind of key is not taken")]
@@ -44,6 +47,12 @@ pub(in crate::gateway) fn verified(key: VerifiedPublicKey<'_>) -> Option<Verifie
     Some(VerifiedKey::signature_checked(wire_form(key.public_key)?))
 }
 
+/// NIST SP 800-131A's least; the most keeps the check of a signature short.
+const MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
+
+/// Longer ones buy our time with a key that costs its owner nothing.
+const EXPONENT_BITS: RangeInclusive<usize> = 2..=32;
+
 fn rsa_size(key: &RsaPublicKey) -> Result<(), Weak> {
     let bits = |bytes: Option<&[u8]>| {
         let bytes = bytes.unwrap_or_default();
@@ -54,8 +63,8 @@ fn rsa_size(key: &RsaPublicKey) -> Result<(), Weak> {
     let modulus = bits(key.n().as_positive_bytes());
     let exponent = key.e().as_positive_bytes().unwrap_or_default();
     let odd = exponent.last().is_some_and(|last| last & 1 == 1);
-    let sized = (2..=32).contains(&bits(Some(exponent)));
-    if (2048..=8192).contains(&modulus) && odd && sized { Ok(()) } else { Err(Weak::RsaSize) }
+    let sized = EXPONENT_BITS.contains(&bits(Some(exponent)));
+    if MODULUS_BITS.contains(&modulus) && odd && sized { Ok(()) } else { Err(Weak::RsaSize) }
 }
 
 #[cfg(test)]
