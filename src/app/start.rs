@@ -12,7 +12,7 @@ use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError};
 use crate::policy::RuleError;
-use crate::session::Sessions;
+use crate::session::SessionOpener;
 use crate::transport::Transport;
 
 /// The product, ready to serve.
@@ -20,7 +20,7 @@ use crate::transport::Transport;
 pub struct App {
     gateway: Gateway,
     lanes: Arc<dyn Lanes>,
-    journal: Arc<EventLog>,
+    log: Arc<EventLog>,
 }
 
 /// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
@@ -55,19 +55,15 @@ impl App {
         drain: Duration,
     ) -> Result<Self, AppError> {
         let (host_keys, people) = load(config)?;
-        let journal = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
+        let log = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
         let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
-        let sessions = Arc::new(Sessions {
-            policy: policy(config)?,
-            directory,
-            transport: Arc::new(transport),
-            journal: journal.clone(),
-        });
+        let sessions = SessionOpener::new(policy(config)?, directory, Arc::new(transport), log.clone());
+        let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
         let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
-        Ok(Self { gateway, lanes, journal })
+        Ok(Self { gateway, lanes, log })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -76,8 +72,8 @@ impl App {
     }
 
     /// The event log, to be reopened when somebody has moved it away.
-    pub fn journal(&self) -> Arc<EventLog> {
-        self.journal.clone()
+    pub fn event_log(&self) -> Arc<EventLog> {
+        self.log.clone()
     }
 
     /// Serves until `shutdown` comes, lets what runs go on for the drain time, then sees that no session is left behind.
@@ -87,6 +83,8 @@ impl App {
         if left > 0 {
             tracing::warn!(left, "sessions could not be terminated in time");
         }
+        // what was noted without waiting for it must not die with the process
+        self.log.flush().await;
     }
 }
 

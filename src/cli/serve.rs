@@ -30,19 +30,19 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     for address in app.addresses() {
         tracing::info!(%address, "ready");
     }
-    let journal = app.journal();
+    let log = app.event_log();
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
-        never = reopen_when_told(&journal, hangup) => match never {},
+        never = reopen_when_told(&log, hangup) => match never {},
     }
 }
 
 /// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
 /// a file that is about to be compressed and deleted.
-async fn reopen_when_told(journal: &EventLog, mut hangup: Option<Signal>) -> Infallible {
+async fn reopen_when_told(log: &EventLog, mut hangup: Option<Signal>) -> Infallible {
     loop {
         next(&mut hangup).await;
-        while let Err(error) = journal.reopen() {
+        while let Err(error) = log.reopen().await {
             tracing::error!(%error, "the event log goes on where it was, until a new one can be opened");
             // or sooner, if told again
             let _ = timeout(REOPEN_AGAIN, next(&mut hangup)).await;

@@ -1,190 +1,454 @@
-//! What the log says. Codes are stable: a program may rely on them, and on the fields beside them.
+//! What can happen: one enum, a struct per event. Names and fields are stable (`docs/formats.md`): a program may rely on
+//! them, and more may be added.
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The longest text that one field keeps, in bytes; the rest is cut, and the event says so.
-const MAX_TEXT: usize = 4096;
+use super::fields::Fields;
+use crate::model::Exit;
 
-/// What happened. The text in the log is the code's name in `kebab-case` after a dot, as below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum EventCode {
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
     /// Somebody proved who they are.
-    #[serde(rename = "login.accepted")]
-    LoginAccepted,
+    LoginAccepted(LoginAccepted<'a>),
     /// A connection ended without a proof.
-    #[serde(rename = "login.refused")]
-    LoginRefused,
+    LoginRefused(LoginRefused<'a>),
     /// A channel, or what was asked of it, was refused.
-    #[serde(rename = "channel.refused")]
-    ChannelRefused,
+    ChannelRefused(ChannelRefused<'a>),
     /// A decision allowed it, and a way to the node is being opened.
-    #[serde(rename = "session.opened")]
-    SessionOpened,
+    SessionOpened(SessionOpened<'a>),
     /// A Session Manager session carries part of it.
-    #[serde(rename = "session.lane")]
-    SessionLane,
+    SessionLane(SessionLane<'a>),
     /// Bytes so far.
-    #[serde(rename = "session.progress")]
-    SessionProgress,
-    /// The node is about to be asked for a change of its files.
-    #[serde(rename = "file.asked")]
-    FileAsked,
-    /// A file is open, and its transfer begins.
-    #[serde(rename = "file.opened")]
-    FileOpened,
-    /// A transfer is over: how many bytes, and their hash.
-    #[serde(rename = "file.closed")]
-    FileClosed,
-    /// Anything else that was done to a file, or refused.
-    #[serde(rename = "file.operation")]
-    FileOperation,
+    SessionProgress(SessionProgress),
     /// The command ended.
-    #[serde(rename = "session.exit")]
-    SessionExit,
+    SessionExit(SessionExit<'a>),
     /// It is over.
-    #[serde(rename = "session.closed")]
-    SessionClosed,
+    SessionClosed(SessionClosed<'a>),
+    /// The node is about to be asked for a change of its files.
+    FileAsked(FileAsked<'a>),
+    /// A file is open, and its transfer begins.
+    FileOpened(FileOpened<'a>),
+    /// A transfer is over: how many bytes, and their hash.
+    FileClosed(FileClosed<'a>),
+    /// Anything else that was done to a file, or refused.
+    FileOperation(FileOperation<'a>),
 }
 
-/// One line of the log.
-#[derive(Debug, Serialize)]
-pub struct Event {
-    time: String,
-    event: EventCode,
-    /// The session, or for events outside one the connection.
-    id: Uuid,
-    #[serde(flatten)]
-    facts: serde_json::Map<String, serde_json::Value>,
-}
-
-/// Where a session comes from: what the decision does not know.
+/// `login.accepted`
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
-    /// The SSH connection.
-    pub connection: Uuid,
+pub struct LoginAccepted<'a> {
     /// The client's address.
     pub source: SocketAddr,
-    /// Whether a terminal was asked for.
-    pub pty: bool,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who.
+    pub person: &'a str,
+    /// How that was proved.
+    pub proof: &'a str,
 }
 
-/// A login or a channel that was refused.
-#[derive(Clone, Debug)]
-pub struct Refusal<'a> {
-    /// The SSH connection.
-    pub connection: Uuid,
+/// `login.refused`
+#[derive(Clone, Copy, Debug)]
+pub struct LoginRefused<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// The fingerprints of the keys that were tried.
+    pub keys: &'a str,
+    /// Why none would do; the client does not learn it.
+    pub reason: &'a str,
+}
+
+/// `channel.refused`
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelRefused<'a> {
     /// The client's address.
     pub source: SocketAddr,
     /// The SSH user name, as sent.
     pub login: &'a str,
     /// Who, where that was proved.
     pub person: Option<&'a str>,
-    /// What was asked for: `Shell`, `forwarding`, a key's fingerprint.
+    /// What was asked for: `Shell on web-1`, `forwarding to db:5432`.
     pub asked: &'a str,
     /// The sentence the person got.
     pub reason: &'a str,
 }
 
-impl Event {
-    /// An event of now.
-    pub fn new(code: EventCode, id: Uuid) -> Self {
-        Self { time: written(OffsetDateTime::now_utc()), event: code, id, facts: serde_json::Map::new() }
-    }
+/// `session.opened`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOpened<'a> {
+    /// The SSH connection.
+    pub connection: Uuid,
+    /// The client's address.
+    pub source: SocketAddr,
+    /// Who.
+    pub person: &'a str,
+    /// How that was proved.
+    pub proof: &'a str,
+    /// The node's id.
+    pub node: &'a str,
+    /// The node as the person wrote it.
+    pub node_name: &'a str,
+    /// The operating-system user; none means the agent's own.
+    pub os_user: Option<&'a str>,
+    /// The rule that allowed it.
+    pub policy: &'a str,
+    /// What was allowed.
+    pub action: &'a str,
+    /// The command, where the action is one.
+    pub command: Option<&'a [u8]>,
+    /// Why, as the person said.
+    pub reason: Option<&'a str>,
+    /// Whether a terminal was asked for.
+    pub pty: bool,
+}
 
-    /// With a text; what is longer than a field may be is cut, and marked.
-    #[must_use]
-    pub fn text(mut self, name: &str, value: &str) -> Self {
-        let mut end = value.len().min(MAX_TEXT);
-        while !value.is_char_boundary(end) {
-            end -= 1;
+/// `session.lane`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLane<'a> {
+    /// The session as Session Manager names it.
+    pub session_manager_id: &'a str,
+}
+
+/// `session.progress`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionProgress {
+    /// Bytes from the client.
+    pub stdin: u64,
+    /// Bytes to the client.
+    pub stdout: u64,
+    /// Bytes to the client, beside the others.
+    pub stderr: u64,
+}
+
+/// `session.exit`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionExit<'a> {
+    /// How the command ended.
+    pub exit: &'a Exit,
+}
+
+/// `session.closed`
+#[derive(Clone, Debug)]
+pub struct SessionClosed<'a> {
+    /// `finished`, `client-gone`, `failed`, `killed`, `interrupted`.
+    pub outcome: &'static str,
+    /// The sentence the person got, where it did not end by itself.
+    pub why: Option<&'a str>,
+    /// How long it lasted.
+    pub milliseconds: u64,
+    /// What the client sent.
+    pub stdin: Total,
+    /// What the client got.
+    pub stdout: Total,
+    /// What the client got beside that.
+    pub stderr: Total,
+}
+
+/// All of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Its length.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: [u8; 32],
+}
+
+/// The paths of a file operation, which are the node's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paths<'a> {
+    /// As the client gave it.
+    pub path: &'a [u8],
+    /// Links resolved, where that is known.
+    pub real_path: Option<&'a [u8]>,
+    /// The second path of a rename or link, as the client gave it; the target of a symbolic link.
+    pub second_path: Option<&'a [u8]>,
+    /// The second path, links resolved, where that is known.
+    pub second_real_path: Option<&'a [u8]>,
+}
+
+/// `file.asked`
+#[derive(Clone, Copy, Debug)]
+pub struct FileAsked<'a> {
+    /// What.
+    pub action: &'a str,
+    /// To which file.
+    pub paths: Paths<'a>,
+}
+
+/// `file.opened`
+#[derive(Clone, Copy, Debug)]
+pub struct FileOpened<'a> {
+    /// For what.
+    pub action: &'a str,
+    /// Which file.
+    pub paths: Paths<'a>,
+}
+
+/// `file.closed`
+#[derive(Clone, Copy, Debug)]
+pub struct FileClosed<'a> {
+    /// What was done.
+    pub action: &'a str,
+    /// Which file.
+    pub paths: Paths<'a>,
+    /// What came of it.
+    pub outcome: FileOutcome<'a>,
+    /// How many bytes were transferred.
+    pub bytes: u64,
+    /// Their digest.
+    pub digest: FileDigest,
+}
+
+/// `file.operation`
+#[derive(Clone, Copy, Debug)]
+pub struct FileOperation<'a> {
+    /// What.
+    pub action: &'a str,
+    /// To which file.
+    pub paths: Paths<'a>,
+    /// What came of it.
+    pub outcome: FileOutcome<'a>,
+}
+
+/// What came of a file operation.
+#[derive(Clone, Copy, Debug)]
+pub enum FileOutcome<'a> {
+    /// It was done.
+    Done,
+    /// The session ended before it was.
+    Unfinished,
+    /// Policy refused.
+    Denied {
+        /// Which rule.
+        policy: &'a str,
+        /// The sentence.
+        why: &'a str,
+    },
+    /// The node refused, or was lost.
+    Failed {
+        /// Linux's number for it, where the node gave one.
+        errno: Option<i32>,
+        /// In words.
+        why: &'a str,
+    },
+}
+
+/// A file's digest, and of what it is one.
+#[derive(Clone, Copy, Debug)]
+pub enum FileDigest {
+    /// Of the whole file.
+    Whole([u8; 32]),
+    /// Of the bytes from `offset` on, as many as were transferred.
+    Part {
+        /// Where the part starts.
+        offset: u64,
+        /// Its digest.
+        sha256: [u8; 32],
+    },
+    /// None: the bytes did not go over in one run from start to end.
+    None,
+}
+
+impl Event<'_> {
+    /// The event's name in the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LoginAccepted(_) => "login.accepted",
+            Self::LoginRefused(_) => "login.refused",
+            Self::ChannelRefused(_) => "channel.refused",
+            Self::SessionOpened(_) => "session.opened",
+            Self::SessionLane(_) => "session.lane",
+            Self::SessionProgress(_) => "session.progress",
+            Self::SessionExit(_) => "session.exit",
+            Self::SessionClosed(_) => "session.closed",
+            Self::FileAsked(_) => "file.asked",
+            Self::FileOpened(_) => "file.opened",
+            Self::FileClosed(_) => "file.closed",
+            Self::FileOperation(_) => "file.operation",
         }
-        self.facts.insert(name.to_owned(), value.get(..end).unwrap_or_default().into());
-        if end < value.len() {
-            self.facts.insert(format!("{name}_bytes"), value.len().into());
+    }
+
+    /// Whether anybody can cause it, as often as they like, without being allowed anything.
+    pub(super) fn is_noise(&self) -> bool {
+        matches!(self, Self::LoginRefused(_) | Self::ChannelRefused(_))
+    }
+
+    pub(super) fn write(&self, to: &mut Fields) {
+        match self {
+            Self::LoginAccepted(event) => event.write(to),
+            Self::LoginRefused(event) => event.write(to),
+            Self::ChannelRefused(event) => event.write(to),
+            Self::SessionOpened(event) => event.write(to),
+            Self::SessionLane(event) => event.write(to),
+            Self::SessionProgress(event) => event.write(to),
+            Self::SessionExit(event) => event.write(to),
+            Self::SessionClosed(event) => event.write(to),
+            Self::FileAsked(event) => event.write(to),
+            Self::FileOpened(event) => event.write(to),
+            Self::FileClosed(event) => event.write(to),
+            Self::FileOperation(event) => event.write(to),
         }
-        self
-    }
-
-    /// With a text, where there is one.
-    #[must_use]
-    pub fn maybe(self, name: &str, value: Option<&str>) -> Self {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self,
-        }
-    }
-
-    /// With any other value.
-    #[must_use]
-    pub fn value(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// The refusal of a login or of a channel.
-    pub fn refused(code: EventCode, refusal: &Refusal<'_>) -> Self {
-        Self::new(code, refusal.connection)
-            .text("source", &refusal.source.to_string())
-            .text("login", refusal.login)
-            .maybe("person", refusal.person)
-            .text("asked", refusal.asked)
-            .text("reason", refusal.reason)
-    }
-
-    /// What kind of event it is.
-    pub fn code(&self) -> EventCode {
-        self.event
     }
 }
 
-/// RFC 3339 in UTC with three digits of a second, zeros as well: lines sort as text.
-fn written(time: OffsetDateTime) -> String {
-    let (date, clock) = (time.date(), time.time());
-    let (hour, minute, second, milli) = clock.as_hms_milli();
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+impl LoginAccepted<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.text("person", self.person);
+        to.text("proof", self.proof);
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl LoginRefused<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.text("asked", self.keys);
+        to.text("reason", self.reason);
+    }
+}
 
-    #[test]
-    fn times_have_one_width_and_sort_as_text() {
-        let at = |nanoseconds: i128| OffsetDateTime::from_unix_timestamp_nanos(1_600_000_000_000_000_000 + nanoseconds);
-        let times = [0, 9_999_999, 10_000_000, 100_000_000, 120_000_000, 999_999_999, 1_000_000_000];
-        let written = times.map(|nanoseconds| written(at(nanoseconds).unwrap()));
-        assert_eq!(written[0], "2020-09-13T12:26:40.000Z");
-        assert_eq!(written[1], "2020-09-13T12:26:40.009Z");
-        assert!(written.is_sorted() && written.iter().all(|time| time.len() == 24), "{written:?}");
-        for time in written {
-            use time::format_description::well_known::Rfc3339;
-            assert!(OffsetDateTime::parse(&time, &Rfc3339).is_ok(), "{time}");
+impl ChannelRefused<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.maybe("person", self.person);
+        to.text("asked", self.asked);
+        to.text("reason", self.reason);
+    }
+}
+
+impl SessionOpened<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("connection", &self.connection.to_string());
+        to.text("source", &self.source.to_string());
+        to.text("person", self.person);
+        to.text("proof", self.proof);
+        to.text("node", self.node);
+        to.text("node_name", self.node_name);
+        to.maybe("os_user", self.os_user);
+        to.text("policy", self.policy);
+        to.text("action", self.action);
+        to.maybe("reason", self.reason);
+        to.value("pty", self.pty);
+        if let Some(command) = self.command {
+            to.text("command", &String::from_utf8_lossy(command));
+            to.digest_of("command_sha256", command);
         }
     }
+}
 
-    #[test]
-    fn a_line_is_json_whatever_is_in_it() {
-        let event = Event::new(EventCode::ChannelRefused, Uuid::nil())
-            .text("login", "a\"b\\c\n\u{1b}]0;x\u{7}\u{2028}")
-            .value("bytes", 3_u64);
-        let line = serde_json::to_string(&event).unwrap();
-        assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
-        let back: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(back["event"], "channel.refused");
-        assert_eq!(back["login"], "a\"b\\c\n\u{1b}]0;x\u{7}\u{2028}");
-        assert_eq!(back["bytes"], 3);
+impl SessionLane<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("session_manager_id", self.session_manager_id);
     }
+}
 
-    #[test]
-    fn long_text_is_cut_at_a_character_and_says_so() {
-        let long = "é".repeat(MAX_TEXT);
-        let event = Event::new(EventCode::SessionOpened, Uuid::nil()).text("command", &long);
-        let kept = event.facts["command"].as_str().unwrap();
-        assert!(kept.len() <= MAX_TEXT && kept.len() > MAX_TEXT - 2);
-        assert_eq!(event.facts["command_bytes"], long.len());
+impl SessionProgress {
+    fn write(self, to: &mut Fields) {
+        to.value("stdin_bytes", self.stdin);
+        to.value("stdout_bytes", self.stdout);
+        to.value("stderr_bytes", self.stderr);
+    }
+}
+
+impl SessionExit<'_> {
+    fn write(&self, to: &mut Fields) {
+        match self.exit {
+            Exit::Code(code) => to.value("code", *code),
+            Exit::Signal { name, core_dumped } => {
+                to.text("signal", name);
+                to.value("core_dumped", *core_dumped);
+            }
+            Exit::Unknown => to.value("code", serde_json::Value::Null),
+        }
+    }
+}
+
+impl SessionClosed<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("outcome", self.outcome);
+        to.maybe("why", self.why);
+        to.value("milliseconds", self.milliseconds);
+        for (name, total) in [("stdin", &self.stdin), ("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            to.total(name, total);
+        }
+    }
+}
+
+impl Paths<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.bytes("path", Some(self.path));
+        to.bytes("real_path", self.real_path);
+        to.bytes("second_path", self.second_path);
+        to.bytes("second_real_path", self.second_real_path);
+    }
+}
+
+impl FileAsked<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("action", self.action);
+        self.paths.write(to);
+        to.text("outcome", "asked");
+    }
+}
+
+impl FileOpened<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("action", self.action);
+        self.paths.write(to);
+        to.text("outcome", "opened");
+    }
+}
+
+impl FileClosed<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("action", self.action);
+        self.paths.write(to);
+        self.outcome.write(to);
+        to.value("bytes", self.bytes);
+        match &self.digest {
+            FileDigest::Whole(sha256) => to.digest("sha256", sha256),
+            FileDigest::Part { offset, sha256 } => {
+                to.digest("sha256_of_part", sha256);
+                to.value("part_offset", *offset);
+            }
+            FileDigest::None => to.value("sha256", serde_json::Value::Null),
+        }
+    }
+}
+
+impl FileOperation<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("action", self.action);
+        self.paths.write(to);
+        self.outcome.write(to);
+    }
+}
+
+impl FileOutcome<'_> {
+    fn write(&self, to: &mut Fields) {
+        match self {
+            Self::Done => to.text("outcome", "done"),
+            Self::Unfinished => to.text("outcome", "unfinished"),
+            Self::Denied { policy, why } => {
+                to.text("outcome", "denied");
+                to.text("policy", policy);
+                to.text("why", why);
+            }
+            Self::Failed { errno, why } => {
+                to.text("outcome", "failed");
+                to.text("why", why);
+                if let Some(errno) = errno {
+                    to.value("errno", *errno);
+                }
+            }
+        }
     }
 }

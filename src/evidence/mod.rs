@@ -1,20 +1,38 @@
 //! Everything kept about a session: for now one log of events, `events.jsonl`, one JSON object a line.
 //!
 //! ```text
-//!  refused login, refused channel ─────────────────────────┐
+//!  refused login, refused channel ───────────────────note──┐
 //!                                                          ▼
-//!  Grant ──open──▶ Recorder (field of the open channel) ─▶ EventLog ──write(2)──▶ events.jsonl
-//!           │        output, exit                           ▲
-//!           │        └─▶ LaneLog (the transport's): lanes ──┤
-//!           └─────▶ Ledger (kept by the session): input, close
+//!  Grant ──open──▶ SessionRecord (the session's): close ─▶ EventLog ─queue─▶ Writer ─write(2)─▶ events.jsonl
+//!                    ├─▶ InputRecord, OutputRecord: bytes,  ▲
+//!                    │     exit ────────────────────────────┤
+//!                    ├─▶ LaneRecord (the transport's) ──────┤
+//!                    └─▶ FileRecord (the file ledger's) ────┘
 //! ```
 //!
-//! Streams are counted and hashed, not kept. A journal that can't be written to ends the sessions it should describe.
+//! Streams are counted and hashed, not kept. A log that can't be written to ends the sessions it should describe, and who
+//! needs to know that a line is written waits for that; who holds a socket does not.
 
+mod error;
 mod event;
 mod event_log;
-mod recorder;
+mod fields;
+mod log_file;
+mod progress;
+mod proof;
+mod record;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod views;
+mod writer;
 
-pub use event::{Event, EventCode, Opening, Refusal};
-pub use event_log::{EventLog, EvidenceError};
-pub use recorder::{LaneLog, Ledger, Outcome, Recorder, Stream, open};
+pub use error::EvidenceError;
+pub use event::{
+    ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, LoginAccepted,
+    LoginRefused, Paths, SessionClosed, SessionExit, SessionLane, SessionOpened, SessionProgress, Total,
+};
+pub use event_log::EventLog;
+pub use proof::{Recorded, Unrecorded};
+pub use record::{Opening, Outcome, SessionRecord};
+pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream};

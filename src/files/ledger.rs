@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
 use super::record::RecordedFiles;
-use crate::evidence::Recorder;
+use crate::evidence::FileRecord;
 use crate::policy::Denial;
 use crate::transport::file_service::Operation;
 
@@ -22,8 +22,8 @@ pub struct FileLedger {
 
 impl FileLedger {
     /// What the grant for `Files` allows, recorded where the session is.
-    pub fn new(recorder: Recorder) -> Self {
-        Self { rules: Arc::new(GrantCoversAll), events: Arc::new(RecordedFiles::new(recorder)) }
+    pub fn new(record: FileRecord) -> Self {
+        Self { rules: Arc::new(GrantCoversAll), events: Arc::new(RecordedFiles::new(record)) }
     }
 }
 

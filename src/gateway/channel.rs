@@ -17,11 +17,10 @@ use super::client_channel::{ClientChannel, FAILED};
 use super::commands;
 use super::pump;
 use super::shared::Shared;
-use crate::evidence::{Ledger, Outcome};
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
 use crate::model::Exit;
-use crate::session::{Caller, ChannelRequest, Destination, FileSession, Lookup, Refused, RequestKind};
+use crate::session::{AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind};
 
 /// How long a channel may take to wind up after its client has gone.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -85,8 +84,7 @@ async fn serve(
     };
     match shared.sessions.open(caller, to, request, stdin_closed).await {
         Ok(session) => {
-            let outcome = pump::run(session.channel, &session.ledger, client).await;
-            close_record(&session.ledger, &outcome);
+            pump::run(session, client).await;
             Ok(())
         }
         Err(refused) => refuse(client, caller, &refused).await,
@@ -102,21 +100,36 @@ async fn serve_files(
     scp: Option<ScpCommand>,
     client: &ClientChannel,
 ) -> Result<(), russh::Error> {
-    let FileSession { service, ledger } = match shared.sessions.open_files(caller, to, &request).await {
+    let session = match shared.sessions.open_files(caller, to, &request).await {
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,
     };
-    let stream = ChannelStream::new(client);
-    let record = FileLedger::new(ledger.recorder());
-    let served = match scp {
-        None => files::serve_sftp(stream, service, record).await.map(|()| 0),
-        Some(command) => files::serve_scp(stream, command, service, record).await,
+    let AttachedFiles { stream, service, record, end } = session.attach(ChannelStream::new(client));
+    let record = FileLedger::new(record);
+    let served = async {
+        match scp {
+            None => files::serve_sftp(stream, service, record).await.map(|()| 0),
+            Some(command) => files::serve_scp(stream, command, service, record).await,
+        }
+    };
+    let served = tokio::select! {
+        served = served => served,
+        reason = end.killed() => {
+            let outcome = pump::killed(client, reason).await;
+            end.close(&outcome).await;
+            return Ok(());
+        }
+    };
+    let served = match (served, end.lost()) {
+        // the stream's error is that it can't be recorded
+        (Err(FilesError::Client(_)), Some(lost)) => Err(FilesError::Evidence(lost.to_string())),
+        (served, _) => served,
     };
     let (outcome, told) = match served {
         // an end of the stream is the client's goodbye in SFTP, whether or not it stays for the status
         Ok(status) => {
             let exit = Exit::Code(status.cast_unsigned());
-            if let Err(error) = ledger.exit(&exit) {
+            if let Err(error) = end.exit(&exit).await {
                 let told = client.fail(&format!("portcullis: {error}")).await;
                 (Outcome::Failed(error.to_string()), told)
             } else {
@@ -126,15 +139,8 @@ async fn serve_files(
         Err(FilesError::Client(_)) => (Outcome::ClientGone, Ok(())),
         Err(error) => (Outcome::Failed(error.to_string()), client.fail(&format!("portcullis: {error}")).await),
     };
-    close_record(&ledger, &outcome);
+    end.close(&outcome).await;
     told
-}
-
-/// The end of a record that can't be written is only logged: there is nothing left to stop.
-fn close_record(ledger: &Ledger, outcome: &Outcome) {
-    if let Err(error) = ledger.close(outcome) {
-        tracing::error!(%error, session = %ledger.id(), "the session's end is not in evidence");
-    }
 }
 
 /// Why there is no session. A plain name that is no node's may be meant for the gateway: `ssh gate` sends the local

@@ -42,10 +42,10 @@ fn refusal(text: &str, status: u32) -> Reply {
 
 /// The nodes that the rules name for this person, and whether they are there.
 async fn nodes(shared: &Shared, caller: &Caller) -> String {
-    let NamedNodes { names, any } = shared.sessions.policy.nodes_of(caller.identity.person());
+    let NamedNodes { names, any } = shared.sessions.policy().nodes_of(caller.identity.person());
     let mut lines = Vec::new();
     for name in names.iter().take(MAX_NODES) {
-        lines.push(match shared.sessions.directory.resolve(name).await {
+        lines.push(match shared.sessions.resolve(name).await {
             Ok(node) if node.online => format!("{name}\t{}\tonline", node.id),
             Ok(node) => format!("{name}\t{}\tnot connected", node.id),
             Err(error) => format!("{name}\t-\t{error}"),

@@ -18,7 +18,7 @@ use super::connection_limits::Permit;
 use super::inbox::Inbox;
 use super::preauth_stream::Progress;
 use super::shared::Shared;
-use crate::evidence::{Event, EventCode, Refusal};
+use crate::evidence::{ChannelRefused, Event, LoginAccepted, LoginRefused};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError};
 use crate::model::ReasonText;
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
@@ -124,12 +124,13 @@ impl Connection {
 
     /// Somebody has proved who they are.
     pub(super) fn logged_in(&mut self, identity: Identity, login: Result<Login, LoginError>) {
-        let event = Event::new(EventCode::LoginAccepted, self.id)
-            .text("source", &self.source.to_string())
-            .text("login", self.attempt.login.as_deref().unwrap_or_default())
-            .text("person", identity.person())
-            .text("proof", identity.proof());
-        self.shared.sessions.journal.note(&event);
+        let accepted = LoginAccepted {
+            source: self.source,
+            login: self.attempt.login.as_deref().unwrap_or_default(),
+            person: identity.person(),
+            proof: identity.proof(),
+        };
+        self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
         let node = login.as_ref().ok().and_then(|login| login.node_for(identity.person()));
         let lookup = node.and_then(|node| self.shared.sessions.look_up(&identity, node));
         self.lookup = lookup.map(|lookup| (Instant::now(), lookup));
@@ -161,15 +162,14 @@ impl Connection {
             Ordering::Equal => ("…", "too many refusals on this connection; the rest is not recorded"),
             Ordering::Greater => return,
         };
-        let refusal = Refusal {
-            connection: self.id,
+        let refused = ChannelRefused {
             source: self.source,
             login: self.attempt.login.as_deref().unwrap_or_default(),
             person: self.login.as_ref().map(|login| login.identity.person()),
             asked,
             reason,
         };
-        self.shared.sessions.journal.note(&Event::refused(EventCode::ChannelRefused, &refusal));
+        self.shared.sessions.note(self.id, &Event::ChannelRefused(refused));
     }
 
     /// Takes a channel in, unless there are as many as may be.
@@ -259,15 +259,13 @@ impl Drop for Connection {
             && let Some(login) = &self.attempt.login
         {
             let keys: Vec<String> = self.attempt.keys.iter().map(ToString::to_string).collect();
-            let refusal = Refusal {
-                connection: self.id,
+            let refused = LoginRefused {
                 source: self.source,
                 login,
-                person: None,
-                asked: &keys.join(" "),
+                keys: &keys.join(" "),
                 reason: self.attempt.refusal.as_deref().unwrap_or("no proof was given"),
             };
-            self.shared.sessions.journal.note(&Event::refused(EventCode::LoginRefused, &refusal));
+            self.shared.sessions.note(self.id, &Event::LoginRefused(refused));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::preauth_stream::{PreauthStream, Progress};
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::identity::People;
-use crate::session::Sessions;
+use crate::session::{Registry, SessionOpener};
 
 /// A gateway that has its addresses.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Gateway {
         addresses: &[SocketAddr],
         host_keys: &HostKeys,
         people: People,
-        sessions: Arc<Sessions>,
+        sessions: Arc<SessionOpener>,
         settings: Settings,
     ) -> Result<Self, GatewayError> {
         if host_keys.keys().is_empty() {
@@ -74,35 +75,76 @@ impl Gateway {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Serves until `shutdown` comes, then lets what runs go on for the drain time, and comes back when all is closed.
+    /// Serves until `shutdown` comes, then lets what runs go on for the drain time, ends what is left then, and comes back
+    /// when all is closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(false);
+        let (stage, stages) = watch::channel(Stage::Serving);
         let mut accepting = JoinSet::new();
-        let drain = self.shared.settings.drain;
+        let (drain, sessions) = (self.shared.settings.drain, self.shared.sessions.clone());
         for listener in self.listeners {
             let (config, shared, limits) = (self.config.clone(), self.shared.clone(), self.limits.clone());
-            accepting.spawn(accept(listener, config, shared, limits, stopped.clone()));
+            accepting.spawn(accept(listener, config, shared, limits, stages.clone()));
         }
         shutdown.await;
         tracing::info!(seconds = drain.as_secs(), "shutting down");
-        let _ = stop.send(true);
-        while accepting.join_next().await.is_some() {}
+        stage.send_replace(Stage::Draining);
+        let ended = async { while accepting.join_next().await.is_some() {} };
+        let mut ended = pin!(ended);
+        if tokio::time::timeout(drain, &mut ended).await.is_ok() {
+            return;
+        }
+        // each says so on its own channel; a connection that is cut off says nothing to whoever looks at a terminal
+        end_sessions(sessions.registry()).await;
+        stage.send_replace(Stage::Ending);
+        ended.await;
     }
 }
+
+/// Where the gateway is in its life; it only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Connections are accepted.
+    Serving,
+    /// Those that are there may go on.
+    Draining,
+    /// They may not, either.
+    Ending,
+}
+
+/// Ends what runs, and gives it a moment.
+async fn end_sessions(registry: &Registry) {
+    let mut changes = registry.subscribe();
+    registry.kill_all(SHUTTING_DOWN);
+    let all_gone = async {
+        while !changes.running().is_empty() {
+            changes.changed().await;
+        }
+    };
+    if tokio::time::timeout(LAST_WORDS, all_gone).await.is_err() {
+        let left = registry.running();
+        tracing::warn!(left = left.len(), "sessions did not end in time");
+    }
+}
+
+/// What people read whose sessions or connections are ended by the gateway's end.
+const SHUTTING_DOWN: &str = "the gateway is shutting down";
+
+/// How long sessions that are ended may take, and how long their connections.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 async fn accept(
     listener: TcpListener,
     config: Arc<russh::server::Config>,
     shared: Arc<Shared>,
     limits: Arc<ConnectionLimits>,
-    mut stopped: watch::Receiver<bool>,
+    mut stages: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
-            () = stop(&mut stopped) => break,
+            () = comes(&mut stages, Stage::Draining) => break,
         };
         match accepted {
             Ok((tcp, source)) => {
@@ -110,7 +152,7 @@ async fn accept(
                 match limits.take(source.ip(), progress.clone()) {
                     Ok(permit) => {
                         let client = Client { tcp, source, permit, progress };
-                        connections.spawn(serve(client, config.clone(), shared.clone(), stopped.clone()));
+                        connections.spawn(serve(client, config.clone(), shared.clone(), stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => tracing::warn!(%source, %limit, "connection refused"),
@@ -125,14 +167,20 @@ async fn accept(
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(shared.settings.drain + Duration::from_secs(2), drained).await.is_err() {
-        connections.shutdown().await;
+    let late = async {
+        comes(&mut stages, Stage::Ending).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = drained => return,
+        () = late => {}
     }
+    connections.shutdown().await;
 }
 
-/// Waits until the gateway is to stop.
-async fn stop(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stop| *stop).await;
+/// Waits for a stage of the gateway's life; if nobody leads it any more, that is the end as well.
+async fn comes(stages: &mut watch::Receiver<Stage>, stage: Stage) {
+    let _ = stages.wait_for(|now| *now >= stage).await;
 }
 
 /// A small packet or two; what is longer goes past it.
@@ -160,13 +208,12 @@ async fn serve(
     client: Client,
     config: Arc<russh::server::Config>,
     shared: Arc<Shared>,
-    mut stopped: watch::Receiver<bool>,
+    mut stages: watch::Receiver<Stage>,
 ) {
     let Client { tcp, source, permit, progress } = client;
     // keystrokes must not wait for each other
     let _ = tcp.set_nodelay(true);
     let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
-    let drain = shared.settings.drain;
     let permit = Arc::new(permit);
     // a packet is read in two steps; one system call is enough for both, and for the next few
     let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(tcp, login, progress.clone()));
@@ -179,16 +226,11 @@ async fn serve(
             let handle = running.handle();
             tokio::select! {
                 ended = &mut running => ended,
-                () = stop(&mut stopped) => {
-                    match tokio::time::timeout(drain, &mut running).await {
-                        Ok(ended) => ended,
-                        Err(_) => {
-                            let bye = "the gateway is shutting down".to_owned();
-                            let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
-                            let _ = tokio::time::timeout(Duration::from_secs(1), sent).await;
-                            tokio::time::timeout(Duration::from_secs(1), running).await.unwrap_or(Ok(()))
-                        }
-                    }
+                () = comes(&mut stages, Stage::Ending) => {
+                    let bye = SHUTTING_DOWN.to_owned();
+                    let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
+                    let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
+                    tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
                 }
             }
         }

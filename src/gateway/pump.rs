@@ -1,49 +1,64 @@
 //! Carries a running session: three movements side by side, none of which waits for another.
 //!
 //! ```text
-//!  inbox data ───────▶ record ─▶ input.write        waits while the command does not read
+//!  inbox data ───────▶ input.write                  waits while the command does not read
 //!  inbox control ────▶ input.resize, input.signal   waits for nothing above
 //!  output.next ──────▶ channel data, stderr         waits while the client does not read
 //! ```
 //!
 //! The end of the output is the end of the session; the client's hanging up is one, too.
 
+use std::time::Duration;
+
 use super::client_channel::{ClientChannel, FAILED, STDERR};
 use super::inbox::Control;
-use crate::evidence::{Ledger, Outcome};
 use crate::model::Exit;
-use crate::transport::{Input, OpenChannel, Out, Output};
+use crate::session::{InputError, Out, Outcome, RunningSession, SessionInput, SessionOutput};
 
-/// Runs a session to its end, tells the client, and says how it ended.
-pub(super) async fn run(channel: OpenChannel, ledger: &Ledger, client: &ClientChannel) -> Outcome {
-    let OpenChannel { input, output } = channel;
+/// Runs a session to its end, tells the client, and closes it.
+pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
+    let (input, output, end) = session.split();
     let ended = tokio::select! {
         ended = from_node(output, client) => ended,
-        error = to_node(&input, ledger, client) => Ended::Broken(error),
+        error = to_node(&input, client) => Ended::Broken(error),
         () = control(&input, client) => Ended::ClientGone,
         () = client.inbox.gone() => Ended::ClientGone,
+        // beside the movements: a client that takes nothing must not keep its session alive
+        reason = end.killed() => Ended::Killed(reason),
     };
-    match ended {
-        Ended::Exit(exit) => {
-            let recorded = ledger.exit(&exit);
-            if let Err(error) = recorded {
-                return broken(client, &error.to_string()).await;
-            }
-            match client.end(&exit).await {
+    let outcome = match ended {
+        Ended::Exit(exit) => match end.exit(&exit).await {
+            Ok(()) => match client.end(&exit).await {
                 Ok(()) => Outcome::Finished,
                 Err(_) => Outcome::ClientGone,
-            }
-        }
+            },
+            Err(error) => broken(client, &error.to_string()).await,
+        },
         Ended::Broken(error) => broken(client, &error).await,
+        Ended::Killed(reason) => killed(client, reason).await,
         Ended::ClientGone => Outcome::ClientGone,
-    }
+    };
+    end.close(&outcome).await;
 }
 
 enum Ended {
     Exit(Exit),
     Broken(String),
+    Killed(String),
     ClientGone,
 }
+
+/// A session that was ended from outside: its person learns why, if they still read.
+pub(super) async fn killed(client: &ClientChannel, reason: String) -> Outcome {
+    let told = tokio::time::timeout(LAST_SENTENCE, broken(client, &reason)).await;
+    if told.is_err() {
+        tracing::debug!("the client did not take the reason why its session was ended");
+    }
+    Outcome::Killed(reason)
+}
+
+/// How long a client that stopped reading may hold up the end of a session that is to end.
+const LAST_SENTENCE: Duration = Duration::from_secs(5);
 
 /// A session that broke ends with a sentence and a status that no command returns by habit.
 async fn broken(client: &ClientChannel, error: &str) -> Outcome {
@@ -58,7 +73,7 @@ async fn broken(client: &ClientChannel, error: &str) -> Outcome {
     Outcome::Failed(error.to_owned())
 }
 
-async fn from_node(mut output: Output, client: &ClientChannel) -> Ended {
+async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
     let mut exit = None;
     loop {
         let sent = match output.next().await {
@@ -80,14 +95,13 @@ async fn from_node(mut output: Output, client: &ClientChannel) -> Ended {
 }
 
 /// Comes back only with an error; the end of the input is no end of the session.
-async fn to_node(input: &Input, ledger: &Ledger, client: &ClientChannel) -> String {
+async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
     while let Some(bytes) = client.inbox.next().await {
-        if let Err(error) = ledger.input(&bytes) {
-            return error.to_string();
-        }
-        if input.write(bytes).await.is_err() {
+        match input.write(bytes).await {
+            Ok(()) => {}
+            Err(InputError::Evidence(error)) => return error.to_string(),
             // the command has ended or takes no more: what the client still sends goes nowhere, as into a closed pipe
-            while client.inbox.next().await.is_some() {}
+            Err(InputError::Transport(_)) => while client.inbox.next().await.is_some() {},
         }
     }
     // the transport's own end comes as the output's
@@ -96,7 +110,7 @@ async fn to_node(input: &Input, ledger: &Ledger, client: &ClientChannel) -> Stri
 }
 
 /// Never comes back while the session lives.
-async fn control(input: &Input, client: &ClientChannel) {
+async fn control(input: &SessionInput, client: &ClientChannel) {
     loop {
         let sent = match client.inbox.next_control().await {
             Control::Resize(size) => input.resize(size).await,

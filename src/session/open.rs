@@ -8,9 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::close::{Outcome, SessionEnd};
+use super::registry::{Registry, Running};
 use super::request::ChannelRequest;
+use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
-use crate::evidence::{self, Event, EventCode, EventLog, EvidenceError, Ledger, Opening, Outcome, Recorder, Refusal};
+use crate::evidence::{ChannelRefused, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{Identity, Login};
 use crate::model::{NodeName, ReasonText};
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
@@ -23,40 +26,37 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
     fn open(
         &self,
         grant: Grant,
-        evidence: Recorder,
+        record: LaneRecord,
         setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>>;
 
     /// A file service.
-    fn open_files(&self, grant: Grant, evidence: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>>;
+    fn open_files(&self, grant: Grant, record: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>>;
 }
 
 impl NodeTransport for Transport {
     fn open(
         &self,
         grant: Grant,
-        evidence: Recorder,
+        record: LaneRecord,
         setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
-        Box::pin(self.open(grant, evidence, setup))
+        Box::pin(self.open(grant, record, setup))
     }
 
-    fn open_files(&self, grant: Grant, evidence: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
-        Box::pin(self.open_files(grant, evidence))
+    fn open_files(&self, grant: Grant, record: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>> {
+        Box::pin(self.open_files(grant, record))
     }
 }
 
-/// All that a session is opened with.
+/// Opens sessions.
 #[derive(Debug)]
-pub struct Sessions {
-    /// Who may do what.
-    pub policy: Policy,
-    /// Where nodes are found.
-    pub directory: Arc<dyn Directory>,
-    /// What opens ways to them.
-    pub transport: Arc<dyn NodeTransport>,
-    /// Where everything is recorded.
-    pub journal: Arc<EventLog>,
+pub struct SessionOpener {
+    policy: Policy,
+    directory: Arc<dyn Directory>,
+    transport: Arc<dyn NodeTransport>,
+    log: Arc<EventLog>,
+    registry: Registry,
 }
 
 /// Somebody on an SSH connection.
@@ -85,24 +85,6 @@ pub struct Destination {
     pub lookup: Option<Lookup>,
 }
 
-/// A shell or a command that runs.
-#[derive(Debug)]
-pub struct RunningSession {
-    /// The way to it.
-    pub channel: OpenChannel,
-    /// Its record, to be closed at its end.
-    pub ledger: Ledger,
-}
-
-/// A file service that runs.
-#[derive(Debug)]
-pub struct FileSession {
-    /// The way to it.
-    pub service: FileService,
-    /// Its record, to be closed at its end.
-    pub ledger: Ledger,
-}
-
 /// Why there is no session; the text is a sentence for the person.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -124,9 +106,42 @@ pub enum Refused {
     /// The way to the node did not open.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// Somebody ended it while it was being opened.
+    #[error("{0}")]
+    Killed(String),
 }
 
-impl Sessions {
+impl SessionOpener {
+    /// Sessions that this policy allows, on the nodes of this directory, over this transport, recorded in this log.
+    pub fn new(
+        policy: Policy,
+        directory: Arc<dyn Directory>,
+        transport: Arc<dyn NodeTransport>,
+        log: Arc<EventLog>,
+    ) -> Self {
+        Self { policy, directory, transport, log, registry: Registry::default() }
+    }
+
+    /// The sessions that run.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Who may do what.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Looks a node up, for somebody whom the rules let name it.
+    pub async fn resolve(&self, node: &NodeName) -> Result<Node, BackendError> {
+        self.directory.resolve(node).await
+    }
+
+    /// Notes what happened on a connection outside of any session.
+    pub fn note(&self, connection: Uuid, event: &Event<'_>) {
+        self.log.note(connection, event);
+    }
+
     /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
     pub fn look_up(&self, identity: &Identity, node: &NodeName) -> Option<Lookup> {
         if !self.policy.may_concern(identity.person(), node) {
@@ -146,11 +161,11 @@ impl Sessions {
     ) -> Result<RunningSession, Refused> {
         let admitted = self.admit(caller, to, &request, request.kind.action());
         let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
-        let (grant, recorder, ledger) = admitted?;
+        let (grant, end) = admitted?;
         let setup = ChannelSetup { stdin_closed, ..request.setup };
-        let opened = self.transport.open(grant, recorder, setup).await;
-        let channel = opened.map_err(|error| closed(&ledger, error))?;
-        Ok(RunningSession { channel, ledger })
+        let opening = self.transport.open(grant, end.record().lanes(), setup);
+        let (channel, end) = opened(opening, end).await?;
+        Ok(RunningSession::new(channel, end))
     }
 
     /// A file service, for the sftp subsystem or for a command that is an older scp's.
@@ -160,10 +175,10 @@ impl Sessions {
         to: Destination,
         request: &ChannelRequest,
     ) -> Result<FileSession, Refused> {
-        let (grant, recorder, ledger) = self.admit(caller, to, request, Action::Files).await?;
-        let opened = self.transport.open_files(grant, recorder).await;
-        let service = opened.map_err(|error| closed(&ledger, error))?;
-        Ok(FileSession { service, ledger })
+        let (grant, end) = self.admit(caller, to, request, Action::Files).await?;
+        let opening = self.transport.open_files(grant, end.record().lanes());
+        let (service, end) = opened(opening, end).await?;
+        Ok(FileSession::new(service, end))
     }
 
     /// Resolve, decide, record: what comes before any transport. A refusal leaves an event as well.
@@ -173,16 +188,18 @@ impl Sessions {
         to: Destination,
         request: &ChannelRequest,
         action: Action,
-    ) -> Result<(Grant, Recorder, Ledger), Refused> {
+    ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
-        let admitted = self.decide(caller, to, action, request.reason.as_ref()).await.and_then(|grant| {
+        let admitted = async {
+            let grant = self.decide(caller, to, action, request.reason.as_ref()).await?;
             // files are the gateway's to serve, whatever terminal the client asked for
             let pty = request.setup.pty.is_some() && *grant.action() != Action::Files;
             let opening = Opening { connection: caller.connection, source: caller.source, pty };
-            let (recorder, ledger) = evidence::open(&self.journal, &grant, opening)?;
-            Ok((grant, recorder, ledger))
-        });
-        admitted.inspect_err(|refused| self.note_refusal(caller, &asked, &refused.to_string()))
+            let record = SessionRecord::open(&self.log, &grant, opening).await?;
+            let registration = self.registry.enter(running(record.id(), caller, &grant));
+            Ok((grant, SessionEnd::new(record, registration)))
+        };
+        admitted.await.inspect_err(|refused: &Refused| self.note_refusal(caller, &asked, &refused.to_string()))
     }
 
     async fn decide(
@@ -226,24 +243,51 @@ impl Sessions {
 
     /// Leaves the event of a channel that was refused.
     pub fn note_refusal(&self, caller: &Caller, asked: &str, reason: &str) {
-        let refusal = Refusal {
-            connection: caller.connection,
+        let refused = ChannelRefused {
             source: caller.source,
             login: &caller.login.to_string(),
             person: Some(caller.identity.person()),
             asked,
             reason,
         };
-        self.journal.note(&Event::refused(EventCode::ChannelRefused, &refusal));
+        self.note(caller.connection, &Event::ChannelRefused(refused));
     }
 }
 
-/// A transport that did not open ends its record at once.
-fn closed(ledger: &Ledger, error: TransportError) -> Refused {
-    if let Err(lost) = ledger.close(&Outcome::Failed(error.to_string())) {
-        tracing::error!(error = %lost, "the session's end is not in evidence");
+/// Waits for a way to the node. One that does not open ends its record at once.
+async fn opened<T>(
+    opening: impl Future<Output = Result<T, TransportError>>,
+    end: SessionEnd,
+) -> Result<(T, SessionEnd), Refused> {
+    let opened = tokio::select! {
+        biased;
+        reason = end.killed() => Err(Refused::Killed(reason)),
+        opened = opening => opened.map_err(Refused::Transport),
+    };
+    match opened {
+        Ok(way) => Ok((way, end)),
+        Err(refused) => {
+            let outcome = match &refused {
+                Refused::Killed(reason) => Outcome::Killed(reason.clone()),
+                other => Outcome::Failed(other.to_string()),
+            };
+            end.close(&outcome).await;
+            Err(refused)
+        }
     }
-    error.into()
+}
+
+fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
+    Running {
+        id,
+        connection: caller.connection,
+        source: caller.source,
+        person: grant.identity().person().to_owned(),
+        node_name: grant.node_name().clone(),
+        os_user: grant.os_user().map(str::to_owned),
+        action: grant.action().name(),
+        since: SystemTime::now(),
+    }
 }
 
 fn offline(node: &Node) -> BackendError {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::evidence::{Recorder, Stream};
+use crate::evidence::{Recorded, Unrecorded};
 use crate::model::{Exit, WindowSize};
 
 /// A terminal asked for with `pty-req` (RFC 4254, section 6.2).
@@ -45,16 +45,26 @@ pub struct Input {
     pub(super) control: mpsc::Sender<Control>,
 }
 
-/// From the node; every byte has passed the evidence before it comes out here.
+/// From the node. What comes out here can't be read before it is recorded.
 #[derive(Debug)]
 pub struct Output {
     pub(super) deliveries: mpsc::Receiver<Delivery>,
-    pub(super) evidence: Recorder,
+}
+
+/// One thing the node says, which nobody has recorded yet.
+#[derive(Debug)]
+pub enum Said {
+    /// Standard output, or the terminal.
+    Stdout(Unrecorded),
+    /// Standard error.
+    Stderr(Unrecorded),
+    /// The command has ended. Output may still follow, from what it left running.
+    Exit(Exit),
 }
 
 /// One thing the node says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Out {
+pub(crate) enum Out {
     /// Standard output, or the terminal.
     Stdout(Bytes),
     /// Standard error.
@@ -110,8 +120,13 @@ impl Delivery {
 }
 
 impl Input {
-    /// Hands bytes on; waits while the command does not read.
-    pub async fn write(&self, bytes: Bytes) -> Result<(), TransportError> {
+    /// Hands bytes on, once they are recorded; waits while the command does not read.
+    pub async fn write(&self, bytes: Recorded) -> Result<(), TransportError> {
+        self.send(bytes.into_bytes()).await
+    }
+
+    /// Hands on bytes that no client has sent.
+    pub(super) async fn send(&self, bytes: Bytes) -> Result<(), TransportError> {
         self.data.send(InputData::Bytes(bytes)).await.map_err(|_| TransportError::Gone)
     }
 
@@ -132,23 +147,21 @@ impl Input {
 }
 
 impl Output {
-    /// The next thing the node says, after the evidence has taken it; `None` after the end of all output.
-    pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
-        let out = match self.deliveries.recv().await? {
-            Delivery::Failed(error) => return Some(Err(error)),
-            Delivery::Out(out) => out,
-        };
-        let recorded = match &out {
-            Out::Stdout(bytes) => self.evidence.output(Stream::Stdout, bytes),
-            Out::Stderr(bytes) => self.evidence.output(Stream::Stderr, bytes),
-            Out::Exit(exit) => self.evidence.exit(exit),
-        };
-        if let Err(error) = recorded {
-            // no byte goes on that was not recorded
-            self.deliveries.close();
-            return Some(Err(TransportError::Failed(error.to_string())));
+    /// The next thing the node says; `None` after the end of all output.
+    pub async fn next(&mut self) -> Option<Result<Said, TransportError>> {
+        Some(self.deliver().await?.map(|out| match out {
+            Out::Stdout(bytes) => Said::Stdout(Unrecorded::new(bytes)),
+            Out::Stderr(bytes) => Said::Stderr(Unrecorded::new(bytes)),
+            Out::Exit(exit) => Said::Exit(exit),
+        }))
+    }
+
+    /// The next thing the node says, for whoever shows it to no client.
+    pub(super) async fn deliver(&mut self) -> Option<Result<Out, TransportError>> {
+        match self.deliveries.recv().await? {
+            Delivery::Failed(error) => Some(Err(error)),
+            Delivery::Out(out) => Some(Ok(out)),
         }
-        Some(Ok(out))
     }
 }
 

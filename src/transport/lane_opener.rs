@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
-use crate::evidence::LaneLog;
+use crate::evidence::LaneRecord;
 use crate::model::SessionId;
 use crate::policy::Grant;
 
@@ -16,11 +16,11 @@ pub(super) struct LaneOpener {
     lanes: Arc<dyn Lanes>,
     /// Shared by the tasks of the channel; the grant itself can't be copied.
     grant: Arc<Grant>,
-    evidence: LaneLog,
+    evidence: LaneRecord,
 }
 
 impl LaneOpener {
-    pub(super) fn new(lanes: Arc<dyn Lanes>, grant: Grant, evidence: LaneLog) -> Self {
+    pub(super) fn new(lanes: Arc<dyn Lanes>, grant: Grant, evidence: LaneRecord) -> Self {
         Self { lanes, grant: Arc::new(grant), evidence }
     }
 
@@ -39,7 +39,7 @@ impl LaneOpener {
         };
         if let Some(session) = session {
             // a session that can't be noted is dropped, which ends it
-            self.evidence.opened(session).map_err(|error| BackendError::Refused(error.to_string()))?;
+            self.evidence.opened(session).await.map_err(|error| BackendError::Refused(error.to_string()))?;
         }
         opened
     }

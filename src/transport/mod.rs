@@ -19,8 +19,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use channel::{ChannelSetup, Input, OpenChannel, Out, Output, PtyRequest, TransportError};
+pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said, TransportError};
 #[cfg(test)]
-pub(crate) use channel::{Control, InputData};
+pub(crate) use channel::{Control, InputData, Out};
 pub use helper::program::documents;
 pub use open::{Transport, TransportOptions};

@@ -23,7 +23,7 @@ use super::parameter::{self, Carried};
 use crate::backend::lanes::{Lane, Lanes};
 use crate::backend::{BackendError, Directory};
 use crate::config::{Helper, Rung, ShellTransport};
-use crate::evidence::Recorder;
+use crate::evidence::LaneRecord;
 use crate::model::NodeId;
 use crate::policy::{Action, Grant};
 
@@ -89,7 +89,7 @@ impl Transport {
     pub async fn open(
         &self,
         grant: Grant,
-        evidence: Recorder,
+        evidence: LaneRecord,
         setup: ChannelSetup,
     ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
@@ -114,13 +114,13 @@ impl Transport {
         };
         let eager = setup.pty.is_some();
         let (input, deliveries) = self.start(grant, &evidence, options, parameter, link, eager).await?;
-        Ok(OpenChannel { input, output: Output { deliveries, evidence } })
+        Ok(OpenChannel { input, output: Output { deliveries } })
     }
 
     async fn open_agent_shell(
         &self,
         grant: Grant,
-        evidence: Recorder,
+        evidence: LaneRecord,
         setup: ChannelSetup,
     ) -> Result<OpenChannel, TransportError> {
         if let Some(user) = grant.os_user() {
@@ -129,7 +129,7 @@ impl Transport {
             )));
         }
         let permit = self.permit(&grant).await?;
-        let opener = LaneOpener::new(self.lanes.clone(), grant, evidence.lane_log());
+        let opener = LaneOpener::new(self.lanes.clone(), grant, evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
@@ -139,11 +139,11 @@ impl Transport {
             agent_shell::run(lane, size, clock, client).await;
             drop(permit);
         });
-        Ok(OpenChannel { input, output: Output { deliveries, evidence } })
+        Ok(OpenChannel { input, output: Output { deliveries } })
     }
 
     /// Opens a file service.
-    pub async fn open_files(&self, grant: Grant, evidence: Recorder) -> Result<FileService, TransportError> {
+    pub async fn open_files(&self, grant: Grant, evidence: LaneRecord) -> Result<FileService, TransportError> {
         if *grant.action() != Action::Files {
             return Err(TransportError::Failed("what was allowed is not a file service".to_owned()));
         }
@@ -156,7 +156,7 @@ impl Transport {
     async fn start(
         &self,
         grant: Grant,
-        evidence: &Recorder,
+        evidence: &LaneRecord,
         options: Options,
         command: String,
         link: Link,
@@ -166,7 +166,7 @@ impl Transport {
         let terms = self.account.terms().await.map_err(sentence)?;
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
-            opener: LaneOpener::new(self.lanes.clone(), grant, evidence.lane_log()),
+            opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),
             options,
             command,
             ladder: self.ladder.clone(),

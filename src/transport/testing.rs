@@ -3,7 +3,6 @@
 use tokio::sync::mpsc;
 
 use super::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output, TransportError};
-use crate::evidence::Recorder;
 
 /// The node's end of a channel.
 pub(crate) struct NodeEnd {
@@ -41,10 +40,10 @@ impl Voice {
 }
 
 /// A channel with both its ends.
-pub(crate) fn channel(evidence: Recorder) -> (OpenChannel, NodeEnd) {
+pub(crate) fn channel() -> (OpenChannel, NodeEnd) {
     let (input, data) = mpsc::channel(4);
     let (commands, control) = mpsc::channel(4);
     let (says, deliveries) = mpsc::channel(4);
-    let open = OpenChannel { input: Input { data: input, control: commands }, output: Output { deliveries, evidence } };
+    let open = OpenChannel { input: Input { data: input, control: commands }, output: Output { deliveries } };
     (open, NodeEnd { data, control, says })
 }

@@ -22,7 +22,7 @@ use crate::config::{Helper, Rung};
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Effect, End, FrameFault, Frames};
 use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig};
-use crate::evidence::Recorder;
+use crate::evidence::SessionRecord;
 use crate::model::{Exit, WindowSize};
 use crate::policy::{Action, Grant};
 
@@ -114,7 +114,7 @@ impl World {
     async fn exec(&self, command: &str, stdin_closed: bool) -> Result<OpenChannel, TransportError> {
         let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
         let setup = ChannelSetup { stdin_closed, ..ChannelSetup::default() };
-        self.transport.open(grant, Recorder::for_test(), setup).await
+        self.transport.open(grant, SessionRecord::for_test().lanes(), setup).await
     }
 
     /// A shell on a terminal.
@@ -125,13 +125,13 @@ impl World {
             modes: Vec::new(),
         };
         let setup = ChannelSetup { pty: Some(pty), ..ChannelSetup::default() };
-        self.transport.open(Grant::for_test(NODE, Action::Shell), Recorder::for_test(), setup).await
+        self.transport.open(Grant::for_test(NODE, Action::Shell), SessionRecord::for_test().lanes(), setup).await
     }
 
     /// A file service on the node.
     pub(crate) async fn files(&self) -> super::file_service::FileService {
         let grant = Grant::for_test(NODE, Action::Files);
-        self.transport.open_files(grant, Recorder::for_test()).await.unwrap()
+        self.transport.open_files(grant, SessionRecord::for_test().lanes()).await.unwrap()
     }
 
     /// Runs a command to its end.
@@ -165,7 +165,7 @@ struct Ended {
 
 async fn feed(input: Input, bytes: &[u8]) {
     for part in bytes.chunks(32 * 1024) {
-        if input.write(Bytes::copy_from_slice(part)).await.is_err() {
+        if input.send(Bytes::copy_from_slice(part)).await.is_err() {
             return;
         }
     }
@@ -176,7 +176,7 @@ async fn feed(input: Input, bytes: &[u8]) {
 
 async fn collect(mut output: Output) -> Ended {
     let mut ended = Ended::default();
-    while let Some(out) = output.next().await {
+    while let Some(out) = output.deliver().await {
         match out {
             Ok(Out::Stdout(bytes)) => ended.stdout.extend_from_slice(&bytes),
             Ok(Out::Stderr(bytes)) => ended.stderr.extend_from_slice(&bytes),
@@ -241,7 +241,7 @@ async fn a_client_that_goes_takes_its_command_along() {
     let world = World::fast().await;
     let channel = world.exec("echo here; exec sleep 987654", false).await.unwrap();
     let OpenChannel { input, mut output } = channel;
-    assert!(matches!(output.next().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
     drop((input, output));
     assert!(world.litter().await.is_empty());
     let left = std::process::Command::new("pgrep").args(["-f", "sleep 987654"]).output().unwrap();
@@ -252,7 +252,7 @@ async fn a_client_that_goes_takes_its_command_along() {
 async fn a_terminated_session_stays_terminated() {
     let world = World::fast().await;
     let OpenChannel { input, mut output } = world.exec("echo here; sleep 987653", false).await.unwrap();
-    assert!(matches!(output.next().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
     for session in world.service.faults().sessions() {
         world.service.faults().close(&session.id, "Ended by an operator.");
     }

@@ -1,24 +1,37 @@
 use portcullis::backend::BackendError;
 use portcullis::backend::lanes::{Lane, Lanes, SessionRequest};
-use portcullis::evidence::Recorder;
+use portcullis::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
 use portcullis::policy::{Action, Decision, Grant, Policy, Request};
-use portcullis::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
+use portcullis::transport::{ChannelSetup, Input, OpenChannel, Output, Said, Transport, TransportError};
 
 pub async fn the_one_way(
     transport: &Transport,
     policy: &Policy,
     request: Request<'_>,
-    recorder: Recorder,
+    record: LaneRecord,
     setup: ChannelSetup,
 ) -> Result<OpenChannel, TransportError> {
     match policy.decide(request) {
-        Decision::Allow(grant) => transport.open(grant, recorder, setup).await,
+        Decision::Allow(grant) => transport.open(grant, record, setup).await,
         Decision::Deny(denial) => Err(TransportError::Failed(denial.text)),
     }
 }
 
 pub async fn a_lane(lanes: &dyn Lanes, grant: &Grant) -> Result<Lane, BackendError> {
     lanes.open(grant, SessionRequest::new("Portcullis-OutLane")).await
+}
+
+pub async fn record_and_send(record: &InputRecord, input: &Input, bytes: Vec<u8>) {
+    if let Ok(recorded) = record.take(bytes.into()) {
+        let _ = input.write(recorded).await;
+    }
+}
+
+pub async fn record_and_read(record: &OutputRecord, output: &mut Output) -> Option<Vec<u8>> {
+    match output.next().await?.ok()? {
+        Said::Stdout(bytes) => record.take(Stream::Stdout, bytes).ok().map(Into::into),
+        _ => None,
+    }
 }
 
 pub fn may_look(grant: &Grant) -> bool {

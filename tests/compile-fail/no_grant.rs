@@ -1,7 +1,7 @@
 // must fail: E0061
-use portcullis::evidence::Recorder;
+use portcullis::evidence::LaneRecord;
 use portcullis::transport::{ChannelSetup, Transport};
 
-pub async fn open(transport: &Transport, recorder: Recorder, setup: ChannelSetup) {
-    let _ = transport.open(recorder, setup).await;
+pub async fn open(transport: &Transport, record: LaneRecord, setup: ChannelSetup) {
+    let _ = transport.open(record, setup).await;
 }

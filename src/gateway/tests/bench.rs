@@ -19,13 +19,13 @@ use tokio::task::JoinHandle;
 
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::config::{Environment, Limits};
-use crate::evidence::{EventLog, Recorder};
+use crate::evidence::{EventLog, LaneRecord};
 use crate::files::testing::local_service;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
 use crate::model::{Exit, NodeId, NodeName, SessionId};
 use crate::policy::{Action, Grant, Policy, Rule};
-use crate::session::{NodeTransport, Sessions};
+use crate::session::{NodeTransport, SessionOpener};
 use crate::transport::file_service::FileService;
 use crate::transport::testing::{NodeEnd, channel};
 use crate::transport::{ChannelSetup, Control, InputData, OpenChannel, Out, TransportError};
@@ -76,27 +76,24 @@ impl Bench {
             idle: AtomicBool::new(false),
         });
         let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
-        let sessions = Sessions {
-            policy: Policy::new(vec![
-                Rule {
-                    name: "all-of-web".to_owned(),
-                    people: Rule::names(&list(&["ada"])),
-                    nodes: Rule::nodes(&list(&["web-1", "down-1"])).unwrap(),
-                    os_users: Rule::names(&list(&["deploy"])),
-                    actions: Rule::actions(&list(&["*"])).unwrap(),
-                },
-                Rule {
-                    name: "bob-may-exec".to_owned(),
-                    people: Rule::names(&list(&["bob"])),
-                    nodes: Rule::nodes(&list(&["*"])).unwrap(),
-                    os_users: Rule::names(&[]),
-                    actions: Rule::actions(&list(&["Exec"])).unwrap(),
-                },
-            ]),
-            directory: Arc::new(TwoNodes),
-            transport: node.clone(),
-            journal: Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap()),
-        };
+        let policy = Policy::new(vec![
+            Rule {
+                name: "all-of-web".to_owned(),
+                people: Rule::names(&list(&["ada"])),
+                nodes: Rule::nodes(&list(&["web-1", "down-1"])).unwrap(),
+                os_users: Rule::names(&list(&["deploy"])),
+                actions: Rule::actions(&list(&["*"])).unwrap(),
+            },
+            Rule {
+                name: "bob-may-exec".to_owned(),
+                people: Rule::names(&list(&["bob"])),
+                nodes: Rule::nodes(&list(&["*"])).unwrap(),
+                os_users: Rule::names(&[]),
+                actions: Rule::actions(&list(&["Exec"])).unwrap(),
+            },
+        ]);
+        let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
+        let sessions = SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log);
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         change(&mut settings);
@@ -297,16 +294,16 @@ impl NodeTransport for LocalNode {
     fn open(
         &self,
         grant: Grant,
-        evidence: Recorder,
+        record: LaneRecord,
         setup: ChannelSetup,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
-            evidence.lane_log().opened(&SessionId("ada-0123".to_owned())).unwrap();
+            record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
             self.starts.lock().unwrap().push(setup.clone());
             if grant.os_user() == Some("deploy") {
                 return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));
             }
-            let (open, end) = channel(evidence);
+            let (open, end) = channel();
             if self.idle.load(Ordering::Relaxed) {
                 tokio::spawn(async move { end.voice().closed().await });
                 return Ok(open);
@@ -316,7 +313,7 @@ impl NodeTransport for LocalNode {
         })
     }
 
-    fn open_files(&self, _: Grant, _: Recorder) -> BoxFuture<'_, Result<FileService, TransportError>> {
+    fn open_files(&self, _: Grant, _: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(async { Ok(local_service(self.home.path()).0) })
     }
 }

@@ -46,7 +46,7 @@ async fn run(input: Input, mut deliveries: mpsc::Receiver<Delivery>, mut calls: 
             },
             sent = async {
                 match &outgoing {
-                    Some(bytes) => input.write(bytes.clone()).await,
+                    Some(bytes) => input.send(bytes.clone()).await,
                     None => std::future::pending().await,
                 }
             } => match sent {

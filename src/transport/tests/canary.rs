@@ -67,7 +67,7 @@ async fn appears_in_no_lane(runs: usize, rung: Rung, helper: Helper) {
             async move {
                 let canary = canary(turn * TOGETHER + place);
                 let OpenChannel { input, output } = world.exec("cat >/dev/null; echo done", false).await.unwrap();
-                input.write(Bytes::from(format!("{canary}\u{1}\r\n"))).await.unwrap();
+                input.send(Bytes::from(format!("{canary}\u{1}\r\n"))).await.unwrap();
                 input.eof().await.unwrap();
                 let ended = collect(output).await;
                 assert_eq!((&ended.stdout[..], ended.exit), (&b"done\n"[..], Some(Exit::Code(0))), "{:?}", ended.error);

@@ -81,7 +81,7 @@ impl Received {
     /// Reads until so many bytes are there.
     async fn up_to(&mut self, length: usize) {
         while self.bytes.len() < length {
-            let next = tokio::time::timeout(PATIENCE, self.output.next()).await;
+            let next = tokio::time::timeout(PATIENCE, self.output.deliver()).await;
             match next.unwrap_or_else(|_| panic!("stuck at {} of {length} bytes", self.bytes.len())) {
                 Some(Ok(Out::Stdout(bytes))) => self.bytes.extend_from_slice(&bytes),
                 Some(Ok(Out::Exit(exit))) if self.exit.is_none() => self.exit = Some(exit),
@@ -92,7 +92,7 @@ impl Received {
 
     /// Reads to the end; nothing more than the exit status may come.
     async fn exit(mut self) -> Exit {
-        while let Some(out) = tokio::time::timeout(PATIENCE, self.output.next()).await.expect("no end") {
+        while let Some(out) = tokio::time::timeout(PATIENCE, self.output.deliver()).await.expect("no end") {
             match out {
                 Ok(Out::Exit(exit)) if self.exit.is_none() => self.exit = Some(exit),
                 other => panic!("{other:?} after the end"),
@@ -200,7 +200,7 @@ async fn what_cannot_resume_says_so() {
 
 async fn write(input: &Input, bytes: &[u8]) {
     for part in bytes.chunks(16 * 1024) {
-        let written = tokio::time::timeout(PATIENCE, input.write(Bytes::copy_from_slice(part))).await;
+        let written = tokio::time::timeout(PATIENCE, input.send(Bytes::copy_from_slice(part))).await;
         written.expect("nobody takes the input").unwrap();
     }
 }
@@ -226,13 +226,13 @@ async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
     let OpenChannel { input, mut output } = world.exec("echo here; cat; exit 3", false).await.unwrap();
-    assert_eq!(output.next().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
+    assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
     // neither the way out, after its websocket was lost, nor the way in
     let faults = world.service.faults();
     backend.fail(3);
     let first = faults.sessions()[0].id.clone();
     assert!(faults.cut(&first, End::Client, Cut::Abort));
-    input.write(Bytes::from_static(b"there\n")).await.unwrap();
+    input.send(Bytes::from_static(b"there\n")).await.unwrap();
     input.eof().await.unwrap();
     let ended = collect(output).await;
     assert_eq!((&ended.stdout[..], ended.exit), (&b"there\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
@@ -243,9 +243,9 @@ async fn a_lane_that_cannot_be_opened_for_long_ends_the_channel() {
     let mut world = World::fast().await;
     let backend = world.watch(Slow::default(), TransportOptions::default());
     let OpenChannel { input, mut output } = world.exec("echo here; cat", false).await.unwrap();
-    output.next().await.unwrap().unwrap();
+    output.deliver().await.unwrap().unwrap();
     backend.fail(1000);
-    input.write(Bytes::from_static(b"x")).await.unwrap();
+    input.send(Bytes::from_static(b"x")).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(60), collect(output)).await.unwrap();
     assert!(ended.error.unwrap().contains("throttling"));
     assert!(world.litter().await.is_empty());

@@ -125,7 +125,7 @@ async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
     let typist = async {
         for _ in 0..4 {
             tokio::time::sleep(SECOND).await;
-            input.write(Bytes::from_static(b"true\r")).await.unwrap();
+            input.send(Bytes::from_static(b"true\r")).await.unwrap();
         }
     };
     let began = Instant::now();
@@ -139,7 +139,7 @@ async fn the_gateway_s_own_idle_limit_holds_for_the_agent_s_shell() {
 async fn a_shell_whose_client_takes_nothing_gives_its_share_of_the_node_back() {
     let world = World::new(Fidelity::Fast, agent_shell()).await;
     let stalled = world.shell().await.unwrap();
-    stalled.input.write(Bytes::from_static(b"yes\r")).await.unwrap();
+    stalled.input.send(Bytes::from_static(b"yes\r")).await.unwrap();
     let next = tokio::time::timeout(20 * SECOND, world.exec("true", true)).await;
     next.expect("the share is not given back").unwrap();
     drop(stalled);
@@ -148,7 +148,7 @@ async fn a_shell_whose_client_takes_nothing_gives_its_share_of_the_node_back() {
 /// A command whose lanes have just been resumed, and whose out lane is a new one.
 async fn resumed(world: &World) -> (OpenChannel, String) {
     let mut channel = world.exec("echo here; exec sleep 987651", false).await.unwrap();
-    assert!(matches!(channel.output.next().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(channel.output.deliver().await, Some(Ok(Out::Stdout(_)))));
     let first = sessions(world);
     world.service.faults().cut(&first[0], End::Client, Cut::Abort);
     let now = until_sessions(world, "another out lane", |all| all.len() == 1 && all != &first[..]).await;
@@ -187,7 +187,7 @@ async fn a_termination_right_after_a_reconnection_is_final() {
 async fn the_end_of_the_way_in_right_after_a_reconnection_is_final() {
     let world = World::fast().await;
     let (channel, out) = resumed(&world).await;
-    channel.input.write(Bytes::from_static(b"x")).await.unwrap();
+    channel.input.send(Bytes::from_static(b"x")).await.unwrap();
     let both = until_sessions(&world, "an in lane", |all| all.len() == 2).await;
     tokio::time::sleep(SECOND).await;
     let inward = both.iter().find(|id| **id != out).unwrap();
@@ -280,8 +280,8 @@ async fn a_lane_that_fails_before_the_first_word_is_a_reason_to_try_another_rung
 /// Runs a command; how many lanes it had.
 async fn lanes_of(world: &World) -> usize {
     let OpenChannel { input, mut output } = world.exec("cat", false).await.unwrap();
-    input.write(Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(output.next().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"x")));
+    input.send(Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"x")));
     let lanes = sessions(world).len();
     input.eof().await.unwrap();
     assert_eq!(collect(output).await.exit, Some(Exit::Code(0)));

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::watched::{Slow, Watched};
 use super::*;
 use crate::emulator::{Cut, End};
-use crate::evidence::{EventLog, LaneLog, Recorder};
+use crate::evidence::{EventLog, SessionRecord};
 use crate::model::SessionId;
 use crate::transport::channel::{Client, Delivery};
 use crate::transport::context::{ChannelContext, NodePermit, first_request};
@@ -22,17 +22,17 @@ use crate::transport::options::Options;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A journal, and the transport's hold on a session's record in it.
+/// A log, and a session's record in it.
 struct Noted {
     directory: tempfile::TempDir,
-    evidence: LaneLog,
+    record: SessionRecord,
 }
 
 impl Noted {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let journal = Arc::new(EventLog::open(directory.path(), 1 << 20).unwrap());
-        Self { directory, evidence: Recorder::for_test_in(journal).lane_log() }
+        let log = Arc::new(EventLog::open(directory.path(), 1 << 20).unwrap());
+        Self { directory, record: SessionRecord::for_test_in(log) }
     }
 
     /// The sessions of Session Manager in it.
@@ -51,7 +51,7 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
     let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
     let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     ChannelContext {
-        opener: LaneOpener::new(backend.clone(), grant, noted.evidence.clone()),
+        opener: LaneOpener::new(backend.clone(), grant, noted.record.lanes()),
         rung: Rung::TwoLanes,
         options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),

@@ -1,0 +1,241 @@
+//! The log's file: one gateway's at a time, whole lines only, never larger than its limit.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
+
+use super::error::EvidenceError;
+
+/// The file that is being written.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    limit: u64,
+    file: File,
+}
+
+/// A line with its number, as it goes into the file.
+#[derive(Debug)]
+pub(super) struct Bytes {
+    pub(super) line: Vec<u8>,
+    /// Whether it must leave room for others.
+    pub(super) noise: bool,
+}
+
+/// Of the log's room, the part that anybody's noise may fill, in tenths: strangers who knock must not be able to stop
+/// sessions.
+const NOISE_TENTHS: u64 = 9;
+
+impl LogFile {
+    /// Opens the log, or makes it. The file must belong to this user alone, be no link, and not be in use by another
+    /// gateway; and nobody else may put another in its place.
+    pub(super) fn open(path: &Path, limit: u64) -> Result<Self, EvidenceError> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let file = is_private(directory).and_then(|()| open(path)).map_err(|error| unusable(path, &error))?;
+        Ok(Self { path: path.to_owned(), limit, file })
+    }
+
+    /// What [`LogFile::open`] would refuse, but for a log that is in use. Makes nothing.
+    pub(super) fn check(path: &Path) -> Result<(), EvidenceError> {
+        match private(path, OpenOptions::new().append(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = path.parent().unwrap_or(Path::new("."));
+                access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| unusable(path, &error.into()))
+            }
+            opened => opened.map(drop).map_err(|error| unusable(path, &error)),
+        }
+    }
+
+    /// Goes on in a new file if the one it writes was moved away. If none can be opened, the log goes on where it is
+    /// and the caller tries again: a moved file is better than none.
+    pub(super) fn reopen(&mut self) -> Result<(), EvidenceError> {
+        let reopened = is_at(&self.file, &self.path).and_then(|is_there| match is_there {
+            true => Ok(None),
+            false => open(&self.path).map(Some),
+        });
+        if let Some(new) = reopened.map_err(|error| unusable(&self.path, &error))? {
+            self.file = new;
+        }
+        Ok(())
+    }
+
+    /// Writes lines, as many at once as go; what became of each.
+    pub(super) fn append(&mut self, lines: &[Bytes]) -> Vec<Result<(), EvidenceError>> {
+        let mut results = Vec::with_capacity(lines.len());
+        while results.len() < lines.len() {
+            let rest = lines.get(results.len()..).unwrap_or_default();
+            let (written, error) = self.write(rest);
+            results.extend((0..written).map(|_| Ok(())));
+            // the line that it came to is lost; those after it may be shorter, or be allowed more room
+            results.extend(error.map(|why| Err(EvidenceError::Write(why))));
+        }
+        results
+    }
+
+    /// Writes the first few lines with one `write(2)`: how many of them stand in the file, and what stopped the next.
+    fn write(&mut self, lines: &[Bytes]) -> (usize, Option<String>) {
+        // looked at each time: whoever rotates may have emptied or deleted the file under our hands
+        let metadata = match self.file.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return (0, Some(error.to_string())),
+        };
+        let (start, path) = (metadata.len(), self.path.display());
+        if metadata.nlink() == 0 {
+            return (0, Some(format!("{path} was deleted; SIGHUP lets the gateway make a new one")));
+        }
+        let (mut together, mut ends) = (Vec::new(), Vec::new());
+        for Bytes { line, noise } in lines {
+            let room = if *noise { self.limit / 10 * NOISE_TENTHS } else { self.limit };
+            if start + (together.len() + line.len()) as u64 > room {
+                break;
+            }
+            together.extend_from_slice(line);
+            ends.push(together.len() as u64);
+        }
+        if ends.is_empty() {
+            return (0, Some(format!("{path} has reached its limit")));
+        }
+        match self.file.write_all(&together) {
+            Ok(()) => (ends.len(), None),
+            Err(error) => (self.cut(start, &ends), Some(error.to_string())),
+        }
+    }
+
+    /// After a write that was stopped: half a line would spoil the next one, whole ones stay. How many stand.
+    fn cut(&self, start: u64, ends: &[u64]) -> usize {
+        let now = self.file.metadata().map_or(0, |now| now.len());
+        let whole = ends.iter().take_while(|&&end| start + end <= now).count();
+        let end = start + whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or_default();
+        if now > end {
+            let _ = self.file.set_len(end);
+        }
+        whole
+    }
+
+    /// For tests: what is no regular file can't be opened as a log.
+    #[cfg(test)]
+    pub(super) fn of_device(path: &str) -> Self {
+        let file = OpenOptions::new().append(true).open(path).unwrap();
+        Self { path: path.into(), limit: 1 << 20, file }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = private(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
+    Ok(file)
+}
+
+/// Opens a file that must be this user's alone, and no link.
+fn private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // a FIFO would keep the gateway waiting for a reader; to a file it makes no difference
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    // rustix's flags and the standard library's are the same number in two types
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = options.custom_flags(flags).open(path).map_err(|error| match path.symlink_metadata() {
+        Ok(found) if found.is_symlink() => io::Error::other("it is a symbolic link; remove it"),
+        Ok(found) if !found.is_file() => io::Error::other(NOT_REGULAR),
+        _ => error,
+    })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other(NOT_REGULAR));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it must belong to the gateway's user alone; chmod 600 it"));
+    }
+    Ok(file)
+}
+
+/// Whether nobody but this user, or root, can rename or remove what is in a directory.
+fn is_private(directory: &Path) -> io::Result<()> {
+    let found = directory.metadata()?;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) || found.mode() & 0o022 != 0 {
+        let why = "its directory must be writable by the gateway's user alone; chown and chmod 700 the directory";
+        return Err(io::Error::other(why));
+    }
+    Ok(())
+}
+
+/// Whether the file at this path is the one that is open.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
+    let why = match (error.kind(), path.parent()) {
+        // the file itself would be made
+        (io::ErrorKind::NotFound, Some(directory)) => {
+            let directory = directory.display();
+            format!("its directory is not there; make it with: install -d -m 0700 -o portcullis {directory}")
+        }
+        _ => error.to_string(),
+    };
+    EvidenceError::Unusable { path: path.display().to_string(), why }
+}
+
+const NOT_REGULAR: &str = "it is not a regular file";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(texts: &[&str]) -> Vec<Bytes> {
+        let line = |text: &&str| Bytes { line: format!("{text}\n").into_bytes(), noise: text.starts_with('?') };
+        texts.iter().map(line).collect()
+    }
+
+    fn outcome(file: &mut LogFile, texts: &[&str]) -> Vec<bool> {
+        file.append(&lines(texts)).iter().map(Result::is_ok).collect()
+    }
+
+    #[test]
+    fn each_line_of_many_learns_its_own_fate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut file = LogFile::open(&path, 40).unwrap();
+        let long = "x".repeat(30);
+        assert_eq!(
+            outcome(&mut file, &["one", &long, "two", &long, "three", "?noise", "four"]),
+            [true, true, true, false, false, false, false]
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("one\n{long}\ntwo\n"));
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        // noise keeps off the last tenth
+        let near = "x".repeat(34);
+        assert_eq!(outcome(&mut file, &[&near, "?", "y"]), [true, false, true]);
+    }
+
+    #[test]
+    fn a_full_disk_fails_every_line_and_leaves_none() {
+        let mut file = LogFile::of_device("/dev/full");
+        for result in file.append(&lines(&["one", "two"])) {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("No space left") && error.contains("the session ends"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_stands_whole_of_a_write_that_was_stopped_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut file = LogFile::open(&path, 1 << 20).unwrap();
+        // as if `one\n` had stood before, and the disk had taken so much of `two\n` and `three\n`
+        for (stands, whole, left) in [("one\ntwo\nth", 1, "one\ntwo\n"), ("one\nt", 0, "one\n"), ("one\n", 0, "one\n")]
+        {
+            std::fs::write(&path, stands).unwrap();
+            assert_eq!(file.cut(4, &[4, 10]), whole);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), left);
+        }
+        assert_eq!(outcome(&mut file, &["four"]), [true]);
+    }
+}

@@ -1,0 +1,233 @@
+//! The record of one session: its opening, its lanes, how much went which way and what its hash is, its end.
+//!
+//! Bytes are counted and hashed in memory by whoever carries them, each direction under a lock of its own; only events go to
+//! the log, and only they are waited for.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::error::EvidenceError;
+use super::event::{Event, SessionClosed, SessionExit, SessionOpened, SessionProgress};
+use super::event_log::EventLog;
+use super::progress::Progress;
+use super::tally::Tally;
+use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
+use crate::model::Exit;
+use crate::policy::{Action, Grant};
+
+/// Where a session comes from: what the decision does not know.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The SSH connection.
+    pub connection: Uuid,
+    /// The client's address.
+    pub source: SocketAddr,
+    /// Whether a terminal was asked for.
+    pub pty: bool,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By itself, and the client was told so.
+    Finished,
+    /// The client went away, or closed the channel.
+    ClientGone,
+    /// Something broke; the sentence is what the person was told.
+    Failed(String),
+    /// The gateway ended it; the sentence is what the person was told.
+    Killed(String),
+}
+
+/// The record of one session, and the end of it: dropping it without [`close`](Self::close) records an interruption.
+///
+/// Whoever carries a part of the session gets a view that can do just that.
+#[derive(Debug)]
+pub struct SessionRecord {
+    shared: Arc<Shared>,
+}
+
+/// What the views have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    log: Arc<EventLog>,
+    id: Uuid,
+    started: Instant,
+    pub(super) stdin: Mutex<Tally>,
+    pub(super) stdout: Mutex<Tally>,
+    pub(super) stderr: Mutex<Tally>,
+    progress: Mutex<Progress>,
+    exited: AtomicBool,
+    closed: AtomicBool,
+    failure: OnceLock<EvidenceError>,
+}
+
+impl SessionRecord {
+    /// Opens the record of what a decision allowed; the event is written when this returns.
+    pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening) -> Result<Self, EvidenceError> {
+        let shared = Shared::new(log.clone());
+        let command = match grant.action() {
+            Action::Exec { command } => Some(command.as_slice()),
+            _ => None,
+        };
+        let event = Event::SessionOpened(SessionOpened {
+            connection: opening.connection,
+            source: opening.source,
+            person: grant.identity().person(),
+            proof: grant.identity().proof(),
+            node: &grant.node().0,
+            node_name: grant.node_name().as_str(),
+            os_user: grant.os_user(),
+            policy: grant.policy(),
+            action: grant.action().name(),
+            command,
+            reason: grant.reason().map(|reason| reason.as_str()),
+            pty: opening.pty,
+        });
+        log.record(shared.id, &event).await?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The session's number in the log.
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// For what the client sends.
+    pub fn input(&self) -> InputRecord {
+        InputRecord::new(self.shared.clone())
+    }
+
+    /// For what the client gets.
+    pub fn output(&self) -> OutputRecord {
+        OutputRecord::new(self.shared.clone())
+    }
+
+    /// For the sessions of Session Manager that carry it.
+    pub fn lanes(&self) -> LaneRecord {
+        LaneRecord::new(self.shared.clone())
+    }
+
+    /// For what is done to files.
+    pub fn files(&self) -> FileRecord {
+        FileRecord::new(self.shared.clone())
+    }
+
+    /// Why nothing more is let through, where a line was lost.
+    pub fn failure(&self) -> Option<&EvidenceError> {
+        self.shared.failure.get()
+    }
+
+    /// The command ended so. The first one counts.
+    pub async fn exit(&self, exit: &Exit) -> Result<(), EvidenceError> {
+        self.shared.exit(exit).await
+    }
+
+    /// The session is over.
+    pub async fn close(self, outcome: &Outcome) -> Result<(), EvidenceError> {
+        let (outcome, why) = match outcome {
+            Outcome::Finished => ("finished", None),
+            Outcome::ClientGone => ("client-gone", None),
+            Outcome::Failed(why) => ("failed", Some(why.as_str())),
+            Outcome::Killed(why) => ("killed", Some(why.as_str())),
+        };
+        self.shared.closed.store(true, Ordering::Relaxed);
+        // the end is worth a try even after a line was lost
+        self.shared.log.record(self.shared.id, &self.shared.closing(outcome, why)).await
+    }
+
+    /// A record into this log that begins without an event.
+    #[cfg(test)]
+    pub(crate) fn for_test_in(log: Arc<EventLog>) -> Self {
+        Self { shared: Arc::new(Shared::new(log)) }
+    }
+
+    /// A record whose events go nowhere, for tests of what records into it.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self::for_test_in(Arc::new(EventLog::of_device("/dev/null")))
+    }
+}
+
+impl Drop for SessionRecord {
+    fn drop(&mut self) {
+        if !self.shared.closed.load(Ordering::Relaxed) {
+            self.shared.log.note(self.shared.id, &self.shared.closing("interrupted", None));
+        }
+    }
+}
+
+impl Shared {
+    fn new(log: Arc<EventLog>) -> Self {
+        let now = Instant::now();
+        Self {
+            log,
+            id: Uuid::new_v4(),
+            started: now,
+            stdin: Mutex::default(),
+            stdout: Mutex::default(),
+            stderr: Mutex::default(),
+            progress: Mutex::new(Progress::from(now)),
+            exited: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        }
+    }
+
+    /// Once a line is lost, nothing more is let through.
+    pub(super) fn intact(&self) -> Result<(), EvidenceError> {
+        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Writes an event of the session, and waits until that is done.
+    pub(super) async fn write(&self, event: &Event<'_>) -> Result<(), EvidenceError> {
+        self.intact()?;
+        let written = self.log.record(self.id, event).await;
+        written.map_err(|error| self.fail(error))
+    }
+
+    /// Bytes of one stream go by. Waits for nothing.
+    pub(super) fn pass(&self, stream: &Mutex<Tally>, bytes: &[u8]) -> Result<(), EvidenceError> {
+        self.intact()?;
+        lock(stream).add(bytes);
+        let stepped = lock(&self.progress).step(Instant::now(), || self.log.begin(self.id, &self.so_far()));
+        stepped.map_err(|error| self.fail(error))
+    }
+
+    pub(super) async fn exit(&self, exit: &Exit) -> Result<(), EvidenceError> {
+        if self.exited.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.write(&Event::SessionExit(SessionExit { exit })).await
+    }
+
+    fn fail(&self, error: EvidenceError) -> EvidenceError {
+        self.failure.get_or_init(|| error).clone()
+    }
+
+    fn so_far(&self) -> Event<'static> {
+        let bytes = |stream: &Mutex<Tally>| lock(stream).bytes();
+        let (stdin, stdout, stderr) = (bytes(&self.stdin), bytes(&self.stdout), bytes(&self.stderr));
+        Event::SessionProgress(SessionProgress { stdin, stdout, stderr })
+    }
+
+    fn closing<'a>(&self, outcome: &'static str, why: Option<&'a str>) -> Event<'a> {
+        let total = |stream: &Mutex<Tally>| lock(stream).total();
+        Event::SessionClosed(SessionClosed {
+            outcome,
+            why,
+            milliseconds: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            stdin: total(&self.stdin),
+            stdout: total(&self.stdout),
+            stderr: total(&self.stderr),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,129 @@
+//! Views of a session's record: each can note what its holder does, and nothing else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::EvidenceError;
+use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, SessionLane};
+use super::proof::{Recorded, Unrecorded};
+use super::record::Shared;
+use crate::model::{Exit, SessionId};
+
+/// Takes what the client sends.
+#[derive(Debug)]
+pub struct InputRecord {
+    shared: Arc<Shared>,
+}
+
+/// Takes what the client gets.
+#[derive(Debug)]
+pub struct OutputRecord {
+    shared: Arc<Shared>,
+}
+
+/// Takes the sessions of Session Manager that carry a session.
+#[derive(Clone, Debug)]
+pub struct LaneRecord {
+    shared: Arc<Shared>,
+}
+
+/// Takes what is done to files.
+#[derive(Clone, Debug)]
+pub struct FileRecord {
+    shared: Arc<Shared>,
+}
+
+/// Which of a session's output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or the terminal; for files, the answers of the protocol.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl InputRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The client said this; it may go on.
+    pub fn take(&self, bytes: Bytes) -> Result<Recorded, EvidenceError> {
+        self.count(&bytes)?;
+        Ok(Recorded::new(bytes))
+    }
+
+    /// The client said this, to the gateway itself.
+    pub fn count(&self, bytes: &[u8]) -> Result<(), EvidenceError> {
+        self.shared.pass(&self.shared.stdin, bytes)
+    }
+}
+
+impl OutputRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The node said this; it may go on.
+    pub fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Bytes, EvidenceError> {
+        self.count(stream, bytes.as_slice())?;
+        Ok(bytes.open())
+    }
+
+    /// The gateway itself said this.
+    pub fn count(&self, stream: Stream, bytes: &[u8]) -> Result<(), EvidenceError> {
+        match stream {
+            Stream::Stdout => self.shared.pass(&self.shared.stdout, bytes),
+            Stream::Stderr => self.shared.pass(&self.shared.stderr, bytes),
+        }
+    }
+
+    /// The command ended so. The first one counts.
+    pub async fn exit(&self, exit: &Exit) -> Result<(), EvidenceError> {
+        self.shared.exit(exit).await
+    }
+
+    /// Whether a line was lost, so that nothing more may be said.
+    pub fn intact(&self) -> Result<(), EvidenceError> {
+        self.shared.intact()
+    }
+}
+
+impl LaneRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after
+    /// the session's end.
+    pub async fn opened(&self, session: &SessionId) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0 })).await
+    }
+}
+
+impl FileRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The node is about to be asked for a change.
+    pub async fn asked(&self, event: FileAsked<'_>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::FileAsked(event)).await
+    }
+
+    /// A transfer begins.
+    pub async fn opened(&self, event: FileOpened<'_>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::FileOpened(event)).await
+    }
+
+    /// A transfer is over.
+    pub async fn closed(&self, event: FileClosed<'_>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::FileClosed(event)).await
+    }
+
+    /// Something else was done, or refused.
+    pub async fn operation(&self, event: FileOperation<'_>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::FileOperation(event)).await
+    }
+}

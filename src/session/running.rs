@@ -1,0 +1,188 @@
+//! A session that runs: the transport's ends, which nobody has but through its record.
+//!
+//! ```text
+//!  client ── SessionInput ──▶ InputRecord ──Recorded──▶ transport::Input ──▶ node
+//!  client ◀─ SessionOutput ◀─ OutputRecord ◀─Unrecorded─ transport::Output ◀─ node
+//!
+//!  client ◀── RecordedStream: both directions ──▶ sftp, scp ──▶ FileService ──▶ node
+//! ```
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::close::SessionEnd;
+use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream};
+use crate::model::{Exit, WindowSize};
+use crate::transport::file_service::FileService;
+use crate::transport::{Input, OpenChannel, Output, Said, TransportError};
+
+/// A shell or a command that runs.
+#[derive(Debug)]
+pub struct RunningSession {
+    input: SessionInput,
+    output: SessionOutput,
+    end: SessionEnd,
+}
+
+/// Towards the command.
+#[derive(Debug)]
+pub struct SessionInput {
+    way: Input,
+    record: InputRecord,
+}
+
+/// From the command.
+#[derive(Debug)]
+pub struct SessionOutput {
+    way: Output,
+    record: OutputRecord,
+}
+
+/// One thing the node says, once it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// Standard output, or the terminal.
+    Stdout(Bytes),
+    /// Standard error.
+    Stderr(Bytes),
+    /// The command has ended. Output may still follow, from what it left running.
+    Exit(Exit),
+}
+
+/// A file service that runs.
+#[derive(Debug)]
+pub struct FileSession {
+    service: FileService,
+    end: SessionEnd,
+}
+
+/// A file session that has its client.
+#[derive(Debug)]
+pub struct AttachedFiles<S> {
+    /// What the client and the gateway say to each other.
+    pub stream: RecordedStream<S>,
+    /// The way to the files.
+    pub service: FileService,
+    /// Where is noted what is done to them.
+    pub record: FileRecord,
+    /// The session's end.
+    pub end: SessionEnd,
+}
+
+/// A stream of which every byte is in the record: what is read as the session's input, what is written as its output.
+#[derive(Debug)]
+pub struct RecordedStream<S> {
+    stream: S,
+    input: InputRecord,
+    output: OutputRecord,
+}
+
+impl RunningSession {
+    pub(super) fn new(channel: OpenChannel, end: SessionEnd) -> Self {
+        let OpenChannel { input, output } = channel;
+        Self {
+            input: SessionInput { way: input, record: end.record().input() },
+            output: SessionOutput { way: output, record: end.record().output() },
+            end,
+        }
+    }
+
+    /// Its two directions, and its end.
+    pub fn split(self) -> (SessionInput, SessionOutput, SessionEnd) {
+        (self.input, self.output, self.end)
+    }
+}
+
+/// Why input went nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It could not be recorded.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The command takes no more.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl SessionInput {
+    /// Records bytes and hands them on; waits while the command does not read.
+    pub async fn write(&self, bytes: Bytes) -> Result<(), InputError> {
+        Ok(self.way.write(self.record.take(bytes)?).await?)
+    }
+
+    /// The client has closed its input.
+    pub async fn eof(&self) -> Result<(), TransportError> {
+        self.way.eof().await
+    }
+
+    /// The client's window has changed. Never waits behind data.
+    pub async fn resize(&self, size: WindowSize) -> Result<(), TransportError> {
+        self.way.resize(size).await
+    }
+
+    /// The client sends a signal, named as in RFC 4254, section 6.9. Never waits behind data.
+    pub async fn signal(&self, name: &str) -> Result<(), TransportError> {
+        self.way.signal(name).await
+    }
+}
+
+impl SessionOutput {
+    /// The next thing the node says, once it is recorded; `None` after the end of all output.
+    pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
+        let said = match self.way.next().await? {
+            Ok(said) => said,
+            Err(error) => return Some(Err(error)),
+        };
+        let recorded = match said {
+            Said::Stdout(bytes) => self.record.take(Stream::Stdout, bytes).map(Out::Stdout),
+            Said::Stderr(bytes) => self.record.take(Stream::Stderr, bytes).map(Out::Stderr),
+            Said::Exit(exit) => self.record.exit(&exit).await.map(|()| Out::Exit(exit)),
+        };
+        // no byte goes on that was not recorded, and whoever hears this ends the session
+        Some(recorded.map_err(|error| TransportError::Failed(error.to_string())))
+    }
+}
+
+impl FileSession {
+    pub(super) fn new(service: FileService, end: SessionEnd) -> Self {
+        Self { service, end }
+    }
+
+    /// The service and the record for whoever answers this client; what the two say to each other is recorded.
+    pub fn attach<S>(self, client: S) -> AttachedFiles<S> {
+        let record = self.end.record();
+        let stream = RecordedStream { stream: client, input: record.input(), output: record.output() };
+        AttachedFiles { stream, service: self.service, record: record.files(), end: self.end }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for RecordedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let recorded = self.input.count(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(recorded.map_err(io::Error::other).inspect_err(|_| buf.set_filled(before)))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for RecordedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // how much the client takes is known afterwards; that it may have it must be known before
+        self.output.intact().map_err(io::Error::other)?;
+        let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let recorded = self.output.count(Stream::Stdout, buf.get(..taken).unwrap_or_default());
+        Poll::Ready(recorded.map(|()| taken).map_err(io::Error::other))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,7 @@
+// must fail: E0616
+use portcullis::session::SessionInput;
+use portcullis::transport::Input;
+
+pub fn take(input: SessionInput) -> Input {
+    input.way
+}

@@ -1,0 +1,6 @@
+// must fail: E0616
+use portcullis::evidence::Unrecorded;
+
+pub fn read(bytes: Unrecorded) -> usize {
+    bytes.0.len()
+}

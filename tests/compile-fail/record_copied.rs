@@ -1,0 +1,10 @@
+// must fail: E0277
+use portcullis::evidence::SessionRecord;
+
+fn twice<T: Clone>(one: &T) -> (T, T) {
+    (one.clone(), one.clone())
+}
+
+pub fn copy(record: &SessionRecord) -> (SessionRecord, SessionRecord) {
+    twice(record)
+}

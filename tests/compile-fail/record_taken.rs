@@ -1,0 +1,7 @@
+// must fail: E0616
+use portcullis::evidence::SessionRecord;
+use portcullis::session::SessionEnd;
+
+pub fn take(end: SessionEnd) -> SessionRecord {
+    end.record
+}

@@ -1,0 +1,6 @@
+// must fail: E0423
+use portcullis::evidence::Recorded;
+
+pub fn forge(bytes: Vec<u8>) -> Recorded {
+    Recorded(bytes.into())
+}
