@@ -16,18 +16,21 @@ mod api;
 mod channels;
 mod config;
 mod documents;
+mod end;
 pub mod faults;
 mod http;
 mod nodes;
 mod relay;
 mod service;
+mod session;
 mod sessions;
 mod state;
+mod tokens;
 
 pub use config::{Allowed, ApiKey, EmulatorError, Limits, NodeConfig, Role, ServiceConfig, TlsChoice};
 pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames, Tap};
 pub use service::Service;
-pub use sessions::LiveSession;
+pub use session::LiveSession;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use super::config::NodeConfig;
 use super::relay::frame::channel_closed;
 use super::relay::mailbox::{Cut, Mailbox};
-use super::sessions::{Session, Tokens};
+use super::session::Session;
+use super::tokens::Tokens;
 
 /// All nodes, by id.
 pub(crate) struct Nodes {

@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 
 use super::config::{EmulatorError, ServiceConfig};
 use super::documents::DocumentStore;
-use super::faults::{FaultState, Faults};
+use super::faults::Faults;
 use super::http::front::handle;
 use super::http::keys::KeyStore;
 use super::http::tls::Tls;
 use super::nodes::Nodes;
+use super::relay::faults::FaultState;
 use super::sessions::Sessions;
 use super::state::Shared;
 

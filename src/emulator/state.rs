@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::documents::DocumentStore;
-use super::faults::FaultState;
 use super::http::keys::KeyStore;
 use super::nodes::Nodes;
+use super::relay::faults::FaultState;
 use super::sessions::Sessions;
 
 /// See the module.

@@ -45,6 +45,10 @@ pub struct InteractiveShell {
 
 impl InteractiveShell {
     /// Reads the payload: JSON text within JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let outer: WireTask = from_json("session task", payload)?;
         from_json("content of the session task", outer.content.as_bytes())
@@ -122,6 +126,10 @@ impl AgentTaskComplete {
     }
 
     /// Reads the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("notice that a task is complete", payload)
     }
@@ -162,6 +170,10 @@ impl AgentTaskAcknowledge {
     }
 
     /// Reads the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("acknowledgement of a task", payload)
     }

@@ -72,6 +72,10 @@ pub struct KmsEncryption {
 
 impl HandshakeRequest {
     /// Reads the body of a frame of type 5.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let wire: WireRequest = from_json(REQUEST, payload)?;
         let actions = wire.actions.into_iter().map(ClientAction::from_wire).collect::<Result<_, _>>()?;
@@ -191,6 +195,10 @@ impl From<ActionStatus> for u32 {
 
 impl HandshakeResponse {
     /// Reads the body of a frame of type 6.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("handshake response", payload)
     }
@@ -214,6 +222,10 @@ pub struct HandshakeComplete {
 
 impl HandshakeComplete {
     /// Reads the body of a frame of type 7.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body is not the JSON that it must be.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("notice that the handshake is complete", payload)
     }

@@ -28,6 +28,47 @@
 //! | [`control`] | the agent's control channel: tasks, completions |
 //! | [`version`] | agent and client versions, compared as both ends do |
 //!
+//! # Driving it
+//!
+//! Here the two ends are joined by hand, where otherwise two websockets and the service are. A message that one gives is
+//! a message that the other is told; what came of it is polled; and when nothing moves any more, the clock does:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use portcullis_protocol::{AgentRole, ChannelError, ClientRole, DataChannel, Event, Limits, PayloadType, Role, Time};
+//!
+//! fn pass(now: Time, from: &mut DataChannel, to: &mut DataChannel) -> Result<(), ChannelError> {
+//!     while let Some(message) = from.poll_transmit(now) {
+//!         to.handle_message(now, message)?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> Result<(), ChannelError> {
+//! let mut now = Time::from_secs(1_700_000_000);
+//! let role = Role::Client(ClientRole { version: "1.2.764.0".to_owned() });
+//! let mut client = DataChannel::new(role, Limits::default(), 1, now);
+//! let mut agent = DataChannel::new(Role::Agent(AgentRole::default()), Limits::default(), 2, now);
+//! client.handle_connected(now);
+//! agent.handle_connected(now);
+//!
+//! let mut output = Bytes::from_static(b"$ ");
+//! assert_eq!(agent.write(now, PayloadType::Output, &mut output), 2);
+//! pass(now, &mut agent, &mut client)?;
+//! assert!(matches!(client.poll_event(), Some(Event::Established { handshake: false, .. })));
+//! let data = Event::Data { kind: PayloadType::Output, bytes: Bytes::from_static(b"$ ") };
+//! assert_eq!(client.poll_event(), Some(data));
+//!
+//! // A lone acknowledgement waits a moment for others: the core says until when, and whoever has the clock comes back.
+//! assert!(!agent.is_drained());
+//! now = client.poll_timeout().expect("an acknowledgement is owed");
+//! client.handle_timeout(now)?;
+//! pass(now, &mut client, &mut agent)?;
+//! assert!(agent.is_drained());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Where a comment says *observed*, the behaviour was recorded from amazon-ssm-agent 3.3.0.0 and
 //! session-manager-plugin 1.2.0.0 through an independent relay.
 
@@ -38,6 +79,7 @@ pub mod message;
 pub mod mux;
 pub mod open;
 pub mod payload;
+mod payload_type;
 mod rng;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Time;
-use crate::payload::PayloadType;
+use crate::payload_type::PayloadType;
 
 /// One frame, decoded. The payload is a slice of the websocket message it came in, not a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,10 @@ pub enum MessageError {
 
 impl Message {
     /// Reads one websocket message.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the frame is too short, its header makes no sense, or its digest is not its payload's.
     pub fn decode(frame: Bytes) -> Result<Self, MessageError> {
         let header_length = read_u32(&frame, 0)?;
         let payload_type = match header_length {

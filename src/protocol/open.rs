@@ -99,6 +99,10 @@ impl OpenDataChannel {
     }
 
     /// Reads the message. What it is told by is `ClientInstanceId`: only the agent has one.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the text is not the JSON that it must be, or of neither end.
     pub fn decode(text: &str) -> Result<Self, PayloadError> {
         let wire: WireData = from_json("request to open a data channel", text.as_bytes())?;
         let party = match wire.client_instance_id {
@@ -162,6 +166,10 @@ impl OpenControlChannel {
     }
 
     /// Reads the message.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the text is not the JSON that it must be, or of neither end.
     pub fn decode(text: &str) -> Result<Self, PayloadError> {
         from_json("request to open a control channel", text.as_bytes())
     }

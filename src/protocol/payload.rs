@@ -28,95 +28,7 @@ pub use crate::handshake::{
     ActionStatus, ClientAction, HandshakeComplete, HandshakeRequest, HandshakeResponse, KmsEncryption, ProcessedAction,
     SessionType,
 };
-
-/// What the payload of a frame of stream data is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PayloadType {
-    /// 0: the frame is no stream data.
-    Unset,
-    /// 1: data in both directions.
-    Output,
-    /// 2: unused by agent and client.
-    Error,
-    /// 3: [`Size`].
-    Size,
-    /// 4: unused by agent and client.
-    Parameter,
-    /// 5: [`HandshakeRequest`].
-    HandshakeRequest,
-    /// 6: [`HandshakeResponse`].
-    HandshakeResponse,
-    /// 7: [`HandshakeComplete`].
-    HandshakeComplete,
-    /// 8: the agent tests the key that both should have.
-    EncChallengeRequest,
-    /// 9: the client's answer.
-    EncChallengeResponse,
-    /// 10: [`Flag`].
-    Flag,
-    /// 11: the standard error of a command with separate streams.
-    StdErr,
-    /// 12: [`ExitCode`].
-    ExitCode,
-    /// Any other number.
-    Unknown(u32),
-}
-
-impl PayloadType {
-    /// Whether it belongs to the handshake, which this crate does by itself.
-    pub fn is_handshake(self) -> bool {
-        matches!(
-            self,
-            Self::HandshakeRequest
-                | Self::HandshakeResponse
-                | Self::HandshakeComplete
-                | Self::EncChallengeRequest
-                | Self::EncChallengeResponse
-        )
-    }
-}
-
-impl From<u32> for PayloadType {
-    fn from(number: u32) -> Self {
-        match number {
-            0 => Self::Unset,
-            1 => Self::Output,
-            2 => Self::Error,
-            3 => Self::Size,
-            4 => Self::Parameter,
-            5 => Self::HandshakeRequest,
-            6 => Self::HandshakeResponse,
-            7 => Self::HandshakeComplete,
-            8 => Self::EncChallengeRequest,
-            9 => Self::EncChallengeResponse,
-            10 => Self::Flag,
-            11 => Self::StdErr,
-            12 => Self::ExitCode,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
-impl From<PayloadType> for u32 {
-    fn from(payload_type: PayloadType) -> Self {
-        match payload_type {
-            PayloadType::Unset => 0,
-            PayloadType::Output => 1,
-            PayloadType::Error => 2,
-            PayloadType::Size => 3,
-            PayloadType::Parameter => 4,
-            PayloadType::HandshakeRequest => 5,
-            PayloadType::HandshakeResponse => 6,
-            PayloadType::HandshakeComplete => 7,
-            PayloadType::EncChallengeRequest => 8,
-            PayloadType::EncChallengeResponse => 9,
-            PayloadType::Flag => 10,
-            PayloadType::StdErr => 11,
-            PayloadType::ExitCode => 12,
-            PayloadType::Unknown(number) => number,
-        }
-    }
-}
+pub use crate::payload_type::PayloadType;
 
 /// A body is not what its payload or message type promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +57,10 @@ pub struct Size {
 
 impl Size {
     /// Reads the body of a frame of type 3.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("terminal size", payload)
     }
@@ -170,6 +86,10 @@ pub enum Flag {
 
 impl Flag {
     /// Reads the body of a frame of type 10.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let bytes: [u8; 4] = payload
             .try_into()
@@ -200,6 +120,10 @@ pub struct ExitCode(pub i32);
 
 impl ExitCode {
     /// Reads the body of a frame of type 12, with or without white space around the parts.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let refuse = || PayloadError::new("exit code", format_args!("{:?}", String::from_utf8_lossy(payload)));
         let text = str::from_utf8(payload).map_err(|_| refuse())?;
@@ -234,6 +158,10 @@ pub struct Acknowledge {
 
 impl Acknowledge {
     /// Reads the body of an `acknowledge` frame.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let wire: WireAcknowledge = from_json(ACKNOWLEDGEMENT, payload)?;
         Ok(Self {
@@ -246,6 +174,10 @@ impl Acknowledge {
     }
 
     /// Reads only the sequence number, all that a receiver needs.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if there is no such number in the body.
     pub fn decode_sequence(payload: &[u8]) -> Result<i64, PayloadError> {
         #[derive(Deserialize)]
         struct Sequence {
@@ -328,6 +260,10 @@ pub enum SessionState {
 
 impl AgentSessionState {
     /// Reads the body of an `agent_session_state` frame.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("session state", payload)
     }
@@ -366,6 +302,10 @@ pub struct ChannelClosed {
 
 impl ChannelClosed {
     /// Reads the body of a `channel_closed` frame.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         from_json("notice that the channel is closed", payload)
     }

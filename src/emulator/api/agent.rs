@@ -25,7 +25,7 @@ pub(super) struct Report {
 }
 
 pub(super) fn report(shared: &Shared, caller: &Caller, request: Report) -> Result<Value, ApiError> {
-    super::bounded("instanceId", &request.instance_id, 1, 128)?;
+    super::request::bounded("instanceId", &request.instance_id, 1, 128)?;
     caller.may_as_agent("ssm:UpdateInstanceInformation", &request.instance_id)?;
     let facts = Facts {
         agent_version: request.agent_version,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{document_name, seconds};
+use super::request::{document_name, seconds};
 use crate::emulator::documents::Described;
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::ApiError;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{page, seconds};
+use super::request::{page, seconds};
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::nodes::NodeRecord;

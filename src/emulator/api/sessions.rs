@@ -10,13 +10,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{bounded, document_name, page, seconds};
+use super::request::{bounded, document_name, page, seconds};
 use crate::emulator::documents::built_in::PREFERENCES;
 use crate::emulator::documents::parameters::validate;
+use crate::emulator::end::End;
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::relay::frame::from_service;
-use crate::emulator::sessions::{End, NewSession, Record, Session};
+use crate::emulator::session::{NewSession, Record, Session};
 use crate::emulator::state::Shared;
 
 #[derive(Deserialize)]

@@ -4,9 +4,9 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::{Channel, session_is_over};
+use crate::emulator::end::End;
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::{ApiError, Reply, xml_reply};
-use crate::emulator::sessions::End;
 use crate::emulator::state::Shared;
 
 #[derive(Deserialize)]

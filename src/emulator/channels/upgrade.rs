@@ -16,11 +16,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
 use super::{Channel, control, session_is_over};
+use crate::emulator::end::End;
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::{ApiError, Reply};
 use crate::emulator::nodes::Facts;
 use crate::emulator::relay::socket::{Socket, websocket_config};
-use crate::emulator::sessions::{End, Session};
+use crate::emulator::session::Session;
 use crate::emulator::state::Shared;
 
 type Websocket = WebSocketStream<TokioIo<Upgraded>>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use super::schema::PLACEHOLDER;
+use super::placeholder::PLACEHOLDER;
 
 /// What a document says of one parameter.
 #[derive(Clone, Debug, Default)]

@@ -10,12 +10,11 @@
 //! The service checks the document and the parameters' values; replacing the placeholders is the agent's work.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::parameters::{ParameterSpec, resolve};
+use super::placeholder::PLACEHOLDER;
 
 /// A document that passed the checks.
 #[derive(Clone, Debug)]
@@ -239,11 +238,6 @@ fn undefined(value: &Value, parameters: &[(String, ParameterSpec)]) -> Option<St
         _ => None,
     }
 }
-
-/// `{{ name }}`. `{{ssm:name}}` and `{{ .Names }}` are none: they are the agent's, or the command's.
-#[allow(clippy::expect_used, reason = "a constant pattern, which a test compiles")]
-pub(crate) static PLACEHOLDER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\{\{ *([A-Za-z0-9]+) *\}\}").expect("a constant pattern"));
 
 /// What a session may be idle for where nothing else is said, in minutes.
 const DEFAULT_IDLE: u32 = 20;

@@ -11,6 +11,7 @@
 //! socket. A full mailbox stops the reading of the other socket. Frames pass as they came: nothing but the message type in
 //! the header is looked at, and the payload is not copied.
 
+pub(crate) mod faults;
 pub(crate) mod frame;
 pub(crate) mod mailbox;
 pub(crate) mod socket;

@@ -13,10 +13,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 
+use super::faults::Fate;
 use super::frame::{Kind, kind};
 use super::mailbox::{Cut, Next};
-use crate::emulator::faults::Verdict;
-use crate::emulator::sessions::{End, Session};
+use crate::emulator::end::End;
+use crate::emulator::session::Session;
 
 /// The websockets' limits: small buffers, because there are many sockets.
 pub(crate) fn websocket_config(message: usize) -> WebSocketConfig {
@@ -166,13 +167,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         self.session.faults().show(self.session.id(), self.role.other(), &frame);
         match self.session.faults().judge(self.session.id(), self.role.other(), kind) {
-            Verdict::Pass => self.held = Some(frame),
-            Verdict::Drop => {}
-            Verdict::Duplicate => {
+            Fate::Pass => self.held = Some(frame),
+            Fate::Drop => {}
+            Fate::Duplicate => {
                 self.session.mailbox(self.role.other()).offer_now(frame.clone());
                 self.held = Some(frame);
             }
-            Verdict::Delay(time, permit) => {
+            Fate::Delay(time, permit) => {
                 let (session, other) = (self.session.clone(), self.role.other());
                 tokio::spawn(async move {
                     tokio::time::sleep(time).await;

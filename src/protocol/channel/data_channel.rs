@@ -119,6 +119,11 @@ impl DataChannel {
     }
 
     /// One binary message came from the websocket.
+    ///
+    /// # Errors
+    ///
+    /// The [`ChannelError`] that ended the channel, now or before. A message that is no frame is none: both ends of
+    /// AWS go on.
     pub fn handle_message(&mut self, now: Time, message: Bytes) -> Result<(), ChannelError> {
         self.check_error()?;
         if self.closed {
@@ -131,6 +136,10 @@ impl DataChannel {
     }
 
     /// The time that [`Self::poll_timeout`] gave has come. Calling it early or often does no harm.
+    ///
+    /// # Errors
+    ///
+    /// The [`ChannelError`] that ended the channel, now or before: patience that has run out is one.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), ChannelError> {
         self.check_error()?;
         if self.closed {

@@ -57,6 +57,10 @@ impl Header {
     pub const LENGTH: usize = 8;
 
     /// Reads a header.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if the version or the command is unknown.
     pub fn decode(bytes: [u8; Self::LENGTH]) -> Result<Self, FrameError> {
         let [version, command, l0, l1, s0, s1, s2, s3] = bytes;
         if version != VERSION {

@@ -158,6 +158,10 @@ impl Mux {
     // === What the channel and the clock did ===
 
     /// Bytes of the peer came, cut anywhere.
+    ///
+    /// # Errors
+    ///
+    /// The [`MuxError`] that ended the multiplexer, now or before.
     pub fn handle_input(&mut self, now: Time, mut input: Bytes) -> Result<(), MuxError> {
         self.check_error()?;
         self.last_heard = now;
@@ -187,6 +191,10 @@ impl Mux {
     }
 
     /// The time that [`Self::poll_timeout`] gave has come.
+    ///
+    /// # Errors
+    ///
+    /// The [`MuxError`] that ended the multiplexer, now or before: a peer that gave no sign of life is one.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), MuxError> {
         self.check_error()?;
         let Some(keepalive) = self.limits.keepalive else { return Ok(()) };
