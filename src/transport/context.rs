@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Parts, boot};
+use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::limits::Clock;
@@ -81,8 +81,8 @@ pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {
             context.request(context.out_document(), parameters, false)
         }
         Rung::OneLane => {
-            let parts = if context.options.serve_files() { Parts::ONE_FILES } else { Parts::ONE_COMMAND };
-            let line = boot(&context.options.start("both"), &context.command, parts);
+            let program = if context.options.serve_files() { Program::OneFiles } else { Program::OneCommand };
+            let line = boot(&context.options.start("both"), &context.command, program);
             context.request(ONE_LANE_DOCUMENT, [("command", line)], true)
         }
     }

@@ -5,10 +5,13 @@
 //!        ▲ Answer, FileError         wire ◀── the helper's output
 //! ```
 
+mod code;
 mod operation;
 mod service;
 mod wire;
 
+#[cfg(test)]
+pub(super) use code::Code;
 pub use operation::{
     Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, OpenFlags, Opened, Operation,
 };

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
+use super::code::Code;
 use super::operation::{Answer, Attributes, Entry, FileError, FileSystem, Handle, OpenFlags, Opened, Operation};
 use super::service::{Call, FileService};
 use crate::model::plain_text_up_to;
@@ -92,7 +93,7 @@ async fn last_words(deliveries: &mut mpsc::Receiver<Delivery>) -> Option<String>
 
 /// What an operation's answer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+pub(super) enum Expect {
     Nothing,
     Opened,
     Bytes,
@@ -181,83 +182,84 @@ fn attributes(body: &mut Bytes) -> Option<Attributes> {
     })
 }
 
-fn encode(id: u32, operation: &Operation) -> (Bytes, Expect) {
+pub(super) fn encode(id: u32, operation: &Operation) -> (Bytes, Expect) {
     let mut body = BytesMut::with_capacity(64);
+    // the length, which is known at the end, and the code
     body.put_u32(0);
     body.put_u32(id);
     body.put_u8(0);
-    let (code, expect) = put_arguments(&mut body, operation);
+    let code = put_arguments(&mut body, operation);
     let length = u32::try_from(body.len() - 4).unwrap_or(u32::MAX);
     body[..4].copy_from_slice(&length.to_be_bytes());
-    body[8] = code;
-    (body.freeze(), expect)
+    body[8] = code as u8;
+    (body.freeze(), code.expects())
 }
 
-fn put_arguments(body: &mut BytesMut, operation: &Operation) -> (u8, Expect) {
+fn put_arguments(body: &mut BytesMut, operation: &Operation) -> Code {
     match operation {
         Operation::Open { path, flags, mode } => {
             put_text(body, path);
             body.put_u32(flag_bits(*flags));
             body.put_u32(mode.unwrap_or(u32::MAX));
-            (1, Expect::Opened)
+            Code::Open
         }
         Operation::Read { handle, offset, length } => {
             body.put_u32(handle.0);
             body.put_u64(*offset);
             body.put_u32(*length);
-            (2, Expect::Bytes)
+            Code::Read
         }
         Operation::Write { handle, offset, bytes } => {
             body.put_u32(handle.0);
             body.put_u64(*offset);
             body.put_slice(bytes);
-            (3, Expect::Nothing)
+            Code::Write
         }
-        Operation::Close { handle } => (put_handle(body, *handle, 4), Expect::Nothing),
-        Operation::Stat { path } => (put_path(body, path, 5), Expect::Attributes),
-        Operation::Lstat { path } => (put_path(body, path, 6), Expect::Attributes),
-        Operation::Fstat { handle } => (put_handle(body, *handle, 7), Expect::Attributes),
+        Operation::Close { handle } => put_handle(body, *handle, Code::Close),
+        Operation::Stat { path } => put_path(body, path, Code::Stat),
+        Operation::Lstat { path } => put_path(body, path, Code::Lstat),
+        Operation::Fstat { handle } => put_handle(body, *handle, Code::Fstat),
         Operation::SetStat { path, attributes } => {
             put_text(body, path);
-            (put_attributes(body, attributes, 8), Expect::Nothing)
+            put_attributes(body, attributes, Code::SetStat)
         }
         Operation::FsetStat { handle, attributes } => {
             body.put_u32(handle.0);
-            (put_attributes(body, attributes, 9), Expect::Nothing)
+            put_attributes(body, attributes, Code::FsetStat)
         }
-        Operation::OpenDir { path } => (put_path(body, path, 10), Expect::Opened),
-        Operation::ReadDir { handle } => (put_handle(body, *handle, 11), Expect::Entries),
-        Operation::Remove { path } => (put_path(body, path, 12), Expect::Nothing),
+        Operation::OpenDir { path } => put_path(body, path, Code::OpenDir),
+        Operation::ReadDir { handle } => put_handle(body, *handle, Code::ReadDir),
+        Operation::Remove { path } => put_path(body, path, Code::Remove),
         Operation::MakeDir { path, mode } => {
             put_text(body, path);
             body.put_u32(*mode);
-            (13, Expect::Nothing)
+            Code::MakeDir
         }
-        Operation::RemoveDir { path } => (put_path(body, path, 14), Expect::Nothing),
-        Operation::RealPath { path } => (put_path(body, path, 15), Expect::Path),
+        Operation::RemoveDir { path } => put_path(body, path, Code::RemoveDir),
+        Operation::RealPath { path } => put_path(body, path, Code::RealPath),
         Operation::Rename { from, to, replace } => {
             put_text(body, from);
             put_text(body, to);
             body.put_u32(u32::from(*replace));
-            (16, Expect::Nothing)
+            Code::Rename
         }
-        Operation::ReadLink { path } => (put_path(body, path, 17), Expect::Path),
+        Operation::ReadLink { path } => put_path(body, path, Code::ReadLink),
         Operation::Symlink { target, path } => {
             put_text(body, target);
-            (put_path(body, path, 18), Expect::Nothing)
+            put_path(body, path, Code::Symlink)
         }
         Operation::Link { from, to } => {
             put_text(body, from);
-            (put_path(body, to, 19), Expect::Nothing)
+            put_path(body, to, Code::Link)
         }
-        Operation::Fsync { handle } => (put_handle(body, *handle, 20), Expect::Nothing),
-        Operation::FileSystem { path } => (put_path(body, path, 21), Expect::FileSystem),
+        Operation::Fsync { handle } => put_handle(body, *handle, Code::Fsync),
+        Operation::FileSystem { path } => put_path(body, path, Code::FileSystem),
         Operation::LsetStat { path, attributes } => {
             put_text(body, path);
-            (put_attributes(body, attributes, 22), Expect::Nothing)
+            put_attributes(body, attributes, Code::LsetStat)
         }
-        Operation::ExpandPath { path } => (put_path(body, path, 23), Expect::Path),
-        Operation::FileSystemOf { handle } => (put_handle(body, *handle, 24), Expect::FileSystem),
+        Operation::ExpandPath { path } => put_path(body, path, Code::ExpandPath),
+        Operation::FileSystemOf { handle } => put_handle(body, *handle, Code::FileSystemOf),
     }
 }
 
@@ -266,18 +268,18 @@ fn put_text(body: &mut BytesMut, text: &[u8]) {
     body.put_slice(text);
 }
 
-fn put_path(body: &mut BytesMut, path: &[u8], code: u8) -> u8 {
+fn put_path(body: &mut BytesMut, path: &[u8], code: Code) -> Code {
     put_text(body, path);
     code
 }
 
-fn put_handle(body: &mut BytesMut, handle: Handle, code: u8) -> u8 {
+fn put_handle(body: &mut BytesMut, handle: Handle, code: Code) -> Code {
     body.put_u32(handle.0);
     code
 }
 
 /// Mask (1 size, 2 owner, 4 mode, 8 times) and then every field, whether it counts or not.
-fn put_attributes(body: &mut BytesMut, attributes: &Attributes, code: u8) -> u8 {
+fn put_attributes(body: &mut BytesMut, attributes: &Attributes, code: Code) -> Code {
     let bit = |present: bool, bit: u32| if present { bit } else { 0 };
     let (owner, times) = (attributes.owner.unwrap_or_default(), attributes.times.unwrap_or_default());
     body.put_u32(

@@ -5,6 +5,7 @@ mod codec;
 pub mod link;
 pub mod program;
 pub mod record;
+mod source;
 
 #[cfg(test)]
 mod node_tests;

@@ -1,11 +1,21 @@
 //! The node-side programs and the documents that carry them.
 //!
-//! Nothing is installed on a node: the session document holds the helpers' text, and a short boot line chooses between
-//! them. `$1` is the Python helper, `$2` the `sh` helper, `$3` the options, `$4` the person's command. A document holds
-//! only the [`Parts`] that its lanes need, which keeps it far from the service's 64 KiB and short to read.
+//! Nothing is installed on a node: the session document holds the helper's text in both languages, and a short boot line
+//! chooses between them. A document holds only the [`Program`] that its lanes run, which keeps it far from the service's
+//! 64 KiB and short to read.
+//!
+//! ```text
+//!   node/python/*.py ─┐ joined (source.rs)
+//!   node/sh/*.sh ─────┴──▶ sh -c '<OUTER>' '<INNER>' '<Python>' '<sh>' '{{ options }}' '{{ command }}'
+//!                                  $0        $1        $2         $3               $4
+//!   OUTER  becomes the user (sudo) ──▶ INNER  python3 -c <Python>, or else sh -c <sh>
+//! ```
+//!
+//! As all of it stands between apostrophes, none may be in it; and `{{` and `$$` mean something to the agent.
 
 use serde_json::json;
 
+use super::source::Language;
 use crate::backend::preferences::Preferences;
 use crate::transport::parameter;
 
@@ -24,40 +34,41 @@ pub const ONE_LANE_DOCUMENT: &str = "AWS-StartInteractiveCommand";
 pub fn documents(preferences: &Preferences) -> [(&'static str, String); 3] {
     let out = "NonInteractiveCommands";
     [
-        (OUT_DOCUMENT, document(out, "what a command says", Parts::COMMAND, preferences)),
-        (FILE_DOCUMENT, document(out, "what a file service says", Parts::FILES, preferences)),
-        (IN_DOCUMENT, document("InteractiveCommands", "what the person says", Parts::IN, preferences)),
+        (OUT_DOCUMENT, document(out, "what a command says", Program::OutCommand, preferences)),
+        (FILE_DOCUMENT, document(out, "what a file service says", Program::OutFiles, preferences)),
+        (IN_DOCUMENT, document("InteractiveCommands", "what the person says", Program::InLane, preferences)),
     ]
 }
 
-/// Which parts of the helpers a lane needs, besides those that all do.
+/// What a lane runs: a name of a file in `node/python` and `node/sh`, whose own first lines say what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts(&'static [&'static str]);
-
-impl Parts {
+pub(in crate::transport) enum Program {
     /// An out lane that starts a command, or joins it.
-    pub const COMMAND: Self = Self(&["attach", "owner", "command"]);
+    OutCommand,
     /// An out lane that starts a file service, or joins it.
-    pub const FILES: Self = Self(&["attach", "owner", "files"]);
+    OutFiles,
     /// An in lane, which only joins.
-    pub const IN: Self = Self(&["attach", "reader", "in"]);
+    InLane,
     /// The one lane of a command.
-    pub const ONE_COMMAND: Self = Self(&["owner", "reader", "command"]);
+    OneCommand,
     /// The one lane of a file service.
-    pub const ONE_FILES: Self = Self(&["owner", "reader", "files"]);
+    OneFiles,
+}
 
-    /// The lines of these parts, in their order.
-    fn of(self, program: &str) -> impl Iterator<Item = &str> {
-        let mut part = ALL;
-        program.lines().filter(move |line| {
-            part = line.strip_prefix(PART).unwrap_or(part);
-            part == ALL || self.0.contains(&part)
-        })
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::OutCommand => "out_command",
+            Self::OutFiles => "out_files",
+            Self::InLane => "in_lane",
+            Self::OneCommand => "one_command",
+            Self::OneFiles => "one_files",
+        }
     }
 }
 
-fn document(session_type: &str, purpose: &str, parts: Parts, preferences: &Preferences) -> String {
-    let mut linux = json!({ "commands": boot("{{ options }}", "{{ command }}", parts), "runAsElevated": false });
+fn document(session_type: &str, purpose: &str, program: Program, preferences: &Preferences) -> String {
+    let mut linux = json!({ "commands": boot("{{ options }}", "{{ command }}", program), "runAsElevated": false });
     if session_type == "NonInteractiveCommands" {
         linux["separateOutputStream"] = json!("true");
     }
@@ -84,31 +95,9 @@ fn document(session_type: &str, purpose: &str, parts: Parts, preferences: &Prefe
 }
 
 /// The command line of a lane. On the one-lane rung it is the session's parameter, since AWS's own document has only that.
-pub fn boot(options: &str, command: &str, parts: Parts) -> String {
-    let (python, shell) = (slim(parts.of(PYTHON)), slim_sh(parts.of(SHELL)));
-    format!("sh -c '{OUTER}' '{INNER}' '{python}' '{shell}' '{options}' '{command}'")
-}
-
-/// Drops comments and most of the indentation.
-fn slim<'a>(program: impl Iterator<Item = &'a str>) -> String {
-    let mut text = String::new();
-    for line in program {
-        let body = line.trim_start_matches(' ');
-        if body.is_empty() || body.starts_with('#') {
-            continue;
-        }
-        let depth = line.len() - body.len();
-        text.extend(std::iter::repeat_n(' ', depth / 4 + usize::from(!depth.is_multiple_of(4)) * 8));
-        text.push_str(body.split("  # ").next().unwrap_or(body));
-        text.push('\n');
-    }
-    text
-}
-
-/// The same for `sh`, to which indentation means nothing.
-fn slim_sh<'a>(program: impl Iterator<Item = &'a str>) -> String {
-    let lines = program.map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.flat_map(|line| [line, "\n"]).collect()
+pub(in crate::transport) fn boot(options: &str, command: &str, program: Program) -> String {
+    let [python, sh] = [Language::Python, Language::Sh].map(|language| language.program(program.name()));
+    format!("sh -c '{OUTER}' '{INNER}' '{python}' '{sh}' '{options}' '{command}'")
 }
 
 /// Becomes the named user, outside any terminal, where the agent may; then the rest. A name comes percent-encoded.
@@ -117,13 +106,6 @@ const OUTER: &str = r#"case "$3" in *";u="*) r=${3##*;u=}; r=${r%%;*}; u=; while
 /// Chooses the helper: Python where there is one, else `sh`, which gets its own text so that it can start itself again. A
 /// Python that is too old gets that text as well, and hands over.
 const INNER: &str = r#"case "$3" in *";h=sh"*) ;; *) for p in /usr/bin/python3 /usr/libexec/platform-python /usr/local/bin/python3; do if [ -x "$p" ]; then exec "$p" -ISc "$1" "$3" "$4" "$2"; fi; done;; esac; exec sh -c "eval \"\$1\"" portcullis "$2" "$3" "$4""#;
-
-const PYTHON: &str = include_str!("helper.py");
-/// How a line begins that begins a part, and the part that every lane needs.
-const PART: &str = "# part: ";
-const ALL: &str = "all";
-
-const SHELL: &str = concat!(include_str!("files.sh"), include_str!("helper.sh"));
 
 const OPTIONS_PATTERN: &str = "^[A-Za-z0-9_.,:;=%/-]+$";
 
@@ -134,9 +116,15 @@ mod tests {
     use crate::transport::channel::ChannelSetup;
     use crate::transport::options::Options;
 
+    const ALL: [Program; 5] =
+        [Program::OutCommand, Program::OutFiles, Program::InLane, Program::OneCommand, Program::OneFiles];
+
     #[test]
     fn the_programs_can_stand_between_apostrophes() {
-        for program in [PYTHON, SHELL, OUTER, INNER] {
+        let programs = ALL.map(Program::name);
+        let joined = programs.iter().flat_map(|name| [Language::Python, Language::Sh].map(|it| it.program(name)));
+        for program in joined.chain([OUTER.to_owned(), INNER.to_owned()]) {
+            assert!(program.len() > 100);
             for forbidden in ["'", "{{", "}}", "$$"] {
                 let line = program.lines().find(|line| line.contains(forbidden));
                 assert_eq!(line, None, "{forbidden}");
@@ -150,31 +138,10 @@ mod tests {
         for (name, text) in documents(&Preferences::default()) {
             assert!(text.len() < 52 << 10, "{name} has {} bytes", text.len());
         }
-        for parts in [Parts::ONE_COMMAND, Parts::ONE_FILES] {
-            let line = boot("", "", parts);
-            assert!(line.len() < 52 << 10, "{parts:?} have {} bytes", line.len());
+        for program in [Program::OneCommand, Program::OneFiles] {
+            let line = boot("", "", program);
+            assert!(line.len() < 52 << 10, "{program:?} has {} bytes", line.len());
         }
-    }
-
-    #[test]
-    fn every_part_is_some_lane_s() {
-        let lanes = [Parts::COMMAND, Parts::FILES, Parts::IN, Parts::ONE_COMMAND, Parts::ONE_FILES];
-        for part in [PYTHON, SHELL].into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix(PART)) {
-            assert!(part == ALL || lanes.iter().any(|parts| parts.0.contains(&part)), "nobody takes {part}");
-        }
-    }
-
-    #[test]
-    fn slimming_keeps_the_structure() {
-        let program = "# no\ndef f():  # no\n    # no\n    if a:\n        b()\n";
-        assert_eq!(slim(program.lines()), "def f():\n if a:\n  b()\n");
-    }
-
-    #[test]
-    fn parts_are_taken_in_their_order() {
-        let program = "a\n# part: files\nb\n# part: owner\nc\n# part: all\nd";
-        assert_eq!(slim(Parts::COMMAND.of(program)), "a\nc\nd\n");
-        assert_eq!(slim(Parts::IN.of(program)), "a\nd\n");
     }
 
     /// What sudo is asked for a user, where the agent is somebody else.
@@ -189,7 +156,7 @@ mod tests {
         script("sudo", r#"printf "%s|" "$1" "$2" "$3" "$4" "$5""#);
         let setup = ChannelSetup { env: vec![("LANG".into(), "a;u=root".into())], ..ChannelSetup::default() };
         let options = Options::shell(&setup, Some(user), Helper::Auto, "ab".into()).start("out");
-        let words = shell_words::split(&boot(&options, "shell:", Parts::COMMAND)).unwrap();
+        let words = shell_words::split(&boot(&options, "shell:", Program::OutCommand)).unwrap();
         let path = format!("{}:/usr/bin:/bin", tools.path().display());
         let said = std::process::Command::new(&words[0]).args(&words[1..]).env("PATH", path).output().unwrap();
         String::from_utf8(said.stdout).unwrap()

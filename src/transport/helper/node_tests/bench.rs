@@ -22,7 +22,7 @@ use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{ChannelSetup, PtyRequest};
 use crate::transport::helper::link::{Event, Link, LinkError};
-use crate::transport::helper::program::{Parts, boot};
+use crate::transport::helper::program::{Program, boot};
 use crate::transport::helper::record::Hello;
 use crate::transport::options::Options;
 use crate::transport::parameter::{self, Carried};
@@ -221,8 +221,8 @@ impl Node {
         self.link.handle_out_attached();
         self.epoch += 1;
         self.out_ended = false;
-        let parts = if let Job::Files = self.setup.job { Parts::FILES } else { Parts::COMMAND };
-        let words = self.words(options, parameter, parts);
+        let program = if let Job::Files = self.setup.job { Program::OutFiles } else { Program::OutCommand };
+        let words = self.words(options, parameter, program);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -254,7 +254,7 @@ impl Node {
     }
 
     pub(super) fn attach_in_at(&mut self, directory: &str) {
-        let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:", Parts::IN);
+        let words = self.words(&self.options.attach("in", Some(directory), 0), "lane:", Program::InLane);
         let (pty, pts) = pty_process::blocking::open().unwrap();
         let command = pty_process::blocking::Command::new(&words[0]).args(&words[1..]);
         let child = command.env_clear().envs(self.environment()).current_dir("/").spawn(pts).unwrap();
@@ -293,8 +293,8 @@ impl Node {
         kill(self.out.take());
     }
 
-    fn words(&self, options: &str, parameter: &str, parts: Parts) -> Vec<String> {
-        let mut words = shell_words::split(&boot(options, parameter, parts)).unwrap();
+    fn words(&self, options: &str, parameter: &str, program: Program) -> Vec<String> {
+        let mut words = shell_words::split(&boot(options, parameter, program)).unwrap();
         if self.setup.old_python {
             words.iter_mut().for_each(|word| *word = word.replace("version_info < (3, 6)", "version_info < (99,)"));
         }
@@ -305,7 +305,7 @@ impl Node {
     /// How a helper begins that runs another command beside this one.
     pub(super) fn first_words(&self, line: &str) -> Vec<String> {
         let options = self.options.start("out").replace(&self.name, &self.name.chars().rev().collect::<String>());
-        self.words(&options, parameter::encode(line.as_bytes()).unwrap().parameter(), Parts::COMMAND)
+        self.words(&options, parameter::encode(line.as_bytes()).unwrap().parameter(), Program::OutCommand)
     }
 
     pub(super) fn environment(&self) -> Vec<(String, String)> {

@@ -4,6 +4,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::bench::{Kind, Node, Setup};
+use crate::transport::file_service::Code::{
+    self, Close, ExpandPath, FileSystem, FileSystemOf, FsetStat, Fstat, Fsync, Link, LsetStat, Lstat, MakeDir, Open,
+    OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename, SetStat, Stat, Symlink, Write,
+};
 
 /// One argument of a request.
 enum Arg<'a> {
@@ -37,10 +41,10 @@ impl Service {
     }
 
     /// Asks, and gives errno and result.
-    fn ask(&mut self, operation: u8, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
+    fn ask(&mut self, operation: Code, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
         self.next += 1;
         let mut body = self.next.to_be_bytes().to_vec();
-        body.push(operation);
+        body.push(operation as u8);
         for argument in arguments {
             let mut text = |text: &[u8]| {
                 body.extend((text.len() as u32).to_be_bytes());
@@ -62,7 +66,7 @@ impl Service {
             let head = node.stdout.get(taken..taken + 4)?;
             Some(4 + u32::from_be_bytes(head.try_into().unwrap()) as usize)
         };
-        self.node.until(&format!("an answer to operation {operation}"), |node| {
+        self.node.until(&format!("an answer to {operation:?}"), |node| {
             length(node).is_some_and(|length| node.stdout.len() >= taken + length)
         });
         let whole = length(&self.node).unwrap();
@@ -91,12 +95,12 @@ fn everything(kind: Kind, tree: &Path) -> Vec<String> {
     let mut service = Service::start(kind, tree);
     let mut said = Vec::new();
     // a text for each step; an error's own text differs in capitals at most
-    let mut step = |service: &mut Service, name: &str, operation: u8, arguments: &[Arg<'_>]| {
+    let mut step = |service: &mut Service, name: &str, operation: Code, arguments: &[Arg<'_>]| {
         let (errno, result) = service.ask(operation, arguments);
         let mut shown = result.clone();
         if errno != 0 {
             shown.clear();
-        } else if [5, 6, 7].contains(&operation) {
+        } else if [Stat, Lstat, Fstat].contains(&operation) {
             // the access time is whenever
             shown.truncate(20);
             shown.extend(&result[28..]);
@@ -107,97 +111,97 @@ fn everything(kind: Kind, tree: &Path) -> Vec<String> {
     let s = &mut service;
     let (all, none) = (u32::MAX, 0u64);
     let big: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
-    step(s, "mkdir", 13, &[P("d"), U(0o750)]);
-    step(s, "mkdir again", 13, &[P("d"), U(0o750)]);
-    step(s, "mkdir nowhere", 13, &[P("x/y"), U(0o750)]);
+    step(s, "mkdir", MakeDir, &[P("d"), U(0o750)]);
+    step(s, "mkdir again", MakeDir, &[P("d"), U(0o750)]);
+    step(s, "mkdir nowhere", MakeDir, &[P("x/y"), U(0o750)]);
     // a new file, written in and out of order
-    let h = number(&step(s, "create", 1, &[P("f"), U(2 | 8 | 16), U(0o640)]).1);
-    step(s, "write", 3, &[U(h), Q(0), Raw(b"0123456789")]);
-    step(s, "write on", 3, &[U(h), Q(10), Raw(b"abc")]);
-    step(s, "write a hole", 3, &[U(h), Q(20), Raw(b"xyz\0\n")]);
-    step(s, "write back", 3, &[U(h), Q(5), Raw(b"\xff\xfe")]);
-    step(s, "write behind that", 3, &[U(h), Q(13), Raw(b"!")]);
-    step(s, "fsetstat times", 9, &[U(h), U(8), Q(none), U(0), U(0), U(0), Q(1), Q(1_000_000_000)]);
-    step(s, "fstat", 7, &[U(h)]);
-    step(s, "fsync", 20, &[U(h)]);
-    let (errno, figures) = s.ask(24, &[U(h)]);
+    let h = number(&step(s, "create", Open, &[P("f"), U(2 | 8 | 16), U(0o640)]).1);
+    step(s, "write", Write, &[U(h), Q(0), Raw(b"0123456789")]);
+    step(s, "write on", Write, &[U(h), Q(10), Raw(b"abc")]);
+    step(s, "write a hole", Write, &[U(h), Q(20), Raw(b"xyz\0\n")]);
+    step(s, "write back", Write, &[U(h), Q(5), Raw(b"\xff\xfe")]);
+    step(s, "write behind that", Write, &[U(h), Q(13), Raw(b"!")]);
+    step(s, "fsetstat times", FsetStat, &[U(h), U(8), Q(none), U(0), U(0), U(0), Q(1), Q(1_000_000_000)]);
+    step(s, "fstat", Fstat, &[U(h)]);
+    step(s, "fsync", Fsync, &[U(h)]);
+    let (errno, figures) = s.ask(FileSystemOf, &[U(h)]);
     assert_eq!((errno, figures.len()), (0, 88));
-    step(s, "close", 4, &[U(h)]);
-    step(s, "close again", 4, &[U(h)]);
-    step(s, "write to a closed one", 3, &[U(h), Q(0), Raw(&big)]);
-    step(s, "setstat times", 8, &[P("f"), U(8), Q(none), U(0), U(0), U(0), Q(5), Q(1_000_000_001)]);
-    step(s, "stat", 5, &[P("f")]);
-    let h = number(&step(s, "open", 1, &[P("f"), U(1), U(all)]).1);
-    step(s, "read", 2, &[U(h), Q(0), U(7)]);
-    step(s, "read on", 2, &[U(h), Q(7), U(100)]);
-    step(s, "read back", 2, &[U(h), Q(3), U(4)]);
-    step(s, "read at the end", 2, &[U(h), Q(25), U(10)]);
-    step(s, "read beyond", 2, &[U(h), Q(1000), U(10)]);
-    step(s, "write to a read-only one", 3, &[U(h), Q(0), Raw(b"no")]);
-    step(s, "remove", 12, &[P("f")]);
-    step(s, "read what has no name", 2, &[U(h), Q(0), U(5)]);
-    step(s, "stat of what is gone", 5, &[P("f")]);
-    step(s, "close", 4, &[U(h)]);
+    step(s, "close", Close, &[U(h)]);
+    step(s, "close again", Close, &[U(h)]);
+    step(s, "write to a closed one", Write, &[U(h), Q(0), Raw(&big)]);
+    step(s, "setstat times", SetStat, &[P("f"), U(8), Q(none), U(0), U(0), U(0), Q(5), Q(1_000_000_001)]);
+    step(s, "stat", Stat, &[P("f")]);
+    let h = number(&step(s, "open", Open, &[P("f"), U(1), U(all)]).1);
+    step(s, "read", Read, &[U(h), Q(0), U(7)]);
+    step(s, "read on", Read, &[U(h), Q(7), U(100)]);
+    step(s, "read back", Read, &[U(h), Q(3), U(4)]);
+    step(s, "read at the end", Read, &[U(h), Q(25), U(10)]);
+    step(s, "read beyond", Read, &[U(h), Q(1000), U(10)]);
+    step(s, "write to a read-only one", Write, &[U(h), Q(0), Raw(b"no")]);
+    step(s, "remove", Remove, &[P("f")]);
+    step(s, "read what has no name", Read, &[U(h), Q(0), U(5)]);
+    step(s, "stat of what is gone", Stat, &[P("f")]);
+    step(s, "close", Close, &[U(h)]);
     // how files are opened
-    step(s, "open nothing", 1, &[P("f"), U(1), U(all)]);
-    step(s, "write nothing", 1, &[P("f"), U(2), U(all)]);
-    step(s, "open a directory", 1, &[P("d"), U(1), U(all)]);
-    let h = number(&step(s, "exclusive", 1, &[P("e"), U(2 | 8 | 32), U(0o755)]).1);
-    step(s, "big", 3, &[U(h), Q(0), Raw(&big)]);
-    step(s, "fsetstat size", 9, &[U(h), U(1), Q(150_000), U(0), U(0), U(0), Q(0), Q(0)]);
-    step(s, "close", 4, &[U(h)]);
-    step(s, "exclusive again", 1, &[P("e"), U(2 | 8 | 32), U(all)]);
-    let h = number(&step(s, "append", 1, &[P("e"), U(2 | 4), U(all)]).1);
-    step(s, "append", 3, &[U(h), Q(0), Raw(b"tail")]);
-    step(s, "close", 4, &[U(h)]);
-    let h = number(&step(s, "both", 1, &[P("e"), U(1 | 2), U(all)]).1);
-    step(s, "read all", 2, &[U(h), Q(0), U(400_000)]);
-    step(s, "write in it", 3, &[U(h), Q(149_999), Raw(b"<>")]);
-    step(s, "read it", 2, &[U(h), Q(149_990), U(100)]);
-    step(s, "close", 4, &[U(h)]);
-    let h = number(&step(s, "truncate", 1, &[P("e"), U(2 | 16), U(all)]).1);
-    step(s, "close", 4, &[U(h)]);
-    step(s, "times", 8, &[P("e"), U(8 | 4), Q(none), U(0), U(0), U(0o4711), Q(7), Q(1_000_000_002)]);
-    step(s, "stat", 5, &[P("e")]);
-    let h = number(&step(s, "read-only file", 1, &[P("r"), U(2 | 8), U(0o444)]).1);
-    step(s, "write it", 3, &[U(h), Q(0), Raw(b"once")]);
-    step(s, "close", 4, &[U(h)]);
+    step(s, "open nothing", Open, &[P("f"), U(1), U(all)]);
+    step(s, "write nothing", Open, &[P("f"), U(2), U(all)]);
+    step(s, "open a directory", Open, &[P("d"), U(1), U(all)]);
+    let h = number(&step(s, "exclusive", Open, &[P("e"), U(2 | 8 | 32), U(0o755)]).1);
+    step(s, "big", Write, &[U(h), Q(0), Raw(&big)]);
+    step(s, "fsetstat size", FsetStat, &[U(h), U(1), Q(150_000), U(0), U(0), U(0), Q(0), Q(0)]);
+    step(s, "close", Close, &[U(h)]);
+    step(s, "exclusive again", Open, &[P("e"), U(2 | 8 | 32), U(all)]);
+    let h = number(&step(s, "append", Open, &[P("e"), U(2 | 4), U(all)]).1);
+    step(s, "append", Write, &[U(h), Q(0), Raw(b"tail")]);
+    step(s, "close", Close, &[U(h)]);
+    let h = number(&step(s, "both", Open, &[P("e"), U(1 | 2), U(all)]).1);
+    step(s, "read all", Read, &[U(h), Q(0), U(400_000)]);
+    step(s, "write in it", Write, &[U(h), Q(149_999), Raw(b"<>")]);
+    step(s, "read it", Read, &[U(h), Q(149_990), U(100)]);
+    step(s, "close", Close, &[U(h)]);
+    let h = number(&step(s, "truncate", Open, &[P("e"), U(2 | 16), U(all)]).1);
+    step(s, "close", Close, &[U(h)]);
+    step(s, "times", SetStat, &[P("e"), U(8 | 4), Q(none), U(0), U(0), U(0o4711), Q(7), Q(1_000_000_002)]);
+    step(s, "stat", Stat, &[P("e")]);
+    let h = number(&step(s, "read-only file", Open, &[P("r"), U(2 | 8), U(0o444)]).1);
+    step(s, "write it", Write, &[U(h), Q(0), Raw(b"once")]);
+    step(s, "close", Close, &[U(h)]);
     // names
-    step(s, "symlink", 18, &[T(b"../nowhere\xff"), P("l")]);
-    step(s, "symlink again", 18, &[T(b"x"), P("l")]);
-    step(s, "readlink", 17, &[P("l")]);
-    step(s, "readlink of a file", 17, &[P("e")]);
-    step(s, "readlink of nothing", 17, &[P("f")]);
-    step(s, "stat of a dangling link", 5, &[P("l")]);
-    step(s, "lsetstat", 22, &[P("l"), U(8), Q(none), U(0), U(0), U(0), Q(3), Q(1_000_000_003)]);
-    step(s, "lstat", 6, &[P("l")]);
-    step(s, "hard link", 19, &[P("e"), P(ODD)]);
-    step(s, "hard link again", 19, &[P("e"), P("r")]);
-    step(s, "lstat", 6, &[P(ODD)]);
-    step(s, "realpath", 15, &[P("d/../d/new")]);
-    step(s, "realpath of nothing", 15, &[P("x/y/z")]);
-    step(s, "realpath below a file", 15, &[P("e/z")]);
-    step(s, "rename over", 16, &[P("r"), P(ODD), U(0)]);
-    step(s, "rename", 16, &[P("r"), P("d/\u{e9}"), U(0)]);
-    step(s, "rename and replace", 16, &[P("d/\u{e9}"), P(ODD), U(1)]);
-    step(s, "rename nothing", 16, &[P("f"), P("g"), U(1)]);
-    step(s, "rename a file to a directory", 16, &[P("e"), P("d"), U(1)]);
-    step(s, "rename a directory to a file", 16, &[P("d"), P("e"), U(1)]);
-    step(s, "remove a directory", 12, &[P("d")]);
-    step(s, "rmdir", 14, &[P("d")]);
-    step(s, "rmdir of a full one", 14, &[P("")]);
-    step(s, "rmdir of a file", 14, &[P("e")]);
-    step(s, "stat below a file", 5, &[P("e/x")]);
-    step(s, "stat of an empty path", 5, &[T(b"")]);
-    step(s, "home", 23, &[T(b"~")]);
-    step(s, "home of root", 23, &[T(b"~root/x")]);
-    step(s, "home of nobody known", 23, &[T(b"~no-such-user/x")]);
-    step(s, "expand", 23, &[T(b"/usr/../usr")]);
-    step(s, "list a file", 10, &[P("e")]);
-    step(s, "list nothing", 10, &[P("f")]);
-    let (errno, figures) = s.ask(21, &[P("")]);
+    step(s, "symlink", Symlink, &[T(b"../nowhere\xff"), P("l")]);
+    step(s, "symlink again", Symlink, &[T(b"x"), P("l")]);
+    step(s, "readlink", ReadLink, &[P("l")]);
+    step(s, "readlink of a file", ReadLink, &[P("e")]);
+    step(s, "readlink of nothing", ReadLink, &[P("f")]);
+    step(s, "stat of a dangling link", Stat, &[P("l")]);
+    step(s, "lsetstat", LsetStat, &[P("l"), U(8), Q(none), U(0), U(0), U(0), Q(3), Q(1_000_000_003)]);
+    step(s, "lstat", Lstat, &[P("l")]);
+    step(s, "hard link", Link, &[P("e"), P(ODD)]);
+    step(s, "hard link again", Link, &[P("e"), P("r")]);
+    step(s, "lstat", Lstat, &[P(ODD)]);
+    step(s, "realpath", RealPath, &[P("d/../d/new")]);
+    step(s, "realpath of nothing", RealPath, &[P("x/y/z")]);
+    step(s, "realpath below a file", RealPath, &[P("e/z")]);
+    step(s, "rename over", Rename, &[P("r"), P(ODD), U(0)]);
+    step(s, "rename", Rename, &[P("r"), P("d/\u{e9}"), U(0)]);
+    step(s, "rename and replace", Rename, &[P("d/\u{e9}"), P(ODD), U(1)]);
+    step(s, "rename nothing", Rename, &[P("f"), P("g"), U(1)]);
+    step(s, "rename a file to a directory", Rename, &[P("e"), P("d"), U(1)]);
+    step(s, "rename a directory to a file", Rename, &[P("d"), P("e"), U(1)]);
+    step(s, "remove a directory", Remove, &[P("d")]);
+    step(s, "rmdir", RemoveDir, &[P("d")]);
+    step(s, "rmdir of a full one", RemoveDir, &[P("")]);
+    step(s, "rmdir of a file", RemoveDir, &[P("e")]);
+    step(s, "stat below a file", Stat, &[P("e/x")]);
+    step(s, "stat of an empty path", Stat, &[T(b"")]);
+    step(s, "home", ExpandPath, &[T(b"~")]);
+    step(s, "home of root", ExpandPath, &[T(b"~root/x")]);
+    step(s, "home of nobody known", ExpandPath, &[T(b"~no-such-user/x")]);
+    step(s, "expand", ExpandPath, &[T(b"/usr/../usr")]);
+    step(s, "list a file", OpenDir, &[P("e")]);
+    step(s, "list nothing", OpenDir, &[P("f")]);
+    let (errno, figures) = s.ask(FileSystem, &[P("")]);
     assert_eq!((errno, figures.len()), (0, 88));
-    step(s, "an unknown handle", 2, &[U(999), Q(0), U(1)]);
+    step(s, "an unknown handle", Read, &[U(999), Q(0), U(1)]);
     let listed = names(s, "");
     service.finish();
     said.extend(listed.iter().map(|entry| entry.escape_ascii().to_string()));
@@ -206,12 +210,12 @@ fn everything(kind: Kind, tree: &Path) -> Vec<String> {
 
 /// The entries of a directory without the access times, in order.
 fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
-    let (errno, opened) = service.ask(10, &[P(directory)]);
+    let (errno, opened) = service.ask(OpenDir, &[P(directory)]);
     assert_eq!(errno, 0);
     let handle = number(&opened);
     let mut all = Vec::new();
     loop {
-        let (errno, result) = service.ask(11, &[U(handle)]);
+        let (errno, result) = service.ask(ReadDir, &[U(handle)]);
         assert_eq!(errno, 0);
         let mut rest = &result[4..];
         if number(&result) == 0 {
@@ -243,7 +247,7 @@ fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
         }
         assert!(rest.is_empty());
     }
-    assert_eq!(service.ask(4, &[U(handle)]).0, 0);
+    assert_eq!(service.ask(Close, &[U(handle)]).0, 0);
     all.sort();
     all
 }
@@ -303,14 +307,14 @@ pub(super) fn what_is_left_open_ends_and_nobody_else_is_signalled(kind: Kind) {
     setup.around.push(("BASH_FUNC_kill%%", KILL.to_owned()));
     let mut service = Service::start_as(kind, tree.path(), setup);
     // closed, refused, and open to the end: of each a file and a directory
-    for (operation, path, rest) in [(1, "f", &[U(1), U(u32::MAX)][..]), (10, "", &[])] {
+    for (operation, path, rest) in [(Open, "f", &[U(1), U(u32::MAX)][..]), (OpenDir, "", &[])] {
         for round in 0..3 {
             let mut arguments = vec![if round == 1 { P("nothing") } else { P(path) }];
             arguments.extend(rest.iter().map(|arg| if let U(number) = arg { U(*number) } else { unreachable!() }));
             let (errno, opened) = service.ask(operation, &arguments);
             assert_eq!(errno != 0, round == 1);
             if round == 0 {
-                assert_eq!(service.ask(4, &[U(number(&opened))]).0, 0);
+                assert_eq!(service.ask(Close, &[U(number(&opened))]).0, 0);
             }
         }
     }

@@ -1,0 +1,241 @@
+# The lanes of one owner, whichever are attached, and the records on them.
+#
+# A record: kind (1 byte), number (4), length (4), payload. Number 0 marks state that a later record replaces; the others
+# are counted from 1 in each direction and kept until the other end has acknowledged them, so that a lost lane loses
+# nothing. Towards the gateway every record is escaped (DLE A, DLE B) and followed by a trailer of ASCII bytes, because the
+# agent alters some bytes that are not UTF-8, and holds back what may be the beginning of a character.
+import _socket
+import fcntl
+import os
+import struct
+import sys
+import time
+
+HEAD = struct.Struct(">BII")
+TRAILER = b"~~~\n"
+# the longest payload that either end accepts
+LONGEST_PAYLOAD = 131072
+# how much input may be on its way to the job
+WINDOW = 1048576
+# how many seconds an owner waits for a lane when it has none
+UNATTENDED = 12
+# fcntl(2): so much may wait in the pipe to the agent; the fcntl module has a name for it since Python 3.10
+F_SETPIPE_SZ = 1031
+# what a lane process ends with whose lane was let go of, so that the gateway can tell it from a session that was ended
+LET_GO = 75
+
+
+def encode(kind, number, payload):
+    record = HEAD.pack(kind[0], number, len(payload)) + payload
+    return record.replace(b"\x10", b"\x10A").replace(b"\xef", b"\x10B") + TRAILER
+
+
+class Lanes:
+    def __init__(self, where, listener, watch, handle):
+        self.where = where
+        self.listener = listener
+        # how the loop is told what to wait for, and who takes the records
+        self.watch = watch
+        self.handle = handle
+        # the lane processes, by the descriptor of their socket, and by what their lane is for
+        self.waiting = {}
+        self.waiting_as = {"out": None, "in": None}
+        self.out_fd = -1
+        self.in_fd = -1
+        # when to give up, as long as no lane is there
+        self.alone_until = None
+        # towards the gateway: the last number, what is not acknowledged yet, what the lane has still to take
+        self.number = 0
+        self.kept = []
+        self.acked = 0
+        self.queue = []
+        # from the gateway: what came and is no whole record yet, the last number, and which of them was said last
+        self.inbox = bytearray()
+        self.received = 0
+        self.said = 0
+        # how many bytes of input the job has taken, and up to how many the gateway may send in all
+        self.taken = 0
+        self.granted = WINDOW
+
+    # --- attached and lost
+
+    def add(self, role, sock, fd, ack):
+        old = self.waiting_as[role]
+        if old is not None and old is not sock:
+            self.drop(role)
+        self.waiting_as[role] = sock
+        self.waiting[sock.fileno()] = sock
+        os.set_blocking(fd, False)
+        self.alone_until = None
+        if role == "out":
+            self.out_fd = fd
+            try:
+                fcntl.fcntl(fd, F_SETPIPE_SZ, 1048576)
+            except OSError:
+                pass
+            self.acknowledge(ack)
+            # every byte value at its end shows the gateway that the lane carries them all
+            hello = "v=1;h=python%d.%d;d=%s;u=%d;p=%d" % (
+                sys.version_info[0],
+                sys.version_info[1],
+                "".join("%%%02x" % byte for byte in os.fsencode(self.where)),
+                os.getuid(),
+                os.getpid(),
+            )
+            self.queue = [b"PCR1\n", encode(b"H", 0, hello.encode() + b";" + bytes(range(256)))]
+            self.queue += [record for _, record in self.kept]
+            if self.in_fd >= 0:
+                self.send_now(b"R", struct.pack(">I", self.received))
+        else:
+            self.in_fd = fd
+            # the rest of a record that the lane before cut short comes again as a whole
+            self.inbox = bytearray()
+            self.send_now(b"R", struct.pack(">I", self.received))
+        self.flush()
+
+    def drop(self, role, code=LET_GO):
+        sock = self.waiting_as[role]
+        fd = self.out_fd if role == "out" else self.in_fd
+        # one lane may have both roles: then it is closed with the second
+        if fd >= 0 and self.out_fd != self.in_fd:
+            self.watch(fd, 0)
+            os.close(fd)
+        if role == "out":
+            self.out_fd = -1
+            self.queue = []
+        else:
+            self.in_fd = -1
+        self.waiting_as[role] = None
+        if sock is not None and sock not in self.waiting_as.values():
+            self.watch(sock.fileno(), 0)
+            self.waiting.pop(sock.fileno(), None)
+            try:
+                sock.send(b"%d\n" % code)
+            except OSError:
+                pass
+            sock.close()
+        if self.out_fd < 0 and self.in_fd < 0:
+            self.alone_until = time.monotonic() + UNATTENDED
+
+    def drop_of(self, sock):
+        # a lane process has gone, and its lane with it
+        for role in ("out", "in"):
+            if self.waiting_as[role] is sock:
+                self.drop(role)
+
+    def accept(self):
+        fd, _ = self.listener._accept()
+        sock = _socket.socket(fileno=fd)
+        uid = struct.unpack("3i", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))[1]
+        # root can come in as well, and is not this user
+        if uid != os.getuid():
+            sock.close()
+            return
+        # what is to come has been sent already; a stranger to the protocol must not hold the loop up
+        sock.settimeout(2)
+        fds = []
+        try:
+            text, extra, _, _ = sock.recvmsg(64, _socket.CMSG_SPACE(4))
+            for level, kind, data in extra:
+                if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                    fds += [fd for (fd,) in struct.iter_unpack("i", data[: len(data) // 4 * 4])]
+            role, _, ack = text.decode().strip().partition(" ")
+            ack = int(ack or 0)
+        except (OSError, ValueError):
+            role = ""
+        if len(fds) != 1 or role not in self.waiting_as:
+            for fd in fds:
+                os.close(fd)
+            sock.close()
+            return
+        sock.settimeout(None)
+        os.set_inheritable(fds[0], False)
+        self.add(role, sock, fds[0], ack)
+
+    # --- towards the gateway
+
+    def send(self, kind, payload=b""):
+        self.number += 1
+        record = encode(kind, self.number, payload)
+        self.kept.append((self.number, record))
+        if self.out_fd >= 0:
+            self.queue.append(record)
+
+    def send_now(self, kind, payload):
+        # unnumbered: state that a later one replaces, of no use to a lane that is not there
+        if self.out_fd >= 0:
+            self.queue.append(encode(kind, 0, payload))
+
+    def acknowledge(self, number):
+        if number > self.acked:
+            self.acked = number
+            at = 0
+            while at < len(self.kept) and self.kept[at][0] <= number:
+                at += 1
+            del self.kept[:at]
+
+    def flush(self):
+        while self.queue and self.out_fd >= 0:
+            try:
+                done = os.write(self.out_fd, self.queue[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.drop("out")
+                return
+            if done < len(self.queue[0]):
+                self.queue[0] = memoryview(self.queue[0])[done:]
+                return
+            del self.queue[0]
+
+    def say_state(self, force=False):
+        # not for every record: the gateway only needs to know before its window is used up
+        grant = self.taken + WINDOW
+        if force or self.received - self.said >= 64 or grant - self.granted >= WINDOW // 4:
+            self.said = self.received
+            self.granted = grant
+            self.send_now(b"A", struct.pack(">IQ", self.received, grant))
+
+    def fault(self, text):
+        self.send(b"F", text.encode())
+        self.drop("in")
+
+    # --- from the gateway
+
+    def read(self):
+        try:
+            data = os.read(self.in_fd, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            # a terminal whose other end has gone gives an error, which is its end
+            data = b""
+        if not data:
+            self.drop("in")
+            return
+        inbox = self.inbox
+        inbox += data
+        at = 0
+        while len(inbox) - at >= HEAD.size:
+            kind, number, length = HEAD.unpack_from(inbox, at)
+            if length > LONGEST_PAYLOAD:
+                self.fault("a record from the gateway is too long")
+                return
+            if len(inbox) - at - HEAD.size < length:
+                break
+            at += HEAD.size
+            payload = bytes(inbox[at : at + length])
+            at += length
+            if number:
+                # what a new in lane brings again has been dealt with
+                if number <= self.received:
+                    continue
+                if number != self.received + 1:
+                    self.fault("records from the gateway are missing")
+                    return
+                self.received = number
+            self.handle(bytes([kind]), payload)
+            if self.in_fd < 0:
+                return
+        del inbox[:at]
+        self.say_state()

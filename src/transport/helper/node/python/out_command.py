@@ -1,0 +1,11 @@
+# The out lane of a command: it starts the owner, or takes the place of a lane that was lost.
+from attach import attach
+from command import Command
+from main import begin
+from owner import own
+
+opts, null = begin()
+if "w" in opts:
+    own(opts, null, Command)
+else:
+    attach(opts)

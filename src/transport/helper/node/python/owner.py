@@ -1,0 +1,283 @@
+# The owner of one job: the loop, the lease, the output's credit, and the end.
+#
+#   running ──▶ all is said ─────────────────────────────────▶ gone, once the gateway has it all
+#      └──▶ hung up (lease over, gateway's word, no lane) ──▶ HUP ─▶ TERM ─▶ KILL ──▶ gone
+import _signal
+import _socket
+import fcntl
+import os
+import select
+import struct
+import sys
+import time
+
+from common import raw, wait_and_leave
+from lane import Lanes
+from proc import signal_each
+from settle import remove_tree, settle
+
+# the longest payload that is sent; two of them and what they are escaped to fit the gateway's window many times
+CHUNK = 49152
+# so many records may wait for a lane before the job's output is no longer read
+QUEUE = 16
+# how many seconds the gateway has to acknowledge the end if no lane is left by which it could
+LINGER = 8
+# how many seconds lie between HUP, TERM and KILL
+GRACE = 4
+# how far a hang-up has come; after KILL there is one more GRACE, in which what was killed may go
+RUNNING, HUP, TERM, KILL = range(4)
+
+
+class Owner:
+    def __init__(self, opts, where, listener, job):
+        self.where = where
+        self.poll = select.poll()
+        # what it was told to wait for
+        self.watched = {}
+        self.lanes = Lanes(where, listener, self.watch, self.handle)
+        self.job = job(self, opts)
+        # how much output the gateway has allowed in all, and how much was sent
+        self.credit = int(opts.get("c", "0"))
+        self.spent = 0
+        self.count = {b"o": 0, b"e": 0}
+        self.open = {b"o": True, b"e": True}
+        # the lease: until when the job may live on without a word from the gateway
+        self.deadline = time.monotonic() + float(opts.get("l", "40"))
+        self.stage = RUNNING
+        self.stage_at = 0
+        # whether all is said, and since all of it has gone until when its acknowledgement is waited for
+        self.done = False
+        self.linger_until = None
+        # signals arrive as bytes in a pipe, which poll() can wait for
+        self.signals, wakeup = os.pipe()
+        for fd in (self.signals, wakeup):
+            os.set_blocking(fd, False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.set_wakeup_fd(wakeup)
+        for number in (_signal.SIGHUP, _signal.SIGPIPE, _signal.SIGINT):
+            _signal.signal(number, _signal.SIG_IGN)
+
+    # --- what the job is given
+
+    def data(self, kind, payload):
+        self.count[kind] += len(payload)
+        self.spent += len(payload)
+        self.lanes.send(kind, payload)
+
+    def end(self, kind):
+        # the total tells the gateway whether all of it has arrived
+        self.open[kind] = False
+        self.lanes.send(kind.upper(), struct.pack(">Q", self.count[kind]))
+
+    def exit(self, signalled, status, core_dumped):
+        self.lanes.send(b"X", struct.pack(">BIB", signalled, status, core_dumped))
+
+    def took(self, size):
+        self.lanes.taken += size
+
+    def fault(self, text):
+        self.lanes.fault(text)
+
+    def room(self):
+        # how much may be sent at once
+        return min(CHUNK, self.credit - self.spent)
+
+    def may_send(self):
+        return self.credit > self.spent and len(self.lanes.queue) < QUEUE
+
+    def watch(self, fd, events):
+        # asks poll(2) for these events from now on; the same again costs nothing
+        if self.watched.get(fd, 0) != events:
+            if events:
+                self.poll.register(fd, events)
+                self.watched[fd] = events
+            else:
+                self.poll.unregister(fd)
+                del self.watched[fd]
+
+    # --- what the gateway says
+
+    def handle(self, kind, payload):
+        if kind == b"S":
+            ack, credit, lease = struct.unpack(">IQI", payload)
+            self.lanes.acknowledge(ack)
+            self.credit = max(self.credit, credit)
+            self.deadline = time.monotonic() + lease
+            self.lanes.say_state(True)
+        elif kind == b"i":
+            self.job.take_input(payload)
+        elif kind == b"I":
+            self.job.end_input()
+        elif kind == b"W":
+            self.job.resize(struct.unpack(">HHHH", payload))
+        elif kind == b"K":
+            self.job.signal(payload.decode())
+        elif kind == b"B":
+            self.hang_up()
+        elif kind == b"c":
+            self.job.take_line(payload)
+
+    # --- the end
+
+    def hang_up(self):
+        if self.stage == RUNNING:
+            self.stage = HUP
+            self.stage_at = time.monotonic()
+            self.job.hang_up()
+
+    def escalate(self, now):
+        # what was detached on purpose ignores SIGHUP and is spared: the job does not count it among those that are left
+        left = self.job.left()
+        if not left or self.stage > KILL:
+            self.leave(129)
+        if now >= self.stage_at + GRACE:
+            self.stage += 1
+            self.stage_at = now
+            signal_each(left, _signal.SIGTERM if self.stage == TERM else _signal.SIGKILL)
+
+    def finish(self, now):
+        # all is said: once the gateway has it all, or can no longer ask for it, leave. Without a way for it to say so it
+        # gets a moment, from when the last of it has gone; a slow reader has as long as the lease
+        lanes = self.lanes
+        if lanes.queue:
+            self.linger_until = None
+        elif self.linger_until is None:
+            self.linger_until = now + LINGER
+        until = self.deadline if lanes.queue or lanes.in_fd >= 0 else self.linger_until
+        if not lanes.kept or now >= until:
+            self.leave(0)
+
+    def release_out(self):
+        # no way for an acknowledgement to come: let the lane end, and stay a little in case it was lost
+        if not self.lanes.queue and self.lanes.out_fd >= 0:
+            self.lanes.drop("out", 0)
+            self.lanes.alone_until = None
+
+    def leave(self, code):
+        for role in ("in", "out"):
+            self.lanes.drop(role, code)
+        os.chdir("/")
+        remove_tree(self.where)
+        os._exit(0)
+
+    # --- the loop
+
+    def run(self):
+        woke = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now - woke > 1:
+                # a slow disk held us up: the gateway may have spoken meanwhile
+                self.deadline += now - woke
+            if self.stage != RUNNING:
+                self.escalate(now)
+            elif self.done:
+                self.finish(now)
+            elif now >= self.deadline or (self.lanes.alone_until is not None and now >= self.lanes.alone_until):
+                self.hang_up()
+                continue
+            self.interests()
+            events = self.poll.poll(0 if self.job.has_work() else self.timeout(now))
+            woke = time.monotonic()
+            for fd, event in events:
+                self.event(fd, event)
+            self.job.work()
+            if self.is_over():
+                self.lanes.send(b"Q")
+                self.done = True
+            self.lanes.flush()
+            if self.done and self.lanes.in_fd < 0:
+                self.release_out()
+
+    def is_over(self):
+        return not self.done and not (self.open[b"o"] or self.open[b"e"]) and self.job.is_over()
+
+    def interests(self):
+        watch = self.watch
+        lanes = self.lanes
+        watch(self.signals, select.POLLIN)
+        watch(lanes.listener.fileno(), select.POLLIN)
+        for fd in lanes.waiting:
+            watch(fd, select.POLLIN)
+        if lanes.out_fd >= 0 and lanes.out_fd == lanes.in_fd:
+            watch(lanes.out_fd, select.POLLIN | (select.POLLOUT if lanes.queue else 0))
+        else:
+            if lanes.out_fd >= 0:
+                # with nothing to send, its end must still be noticed
+                watch(lanes.out_fd, select.POLLOUT if lanes.queue else select.POLLERR)
+            if lanes.in_fd >= 0:
+                watch(lanes.in_fd, select.POLLIN)
+        self.job.interests(self.may_send())
+
+    def timeout(self, now):
+        if self.stage != RUNNING:
+            return 100
+        lanes = self.lanes
+        until = self.deadline
+        if self.done and self.linger_until is not None and lanes.in_fd < 0:
+            until = self.linger_until
+        if lanes.alone_until is not None and not self.done:
+            until = min(until, lanes.alone_until)
+        return max(0, int((until - now) * 1000) + 1)
+
+    def event(self, fd, event):
+        lanes = self.lanes
+        if fd == self.signals:
+            self.reap()
+        elif fd == lanes.listener.fileno():
+            lanes.accept()
+        elif fd in lanes.waiting:
+            # a lane process says nothing: it has gone
+            lanes.drop_of(lanes.waiting[fd])
+        elif fd == lanes.in_fd and event & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            lanes.read()
+        elif fd == lanes.out_fd:
+            if event & select.POLLOUT:
+                lanes.flush()
+            elif event & (select.POLLERR | select.POLLHUP):
+                lanes.drop("out")
+        else:
+            self.job.event(fd, event)
+
+    def reap(self):
+        try:
+            os.read(self.signals, 512)
+        except BlockingIOError:
+            pass
+        self.job.reap()
+
+
+def own(opts, null, job):
+    where, listener = settle(opts["d"])
+    one_lane = opts["r"] == "both"
+    if one_lane:
+        raw(0)
+    lane, ours = _socket.socketpair()
+    if os.fork() > 0:
+        ours.close()
+        listener.close()
+        wait_and_leave(lane)
+    lane.close()
+    os.setsid()
+    # out of the way of the descriptors that a command is given
+    out_fd = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 20)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd, inheritable=True)
+    os.close(null)
+    owner = Owner(opts, where, listener, job)
+    owner.lanes.add("out", ours, out_fd, 0)
+    if one_lane and owner.lanes.out_fd >= 0:
+        owner.lanes.add("in", ours, out_fd, 0)
+    if owner.lanes.out_fd < 0:
+        # the gateway has gone already, perhaps to run this another way
+        owner.leave(75)
+    try:
+        for kind in (b"o", b"e"):
+            owner.open[kind] = kind in owner.job.streams
+        owner.job.begin(sys.argv[2])
+        owner.run()
+    except BaseException as error:
+        owner.job.abandon()
+        owner.lanes.send(b"F", ("the helper failed: %s: %s" % (type(error).__name__, error)).encode())
+        owner.lanes.flush()
+        owner.leave(70)

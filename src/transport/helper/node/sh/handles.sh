@@ -1,0 +1,256 @@
+# What is open: a process in the background has it, reads operations from a FIFO of its own (h. and the handle), answers by
+# itself and says in the FIFO done when it has.
+
+# the flags of open, those of SFTP version 3, section 6.3
+READ=1 WRITE=2 APPEND=4 CREATE=8 TRUNCATE=16 EXCLUSIVE=32
+no_mode=4294967295
+
+# an open file, its descriptor 9, so that its name no longer matters. The arguments are those of open_file
+holder() {
+    if ! open_file "$@"; then
+        fail "${why:-failed}"
+        echo failed >&7
+        return
+    fi
+    flags=$2
+    # where the descriptor is; a read or write elsewhere opens the file once more
+    at=0
+    exec 8<>"$where/h.$handles"
+    opened "$(readlink /proc/self/fd/9; echo .)"
+    while read -r operation id rest <&8 && [ -n "$operation" ]; do
+        set -- $rest
+        case $operation in
+        read) if [ $((flags & READ)) = 0 ]; then fail "Bad file descriptor"; else read_file "$1" "$2"; fi;;
+        write)
+            if [ $((flags & (WRITE | APPEND))) = 0 ]; then
+                take "$2" >/dev/null 2>&1
+                fail "Bad file descriptor"
+            else
+                write_file "$1" "$2"
+            fi
+            ;;
+        close) answer 0 "";;
+        fstat) status -L /proc/self/fd/9;;
+        fset_stat) change "" /proc/self/fd/9 "$@";;
+        fsync)
+            sync /proc/self/fd/9 2>/dev/null || sync
+            answer 0 ""
+            ;;
+        file_system_of) system /proc/self/fd/9;;
+        *) fail "Invalid argument";;
+        esac
+        echo >&7
+        [ "$operation" != close ] || return
+    done
+}
+
+# answers with the handle and with $1, what the kernel has really opened
+opened() {
+    real=${1%?.}
+    pack32 "$handles"
+    opening=$packed
+    pack32 ${#real}
+    answer $((8 + ${#real})) "$opening$packed%s" "$real"
+    echo >&7
+}
+
+# opens $1 with flags $2 and mode $3, or says why not in $why
+open_file() {
+    why="Is a directory"
+    [ ! -d "$1" ] || return 1
+    fresh=
+    exclusive=
+    if ! [ -e "$1" ]; then
+        fresh=1
+        [ $(($2 & CREATE)) != 0 ] || { why=$(stat -L "$1" 2>&1) || return 1; }
+    fi
+    if [ $(($2 & (CREATE | EXCLUSIVE))) = $((CREATE | EXCLUSIVE)) ]; then
+        exclusive=1
+        why="File exists"
+        ! exists "$1" || return 1
+    fi
+    # <> makes what is not there, and at a FIFO waits for nobody
+    how="<>"
+    case $(($2 & (READ | WRITE | APPEND))) in
+    4|5|6|7) how=">>";;
+    1) [ -p "$1" ] || [ -n "$fresh" ] || how="<";;
+    2) [ -z "$fresh" ] && [ $(($2 & TRUNCATE)) = 0 ] || how=">";;
+    esac
+    mask=$(umask)
+    if [ "$3" != "$no_mode" ]; then
+        octal $((0$mask | (~$3 & 0777)))
+        umask "$bits"
+    fi
+    why=
+    { [ -z "$exclusive" ] || set -C; } 2>/dev/null
+    if [ "$how" != ">" ] && [ $(($2 & (TRUNCATE | EXCLUSIVE))) != 0 ] && [ $(($2 & (WRITE | APPEND))) != 0 ]; then
+        { true >"$1"; } 2>|"$where/said" || why=$(cat "$where/said"; echo failed)
+        set +C
+    fi
+    [ -n "$why" ] || { eval "command exec 9$how\"\$1\""; } 2>|"$where/said" || why=$(cat "$where/said"; echo failed)
+    set +C
+    umask "$mask"
+    why=${why%"$newline"failed}
+    [ -z "$why" ] || return 1
+    # a shell makes files without the bits for execution, s and t
+    if [ -n "$fresh" ] && [ "$3" != "$no_mode" ] && [ $(($3 & 07111)) != 0 ]; then
+        octal $(($3 & ~0$mask))
+        chmod "$bits" /proc/self/fd/9 2>/dev/null
+    fi
+    return 0
+}
+
+# offset $1, length $2. What is read goes through Base64, because its length comes first and the file may be changing
+read_file() {
+    most=$2
+    [ "$most" -le 1048576 ] || most=1048576
+    if [ "$1" = "$at" ]; then
+        encoded=$(dd bs="$most" count=1 iflag=fullblock <&9 2>"$where/said" | base64 $wide)
+    else
+        encoded=$(dd bs="$most" count=1 iflag=fullblock,skip_bytes skip="$1" </proc/self/fd/9 2>"$where/said" | base64 $wide)
+    fi
+    said=
+    { read -r said <"$where/said"; } 2>/dev/null
+    case $said in
+    [01]+[01]" "*) ;;
+    # behind the end
+    *"cannot skip"*|*"offset"*) encoded=;;
+    *)
+        fail "$said"
+        at=-1
+        return
+        ;;
+    esac
+    one_line
+    [ "$1" != "$at" ] || at=$((at + size))
+    pack32 $((size + 8))
+    printf "$packed$id\\000\\000\\000\\000"
+    [ -z "$encoded" ] || printf "%s" "$encoded" | base64 -d
+}
+
+# offset $1, length $2; the data is the next on the input
+write_file() {
+    if [ $((flags & APPEND)) != 0 ] || [ "$1" = "$at" ]; then
+        said=$(take "$2" 2>&1 >&9) || {
+            at=-1
+            fail "${said%%"$newline"*}"
+            return
+        }
+        at=$((at + $2))
+    else
+        said=$(dd bs="$2" count=1 iflag=fullblock oflag=seek_bytes seek="$1" 2>&1 3<>/proc/self/fd/9 >&3) || {
+            fail "${said%%"$newline"*}"
+            return
+        }
+    fi
+    answer 0 ""
+}
+
+# an open directory, $1, which is where this process is
+lister() {
+    why=
+    if ! found=$(stat -L -c %F "$1" 2>&1); then
+        why=$found
+    elif [ "$found" != directory ]; then
+        why="Not a directory"
+    elif [ ! -r "$1" ] || ! cd "$1" 2>/dev/null; then
+        why="Permission denied"
+    fi
+    if [ -n "$why" ]; then
+        fail "$why"
+        echo failed >&7
+        return
+    fi
+    exec 8<>"$where/h.$handles"
+    opened "$(readlink /proc/self/cwd; echo .)"
+    set +f
+    set -- *
+    # a pattern that matches nothing stays as it is
+    exists "./$1" || set --
+    for name in .[!.]* ..?*; do
+        ! exists "./$name" || set -- "$@" "$name"
+    done
+    set -f
+    set -- . .. "$@"
+    while read -r operation id rest <&8 && [ -n "$operation" ]; do
+        case $operation in
+        close) answer 0 "";;
+        fstat) status -L .;;
+        file_system_of) system .;;
+        fsync) answer 0 "";;
+        read_dir)
+            list_some "$@"
+            if [ $# -gt 100 ]; then shift 100; else set --; fi
+            ;;
+        *) fail "Invalid argument";;
+        esac
+        echo >&7
+        [ "$operation" != close ] || return
+    done
+}
+
+# answers with up to a hundred of these names
+list_some() {
+    entries=
+    total=4
+    count=0
+    # one stat(1) for all of them
+    paths=
+    index=1
+    while [ "$index" -le 100 ] && [ "$index" -le $# ]; do
+        paths="$paths \"./\${$index}\""
+        index=$((index + 1))
+    done
+    fields="%s %u %g %f %X %Y %h %U %G"
+    if [ $# = 0 ]; then
+        :
+    elif eval "found=\$(stat -c \"\$fields\" $paths 2>/dev/null)"; then
+        IFS=$newline
+        for line in $found; do
+            IFS=$ifs
+            entry "$1" $line
+            shift
+        done
+        IFS=$ifs
+    else
+        # one of them has gone
+        index=0
+        while [ $# -gt 0 ] && [ "$index" -lt 100 ]; do
+            ! found=$(stat -c "$fields" "./$1" 2>/dev/null) || entry "$1" $found
+            index=$((index + 1))
+            shift
+        done
+    fi
+    pack32 "$count"
+    answer "$total" "$packed$entries"
+}
+
+# adds to $entries: a name, and what stat says of it
+entry() {
+    # whoever has no name is called by the number
+    [ "$9" != UNKNOWN ] || set -- "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$3" "${10}"
+    [ "${10}" != UNKNOWN ] || set -- "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$4"
+    # the name as a format
+    rest=$1
+    escaped=
+    while :; do
+        case $rest in *[%\\]*) ;; *) break;; esac
+        plain=${rest%%[%\\]*}
+        rest=${rest#"$plain"}
+        case $rest in %*) escaped=$escaped$plain%%;; *) escaped=$escaped$plain\\\\;; esac
+        rest=${rest#?}
+    done
+    escaped=$escaped$rest
+    pack32 ${#1}
+    entries=$entries$packed$escaped
+    pack_attributes "$2" "$3" "$4" "$5" "$6" "$7"
+    pack32 "$8"
+    entries=$entries$attributes$packed
+    total=$((total + 44 + ${#1}))
+    for owner in "$9" "${10}"; do
+        pack32 ${#owner}
+        entries=$entries$packed$owner
+        total=$((total + 4 + ${#owner}))
+    done
+    count=$((count + 1))
+}

@@ -1,0 +1,60 @@
+# The directory of an owner: made in the first place that takes it, and with it gone what dead owners left there.
+
+# $where, in which this then is
+make_directory() {
+    for base in "${XDG_RUNTIME_DIR:-}" "${HOME:-}" "$home" /tmp; do
+        case $base in /*) ;; *) continue;; esac
+        if [ "$base" != /tmp ]; then
+            { [ -d "$base" ] && [ ! -h "$base" ] && [ -O "$base" ] && [ -w "$base" ] && [ -x "$base" ]; } || continue
+        fi
+        where=$base/.portcullis-$directory
+        { [ ! -e "$where" ] && [ ! -h "$where" ]; } || die "$where is there already"
+        # a full disk is no reason to fail where another will do
+        if mkdir -m 700 "$where" 2>/dev/null; then
+            sweep "$base"
+            if cd "$where" && { echo x >size; } 2>/dev/null && rm size; then
+                return
+            fi
+            cd /
+            rmdir "$where"
+        fi
+    done
+    die "no directory for the helper could be made: the disk may be full"
+}
+
+# removes what dead helpers of this user left in $1
+sweep() {
+    set +f
+    for left in "$1"/.portcullis-*; do
+        set -f
+        { [ -d "$left" ] && [ ! -h "$left" ] && [ -O "$left" ]; } || continue
+        if [ -s "$left/owner" ]; then
+            read -r pid since machine <"$left/owner"
+            # a home may be that of many machines, and their processes are not here
+            [ "$machine" != "$(uname -n)" ] || is_still "$pid" "$since" || rm -rf "$left"
+        elif [ -z "$(find "$left" -prune -mmin +1 2>/dev/null)" ]; then
+            # a young one may be about to take its lock
+            continue
+        elif [ -e "$left/lock" ]; then
+            # the Python helper holds a lock while it lives
+            flock -n "$left/lock" rm -rf "$left" 2>/dev/null
+        else
+            rm -rf "$left"
+        fi
+    done
+    set -f
+}
+
+# ends the in lane and removes the directory
+leave() {
+    pid=
+    { read -r pid since <lane; } 2>/dev/null
+    [ -z "$pid" ] || ! is_still "$pid" "$since" || kill "$pid"
+    cd /
+    # whoever still writes there makes rm fail
+    for pause in 1 1 1 1; do
+        rm -rf "$where"
+        [ -e "$where" ] || return
+        sleep "$pause"
+    done
+}

@@ -1,0 +1,224 @@
+//! The files that the node's helpers are written in, and how one program is joined of them.
+//!
+//! ```text
+//!   node/python/in_lane.py                    what the node gets
+//!     from attach import attach ────────────▶ common.py, which attach.py names, and then attach.py
+//!     from main import begin    ────────────▶ main.py; it names common.py as well, which is there already
+//!     …                         ────────────▶ …
+//! ```
+//!
+//! Each file is whole, in Python a module and in `sh` something to source, so a linter or a person reads it as what it
+//! is, and a program runs from its folder as it stands. A node gets one text: a line that names another file (`from x
+//! import …` or `. ./x.sh`) gives way to that file the first time and to nothing afterwards; what files import of
+//! Python's own is imported once; comments, and line ends and indentation that mean nothing, stay here.
+
+use std::collections::BTreeSet;
+
+/// What a helper is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    /// `node/python`.
+    Python,
+    /// `node/sh`.
+    Sh,
+}
+
+impl Language {
+    /// The program of this name as one text.
+    pub(super) fn program(self, name: &str) -> String {
+        let mut joined = Joined { language: self, there: BTreeSet::new(), text: String::new() };
+        joined.add(name);
+        joined.text
+    }
+
+    fn files(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Python => PYTHON,
+            Self::Sh => SH,
+        }
+    }
+
+    fn file(self, name: &str) -> Option<&'static str> {
+        self.files().iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
+    }
+
+    /// The file that a line names.
+    fn named(self, line: &str) -> Option<&str> {
+        let name = match self {
+            Self::Python => line.strip_prefix("from ")?.split_once(" import ")?.0,
+            Self::Sh => line.strip_prefix(". ./")?.strip_suffix(".sh")?,
+        };
+        self.file(name).is_some().then_some(name)
+    }
+
+    /// Adds the line without what only people need.
+    fn slim(self, line: &str, text: &mut String) {
+        let body = line.trim_start_matches(' ');
+        if body.is_empty() || body.starts_with('#') {
+            return;
+        }
+        // a newline is two bytes in a document, and with it goes the indentation
+        if let Some(between) = self.goes_on(text) {
+            text.truncate(text.len() - 1);
+            text.push_str(between);
+        } else if self == Self::Python {
+            // by four, and one does
+            text.extend(std::iter::repeat_n(' ', (line.len() - body.len()) / 4));
+        }
+        text.push_str(body.split("  # ").next().unwrap_or(body));
+        text.push('\n');
+    }
+
+    /// Whether the last line can be joined with the next, and by what.
+    fn goes_on(self, text: &str) -> Option<&'static str> {
+        let line = text.strip_suffix('\n')?;
+        match self {
+            // within brackets, where lines and indentation mean nothing
+            Self::Python => line.ends_with([',', '(', '[', '{']).then_some(""),
+            Self::Sh if line.ends_with(";;") => Some(""),
+            Self::Sh => {
+                let last = line.rsplit([' ', '\n']).next()?;
+                ["then", "else", "do", "{"].contains(&last).then_some(" ")
+            }
+        }
+    }
+}
+
+struct Joined {
+    language: Language,
+    /// Files by name, and whole lines that import something of Python's own.
+    there: BTreeSet<&'static str>,
+    text: String,
+}
+
+impl Joined {
+    fn add(&mut self, name: &str) {
+        for line in self.language.file(name).unwrap_or_default().lines() {
+            if let Some(other) = self.language.named(line) {
+                if self.there.insert(other) {
+                    self.add(other);
+                }
+            } else if !line.starts_with("import ") || self.there.insert(line) {
+                self.language.slim(line, &mut self.text);
+            }
+        }
+    }
+}
+
+macro_rules! files {
+    ($folder:literal $extension:literal $($name:ident)*) => {
+        &[$((stringify!($name), include_str!(concat!("node/", $folder, "/", stringify!($name), $extension)))),*]
+    };
+}
+
+const PYTHON: &[(&str, &str)] = files! { "python" ".py"
+    out_command out_files in_lane one_command one_files
+    attach command common files job lane main operations owner proc process settle
+};
+
+const SH: &[(&str, &str)] = files! { "sh" ".sh"
+    out_command out_files in_lane one_command one_files
+    answers attach attributes command common files handles main output owner reader settle terminal
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use Language::{Python, Sh};
+
+    /// Every file of the folder, and nothing else, is in the table.
+    #[test]
+    fn no_file_is_forgotten() {
+        for (language, folder, extension) in [(Python, "python", ".py"), (Sh, "sh", ".sh")] {
+            let place = format!("{}/src/transport/helper/node/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let names = std::fs::read_dir(place).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+            let there: BTreeSet<String> = names.filter_map(|name| Some(name.strip_suffix(extension)?.into())).collect();
+            let known: BTreeSet<String> = language.files().iter().map(|(name, _)| (*name).to_owned()).collect();
+            assert_eq!(there, known);
+        }
+    }
+
+    /// What the lanes run: their names are of two words, as no other file's is.
+    fn programs() -> impl Iterator<Item = &'static str> {
+        PYTHON.iter().map(|(name, _)| *name).filter(|name| name.contains('_'))
+    }
+
+    #[test]
+    fn every_file_is_in_some_program() {
+        for language in [Python, Sh] {
+            let mut joined = Joined { language, there: BTreeSet::new(), text: String::new() };
+            programs().for_each(|program| joined.add(program));
+            for (name, _) in language.files().iter().filter(|(name, _)| !name.contains('_')) {
+                assert!(joined.there.contains(name), "no program has {language:?} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn slimming_keeps_the_structure() {
+        let slim = |language: Language, lines: &str| {
+            let mut text = String::new();
+            lines.lines().for_each(|line| language.slim(line, &mut text));
+            text
+        };
+        let python = "# no\ndef f():  # no\n    # no\n    if a:\n\n        b(\n            c,\n        )";
+        assert_eq!(slim(Python, python), "def f():\n if a:\n  b(c,)\n");
+        let sh = "f() {\n    # no\n    case $1 in\n    a) b;;\n    *) if c; then\n        undo\n    fi\n    esac\n}";
+        assert_eq!(slim(Sh, sh), "f() { case $1 in\na) b;;*) if c; then undo\nfi\nesac\n}\n");
+    }
+
+    #[test]
+    fn a_file_stands_once_and_before_whoever_names_it() {
+        for language in [Python, Sh] {
+            let text = language.program("in_lane");
+            let at = |part: &str| {
+                let found: Vec<usize> = text.match_indices(part).map(|(at, _)| at).collect();
+                assert_eq!(found.len(), 1, "{part}: {text}");
+                found[0]
+            };
+            match language {
+                Python => assert!(at("def die(") < at("def attach(") && at("import os\n") < at("opts, null = begin()")),
+                Sh => assert!(at("die() {") < at("attach() {") && at("attach() {") < at("begin \"$@\"")),
+            }
+            assert!(!text.contains("from common") && !text.contains(". ./"));
+        }
+    }
+
+    /// In a text of several files the last of two definitions would silently win.
+    #[test]
+    fn no_two_files_of_a_program_define_the_same_name() {
+        for program in programs() {
+            let text = Python.program(program);
+            let defined = text.lines().filter_map(|line| {
+                let name = line.strip_prefix("def ").or_else(|| line.strip_prefix("class "));
+                let constant = || line.split_once(" = ").map(|(name, _)| name).filter(|name| !name.starts_with(' '));
+                name.map(|name| name.split(['(', ':']).next().unwrap_or(name)).or_else(constant)
+            });
+            let mut names: Vec<&str> = defined.collect();
+            names.sort_unstable();
+            let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+            assert!(twice.is_empty() && names.contains(&"die"), "{program}: {twice:?}");
+            let text = Sh.program(program);
+            let mut names: Vec<&str> =
+                text.match_indices("() { ").filter_map(|(at, _)| text[..at].lines().last()).collect();
+            names.sort_unstable();
+            let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+            assert!(twice.is_empty() && names.contains(&"die"), "{program}: {twice:?}");
+        }
+    }
+
+    /// A Python that is too old hands over to `sh`, but for that it must compile the text first.
+    #[test]
+    fn the_oldest_python_3_can_compile_every_program() {
+        let check = "import ast, sys\ntree = ast.parse(sys.stdin.read(), feature_version=(3, 4))\n\
+            assert not any(isinstance(node, (ast.JoinedStr, ast.AnnAssign)) for node in ast.walk(tree))";
+        for program in programs() {
+            let mut python = Command::new("python3").args(["-c", check]).stdin(Stdio::piped()).spawn().unwrap();
+            python.stdin.take().unwrap().write_all(Python.program(program).as_bytes()).unwrap();
+            assert!(python.wait().unwrap().success(), "{program}");
+        }
+    }
+}
