@@ -19,6 +19,10 @@ test *ARGS:
 patch:
     ./scripts/patch.sh
 
+# Lints of the node's helper (Python, sh) and of the scripts
+lint:
+    ./scripts/lint.sh
+
 # The fast loop
 check: patch
     cargo fmt --all

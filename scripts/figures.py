@@ -350,7 +350,10 @@ class Emulator:
         (self.dir / "node").mkdir()
         (self.dir / "run").mkdir()
         section = keys.read_text().split("[agent]")[1]
-        value = lambda name: re.search(rf"{name} = (\S+)", section).group(1)
+
+        def value(name):
+            return re.search(rf"{name} = (\S+)", section).group(1)
+
         self.agent = subprocess.Popen(
             [ROOT / "scripts/real-agent.sh", agent], stdin=subprocess.PIPE,
             env={**os.environ, "PORTCULLIS_ENDPOINT": self.url, "PORTCULLIS_REGION": "us-east-1",
@@ -395,7 +398,7 @@ class Gateway:
         self.service = subprocess.Popen(
             [binary, "emulator", "--listen", "127.0.0.1:0", "--keys-out", keys, "--with-node", "demo", "--fast",
              "--node-dir", place / "node", "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        url = next(m.group(1) for m in map(lambda l: re.match(r"ready: .*(http:\S+) in", l), self.service.stdout) if m)
+        url = next(m.group(1) for m in (re.match(r"ready: .*(http:\S+) in", line) for line in self.service.stdout) if m)
         text = text.replace(old, str(place / "demo"))
         text = re.sub(r'http://[^"]*', url, text)
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)

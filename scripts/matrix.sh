@@ -6,7 +6,7 @@
 # Every step says ok, FAILED or SKIPPED; the exit code is 0 only when nothing failed and nothing had to be skipped (2 when
 # something was skipped for want of a program). --quick leaves out the end-to-end tests with AWS's agent.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 plugin='' aws='' agent='' quick=''
 while (($#)); do
@@ -98,6 +98,7 @@ service() {
 
 api() {
     check "CLI: sts get-caller-identity" "${cli[@]}" sts get-caller-identity
+    # shellcheck disable=SC2016  # for the shell that runs it
     check "CLI: describe-instance-information names the node" \
         bash -c '"$@" | grep -q "$0"' "$node" "${cli[@]}" ssm describe-instance-information
     check "CLI: get-connection-status is connected" \
@@ -164,6 +165,7 @@ else
         scripts/real-agent.sh "$agent" <"$work/held" {held}>&- &
     running+=($!)
     if [[ -n $aws ]]; then
+        # shellcheck disable=SC2016  # for the shell that runs it
         check "AWS's agent registers" bash -c 'for i in $(seq 60); do "$@" | grep -q "\"connected\"" && exit 0; sleep 1; done; exit 1' \
             - "${cli[@]}" ssm get-connection-status --target "$node"
     fi

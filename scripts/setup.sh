@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git), and the shells and interpreters that a node may have, and
-# cargo-nextest, which runs the tests; or only the programs that are named. Does nothing where all of it is there already.
+# cargo-nextest, which runs the tests; or only the programs that are named, among them shellcheck and ruff, which lint what
+# is not Rust. Does nothing where all of it is there already.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 # what .config/nextest.toml was written for. Built without optimization and without its self-update, a minute and a half on
 # two cores: it only starts tests
@@ -17,16 +19,21 @@ declare -A package=(
 is_there() {
     # cargo finds it in its own folder of programs, which need not be in PATH
     if [[ $1 == cargo-nextest ]]; then cargo nextest --version >/dev/null 2>&1; return; fi
+    # Debian has none; what is there is the version that is pinned, or it is not there
+    if [[ $1 == ruff ]]; then cmp -s scripts/ruff.txt target/ruff/installed; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
     # Debian has compilers without the C library's headers
     [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
 }
 
 (($#)) || set -- "${!package[@]}"
-missing=() build_nextest=''
+# only for whoever names them
+package+=([shellcheck]=shellcheck [ruff]=python3-venv)
+missing=() build_nextest='' fetch_ruff=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
+    [[ $program != ruff ]] || fetch_ruff=1
     # some programs take two packages
     read -ra missing <<<"${missing[*]} ${package[$program]}"
 done
@@ -60,4 +67,11 @@ if [[ -n $build_nextest ]]; then
     echo "installing: cargo-nextest $nextest (a few minutes)" >&2
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-nextest --locked --version "$nextest" --quiet --debug \
         --no-default-features --features default-no-update
+fi
+if [[ -n $fetch_ruff ]]; then
+    echo "installing: ruff into target/ruff" >&2
+    rm -rf target/ruff
+    python3 -m venv target/ruff
+    target/ruff/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r scripts/ruff.txt
+    cp scripts/ruff.txt target/ruff/installed
 fi
