@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use uuid::Uuid;
 
 use super::fields::Fields;
-use crate::model::Exit;
+use crate::model::{Exit, RefusalCode};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct LoginRefused<'a> {
     pub login: &'a str,
     /// The fingerprints of the keys that were tried.
     pub keys: &'a str,
+    /// Why none would do, for programs.
+    pub code: RefusalCode,
     /// Why none would do; the client does not learn it.
     pub reason: &'a str,
 }
@@ -74,6 +76,8 @@ pub struct ChannelRefused<'a> {
     pub person: Option<&'a str>,
     /// What was asked for: `Shell on web-1`, `forwarding to db:5432`.
     pub asked: &'a str,
+    /// Why, for programs.
+    pub code: RefusalCode,
     /// The sentence the person got.
     pub reason: &'a str,
 }
@@ -224,6 +228,8 @@ pub enum FileOutcome<'a> {
     Unfinished,
     /// Policy refused.
     Denied {
+        /// Why, for programs.
+        code: RefusalCode,
         /// Which rule.
         policy: &'a str,
         /// The sentence.
@@ -310,6 +316,7 @@ impl LoginRefused<'_> {
         to.text("source", &self.source.to_string());
         to.text("login", self.login);
         to.text("asked", self.keys);
+        to.text("code", self.code.name());
         to.text("reason", self.reason);
     }
 }
@@ -320,6 +327,7 @@ impl ChannelRefused<'_> {
         to.text("login", self.login);
         to.maybe("person", self.person);
         to.text("asked", self.asked);
+        to.text("code", self.code.name());
         to.text("reason", self.reason);
     }
 }
@@ -437,8 +445,9 @@ impl FileOutcome<'_> {
         match self {
             Self::Done => to.text("outcome", "done"),
             Self::Unfinished => to.text("outcome", "unfinished"),
-            Self::Denied { policy, why } => {
+            Self::Denied { code, policy, why } => {
                 to.text("outcome", "denied");
+                to.text("code", code.name());
                 to.text("policy", policy);
                 to.text("why", why);
             }

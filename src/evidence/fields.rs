@@ -128,6 +128,7 @@ fn written(time: OffsetDateTime) -> String {
 mod tests {
     use super::*;
     use crate::evidence::event::{ChannelRefused, FileClosed, FileDigest, FileOutcome, Paths, SessionLane};
+    use crate::model::RefusalCode;
 
     fn parsed(event: &Event<'_>) -> Value {
         let line = Line::new(Uuid::nil(), event).numbered(Uuid::nil(), 7);
@@ -138,7 +139,14 @@ mod tests {
 
     fn refused<'a>(login: &'a str, asked: &'a str) -> Event<'a> {
         let source = "192.0.2.1:5".parse().unwrap();
-        Event::ChannelRefused(ChannelRefused { source, login, person: None, asked, reason: "no" })
+        Event::ChannelRefused(ChannelRefused {
+            source,
+            login,
+            person: None,
+            asked,
+            code: RefusalCode::NoRule,
+            reason: "no",
+        })
     }
 
     #[test]

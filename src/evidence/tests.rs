@@ -11,14 +11,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{Exit, SessionId};
+use crate::model::{Exit, RefusalCode, SessionId};
 use crate::policy::{Action, Grant};
 
 const LANE: Event<'static> = Event::SessionLane(SessionLane { session_manager_id: "ada-0123" });
 
 fn refused(reason: &str) -> Event<'_> {
     let source = "192.0.2.1:5".parse().unwrap();
-    Event::LoginRefused(LoginRefused { source, login: "ada", keys: "", reason })
+    Event::LoginRefused(LoginRefused { source, login: "ada", keys: "", code: RefusalCode::NoProof, reason })
 }
 
 fn opening() -> Opening {

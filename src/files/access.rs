@@ -1,7 +1,7 @@
 //! The one way to the node's files: every operation is resolved, decided, carried out and recorded here.
 //!
 //! Starting an operation and waiting for it are two steps, so that a server can issue what its client sends in order and
-//! without waiting, and answer as the node does. Where the rules look at paths ([`Scope::Paths`]) the path is resolved
+//! without waiting, and answer as the node does. Where the grant looks at paths ([`Scope::Paths`]) the path is resolved
 //! first, and the operation is carried out on the resolved path. An open is judged again on what the node's kernel says
 //! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
 //! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
@@ -18,9 +18,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::errno::{EINVAL, ENAMETOOLONG};
-use super::ledger::{FileAction, FileEvent, FileLedger, Outcome, Scope, Tally, Verdict};
+use super::ledger::{FileEvent, FileLedger, Outcome, Tally};
 use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
-use crate::policy::Denial;
+use crate::policy::{Action, Denial, FileAction, Scope};
 use crate::transport::file_service::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
 
 /// The files of one node, for one client.
@@ -262,7 +262,7 @@ impl Access {
         }
         let mut resolving = Vec::new();
         for (number, (path, place)) in places.iter_mut().enumerate() {
-            match self.ledger.rules.scope() {
+            match self.files.grant().scope() {
                 Scope::Actions => {
                     self.all_allowed(&asks, number, path)?;
                     if changes_names(event.action) {
@@ -288,10 +288,8 @@ impl Access {
     }
 
     fn allowed(&self, action: FileAction, path: &[u8]) -> Result<(), Refusal> {
-        match self.ledger.rules.decide(action, path) {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny(denial) => Err(Refusal::Denied(denial)),
-        }
+        let asked = Action::File { action, path: path.to_vec() };
+        self.files.grant().judge(&asked).map_err(Refusal::Denied)
     }
 
     async fn resolve(&self, path: &[u8], place: Place) -> Resolving {

@@ -1,4 +1,4 @@
-//! What is asked before a file operation, and what is kept after it.
+//! What is kept of every file operation: what was asked, and what came of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,67 +8,20 @@ use sha2::{Digest, Sha256};
 
 use super::record::RecordedFiles;
 use crate::evidence::FileRecord;
-use crate::policy::Denial;
+use crate::policy::{Denial, FileAction};
 use crate::transport::file_service::Operation;
 
-/// The rules and the record of one file session.
+/// The record of one file session. What may be done in it, the service's grant says.
 #[derive(Clone, Debug)]
 pub struct FileLedger {
-    /// Asked before every operation.
-    pub rules: Arc<dyn FileRules>,
     /// Told about every operation.
     pub events: Arc<dyn FileEvents>,
 }
 
 impl FileLedger {
-    /// What the grant for `Files` allows, recorded where the session is.
+    /// Recorded where the session is.
     pub fn new(record: FileRecord) -> Self {
-        Self { rules: Arc::new(GrantCoversAll), events: Arc::new(RecordedFiles::new(record)) }
-    }
-}
-
-/// Decides single operations, from memory: it is asked while the client waits. A rename is asked about as `Rename` and
-/// also as `Remove` and `Download` of what is moved and as `Upload` to where it goes; a link as `Download` and `Upload`,
-/// and a new size as `Upload`. A directory is one path: what moves with it is not asked about.
-pub trait FileRules: Send + Sync + fmt::Debug {
-    /// What the answers depend on.
-    fn scope(&self) -> Scope;
-    /// May this be done to the file at `path`? Paths are the node's bytes: absolute and with links resolved where
-    /// [`Self::scope`] asks for that.
-    fn decide(&self, action: FileAction, path: &[u8]) -> Verdict;
-}
-
-/// What the rules look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The action only. The path in the question is the client's own.
-    Actions,
-    /// The path, too: it is resolved first (one more round trip to the node), and the operation is carried out on the
-    /// path that was judged.
-    Paths,
-}
-
-/// The answer to one operation.
-#[must_use]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Allow,
-    /// Refused; the client sees the text with `Permission denied`.
-    Deny(Denial),
-}
-
-/// The rules while policy knows no finer ones: the grant for `Files` covers every operation.
-#[derive(Clone, Copy, Debug)]
-pub struct GrantCoversAll;
-
-impl FileRules for GrantCoversAll {
-    fn scope(&self) -> Scope {
-        Scope::Actions
-    }
-
-    fn decide(&self, _: FileAction, _: &[u8]) -> Verdict {
-        Verdict::Allow
+        Self { events: Arc::new(RecordedFiles::new(record)) }
     }
 }
 
@@ -79,74 +32,25 @@ pub trait FileEvents: Send + Sync + fmt::Debug {
     fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>>;
 }
 
-/// What is done to a file, in the words of policies and events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum FileAction {
-    Download,
-    Upload,
-    List,
-    /// Looks at size, mode, owner, times.
-    Stat,
-    /// Changes size, mode, owner, times.
-    Change,
-    Remove,
-    MakeDirectory,
-    RemoveDirectory,
-    Rename,
-    Link,
-    Symlink,
-    ReadLink,
-    /// Asks for a path's real name.
-    Resolve,
-    /// Asks for a file system's figures.
-    FileSystem,
-    /// Asks for what was written to reach the disk.
-    Sync,
-}
-
-impl FileAction {
-    /// The action's name in policies, events and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Download => "Download",
-            Self::Upload => "Upload",
-            Self::List => "List",
-            Self::Stat => "Stat",
-            Self::Change => "Change",
-            Self::Remove => "Remove",
-            Self::MakeDirectory => "MakeDirectory",
-            Self::RemoveDirectory => "RemoveDirectory",
-            Self::Rename => "Rename",
-            Self::Link => "Link",
-            Self::Symlink => "Symlink",
-            Self::ReadLink => "ReadLink",
-            Self::Resolve => "Resolve",
-            Self::FileSystem => "FileSystem",
-            Self::Sync => "Sync",
-        }
-    }
-
-    /// The action of an operation that is neither an open nor its consequence.
-    pub(super) fn of(operation: &Operation) -> Self {
-        match operation {
-            Operation::Open { flags, .. } if !flags.write => Self::Download,
-            Operation::Open { .. } | Operation::Write { .. } => Self::Upload,
-            Operation::Read { .. } | Operation::Close { .. } => Self::Download,
-            Operation::Stat { .. } | Operation::Lstat { .. } | Operation::Fstat { .. } => Self::Stat,
-            Operation::SetStat { .. } | Operation::LsetStat { .. } | Operation::FsetStat { .. } => Self::Change,
-            Operation::OpenDir { .. } | Operation::ReadDir { .. } => Self::List,
-            Operation::Remove { .. } => Self::Remove,
-            Operation::MakeDir { .. } => Self::MakeDirectory,
-            Operation::RemoveDir { .. } => Self::RemoveDirectory,
-            Operation::RealPath { .. } | Operation::ExpandPath { .. } => Self::Resolve,
-            Operation::Rename { .. } => Self::Rename,
-            Operation::ReadLink { .. } => Self::ReadLink,
-            Operation::Symlink { .. } => Self::Symlink,
-            Operation::Link { .. } => Self::Link,
-            Operation::Fsync { .. } => Self::Sync,
-            Operation::FileSystem { .. } | Operation::FileSystemOf { .. } => Self::FileSystem,
-        }
+/// The action of an operation that is neither an open nor its consequence.
+pub(super) fn action_of(operation: &Operation) -> FileAction {
+    match operation {
+        Operation::Open { flags, .. } if !flags.write => FileAction::Download,
+        Operation::Open { .. } | Operation::Write { .. } => FileAction::Upload,
+        Operation::Read { .. } | Operation::Close { .. } => FileAction::Download,
+        Operation::Stat { .. } | Operation::Lstat { .. } | Operation::Fstat { .. } => FileAction::Stat,
+        Operation::SetStat { .. } | Operation::LsetStat { .. } | Operation::FsetStat { .. } => FileAction::Change,
+        Operation::OpenDir { .. } | Operation::ReadDir { .. } => FileAction::List,
+        Operation::Remove { .. } => FileAction::Remove,
+        Operation::MakeDir { .. } => FileAction::MakeDirectory,
+        Operation::RemoveDir { .. } => FileAction::RemoveDirectory,
+        Operation::RealPath { .. } | Operation::ExpandPath { .. } => FileAction::Resolve,
+        Operation::Rename { .. } => FileAction::Rename,
+        Operation::ReadLink { .. } => FileAction::ReadLink,
+        Operation::Symlink { .. } => FileAction::Symlink,
+        Operation::Link { .. } => FileAction::Link,
+        Operation::Fsync { .. } => FileAction::Sync,
+        Operation::FileSystem { .. } | Operation::FileSystemOf { .. } => FileAction::FileSystem,
     }
 }
 

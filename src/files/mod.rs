@@ -4,7 +4,7 @@
 //!  sftp subsystem ─▶ sftp (version 3) ─┐
 //!                                      ├─▶ access: resolve ─▶ decide ─▶ carry out ─▶ record ─▶ FileService ─▶ node
 //!  exec "scp -t …" ─▶ scp (1.0) ───────┘                        │                       │
-//!                                                          FileRules               FileEvents
+//!                                                          Grant::judge             FileEvents
 //! ```
 //!
 //! There is one way to the node's files, `access`: an operation is decided on the path that is really meant (links
@@ -27,8 +27,6 @@ pub mod sftp;
 pub(crate) mod testing;
 
 pub use error::FilesError;
-pub use ledger::{
-    Content, FileAction, FileEvent, FileEvents, FileLedger, FileRules, GrantCoversAll, Hashed, Outcome, Scope, Verdict,
-};
+pub use ledger::{Content, FileEvent, FileEvents, FileLedger, Hashed, Outcome};
 pub use scp::{ScpCommand, parse_scp_command, serve_scp};
 pub use sftp::serve_sftp;

@@ -5,15 +5,15 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
 
+use super::Hashed;
 use super::testing::{Bench, complaint, content, long_ago, noise};
-use super::{FileAction, GrantCoversAll, Hashed};
+use crate::policy::FileAction;
 use crate::transport::tests::World;
 
 async fn bench(world: &World) -> Bench {
     let home = tempfile::tempdir().unwrap();
-    Bench::with_service(home, world.files().await, Default::default(), Arc::new(GrantCoversAll))
+    Bench::with_service(home, world.files().await, Default::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]

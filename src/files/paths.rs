@@ -1,6 +1,7 @@
 //! The paths of operations: which are judged, which file each of them means, and how it is resolved.
 
-use super::ledger::{FileAction, FileEvent, Outcome};
+use super::ledger::{FileEvent, Outcome, action_of};
+use crate::policy::FileAction;
 use crate::transport::file_service::Operation;
 
 /// Which file a path means to its operation.
@@ -62,7 +63,7 @@ pub(super) fn asks(action: FileAction, operation: &Operation) -> Vec<Vec<FileAct
 pub(super) fn changes(operation: &Operation) -> bool {
     match operation {
         Operation::Open { flags, .. } => flags.write || flags.create || flags.truncate,
-        other => changes_names(FileAction::of(other)),
+        other => changes_names(action_of(other)),
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) fn event_of(operation: &Operation) -> FileEvent {
         | Operation::FileSystemOf { .. } => (Vec::new(), None),
     };
     FileEvent {
-        action: FileAction::of(operation),
+        action: action_of(operation),
         path,
         real_path: None,
         second,

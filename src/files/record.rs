@@ -32,7 +32,9 @@ impl RecordedFiles {
             Outcome::Opened => return self.record.opened(FileOpened { action, paths }).await,
             Outcome::Done => FileOutcome::Done,
             Outcome::Unfinished => FileOutcome::Unfinished,
-            Outcome::Denied(denial) => FileOutcome::Denied { policy: &denial.policy, why: &denial.text },
+            Outcome::Denied(denial) => {
+                FileOutcome::Denied { code: denial.code, policy: &denial.policy, why: &denial.text }
+            }
             Outcome::Failed { errno, message } => FileOutcome::Failed { errno: *errno, why: message },
         };
         match &event.content {

@@ -23,7 +23,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::policy::Denial;
+use crate::policy::{Action, FileAction, Grant};
 use crate::transport::file_service::{
     Answer, Attributes, Call, Entry, FileError, FileService, FileSystem, Handle, Opened, Operation,
 };
@@ -56,31 +56,16 @@ impl Events {
     }
 }
 
-/// Rules that refuse one action below one directory.
-#[derive(Debug)]
-pub(super) struct Refuse {
-    pub(super) action: FileAction,
-    pub(super) below: PathBuf,
-}
-
-impl FileRules for Refuse {
-    fn scope(&self) -> Scope {
-        Scope::Paths
-    }
-
-    fn decide(&self, action: FileAction, path: &[u8]) -> Verdict {
-        match action == self.action && Path::new(OsStr::from_bytes(path)).starts_with(&self.below) {
-            true => Verdict::Deny(Denial { policy: "test".to_owned(), text: "not below that".to_owned() }),
-            false => Verdict::Allow,
-        }
-    }
-}
-
 /// The operations that a local service has carried out.
 pub(crate) type Log = Arc<Mutex<Vec<Operation>>>;
 
 /// Carries out operations on this machine; relative paths start at `home`. Names that contain `forbidden` are refused.
 pub(crate) fn local_service(home: &Path) -> (FileService, Log) {
+    local_service_under(Grant::for_test("web-1", Action::Files), home)
+}
+
+/// The same under a grant of the test's own.
+fn local_service_under(grant: Grant, home: &Path) -> (FileService, Log) {
     let (operations, mut calls) = mpsc::channel::<Call>(32);
     let log = Log::default();
     let mut local = Local { home: home.to_owned(), open: HashMap::new(), last: 0 };
@@ -103,7 +88,7 @@ pub(crate) fn local_service(home: &Path) -> (FileService, Log) {
             let _ = answer.send(result);
         }
     });
-    (FileService::for_test(operations), log)
+    (FileService::under(grant, operations), log)
 }
 
 struct Local {
@@ -346,21 +331,22 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self::with_rules(|_| Arc::new(GrantCoversAll))
+        Self::under(|_| Grant::for_test("web-1", Action::Files))
     }
 
-    pub(super) fn with_rules(rules: impl FnOnce(&Path) -> Arc<dyn FileRules>) -> Self {
+    /// Under a grant that knows the node's home.
+    pub(super) fn under(grant: impl FnOnce(&Path) -> Grant) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let (files, log) = local_service(home.path());
-        let rules = rules(&home.path().canonicalize().unwrap());
-        Self::with_service(home, files, log, rules)
+        let grant = grant(&home.path().canonicalize().unwrap());
+        let (files, log) = local_service_under(grant, home.path());
+        Self::with_service(home, files, log)
     }
 
     /// In front of another service; `home` is where a test looks for what was done.
-    pub(super) fn with_service(home: TempDir, files: FileService, log: Log, rules: Arc<dyn FileRules>) -> Self {
+    pub(super) fn with_service(home: TempDir, files: FileService, log: Log) -> Self {
         let [local, meeting] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let events = Arc::new(Events::default());
-        let ledger = FileLedger { rules, events: Arc::clone(&events) as Arc<dyn FileEvents> };
+        let ledger = FileLedger { events: Arc::clone(&events) as Arc<dyn FileEvents> };
         let bridge = meeting.path().join("bridge");
         fs::write(&bridge, BRIDGE).unwrap();
         fs::set_permissions(&bridge, fs::Permissions::from_mode(0o755)).unwrap();

@@ -20,7 +20,7 @@ use super::preauth_stream::Progress;
 use super::shared::Shared;
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, LoginRefused};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError};
-use crate::model::ReasonText;
+use crate::model::{ReasonText, RefusalCode};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
 use crate::transport::ChannelSetup;
 
@@ -59,7 +59,7 @@ const LOOKUP_FRESH: Duration = Duration::from_secs(10);
 struct Attempt {
     login: Option<String>,
     keys: Vec<KeyFingerprint>,
-    refusal: Option<String>,
+    refusal: Option<(RefusalCode, String)>,
 }
 
 #[derive(Debug)]
@@ -118,8 +118,8 @@ impl Connection {
     }
 
     /// Why an attempt failed, for evidence; the client learns nothing.
-    pub(super) fn refuses(&mut self, why: impl Into<String>) {
-        self.attempt.refusal = Some(why.into());
+    pub(super) fn refuses(&mut self, code: RefusalCode, why: impl Into<String>) {
+        self.attempt.refusal = Some((code, why.into()));
     }
 
     /// Somebody has proved who they are.
@@ -155,11 +155,14 @@ impl Connection {
     }
 
     /// Leaves the event of something that was refused before it was a session.
-    pub(super) fn note_refusal(&mut self, asked: &str, reason: &str) {
+    pub(super) fn note_refusal(&mut self, asked: &str, code: RefusalCode, reason: &str) {
         self.refusals = self.refusals.saturating_add(1);
-        let (asked, reason) = match self.refusals.cmp(&MAX_REFUSALS) {
-            Ordering::Less => (asked, reason),
-            Ordering::Equal => ("…", "too many refusals on this connection; the rest is not recorded"),
+        let (asked, code, reason) = match self.refusals.cmp(&MAX_REFUSALS) {
+            Ordering::Less => (asked, code, reason),
+            Ordering::Equal => {
+                let reason = "too many refusals on this connection; the rest is not recorded";
+                ("…", RefusalCode::TooManyRefusals, reason)
+            }
             Ordering::Greater => return,
         };
         let refused = ChannelRefused {
@@ -167,6 +170,7 @@ impl Connection {
             login: self.attempt.login.as_deref().unwrap_or_default(),
             person: self.login.as_ref().map(|login| login.identity.person()),
             asked,
+            code,
             reason,
         };
         self.shared.sessions.note(self.id, &Event::ChannelRefused(refused));
@@ -231,7 +235,7 @@ impl Connection {
     pub(super) fn start(&mut self, id: ChannelId, kind: RequestKind, handle: Handle) {
         let Some(caller) = self.caller() else { return };
         if let Err(wrong) = &caller {
-            self.note_refusal(kind.action().name(), &wrong.to_string());
+            self.note_refusal(kind.action().name(), RefusalCode::LoginUnreadable, &wrong.to_string());
         }
         let shared = self.shared.clone();
         // a connection that was idle since asks again
@@ -259,12 +263,11 @@ impl Drop for Connection {
             && let Some(login) = &self.attempt.login
         {
             let keys: Vec<String> = self.attempt.keys.iter().map(ToString::to_string).collect();
-            let refused = LoginRefused {
-                source: self.source,
-                login,
-                keys: &keys.join(" "),
-                reason: self.attempt.refusal.as_deref().unwrap_or("no proof was given"),
+            let (code, reason) = match &self.attempt.refusal {
+                Some((code, reason)) => (*code, reason.as_str()),
+                None => (RefusalCode::NoProof, "no proof was given"),
             };
+            let refused = LoginRefused { source: self.source, login, keys: &keys.join(" "), code, reason };
             self.shared.sessions.note(self.id, &Event::LoginRefused(refused));
         }
     }

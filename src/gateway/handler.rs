@@ -9,7 +9,7 @@ use super::auth::publickey;
 use super::connection::Connection;
 use super::environment::Verdict;
 use crate::identity::{KeyFingerprint, Login};
-use crate::model::{ReasonText, WindowSize};
+use crate::model::{ReasonText, RefusalCode, WindowSize};
 use crate::session::RequestKind;
 use crate::transport::PtyRequest;
 
@@ -53,11 +53,11 @@ impl Handler for ClientHandler {
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.tries(user, Some(KeyFingerprint::of(&wire)));
         if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
-            self.0.refuses(weak.to_string());
+            self.0.refuses(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
         if !self.0.shared.people.knows(&wire) {
-            self.0.refuses("nobody here has this key");
+            self.0.refuses(RefusalCode::KeyUnknown, "nobody here has this key");
             return Ok(refuse());
         }
         Ok(Auth::Accept)
@@ -70,7 +70,7 @@ impl Handler for ClientHandler {
         let identity =
             publickey::verified(key).and_then(|verified| self.0.shared.people.identify(&verified, login.as_ref().ok()));
         let Some(identity) = identity else {
-            self.0.refuses("the key proves nobody, or somebody else than the login names");
+            self.0.refuses(RefusalCode::KeyOfAnother, "the key proves nobody, or somebody else than the login names");
             return Ok(refuse());
         };
         // a login that can't be read is refused in words, on the channel, once we know whom we talk to
@@ -81,7 +81,7 @@ impl Handler for ClientHandler {
     /// Certificates prove nothing here yet; a client goes on to its plain key.
     async fn auth_openssh_certificate(&mut self, user: &str, _: &ssh_key::Certificate) -> Result<Auth, Self::Error> {
         self.0.tries(user, None);
-        self.0.refuses("certificates are not taken");
+        self.0.refuses(RefusalCode::CertificateNotTaken, "certificates are not taken");
         Ok(refuse())
     }
 
@@ -100,7 +100,7 @@ impl Handler for ClientHandler {
             Ok(()) => reply.accept().await,
             Err(full) => {
                 let reason = full.to_string();
-                self.0.note_refusal("session channel", &reason);
+                self.0.note_refusal("session channel", RefusalCode::TooManyChannels, &reason);
                 reply.reject(ChannelOpenFailure::Other { code: RESOURCE_SHORTAGE, reason }).await;
             }
         }
@@ -117,7 +117,7 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal(&format!("forwarding to {host}:{port}"), NO_FORWARDING);
+        self.0.note_refusal(&format!("forwarding to {host}:{port}"), RefusalCode::ForwardingNotServed, NO_FORWARDING);
         reply.reject(no_forwarding()).await;
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal(&format!("forwarding to {path}"), NO_FORWARDING);
+        self.0.note_refusal(&format!("forwarding to {path}"), RefusalCode::ForwardingNotServed, NO_FORWARDING);
         reply.reject(no_forwarding()).await;
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal("X11 channel", NO_FORWARDING);
+        self.0.note_refusal("X11 channel", RefusalCode::ForwardingNotServed, NO_FORWARDING);
         reply.reject(no_forwarding()).await;
         Ok(())
     }
@@ -157,7 +157,7 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal("forwarded channel", NO_FORWARDING);
+        self.0.note_refusal("forwarded channel", RefusalCode::ForwardingNotServed, NO_FORWARDING);
         reply.reject(no_forwarding()).await;
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Handler for ClientHandler {
         if name == "sftp" {
             return self.start(id, RequestKind::Sftp, session);
         }
-        self.0.note_refusal(&format!("subsystem {name}"), "only sftp is served");
+        self.0.note_refusal(&format!("subsystem {name}"), RefusalCode::SubsystemNotServed, "only sftp is served");
         answer(session, id, false)
     }
 
@@ -358,7 +358,7 @@ impl ClientHandler {
 
     /// Something that is refused while the session goes on: a line for a person, a message for `ssh -v`.
     fn refuse_feature(&mut self, asked: &str, text: &'static str, session: &mut Session) -> Result<(), russh::Error> {
-        self.0.note_refusal(asked, text);
+        self.0.note_refusal(asked, RefusalCode::ForwardingNotServed, text);
         self.0.notice(text);
         session.debug(true, text, "en")
     }

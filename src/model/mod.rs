@@ -5,6 +5,7 @@ mod node_id;
 mod node_name;
 mod plain_text;
 mod reason;
+mod refusal_code;
 mod session_id;
 mod size;
 
@@ -13,5 +14,6 @@ pub use node_id::NodeId;
 pub use node_name::{NodeForm, NodeName, NodeNameError};
 pub use plain_text::{plain_text, plain_text_up_to};
 pub use reason::ReasonText;
+pub use refusal_code::RefusalCode;
 pub use session_id::SessionId;
 pub use size::WindowSize;

@@ -10,18 +10,52 @@ pub enum Action {
         /// The bytes of the command; not always UTF-8.
         command: Vec<u8>,
     },
-    /// File operations (the sftp subsystem, `scp` in both its modes).
+    /// A session of file operations (the sftp subsystem, `scp` in both its modes). Each operation in it is judged by
+    /// itself, as [`Action::File`].
     Files,
+    /// One operation on one file.
+    File {
+        /// Which.
+        action: FileAction,
+        /// Bytes of the node: absolute and with links resolved where the judgement depends on it.
+        path: Vec<u8>,
+    },
 }
 
-/// An action without its particulars: what a rule names.
+/// What is done to a file, in the words of policies and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum FileAction {
+    Download,
+    Upload,
+    List,
+    /// Looks at size, mode, owner, times.
+    Stat,
+    /// Changes size, mode, owner, times.
+    Change,
+    Remove,
+    MakeDirectory,
+    RemoveDirectory,
+    Rename,
+    Link,
+    Symlink,
+    ReadLink,
+    /// Asks for a path's real name.
+    Resolve,
+    /// Asks for a file system's figures.
+    FileSystem,
+    /// Asks for what was written to reach the disk.
+    Sync,
+}
+
+/// What a rule names: an action without its particulars, or all that can be done to files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActionKind {
     /// [`Action::Shell`].
     Shell,
     /// [`Action::Exec`].
     Exec,
-    /// [`Action::Files`].
+    /// [`Action::Files`] and every [`Action::File`].
     Files,
 }
 
@@ -31,18 +65,44 @@ pub enum ActionKind {
 pub struct UnknownAction(String);
 
 impl Action {
-    /// The action without its particulars.
+    /// What a rule that is about it names.
     pub fn kind(&self) -> ActionKind {
         match self {
             Self::Shell => ActionKind::Shell,
             Self::Exec { .. } => ActionKind::Exec,
-            Self::Files => ActionKind::Files,
+            Self::Files | Self::File { .. } => ActionKind::Files,
         }
     }
 
-    /// The action's name in rules, events and messages.
+    /// The action's name in events and messages.
     pub fn name(&self) -> &'static str {
-        self.kind().name()
+        match self {
+            Self::File { action, .. } => action.name(),
+            Self::Shell | Self::Exec { .. } | Self::Files => self.kind().name(),
+        }
+    }
+}
+
+impl FileAction {
+    /// The action's name in policies, events and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "Download",
+            Self::Upload => "Upload",
+            Self::List => "List",
+            Self::Stat => "Stat",
+            Self::Change => "Change",
+            Self::Remove => "Remove",
+            Self::MakeDirectory => "MakeDirectory",
+            Self::RemoveDirectory => "RemoveDirectory",
+            Self::Rename => "Rename",
+            Self::Link => "Link",
+            Self::Symlink => "Symlink",
+            Self::ReadLink => "ReadLink",
+            Self::Resolve => "Resolve",
+            Self::FileSystem => "FileSystem",
+            Self::Sync => "Sync",
+        }
     }
 }
 

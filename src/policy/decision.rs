@@ -1,8 +1,10 @@
-//! A request, its decision, and the [`Grant`] without which no transport opens.
+//! A request and its decision by the rules. Deny is the default and the error path.
 
 use std::collections::BTreeSet;
 
 use super::action::Action;
+use super::denial::Denial;
+use super::grant::{Grant, Terms};
 use super::rule::Rule;
 use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText};
@@ -32,59 +34,6 @@ pub enum Decision {
     Allow(Grant),
     /// Refused.
     Deny(Denial),
-}
-
-/// A refusal: the policy's name and a sentence for the person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denial {
-    /// Which rule refused, or `default`.
-    pub policy: String,
-    /// What the person reads.
-    pub text: String,
-}
-
-/// Proof that policy allowed one action, for one identity, on one node. Only this module makes one; it can't be cloned,
-/// and opening a transport consumes it.
-#[derive(Debug)]
-pub struct Grant {
-    policy: String,
-    identity: Identity,
-    node_name: NodeName,
-    node: NodeId,
-    os_user: Option<String>,
-    action: Action,
-    reason: Option<ReasonText>,
-}
-
-impl Grant {
-    /// The rule that allowed it.
-    pub fn policy(&self) -> &str {
-        &self.policy
-    }
-    /// Who may.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-    /// The node's name as the person wrote it.
-    pub fn node_name(&self) -> &NodeName {
-        &self.node_name
-    }
-    /// The node.
-    pub fn node(&self) -> &NodeId {
-        &self.node
-    }
-    /// The operating-system user; none means the agent's own.
-    pub fn os_user(&self) -> Option<&str> {
-        self.os_user.as_deref()
-    }
-    /// What was allowed.
-    pub fn action(&self) -> &Action {
-        &self.action
-    }
-    /// Why.
-    pub fn reason(&self) -> Option<&ReasonText> {
-        self.reason.as_ref()
-    }
 }
 
 /// Allows what the configuration lists, denies the rest.
@@ -117,7 +66,7 @@ impl Policy {
     /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
     /// answer whether there is such a node, and nobody looks for one on their behalf.
     pub fn denies_unseen(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
-        (!self.may_concern(person, node_name)).then(|| denial(person, action, node_name, None))
+        (!self.may_concern(person, node_name)).then(|| Denial::of_default(person, action.name(), node_name, None))
     }
 
     /// Decides.
@@ -126,7 +75,8 @@ impl Policy {
             // what is missing is the user where everything else would do
             let only_the_user = self.rules.iter().any(|rule| allows_but_for_the_user(rule, &request));
             let user = request.os_user.filter(|_| only_the_user);
-            return Decision::Deny(denial(request.identity.person(), &request.action, request.node_name, user));
+            let (person, action) = (request.identity.person(), request.action.name());
+            return Decision::Deny(Denial::of_default(person, action, request.node_name, user));
         };
         Decision::Allow(Grant {
             policy: rule.name.clone(),
@@ -134,6 +84,7 @@ impl Policy {
             node_name: request.node_name.clone(),
             node: request.node.clone(),
             os_user: request.os_user.map(str::to_owned),
+            terms: Terms::of(&request.action),
             action: request.action,
             reason: request.reason.cloned(),
         })
@@ -150,13 +101,6 @@ impl Policy {
     }
 }
 
-fn denial(person: &str, action: &Action, node: &NodeName, os_user: Option<&str>) -> Denial {
-    let action = action.name();
-    let user = os_user.map(|user| format!(" as {user}")).unwrap_or_default();
-    let text = format!("denied by policy \"default\": no rule lets {person} do {action} on {node}{user}");
-    Denial { policy: "default".to_owned(), text }
-}
-
 fn allows(rule: &Rule, request: &Request<'_>) -> bool {
     // the agent's own user needs no line of its own
     allows_but_for_the_user(rule, request)
@@ -169,30 +113,10 @@ fn allows_but_for_the_user(rule: &Rule, request: &Request<'_>) -> bool {
         && rule.actions.has(|kind| *kind == request.action.kind())
 }
 
-/// A grant out of nothing, for tests of what comes after policy.
-#[cfg(test)]
-impl Grant {
-    pub(crate) fn for_test(node: &str, action: Action) -> Self {
-        Self {
-            policy: "test".to_owned(),
-            identity: Identity::for_test("tester"),
-            node_name: NodeName::for_test(node),
-            node: NodeId(node.to_owned()),
-            os_user: None,
-            action,
-            reason: None,
-        }
-    }
-
-    /// The same for this reason.
-    pub(crate) fn because(self, reason: ReasonText) -> Self {
-        Self { reason: Some(reason), ..self }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RefusalCode;
 
     fn rule(people: &str, nodes: &str, users: &[&str], actions: &str) -> Rule {
         let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
@@ -249,6 +173,7 @@ mod tests {
         }
         // in the same words as after a look
         let Decision::Deny(seen) = decide(&[], None, Action::Shell) else { panic!("allowed") };
+        assert_eq!(seen.code, RefusalCode::NoRule);
         assert_eq!(
             Policy::new(Vec::new()).denies_unseen("ada", &NodeName::for_test("web-1"), &Action::Shell),
             Some(seen)
@@ -262,6 +187,7 @@ mod tests {
         assert!(allowed(&rules, Some("deploy"), Action::Files));
         let Decision::Deny(denial) = decide(&rules, Some("root"), Action::Shell) else { panic!("allowed") };
         assert_eq!(denial.text, "denied by policy \"default\": no rule lets ada do Shell on web-1 as root");
+        assert_eq!(denial.code, RefusalCode::OsUserNotListed);
         assert!(allowed(&[rule("*", "*", &["*"], "*")], Some("root"), Action::Shell));
     }
 

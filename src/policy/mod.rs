@@ -1,9 +1,20 @@
-//! May they, and on what terms. Deny is the default and the error path.
+//! May they, and on what terms.
+//!
+//! ```text
+//!  rules ─▶ Policy ◀── Request: who, where, as whom, what, why
+//!             │
+//!             ├──▶ Deny(Denial)     a code, the policy that refused, a sentence
+//!             └──▶ Allow(Grant)     consumed by what it opens, and asked about whatever is done in it
+//! ```
 
 mod action;
 mod decision;
+mod denial;
+mod grant;
 mod rule;
 
-pub use action::{Action, ActionKind, UnknownAction};
-pub use decision::{Decision, Denial, Grant, NamedNodes, Policy, Request};
+pub use action::{Action, ActionKind, FileAction, UnknownAction};
+pub use decision::{Decision, NamedNodes, Policy, Request};
+pub use denial::Denial;
+pub use grant::{Grant, Scope, Terms};
 pub use rule::{Listed, Rule, RuleError};

@@ -15,7 +15,7 @@ use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{ChannelRefused, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{Identity, Login};
-use crate::model::{NodeName, ReasonText};
+use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
@@ -111,6 +111,23 @@ pub enum Refused {
     Killed(String),
 }
 
+impl Refused {
+    /// The same for programs.
+    pub fn code(&self) -> RefusalCode {
+        match self {
+            Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
+            Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
+            Self::Node(BackendError::Target(_)) => RefusalCode::NodeNotConnected,
+            Self::Node(BackendError::Refused(_)) => RefusalCode::AwsRefused,
+            Self::Node(BackendError::Document(_)) => RefusalCode::DocumentWrong,
+            Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
+            Self::Evidence(_) => RefusalCode::NotRecordable,
+            Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
+            Self::Killed(_) => RefusalCode::Killed,
+        }
+    }
+}
+
 impl SessionOpener {
     /// Sessions that this policy allows, on the nodes of this directory, over this transport, recorded in this log.
     pub fn new(
@@ -199,7 +216,7 @@ impl SessionOpener {
             let registration = self.registry.enter(running(record.id(), caller, &grant));
             Ok((grant, SessionEnd::new(record, registration)))
         };
-        admitted.await.inspect_err(|refused: &Refused| self.note_refusal(caller, &asked, &refused.to_string()))
+        admitted.await.inspect_err(|refused: &Refused| self.note_refusal(caller, &asked, refused))
     }
 
     async fn decide(
@@ -242,15 +259,16 @@ impl SessionOpener {
     }
 
     /// Leaves the event of a channel that was refused.
-    pub fn note_refusal(&self, caller: &Caller, asked: &str, reason: &str) {
-        let refused = ChannelRefused {
+    fn note_refusal(&self, caller: &Caller, asked: &str, refused: &Refused) {
+        let event = ChannelRefused {
             source: caller.source,
             login: &caller.login.to_string(),
             person: Some(caller.identity.person()),
             asked,
-            reason,
+            code: refused.code(),
+            reason: &refused.to_string(),
         };
-        self.note(caller.connection, &Event::ChannelRefused(refused));
+        self.note(caller.connection, &Event::ChannelRefused(event));
     }
 }
 

@@ -14,14 +14,14 @@ use crate::policy::Grant;
 #[derive(Clone, Debug)]
 pub(super) struct LaneOpener {
     lanes: Arc<dyn Lanes>,
-    /// Shared by the tasks of the channel; the grant itself can't be copied.
+    /// Shared by the tasks of the channel and what is served over it; the grant itself can't be copied.
     grant: Arc<Grant>,
     evidence: LaneRecord,
 }
 
 impl LaneOpener {
-    pub(super) fn new(lanes: Arc<dyn Lanes>, grant: Grant, evidence: LaneRecord) -> Self {
-        Self { lanes, grant: Arc::new(grant), evidence }
+    pub(super) fn new(lanes: Arc<dyn Lanes>, grant: Arc<Grant>, evidence: LaneRecord) -> Self {
+        Self { lanes, grant, evidence }
     }
 
     /// What the channel was allowed.

@@ -108,12 +108,12 @@ impl Transport {
                 let options = Options::command(&setup, user, helper, directory()?);
                 (options, carried.parameter().to_owned())
             }
-            Action::Files => {
+            Action::Files | Action::File { .. } => {
                 return Err(TransportError::Failed("what was allowed is neither a shell nor a command".to_owned()));
             }
         };
         let eager = setup.pty.is_some();
-        let (input, deliveries) = self.start(grant, &evidence, options, parameter, link, eager).await?;
+        let (input, deliveries) = self.start(Arc::new(grant), &evidence, options, parameter, link, eager).await?;
         Ok(OpenChannel { input, output: Output { deliveries } })
     }
 
@@ -129,7 +129,7 @@ impl Transport {
             )));
         }
         let permit = self.permit(&grant).await?;
-        let opener = LaneOpener::new(self.lanes.clone(), grant, evidence.clone());
+        let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await.map_err(sentence)?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
@@ -144,18 +144,18 @@ impl Transport {
 
     /// Opens a file service.
     pub async fn open_files(&self, grant: Grant, evidence: LaneRecord) -> Result<FileService, TransportError> {
-        if *grant.action() != Action::Files {
-            return Err(TransportError::Failed("what was allowed is not a file service".to_owned()));
-        }
+        grant.judge(&Action::Files).map_err(|denial| TransportError::Failed(denial.text))?;
+        let grant = Arc::new(grant);
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
-        let (input, deliveries) = self.start(grant, &evidence, options, "files:".to_owned(), link, true).await?;
-        Ok(file_service::start(input, deliveries))
+        let (input, deliveries) =
+            self.start(grant.clone(), &evidence, options, "files:".to_owned(), link, true).await?;
+        Ok(file_service::start(grant, input, deliveries))
     }
 
     async fn start(
         &self,
-        grant: Grant,
+        grant: Arc<Grant>,
         evidence: &LaneRecord,
         options: Options,
         command: String,

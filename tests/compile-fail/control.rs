@@ -1,7 +1,8 @@
 use portcullis::backend::BackendError;
 use portcullis::backend::lanes::{Lane, Lanes, SessionRequest};
 use portcullis::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
-use portcullis::policy::{Action, Decision, Grant, Policy, Request};
+use portcullis::policy::{Action, Decision, Denial, Grant, Policy, Request};
+use portcullis::transport::file_service::FileService;
 use portcullis::transport::{ChannelSetup, Input, OpenChannel, Output, Said, Transport, TransportError};
 
 pub async fn the_one_way(
@@ -32,6 +33,14 @@ pub async fn record_and_read(record: &OutputRecord, output: &mut Output) -> Opti
         Said::Stdout(bytes) => record.take(Stream::Stdout, bytes).ok().map(Into::into),
         _ => None,
     }
+}
+
+pub async fn files(transport: &Transport, grant: Grant, record: LaneRecord) -> Result<FileService, TransportError> {
+    transport.open_files(grant, record).await
+}
+
+pub fn one_file(service: &FileService, action: &Action) -> Result<(), Denial> {
+    service.grant().judge(action)
 }
 
 pub fn may_look(grant: &Grant) -> bool {

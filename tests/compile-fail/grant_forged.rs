@@ -1,16 +1,17 @@
 // must fail: E0451
 use portcullis::identity::Identity;
-use portcullis::model::NodeId;
-use portcullis::policy::{Action, Grant};
+use portcullis::model::{NodeId, NodeName};
+use portcullis::policy::{Action, Grant, Terms};
 
-pub fn forge(identity: Identity, node: NodeId) -> Grant {
+pub fn forge(identity: Identity, node: NodeId, node_name: NodeName, terms: Terms) -> Grant {
     Grant {
         policy: String::new(),
         identity,
-        node_name: String::new(),
+        node_name,
         node,
         os_user: None,
         action: Action::Shell,
         reason: None,
+        terms,
     }
 }

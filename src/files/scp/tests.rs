@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{parse_scp_command, serve_scp};
-use crate::files::testing::{Bench, Events, Refuse, complaint, content, local_service, long_ago, noise};
-use crate::files::{FileAction, FileLedger, GrantCoversAll, Hashed, Outcome};
+use crate::files::testing::{Bench, Events, complaint, content, local_service, long_ago, noise};
+use crate::files::{FileLedger, Hashed, Outcome};
+use crate::policy::{FileAction, Grant};
 use crate::transport::file_service::{Answer, Attributes, Call, FileError, FileService, Handle, Opened, Operation};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +169,7 @@ async fn links_that_lead_in_circles_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_asked_about_the_path_that_is_meant() {
-    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Upload, below: home.join("safe") }));
+    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
     fs::create_dir(bench.remote("safe")).unwrap();
     symlink("safe", bench.remote("door")).unwrap();
     fs::write(bench.here("file"), "new").unwrap();
@@ -184,7 +185,7 @@ async fn sink(home: &Path, line: &str, bytes: &[u8]) -> (String, i32) {
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let (files, _) = local_service(home);
     let events = Arc::new(Events::default());
-    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events };
+    let ledger = FileLedger { events };
     let serving = tokio::spawn(serve_scp(theirs, parse_scp_command(line.as_bytes()).unwrap(), files, ledger));
     ours.write_all(bytes).await.unwrap();
     ours.shutdown().await.unwrap();
@@ -274,7 +275,7 @@ fn stubborn() -> FileService {
 #[tokio::test]
 async fn a_change_is_in_the_record_whatever_becomes_of_the_session() {
     let events = Arc::new(Events::default());
-    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::clone(&events) as _ };
+    let ledger = FileLedger { events: Arc::clone(&events) as _ };
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let command = parse_scp_command(b"scp -r -t .").unwrap();
     let serving = tokio::spawn(serve_scp(theirs, command, stubborn(), ledger));
@@ -292,7 +293,7 @@ async fn a_change_is_in_the_record_whatever_becomes_of_the_session() {
 #[tokio::test]
 async fn what_was_written_behind_a_failed_write_is_counted() {
     let events = Arc::new(Events::default());
-    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::clone(&events) as _ };
+    let ledger = FileLedger { events: Arc::clone(&events) as _ };
     let (mut ours, theirs) = tokio::io::duplex(2 << 20);
     ours.write_all(b"C0644 524288 file\n").await.unwrap();
     ours.write_all(&noise(524_288)).await.unwrap();
@@ -310,7 +311,7 @@ async fn what_was_written_behind_a_failed_write_is_counted() {
 #[tokio::test]
 async fn a_path_longer_than_any_is_refused_before_the_node_is_asked() {
     let (operations, mut calls) = mpsc::channel::<Call>(8);
-    let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events: Arc::new(Events::default()) };
+    let ledger = FileLedger { events: Arc::new(Events::default()) };
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
     let command = parse_scp_command(format!("scp -d -t {}", "x".repeat(4097)).as_bytes()).unwrap();
     let code = serve_scp(theirs, command, FileService::for_test(operations), ledger).await.unwrap();

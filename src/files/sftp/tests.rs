@@ -18,8 +18,9 @@ use tokio::task::JoinHandle;
 use super::encode::encode;
 use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
-use crate::files::testing::{Bench, Events, Refuse, complaint, content, local_service, long_ago, noise};
-use crate::files::{FileAction, FileEvent, FileEvents, FileLedger, FilesError, GrantCoversAll, Hashed, Outcome};
+use crate::files::testing::{Bench, Events, complaint, content, local_service, long_ago, noise};
+use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcome};
+use crate::policy::{FileAction, Grant};
 use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -212,7 +213,7 @@ async fn errors_are_named_as_usual() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_asked_about_the_path_that_is_meant() {
-    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Upload, below: home.join("safe") }));
+    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
     fs::create_dir(bench.remote("safe")).unwrap();
     fs::create_dir(bench.remote("open")).unwrap();
     symlink("../safe", bench.remote("open/door")).unwrap();
@@ -239,7 +240,7 @@ async fn rules_are_asked_about_the_path_that_is_meant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_downloaded_may_not_be_moved_or_linked_out() {
-    let bench = Bench::with_rules(|home| Arc::new(Refuse { action: FileAction::Download, below: home.join("safe") }));
+    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Download, home.join("safe")));
     fs::create_dir(bench.remote("safe")).unwrap();
     fs::write(bench.remote("safe/secret"), "secret").unwrap();
     symlink("safe", bench.remote("door")).unwrap();
@@ -267,7 +268,7 @@ impl Client {
         events: Arc<dyn FileEvents>,
     ) -> (Self, JoinHandle<Result<(), FilesError>>) {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let ledger = FileLedger { rules: Arc::new(GrantCoversAll), events };
+        let ledger = FileLedger { events };
         let serving = tokio::spawn(serve_sftp(theirs, files, ledger));
         let mut client = Self { stream: ours, received: BytesMut::new(), last: 0 };
         client.stream.write_all(&encode(&Packet::Init { version: 3 })).await.unwrap();

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
@@ -15,13 +16,18 @@ use super::code::Code;
 use super::operation::{Answer, Attributes, Entry, FileError, FileSystem, Handle, OpenFlags, Opened, Operation};
 use super::service::{Call, FileService};
 use crate::model::plain_text_up_to;
+use crate::policy::Grant;
 use crate::transport::channel::{Delivery, Input, Out};
 
 /// Starts the task behind a [`FileService`].
-pub(in crate::transport) fn start(input: Input, deliveries: mpsc::Receiver<Delivery>) -> FileService {
+pub(in crate::transport) fn start(
+    grant: Arc<Grant>,
+    input: Input,
+    deliveries: mpsc::Receiver<Delivery>,
+) -> FileService {
     let (operations, calls) = mpsc::channel(16);
     tokio::spawn(run(input, deliveries, calls));
-    FileService { operations }
+    FileService { grant, operations }
 }
 
 type Waiting = (u32, Expect, oneshot::Sender<Result<Answer, FileError>>);

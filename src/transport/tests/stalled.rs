@@ -51,7 +51,7 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
     let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
     let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     ChannelContext {
-        opener: LaneOpener::new(backend.clone(), grant, noted.record.lanes()),
+        opener: LaneOpener::new(backend.clone(), Arc::new(grant), noted.record.lanes()),
         rung: Rung::TwoLanes,
         options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),

@@ -1,0 +1,133 @@
+//! Why something was refused, for programs: a code beside each sentence. Sentences may get better, codes stay; each is in
+//! `docs/reason-codes.md` with what the person should do.
+
+use std::fmt;
+
+/// The codes, by who refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefusalCode {
+    /// Login: the key belongs to nobody.
+    KeyUnknown,
+    /// Login: the key, or the way it signs, is not good enough to prove anything.
+    KeyTooWeak,
+    /// Login: the key's owner is not the person that the login names.
+    KeyOfAnother,
+    /// Login: certificates prove nothing here.
+    CertificateNotTaken,
+    /// Login: the client gave up before it had tried to prove anything.
+    NoProof,
+    /// Login: the user name can't be read.
+    LoginUnreadable,
+    /// Policy: no rule allows it.
+    NoRule,
+    /// Policy: a rule would allow it, but not as this operating-system user.
+    OsUserNotListed,
+    /// Policy: more than the session was opened for.
+    BeyondTheGrant,
+    /// The name is no node's, or that of several.
+    NodeUnknown,
+    /// The node's agent is not connected.
+    NodeNotConnected,
+    /// IAM or Systems Manager refused.
+    AwsRefused,
+    /// Systems Manager can't be reached now.
+    AwsUnreachable,
+    /// A session document is missing or not what it must be.
+    DocumentWrong,
+    /// It can't be recorded, so it can't be.
+    NotRecordable,
+    /// Everything was allowed, and the way to the node did not open.
+    NoWayToTheNode,
+    /// Somebody ended it while it was being opened.
+    Killed,
+    /// The gateway forwards nothing.
+    ForwardingNotServed,
+    /// The gateway serves sftp and no other subsystem.
+    SubsystemNotServed,
+    /// As many channels are open on the connection as may be.
+    TooManyChannels,
+    /// So much was refused on the connection that the rest is not noted.
+    TooManyRefusals,
+}
+
+impl RefusalCode {
+    /// All of them, in the order of the page.
+    pub const ALL: [Self; 21] = [
+        Self::KeyUnknown,
+        Self::KeyTooWeak,
+        Self::KeyOfAnother,
+        Self::CertificateNotTaken,
+        Self::NoProof,
+        Self::LoginUnreadable,
+        Self::NoRule,
+        Self::OsUserNotListed,
+        Self::BeyondTheGrant,
+        Self::NodeUnknown,
+        Self::NodeNotConnected,
+        Self::AwsRefused,
+        Self::AwsUnreachable,
+        Self::DocumentWrong,
+        Self::NotRecordable,
+        Self::NoWayToTheNode,
+        Self::Killed,
+        Self::ForwardingNotServed,
+        Self::SubsystemNotServed,
+        Self::TooManyChannels,
+        Self::TooManyRefusals,
+    ];
+
+    /// The code in events and on the page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KeyUnknown => "key-unknown",
+            Self::KeyTooWeak => "key-too-weak",
+            Self::KeyOfAnother => "key-of-another",
+            Self::CertificateNotTaken => "certificate-not-taken",
+            Self::NoProof => "no-proof",
+            Self::LoginUnreadable => "login-unreadable",
+            Self::NoRule => "no-rule",
+            Self::OsUserNotListed => "os-user-not-listed",
+            Self::BeyondTheGrant => "beyond-the-grant",
+            Self::NodeUnknown => "node-unknown",
+            Self::NodeNotConnected => "node-not-connected",
+            Self::AwsRefused => "aws-refused",
+            Self::AwsUnreachable => "aws-unreachable",
+            Self::DocumentWrong => "document-wrong",
+            Self::NotRecordable => "not-recordable",
+            Self::NoWayToTheNode => "no-way-to-the-node",
+            Self::Killed => "killed",
+            Self::ForwardingNotServed => "forwarding-not-served",
+            Self::SubsystemNotServed => "subsystem-not-served",
+            Self::TooManyChannels => "too-many-channels",
+            Self::TooManyRefusals => "too-many-refusals",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl serde::Serialize for RefusalCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_and_the_codes_agree() {
+        let page = include_str!("../../docs/reason-codes.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let codes = RefusalCode::ALL.map(RefusalCode::name);
+        assert_eq!(rows.collect::<Vec<_>>(), codes);
+        for (index, code) in RefusalCode::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, index, "{code} is missing, or out of place");
+        }
+    }
+}

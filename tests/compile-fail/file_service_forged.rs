@@ -1,0 +1,6 @@
+// must fail: E0451
+use portcullis::transport::file_service::FileService;
+
+pub fn forge() -> FileService {
+    FileService { grant: todo!(), operations: todo!() }
+}

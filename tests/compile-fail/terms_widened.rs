@@ -1,0 +1,6 @@
+// must fail: E0616
+use portcullis::policy::{Grant, Terms};
+
+pub fn widen(grant: &mut Grant, terms: Terms) {
+    grant.terms = terms;
+}
