@@ -7,12 +7,19 @@
 //!      ── TLS, websocket ─────────────────────────────────────────────▶ service
 //! ```
 //!
-//! A loopback target never goes through a proxy: a proxy could not reach it.
+//! Which proxy leads where is decided by hyper-util's matcher, for the websockets here and, with the same two texts, for the
+//! calls of the SDK, which asks the same matcher. What is added: a proxy that can't be used is refused with a sentence
+//! instead of being passed over, lower case wins as with curl, a loopback target never goes through a proxy, which could
+//! not reach it, and the forms of `NO_PROXY` that other tools know are put into the matcher's own.
+//!
+//! The tunnel is our own, because hyper-util's takes only 200 for a success where any 2xx is one (RFC 9110, section
+//! 9.3.6), does not tell with which status it was refused, and drops what follows the blank line.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::sync::Arc;
 
-use base64::Engine as _;
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
@@ -21,118 +28,156 @@ use super::error::DialError;
 /// The longest answer to CONNECT that is read.
 const MAX_ANSWER: usize = 8 * 1024;
 
+/// Reached directly, whatever is set: RFC 6761, section 6.3, and RFC 6890, section 2.2.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// Where a proxy listens if its URL does not say.
+const DEFAULT_PORT: u16 = 80;
+
 /// Which proxy leads to which host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct ProxyRules {
-    /// For `wss://`.
-    secure: Option<Proxy>,
-    /// For `ws://`.
-    plain: Option<Proxy>,
-    /// Hosts that are reached directly.
-    direct: Vec<Bypass>,
+    matcher: Arc<Matcher>,
+    /// The proxy for `https://` and `wss://`, with its password, and who is reached directly: what the matcher was made of.
+    secure: Option<Zeroizing<String>>,
+    direct: String,
 }
 
 /// One proxy. Its password is in neither its `Debug` nor its `Display`.
 #[derive(Clone)]
 pub struct Proxy {
-    host: String,
-    port: u16,
-    authorization: Option<Zeroizing<String>>,
-}
-
-/// One entry of `NO_PROXY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Bypass {
-    Everything,
-    /// This name and every name below it.
-    Domain(String),
-    /// An address or a network: the first `1` bits must agree.
-    Network(IpAddr, u8),
+    intercept: Intercept,
 }
 
 impl ProxyRules {
     /// What the environment says.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError::Proxy`] if a variable names a proxy that can't be used.
     pub fn from_env() -> Result<Self, DialError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
     /// The same from any source of variables. Lower case wins, as with curl.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError::Proxy`] if a variable names a proxy that can't be used.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, DialError> {
         let get = |name: &str| {
             lookup(&name.to_ascii_lowercase()).or_else(|| lookup(name)).filter(|value| !value.trim().is_empty())
         };
-        let proxy = |name: &str| get(name).map(|url| Proxy::parse(name, url.trim())).transpose();
+        let proxy = |name: &str| get(name).map(|url| usable(name, url.trim())).transpose();
         let all = proxy("ALL_PROXY")?;
-        Ok(Self {
-            secure: proxy("HTTPS_PROXY")?.or_else(|| all.clone()),
-            plain: proxy("HTTP_PROXY")?.or(all),
-            direct: get("NO_PROXY").map(|list| parse_bypasses(&list)).unwrap_or_default(),
-        })
+        let secure = proxy("HTTPS_PROXY")?.or_else(|| all.clone());
+        Ok(Self::new(secure, proxy("HTTP_PROXY")?.or(all), &get("NO_PROXY").unwrap_or_default()))
     }
 
     /// This proxy for everything that is not loopback, whatever the environment says.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError::Proxy`] if the proxy can't be used.
     pub fn only(url: &str) -> Result<Self, DialError> {
-        let proxy = Proxy::parse("the configured proxy", url)?;
-        Ok(Self { secure: Some(proxy.clone()), plain: Some(proxy), direct: Vec::new() })
+        let proxy = usable("the configured proxy", url)?;
+        Ok(Self::new(Some(proxy.clone()), Some(proxy), ""))
+    }
+
+    fn new(secure: Option<Zeroizing<String>>, plain: Option<Zeroizing<String>>, no_proxy: &str) -> Self {
+        let direct = bypasses(no_proxy);
+        let text = |url: &Option<Zeroizing<String>>| url.as_ref().map_or(String::new(), |url| url.to_string());
+        let matcher = Matcher::builder().https(text(&secure)).http(text(&plain)).no(direct.as_str()).build();
+        Self { matcher: Arc::new(matcher), secure, direct }
     }
 
     /// The proxy on the way to `host`, if there is one.
-    pub fn proxy_for(&self, secure: bool, host: &str) -> Option<&Proxy> {
-        let proxy = if secure { self.secure.as_ref() } else { self.plain.as_ref() }?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-        let address = host.parse::<IpAddr>().ok();
-        let loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
-        let direct = loopback || self.direct.iter().any(|bypass| bypass.matches(&host, address));
-        (!direct).then_some(proxy)
+    pub fn proxy_for(&self, secure: bool, host: &str) -> Option<Proxy> {
+        let scheme = if secure { "https" } else { "http" };
+        let target = Uri::builder().scheme(scheme).authority(host.trim_end_matches('.')).path_and_query("/").build();
+        Some(Proxy { intercept: self.matcher.intercept(&target.ok()?)? })
+    }
+
+    /// For an HTTPS client that makes a matcher of its own: the proxy's URL and the list of who is reached directly.
+    pub fn for_https(&self) -> Option<(&str, &str)> {
+        Some((self.secure.as_ref()?.as_str(), &self.direct))
     }
 }
 
-impl Proxy {
-    /// `http://[user:password@]host[:port]`, or `host:port`.
-    fn parse(variable: &str, url: &str) -> Result<Self, DialError> {
-        let wrong = |what: &str| {
-            DialError::Proxy(format!("{variable} {what}; it must look like http://proxy.example.com:3128"))
-        };
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some((scheme, _)) => return Err(wrong(&format!("names a {scheme}:// proxy, which Portcullis can't use"))),
-            None => url,
-        };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user, address) = match authority.rsplit_once('@') {
-            Some((user, address)) => (Some(user), address),
-            None => (None, authority),
-        };
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong("has a port that is no number"))?)
-            }
-            _ => (address, 80),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || host.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err(wrong("has no usable host"));
-        }
-        let authorization = user.map(|user| {
-            let decoded = Zeroizing::new(percent_decode(user));
-            Zeroizing::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(&*decoded)))
-        });
-        Ok(Self { host: host.to_owned(), port, authorization })
+impl Default for ProxyRules {
+    /// No proxy for anybody.
+    fn default() -> Self {
+        Self::new(None, None, "")
     }
+}
 
+impl fmt::Debug for ProxyRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyRules").field("matcher", &self.matcher).finish_non_exhaustive()
+    }
+}
+
+/// `http://[user:password@]host[:port]`, or `host:port`, as the matcher takes it. What it can't use it would pass over,
+/// and everything would go where it must not.
+fn usable(variable: &str, url: &str) -> Result<Zeroizing<String>, DialError> {
+    let wrong =
+        |what: &str| DialError::Proxy(format!("{variable} {what}; it must look like http://proxy.example.com:3128"));
+    let rest = match url.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some((scheme, _)) => return Err(wrong(&format!("names a {scheme}:// proxy, which Portcullis can't use"))),
+        None => url,
+    };
+    let url = Zeroizing::new(format!("http://{rest}"));
+    let matched = Matcher::builder().http(url.as_str()).build().intercept(&Uri::from_static("http://service.invalid"));
+    let proxy = matched.ok_or_else(|| wrong("has no usable host"))?;
+    let authority = proxy.uri().authority().map_or("", |authority| authority.as_str());
+    if authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']')) && proxy.uri().port_u16().is_none() {
+        return Err(wrong("has a port that is no number"));
+    }
+    Ok(url)
+}
+
+/// The entries of `NO_PROXY` in the matcher's forms, which are names, addresses and networks behind commas.
+fn bypasses(no_proxy: &str) -> String {
+    let mut list = LOOPBACK.to_owned();
+    for entry in no_proxy.split([',', ' ']).map(str::trim).filter(|entry| !entry.is_empty()) {
+        let bare = entry.trim_start_matches('[').trim_end_matches(']');
+        let is_address = bare.parse::<std::net::IpAddr>().is_ok();
+        let form = match entry {
+            // The matcher's own `*` is for names alone.
+            "*" => "*,0.0.0.0/0,::/0",
+            _ if is_address => bare,
+            network if network.contains('/') => network,
+            // Some write a port, or `*.` for the names below one.
+            name => name.split(':').next().unwrap_or_default().trim_start_matches("*").trim_end_matches('.'),
+        };
+        list.push(',');
+        list.push_str(form);
+    }
+    list
+}
+
+impl Proxy {
     /// Where the proxy listens.
     pub fn address(&self) -> (&str, u16) {
-        (&self.host, self.port)
+        let uri = self.intercept.uri();
+        let host = uri.host().unwrap_or_default();
+        (host.trim_start_matches('[').trim_end_matches(']'), uri.port_u16().unwrap_or(DEFAULT_PORT))
     }
 
     /// Asks the proxy for a tunnel to `host:port` over a connection to it (RFC 9110, section 9.3.6).
+    ///
+    /// # Errors
+    ///
+    /// [`DialError::Proxy`] if the proxy refuses, breaks off, or does not speak HTTP.
     pub async fn tunnel<S>(&self, stream: &mut S, host: &str, port: u16) -> Result<(), DialError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let broken = |what: &str| DialError::Proxy(format!("the proxy {self} {what}; check HTTPS_PROXY and NO_PROXY"));
         let mut request = Zeroizing::new(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n"));
-        if let Some(authorization) = &self.authorization {
+        // Base64, and so text.
+        if let Some(authorization) = self.intercept.basic_auth().map(HeaderValue::to_str).and_then(Result::ok) {
             request.push_str("Proxy-Authorization: ");
             request.push_str(authorization);
             request.push_str("\r\n");
@@ -164,80 +209,15 @@ impl Proxy {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        let (host, port) = self.address();
+        write!(f, "{host}:{port}")
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_tuple("Proxy").field(self.intercept.uri()).finish()
     }
-}
-
-impl Bypass {
-    fn matches(&self, host: &str, address: Option<IpAddr>) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Domain(domain) => {
-                host == domain || host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'))
-            }
-            Self::Network(network, bits) => address.is_some_and(|address| same_network(*network, address, *bits)),
-        }
-    }
-}
-
-fn parse_bypasses(list: &str) -> Vec<Bypass> {
-    list.split([',', ' ']).map(str::trim).filter(|entry| !entry.is_empty()).filter_map(parse_bypass).collect()
-}
-
-/// What can't be understood bypasses nothing.
-fn parse_bypass(entry: &str) -> Option<Bypass> {
-    if entry == "*" {
-        return Some(Bypass::Everything);
-    }
-    if let Some((network, bits)) = entry.split_once('/') {
-        let (network, bits): (IpAddr, u8) = (network.parse().ok()?, bits.parse().ok()?);
-        let width = if network.is_ipv4() { 32 } else { 128 };
-        return (bits <= width).then_some(Bypass::Network(network, bits));
-    }
-    if let Ok(address) = entry.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        return Some(Bypass::Network(address, if address.is_ipv4() { 32 } else { 128 }));
-    }
-    let name = entry.split(':').next()?.trim_start_matches("*.").trim_start_matches('.').trim_end_matches('.');
-    (!name.is_empty()).then(|| Bypass::Domain(name.to_ascii_lowercase()))
-}
-
-fn same_network(a: IpAddr, b: IpAddr, bits: u8) -> bool {
-    let agree = |a: &[u8], b: &[u8]| {
-        let (whole, rest) = (usize::from(bits / 8), bits % 8);
-        let mask = !(0xffu8.checked_shr(u32::from(rest)).unwrap_or(0));
-        a[..whole] == b[..whole] && (rest == 0 || (a[whole] & mask) == (b[whole] & mask))
-    };
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => agree(&a.octets(), &b.octets()),
-        (IpAddr::V6(a), IpAddr::V6(b)) => agree(&a.octets(), &b.octets()),
-        _ => false,
-    }
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -255,7 +235,7 @@ mod tests {
         let rules = rules(&[
             ("HTTPS_PROXY", "http://bob:s%40crt@proxy.example:3128"),
             ("http_proxy", "plain.example:8080"),
-            ("NO_PROXY", "internal.example, .corp.example,10.0.0.0/9,192.0.2.7,[2001:db8::]/32,2001:db8::/32"),
+            ("NO_PROXY", "internal.example, .corp.example,10.0.0.0/9,192.0.2.7,[2001:db8::]/32,2001:db8::/32 *.below.example ported.example:443"),
         ])
         .unwrap();
         let cases = [
@@ -269,15 +249,28 @@ mod tests {
             (true, "10.128.1.1", Some("proxy.example")),
             (true, "192.0.2.7", None),
             (true, "[2001:db8::5]", None),
+            (true, "deep.below.example", None),
+            (true, "below.example", None),
+            (true, "ported.example", None),
             (true, "127.0.0.1", None),
             (true, "localhost", None),
             (true, "[::1]", None),
         ];
         for (secure, host, expected) in cases {
-            assert_eq!(rules.proxy_for(secure, host).map(|proxy| proxy.address().0), expected, "{host}");
+            let proxy = rules.proxy_for(secure, host);
+            assert_eq!(proxy.as_ref().map(|proxy| proxy.address().0), expected, "{host}");
         }
-        let shown = format!("{rules:?}");
+        let shown = format!("{rules:?} {:?}", rules.proxy_for(true, "service.example"));
         assert!(!shown.contains("s%40crt") && !shown.contains("s@crt"), "{shown}");
+    }
+
+    #[test]
+    fn a_star_is_everybody_by_name_or_number() {
+        let rules = rules(&[("ALL_PROXY", "proxy.example"), ("no_proxy", "*")]).unwrap();
+        for host in ["service.example", "192.0.2.1", "[2001:db8::1]"] {
+            assert!(rules.proxy_for(true, host).is_none(), "{host}");
+        }
+        assert_eq!(rules.for_https(), Some(("http://proxy.example", "localhost,127.0.0.0/8,::1,*,0.0.0.0/0,::/0")));
     }
 
     #[test]

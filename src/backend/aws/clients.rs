@@ -81,9 +81,9 @@ impl Clients {
             None => ProxyRules::from_env(),
         };
         let unusable = |error: &dyn fmt::Display| BackendError::Unreachable(error.to_string());
-        let dialer =
-            proxies.and_then(|proxies| Dialer::new(ca_bundle.as_deref(), proxies)).map_err(|e| unusable(&e))?;
-        let https = https_client(ca_bundle, options.proxy.as_deref())?;
+        let proxies = proxies.map_err(|e| unusable(&e))?;
+        let https = https_client(ca_bundle.clone(), &proxies)?;
+        let dialer = Dialer::new(ca_bundle.as_deref(), proxies).map_err(|e| unusable(&e))?;
         let shared = load(options, https).await;
         let region = shared.region().map(ToString::to_string).ok_or_else(|| {
             BackendError::Unreachable(
@@ -151,18 +151,18 @@ async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
     loader.load().await
 }
 
-fn https_client(ca_bundle: Option<Vec<u8>>, proxy: Option<&str>) -> Result<SharedHttpClient, BackendError> {
+fn https_client(ca_bundle: Option<Vec<u8>>, proxies: &ProxyRules) -> Result<SharedHttpClient, BackendError> {
     let unusable = |what: &str| BackendError::Unreachable(format!("the SDK does not accept {what}"));
     let trust = match ca_bundle {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
     };
     let context = TlsContext::builder().with_trust_store(trust).build().map_err(|_| unusable("the CA bundle"))?;
-    let proxy = match proxy {
-        Some(url) => {
-            ProxyConfig::all(url).map_err(|_| unusable("the configured proxy"))?.no_proxy("localhost,127.0.0.0/8,::1")
-        }
-        None => ProxyConfig::from_env(),
+    // The websockets' own decision. Plain HTTP is for loopback and for metadata of the instance or the container, where no
+    // proxy leads.
+    let proxy = match proxies.for_https() {
+        Some((url, direct)) => ProxyConfig::https(url).map_err(|_| unusable("the proxy"))?.no_proxy(direct),
+        None => ProxyConfig::disabled(),
     };
     Ok(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = aws_smithy_http_client::Connector::builder()
