@@ -41,6 +41,10 @@ matrix *ARGS:
 figures *ARGS:
     ./scripts/figures.py {{ARGS}}
 
+# Switch off one guard at a time; its own test must notice
+guards *ARGS:
+    ./scripts/guards.py {{ARGS}}
+
 # Licences, bans and sources of every dependency (needs cargo-deny)
 deny: patch
     cargo deny --all-features check bans licenses sources

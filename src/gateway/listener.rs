@@ -6,15 +6,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection_limits::ConnectionLimits;
+use super::connection::Connection;
+use super::connection_limits::{ConnectionLimits, Permit};
+use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
-use super::server::Server;
+use super::preauth_stream::{PreauthStream, Progress};
 use super::settings::Settings;
-use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
+use super::shared::Shared;
 use crate::identity::People;
 use crate::session::{Registry, SessionOpener};
 
@@ -22,7 +25,8 @@ use crate::session::{Registry, SessionOpener};
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<TcpListener>,
-    server: Server,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
     limits: Arc<ConnectionLimits>,
 }
 
@@ -60,7 +64,10 @@ impl Gateway {
             listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
         }
         let limits = Arc::new(ConnectionLimits::new(&settings));
-        Ok(Self { listeners, server: Server::new(host_keys, people, sessions, settings), limits })
+        let config = settings.russh(host_keys);
+        let environment = settings.allowed_environment();
+        let shared = Arc::new(Shared { people, sessions, settings, environment });
+        Ok(Self { listeners, config, shared, limits })
     }
 
     /// The addresses, with the ports that were chosen where 0 was asked for.
@@ -73,9 +80,10 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stage, stages) = watch::channel(Stage::Serving);
         let mut accepting = JoinSet::new();
-        let (drain, sessions) = (self.server.shared.settings.drain, self.server.shared.sessions.clone());
+        let (drain, sessions) = (self.shared.settings.drain, self.shared.sessions.clone());
         for listener in self.listeners {
-            accepting.spawn(accept(listener, self.server.clone(), self.limits.clone(), stages.clone()));
+            let (config, shared, limits) = (self.config.clone(), self.shared.clone(), self.limits.clone());
+            accepting.spawn(accept(listener, config, shared, limits, stages.clone()));
         }
         shutdown.await;
         tracing::info!(seconds = drain.as_secs(), "shutting down");
@@ -90,6 +98,17 @@ impl Gateway {
         stage.send_replace(Stage::Ending);
         ended.await;
     }
+}
+
+/// Where the gateway is in its life; it only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Connections are accepted.
+    Serving,
+    /// Those that are there may go on.
+    Draining,
+    /// They may not, either.
+    Ending,
 }
 
 /// Ends what runs, and gives it a moment.
@@ -107,9 +126,16 @@ async fn end_sessions(registry: &Registry) {
     }
 }
 
+/// What people read whose sessions or connections are ended by the gateway's end.
+const SHUTTING_DOWN: &str = "the gateway is shutting down";
+
+/// How long sessions that are ended may take, and how long their connections.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 async fn accept(
     listener: TcpListener,
-    server: Server,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
     limits: Arc<ConnectionLimits>,
     mut stages: watch::Receiver<Stage>,
 ) {
@@ -117,17 +143,16 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // or the set would keep every connection that ever was
             Some(_) = connections.join_next() => continue,
             () = comes(&mut stages, Stage::Draining) => break,
         };
         match accepted {
             Ok((tcp, source)) => {
-                match limits.take(source.ip()) {
+                let progress = Arc::new(Progress::default());
+                match limits.take(source.ip(), progress.clone()) {
                     Ok(permit) => {
-                        // keystrokes must not wait for each other
-                        let _ = tcp.set_nodelay(true);
-                        connections.spawn(server.clone().serve_stream(tcp, source, permit, stages.clone()));
+                        let client = Client { tcp, source, permit, progress };
+                        connections.spawn(serve(client, config.clone(), shared.clone(), stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => tracing::warn!(%source, %limit, "connection refused"),
@@ -153,8 +178,13 @@ async fn accept(
     connections.shutdown().await;
 }
 
-/// Between two tries to accept, where the machine has run out of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Waits for a stage of the gateway's life; if nobody leads it any more, that is the end as well.
+async fn comes(stages: &mut watch::Receiver<Stage>, stage: Stage) {
+    let _ = stages.wait_for(|now| *now >= stage).await;
+}
+
+/// A small packet or two; what is longer goes past it.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// A connection that was reset before it was accepted is nothing; being out of descriptors takes a moment to get better.
 fn pause_after(error: &io::Error) -> Duration {
@@ -162,7 +192,53 @@ fn pause_after(error: &io::Error) -> Duration {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
             Duration::ZERO
         }
-        _ => ACCEPT_PAUSE,
+        _ => Duration::from_millis(100),
+    }
+}
+
+/// Somebody who has connected.
+struct Client {
+    tcp: TcpStream,
+    source: SocketAddr,
+    permit: Permit,
+    progress: Arc<Progress>,
+}
+
+async fn serve(
+    client: Client,
+    config: Arc<russh::server::Config>,
+    shared: Arc<Shared>,
+    mut stages: watch::Receiver<Stage>,
+) {
+    let Client { tcp, source, permit, progress } = client;
+    // keystrokes must not wait for each other
+    let _ = tcp.set_nodelay(true);
+    let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
+    let permit = Arc::new(permit);
+    // a packet is read in two steps; one system call is enough for both, and for the next few
+    let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(tcp, login, progress.clone()));
+    let connection = Connection::new(shared, source, progress.clone(), permit.clone());
+    let id = connection.id;
+    let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
+    let ended = match started {
+        Err(error) => Err(error),
+        Ok(mut running) => {
+            let handle = running.handle();
+            tokio::select! {
+                ended = &mut running => ended,
+                () = comes(&mut stages, Stage::Ending) => {
+                    let bye = SHUTTING_DOWN.to_owned();
+                    let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
+                    let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
+                    tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
+                }
+            }
+        }
+    };
+    let (received, sent) = progress.bytes();
+    match ended {
+        Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
+        Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
     }
 }
 

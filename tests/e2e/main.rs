@@ -13,6 +13,7 @@ mod demo;
 mod endurance;
 mod exec;
 mod gateway;
+mod guards;
 mod harness;
 mod limits;
 mod login;

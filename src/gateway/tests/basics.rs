@@ -193,3 +193,18 @@ async fn the_gateway_stops_when_told_to() {
     assert!(before.elapsed().as_secs() < 5);
     assert_eq!(ssh.wait().await.unwrap().code(), Some(255));
 }
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_opened() {
+    let bench = Bench::start().await;
+    bench.works().await;
+    let opened = || bench.node.starts.lock().unwrap().len();
+    assert_eq!(opened(), 1);
+    // a log without a name takes no event
+    std::fs::remove_file(bench.path("events.jsonl")).unwrap();
+    let ran = bench.run(&["web", "echo in"]).await;
+    assert!(ran.stdout.is_empty() && text(&ran.stderr).contains("evidence can't be written"), "{ran:?}");
+    let files = bench.run(&["-s", "web", "sftp"]).await;
+    assert!(text(&files.stderr).contains("evidence can't be written"), "{files:?}");
+    assert_eq!(opened(), 1, "the node was asked for it");
+}
