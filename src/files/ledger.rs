@@ -6,8 +6,6 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
-use super::record::RecordedFiles;
-use crate::evidence::FileRecord;
 use crate::policy::{Denial, FileAction};
 use crate::transport::file_service::Operation;
 
@@ -16,13 +14,6 @@ use crate::transport::file_service::Operation;
 pub struct FileLedger {
     /// Told about every operation.
     pub events: Arc<dyn FileEvents>,
-}
-
-impl FileLedger {
-    /// Recorded where the session is.
-    pub fn new(record: FileRecord) -> Self {
-        Self { events: Arc::new(RecordedFiles::new(record)) }
-    }
 }
 
 /// Keeps what happens. An event is awaited before its answer goes to the client; an error ends the session. Only where a

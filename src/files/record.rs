@@ -1,24 +1,29 @@
 //! File events in the session's log.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::ledger::{Content, FileEvent, FileEvents, Hashed, Outcome};
+use super::ledger::{Content, FileEvent, FileEvents, FileLedger, Hashed, Outcome};
 use crate::evidence::{
     EvidenceError, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, FileRecord, Paths,
 };
 
+impl FileLedger {
+    /// Recorded where the session is.
+    pub fn new(record: FileRecord) -> Self {
+        Self { events: Arc::new(RecordedFiles { record }) }
+    }
+}
+
 /// Writes file events into the record of the session they belong to.
 #[derive(Debug)]
-pub(super) struct RecordedFiles {
+struct RecordedFiles {
     record: FileRecord,
 }
 
 impl RecordedFiles {
-    pub(super) fn new(record: FileRecord) -> Self {
-        Self { record }
-    }
-
     async fn write(&self, event: &FileEvent) -> Result<(), EvidenceError> {
         let action = event.action.name();
         let paths = Paths {
