@@ -94,7 +94,7 @@ impl Fields {
 
     /// A SHA-256.
     pub(super) fn digest(&mut self, name: &str, sha256: &[u8; 32]) {
-        self.value(name, digits(sha256));
+        self.value(name, hex::encode(sha256));
     }
 
     /// The SHA-256 of this.
@@ -104,17 +104,13 @@ impl Fields {
 
     /// A stream's length and digest.
     pub(super) fn total(&mut self, name: &str, total: &Total) {
-        self.value(name, json!({ "bytes": total.bytes, "sha256": digits(&total.sha256) }));
+        self.value(name, json!({ "bytes": total.bytes, "sha256": hex::encode(total.sha256) }));
     }
 
     /// Any other value.
     pub(super) fn value(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
-}
-
-fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// RFC 3339 in UTC with three digits of a second, zeros as well: lines sort as text.

@@ -1,4 +1,4 @@
-//! The SSH user name, which says where to and why:
+//! The SSH user name (RFC 4252, section 5), which says where to and why:
 //!
 //! ```text
 //!  [<person>/][<os-user>%]<node>[+<reason>]
@@ -144,9 +144,15 @@ impl fmt::Display for Login {
     }
 }
 
+/// The longest name of a person or of an operating-system user, in bytes; Linux's own are shorter.
+const MAX_NAME: usize = 64;
+
+/// The longest name of a node that a login takes, in bytes: a tag's key and value as EC2 allows them (128 and 256).
+const MAX_NODE: usize = 400;
+
 /// Whether a name can stand before the `/`.
 pub(super) fn is_person(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
 }
 
 fn is_os_user(name: &str) -> bool {
@@ -156,7 +162,7 @@ fn is_os_user(name: &str) -> bool {
 /// Which characters a login may have for a node: ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
 fn is_node(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if name.len() > 400 || name.starts_with('-') {
+    if name.len() > MAX_NODE || name.starts_with('-') {
         return false;
     }
     if let Some(tag) = name.strip_prefix("tag:") {

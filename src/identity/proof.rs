@@ -23,7 +23,8 @@ impl fmt::Display for KeyFingerprint {
     }
 }
 
-/// A public key whose owner has signed this very connection. The gateway's verifier alone makes one.
+/// A public key whose owner has signed this very connection: the signature is over its session identifier (RFC 4252,
+/// section 7). The gateway's verifier alone makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedKey {
     wire: Vec<u8>,

@@ -10,7 +10,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The algorithms of a person's key.
+/// The algorithms of a person's key: RFC 8709 (Ed25519), RFC 4253, section 6.6 (RSA; its signatures are those of RFC 8332),
+/// RFC 5656, section 6.2 (ECDSA on the curves that section 10.1 requires), and OpenSSH's PROTOCOL.u2f (`sk-`, on hardware).
 const ALGORITHMS: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -20,6 +21,13 @@ const ALGORITHMS: [&str; 7] = [
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
+
+/// The algorithm whose keys come in sizes.
+const RSA: &str = "ssh-rsa";
+
+/// The sizes of an RSA modulus that are taken: NIST disallows less (SP 800-131A), and verifying more takes the gateway's
+/// time before any login.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// What is wrong with such a line.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,7 +39,7 @@ pub enum KeyLineError {
     #[error("this public key is damaged")]
     Damaged,
     /// An RSA key of another size.
-    #[error("an RSA key needs 2048 to 8192 bits")]
+    #[error("an RSA key needs {} to {} bits", RSA_BITS.start(), RSA_BITS.end())]
     Bits,
 }
 
@@ -61,18 +69,19 @@ pub fn wire_form(line: &str) -> Result<Vec<u8>, KeyLineError> {
     if inside != algorithm.as_bytes() {
         return Err(KeyLineError::Damaged);
     }
-    if algorithm == "ssh-rsa" {
+    if algorithm == RSA {
         let (_exponent, rest) = ssh_string(rest).ok_or(KeyLineError::Damaged)?;
         let (modulus, _) = ssh_string(rest).ok_or(KeyLineError::Damaged)?;
+        // an mpint has a zero byte in front where its first bit is set (RFC 4251, section 5)
         let bits = modulus.len().saturating_sub(usize::from(modulus.first() == Some(&0))) * 8;
-        if !(2048..=8192).contains(&bits) {
+        if !RSA_BITS.contains(&bits) {
             return Err(KeyLineError::Bits);
         }
     }
     Ok(wire)
 }
 
-/// RFC 4251, section 5: a length, then so many bytes.
+/// A `string` of RFC 4251, section 5: a length, then so many bytes.
 fn ssh_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

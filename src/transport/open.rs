@@ -248,7 +248,7 @@ fn directory() -> Result<String, TransportError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| TransportError::Failed(format!("the gateway's system has no random numbers: {error}")))?;
-    Ok(Bytes::copy_from_slice(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(bytes))
 }
 
 /// How long a channel waits for a place on its node.

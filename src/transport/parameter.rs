@@ -45,7 +45,7 @@ pub fn encode(command: &[u8]) -> Result<Carried, NulInCommand> {
         return Err(NulInCommand);
     }
     if command.len() > LONGEST_PARAMETER {
-        let digest: String = Sha256::digest(command).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(Sha256::digest(command));
         return Ok(Carried::OverLane(format!("sha256:{digest}")));
     }
     match std::str::from_utf8(command) {

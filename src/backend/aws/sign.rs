@@ -103,7 +103,6 @@ mod tests {
     fn expected(token: Option<&str>, date: &str) -> String {
         use hmac::{KeyInit as _, Mac as _};
         use sha2::Digest as _;
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let mac = |key: &[u8], text: &str| {
             let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
             mac.update(text.as_bytes());
@@ -117,15 +116,15 @@ mod tests {
             "GET\n/v1/data-channel/bob-01\ncell-number=A&role=publish_subscribe\n\
              host:ssmmessages.eu-west-1.amazonaws.com\nx-amz-date:{date}\n{token_line}\n\
              host;x-amz-date{token_name}\n{}",
-            hex(&sha2::Sha256::digest(b""))
+            hex::encode(sha2::Sha256::digest(b""))
         );
         let scope = format!("{}/eu-west-1/ssmmessages/aws4_request", &date[..8]);
-        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&sha2::Sha256::digest(&canonical)));
+        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex::encode(sha2::Sha256::digest(&canonical)));
         let key = mac(b"AWS4secret", &date[..8]);
         let key = mac(&mac(&mac(&key, "eu-west-1"), "ssmmessages"), "aws4_request");
         format!(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/{scope}, SignedHeaders=host;x-amz-date{token_name}, Signature={}",
-            hex(&mac(&key, &to_sign))
+            hex::encode(mac(&key, &to_sign))
         )
     }
 
