@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use portcullis_protocol::MessageType;
 use portcullis_protocol::channel::{AgentRole, ClientRole, DataChannel, Event, Role};
 use portcullis_protocol::payload::SessionType;
 use tokio::io::DuplexStream;
@@ -141,6 +142,7 @@ struct Pair {
     client_task: JoinHandle<()>,
     agent: ChannelWriter,
     agent_reader: EventReader,
+    agent_status: watch::Receiver<ChannelStatus>,
 }
 
 fn pipe(relay: &Arc<Relay>, end: usize) -> Arc<Pipe> {
@@ -176,6 +178,7 @@ async fn pair(options: ChannelOptions, handshake: bool) -> Pair {
         client_task: near.task,
         agent: far.writer,
         agent_reader: far.reader,
+        agent_status: far.status,
     }
 }
 
@@ -281,7 +284,7 @@ async fn twenty_cuts_on_either_side_lose_nothing() {
     assert!(opens.windows(2).all(|two| two[0] != two[1]), "{opens:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_stalls_stops_the_sender_and_not_its_own_writer() {
     const TOTAL: usize = 32 << 20;
     let Pair { client, mut client_reader, agent, mut agent_reader, .. } = pair(options(1024), true).await;
@@ -322,7 +325,7 @@ async fn a_reader_that_stalls_stops_the_sender_and_not_its_own_writer() {
     writing.await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_not_heard_for_a_slow_reader_is_not_late() {
     const TOTAL: usize = 4 << 20;
     let mut options = options(1024);
@@ -345,7 +348,7 @@ async fn what_is_not_heard_for_a_slow_reader_is_not_late() {
     assert_eq!(pipe.connects.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_node_that_stalls_stops_the_writer_and_a_size_overtakes_what_waits() {
     const TOTAL: usize = 8 << 20;
     let mut options = options(1024);
@@ -384,7 +387,7 @@ async fn a_node_that_stalls_stops_the_writer_and_a_size_overtakes_what_waits() {
     assert!(size_at.expect("the size came") + (64 << 10) < before, "{size_at:?} of {before}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_session_takes_input_before_it_says_anything() {
     let options = ChannelOptions { silent: true, ..options(1024) };
     let Pair { client, client_reader: _reader, agent: _agent, mut agent_reader, .. } = pair(options, false).await;
@@ -392,7 +395,7 @@ async fn a_silent_session_takes_input_before_it_says_anything() {
     assert_eq!(read_agent(&mut agent_reader, 100).await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn letting_go_of_both_halves_ends_the_session_once() {
     let Pair { pipe, client, client_reader, client_task, agent: _agent, agent_reader: _reader, .. } =
         pair(options(1024), true).await;
@@ -405,23 +408,62 @@ async fn letting_go_of_both_halves_ends_the_session_once() {
     assert_eq!(*pipe.finished.lock().unwrap(), [Finish::Abandoned]);
 }
 
-#[tokio::test]
-async fn a_closed_channel_is_told_and_not_terminated() {
-    let Pair { relay, pipe, client, mut client_reader, client_task, agent: _agent, agent_reader: _reader } =
-        pair(options(1024), true).await;
-    assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
-    let closed = portcullis_protocol::Message {
-        kind: portcullis_protocol::MessageType::ChannelClosed,
+const CLOSED: &[u8] = br#"{"MessageType":"channel_closed","MessageId":"0","DestinationId":"i","SessionId":"s","SchemaVersion":1,"CreatedDate":"","Output":"Max session duration reached."}"#;
+
+/// A frame of the service's own.
+fn service_frame(kind: MessageType, payload: &'static [u8]) -> Message {
+    let frame = portcullis_protocol::Message {
+        kind,
         created: Duration::from_secs(1_700_000_000),
         sequence: 0,
         flags: 3,
         id: uuid::Uuid::from_u128(1),
         payload_type: None,
-        payload: Bytes::from_static(
-            br#"{"MessageType":"channel_closed","MessageId":"0","DestinationId":"i","SessionId":"s","SchemaVersion":1,"CreatedDate":"","Output":"Max session duration reached."}"#,
-        ),
+        payload: Bytes::from_static(payload),
     };
-    relay.say(0, Message::Binary(closed.encode())).await;
+    Message::Binary(frame.encode())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_and_the_end_overtake_what_is_not_read() {
+    let Pair { relay, client, client_reader: _client, agent: _agent, agent_reader: _unread, mut agent_status, .. } =
+        pair(options(1024), true).await;
+    client.send(pattern(0, 1000)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    relay.say(1, service_frame(MessageType::PausePublication, b"{}")).await;
+    timeout(PATIENCE, agent_status.wait_for(|status| status.paused)).await.unwrap().unwrap();
+    relay.say(1, service_frame(MessageType::StartPublication, b"{}")).await;
+    timeout(PATIENCE, agent_status.wait_for(|status| !status.paused)).await.unwrap().unwrap();
+    relay.say(1, service_frame(MessageType::ChannelClosed, CLOSED)).await;
+    let closed = Some(ChannelEnd::Closed);
+    timeout(PATIENCE, agent_status.wait_for(|status| status.end == closed)).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_acknowledgements_and_ends_with_the_channel() {
+    let Pair { relay, pipe, client: _client, mut client_reader, agent, agent_reader: _reader, .. } =
+        pair(options(1024), true).await;
+    assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
+    timeout(PATIENCE, agent.drain()).await.unwrap().unwrap();
+    pipe.refuse.store(true, Ordering::SeqCst);
+    relay.cut(0);
+    agent.send(pattern(0, 3)).await.unwrap();
+    assert!(timeout(Duration::from_secs(1), agent.drain()).await.is_err(), "nobody has acknowledged it");
+    pipe.refuse.store(false, Ordering::SeqCst);
+    timeout(PATIENCE, agent.drain()).await.unwrap().unwrap();
+    let (relay, drain) = (&relay, agent.drain());
+    tokio::pin!(drain);
+    relay.say(1, service_frame(MessageType::ChannelClosed, CLOSED)).await;
+    let _ = timeout(PATIENCE, drain).await.unwrap();
+    assert_eq!(timeout(PATIENCE, agent.drain()).await.unwrap(), Err(ChannelGone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_channel_is_told_and_not_terminated() {
+    let Pair { relay, pipe, client, mut client_reader, client_task, agent: _agent, agent_reader: _reader, .. } =
+        pair(options(1024), true).await;
+    assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
+    relay.say(0, service_frame(MessageType::ChannelClosed, CLOSED)).await;
     let event = timeout(PATIENCE, client_reader.next()).await.unwrap();
     assert_eq!(event, Some(ChannelEvent::Closed("Max session duration reached.".into())));
     assert_eq!(client_reader.next().await, None);
@@ -430,10 +472,11 @@ async fn a_closed_channel_is_told_and_not_terminated() {
     assert_eq!(client.send(pattern(0, 1)).await, Err(ChannelGone));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_that_has_ended_is_not_resumed() {
-    let Pair { relay, pipe, client: _client, mut client_reader, client_task, agent: _agent, agent_reader: _reader } =
-        pair(options(1024), true).await;
+    let Pair {
+        relay, pipe, client: _client, mut client_reader, client_task, agent: _agent, agent_reader: _reader, ..
+    } = pair(options(1024), true).await;
     assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
     pipe.ended.store(true, Ordering::SeqCst);
     relay.cut(0);
@@ -444,7 +487,7 @@ async fn a_session_that_has_ended_is_not_resumed() {
     assert_eq!(*pipe.finished.lock().unwrap(), [Finish::SessionEnded]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_hourly_close_is_a_reconnection() {
     let Pair { relay, client, mut client_reader, agent, mut agent_reader, .. } = pair(options(1024), true).await;
     assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
@@ -454,11 +497,11 @@ async fn the_hourly_close_is_a_reconnection() {
     read_agent(&mut agent_reader, 5000).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_stays_away_is_given_up_in_a_sentence() {
     let mut options = options(1024);
     options.reconnect.deadline = Duration::from_millis(700);
-    let Pair { relay, pipe, client: _client, mut client_reader, client_task, agent, agent_reader: _reader } =
+    let Pair { relay, pipe, client: _client, mut client_reader, client_task, agent, agent_reader: _reader, .. } =
         pair(options, true).await;
     assert_eq!(client_reader.next().await, Some(ChannelEvent::Established));
     agent.send(pattern(0, 3)).await.unwrap();
@@ -476,7 +519,7 @@ async fn a_service_that_stays_away_is_given_up_in_a_sentence() {
     assert_eq!(*pipe.finished.lock().unwrap(), [Finish::Abandoned]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_idle_channel_is_pinged_and_a_dead_one_is_left() {
     let relay = Arc::new(Relay::default());
     let (near, far) = tokio::io::duplex(64 * 1024);
