@@ -23,7 +23,7 @@ use crate::model::Exit;
 use crate::session::{AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind};
 
 /// How long a channel may take to wind up after its client has gone.
-const LAST_WORDS: Duration = Duration::from_secs(30);
+const WIND_UP: Duration = Duration::from_secs(30);
 
 /// Serves the channel to its end.
 pub(super) async fn run(
@@ -52,7 +52,7 @@ pub(super) async fn run(
         served = served => if let Err(error) = served {
             tracing::debug!(%error, "the channel ended while it was served");
         },
-        () = client.inbox.gone_for(LAST_WORDS) => {}
+        () = client.inbox.gone_for(WIND_UP) => {}
     }
     client.inbox.finish();
 }
@@ -114,6 +114,7 @@ async fn serve_files(
     };
     let served = tokio::select! {
         served = served => served,
+        // beside it: a client that takes nothing must not keep its session alive
         reason = end.killed() => {
             let outcome = pump::killed(client, reason).await;
             end.close(&outcome).await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
@@ -12,7 +13,7 @@ use crate::model::{Exit, plain_text};
 pub(super) const FAILED: u32 = 255;
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
-pub(super) const STDERR: u32 = 1;
+const STDERR: u32 = 1;
 
 /// A channel's client as the channel's task has it: bytes in, bytes out.
 #[derive(Debug)]
@@ -38,7 +39,17 @@ impl ClientChannel {
     pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
         // a sentence may quote the node or the service, and neither may write on the person's terminal
         let plain = plain_text(text);
-        self.writer.extended_data_bytes(STDERR, format!("{plain}{}", self.newline).into_bytes()).await
+        self.stderr(format!("{plain}{}", self.newline).into()).await
+    }
+
+    /// What the command says on its standard output, or on its terminal.
+    pub(super) async fn stdout(&self, bytes: Bytes) -> Result<(), russh::Error> {
+        self.writer.data_bytes(bytes).await
+    }
+
+    /// What it says on its standard error.
+    pub(super) async fn stderr(&self, bytes: Bytes) -> Result<(), russh::Error> {
+        self.writer.extended_data_bytes(STDERR, bytes).await
     }
 
     /// A sentence, then the status that says it was not the command.
@@ -50,7 +61,7 @@ impl ClientChannel {
     /// A reply of the gateway's own, and its end.
     pub(super) async fn reply(&self, reply: &Reply) -> Result<(), russh::Error> {
         let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
-        self.writer.data_bytes(out.into_bytes()).await?;
+        self.stdout(out.into()).await?;
         if !reply.err.is_empty() {
             self.tell(&reply.err).await?;
         }

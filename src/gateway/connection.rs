@@ -16,7 +16,6 @@ use super::channel;
 use super::client_channel::ClientChannel;
 use super::connection_limits::Permit;
 use super::inbox::Inbox;
-use super::preauth_stream::Progress;
 use super::shared::Shared;
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, LoginRefused};
 use crate::identity::{Identity, KeyFingerprint, Login, LoginError};
@@ -30,7 +29,6 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
-    progress: Arc<Progress>,
     permit: Arc<Permit>,
     attempt: Attempt,
     login: Option<LoggedIn>,
@@ -90,12 +88,11 @@ pub(super) enum TooManyChannels {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, progress: Arc<Progress>, permit: Arc<Permit>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, permit: Arc<Permit>) -> Self {
         Self {
             shared,
             id: Uuid::new_v4(),
             source,
-            progress,
             permit,
             attempt: Attempt::default(),
             login: None,
@@ -139,7 +136,6 @@ impl Connection {
 
     /// The client has been told; the limits for strangers end here.
     pub(super) fn lift_limits(&self) {
-        self.progress.logged_in();
         self.permit.logged_in();
     }
 

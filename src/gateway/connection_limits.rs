@@ -37,6 +37,7 @@ pub(super) struct Permit {
     limits: Arc<ConnectionLimits>,
     address: IpAddr,
     number: u64,
+    progress: Arc<Progress>,
 }
 
 /// Which limit leaves no room, by its name in the configuration.
@@ -63,7 +64,7 @@ impl ConnectionLimits {
 
     /// A permit, or the limit that is reached. Where those who have not logged in hold all of theirs, the address that
     /// holds the most makes room: one address must not be able to lock everybody else out.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr, progress: Arc<Progress>) -> Result<Permit, LimitReached> {
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, LimitReached> {
         // one subscriber has a whole /64 of IPv6 (RFC 6177, section 2)
         let address = match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
@@ -83,8 +84,9 @@ impl ConnectionLimits {
         held.total += 1;
         held.last += 1;
         let number = held.last;
-        held.unauthenticated.insert(number, Unauthenticated { address, progress });
-        Ok(Permit { limits: self.clone(), address, number })
+        let progress = Arc::new(Progress::default());
+        held.unauthenticated.insert(number, Unauthenticated { address, progress: progress.clone() });
+        Ok(Permit { limits: self.clone(), address, number, progress })
     }
 }
 
@@ -108,8 +110,18 @@ impl Held {
 }
 
 impl Permit {
-    /// Somebody has logged in on it.
+    /// How far the connection is, for the stream under it.
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Somebody has logged in on it: it is no longer one of those that others may have, nor has its stream an end.
     pub(super) fn logged_in(&self) {
+        self.progress.logged_in();
+        self.leave_unauthenticated();
+    }
+
+    fn leave_unauthenticated(&self) {
         let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.unauthenticated.remove(&self.number);
     }
@@ -117,7 +129,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.logged_in();
+        self.leave_unauthenticated();
         let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.total -= 1;
         if let Some(here) = held.by_address.get_mut(&self.address) {
@@ -140,7 +152,7 @@ mod tests {
     }
 
     fn take(limits: &Arc<ConnectionLimits>, address: &str) -> Result<Permit, LimitReached> {
-        limits.take(address.parse().unwrap(), Arc::default())
+        limits.take(address.parse().unwrap())
     }
 
     #[test]
@@ -180,12 +192,10 @@ mod tests {
     #[test]
     fn whoever_holds_most_places_without_a_login_makes_room_for_others() {
         let limits = limits(99, 99, 4);
-        let hoard: Vec<_> = (0..4).map(|_| Arc::new(Progress::default())).collect();
-        let address = "192.0.2.1".parse().unwrap();
-        let held: Vec<_> = hoard.iter().map(|progress| limits.take(address, progress.clone()).unwrap()).collect();
+        let hoard: Vec<_> = (0..4).map(|_| take(&limits, "192.0.2.1").unwrap()).collect();
         assert_eq!(take(&limits, "192.0.2.1").unwrap_err(), LimitReached::Unauthenticated);
         let _second = take(&limits, "192.0.2.2").unwrap();
-        let evicted = |n: usize| hoard[n].was_evicted();
+        let evicted = |n: usize| hoard[n].progress().was_evicted();
         assert!(evicted(0) && !evicted(1));
         let _third = take(&limits, "192.0.2.3").unwrap();
         assert!(evicted(1) && !evicted(2));
@@ -195,7 +205,7 @@ mod tests {
         assert_eq!(take(&limits, "192.0.2.5").unwrap_err(), LimitReached::Unauthenticated);
         // who was evicted still counts as connected until it has gone
         assert_eq!(limits.held.lock().unwrap().total, 7);
-        drop(held);
+        drop(hoard);
         assert_eq!(limits.held.lock().unwrap().total, 3);
     }
 }

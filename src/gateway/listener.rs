@@ -6,18 +6,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::BufReader;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection::Connection;
-use super::connection_limits::{ConnectionLimits, Permit};
-use super::handler::ClientHandler;
+use super::connection_limits::ConnectionLimits;
 use super::hostkeys::HostKeys;
-use super::preauth_stream::{PreauthStream, Progress};
+use super::server::Server;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
 use crate::identity::People;
 use crate::session::{Registry, SessionOpener};
 
@@ -25,8 +22,7 @@ use crate::session::{Registry, SessionOpener};
 #[derive(Debug)]
 pub struct Gateway {
     listeners: Vec<TcpListener>,
-    config: Arc<russh::server::Config>,
-    shared: Arc<Shared>,
+    server: Server,
     limits: Arc<ConnectionLimits>,
 }
 
@@ -64,10 +60,7 @@ impl Gateway {
             listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
         }
         let limits = Arc::new(ConnectionLimits::new(&settings));
-        let config = settings.russh(host_keys);
-        let environment = settings.allowed_environment();
-        let shared = Arc::new(Shared { people, sessions, settings, environment });
-        Ok(Self { listeners, config, shared, limits })
+        Ok(Self { listeners, server: Server::new(host_keys, people, sessions, settings), limits })
     }
 
     /// The addresses, with the ports that were chosen where 0 was asked for.
@@ -80,10 +73,9 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stage, stages) = watch::channel(Stage::Serving);
         let mut accepting = JoinSet::new();
-        let (drain, sessions) = (self.shared.settings.drain, self.shared.sessions.clone());
+        let (drain, sessions) = (self.server.shared.settings.drain, self.server.shared.sessions.clone());
         for listener in self.listeners {
-            let (config, shared, limits) = (self.config.clone(), self.shared.clone(), self.limits.clone());
-            accepting.spawn(accept(listener, config, shared, limits, stages.clone()));
+            accepting.spawn(accept(listener, self.server.clone(), self.limits.clone(), stages.clone()));
         }
         shutdown.await;
         tracing::info!(seconds = drain.as_secs(), "shutting down");
@@ -98,17 +90,6 @@ impl Gateway {
         stage.send_replace(Stage::Ending);
         ended.await;
     }
-}
-
-/// Where the gateway is in its life; it only goes forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    /// Connections are accepted.
-    Serving,
-    /// Those that are there may go on.
-    Draining,
-    /// They may not, either.
-    Ending,
 }
 
 /// Ends what runs, and gives it a moment.
@@ -126,16 +107,9 @@ async fn end_sessions(registry: &Registry) {
     }
 }
 
-/// What people read whose sessions or connections are ended by the gateway's end.
-const SHUTTING_DOWN: &str = "the gateway is shutting down";
-
-/// How long sessions that are ended may take, and how long their connections.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 async fn accept(
     listener: TcpListener,
-    config: Arc<russh::server::Config>,
-    shared: Arc<Shared>,
+    server: Server,
     limits: Arc<ConnectionLimits>,
     mut stages: watch::Receiver<Stage>,
 ) {
@@ -143,16 +117,17 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            // or the set would keep every connection that ever was
             Some(_) = connections.join_next() => continue,
             () = comes(&mut stages, Stage::Draining) => break,
         };
         match accepted {
             Ok((tcp, source)) => {
-                let progress = Arc::new(Progress::default());
-                match limits.take(source.ip(), progress.clone()) {
+                match limits.take(source.ip()) {
                     Ok(permit) => {
-                        let client = Client { tcp, source, permit, progress };
-                        connections.spawn(serve(client, config.clone(), shared.clone(), stages.clone()));
+                        // keystrokes must not wait for each other
+                        let _ = tcp.set_nodelay(true);
+                        connections.spawn(server.clone().serve_stream(tcp, source, permit, stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => tracing::warn!(%source, %limit, "connection refused"),
@@ -178,13 +153,8 @@ async fn accept(
     connections.shutdown().await;
 }
 
-/// Waits for a stage of the gateway's life; if nobody leads it any more, that is the end as well.
-async fn comes(stages: &mut watch::Receiver<Stage>, stage: Stage) {
-    let _ = stages.wait_for(|now| *now >= stage).await;
-}
-
-/// A small packet or two; what is longer goes past it.
-const READ_BUFFER: usize = 16 * 1024;
+/// Between two tries to accept, where the machine has run out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that was reset before it was accepted is nothing; being out of descriptors takes a moment to get better.
 fn pause_after(error: &io::Error) -> Duration {
@@ -192,53 +162,7 @@ fn pause_after(error: &io::Error) -> Duration {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
             Duration::ZERO
         }
-        _ => Duration::from_millis(100),
-    }
-}
-
-/// Somebody who has connected.
-struct Client {
-    tcp: TcpStream,
-    source: SocketAddr,
-    permit: Permit,
-    progress: Arc<Progress>,
-}
-
-async fn serve(
-    client: Client,
-    config: Arc<russh::server::Config>,
-    shared: Arc<Shared>,
-    mut stages: watch::Receiver<Stage>,
-) {
-    let Client { tcp, source, permit, progress } = client;
-    // keystrokes must not wait for each other
-    let _ = tcp.set_nodelay(true);
-    let login = Duration::from_secs(u64::from(shared.settings.limits.login_seconds));
-    let permit = Arc::new(permit);
-    // a packet is read in two steps; one system call is enough for both, and for the next few
-    let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(tcp, login, progress.clone()));
-    let connection = Connection::new(shared, source, progress.clone(), permit.clone());
-    let id = connection.id;
-    let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
-    let ended = match started {
-        Err(error) => Err(error),
-        Ok(mut running) => {
-            let handle = running.handle();
-            tokio::select! {
-                ended = &mut running => ended,
-                () = comes(&mut stages, Stage::Ending) => {
-                    let bye = SHUTTING_DOWN.to_owned();
-                    let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
-                    let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
-                    tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
-                }
-            }
-        }
-    };
-    let (received, sent) = progress.bytes();
-    match ended {
-        Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
-        Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
+        _ => ACCEPT_PAUSE,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The SSH front-end; the only code that names russh.
 //!
 //! ```text
-//!  TCP ─▶ listener ─▶ PreauthStream (deadline, byte cap) ─▶ russh ─▶ handler ─▶ connection ─▶ channel ─▶ session
-//!          caps, drain                                 │       answers       │            pump
-//!                                                    auth     everything   inboxes
+//!  TCP ─▶ listener ─▶ server ─▶ PreauthStream ─▶ russh ─▶ handler ─▶ connection ─▶ channel ─▶ session
+//!         caps, drain           deadline, byte cap │       answers      │            pump
+//!                                                 auth    everything  inboxes
 //! ```
 //!
 //! The handler runs in the one task that reads the connection's socket, so it decides and answers at once and leaves
@@ -25,8 +25,10 @@ mod listener;
 pub mod mint;
 mod preauth_stream;
 mod pump;
+mod server;
 mod settings;
 mod shared;
+mod stage;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! The TCP stream under a connection. Until somebody has logged in it has an end: in time, and in bytes.
+//! The stream under a connection. Until somebody has logged in it has an end: in time, and in bytes.
 //!
 //! RFC 4252, section 4, asks a server for such a deadline; the library has no deadline for a login and no limit on what it buffers before one; both are here, below it, where
 //! nothing above can forget them. After the login the stream is transparent.
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 
-/// Shared with the handler, which knows when the login is done.
+/// What is known of a connection below SSH; shared with its permit, which is told of the login.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// Once the client has been told so; never taken back.

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::client_channel::{ClientChannel, FAILED, STDERR};
+use super::client_channel::{ClientChannel, FAILED};
 use super::inbox::Control;
 use crate::model::Exit;
 use crate::session::{InputError, Out, Outcome, RunningSession, SessionInput, SessionOutput};
@@ -21,7 +21,9 @@ pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
     let ended = tokio::select! {
         ended = from_node(output, client) => ended,
         error = to_node(&input, client) => Ended::Broken(error),
+        // never, while the session lives
         () = control(&input, client) => Ended::ClientGone,
+        // whoever has closed the channel wants no more of it
         () = client.inbox.gone() => Ended::ClientGone,
         // beside the movements: a client that takes nothing must not keep its session alive
         reason = end.killed() => Ended::Killed(reason),
@@ -77,8 +79,8 @@ async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
     let mut exit = None;
     loop {
         let sent = match output.next().await {
-            Some(Ok(Out::Stdout(bytes))) => client.writer.data_bytes(bytes).await,
-            Some(Ok(Out::Stderr(bytes))) => client.writer.extended_data_bytes(STDERR, bytes).await,
+            Some(Ok(Out::Stdout(bytes))) => client.stdout(bytes).await,
+            Some(Ok(Out::Stderr(bytes))) => client.stderr(bytes).await,
             Some(Ok(Out::Exit(status))) => {
                 exit = Some(status);
                 Ok(())

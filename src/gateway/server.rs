@@ -1,0 +1,84 @@
+//! The SSH server on one stream of bytes, whatever carries it.
+//!
+//! ```text
+//!  stream ─▶ PreauthStream (deadline, byte cap) ─▶ buffer ─▶ russh ─▶ ClientHandler
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::sync::watch;
+
+use super::connection::Connection;
+use super::connection_limits::Permit;
+use super::handler::ClientHandler;
+use super::hostkeys::HostKeys;
+use super::preauth_stream::PreauthStream;
+use super::settings::Settings;
+use super::shared::Shared;
+use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
+use crate::identity::People;
+use crate::session::SessionOpener;
+
+/// Serves clients, each on a stream of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    config: Arc<russh::server::Config>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Server {
+    pub(super) fn new(host_keys: &HostKeys, people: People, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
+        let config = settings.russh(host_keys);
+        let environment = settings.allowed_environment();
+        Self { config, shared: Arc::new(Shared { people, sessions, settings, environment }) }
+    }
+
+    /// Serves one client to its end, or to the gateway's.
+    pub(super) async fn serve_stream<S>(
+        self,
+        stream: S,
+        source: SocketAddr,
+        permit: Permit,
+        mut stages: watch::Receiver<Stage>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let login = Duration::from_secs(u64::from(self.shared.settings.limits.login_seconds));
+        let progress = permit.progress().clone();
+        // the handler goes as soon as the library has done with it; the permit stays until the stream is closed
+        let permit = Arc::new(permit);
+        // a packet is read in two steps; one system call is enough for both, and for the next few
+        let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, login, progress.clone()));
+        let connection = Connection::new(self.shared, source, permit.clone());
+        let id = connection.id;
+        let started = russh::server::run_stream(self.config, stream, ClientHandler(connection)).await;
+        let ended = match started {
+            Err(error) => Err(error),
+            Ok(mut running) => {
+                let handle = running.handle();
+                tokio::select! {
+                    ended = &mut running => ended,
+                    // sessions had their time before this, and were told why they end
+                    () = comes(&mut stages, Stage::Ending) => {
+                        // `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads
+                        let bye = SHUTTING_DOWN.to_owned();
+                        let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
+                        let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
+                        tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
+                    }
+                }
+            }
+        };
+        let (received, sent) = progress.bytes();
+        match ended {
+            Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
+            Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
+        }
+    }
+}
+
+/// A small packet or two; what is longer goes past it.
+const READ_BUFFER: usize = 16 * 1024;
