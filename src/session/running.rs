@@ -143,7 +143,7 @@ impl SessionOutput {
             Said::Exit(exit) => self.record.exit(&exit).await.map(|()| Out::Exit(exit)),
         };
         // no byte goes on that was not recorded, and whoever hears this ends the session
-        Some(recorded.map_err(|error| TransportError::Failed(error.to_string())))
+        Some(recorded.map_err(TransportError::from))
     }
 }
 

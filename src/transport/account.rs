@@ -3,9 +3,10 @@
 //! refused in a sentence instead, and lanes' documents that are not this version's are not used.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::helper::program::documents;
 use super::limits::Limits;
@@ -24,7 +25,7 @@ pub(super) struct Account {
 }
 
 /// What holds for lanes in this account.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
     /// Why no lane may open.
     refused: Option<String>,

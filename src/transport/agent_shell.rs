@@ -2,12 +2,13 @@
 //! logging, shell profile, Run-As. Its prompt takes a second, it carries about 1 MB/s, and it has no exit status.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::channel::{Client, Control, Delivery, InputData, Out, say_last};
+use super::channel::{Client, Control, Delivery, InputData, Out, send_final};
+use super::error::TransportError;
 use super::limits::{Clock, sleep_until};
 use crate::backend::lanes::{Lane, SessionRequest};
 use crate::data_channel::{ChannelEvent, ChannelWriter};
@@ -28,10 +29,10 @@ pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock:
     resize(&lane.writer, size).await;
     let Lane { writer, reader, .. } = &mut lane;
     let mut established = false;
-    let (mut outward, mut inward): (Option<Bytes>, VecDeque<Bytes>) = (None, VecDeque::new());
+    let (mut to_client, mut to_node): (Option<Bytes>, VecDeque<Bytes>) = (None, VecDeque::new());
     let ended = loop {
         if let Some(why) = clock.over(Instant::now()) {
-            break Some(Err(why));
+            break Some(Err(why.into()));
         }
         tokio::select! {
             biased;
@@ -43,39 +44,39 @@ pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock:
                 // there is no signal frame; the terminal's own characters do for the ones a terminal has
                 // nobody needs more signals than this at once, and the queue must have a bound
                 Some(Control::Signal(name)) => {
-                    let room = SIGNALS - inward.len().min(SIGNALS);
-                    inward.extend(character(&name).map(Bytes::from_static).into_iter().take(room));
+                    let room = SIGNALS - to_node.len().min(SIGNALS);
+                    to_node.extend(character(&name).map(Bytes::from_static).into_iter().take(room));
                 }
                 None => {}
             },
-            permit = deliveries.reserve(), if outward.is_some() => {
-                let (Ok(permit), Some(bytes)) = (permit, outward.take()) else { break None };
+            permit = deliveries.reserve(), if to_client.is_some() => {
+                let (Ok(permit), Some(bytes)) = (permit, to_client.take()) else { break None };
                 clock.touch(Instant::now());
                 permit.send(Delivery::Out(Out::Stdout(bytes)));
             }
-            sent = send(writer, inward.front()) => {
-                inward.pop_front();
+            sent = send(writer, to_node.front()) => {
+                to_node.pop_front();
                 if !sent {
-                    break Some(Err("the session's data channel ended".to_owned()));
+                    break Some(Err(TransportError::ShellLost("the session's data channel ended".to_owned())));
                 }
             }
-            event = reader.next(), if outward.is_none() => match event {
+            event = reader.next(), if to_client.is_none() => match event {
                 Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => {
                     if !std::mem::replace(&mut established, true) {
                         // what was sent before the agent listened may have been dropped although acknowledged
                         resize(writer, size).await;
                     }
-                    outward = Some(bytes);
+                    to_client = Some(bytes);
                 }
                 Some(ChannelEvent::Closed(text)) => break Some(Ok(text)),
-                Some(ChannelEvent::Lost(text)) => break Some(Err(text)),
+                Some(ChannelEvent::Lost(text)) => break Some(Err(TransportError::ShellLost(text))),
                 None => break Some(Ok(String::new())),
                 Some(_) => {}
             },
-            data = client.data.recv(), if established && inward.is_empty() && open(&client.data) => match data {
+            data = client.data.recv(), if established && to_node.is_empty() && open(&client.data) => match data {
                 Some(InputData::Bytes(bytes)) => {
                     clock.touch(Instant::now());
-                    inward.push_back(bytes);
+                    to_node.push_back(bytes);
                 }
                 Some(InputData::Eof) | None => {}
             },
@@ -83,17 +84,17 @@ pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock:
             () = sleep_until(clock.deadline()) => {}
         }
     };
-    let words = match ended {
+    let last = match ended {
         Some(Ok(text)) => {
             let text = text.trim();
             let told = (!text.is_empty()).then(|| Delivery::Out(Out::Stdout(format!("\r\n{text}\r\n").into())));
             told.into_iter().chain([Delivery::Out(Out::Exit(Exit::Unknown))]).collect()
         }
-        Some(Err(why)) => vec![Delivery::failed(why)],
+        Some(Err(error)) => vec![Delivery::Failed(error)],
         // whoever does not listen any more needs none
         None => Vec::new(),
     };
-    say_last(deliveries, words);
+    send_final(deliveries, last);
     drop(client);
     lane.close().await;
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::error::TransportError;
 use crate::evidence::{Recorded, Unrecorded};
 use crate::model::{Exit, WindowSize};
 
@@ -90,7 +91,7 @@ pub(super) enum Delivery {
 
 /// Tells the client how the channel ended. By itself: a client that takes nothing must keep neither what is to end nor its
 /// share of the node.
-pub(super) fn say_last(deliveries: mpsc::Sender<Delivery>, words: Vec<Delivery>) {
+pub(super) fn send_final(deliveries: mpsc::Sender<Delivery>, words: Vec<Delivery>) {
     tokio::spawn(async move {
         for word in words {
             if deliveries.send(word).await.is_err() {
@@ -111,12 +112,6 @@ pub(crate) enum InputData {
 pub(crate) enum Control {
     Resize(WindowSize),
     Signal(String),
-}
-
-impl Delivery {
-    pub(super) fn failed(why: String) -> Self {
-        Self::Failed(TransportError::Failed(why))
-    }
 }
 
 impl Input {
@@ -163,15 +158,4 @@ impl Output {
             Delivery::Out(out) => Some(Ok(out)),
         }
     }
-}
-
-/// Why a channel could not open, or ended before its command did. The text is a sentence for the person.
-#[derive(Debug, thiserror::Error)]
-pub enum TransportError {
-    /// The channel has ended already.
-    #[error("the channel to the node has ended")]
-    Gone,
-    /// Anything else, in a sentence.
-    #[error("{0}")]
-    Failed(String),
 }

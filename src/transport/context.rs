@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::account::Terms;
 use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
@@ -28,6 +29,8 @@ pub(super) struct ChannelContext {
     pub _permit: NodePermit,
     /// Bytes of payload in a frame.
     pub payload: usize,
+    /// What the account asks of its lanes.
+    pub terms: Terms,
     /// How long the channel may last and be silent, from its start: whatever rungs and lanes it has had.
     pub clock: Clock,
     /// Whether the in lane is opened at once: somebody at a terminal is going to type.
@@ -52,13 +55,13 @@ impl ChannelContext {
         self.opener.grant().node()
     }
 
+    /// The request of a session that joins the helper.
+    pub(super) fn attach_request(&self, document: &str, options: String, silent: bool) -> SessionRequest {
+        self.request(document, [("options", options), ("command", "lane:".to_owned())], silent)
+    }
+
     /// The request of a session of this channel.
-    pub(super) fn request<const N: usize>(
-        &self,
-        document: &str,
-        parameters: [(&str, String); N],
-        silent: bool,
-    ) -> SessionRequest {
+    fn request<const N: usize>(&self, document: &str, parameters: [(&str, String); N], silent: bool) -> SessionRequest {
         SessionRequest {
             document: document.to_owned(),
             parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),

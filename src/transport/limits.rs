@@ -3,7 +3,9 @@
 //! and AWS's own document, which carries the one-lane rung, may know nothing of the account's preferences: an assumption,
 //! as only an account can show it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The limits of a channel; none means no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,22 @@ impl Limits {
         let least = |a: Option<Duration>, b: Option<Duration>| [a, b].into_iter().flatten().min();
         Self { idle: least(self.idle, other.idle), longest: least(self.longest, other.longest) }
     }
+}
+
+/// A limit was reached; the sentence is the person's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitReached {
+    /// The longest life. Session Manager's own words.
+    #[error("Max session duration reached. Your session has been terminated.")]
+    Longest,
+    /// The longest time without a byte.
+    #[error("the session was idle for {}, the longest that is allowed, and was ended", in_minutes(*.0))]
+    Idle(Duration),
+}
+
+fn in_minutes(limit: Duration) -> String {
+    let minutes = limit.as_secs().div_ceil(60);
+    format!("{minutes} {}", if minutes == 1 { "minute" } else { "minutes" })
 }
 
 /// The limits of one channel, and where it stands. It reads no clock.
@@ -48,28 +66,22 @@ impl Clock {
         [idle, longest].into_iter().flatten().min()
     }
 
-    /// Whether the channel must end, and the sentence that says why.
-    pub(super) fn over(&self, now: Instant) -> Option<String> {
+    /// Whether the channel must end, and why.
+    pub(super) fn over(&self, now: Instant) -> Option<LimitReached> {
         if self.limits.longest.is_some_and(|limit| now >= self.started + limit) {
-            return Some(TOO_LONG.to_owned());
+            return Some(LimitReached::Longest);
         }
-        let limit = self.limits.idle.filter(|limit| now >= self.active + *limit)?;
-        let minutes = limit.as_secs().div_ceil(60);
-        let unit = if minutes == 1 { "minute" } else { "minutes" };
-        Some(format!("the session was idle for {minutes} {unit}, the longest that is allowed, and was ended"))
+        self.limits.idle.filter(|limit| now >= self.active + *limit).map(LimitReached::Idle)
     }
 }
 
 /// Waits until then, or for ever.
 pub(super) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
-
-/// Session Manager's own words.
-const TOO_LONG: &str = "Max session duration reached. Your session has been terminated.";
 
 #[cfg(test)]
 mod tests {
@@ -82,12 +94,12 @@ mod tests {
         let start = Instant::now();
         let mut clock = Clock::new(Limits { idle: Some(2 * MINUTE), longest: Some(5 * MINUTE) }, start);
         assert_eq!((clock.deadline(), clock.over(start + MINUTE)), (Some(start + 2 * MINUTE), None));
-        let idle = clock.over(start + 2 * MINUTE).unwrap();
+        let idle = clock.over(start + 2 * MINUTE).unwrap().to_string();
         assert!(idle.contains("idle for 2 minutes"), "{idle}");
         clock.touch(start + 4 * MINUTE);
         assert_eq!(clock.over(start + 4 * MINUTE), None);
         assert_eq!(clock.deadline(), Some(start + 5 * MINUTE));
-        assert_eq!(clock.over(start + 5 * MINUTE).as_deref(), Some(TOO_LONG));
+        assert_eq!(clock.over(start + 5 * MINUTE), Some(LimitReached::Longest));
     }
 
     #[test]

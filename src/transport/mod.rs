@@ -4,9 +4,11 @@ mod account;
 mod agent_shell;
 mod channel;
 mod context;
+mod descent;
+mod end_cause;
+mod error;
 pub mod file_service;
 pub mod helper;
-mod inquest;
 mod ladder;
 mod lane_opener;
 mod lanes;
@@ -19,8 +21,11 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said, TransportError};
+pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said};
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
+pub use error::TransportError;
 pub use helper::program::documents;
+pub use lanes::LaneError;
+pub use limits::LimitReached;
 pub use open::{Transport, TransportOptions};

@@ -2,26 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
-use super::account::{Account, Terms};
+use super::account::Account;
 use super::agent_shell;
-use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output, TransportError};
-use super::context::{ChannelContext, NodePermit, first_request};
+use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output};
+use super::context::{ChannelContext, NodePermit};
+use super::error::TransportError;
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
-use super::inquest::has_failed;
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
 use super::options::Options;
 use super::parameter::{self, Carried};
-use crate::backend::lanes::{Lane, Lanes};
-use crate::backend::{BackendError, Directory};
+use crate::backend::Directory;
+use crate::backend::lanes::Lanes;
 use crate::config::{Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
 use crate::model::NodeId;
@@ -101,16 +102,14 @@ impl Transport {
             }
             Action::Shell => (Options::shell(&setup, user, helper, directory()?), "shell:".to_owned()),
             Action::Exec { command } => {
-                let carried = parameter::encode(command).map_err(|error| TransportError::Failed(error.to_string()))?;
+                let carried = parameter::encode(command)?;
                 if let Carried::OverLane(_) = carried {
                     link.send_command(Bytes::copy_from_slice(command));
                 }
                 let options = Options::command(&setup, user, helper, directory()?);
                 (options, carried.parameter().to_owned())
             }
-            Action::Files | Action::File { .. } => {
-                return Err(TransportError::Failed("what was allowed is neither a shell nor a command".to_owned()));
-            }
+            Action::Files | Action::File { .. } => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();
         let (input, deliveries) = self.start(Arc::new(grant), &evidence, options, parameter, link, eager).await?;
@@ -124,13 +123,11 @@ impl Transport {
         setup: ChannelSetup,
     ) -> Result<OpenChannel, TransportError> {
         if let Some(user) = grant.os_user() {
-            return Err(TransportError::Failed(format!(
-                "this gateway opens the agent's own shell, which can't be opened as {user}; leave the user out"
-            )));
+            return Err(TransportError::AgentShellUser(user.to_owned()));
         }
         let permit = self.permit(&grant).await?;
         let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
-        let lane = opener.open(agent_shell::request(self.options.payload)).await.map_err(sentence)?;
+        let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
@@ -144,7 +141,7 @@ impl Transport {
 
     /// Opens a file service.
     pub async fn open_files(&self, grant: Grant, evidence: LaneRecord) -> Result<FileService, TransportError> {
-        grant.judge(&Action::Files).map_err(|denial| TransportError::Failed(denial.text))?;
+        grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
@@ -163,7 +160,7 @@ impl Transport {
         eager: bool,
     ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
         let permit = self.permit(&grant).await?;
-        let terms = self.account.terms().await.map_err(sentence)?;
+        let terms = self.account.terms().await?;
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
             opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),
@@ -173,36 +170,13 @@ impl Transport {
             _permit: permit,
             payload: self.options.payload,
             clock: Clock::new(terms.limits.and(self.own_limits()), Instant::now()),
+            terms,
             eager,
         };
-        let first = match self.first_lane(&context, &terms).await {
-            Err(BackendError::Document(error)) if let Some(rung) = self.ladder.below(context.rung) => {
-                tracing::warn!(node = %context.node(), error, "the lanes' documents can't be used; trying one lane");
-                context.rung = rung;
-                // that says nothing about the node: once the documents are there, it gets its lanes
-                context.ladder = Ladder::new(Some(rung));
-                self.first_lane(&context, &terms).await
-            }
-            // the agent could not do with the session; nothing has run, since it waits for the gateway's handshake
-            Err(BackendError::Ended { session, why })
-                if let Some(rung) = self.ladder.below(context.rung)
-                    && has_failed(&context.opener, &session).await =>
-            {
-                tracing::warn!(node = %context.node(), rung = ?context.rung, why, "the node refused this rung; trying the next");
-                context.rung = rung;
-                self.first_lane(&context, &terms).await
-            }
-            first => first,
-        };
-        let first = first.map_err(sentence)?;
+        let first = context.open_first().await?;
         let (input, client, receiver) = ends();
         tokio::spawn(lanes::run(context, first, link, client));
         Ok((input, receiver))
-    }
-
-    async fn first_lane(&self, context: &ChannelContext, terms: &Terms) -> Result<Lane, BackendError> {
-        terms.allow(context.rung)?;
-        context.opener.open(first_request(context)).await
     }
 
     /// What the configuration allows, whatever the account does.
@@ -222,11 +196,10 @@ impl Transport {
         };
         match tokio::time::timeout(PERMIT_WAIT, semaphore.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(NodePermit::new(permit)),
-            _ => Err(TransportError::Failed(format!(
-                "{} carries {} channels already, the most that this gateway allows; close one, or try again later",
-                grant.node_name(),
-                self.options.channels_per_node
-            ))),
+            _ => Err(TransportError::NodeFull {
+                node: grant.node_name().to_string(),
+                most: self.options.channels_per_node,
+            }),
         }
     }
 }
@@ -239,15 +212,10 @@ fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
     (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
 }
 
-fn sentence(error: BackendError) -> TransportError {
-    TransportError::Failed(error.to_string())
-}
-
 /// A name for the helper's directory that nobody can guess: 128 bits.
 fn directory() -> Result<String, TransportError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| TransportError::Failed(format!("the gateway's system has no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| TransportError::NoRandomness(error.to_string()))?;
     Ok(hex::encode(bytes))
 }
 

@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output, TransportError};
+use super::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output};
+use super::error::TransportError;
 
 /// The node's end of a channel.
 pub(crate) struct NodeEnd {
@@ -30,7 +31,7 @@ impl Voice {
 
     /// The channel breaks.
     pub(crate) async fn fail(&self, text: &str) {
-        let _ = self.0.send(Delivery::Failed(TransportError::Failed(text.to_owned()))).await;
+        let _ = self.0.send(Delivery::Failed(TransportError::ShellLost(text.to_owned()))).await;
     }
 
     /// Waits until nobody listens any more.

@@ -14,7 +14,7 @@ pub async fn the_one_way(
 ) -> Result<OpenChannel, TransportError> {
     match policy.decide(request) {
         Decision::Allow(grant) => transport.open(grant, record, setup).await,
-        Decision::Deny(denial) => Err(TransportError::Failed(denial.text)),
+        Decision::Deny(denial) => Err(TransportError::Backend(BackendError::Refused(denial.text))),
     }
 }
 

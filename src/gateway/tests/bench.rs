@@ -301,7 +301,7 @@ impl NodeTransport for LocalNode {
             record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
             self.starts.lock().unwrap().push(setup.clone());
             if grant.os_user() == Some("deploy") {
-                return Err(TransportError::Failed("the agent may not run things as deploy".to_owned()));
+                return Err(TransportError::ShellLost("the agent may not run things as deploy".to_owned()));
             }
             let (open, end) = channel();
             if self.idle.load(Ordering::Relaxed) {

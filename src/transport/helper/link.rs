@@ -7,9 +7,10 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::codec::{Decoder, Dialect};
 use super::record::{FromNode, Hello, RecordError, ToNode};
@@ -41,8 +42,6 @@ const SMALL: usize = 4 * 1024;
 /// What the helper has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A lane is attached, and who speaks on it.
-    Hello(Hello),
     /// Standard output.
     Stdout(Bytes),
     /// Standard error.
@@ -78,7 +77,7 @@ pub struct Link {
     received: u32,
     stdout: Stream,
     stderr: Stream,
-    greeted: bool,
+    hello: Greeting,
     exited: bool,
     done: bool,
     taken: u64,
@@ -113,6 +112,15 @@ struct Stream {
     ended: bool,
 }
 
+/// Who speaks at the other end.
+#[derive(Debug, PartialEq, Eq)]
+enum Greeting {
+    None,
+    Heard(Hello),
+    /// Whoever uses the link knows.
+    Taken,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Finish {
     No,
@@ -129,7 +137,7 @@ impl Link {
             received: 0,
             stdout: Stream::default(),
             stderr: Stream::default(),
-            greeted: false,
+            hello: Greeting::None,
             exited: false,
             done: false,
             taken: 0,
@@ -205,8 +213,8 @@ impl Link {
             FromNode::Hello(hello) => {
                 self.dialect = self.decoder.dialect().unwrap_or_default();
                 // who speaks does not change; a node that never stops saying so must not fill the queue
-                if !std::mem::replace(&mut self.greeted, true) {
-                    self.events.push_back(Event::Hello(hello));
+                if self.hello == Greeting::None {
+                    self.hello = Greeting::Heard(hello);
                 }
             }
             FromNode::Ready { received } => {
@@ -288,6 +296,17 @@ impl Link {
         {
             self.kept_cost -= record.len() + KEPT_COST;
             self.kept.pop_front();
+        }
+    }
+
+    /// Who speaks at the other end, once, when that has been heard.
+    pub fn take_hello(&mut self) -> Option<Hello> {
+        match std::mem::replace(&mut self.hello, Greeting::Taken) {
+            Greeting::Heard(hello) => Some(hello),
+            before => {
+                self.hello = before;
+                None
+            }
         }
     }
 
@@ -375,16 +394,16 @@ impl Link {
         self.unanswered.map(|since| since + DEAF)
     }
 
-    /// Asks the helper for a sign of life over both lanes, and returns what to give to [`Link::has_answered`]. Only the
+    /// Asks the helper for a sign of life over both lanes, and returns what [`Link::answered`] will be. Only the
     /// helper for `sh` answers; the other one is given a new lane where there is doubt.
     pub fn ask(&mut self, now: Instant) -> u32 {
         self.renew_at = now;
         self.stamp + 1
     }
 
-    /// Whether what was asked, or anything later, was answered.
-    pub fn has_answered(&self, stamp: u32) -> bool {
-        self.answered >= stamp
+    /// The last of what was asked that was answered.
+    pub fn answered(&self) -> u32 {
+        self.answered
     }
 
     /// When [`Link::poll_transmit`] or [`Link::needs_in_lane`] must be asked again.
@@ -598,9 +617,9 @@ mod tests {
         let asked = link.ask(now);
         assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 32\n"[..]);
         link.handle_output(b"P 1 1\n").unwrap();
-        assert!(!link.has_answered(asked));
+        assert!(link.answered() < asked);
         link.handle_output(b"P 2 1\n").unwrap();
-        assert!(link.has_answered(asked));
+        assert_eq!(link.answered(), asked);
     }
 
     #[test]
@@ -631,7 +650,8 @@ mod tests {
             link.handle_output(&raw(b'o', number, b"")).unwrap();
             link.handle_output(&raw(b'X', 0, &[0; 6])).unwrap();
         }
-        assert_eq!(link.events.len(), 2);
+        assert_eq!((link.events.len(), link.take_hello().is_some()), (1, true));
+        assert_eq!(link.take_hello(), None);
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 use super::watched::{Slow, Watched};
 use super::*;
 use crate::emulator::{Cut, End};
 use crate::evidence::{EventLog, SessionRecord};
 use crate::model::SessionId;
+use crate::transport::account::Terms;
 use crate::transport::channel::{Client, Delivery};
 use crate::transport::context::{ChannelContext, NodePermit, first_request};
 use crate::transport::helper::link::Link;
@@ -58,6 +60,7 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
         ladder: Ladder::new(Some(Rung::TwoLanes)),
         _permit: NodePermit::new(permit),
         payload: 1024,
+        terms: Terms::default(),
         clock: Clock::new(Limits { idle: None, longest }, Instant::now()),
         eager: false,
     }

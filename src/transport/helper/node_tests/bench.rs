@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
@@ -351,12 +352,9 @@ impl Node {
     }
 
     fn take_events(&mut self) {
+        self.hello = self.hello.take().or_else(|| self.link.take_hello());
         while let Some(event) = self.link.poll_event() {
             let (stream, bytes) = match event {
-                Event::Hello(hello) => {
-                    self.hello = Some(hello);
-                    continue;
-                }
                 Event::Exit(exit) => {
                     self.exit = Some(exit);
                     continue;

@@ -8,19 +8,16 @@ use tokio::task::JoinHandle;
 use super::lane_opener::LaneOpener;
 use crate::model::SessionId;
 
-/// The service is being asked.
+/// The service is being asked, while the channel goes on.
 #[derive(Debug)]
-pub(super) struct Inquest {
+pub(super) struct EndCause {
     asking: JoinHandle<bool>,
-    /// What was said at the end.
-    pub text: String,
 }
 
-impl Inquest {
+impl EndCause {
     /// Begins to ask.
-    pub(super) fn of(session: SessionId, text: &str, opener: LaneOpener) -> Self {
-        let asking = tokio::spawn(async move { has_failed(&opener, &session).await });
-        Self { asking, text: text.to_owned() }
+    pub(super) fn of(session: SessionId, opener: LaneOpener) -> Self {
+        Self { asking: tokio::spawn(async move { has_failed(&opener, &session).await }) }
     }
 
     /// Whether the session failed. What can't be found out was no failure.
@@ -31,7 +28,7 @@ impl Inquest {
 
 /// The same of a session that nobody waits beside.
 pub(super) async fn has_failed(opener: &LaneOpener, session: &SessionId) -> bool {
-    match tokio::time::timeout(INQUEST, opener.has_failed(session)).await {
+    match tokio::time::timeout(LONGEST, opener.has_failed(session)).await {
         Ok(Ok(failed)) => failed,
         Ok(Err(error)) => {
             tracing::warn!(%session, %error, "how a session ended can't be told, so its end is taken for final");
@@ -42,4 +39,4 @@ pub(super) async fn has_failed(opener: &LaneOpener, session: &SessionId) -> bool
 }
 
 /// How long the service may take to say how a session ended.
-const INQUEST: Duration = Duration::from_secs(8);
+const LONGEST: Duration = Duration::from_secs(8);

@@ -1,0 +1,54 @@
+//! Why a channel could not open, or ended before its command did. Each is a sentence for the person.
+
+use super::lanes::LaneError;
+use super::limits::LimitReached;
+use super::parameter::NulInCommand;
+use crate::backend::BackendError;
+use crate::evidence::EvidenceError;
+use crate::policy::Denial;
+
+/// Why there is no channel, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The channel has ended already.
+    #[error("the channel to the node has ended")]
+    Gone,
+    /// The grant is for something else than what it was brought for.
+    #[error("{}", .0.text)]
+    Denied(Denial),
+    /// The grant is for files.
+    #[error("what was allowed is neither a shell nor a command")]
+    NothingToRun,
+    /// The person's command.
+    #[error(transparent)]
+    Command(#[from] NulInCommand),
+    /// A user was named where only the agent's own shell is opened.
+    #[error("this gateway opens the agent's own shell, which can't be opened as {0}; leave the user out")]
+    AgentShellUser(String),
+    /// The node carries as many channels as the configuration allows.
+    #[error("{node} carries {most} channels already, the most that this gateway allows; close one, or try again later")]
+    NodeFull {
+        /// The node, as the person wrote it.
+        node: String,
+        /// How many it carries.
+        most: usize,
+    },
+    /// The gateway's own machine.
+    #[error("the gateway's system has no random numbers: {0}")]
+    NoRandomness(String),
+    /// Systems Manager did not open a session, or did not say what the account asks of sessions.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A time limit ended it.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// The lanes, or the helper at their other end.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// The agent's own shell session was lost; the text is the data channel's.
+    #[error("{0}")]
+    ShellLost(String),
+    /// It can't be recorded, so it can't go on.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}

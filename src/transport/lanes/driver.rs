@@ -1,0 +1,324 @@
+//! One task for all lanes of a channel: it carries bytes between client, link and sessions, tells the lanes what happens
+//! and does what they ask for.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::end::End;
+use super::error::LaneError;
+use super::in_lane::InLane;
+use super::noise::Noise;
+use super::out_lane::{Action, OutLane};
+use super::slot::{Slot, next_event, opened};
+use crate::backend::BackendError;
+use crate::backend::lanes::Lane;
+use crate::config::Rung;
+use crate::data_channel::ChannelEvent;
+use crate::model::SessionId;
+use crate::transport::channel::{Client, Control, Delivery, InputData, Out};
+use crate::transport::context::ChannelContext;
+use crate::transport::end_cause::EndCause;
+use crate::transport::error::TransportError;
+use crate::transport::helper::link::{Event, Link};
+use crate::transport::helper::program::IN_DOCUMENT;
+use crate::transport::limits::{Clock, sleep_until};
+
+/// The lanes of a channel on one rung.
+pub(super) struct Driver {
+    pub(super) context: ChannelContext,
+    pub(super) link: Link,
+    pub(super) client: Client,
+    pub(super) out_lane: OutLane,
+    in_lane: InLane,
+    pub(super) out_slot: Slot,
+    pub(super) in_slot: Slot,
+    pub(super) noise: Noise,
+    clock: Clock,
+    /// The last session that the out lane has lost.
+    lost: Option<SessionId>,
+    /// How that ended; the service is being asked.
+    end_cause: Option<EndCause>,
+    /// What the link has said and no lane has taken yet.
+    pub(super) pending: Option<Bytes>,
+}
+
+/// What the loop woke up for.
+enum Wake {
+    Out(Option<ChannelEvent>),
+    In(Option<ChannelEvent>),
+    OutOpened(Result<Lane, BackendError>),
+    InOpened(Result<Lane, BackendError>),
+    EndCause { failed: bool },
+    Data(Option<InputData>),
+    Control(Option<Control>),
+    Delivered,
+    Sent,
+    Timer,
+    ClientGone,
+}
+
+impl Driver {
+    /// With the session that starts the helper.
+    pub(super) fn new(context: ChannelContext, first: Lane, mut link: Link, client: Client) -> Self {
+        link.handle_out_attached();
+        let now = Instant::now();
+        let mut clock = context.clock;
+        clock.touch(now);
+        Self {
+            out_lane: OutLane::new(context.rung, now),
+            in_lane: InLane::default(),
+            out_slot: Slot::of(first),
+            in_slot: Slot::default(),
+            noise: Noise::default(),
+            lost: None,
+            end_cause: None,
+            pending: None,
+            context,
+            link,
+            client,
+            clock,
+        }
+    }
+
+    /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why.
+    pub(super) fn is_rung_to_blame(&self, now: Instant) -> bool {
+        self.out_lane.is_silent() && self.noise.is_empty() && self.clock.over(now).is_none()
+    }
+
+    /// Goes on until the channel is at its end, or these lanes are.
+    pub(super) async fn drive(&mut self) -> End {
+        loop {
+            match self.step().await {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Failed(error),
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<End>, TransportError> {
+        let now = Instant::now();
+        if self.link.is_done() && !self.link.has_event() {
+            return Ok(Some(End::Complete));
+        }
+        self.handle_timeout(now)?;
+        self.act(now);
+        if self.pending.is_none() {
+            self.pending = self.link.poll_transmit(now);
+        }
+        match self.wait().await {
+            Wake::Out(event) => self.handle_out(event)?,
+            Wake::In(event) => self.handle_in(event),
+            Wake::OutOpened(Ok(lane)) => {
+                self.out_lane.handle_opened(Instant::now());
+                self.link.handle_out_attached();
+                self.noise.handle_attached();
+                // the session before it ends by itself, and nobody waits for that
+                self.out_slot.lane = Some(lane);
+            }
+            Wake::OutOpened(Err(error)) => self.out_lane.handle_open_failed(error, Instant::now())?,
+            Wake::InOpened(Ok(lane)) => {
+                self.in_lane.handle_opened(Instant::now());
+                self.in_slot.lane = Some(lane);
+            }
+            Wake::InOpened(Err(error)) => self.in_lane.handle_open_failed(error, Instant::now())?,
+            Wake::EndCause { failed } => {
+                self.end_cause = None;
+                self.out_lane.on_end_cause(failed, &self.noise, Instant::now())?;
+            }
+            Wake::Data(Some(InputData::Bytes(bytes))) => {
+                self.clock.touch(Instant::now());
+                self.link.write(bytes);
+            }
+            Wake::Data(Some(InputData::Eof)) => self.link.finish(),
+            Wake::Control(Some(Control::Resize(size))) => self.link.resize(size),
+            Wake::Control(Some(Control::Signal(name))) => self.link.signal(name),
+            // if it could not be sent, the lane's own event says why
+            Wake::Sent => self.pending = None,
+            Wake::Delivered | Wake::Timer | Wake::Data(None) | Wake::Control(None) => {}
+            Wake::ClientGone => return Ok(Some(End::ClientGone)),
+        }
+        Ok(None)
+    }
+
+    /// Waits for the next thing to happen; delivers at most one event of the link on the way.
+    async fn wait(&mut self) -> Wake {
+        let until = self.next_timeout(Instant::now());
+        let carrier = if self.context.rung == Rung::OneLane { &self.out_slot } else { &self.in_slot };
+        let writer = carrier.lane.as_ref().map(|lane| lane.writer.clone());
+        let sending = self.pending.clone().zip(writer);
+        let Self { link, client, out_slot, in_slot, end_cause, clock, .. } = self;
+        tokio::select! {
+            // what is here already goes out before anything comes in, or a node that never stops talking would keep the
+            // client waiting for what it has said
+            biased;
+            // a place is reserved first: an event that is taken from the link must not be lost when another arm wins
+            permit = client.deliveries.reserve(), if link.has_event() => {
+                let Ok(permit) = permit else { return Wake::ClientGone };
+                if let Some(out) = next_output(link) {
+                    clock.touch(Instant::now());
+                    permit.send(Delivery::Out(out));
+                }
+                Wake::Delivered
+            }
+            // before data: a signal or a size is for now, however much input waits
+            control = client.control.recv(), if !client.control.is_closed() || !client.control.is_empty() =>
+                Wake::Control(control),
+            // only what was taken from the link is sent, one piece at a time: cancelled, it stays pending
+            () = async {
+                match sending {
+                    // an error shows as the lane's own event
+                    Some((bytes, writer)) => drop(writer.send(bytes).await),
+                    None => std::future::pending().await,
+                }
+            } => Wake::Sent,
+            // the out lane before the in lane: the helper ends both at once, and the first to be heard should be the one
+            // that says whether all is well
+            event = next_event(&mut out_slot.lane) => Wake::Out(event),
+            event = next_event(&mut in_slot.lane) => Wake::In(event),
+            // after the lanes that are there: what the old one still says comes before the new one takes its place
+            lane = opened(&mut out_slot.opening) => Wake::OutOpened(lane),
+            lane = opened(&mut in_slot.opening) => Wake::InOpened(lane),
+            // beside everything else: the service may take seconds, and a replacement may be running meanwhile
+            failed = async {
+                match end_cause {
+                    Some(cause) => cause.has_failed().await,
+                    None => std::future::pending().await,
+                }
+            } => Wake::EndCause { failed },
+            // only while the link takes more: a command that reads nothing holds up its client, not the gateway's memory
+            data = client.data.recv(), if link.takes_input() && (!client.data.is_closed() || !client.data.is_empty()) =>
+                Wake::Data(data),
+            // the first arm notices it where there is something to deliver
+            () = client.deliveries.closed(), if !link.has_event() => Wake::ClientGone,
+            // last: what has happened by now counts before what did not happen in time
+            () = sleep_until(until) => Wake::Timer,
+        }
+    }
+
+    fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), LaneError> {
+        let now = Instant::now();
+        match event {
+            Some(ChannelEvent::Output(bytes)) => self.handle_output(&bytes),
+            Some(ChannelEvent::StdErr(bytes)) => {
+                self.noise.handle_bytes(&bytes);
+                Ok(())
+            }
+            Some(ChannelEvent::ExitCode(code)) => {
+                self.noise.handle_exit_code(code);
+                Ok(())
+            }
+            Some(ChannelEvent::Reconnected) => self.out_lane.handle_reconnected(now),
+            Some(ChannelEvent::Established | ChannelEvent::ConnectFailed) => Ok(()),
+            Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.out_ended(&text, now),
+            None => self.out_ended("", now),
+        }
+    }
+
+    fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
+        self.out_lane.handle_output();
+        let taken = self.link.handle_output(bytes);
+        taken.map_err(|error| LaneError::Helper { error, said: self.noise.tail("") })?;
+        self.out_lane.handle_answer(self.link.answered());
+        if let Some(hello) = self.link.take_hello() {
+            tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
+            self.context.ladder.stands(self.context.node(), self.context.rung, Instant::now());
+            self.out_lane.handle_hello(hello);
+        }
+        if self.link.is_done() {
+            self.out_lane.handle_done();
+            self.in_lane.handle_done();
+        }
+        Ok(())
+    }
+
+    fn out_ended(&mut self, text: &str, now: Instant) -> Result<(), LaneError> {
+        self.lost = self.out_slot.lane.take().map(|lane| lane.id);
+        let lower = self.is_rung_to_blame(now) && self.context.ladder.below(self.context.rung).is_some();
+        self.out_lane.handle_ended(text, &self.noise, lower, now)
+    }
+
+    fn handle_in(&mut self, event: Option<ChannelEvent>) {
+        let text = match event {
+            // the in lane is silent; what a shell there prints before the helper's end runs is a reason for its failure
+            Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => return self.noise.handle_bytes(&bytes),
+            Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => text,
+            None => String::new(),
+            Some(_) => return,
+        };
+        self.in_slot.lane = None;
+        // the link keeps what the helper has not acknowledged
+        self.pending = None;
+        self.link.handle_in_lost();
+        self.in_lane.handle_ended(&text, Instant::now());
+    }
+
+    /// Does what the lanes ask for.
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.out_lane.poll_action() {
+            match action {
+                Action::Open => {
+                    let options = self.context.options.attach("out", self.out_lane.directory(), self.link.received());
+                    let request = self.context.attach_request(self.context.out_document(), options, false);
+                    self.out_slot.open(self.context.opener.clone(), request);
+                }
+                Action::AskCause => {
+                    let ask = |session| EndCause::of(session, self.context.opener.clone());
+                    self.end_cause = self.lost.take().map(ask);
+                }
+                Action::AskHelper => self.out_lane.handle_asked(self.link.ask(now), now),
+            }
+        }
+        let is_needed = self.link.needs_in_lane(now) || self.context.eager;
+        if is_needed && self.out_lane.allows_in_lane() && self.in_lane.poll_open(now) {
+            let options = self.context.options.attach("in", self.out_lane.directory(), 0);
+            let request = self.context.attach_request(IN_DOCUMENT, options, true);
+            self.in_slot.open(self.context.opener.clone(), request);
+        }
+    }
+
+    /// When to wake up if nothing happens: for just what [`Self::handle_timeout`] and [`Self::act`] would do something
+    /// about, so that the loop never waits for what is past already.
+    fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let ready = self.link.in_lane_ready();
+        // what the link has to say must wait while there is no way to say it
+        let can_say =
+            if ready { self.pending.is_none() } else { self.out_lane.allows_in_lane() && self.in_lane.may_open(now) };
+        let is_done = self.link.is_done();
+        let due = [
+            self.out_lane.poll_timeout(),
+            self.in_lane.poll_timeout(ready, now),
+            self.link.deaf_at().filter(|_| !is_done),
+            (can_say && !is_done).then(|| self.link.poll_timeout()),
+            self.clock.deadline(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), TransportError> {
+        if let Some(limit) = self.clock.over(now) {
+            return Err(limit.into());
+        }
+        self.out_lane.handle_timeout(&self.noise, now)?;
+        if !self.link.is_done() && self.link.deaf_at().is_some_and(|at| now >= at) {
+            return Err(LaneError::Deaf.into());
+        }
+        Ok(self.in_lane.handle_timeout(self.link.in_lane_ready(), &self.noise, now)?)
+    }
+}
+
+/// What the link has for the client; taking it gives the node its credit back.
+fn next_output(link: &mut Link) -> Option<Out> {
+    match link.poll_event()? {
+        Event::Stdout(bytes) => {
+            link.consumed(bytes.len());
+            Some(Out::Stdout(bytes))
+        }
+        Event::Stderr(bytes) => {
+            link.consumed(bytes.len());
+            Some(Out::Stderr(bytes))
+        }
+        Event::Exit(exit) => Some(Out::Exit(exit)),
+        Event::Done => None,
+    }
+}

@@ -1,0 +1,98 @@
+//! The end of a channel: what is still said, to whom, and what is closed. Whatever the reason, it is here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::driver::Driver;
+use super::slot::Slot;
+use crate::config::Rung;
+use crate::data_channel::ChannelEvent;
+use crate::transport::channel::{Client, Delivery, send_final};
+use crate::transport::error::TransportError;
+use crate::transport::helper::link::Link;
+
+/// How long the last words may take, and the lanes to end by themselves after them.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How the lanes of a channel come to their end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The helper has said everything, and the client has taken it.
+    Complete,
+    /// Nobody listens any more.
+    ClientGone,
+    /// The person is told so.
+    Failed(TransportError),
+}
+
+impl Driver {
+    /// Ends the channel.
+    pub(super) async fn end(mut self, end: End) {
+        let is_told = match end {
+            End::Complete => self.flush_final_ack().await,
+            End::ClientGone => self.hang_up().await,
+            End::Failed(error) => {
+                send_final(self.client.deliveries.clone(), vec![Delivery::Failed(error)]);
+                self.hang_up().await
+            }
+        };
+        let Self { client, out_slot, in_slot, .. } = self;
+        // the client has its end now and does not wait for the lanes'
+        drop(client);
+        // a helper that was told ends its lanes by itself, which is kinder to the node than the service's kill
+        close(out_slot, in_slot, if is_told { GOODBYE } else { Duration::ZERO }).await;
+    }
+
+    /// Ends these lanes, for the same channel to begin again on others. Nothing was sent yet, so nothing is lost; and before
+    /// the first word no lane is on its way.
+    pub(super) async fn abandon_rung(self) -> (Link, Client) {
+        let Self { link, client, out_slot, in_slot, .. } = self;
+        close(out_slot, in_slot, Duration::ZERO).await;
+        (link, client)
+    }
+
+    /// Everything has arrived: acknowledges it, so that the helper need not linger. Whether it knows; where there never was
+    /// an in lane it expects none.
+    async fn flush_final_ack(&mut self) -> bool {
+        self.flush_in().await || self.in_slot.lane.is_none()
+    }
+
+    /// The command is hung up as sshd would; whether the helper knows.
+    async fn hang_up(&mut self) -> bool {
+        self.link.hang_up();
+        self.flush_in().await
+    }
+
+    /// Sends what the link still has to say; whether there was a way.
+    async fn flush_in(&mut self) -> bool {
+        let carrier = if self.context.rung == Rung::OneLane { &self.out_slot } else { &self.in_slot };
+        let Some(lane) = carrier.lane.as_ref().filter(|_| self.link.in_lane_ready()) else { return false };
+        let link = &mut self.link;
+        let pending = self.pending.take();
+        let flush = async {
+            if let Some(bytes) = pending {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            while let Some(bytes) = link.poll_transmit(Instant::now()) {
+                lane.writer.send(bytes).await.ok()?;
+            }
+            Some(())
+        };
+        matches!(tokio::time::timeout(GOODBYE, flush).await, Ok(Some(())))
+    }
+}
+
+/// Ends the sessions that are left, after they had this long to end by themselves.
+async fn close(out_slot: Slot, in_slot: Slot, grace: Duration) {
+    let mut lanes: Vec<_> = [out_slot.lane, in_slot.lane].into_iter().flatten().collect();
+    let _ = tokio::time::timeout(grace, async {
+        for lane in &mut lanes {
+            while !matches!(lane.reader.next().await, None | Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_))) {}
+        }
+    })
+    .await;
+    for lane in lanes {
+        lane.close().await;
+    }
+}

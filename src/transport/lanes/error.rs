@@ -1,0 +1,65 @@
+//! Why the lanes of a channel ended before its command did.
+
+use super::out_lane::HELLO_WAIT;
+use crate::backend::BackendError;
+use crate::transport::helper::link::LinkError;
+
+/// Why lanes ended. `said` is the tail of the sentence: what the node itself said about it, if anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneError {
+    /// Somebody or a limit ended the session too early.
+    #[error("the session was ended before the node started the command")]
+    EndedBeforeStart,
+    /// The session ended by itself before the helper's first word.
+    #[error("the command could not be started on the node{said}")]
+    NotStarted {
+        /// The node's words.
+        said: String,
+    },
+    /// The helper's first word did not come.
+    #[error("the node did not start the command within {} seconds{said}", HELLO_WAIT.as_secs())]
+    NoHello {
+        /// The node's words.
+        said: String,
+    },
+    /// The out lane ended, and that is final.
+    #[error("{}{said}", if .text.is_empty() { "the session was ended" } else { .text })]
+    Ended {
+        /// The service's words.
+        text: String,
+        /// The node's words.
+        said: String,
+    },
+    /// The in lane ended, and the out lane did not say that all is well.
+    #[error("the way in to the command was ended{said}")]
+    InLaneEnded {
+        /// The node's words.
+        said: String,
+    },
+    /// The in lane was opened, and the helper did not take it.
+    #[error("the node did not take the way in; the command is being ended")]
+    InLaneNotTaken,
+    /// Renewals go out and nothing comes back.
+    #[error("the node no longer answers; the command is being ended")]
+    Deaf,
+    /// The helper for `sh` keeps nothing for another lane.
+    #[error(
+        "the connection to Session Manager broke, and output may be lost: the helper for sh can't go on from there. With \
+         python3 on the node it could"
+    )]
+    CantResume,
+    /// Lanes break as fast as they come.
+    #[error("the connection to Session Manager breaks again and again")]
+    Unsteady,
+    /// Another lane can't be opened.
+    #[error(transparent)]
+    CantOpen(BackendError),
+    /// What arrived is not what a helper says, or not all of it.
+    #[error("{error}{said}")]
+    Helper {
+        /// What is wrong.
+        error: LinkError,
+        /// The node's words.
+        said: String,
+    },
+}

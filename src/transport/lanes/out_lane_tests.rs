@@ -1,0 +1,341 @@
+//! The out lane in virtual time: what each event does in each state, and the stories of decision 0003 without a session.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn hello(resumable: bool) -> Hello {
+    Hello { helper: "test".to_owned(), directory: "/run/x".to_owned(), uid: 0, resumable }
+}
+
+fn away() -> BackendError {
+    BackendError::Unreachable("away".to_owned())
+}
+
+/// A lane, what is said beside it, and the time.
+struct World {
+    lane: OutLane,
+    noise: Noise,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { lane: OutLane::new(Rung::TwoLanes, now), noise: Noise::default(), now }
+    }
+
+    /// One whose helper has spoken.
+    fn started() -> Self {
+        let mut world = Self::new();
+        world.lane.handle_hello(hello(true));
+        world
+    }
+
+    fn wait(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self
+    }
+
+    fn reconnected(&mut self) -> Result<(), LaneError> {
+        self.lane.handle_reconnected(self.now)
+    }
+
+    fn ended(&mut self, text: &str, lower: bool) -> Result<(), LaneError> {
+        self.lane.handle_ended(text, &self.noise, lower, self.now)
+    }
+
+    fn cause(&mut self, failed: bool) -> Result<(), LaneError> {
+        self.lane.on_end_cause(failed, &self.noise, self.now)
+    }
+
+    fn timeout(&mut self) -> Result<(), LaneError> {
+        self.lane.handle_timeout(&self.noise, self.now)
+    }
+
+    fn opened(&mut self) {
+        self.lane.handle_opened(self.now);
+    }
+
+    fn open_failed(&mut self, error: BackendError) -> Result<(), LaneError> {
+        self.lane.handle_open_failed(error, self.now)
+    }
+
+    fn action(&mut self) -> Option<Action> {
+        self.lane.poll_action()
+    }
+
+    /// How long until the lane wants to be asked again.
+    fn next(&self) -> Option<Duration> {
+        self.lane.poll_timeout().map(|at| at - self.now)
+    }
+}
+
+/// The states a lane can be in, each by the way that leads there.
+fn states() -> Vec<(&'static str, World)> {
+    let mut states = vec![("awaited", World::new()), ("started", World::started())];
+    let mut doubtful = World::new();
+    doubtful.reconnected().unwrap();
+    states.push(("doubtful", doubtful));
+    let mut opening = World::started();
+    opening.reconnected().unwrap();
+    opening.action();
+    states.push(("opening", opening));
+    let mut retrying = World::started();
+    retrying.reconnected().unwrap();
+    retrying.action();
+    retrying.open_failed(away()).unwrap();
+    states.push(("retrying", retrying));
+    let mut asking = World::started();
+    asking.reconnected().unwrap();
+    asking.action();
+    asking.opened();
+    asking.ended("", false).unwrap();
+    asking.action();
+    states.push(("asking", asking));
+    let mut done = World::started();
+    done.lane.handle_done();
+    states.push(("done", done));
+    states
+}
+
+/// What is to be seen of a lane from outside after an event: what it asks for, or when it wakes up, or how it ends.
+fn outcome(world: &mut World, result: Result<(), LaneError>) -> String {
+    match (result, world.action(), world.next()) {
+        (Err(error), ..) => format!("{error:?}").split([' ', '(']).next().unwrap().to_owned(),
+        (Ok(()), Some(action), _) => format!("{action:?}"),
+        (Ok(()), None, Some(next)) => format!("{} s", next.as_secs()),
+        (Ok(()), None, None) => "rests".to_owned(),
+    }
+}
+
+#[test]
+fn what_each_event_does_in_each_state() {
+    type Event = fn(&mut World) -> Result<(), LaneError>;
+    let events: [(&str, Event, [&str; 7]); 8] = [
+        //              awaited       started    doubtful   opening    retrying   asking     done
+        ("reconnected", World::reconnected, ["2 s", "Open", "2 s", "rests", "Open", "rests", "rests"]),
+        (
+            "hello",
+            |w| {
+                w.lane.handle_hello(hello(true));
+                Ok(())
+            },
+            ["rests", "rests", "rests", "rests", "1 s", "rests", "rests"],
+        ),
+        (
+            "opened",
+            |w| {
+                w.opened();
+                Ok(())
+            },
+            ["20 s", "rests", "20 s", "rests", "rests", "rests", "rests"],
+        ),
+        ("open failed", |w| w.open_failed(away()), ["20 s", "rests", "2 s", "1 s", "1 s", "rests", "rests"]),
+        (
+            "ended",
+            |w| w.ended("", false),
+            ["NotStarted", "Ended", "AskCause", "AskCause", "AskCause", "rests", "rests"],
+        ),
+        ("failed, as the service says", |w| w.cause(true), ["20 s", "rests", "2 s", "rests", "1 s", "Open", "rests"]),
+        ("killed, as the service says", |w| w.cause(false), ["20 s", "rests", "2 s", "rests", "1 s", "Ended", "rests"]),
+        (
+            "done",
+            |w| {
+                w.lane.handle_done();
+                Ok(())
+            },
+            ["rests"; 7],
+        ),
+    ];
+    for (event, handle, expected) in events {
+        for ((before, mut world), expected) in states().into_iter().zip(expected) {
+            let result = handle(&mut world);
+            assert_eq!(outcome(&mut world, result), expected, "{event} when {before}");
+        }
+    }
+}
+
+#[test]
+fn the_first_word_is_waited_for_but_not_for_ever() {
+    let mut world = World::new();
+    assert_eq!(world.next(), Some(HELLO_WAIT));
+    assert_eq!(world.wait(HELLO_WAIT - SECOND).timeout(), Ok(()));
+    world.noise.handle_bytes(b"sh: not found\n");
+    let error = world.wait(SECOND).timeout().unwrap_err().to_string();
+    assert_eq!(error, "the node did not start the command within 20 seconds: sh: not found");
+    world.lane.handle_hello(hello(true));
+    assert_eq!((world.timeout(), world.next()), (Ok(()), None));
+}
+
+#[test]
+fn a_rung_is_silent_until_anything_at_all_is_known_of_it() {
+    let silent = |event: fn(&mut World)| {
+        let mut world = World::new();
+        event(&mut world);
+        world.lane.is_silent()
+    };
+    assert!(silent(|_| {}));
+    assert!(!silent(|w| w.lane.handle_output()), "the command may be running");
+    assert!(!silent(|w| w.lane.handle_hello(hello(true))));
+    assert!(!silent(|w| w.reconnected().unwrap()), "its words may have been lost");
+    assert!(!silent(|w| w.ended("", true).unwrap()), "somebody may have ended it");
+    assert!(!silent(|w| w.lane.handle_done()));
+}
+
+#[test]
+fn a_cut_before_the_first_word_is_answered_by_it_or_by_another_lane() {
+    let mut world = World::new();
+    world.reconnected().unwrap();
+    assert_eq!((world.action(), world.next()), (None, Some(STARTING)));
+    world.lane.handle_hello(hello(true));
+    assert_eq!((world.wait(STARTING).timeout(), world.action()), (Ok(()), None));
+
+    let mut world = World::new();
+    world.reconnected().unwrap();
+    assert_eq!((world.wait(STARTING).timeout(), world.action(), world.action()), (Ok(()), Some(Action::Open), None));
+    // it is not asked for twice, and a cut of the old lane says nothing of the one that comes
+    world.reconnected().unwrap();
+    assert_eq!((world.wait(STARTING).timeout(), world.action()), (Ok(()), None));
+    world.opened();
+    assert_eq!((world.timeout(), world.action(), world.next()), (Ok(()), None, Some(HELLO_WAIT - 2 * STARTING)));
+}
+
+#[test]
+fn a_lane_that_was_let_go_of_ends_without_a_word() {
+    let mut world = World::started();
+    world.reconnected().unwrap();
+    assert_eq!(world.action(), Some(Action::Open));
+    world.noise.handle_exit_code(LET_GO);
+    assert_eq!((world.ended("", false), world.action()), (Ok(()), None));
+    // heard twice, it is one end
+    assert_eq!((world.ended("", false), world.action()), (Ok(()), None));
+    world.opened();
+    assert_eq!(world.ended("", false), Ok(()), "soon after a reconnection the service is asked");
+    assert_eq!(world.action(), Some(Action::AskCause));
+}
+
+#[test]
+fn only_a_failure_soon_after_a_reconnection_brings_another_lane() {
+    for (after, failed, asks, goes_on) in [
+        (SECOND, true, true, true),
+        (SECOND, false, true, false),
+        (AFTER_RESUME - SECOND, true, true, true),
+        (AFTER_RESUME, true, false, false),
+    ] {
+        let mut world = World::started();
+        world.reconnected().unwrap();
+        world.action();
+        world.opened();
+        let ended = world.wait(after).ended("gone", false);
+        assert_eq!(ended.is_ok(), asks, "{after:?}");
+        if asks {
+            assert_eq!((world.action(), world.action()), (Some(Action::AskCause), None));
+            assert!(!world.lane.allows_in_lane(), "what somebody ended stays ended");
+            assert_eq!(world.cause(failed).is_ok(), goes_on, "{after:?}, failed: {failed}");
+            assert_eq!(world.action() == Some(Action::Open), goes_on);
+        }
+    }
+    assert_eq!(World::started().ended("gone", false).unwrap_err().to_string(), "gone");
+}
+
+#[test]
+fn nothing_is_missed_and_no_lane_comes_while_the_service_is_asked() {
+    let mut world = World::new();
+    world.ended("", true).unwrap();
+    assert_eq!((world.action(), world.next()), (Some(Action::AskCause), None));
+    assert_eq!(world.wait(2 * HELLO_WAIT).timeout(), Ok(()));
+    assert_eq!(world.cause(false), Err(LaneError::EndedBeforeStart));
+
+    let mut world = World::new();
+    world.ended("", true).unwrap();
+    world.action();
+    assert_eq!(world.cause(true), Err(LaneError::NotStarted { said: String::new() }));
+    assert!(world.lane.is_silent(), "another rung may do better");
+}
+
+#[test]
+fn a_failure_of_a_lane_that_is_replaced_already_is_nothing() {
+    let mut world = World::started();
+    world.reconnected().unwrap();
+    assert_eq!(world.action(), Some(Action::Open));
+    // a broken lane, not one that was let go of
+    world.ended("", false).unwrap();
+    assert_eq!(world.action(), Some(Action::AskCause));
+    world.opened();
+    assert_eq!((world.cause(true), world.action()), (Ok(()), None));
+    // but if somebody ended it, the new one ends as well
+    let mut world = World::started();
+    world.reconnected().unwrap();
+    world.action();
+    world.ended("", false).unwrap();
+    world.action();
+    world.opened();
+    assert!(world.cause(false).is_err());
+}
+
+#[test]
+fn a_lane_that_cannot_be_opened_is_tried_again_until_it_is_too_late() {
+    let mut world = World::started();
+    world.reconnected().unwrap();
+    let start = world.now;
+    let mut attempts = 0;
+    let error = loop {
+        assert_eq!(world.action(), Some(Action::Open));
+        attempts += 1;
+        if let Err(error) = world.open_failed(away()) {
+            break error;
+        }
+        let pause = world.next().unwrap();
+        world.wait(pause).timeout().unwrap();
+    };
+    assert_eq!((attempts, world.now - start, error), (7, 31 * SECOND, LaneError::CantOpen(away())));
+    let mut world = World::started();
+    world.reconnected().unwrap();
+    world.action();
+    assert!(world.open_failed(BackendError::Refused("IAM".to_owned())).is_err(), "it would come again");
+}
+
+#[test]
+fn lanes_that_never_last_end_the_channel_and_steady_ones_do_not() {
+    for (steady, most) in [(Duration::ZERO, MOST_ATTEMPTS), (STEADY + SECOND, 10 * MOST_ATTEMPTS)] {
+        let mut world = World::started();
+        for turn in 0..most {
+            world.wait(steady).reconnected().unwrap_or_else(|error| panic!("{error} at {turn}"));
+            assert_eq!(world.action(), Some(Action::Open));
+            world.opened();
+        }
+        let ended = world.wait(steady).reconnected();
+        assert_eq!(ended, if steady.is_zero() { Err(LaneError::Unsteady) } else { Ok(()) });
+    }
+}
+
+#[test]
+fn a_helper_that_cannot_change_lanes_is_asked_for_a_sign_of_life() {
+    let asked = || {
+        let mut world = World::new();
+        world.lane.handle_hello(hello(false));
+        world.reconnected().unwrap();
+        assert_eq!(world.action(), Some(Action::AskHelper));
+        world.lane.handle_asked(4, world.now);
+        assert_eq!((world.action(), world.next()), (None, Some(ANSWER_WAIT)));
+        world
+    };
+    let mut world = asked();
+    world.lane.handle_answer(3);
+    assert_eq!(world.wait(ANSWER_WAIT).timeout(), Err(LaneError::CantResume), "an older answer is none");
+    let mut world = asked();
+    world.lane.handle_answer(4);
+    assert_eq!((world.wait(ANSWER_WAIT).timeout(), world.next()), (Ok(()), None));
+    // its end is final, however soon it comes
+    assert!(matches!(world.ended("", false), Err(LaneError::Ended { .. })));
+}
+
+#[test]
+fn one_lane_for_both_directions_is_never_replaced() {
+    let mut world = World::started();
+    world.lane.rung = Rung::OneLane;
+    world.reconnected().unwrap();
+    assert_eq!((world.action(), world.next(), world.lane.allows_in_lane()), (None, None, false));
+    assert!(world.ended("", false).is_err());
+}
