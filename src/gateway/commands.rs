@@ -1,9 +1,11 @@
 //! The gateway's own few commands, for a login that names no node: `ssh gate whoami`.
 
+use std::time::SystemTime;
+
 use super::client_channel::{FAILED, Reply};
 use super::shared::Shared;
 use crate::policy::NamedNodes;
-use crate::session::{Caller, RequestKind};
+use crate::session::{Caller, RequestKind, Running};
 
 const HELP: &str = "\
 ssh <node>@<gateway>                    a shell, as the agent's own user
@@ -12,7 +14,13 @@ ssh <node>+<reason>@<gateway>           with the reason for the session
 scp, sftp, rsync and git work with the same names
 a node is an id (i-…, mi-…), a Name, or tag:Key=Value that matches exactly one
 
-of the gateway itself: whoami, nodes, help";
+of the gateway itself: whoami, nodes, help; sessions (yours that run), end <id> (one of them)";
+
+const UNKNOWN: &str =
+    "this is the gateway, which knows whoami, nodes, sessions, end and help; for a node: ssh <node>@<gateway>";
+
+/// How much of a session's number is shown, and at least asked for: enough to tell one person's sessions apart.
+const SHORT_ID: usize = 8;
 
 /// More names than this are not looked up one by one.
 const MAX_NODES: usize = 100;
@@ -28,7 +36,9 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         "whoami" => said(format!("{} ({})", caller.identity.person(), caller.identity.proof())),
         "help" => said(HELP.to_owned()),
         "nodes" => said(nodes(shared, caller).await),
-        _ => refusal("this is the gateway, which knows whoami, nodes and help; for a node: ssh <node>@<gateway>", 127),
+        "sessions" => said(sessions(shared, caller)),
+        other if let Some(id) = other.strip_prefix("end ") => end(shared, caller, id.trim()),
+        _ => refusal(UNKNOWN, 127),
     }
 }
 
@@ -61,4 +71,61 @@ async fn nodes(shared: &Shared, caller: &Caller) -> String {
         lines.push("no rule names a node for you".to_owned());
     }
     lines.join("\n")
+}
+
+/// This person's sessions that run, the oldest first.
+fn sessions(shared: &Shared, caller: &Caller) -> String {
+    let lines: Vec<String> = theirs(shared, caller)
+        .map(|session| {
+            let since = SystemTime::now().duration_since(session.since).unwrap_or_default();
+            let user = session.os_user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
+            let (id, action, node, from) = (short(&session), session.action, &session.node_name, session.source.ip());
+            format!("{id}\t{action}\t{node}{user}\tfrom {from}\t{}", lasting(since.as_secs()))
+        })
+        .collect();
+    if lines.is_empty() { "no session of yours runs".to_owned() } else { lines.join("\n") }
+}
+
+/// Ends one of this person's sessions; nobody ends another's here.
+fn end(shared: &Shared, caller: &Caller, id: &str) -> Reply {
+    let mut found = theirs(shared, caller).filter(|session| session.id.to_string().starts_with(id));
+    let (Some(session), None, true) = (found.next(), found.next(), id.len() >= SHORT_ID) else {
+        let text =
+            "that is no session of yours that runs; \"sessions\" lists them with the ids to give, 8 digits and more";
+        return refusal(text, 1);
+    };
+    let reason = format!("the session was ended from another login of {}", caller.identity.person());
+    match shared.sessions.registry().kill(session.id, &reason) {
+        true => said(format!("ending {} ({} on {})", short(&session), session.action, session.node_name)),
+        false => refusal("that session has ended already", 1),
+    }
+}
+
+fn theirs(shared: &Shared, caller: &Caller) -> impl Iterator<Item = Running> {
+    let person = caller.identity.person();
+    shared.sessions.registry().running().into_iter().filter(move |session| session.person == person)
+}
+
+fn short(session: &Running) -> String {
+    session.id.to_string().chars().take(SHORT_ID).collect()
+}
+
+fn lasting(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_is_said_in_one_unit() {
+        for (seconds, text) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (90_000, "25 h")] {
+            assert_eq!(lasting(seconds), text);
+        }
+    }
 }

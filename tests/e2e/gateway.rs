@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Demo, PATIENCE, run, until};
@@ -70,4 +70,26 @@ fn a_stalled_upload_takes_a_window_of_memory_and_no_more() {
     stalled.wait().unwrap();
     assert_eq!(other.out(), "there\n");
     assert!(grown < 32 << 10, "{grown} KiB more while nobody reads");
+}
+
+#[test]
+fn people_see_their_sessions_and_can_end_one() {
+    let demo = Demo::start(&[]);
+    let gate = |command: &str| run(demo.command("ssh").args(["gate", command]), b"", PATIENCE);
+    assert_eq!(gate("sessions").ok().out(), "no session of yours runs\n");
+    let mut held = demo.command("ssh");
+    let held = held.args(["demo", "sleep 300"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("it runs", PATIENCE, || gate("sessions").ok().out().contains("\tExec\tdemo"));
+    let listed = gate("sessions").ok().out();
+    let id = listed.split('\t').next().unwrap();
+    gate("end 1234567").ends(1);
+    gate("end 00000000-0000").ends(1);
+    assert_eq!(gate(&format!("end {id}")).ok().out(), format!("ending {id} (Exec on demo)\n"));
+    let ended = held.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(255));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("portcullis: the session was ended from another login of "), "{said}");
+    until("it is gone", PATIENCE, || gate("sessions").ok().out() == "no session of yours runs\n");
+    let log = std::fs::read_to_string(demo.dir().join("evidence/events.jsonl")).unwrap();
+    assert!(log.lines().any(|line| line.contains("\"session.closed\"") && line.contains("\"killed\"")), "{log}");
 }
