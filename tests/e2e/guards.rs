@@ -14,4 +14,9 @@ fn every_guard_is_where_the_table_says_and_has_a_test() {
     script("--check");
     let names = script("--list").out();
     assert!(names.lines().count() >= 15, "{names}");
+    let page = std::fs::read_to_string(format!("{root}/docs/guards.md")).unwrap();
+    for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {name} |")));
+        assert!(row.is_some_and(|row| row.ends_with("| missed |")), "{name}: scripts/guards.py --write docs/guards.md");
+    }
 }
