@@ -175,7 +175,7 @@ fn only_the_aws_backend_names_an_sdk() {
 #[test]
 fn only_the_transport_opens_lanes() {
     // `app` hands them over
-    let places = ["src/backend", "src/transport", "src/app.rs"];
+    let places = ["src/backend", "src/transport", "src/app"];
     only(&places, &["backend::lanes", "lanes::Lanes", "dyn Lanes", "SessionRequest"]);
 }
 
