@@ -182,7 +182,7 @@ async fn the_gateway_itself_answers() {
 
 #[tokio::test]
 async fn the_gateway_stops_when_told_to() {
-    let bench = Bench::start().await;
+    let mut bench = Bench::start().await;
     let mut ssh = bench.ssh(&["web", "sleep 60"]).spawn().unwrap();
     bench.event(|event| event["event"] == "session.opened").await;
     let before = std::time::Instant::now();

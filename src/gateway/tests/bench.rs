@@ -38,6 +38,7 @@ pub(super) struct Bench {
     pub(super) dir: tempfile::TempDir,
     pub(super) address: SocketAddr,
     pub(super) node: Arc<LocalNode>,
+    pub(super) sessions: Arc<SessionOpener>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
 }
@@ -93,7 +94,7 @@ impl Bench {
             },
         ]);
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
-        let sessions = SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log);
+        let sessions = Arc::new(SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         change(&mut settings);
@@ -108,7 +109,7 @@ impl Bench {
             people = people.with_any_key("ada", wire);
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let gateway = Gateway::bind(&[any], &host_keys, people, Arc::new(sessions), settings).await.unwrap();
+        let gateway = Gateway::bind(&[any], &host_keys, people, sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];
         let known = format!("[127.0.0.1]:{} {}\n", address.port(), host_keys.public_lines()[0]);
         std::fs::write(dir.path().join("known_hosts"), known).unwrap();
@@ -116,7 +117,7 @@ impl Bench {
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
-        let bench = Self { dir, address, node, stop: Some(stop), running: Some(running) };
+        let bench = Self { dir, address, node, sessions, stop: Some(stop), running: Some(running) };
         bench.write_config();
         bench
     }
@@ -206,7 +207,7 @@ impl Bench {
     }
 
     /// Stops the gateway and waits until it has.
-    pub(super) async fn stop(mut self) {
+    pub(super) async fn stop(&mut self) {
         drop(self.stop.take());
         self.running.take().unwrap().await.unwrap();
     }

@@ -9,5 +9,6 @@ mod lengths;
 mod memory;
 mod neighbours;
 mod rekey;
+mod sessions;
 mod transfers;
 mod wire;

@@ -48,6 +48,12 @@ async fn scp_both_ways_in_both_its_modes() {
     assert_eq!((&uploaded["bytes"], &uploaded["id"]), (&5_000_003.into(), &opened["id"]));
     let closed = bench.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "finished");
+    // the protocol around the file's bytes, and hardly anything the other way
+    let (sent, got) = (closed["stdin"]["bytes"].as_u64().unwrap(), closed["stdout"]["bytes"].as_u64().unwrap());
+    assert!((5_000_003..5_200_000).contains(&sent) && (100..100_000).contains(&got), "{closed}");
+    // sha256sum </dev/null
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert!(closed["stdin"]["sha256"] != nothing && closed["stderr"]["sha256"] == nothing, "{closed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
