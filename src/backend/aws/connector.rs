@@ -12,7 +12,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use uuid::Uuid;
 
 use super::error::{CallContext, Kind, explain, kind};
-use super::service::Inner;
+use super::shared::Inner;
 use super::sign::upgrade_request;
 use crate::data_channel::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
 use crate::model::SessionId;

@@ -16,6 +16,7 @@ mod embedded_tests;
 mod error;
 mod service;
 mod sessions;
+mod shared;
 mod sign;
 mod stream_url;
 mod targets;

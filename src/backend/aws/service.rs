@@ -1,4 +1,4 @@
-//! The backend: what is shared by all sessions of an account and region, and the two traits over it.
+//! The backend of one account and region: the two traits over the SDK.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::clients::{AwsOptions, Clients};
 use super::documents;
 use super::sessions::Start;
+use super::shared::Inner;
 use super::targets::Targets;
 use super::throttle::Throttle;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
@@ -24,18 +25,6 @@ const MAX_TERMINATIONS: usize = 8;
 #[derive(Clone, Debug)]
 pub struct AwsBackend {
     inner: Arc<Inner>,
-}
-
-/// What sessions share; they keep it for as long as they last.
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) clients: Clients,
-    pub(super) targets: Targets,
-    pub(super) throttle: Throttle,
-    pub(super) reconnect: ReconnectPolicy,
-    pub(super) terminations: Semaphore,
-    /// Sessions that are not out of the way yet.
-    sessions: TaskTracker,
 }
 
 impl AwsBackend {

@@ -13,7 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connector::AwsConnector;
 use super::error::{CallContext, Kind, explain, kind};
-use super::service::Inner;
+use super::shared::Inner;
 use crate::backend::BackendError;
 use crate::backend::lanes::{Lane, SessionRequest};
 use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError};
