@@ -26,7 +26,7 @@ lint:
 # The fast loop
 check: patch
     cargo fmt --all
-    cargo clippy --locked --workspace --all-targets --features portcullis-protocol/testing
+    cargo clippy --locked --workspace --all-targets --features testing
 
 # Refresh what is generated from the code
 generate: patch

@@ -130,7 +130,7 @@ GUARDS = [
 ]
 
 SWITCH = "PORTCULLIS_GUARD_OFF"
-OPTIONS = ["--locked", "--workspace", "--features", "portcullis-protocol/testing"]
+OPTIONS = ["--locked", "--workspace", "--features", "testing"]
 # nextest's exit codes: nextest_metadata::NextestExitCode
 PASSED, FAILED, NOT_BUILT = 0, 100, 101
 

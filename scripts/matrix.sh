@@ -177,7 +177,7 @@ else
         export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $agent"
         # left out: where the demo is killed, everything that runs under real-agent.sh is killed with it, and the helper, which
         # that test is about, can't clean up
-        if cargo test --locked --features portcullis-protocol/testing --test e2e -- --test-threads 2 --include-ignored exec:: shell:: screens:: login:: transfer:: \
+        if cargo test --locked --features testing --test e2e -- --test-threads 2 --include-ignored exec:: shell:: screens:: login:: transfer:: \
             limits:: endurance:: --skip after_the_gateways_sudden_death; then
             say ok "the end-to-end tests"
             passed=$((passed + 1))

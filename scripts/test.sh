@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 ./scripts/setup.sh
 ./scripts/patch.sh
 # the same features everywhere (lints, documentation, tests), so that nothing is compiled twice
-options=(--locked --workspace --features portcullis-protocol/testing)
+options=(--locked --workspace --features testing)
 # nextest runs no examples of the documentation; who asks for some tests does not ask for those
 (($#)) || cargo test "${options[@]}" --doc --quiet
 exec cargo nextest run "${options[@]}" "$@"

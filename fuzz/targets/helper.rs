@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::transport::helper::link::Link;
+use portcullis::internals::transport::helper::link::Link;
 
 fuzz_target!(|input: (bool, Vec<Vec<u8>>)| {
     let (lines, pieces) = input;

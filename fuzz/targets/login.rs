@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::identity::Login;
+use portcullis::internals::identity::Login;
 
 fuzz_target!(|text: &str| {
     if let Ok(login) = Login::parse(text) {

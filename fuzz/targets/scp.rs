@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::files::parse_scp_command;
-use portcullis::files::scp::{Record, parse_record};
+use portcullis::internals::files::parse_scp_command;
+use portcullis::internals::files::scp::{Record, parse_record};
 
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (first, rest) = input;

@@ -209,7 +209,7 @@ pub(super) fn emulator_failure(error: &EmulatorError) -> Failure {
     let exit = match error {
         EmulatorError::Listen { .. } => Exit::Listen,
         EmulatorError::PlainOnNetwork(_) => Exit::Usage,
-        EmulatorError::Tls(_) | EmulatorError::Preferences(_) | EmulatorError::Config(_) => Exit::Config,
+        EmulatorError::Tls(_) | EmulatorError::Preferences(_) => Exit::Config,
     };
     Failure::new(exit, error.to_string())
 }

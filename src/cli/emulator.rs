@@ -11,7 +11,7 @@ use super::embedded::{self, Embedded, Node};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::runtime::Ending;
-use crate::emulator::TlsChoice;
+use crate::emulator::SelfMadeTls;
 
 /// The embedded node's id, where one is asked for.
 const NODE_ID: &str = "mi-0fedcba9876543210";
@@ -23,7 +23,7 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
     let mut config = embedded::service(args.listen, &args.region, nodes);
     config.advertise.clone_from(&args.advertise);
     if args.tls_ca_out.is_some() {
-        config.tls = Some(TlsChoice::SelfMade { names: args.tls_name.clone() });
+        config.tls = Some(SelfMadeTls { names: args.tls_name.clone() });
     }
     if let Some(file) = &args.preferences {
         let text = std::fs::read_to_string(file)

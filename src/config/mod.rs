@@ -17,7 +17,7 @@ mod problem;
 mod schema;
 
 pub use check::{Checks, Fault};
-pub use file::{Config, Endpoints, Environment, Evidence, Gateway, Limits, Person, Realm, Rule};
+pub use file::{Config, Environment, Limits, Person, Rule};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Overrides, load};
 pub use problem::{ConfigError, Problem};

@@ -44,13 +44,15 @@ pub use clock::{Clock, sleep_until};
 pub use connection::PING;
 pub use error::DialError;
 pub use event::{ChannelEnd, ChannelEvent, ChannelStatus, DriverEvent, Loss};
-pub use keepalive::{Keepalive, Pulse, Signs};
-pub use mux_stream::{MuxDriver, MuxStream, MuxStreams, StreamGone};
-pub use open::{CLIENT_VERSION, Channel, open, open_prepared};
+pub use keepalive::{Keepalive, Pulse};
+pub use mux_stream::{MuxStream, MuxStreams};
+pub use open::{CLIENT_VERSION, open, open_prepared};
 pub use options::ChannelOptions;
-pub use proxy::{Proxy, ProxyRules};
-pub use queue::ChannelGone;
+pub use proxy::ProxyRules;
+
 pub use reader::{ChannelReader, EventReader};
 pub use reconnect::{ConnectError, ConnectFuture, Connected, Connector, Finish, ReconnectPolicy};
-pub use websocket::{Dialer, Socket, Stream, websocket_config};
+pub use websocket::{Dialer, Socket};
 pub use writer::ChannelWriter;
+#[cfg(test)]
+pub(crate) use {queue::ChannelGone, websocket::websocket_config};

@@ -93,7 +93,9 @@ impl MuxStreams {
         (Self { shared: Arc::clone(&shared) }, MuxDriver { clock, shared })
     }
 
-    /// Opens a stream. `None` if there are too many, or the multiplexer is over.
+    /// Opens a stream, as whoever forwards does: here that is a test. `None` if there are too many, or the multiplexer is
+    /// over.
+    #[cfg(test)]
     pub fn open(&self) -> Option<MuxStream> {
         let id = {
             let mut state = self.shared.lock();
@@ -180,7 +182,9 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Nothing more will be written; what was written is sent first. Programs of AWS take it for the end of both ways.
+    /// Nothing more will be written; what was written is sent first. Programs of AWS take it for the end of both ways, so
+    /// only a test does it.
+    #[cfg(test)]
     pub fn finish(&self) {
         {
             let mut state = self.shared.lock();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -14,7 +13,7 @@ pub struct ServiceConfig {
     /// Where to listen; port 0 takes a free one. Without TLS this must be a loopback address.
     pub listen: SocketAddr,
     /// TLS, which the real agent insists on; `None` speaks plain HTTP.
-    pub tls: Option<TlsChoice>,
+    pub tls: Option<SelfMadeTls>,
     /// Host (and port, if not the listening one) for the URLs that the service hands out; the listening address if absent.
     pub advertise: Option<String>,
     /// The region whose name signatures must carry.
@@ -87,31 +86,12 @@ impl Default for Limits {
     }
 }
 
-/// Where the service's certificate comes from.
-#[derive(Clone)]
-pub enum TlsChoice {
-    /// A certificate authority made at start, and a certificate from it for the listening address, `localhost`, the loopback
-    /// addresses and these names. [`super::Service::ca_pem`] has the authority's certificate.
-    SelfMade {
-        /// Further host names and addresses.
-        names: Vec<String>,
-    },
-    /// Given files.
-    Files {
-        /// The certificate chain, PEM.
-        certificate: PathBuf,
-        /// Its private key, PEM.
-        key: PathBuf,
-    },
-}
-
-impl fmt::Debug for TlsChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SelfMade { names } => f.debug_struct("SelfMade").field("names", names).finish(),
-            Self::Files { certificate, .. } => f.debug_struct("Files").field("certificate", certificate).finish(),
-        }
-    }
+/// The service's own TLS: a certificate authority made at start, and a certificate from it for the listening address,
+/// `localhost` and the loopback addresses. [`super::Service::ca_pem`] has the authority's certificate.
+#[derive(Clone, Debug, Default)]
+pub struct SelfMadeTls {
+    /// Further host names and addresses.
+    pub names: Vec<String>,
 }
 
 /// A pair of keys and who it stands for.
@@ -201,6 +181,7 @@ impl NodeConfig {
     }
 
     /// The same node with one more tag.
+    #[cfg(test)]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(key.into(), value.into());
         self
@@ -227,7 +208,4 @@ pub enum EmulatorError {
     /// The preferences are no session document.
     #[error("the preferences (SSM-SessionManagerRunShell) are not usable: {0}")]
     Preferences(String),
-    /// The configuration contradicts itself.
-    #[error("{0}")]
-    Config(String),
 }

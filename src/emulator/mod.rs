@@ -17,7 +17,8 @@ mod channels;
 mod config;
 mod documents;
 mod end;
-pub mod faults;
+#[cfg(test)]
+pub(crate) mod faults;
 mod http;
 mod nodes;
 mod relay;
@@ -27,10 +28,13 @@ mod sessions;
 mod state;
 mod tokens;
 
-pub use config::{Allowed, ApiKey, EmulatorError, Limits, NodeConfig, Role, ServiceConfig, TlsChoice};
-pub use faults::{Cut, Effect, End, Faults, FrameFault, Frames, Tap};
+pub use config::{ApiKey, EmulatorError, NodeConfig, SelfMadeTls, ServiceConfig};
+
+#[cfg(test)]
+pub(crate) use faults::{Cut, Effect, End, FrameFault, Frames};
 pub use service::Service;
-pub use session::LiveSession;
+#[cfg(test)]
+pub(crate) use {config::Allowed, config::Role, session::LiveSession};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::{EmulatorError, ServiceConfig};
 use super::documents::DocumentStore;
+#[cfg(test)]
 use super::faults::Faults;
 use super::http::front::handle;
 use super::http::keys::KeyStore;
@@ -99,6 +100,7 @@ impl Service {
     }
 
     /// A handle for making things go wrong.
+    #[cfg(test)]
     pub fn faults(&self) -> Faults {
         Faults {
             sessions: self.shared.sessions.clone(),
@@ -108,6 +110,7 @@ impl Service {
     }
 
     /// Whether a node's agent is connected.
+    #[cfg(test)]
     pub fn is_connected(&self, node: &str) -> bool {
         self.shared.nodes.control(node).is_some()
     }

@@ -23,25 +23,20 @@ use super::relay::frame::{channel_closed, publication};
 use super::relay::mailbox::{Cut, Mailbox};
 use super::tokens::Tokens;
 
-/// A session that has not ended, for tests and tools.
+/// A session that has not ended, as tests see it.
+#[cfg(test)]
 #[derive(Clone, Debug)]
 pub struct LiveSession {
     /// Its id.
     pub id: String,
-    /// The node.
-    pub target: String,
     /// Whose it is, as an ARN.
     pub owner: String,
-    /// The document's name.
-    pub document: String,
     /// Whether the client's websocket is there.
     pub client_attached: bool,
     /// Whether the agent's websocket is there.
     pub agent_attached: bool,
     /// Whether publication is paused.
     pub paused: bool,
-    /// Stream frames relayed so far, both ways.
-    pub frames: u64,
 }
 
 /// `Status` of `DescribeSessions`.
@@ -244,6 +239,7 @@ impl Session {
     }
 
     /// Pauses or resumes by hand. False if the agent is not there.
+    #[cfg(test)]
     pub(crate) fn publish(&self, paused: bool) -> bool {
         let mut state = self.lock();
         let told = self.to_agent.push_service(publication(paused, self.id()));
@@ -332,17 +328,15 @@ impl Session {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn describe(&self) -> LiveSession {
         let paused = self.lock().paused;
         LiveSession {
             id: self.new.id.clone(),
-            target: self.new.target.clone(),
             owner: self.new.owner.clone(),
-            document: self.new.document.clone(),
             client_attached: self.to_client.is_attached(),
             agent_attached: self.to_agent.is_attached(),
             paused,
-            frames: self.activity.load(Ordering::Relaxed),
         }
     }
 

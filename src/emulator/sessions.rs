@@ -45,6 +45,7 @@ impl Sessions {
         self.lock().get(id).cloned()
     }
 
+    #[cfg(test)]
     pub(crate) fn live(&self) -> Vec<Arc<Session>> {
         self.lock().values().filter(|session| !session.is_over()).cloned().collect()
     }

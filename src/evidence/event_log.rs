@@ -18,6 +18,7 @@ use super::writer::{GONE, Job, LONGEST_WRITE, QUEUE, Writer};
 /// Dropping it waits until everything that it was given is written.
 #[derive(Debug)]
 pub struct EventLog {
+    #[cfg(test)]
     path: PathBuf,
     // before the writer: that ends when this has
     queue: mpsc::Sender<Job>,
@@ -50,7 +51,13 @@ impl EventLog {
         let writer = Writer::start(file, jobs, lost.clone(), LONGEST_WRITE).map_err(|error| {
             EvidenceError::Unusable { path: path.display().to_string(), why: format!("no thread for it: {error}") }
         })?;
-        Ok(Self { path, queue, lost, _writer: writer })
+        Ok(Self {
+            #[cfg(test)]
+            path,
+            queue,
+            lost,
+            _writer: writer,
+        })
     }
 
     /// What [`EventLog::open`] would refuse, but for a log that is in use: for a look beside a gateway that runs. Makes
@@ -60,6 +67,7 @@ impl EventLog {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -30,8 +30,11 @@ mod writer;
 pub use error::EvidenceError;
 pub use event::{
     ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, LoginAccepted,
-    LoginRefused, Paths, SessionClosed, SessionExit, SessionLane, SessionOpened, SessionProgress, Total,
+    LoginRefused, Paths,
 };
+
+#[cfg(test)]
+pub(crate) use event::SessionLane;
 pub use event_log::EventLog;
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};

@@ -27,6 +27,8 @@ pub mod sftp;
 pub(crate) mod testing;
 
 pub use error::FilesError;
-pub use ledger::{Content, FileEvent, FileEvents, FileLedger, Hashed, Outcome};
+pub use ledger::FileLedger;
+#[cfg(test)]
+pub(crate) use ledger::{FileEvent, FileEvents, Hashed, Outcome};
 pub use scp::{ScpCommand, parse_scp_command, serve_scp};
 pub use sftp::serve_sftp;

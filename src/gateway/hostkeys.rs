@@ -1,15 +1,12 @@
-//! The gateway's own keys: loaded from private files, or made.
+//! The gateway's own keys, loaded from private files.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, PrivateKey};
-use rustix::fs::OFlags;
-
-use super::mint::{KeyPair, MintError};
 
 /// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
@@ -54,12 +51,6 @@ enum Wrong {
     UserCertificate,
     #[error("it is for none of the host keys")]
     NotOurs,
-    #[error(transparent)]
-    NotMinted(#[from] MintError),
-    #[error("can't be made: {0}")]
-    NotMade(std::io::Error),
-    #[error("can't be written: {0}")]
-    NotWritten(std::io::Error),
 }
 
 impl HostKeys {
@@ -77,20 +68,6 @@ impl HostKeys {
             self.certificates.push(certificate);
         }
         Ok(self)
-    }
-
-    /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
-    pub fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
-        if path.symlink_metadata().is_err() {
-            create(path).map_err(|why| HostKeyError::of(path, why))?;
-        }
-        Self::load(&[path.to_owned()])
-    }
-
-    /// The public keys, as in `known_hosts`, without the host.
-    pub fn public_lines(&self) -> Vec<String> {
-        let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap_or_default();
-        self.keys.iter().map(line).collect()
     }
 
     pub(super) fn keys(&self) -> &[PrivateKey] {
@@ -153,19 +130,30 @@ fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wro
     if ours { Ok(certificate) } else { Err(Wrong::NotOurs) }
 }
 
-fn create(path: &Path) -> Result<(), Wrong> {
-    let key = KeyPair::new("portcullis")?;
-    let text = key.private()?;
-    // rustix's flag and the standard library's are the same number in two types
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(no_follow)
-        .open(path)
-        .map_err(Wrong::NotMade)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(Wrong::NotWritten)
+/// Keys of a test's own.
+#[cfg(test)]
+impl HostKeys {
+    /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
+        use std::fs::OpenOptions;
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        use super::mint::KeyPair;
+
+        if path.symlink_metadata().is_err() {
+            let text = KeyPair::new("portcullis").unwrap().private().unwrap();
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        Self::load(&[path.to_owned()])
+    }
+
+    /// The public keys, as in `known_hosts`, without the host.
+    pub(crate) fn public_lines(&self) -> Vec<String> {
+        let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap();
+        self.keys.iter().map(line).collect()
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +161,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 
+    use super::super::mint::KeyPair;
     use super::*;
 
     fn keygen(dir: &Path, kind: &[&str], passphrase: &str) -> PathBuf {

@@ -13,7 +13,7 @@ mod public_key;
 pub use login::{Login, LoginError};
 pub use people::{People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedKey};
-pub use public_key::{KeyLineError, wire_form};
+pub use public_key::wire_form;
 
 /// The authenticated person or robot. Only this module makes one, from a proof that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -52,6 +52,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// All of them, in the order of the page.
+    #[cfg(test)]
     pub const ALL: [Self; 21] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,

@@ -53,6 +53,10 @@ pub enum Scope {
     Actions,
     /// The path, too: it is resolved first (one more round trip to the node), and the operation is carried out on the
     /// path that was judged.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "no rule looks at paths yet; that they are judged is tested")
+    )]
     Paths,
 }
 

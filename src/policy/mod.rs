@@ -13,8 +13,8 @@ mod denial;
 mod grant;
 mod rule;
 
-pub use action::{Action, ActionKind, FileAction, UnknownAction};
+pub use action::{Action, ActionKind, FileAction};
 pub use decision::{Decision, NamedNodes, Policy, Request};
 pub use denial::Denial;
-pub use grant::{Grant, Scope, Terms};
-pub use rule::{Listed, Rule, RuleError};
+pub use grant::{Grant, Scope};
+pub use rule::{Rule, RuleError};

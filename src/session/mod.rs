@@ -15,10 +15,10 @@ mod registry;
 mod request;
 mod running;
 
-pub use close::{Outcome, SessionEnd};
-pub use open::{Caller, Destination, Lookup, NodeTransport, Refused, SessionOpener};
-pub use registry::{Changes, Registry, Running};
+pub use close::Outcome;
+#[cfg(test)]
+pub(crate) use open::NodeTransport;
+pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};
+pub use registry::{Registry, Running};
 pub use request::{ChannelRequest, RequestKind};
-pub use running::{
-    AttachedFiles, FileSession, InputError, Out, RecordedStream, RunningSession, SessionInput, SessionOutput,
-};
+pub use running::{AttachedFiles, InputError, Out, RunningSession, SessionInput, SessionOutput};

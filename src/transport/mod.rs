@@ -26,6 +26,5 @@ pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said};
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
 pub use helper::program::documents;
-pub use lanes::LaneError;
-pub use limits::LimitReached;
+
 pub use open::{Transport, TransportOptions};

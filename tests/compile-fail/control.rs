@@ -1,9 +1,9 @@
-use portcullis::backend::BackendError;
-use portcullis::backend::lanes::{Lane, Lanes, SessionRequest};
-use portcullis::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
-use portcullis::policy::{Action, Decision, Denial, Grant, Policy, Request};
-use portcullis::transport::file_service::FileService;
-use portcullis::transport::{ChannelSetup, Input, OpenChannel, Output, Said, Transport, TransportError};
+use portcullis::internals::backend::BackendError;
+use portcullis::internals::backend::lanes::{Lane, Lanes, SessionRequest};
+use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
+use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policy, Request};
+use portcullis::internals::transport::file_service::FileService;
+use portcullis::internals::transport::{ChannelSetup, Input, OpenChannel, Output, Said, Transport, TransportError};
 
 pub async fn the_one_way(
     transport: &Transport,

@@ -1,5 +1,5 @@
 // must fail: E0451
-use portcullis::transport::file_service::FileService;
+use portcullis::internals::transport::file_service::FileService;
 
 pub fn forge() -> FileService {
     FileService { grant: todo!(), operations: todo!() }

@@ -1,6 +1,6 @@
 // must fail: E0061
-use portcullis::evidence::LaneRecord;
-use portcullis::transport::Transport;
+use portcullis::internals::evidence::LaneRecord;
+use portcullis::internals::transport::Transport;
 
 pub async fn open(transport: &Transport, record: LaneRecord) {
     let _ = transport.open_files(record).await;

@@ -1,5 +1,5 @@
 // must fail: E0616
-use portcullis::policy::{Action, Grant};
+use portcullis::internals::policy::{Action, Grant};
 
 pub fn widen(grant: &mut Grant) {
     grant.action = Action::Shell;

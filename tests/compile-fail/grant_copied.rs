@@ -1,5 +1,5 @@
 // must fail: E0277
-use portcullis::policy::Grant;
+use portcullis::internals::policy::Grant;
 
 fn twice<T: Clone>(one: &T) -> (T, T) {
     (one.clone(), one.clone())

@@ -1,7 +1,7 @@
 // must fail: E0451
-use portcullis::identity::Identity;
-use portcullis::model::{NodeId, NodeName};
-use portcullis::policy::{Action, Grant, Terms};
+use portcullis::internals::identity::Identity;
+use portcullis::internals::model::{NodeId, NodeName};
+use portcullis::internals::policy::{Action, Grant, Terms};
 
 pub fn forge(identity: Identity, node: NodeId, node_name: NodeName, terms: Terms) -> Grant {
     Grant {

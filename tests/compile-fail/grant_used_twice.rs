@@ -1,7 +1,7 @@
 // must fail: E0382
-use portcullis::evidence::LaneRecord;
-use portcullis::policy::Grant;
-use portcullis::transport::{ChannelSetup, Transport};
+use portcullis::internals::evidence::LaneRecord;
+use portcullis::internals::policy::Grant;
+use portcullis::internals::transport::{ChannelSetup, Transport};
 
 pub async fn twice(transport: &Transport, grant: Grant, record: LaneRecord, setup: ChannelSetup) {
     let _ = transport.open(grant, record.clone(), setup.clone()).await;

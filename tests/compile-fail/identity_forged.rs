@@ -1,5 +1,5 @@
 // must fail: E0451
-use portcullis::identity::Identity;
+use portcullis::internals::identity::Identity;
 
 pub fn forge() -> Identity {
     Identity { person: "ada".to_owned(), proof: "trust me".to_owned() }

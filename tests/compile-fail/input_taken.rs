@@ -1,6 +1,6 @@
 // must fail: E0616
 use portcullis::session::SessionInput;
-use portcullis::transport::Input;
+use portcullis::internals::transport::Input;
 
 pub fn take(input: SessionInput) -> Input {
     input.way

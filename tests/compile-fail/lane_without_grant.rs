@@ -1,5 +1,5 @@
 // must fail: E0061
-use portcullis::backend::lanes::{Lanes, SessionRequest};
+use portcullis::internals::backend::lanes::{Lanes, SessionRequest};
 
 pub async fn open(lanes: &dyn Lanes, request: SessionRequest) {
     let _ = lanes.open(request).await;

@@ -1,6 +1,6 @@
 // must fail: E0061
-use portcullis::evidence::LaneRecord;
-use portcullis::transport::{ChannelSetup, Transport};
+use portcullis::internals::evidence::LaneRecord;
+use portcullis::internals::transport::{ChannelSetup, Transport};
 
 pub async fn open(transport: &Transport, record: LaneRecord, setup: ChannelSetup) {
     let _ = transport.open(record, setup).await;

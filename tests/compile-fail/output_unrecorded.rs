@@ -1,5 +1,5 @@
 // must fail: E0616
-use portcullis::evidence::Unrecorded;
+use portcullis::internals::evidence::Unrecorded;
 
 pub fn read(bytes: Unrecorded) -> usize {
     bytes.0.len()

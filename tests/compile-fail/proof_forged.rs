@@ -1,5 +1,5 @@
 // must fail: E0624
-use portcullis::identity::VerifiedKey;
+use portcullis::internals::identity::VerifiedKey;
 
 pub fn forge(key: Vec<u8>) -> VerifiedKey {
     VerifiedKey::signature_checked(key)

@@ -1,5 +1,5 @@
 // must fail: E0277
-use portcullis::evidence::SessionRecord;
+use portcullis::internals::evidence::SessionRecord;
 
 fn twice<T: Clone>(one: &T) -> (T, T) {
     (one.clone(), one.clone())

@@ -1,5 +1,5 @@
 // must fail: E0616
-use portcullis::evidence::SessionRecord;
+use portcullis::internals::evidence::SessionRecord;
 use portcullis::session::SessionEnd;
 
 pub fn take(end: SessionEnd) -> SessionRecord {

@@ -1,5 +1,5 @@
 // must fail: E0423
-use portcullis::evidence::Recorded;
+use portcullis::internals::evidence::Recorded;
 
 pub fn forge(bytes: Vec<u8>) -> Recorded {
     Recorded(bytes.into())

@@ -1,5 +1,5 @@
 // must fail: E0616
-use portcullis::policy::{Grant, Terms};
+use portcullis::internals::policy::{Grant, Terms};
 
 pub fn widen(grant: &mut Grant, terms: Terms) {
     grant.terms = terms;

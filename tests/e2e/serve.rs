@@ -168,7 +168,7 @@ fn an_account_without_the_documents_is_served_over_one_lane() {
     let account = Account::new("");
     let _serving = account.serve();
     assert_eq!(account.ssh("web-1", "echo slower").ok().out(), "slower\n");
-    assert!(account.log().contains("trying one lane"), "{}", account.log());
+    assert!(account.log().contains("trying the next rung"), "{}", account.log());
 }
 
 #[test]

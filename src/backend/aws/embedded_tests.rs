@@ -13,7 +13,7 @@ use crate::backend::preferences::Preferences;
 use crate::data_channel::ChannelEvent;
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Cut, End};
-use crate::emulator::{ApiKey, NodeConfig, Service, ServiceConfig, TlsChoice};
+use crate::emulator::{ApiKey, NodeConfig, SelfMadeTls, Service, ServiceConfig};
 use crate::model::NodeName;
 use crate::policy::{Action, Grant};
 
@@ -32,7 +32,7 @@ impl World {
     async fn new(change: impl FnOnce(&mut ServiceConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ServiceConfig::new("127.0.0.1:0".parse().unwrap());
-        config.tls = Some(TlsChoice::SelfMade { names: Vec::new() });
+        config.tls = Some(SelfMadeTls { names: Vec::new() });
         config.require_signed_upgrade = true;
         config.keys = vec![
             ApiKey::client("AKIDCLIENT", "client-secret", "arn:aws:iam::123456789012:user/gateway"),

@@ -44,11 +44,6 @@ impl AwsBackend {
         };
         Ok(Self { inner: Arc::new(inner) })
     }
-
-    /// The region in use.
-    pub fn region(&self) -> &str {
-        &self.inner.clients.region
-    }
 }
 
 impl Directory for AwsBackend {

@@ -21,7 +21,7 @@ use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
 use crate::config::{Config, Person, Rule};
-use crate::emulator::{ServiceConfig, TlsChoice};
+use crate::emulator::{SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
 
@@ -154,7 +154,7 @@ fn service(args: &DemoArgs) -> ServiceConfig {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
     // AWS's agent speaks TLS only
-    config.tls = args.node_command.is_some().then(|| TlsChoice::SelfMade { names: Vec::new() });
+    config.tls = args.node_command.is_some().then(|| SelfMadeTls { names: Vec::new() });
     config
 }
 

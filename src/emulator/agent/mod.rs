@@ -52,7 +52,7 @@ mod utf8;
 mod wire;
 
 pub use config::{AgentConfig, Fidelity};
-pub use lifecycle::{Agent, StartError};
+pub use lifecycle::Agent;
 
 #[cfg(test)]
 mod command_tests;

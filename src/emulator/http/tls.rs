@@ -1,7 +1,6 @@
 //! The service's certificate: given, or made at start together with an authority of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -9,12 +8,11 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::{Duration, OffsetDateTime};
 use tokio_rustls::TlsAcceptor;
 
-use crate::emulator::config::TlsChoice;
+use crate::emulator::config::SelfMadeTls;
 
 /// A way to accept TLS.
 pub(crate) struct Tls {
@@ -24,30 +22,17 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(choice: &TlsChoice, address: SocketAddr, advertised: &str) -> Result<Self, String> {
-        match choice {
-            TlsChoice::SelfMade { names } => {
-                let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-                if !address.ip().is_unspecified() {
-                    all.push(address.ip().to_string());
-                }
-                all.push(host_of(advertised).to_owned());
-                all.extend(names.iter().cloned());
-                all.sort();
-                all.dedup();
-                let (ca_pem, chain, key) = make(all).map_err(|error| error.to_string())?;
-                Ok(Self { acceptor: acceptor(chain, key)?, ca_pem: Some(ca_pem) })
-            }
-            TlsChoice::Files { certificate, key } => {
-                let said = |path: &Path, error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
-                let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-                    .map_err(|error| said(certificate, error))?
-                    .map(|item| item.map_err(|error| said(certificate, error)))
-                    .collect();
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| said(key, error))?;
-                Ok(Self { acceptor: acceptor(chain?, key)?, ca_pem: None })
-            }
+    pub(crate) fn new(choice: &SelfMadeTls, address: SocketAddr, advertised: &str) -> Result<Self, String> {
+        let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        if !address.ip().is_unspecified() {
+            all.push(address.ip().to_string());
         }
+        all.push(host_of(advertised).to_owned());
+        all.extend(choice.names.iter().cloned());
+        all.sort();
+        all.dedup();
+        let (ca_pem, chain, key) = make(all).map_err(|error| error.to_string())?;
+        Ok(Self { acceptor: acceptor(chain, key)?, ca_pem: Some(ca_pem) })
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the relay asks about faults: what becomes of this frame, and whether this call is refused.
 
+// Nothing goes wrong by itself: faults are injected by tests, and the relay asks either way.
+#![cfg_attr(not(test), expect(dead_code, reason = "only tests inject faults"))]
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -32,8 +35,6 @@ pub enum Frames {
     All,
     /// Data, sizes, flags and the handshake.
     Stream,
-    /// Acknowledgements.
-    Acknowledgements,
 }
 
 /// What a fault does to a frame.
@@ -160,7 +161,6 @@ impl FaultState {
                 && match fault.frames {
                     Frames::All => true,
                     Frames::Stream => kind.is_stream(),
-                    Frames::Acknowledgements => kind == Kind::Acknowledge,
                 };
             if !concerned || !hit(random, fault.percent) {
                 continue;

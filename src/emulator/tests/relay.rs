@@ -37,7 +37,7 @@ async fn frames_pass_byte_for_byte() {
 
 #[tokio::test]
 async fn frames_pass_byte_for_byte_over_tls() {
-    let tls = Some(TlsChoice::SelfMade { names: Vec::new() });
+    let tls = Some(SelfMadeTls { names: Vec::new() });
     let bench = Bench::start_with(|config| config.tls = tls).await;
     assert!(bench.service.url().starts_with("https://127.0.0.1:"));
     passes_unchanged(&bench).await;

@@ -13,7 +13,7 @@ const FRAMES: i64 = 200_000;
 /// Frames per second of 1 KiB from the agent to the client, each acknowledged. Both ends and the service share the cores,
 /// so that the service alone does better; its own processor time is printed beside it.
 async fn measure(tls: bool) -> f64 {
-    let choice = tls.then(|| TlsChoice::SelfMade { names: Vec::new() });
+    let choice = tls.then(|| SelfMadeTls { names: Vec::new() });
     let bench = Bench::start_with(|config| config.tls = choice).await;
     let Session { agent, client, control: _control, .. } = bench.session().await;
     let (mut agent_out, mut agent_in) = agent.0.split();

@@ -23,4 +23,5 @@ mod wire;
 
 pub use command::{ScpCommand, parse_scp_command};
 pub use serve::serve_scp;
-pub use wire::{Record, RecordError, parse_record};
+#[cfg(feature = "testing")]
+pub use wire::{Record, parse_record};

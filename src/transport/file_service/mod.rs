@@ -12,8 +12,10 @@ mod wire;
 
 #[cfg(test)]
 pub(super) use code::Code;
+#[cfg(test)]
+pub(crate) use operation::Opened;
 pub use operation::{
-    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, OpenFlags, Opened, Operation,
+    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, OpenFlags, Operation,
 };
 #[cfg(test)]
 pub(crate) use service::Call;

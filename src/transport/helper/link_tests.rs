@@ -1,0 +1,220 @@
+//! The gateway's end of the conversation, without a helper.
+
+use super::super::codec::binary_record as raw;
+use super::*;
+
+fn started(now: Instant) -> Link {
+    let mut link = Link::new(now, false);
+    link.handle_output(b"PCR1\n").unwrap();
+    link
+}
+
+fn ready(link: &mut Link, received: u32) {
+    link.handle_output(&raw(b'R', 0, &received.to_be_bytes())).unwrap();
+}
+
+#[test]
+fn nothing_is_sent_before_the_lane_is_ready() {
+    let now = Instant::now();
+    let mut link = started(now);
+    link.write(Bytes::from_static(b"secret"));
+    assert!(link.needs_in_lane(now));
+    assert_eq!(link.poll_transmit(now), None);
+    ready(&mut link, 0);
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+    assert_eq!(&link.poll_transmit(now).unwrap()[9..], b"secret");
+}
+
+#[test]
+fn control_overtakes_waiting_data() {
+    let now = Instant::now();
+    let mut link = started(now);
+    link.write(Bytes::from(vec![0; 2 * INPUT_RECORD]));
+    ready(&mut link, 0);
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
+    link.signal("INT".into());
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'K');
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
+}
+
+#[test]
+fn a_new_in_lane_gets_what_was_not_acknowledged_and_no_more() {
+    let now = Instant::now();
+    let mut link = started(now);
+    ready(&mut link, 0);
+    assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+    for text in ["a", "b", "c"] {
+        link.write(Bytes::from(text));
+        assert_eq!(&link.poll_transmit(now).unwrap()[9..], text.as_bytes());
+    }
+    link.handle_in_lost();
+    link.write(Bytes::from("d"));
+    assert_eq!(link.poll_transmit(now), None);
+    ready(&mut link, 1);
+    let mut sent = Vec::new();
+    while let Some(record) = link.poll_transmit(now) {
+        if record[0] == b'i' {
+            sent.extend_from_slice(&record[9..]);
+        }
+    }
+    assert_eq!(sent, b"bcd");
+}
+
+#[test]
+fn a_new_out_lane_repeats_and_nothing_comes_twice() {
+    let now = Instant::now();
+    let mut link = started(now);
+    link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+    link.handle_out_attached();
+    link.handle_output(b"PCR1\n").unwrap();
+    link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+    link.handle_output(&raw(b'o', 2, b"two")).unwrap();
+    assert_eq!(link.poll_event(), Some(Event::Stdout("one".into())));
+    assert_eq!(link.poll_event(), Some(Event::Stdout("two".into())));
+    assert_eq!(link.poll_event(), None);
+}
+
+#[test]
+fn an_end_without_all_bytes_is_an_error() {
+    let mut link = started(Instant::now());
+    link.handle_output(&raw(b'o', 1, b"one")).unwrap();
+    let error = link.handle_output(&raw(b'O', 2, &4u64.to_be_bytes())).unwrap_err();
+    assert!(matches!(error, LinkError::Incomplete(_)));
+    let mut link = started(Instant::now());
+    assert!(matches!(link.handle_output(&raw(b'o', 2, b"x")), Err(LinkError::Incomplete(_))));
+    let mut link = started(Instant::now());
+    assert!(matches!(link.handle_output(&raw(b'Q', 1, b"")), Err(LinkError::Incomplete(_))));
+}
+
+#[test]
+fn input_stops_at_the_helper_s_credit() {
+    let now = Instant::now();
+    let mut link = started(now);
+    ready(&mut link, 0);
+    let mut sent = 0;
+    for _ in 0..100 {
+        link.write(Bytes::from(vec![0; INPUT_RECORD]));
+    }
+    while let Some(record) = link.poll_transmit(now) {
+        sent += if record[0] == b'i' { record.len() - 9 } else { 0 };
+    }
+    assert_eq!(sent as u64, FIRST_INPUT_CREDIT);
+    let mut state = 3u32.to_be_bytes().to_vec();
+    state.extend((FIRST_INPUT_CREDIT + INPUT_RECORD as u64).to_be_bytes());
+    link.handle_output(&raw(b'A', 0, &state)).unwrap();
+    assert!(link.poll_transmit(now).is_some());
+    assert_eq!(link.poll_transmit(now), None);
+}
+
+#[test]
+fn a_helper_that_speaks_lines_is_answered_in_lines() {
+    let now = Instant::now();
+    let mut link = Link::new(now, false);
+    link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0\n").unwrap();
+    link.write(Bytes::from_static(b"ab"));
+    link.write(Bytes::from_static(b"c"));
+    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 32\n"[..]);
+    assert_eq!(link.poll_transmit(now).unwrap(), &b"t 1 516 \\141\\142\\143\n"[..]);
+    let asked = link.ask(now);
+    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 32\n"[..]);
+    link.handle_output(b"P 1 1\n").unwrap();
+    assert!(link.answered() < asked);
+    link.handle_output(b"P 2 1\n").unwrap();
+    assert_eq!(link.answered(), asked);
+}
+
+#[test]
+fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
+    let now = Instant::now();
+    let mut link = started(now);
+    let part = vec![0; 64 * 1024];
+    let parts = OUTPUT_WINDOW / part.len() as u64;
+    for number in 1..=parts {
+        link.handle_output(&raw(b'o', number as u32, &part)).unwrap();
+    }
+    let next = parts as u32 + 1;
+    assert!(link.handle_output(&raw(b'o', next, &part)).is_err());
+    let mut link = started(now);
+    link.handle_output(&raw(b'o', 1, &part)).unwrap();
+    ready(&mut link, 0);
+    link.consumed(part.len());
+    let state = link.poll_transmit(now).unwrap();
+    assert_eq!(state[13..21], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+}
+
+#[test]
+fn a_node_cannot_fill_the_queue_with_what_costs_no_credit() {
+    let mut link = started(Instant::now());
+    let hello = [&b"v=1;h=sh;d=x;u=1;"[..], &(0..=255).collect::<Vec<u8>>()].concat();
+    for number in 1..10_000 {
+        link.handle_output(&raw(b'H', 0, &hello)).unwrap();
+        link.handle_output(&raw(b'o', number, b"")).unwrap();
+        link.handle_output(&raw(b'X', 0, &[0; 6])).unwrap();
+    }
+    assert_eq!((link.events.len(), link.take_hello().is_some()), (1, true));
+    assert_eq!(link.take_hello(), None);
+}
+
+#[test]
+fn small_pieces_are_put_together_and_stay_in_order() {
+    let mut link = started(Instant::now());
+    let pieces = 100_000_u32;
+    for number in 0..pieces {
+        let (kind, byte) = if number % 3 == 0 { (b'e', 200) } else { (b'o', (number % 199) as u8) };
+        link.handle_output(&raw(kind, number + 1, &[byte])).unwrap();
+    }
+    assert!(link.events.len() < 200, "{} events", link.events.len());
+    let (mut stdout, mut stderr) = (Vec::new(), 0);
+    while let Some(event) = link.poll_event() {
+        match event {
+            Event::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+            Event::Stderr(bytes) => stderr += bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected: Vec<u8> = (0..pieces).filter(|n| n % 3 != 0).map(|n| (n % 199) as u8).collect();
+    assert!(stdout == expected);
+    assert_eq!(stderr, pieces as usize - expected.len());
+}
+
+#[test]
+fn what_a_helper_never_acknowledges_has_an_end() {
+    let now = Instant::now();
+    let mut link = started(now);
+    ready(&mut link, 0);
+    let credit = |received: u32| [&received.to_be_bytes()[..], &[0xff; 8]].concat();
+    link.handle_output(&raw(b'A', 0, &credit(0))).unwrap();
+    let mut sent = 0;
+    for _ in 0..1000 {
+        link.write(Bytes::from(vec![0; INPUT_RECORD]));
+        while let Some(record) = link.poll_transmit(now) {
+            sent += record.len();
+        }
+    }
+    assert!(sent < MOST_KEPT + 2 * INPUT_RECORD, "{sent} bytes kept");
+    let last = link.sent;
+    link.handle_output(&raw(b'A', 0, &credit(last))).unwrap();
+    assert!(link.poll_transmit(now).is_some());
+    assert_eq!(link.kept.len(), 1);
+}
+
+#[test]
+fn silence_after_a_renewal_is_noticed() {
+    let now = Instant::now();
+    let mut link = started(now);
+    ready(&mut link, 0);
+    assert!(link.poll_transmit(now).is_some());
+    assert_eq!(link.deaf_at(), Some(now + DEAF));
+    link.handle_output(&raw(b'A', 0, &[0; 12])).unwrap();
+    assert_eq!(link.deaf_at(), None);
+}
+
+#[test]
+fn the_lease_is_renewed_in_time_and_asks_for_a_lane() {
+    let now = Instant::now();
+    let link = started(now);
+    assert!(!link.needs_in_lane(now));
+    assert!(link.needs_in_lane(now + RENEWAL));
+    assert!(RENEWAL * 3 < LEASE);
+}
