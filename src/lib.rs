@@ -28,6 +28,8 @@ mod model;
 mod policy;
 mod session;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 mod transport;
 
 /// What tests from outside reach of the floors below.

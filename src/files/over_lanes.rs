@@ -9,17 +9,17 @@ use std::path::Path;
 use super::Hashed;
 use super::testing::{Bench, complaint, content, long_ago, noise};
 use crate::policy::FileAction;
-use crate::transport::tests::World;
+use crate::testing::EmbeddedTransport;
 
-async fn bench(world: &World) -> Bench {
+async fn bench(embedded: &EmbeddedTransport) -> Bench {
     let home = tempfile::tempdir().unwrap();
-    Bench::with_service(home, world.files().await, Default::default())
+    Bench::with_service(home, embedded.files().await, Default::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_both_ways_in_all_modes() {
-    let world = World::fast().await;
-    let bench = bench(&world).await;
+    let embedded = EmbeddedTransport::fast().await;
+    let bench = bench(&embedded).await;
     let bytes = noise(8 << 20);
     fs::write(bench.here("big"), &bytes).unwrap();
     let remote = format!("demo:{}", bench.remote("big").display());
@@ -44,8 +44,8 @@ async fn files_go_both_ways_in_all_modes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directories_and_names_are_kept() {
-    let world = World::fast().await;
-    let bench = bench(&world).await;
+    let embedded = EmbeddedTransport::fast().await;
+    let bench = bench(&embedded).await;
     fs::create_dir_all(bench.here("tree/sub/empty")).unwrap();
     let names: [&[u8]; 4] = [b"with space", b"it's \"quoted\"", b"latin-\xe9\xff", b"$HOME;`id`*"];
     for name in names {
@@ -74,8 +74,8 @@ async fn directories_and_names_are_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_listed_changed_and_refused_as_usual() {
-    let world = World::fast().await;
-    let bench = bench(&world).await;
+    let embedded = EmbeddedTransport::fast().await;
+    let bench = bench(&embedded).await;
     for number in 0..1500 {
         fs::write(bench.remote(format!("file-{number:04}")), "content").unwrap();
     }

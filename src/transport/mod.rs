@@ -17,8 +17,6 @@ mod open;
 mod options;
 pub mod parameter;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 pub(crate) mod tests;
 
 pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said};

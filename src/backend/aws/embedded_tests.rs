@@ -11,75 +11,25 @@ use crate::backend::Directory as _;
 use crate::backend::lanes::{Lane, Lanes as _, SessionRequest};
 use crate::backend::preferences::Preferences;
 use crate::data_channel::ChannelEvent;
-use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 use crate::emulator::faults::{Cut, End};
-use crate::emulator::{ApiKey, NodeConfig, SelfMadeTls, Service, ServiceConfig};
 use crate::model::NodeName;
 use crate::policy::{Action, Grant};
+use crate::testing::{EmbeddedService, NODE, PATIENCE};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const NODE: &str = "mi-0123456789abcdef0";
 const COMMANDS: &str = "Test-Commands";
 
-/// A service with its node, and what a client must know of it.
-struct World {
-    service: Service,
-    _agent: Agent,
-    directory: tempfile::TempDir,
+/// A service as in the cloud, with its node.
+async fn over_tls() -> EmbeddedService {
+    EmbeddedService::builder().with_tls().start().await
 }
 
-impl World {
-    async fn new(change: impl FnOnce(&mut ServiceConfig)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut config = ServiceConfig::new("127.0.0.1:0".parse().unwrap());
-        config.tls = Some(SelfMadeTls { names: Vec::new() });
-        config.require_signed_upgrade = true;
-        config.keys = vec![
-            ApiKey::client("AKIDCLIENT", "client-secret", "arn:aws:iam::123456789012:user/gateway"),
-            ApiKey::agent("AKIDAGENT", "agent-secret", "arn:aws:iam::123456789012:role/node"),
-        ];
-        config.nodes = vec![NodeConfig::named(NODE, "demo").tag("env", "test")];
-        change(&mut config);
-        let service = Service::start(config).await.unwrap();
-        let keys = Credentials::new("AKIDAGENT", "agent-secret", None, None, "test");
-        let mut agent = AgentConfig::new(service.url(), "us-east-1", NODE, keys, directory.path().join("agent"));
-        agent.fidelity = Fidelity::Fast;
-        agent.ca_pem = service.ca_pem();
-        let agent = Agent::start(agent).unwrap();
-        timeout(PATIENCE, agent.connected()).await.unwrap();
-        Self { service, _agent: agent, directory }
-    }
-
-    fn options(&self) -> AwsOptions {
-        let ca_bundle = self.directory.path().join("ca.pem");
-        std::fs::write(&ca_bundle, self.service.ca_pem().unwrap()).unwrap();
-        AwsOptions {
-            region: Some("us-east-1".into()),
-            endpoint_ssm: Some(self.service.url()),
-            ca_bundle: Some(ca_bundle),
-            credentials: Some(Credentials::new("AKIDCLIENT", "client-secret", None, None, "test")),
-            ..AwsOptions::default()
-        }
-    }
-
-    async fn backend(&self) -> AwsBackend {
-        let backend = AwsBackend::new(self.options()).await.unwrap();
-        let document = r#"{"schemaVersion":"1.0","description":"test","sessionType":"NonInteractiveCommands",
-            "parameters":{"command":{"type":"String"}},
-            "properties":{"linux":{"commands":"{{command}}","runAsElevated":true,"separateOutputStream":true}}}"#;
-        backend.put_document(COMMANDS, document).await.unwrap();
-        backend
-    }
-
-    async fn no_session_is_left(&self) {
-        timeout(PATIENCE, async {
-            while !self.service.faults().sessions().is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .unwrap_or_else(|_| panic!("left behind: {:?}", self.service.faults().sessions().len()));
-    }
+async fn backend_of(service: &EmbeddedService) -> AwsBackend {
+    let backend = AwsBackend::new(service.aws_options()).await.unwrap();
+    let document = r#"{"schemaVersion":"1.0","description":"test","sessionType":"NonInteractiveCommands",
+        "parameters":{"command":{"type":"String"}},
+        "properties":{"linux":{"commands":"{{command}}","runAsElevated":true,"separateOutputStream":true}}}"#;
+    backend.put_document(COMMANDS, document).await.unwrap();
+    backend
 }
 
 fn grant() -> Grant {
@@ -120,8 +70,8 @@ async fn listen(lane: &mut Lane) -> Said {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_runs_over_tls_with_a_signed_upgrade() {
-    let world = World::new(|_| {}).await;
-    let backend = world.backend().await;
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
     let node = backend.resolve(&NodeName::for_test("demo")).await.unwrap();
     assert_eq!((node.id.0.as_str(), node.online), (NODE, true));
     assert_eq!(backend.resolve(&NodeName::for_test("tag:env=test")).await.unwrap().id, node.id);
@@ -130,32 +80,33 @@ async fn a_command_runs_over_tls_with_a_signed_upgrade() {
     assert_eq!((said.output.as_slice(), said.errors.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
     assert_eq!((said.exit, said.end.split(' ').next()), (Some(3), Some("closed")));
     lane.close().await;
-    world.no_session_is_left().await;
+    service.no_session_is_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_let_go_is_gone_from_the_service() {
-    let world = World::new(|_| {}).await;
-    let backend = world.backend().await;
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
     let mut lanes = Vec::new();
     for _ in 0..5 {
         lanes.push(backend.open(&grant(), command("sleep 1000")).await.unwrap());
     }
-    assert_eq!(world.service.faults().sessions().len(), 5);
+    assert_eq!(service.faults().sessions().len(), 5);
     drop(lanes);
     assert_eq!(backend.drain(PATIENCE).await, 0);
-    world.no_session_is_left().await;
+    service.no_session_is_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cuts_of_either_kind_lose_nothing_of_a_download() {
     // A pause is fatal to this kind of session by the agent's nature; the lanes above this deal with that.
-    let world = World::new(|config| config.pause_publication = false).await;
-    let backend = world.backend().await;
+    let service =
+        EmbeddedService::builder().with_tls().configured(|config| config.pause_publication = false).start().await;
+    let backend = backend_of(&service).await;
     let line = "sh -c 'i=0; while [ $i -lt 60000 ]; do echo $i; i=$((i+1)); done'";
     let mut lane = backend.open(&grant(), command(line)).await.unwrap();
     let id = lane.id.0.clone();
-    let faults = world.service.faults();
+    let faults = service.faults();
     let cutting = tokio::spawn(async move {
         let mut cuts = 0;
         for turn in 0..10 {
@@ -174,9 +125,9 @@ async fn cuts_of_either_kind_lose_nothing_of_a_download() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_services_refusals_are_waited_out_or_said() {
-    let world = World::new(|_| {}).await;
-    let backend = world.backend().await;
-    let faults = world.service.faults();
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
+    let faults = service.faults();
     faults.throttle_start_session(2);
     faults.refuse_upgrades(1);
     let mut lane = backend.open(&grant(), command("true")).await.unwrap();
@@ -193,36 +144,36 @@ async fn the_services_refusals_are_waited_out_or_said() {
 
     let options = AwsOptions {
         credentials: Some(Credentials::new("AKIDCLIENT", "wrong-secret", None, None, "test")),
-        ..world.options()
+        ..service.aws_options()
     };
     let text =
         AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
     assert!(text.contains("does not accept the gateway's credentials") && !text.contains("secret"), "{text}");
-    let options = AwsOptions { region: Some("eu-west-1".into()), ..world.options() };
+    let options = AwsOptions { region: Some("eu-west-1".into()), ..service.aws_options() };
     assert!(
         AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.is_err(),
         "the scope names another region"
     );
-    let stranger = AwsBackend::new(AwsOptions { ca_bundle: None, ..world.options() }).await.unwrap();
+    let stranger = AwsBackend::new(AwsOptions { ca_bundle: None, ..service.aws_options() }).await.unwrap();
     let text = stranger.resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
     assert!(text.starts_with("could not reach Systems Manager"), "{text}");
-    world.no_session_is_left().await;
+    service.no_session_is_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_services_last_words_arrive() {
-    let world = World::new(|_| {}).await;
-    let backend = world.backend().await;
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
     let mut lane = backend.open(&grant(), command("sleep 1000")).await.unwrap();
     assert_eq!(timeout(PATIENCE, lane.reader.next()).await.unwrap(), Some(ChannelEvent::Established));
     let words = "Max session duration reached. Your session has been terminated.";
-    assert!(world.service.faults().close(&lane.id.0, words));
+    assert!(service.faults().close(&lane.id.0, words));
     assert_eq!(listen(&mut lane).await.end, format!("closed {words}"));
 
     // The same while our websocket is away: there is nothing to resume.
     let mut lane = backend.open(&grant(), command("sleep 1000")).await.unwrap();
     assert_eq!(timeout(PATIENCE, lane.reader.next()).await.unwrap(), Some(ChannelEvent::Established));
-    let faults = world.service.faults();
+    let faults = service.faults();
     assert!(faults.close(&lane.id.0, "") | faults.cut(&lane.id.0, End::Client, Cut::Abort));
     let end = listen(&mut lane).await.end;
     assert!(end.starts_with("closed") || end.contains("has ended and can't be resumed"), "{end}");
@@ -232,19 +183,23 @@ async fn the_services_last_words_arrive() {
 async fn the_accounts_preferences_are_read() {
     let preferences = r#"{"schemaVersion":"1.0","description":"x","sessionType":"Standard_Stream",
         "inputs":{"idleSessionTimeout":"15","runAsEnabled":true,"runAsDefaultUser":"app"}}"#;
-    let world = World::new(|config| config.preferences = Some(preferences.into())).await;
-    let preferences = Preferences::of_account(&world.backend().await).await.unwrap();
+    let service = EmbeddedService::builder()
+        .with_tls()
+        .configured(|config| config.preferences = Some(preferences.into()))
+        .start()
+        .await;
+    let preferences = Preferences::of_account(&backend_of(&service).await).await.unwrap();
     assert_eq!(preferences.idle_minutes, Some(15));
     assert_eq!(preferences.lane_conflicts(true).len(), 1);
-    let fresh = World::new(|_| {}).await;
-    let preferences = Preferences::of_account(&fresh.backend().await).await.unwrap();
+    let fresh = over_tls().await;
+    let preferences = Preferences::of_account(&backend_of(&fresh).await).await.unwrap();
     assert!(preferences.lane_conflicts(false).is_empty(), "{preferences:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_is_brought_up_to_date_as_often_as_needed() {
-    let world = World::new(|_| {}).await;
-    let backend = world.backend().await;
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
     let content = |line: &str| {
         format!(
             r#"{{"schemaVersion":"1.0","description":"{line}","sessionType":"NonInteractiveCommands",

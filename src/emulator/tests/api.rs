@@ -10,7 +10,7 @@ use aws_sdk_ssm::types::{
 use portcullis_protocol::control::InteractiveShell;
 use serde_json::json;
 
-use super::harness::*;
+use super::callers::*;
 use crate::emulator::*;
 
 fn code<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
@@ -22,9 +22,9 @@ fn code<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
 
 #[tokio::test]
 async fn a_session_starts_with_document_and_parameters() {
-    let bench = Bench::start().await;
-    let mut control = bench.agent().await;
-    let started = bench
+    let callers = Callers::start().await;
+    let mut control = callers.agent().await;
+    let started = callers
         .alice()
         .start_session()
         .target(NODE)
@@ -36,7 +36,7 @@ async fn a_session_starts_with_document_and_parameters() {
         .unwrap();
     let id = started.session_id().unwrap();
     assert!(id.starts_with("alice-0"), "{id}");
-    let url = format!("ws://{}/v1/data-channel/{id}?role=publish_subscribe", bench.service.address());
+    let url = format!("ws://{}/v1/data-channel/{id}?role=publish_subscribe", callers.service.address());
     assert_eq!(started.stream_url(), Some(url.as_str()));
     let raw = control.next().await.unwrap();
     assert_eq!(&raw[..4], &112_u32.to_be_bytes());
@@ -49,27 +49,27 @@ async fn a_session_starts_with_document_and_parameters() {
     assert_eq!(task.document["sessionType"], "Port");
     // AWS's documents run under the account's preferences: an assumption, see DocumentStore::for_session.
     assert_eq!(task.document["inputs"]["idleSessionTimeout"], "20");
-    let found = bench.described(id, false).await.unwrap();
+    let found = callers.described(id, false).await.unwrap();
     assert_eq!(found.status().unwrap().as_str(), "Connecting");
     assert_eq!((found.owner(), found.reason(), found.target()), (Some(ALICE), Some("because"), Some(NODE)));
     assert!(found.start_date().is_some() && found.end_date().is_none());
-    assert!(bench.described(id, true).await.is_none());
+    assert!(callers.described(id, true).await.is_none());
 }
 
 #[tokio::test]
 async fn refusals_have_awss_names() {
-    let bench = Bench::start_with(|config| {
+    let callers = Callers::start_with(|config| {
         let mut denied = ApiKey::client("AKIDDENIED", "s", "arn:aws:iam::123456789012:user/denied");
         denied.allowed.denied.push("ssm:StartSession".into());
         config.keys.push(denied);
     })
     .await;
-    let alice = bench.alice();
+    let alice = callers.alice();
     let start = |client: &aws_sdk_ssm::Client| client.start_session().target(NODE);
     let error = start(&alice).send().await.unwrap_err().into_service_error();
     assert!(error.is_target_not_connected(), "{error:?}");
     assert_eq!(error.message(), Some("mi-0123456789abcdef0 is not connected."));
-    let _control = bench.agent().await;
+    let _control = callers.agent().await;
     let ssh =
         |value: &str| start(&alice).document_name("AWS-StartSSHSession").parameters("portNumber", vec![value.into()]);
     assert_eq!(code(ssh("0").send().await), "InvalidParameters");
@@ -83,7 +83,7 @@ async fn refusals_have_awss_names() {
     let key = |id: &str, secret: &str, token: Option<&str>| {
         Credentials::new(id, secret, token.map(str::to_owned), None, "test")
     };
-    let by = |credentials: Credentials, region: &'static str| start(&bench.sdk(credentials, region)).send();
+    let by = |credentials: Credentials, region: &'static str| start(&callers.sdk(credentials, region)).send();
     let denied = by(key("AKIDDENIED", "s", None), "us-east-1").await;
     assert_eq!(code(denied), "AccessDeniedException");
     assert_eq!(code(by(node(), "us-east-1").await), "AccessDeniedException");
@@ -93,23 +93,23 @@ async fn refusals_have_awss_names() {
         code(by(key("AKIDALICE", "alice's secret", Some("t")), "us-east-1").await),
         "UnrecognizedClientException"
     );
-    assert_eq!(code(by(super::harness::alice(), "eu-west-1").await), "InvalidSignatureException");
+    assert_eq!(code(by(super::callers::alice(), "eu-west-1").await), "InvalidSignatureException");
     assert_eq!(code(alice.terminate_session().session_id("nobody-0123").send().await), "DoesNotExistException");
     assert_eq!(code(alice.resume_session().session_id("nobody-0123").send().await), "DoesNotExistException");
-    bench.service.faults().throttle_start_session(1);
+    callers.service.faults().throttle_start_session(1);
     assert_eq!(code(start(&alice).send().await), "ThrottlingException");
     assert!(start(&alice).send().await.is_ok());
 }
 
 #[tokio::test]
 async fn raw_requests_that_are_not_understood_are_answered() {
-    let bench = Bench::start().await;
+    let callers = Callers::start().await;
     let json = ("content-type", "application/x-amz-json-1.1");
-    let answer = bench.call("/", &[json, ("x-amz-target", "AmazonSSM.StartSession")], "{}").await;
+    let answer = callers.call("/", &[json, ("x-amz-target", "AmazonSSM.StartSession")], "{}").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("MissingAuthenticationTokenException"), "{answer}");
     assert!(answer.to_ascii_lowercase().contains("\r\nx-amzn-requestid: "), "{answer}");
     let call = async |name: &str, body: &str| {
-        bench.signed_call(("ssm", alice()), "/", &[json, ("x-amz-target", name)], body).await
+        callers.signed_call(("ssm", alice()), "/", &[json, ("x-amz-target", name)], body).await
     };
     assert!(call("AmazonSSM.RunInstances", "{}").await.contains("UnknownOperationException"));
     assert!(call("Whatever", "{}").await.contains("UnknownOperationException"));
@@ -117,18 +117,18 @@ async fn raw_requests_that_are_not_understood_are_answered() {
     assert!(call("AmazonSSM.StartSession", "{}").await.contains("ValidationException"));
     assert!(call("AmazonSSM.DescribeSessions", r#"{"State":"Active"}"#).await.starts_with("HTTP/1.1 200 "));
     let list = [json, ("x-amz-target", "AmazonSSM.DescribeSessions")];
-    let wrong = bench.signed_call(("sts", alice()), "/", &list, "{}").await;
+    let wrong = callers.signed_call(("sts", alice()), "/", &list, "{}").await;
     assert!(wrong.contains("Credential should be scoped to correct service: 'ssm'."));
-    assert!(bench.call("/elsewhere", &[], "").await.starts_with("HTTP/1.1 404 "));
+    assert!(callers.call("/elsewhere", &[], "").await.starts_with("HTTP/1.1 404 "));
     let long = "x".repeat(2 << 20);
-    let answer = bench.call("/", &[json], &long).await;
+    let answer = callers.call("/", &[json], &long).await;
     assert!(answer.is_empty() || answer.contains("RequestEntityTooLargeException"), "{}", answer.len());
 }
 
 #[tokio::test]
 async fn documents_are_kept_in_versions() {
-    let bench = Bench::start().await;
-    let alice = bench.alice();
+    let callers = Callers::start().await;
+    let alice = callers.alice();
     let text = |port: u16| {
         json!({"schemaVersion": "1.0", "description": "d", "sessionType": "Port", "properties": {"portNumber": port.to_string()}})
             .to_string()
@@ -167,8 +167,8 @@ async fn separate_streams_are_refused_where_the_schema_is_strict() {
         "properties": {"linux": {"commands": "true", "separateOutputStream": true}}})
     .to_string();
     for refuse in [false, true] {
-        let bench = Bench::start_with(|config| config.refuse_separate_output_stream = refuse).await;
-        let made = bench
+        let callers = Callers::start_with(|config| config.refuse_separate_output_stream = refuse).await;
+        let made = callers
             .alice()
             .create_document()
             .name("Lane")
@@ -185,8 +185,8 @@ async fn separate_streams_are_refused_where_the_schema_is_strict() {
 
 #[tokio::test]
 async fn nodes_are_found_by_id_and_tag() {
-    let bench = Bench::start().await;
-    let alice = bench.alice();
+    let callers = Callers::start().await;
+    let alice = callers.alice();
     let find = async |key: &str, value: &str| {
         let filter = InstanceInformationStringFilter::builder().key(key).values(value).build().unwrap();
         alice
@@ -199,7 +199,7 @@ async fn nodes_are_found_by_id_and_tag() {
     assert!(find("InstanceIds", NODE).await.unwrap().is_empty(), "it has never registered");
     let status = async || alice.get_connection_status().target(NODE).send().await.unwrap().status.unwrap();
     assert_eq!(status().await, ConnectionStatus::NotConnected);
-    let control = bench.agent().await;
+    let control = callers.agent().await;
     assert_eq!(status().await, ConnectionStatus::Connected);
     for (key, value) in [("InstanceIds", NODE), ("tag:Name", "web-1"), ("tag:env", "prod"), ("PingStatus", "Online")] {
         let found = find(key, value).await.unwrap();
@@ -215,16 +215,16 @@ async fn nodes_are_found_by_id_and_tag() {
     }
     assert_eq!(code(find("Name", "web-1").await), "InvalidFilterKey");
     drop(control);
-    until(|| !bench.service.is_connected(NODE)).await;
+    until(|| !callers.service.is_connected(NODE)).await;
     let found = find("InstanceIds", NODE).await.unwrap();
     assert_eq!(found[0].ping_status(), Some(&PingStatus::ConnectionLost));
 }
 
 #[tokio::test]
 async fn sessions_are_listed_by_filter_and_page() {
-    let bench = Bench::start().await;
-    let _control = bench.agent().await;
-    let alice = bench.alice();
+    let callers = Callers::start().await;
+    let _control = callers.agent().await;
+    let alice = callers.alice();
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(alice.start_session().target(NODE).send().await.unwrap().session_id.unwrap());
@@ -256,7 +256,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/operators";
 
 #[tokio::test]
 async fn an_assumed_role_is_a_caller_of_its_own() {
-    let bench = Bench::start_with(|config| {
+    let callers = Callers::start_with(|config| {
         let client = Allowed { client: true, ..Allowed::default() };
         config.roles = vec![Role { arn: ROLE.into(), allowed: client }];
         config.keys[0].allowed = Allowed { assume: vec![ROLE.into()], ..Allowed::default() };
@@ -264,7 +264,7 @@ async fn an_assumed_role_is_a_caller_of_its_own() {
     .await;
     let base = aws_config::defaults(aws_sdk_ssm::config::BehaviorVersion::v2026_01_12())
         .region(aws_sdk_ssm::config::Region::new("us-east-1"))
-        .endpoint_url(bench.service.url())
+        .endpoint_url(callers.service.url())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(alice())
         .load()
@@ -276,24 +276,24 @@ async fn an_assumed_role_is_a_caller_of_its_own() {
     assert!(assume("arn:aws:iam::123456789012:role/other").await.is_err());
     let issued = assume(ROLE).await.unwrap();
     assert!(issued.session_token().is_some() && issued.expiry().is_some());
-    let _control = bench.agent().await;
-    assert_eq!(code(bench.alice().start_session().target(NODE).send().await), "AccessDeniedException");
-    let ann = bench.sdk(issued.clone(), "us-east-1");
+    let _control = callers.agent().await;
+    assert_eq!(code(callers.alice().start_session().target(NODE).send().await), "AccessDeniedException");
+    let ann = callers.sdk(issued.clone(), "us-east-1");
     let started = ann.start_session().target(NODE).send().await.unwrap();
     assert!(started.session_id().unwrap().starts_with("ann-example.com-0"));
     let owner = "arn:aws:sts::123456789012:assumed-role/operators/ann@example.com";
-    assert_eq!(bench.live(started.session_id().unwrap()).owner, owner);
+    assert_eq!(callers.live(started.session_id().unwrap()).owner, owner);
     // The keys without their token, or with another, are worth nothing.
     for token in [None, Some("x".to_owned())] {
         let stolen = Credentials::new(issued.access_key_id(), issued.secret_access_key(), token, None, "test");
-        let answer = bench.sdk(stolen, "us-east-1").start_session().target(NODE).send().await;
+        let answer = callers.sdk(stolen, "us-east-1").start_session().target(NODE).send().await;
         assert_eq!(code(answer), "UnrecognizedClientException");
     }
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let body = "Action=GetCallerIdentity&Version=2011-06-15";
-    let answer = bench.signed_call(("sts", issued), "/", &form, body).await;
+    let answer = callers.signed_call(("sts", issued), "/", &form, body).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!("<Arn>{owner}</Arn>")), "{answer}");
-    let answer = bench.call("/", &form, body).await;
+    let answer = callers.call("/", &form, body).await;
     assert!(
         answer.starts_with("HTTP/1.1 403 ") && answer.contains("<Code>MissingAuthenticationToken</Code>"),
         "{answer}"
@@ -304,8 +304,8 @@ async fn an_assumed_role_is_a_caller_of_its_own() {
 async fn it_refuses_what_it_cannot_do_safely_at_start() {
     let error = Service::start(ServiceConfig::new("0.0.0.0:0".parse().unwrap())).await.unwrap_err();
     assert!(matches!(error, EmulatorError::PlainOnNetwork(_)));
-    let bench = Bench::start().await;
-    let error = Service::start(ServiceConfig::new(bench.service.address())).await.unwrap_err();
+    let callers = Callers::start().await;
+    let error = Service::start(ServiceConfig::new(callers.service.address())).await.unwrap_err();
     assert!(error.to_string().contains("port 0"), "{error}");
     let mut config = ServiceConfig::new("127.0.0.1:0".parse().unwrap());
     config.preferences = Some("{}".into());

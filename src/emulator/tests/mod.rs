@@ -1,7 +1,7 @@
 //! The service from outside: AWS's SDK as the caller, bare websockets as both ends of a session.
 
 mod api;
+mod callers;
 mod channels;
-mod harness;
 mod relay;
 mod speed;

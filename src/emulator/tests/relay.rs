@@ -5,11 +5,11 @@ use std::time::Duration;
 use portcullis_protocol::MessageType;
 use portcullis_protocol::payload::{AgentSessionState, PayloadType, SessionState};
 
-use super::harness::*;
+use super::callers::*;
 use crate::emulator::*;
 
-async fn passes_unchanged(bench: &Bench) {
-    let Session { mut agent, mut client, .. } = bench.session().await;
+async fn passes_unchanged(callers: &Callers) {
+    let Session { mut agent, mut client, .. } = callers.session().await;
     let state = AgentSessionState { schema_version: 1, state: SessionState::Connected, session_id: "x".into() };
     agent.send(frame(MessageType::AgentSessionState, 0, PayloadType::from(0), &state.encode())).await;
     // Whatever is not for the other end stays here.
@@ -32,31 +32,31 @@ async fn passes_unchanged(bench: &Bench) {
 
 #[tokio::test]
 async fn frames_pass_byte_for_byte() {
-    passes_unchanged(&Bench::start().await).await;
+    passes_unchanged(&Callers::start().await).await;
 }
 
 #[tokio::test]
 async fn frames_pass_byte_for_byte_over_tls() {
     let tls = Some(SelfMadeTls { names: Vec::new() });
-    let bench = Bench::start_with(|config| config.tls = tls).await;
-    assert!(bench.service.url().starts_with("https://127.0.0.1:"));
-    passes_unchanged(&bench).await;
+    let callers = Callers::start_with(|config| config.tls = tls).await;
+    assert!(callers.service.url().starts_with("https://127.0.0.1:"));
+    passes_unchanged(&callers).await;
 }
 
 #[tokio::test]
 async fn what_the_agent_says_first_waits_for_the_client() {
-    let bench = Bench::start().await;
-    let mut control = bench.agent().await;
-    let started = bench.alice().start_session().target(NODE).send().await.unwrap();
+    let callers = Callers::start().await;
+    let mut control = callers.agent().await;
+    let started = callers.alice().start_session().target(NODE).send().await.unwrap();
     control.frame().await;
     let id = started.session_id().unwrap();
-    let mut agent = bench.agent_end(id).await;
+    let mut agent = callers.agent_end(id).await;
     let early = [frame(MessageType::OutputStreamData, 0, PayloadType::HandshakeRequest, b"{}"), output(1, b"ready")];
     for frame in &early {
         agent.send(frame.clone()).await;
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut client = bench.client_end(id, started.stream_url().unwrap(), started.token_value().unwrap()).await;
+    let mut client = callers.client_end(id, started.stream_url().unwrap(), started.token_value().unwrap()).await;
     for frame in &early {
         client.expect(frame).await;
     }
@@ -65,22 +65,22 @@ async fn what_the_agent_says_first_waits_for_the_client() {
 
 #[tokio::test]
 async fn a_client_that_leaves_pauses_the_agent_and_comes_back() {
-    let bench = Bench::start().await;
-    let Session { id, url, mut agent, client, control: _control } = bench.session().await;
+    let callers = Callers::start().await;
+    let Session { id, url, mut agent, client, control: _control } = callers.session().await;
     drop(client);
     assert_eq!(agent.frame().await.kind, MessageType::PausePublication);
-    let live = bench.live(&id);
+    let live = callers.live(&id);
     assert!(live.paused && !live.client_attached);
-    assert_eq!(bench.described(&id, false).await.unwrap().status().unwrap().as_str(), "Disconnected");
+    assert_eq!(callers.described(&id, false).await.unwrap().status().unwrap().as_str(), "Disconnected");
     // Data is dropped: the agent repeats it. Acknowledgements wait: nobody repeats those.
     agent.send(output(0, b"lost")).await;
     for sequence in 0..100 {
         agent.send(ack(sequence)).await;
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let resumed = bench.alice().resume_session().session_id(&id).send().await.unwrap();
+    let resumed = callers.alice().resume_session().session_id(&id).send().await.unwrap();
     assert_eq!(resumed.stream_url(), Some(url.as_str()));
-    let mut client = bench.client_end(&id, &url, resumed.token_value().unwrap()).await;
+    let mut client = callers.client_end(&id, &url, resumed.token_value().unwrap()).await;
     assert_eq!(agent.frame().await.kind, MessageType::StartPublication);
     for sequence in 0..100 {
         let frame = client.frame().await;
@@ -93,27 +93,27 @@ async fn a_client_that_leaves_pauses_the_agent_and_comes_back() {
 
 #[tokio::test]
 async fn a_pause_outlives_the_agents_reconnection_and_can_be_turned_off() {
-    let bench = Bench::start().await;
-    let Session { id, mut agent, client, control: _control, .. } = bench.session().await;
+    let callers = Callers::start().await;
+    let Session { id, mut agent, client, control: _control, .. } = callers.session().await;
     drop(client);
     assert_eq!(agent.frame().await.kind, MessageType::PausePublication);
-    let mut again = bench.agent_end(&id).await;
+    let mut again = callers.agent_end(&id).await;
     agent.ended().await;
     assert_eq!(again.frame().await.kind, MessageType::PausePublication);
-    let bench = Bench::start_with(|config| config.pause_publication = false).await;
-    let Session { id, mut agent, client, control: _control, .. } = bench.session().await;
+    let callers = Callers::start_with(|config| config.pause_publication = false).await;
+    let Session { id, mut agent, client, control: _control, .. } = callers.session().await;
     drop(client);
-    until(|| !bench.live(&id).client_attached).await;
+    until(|| !callers.live(&id).client_attached).await;
     agent.silent().await;
 }
 
 #[tokio::test]
 async fn a_second_socket_of_the_same_end_replaces_the_first() {
-    let bench = Bench::start().await;
-    let Session { id, url, mut agent, mut client, control: _control } = bench.session().await;
-    let resumed = bench.alice().resume_session().session_id(&id).send().await.unwrap();
+    let callers = Callers::start().await;
+    let Session { id, url, mut agent, mut client, control: _control } = callers.session().await;
+    let resumed = callers.alice().resume_session().session_id(&id).send().await.unwrap();
     let path = &url[url.find("/v1/").unwrap()..];
-    let mut second = bench.websocket(path, None).await.unwrap();
+    let mut second = callers.websocket(path, None).await.unwrap();
     let token = resumed.token_value().unwrap();
     let open = portcullis_protocol::open::OpenDataChannel::client(
         uuid::Uuid::new_v4(),
@@ -131,8 +131,8 @@ async fn a_second_socket_of_the_same_end_replaces_the_first() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_stops_the_agent_and_not_itself() {
-    let bench = Bench::start().await;
-    let Session { mut agent, mut client, control: _control, .. } = bench.session().await;
+    let callers = Callers::start().await;
+    let Session { mut agent, mut client, control: _control, .. } = callers.session().await;
     let payload = vec![7; 32 << 10];
     let mut sent = 0;
     // Socket buffers take some megabytes; then the agent must wait.
@@ -157,9 +157,9 @@ async fn a_client_that_does_not_read_stops_the_agent_and_not_itself() {
 
 #[tokio::test]
 async fn faults_happen_on_request() {
-    let bench = Bench::start().await;
-    let Session { id, url, mut agent, mut client, control: mut channel } = bench.session().await;
-    let faults = bench.service.faults();
+    let callers = Callers::start().await;
+    let Session { id, url, mut agent, mut client, control: mut channel } = callers.session().await;
+    let faults = callers.service.faults();
     let fault =
         |towards, frames, effect| FrameFault { session: Some(id.clone()), towards, frames, percent: 100.0, effect };
     faults.inject(fault(Some(End::Agent), Frames::Stream, Effect::Drop));
@@ -183,13 +183,13 @@ async fn faults_happen_on_request() {
     assert_eq!(agent.frame().await.kind, MessageType::StartPublication);
     assert!(faults.cut(&id, End::Agent, Cut::Abort));
     agent.ended().await;
-    assert!(bench.live(&id).client_attached);
+    assert!(callers.live(&id).client_attached);
     assert!(faults.cut(&id, End::Client, Cut::Close));
     client.ended().await;
-    until(|| !bench.live(&id).client_attached).await;
+    until(|| !callers.live(&id).client_attached).await;
     assert!(!faults.cut(&id, End::Client, Cut::Abort) && !faults.cut_both("other", Cut::Abort));
     faults.refuse_upgrades(1);
-    assert!(bench.websocket(&url[url.find("/v1/").unwrap()..], None).await.is_err());
+    assert!(callers.websocket(&url[url.find("/v1/").unwrap()..], None).await.is_err());
     assert!(faults.close(&id, "Enough."));
     assert_eq!(channel.closed().await, "Enough.");
     assert!(faults.cut_control(NODE));

@@ -5,7 +5,7 @@ use std::time::Instant;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::harness::*;
+use super::callers::*;
 use crate::emulator::*;
 
 const FRAMES: i64 = 200_000;
@@ -14,8 +14,8 @@ const FRAMES: i64 = 200_000;
 /// so that the service alone does better; its own processor time is printed beside it.
 async fn measure(tls: bool) -> f64 {
     let choice = tls.then(|| SelfMadeTls { names: Vec::new() });
-    let bench = Bench::start_with(|config| config.tls = choice).await;
-    let Session { agent, client, control: _control, .. } = bench.session().await;
+    let callers = Callers::start_with(|config| config.tls = choice).await;
+    let Session { agent, client, control: _control, .. } = callers.session().await;
     let (mut agent_out, mut agent_in) = agent.0.split();
     let (mut client_out, mut client_in) = client.0.split();
     let (down, back) = (output(0, &[7; 1024]), ack(0));

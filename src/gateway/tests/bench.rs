@@ -26,8 +26,8 @@ use crate::identity::People;
 use crate::model::{Exit, NodeId, NodeName, SessionId};
 use crate::policy::{Action, Grant, Policy, Rule};
 use crate::session::{NodeTransport, SessionOpener};
+use crate::testing::node_end::{NodeEnd, channel};
 use crate::transport::file_service::FileService;
-use crate::transport::testing::{NodeEnd, channel};
 use crate::transport::{ChannelSetup, Control, InputData, OpenChannel, Out, TransportError};
 
 /// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.

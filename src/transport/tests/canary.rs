@@ -9,11 +9,12 @@ use bytes::Bytes;
 use portcullis_protocol::payload::PayloadType;
 use portcullis_protocol::{Message, MessageType};
 
-use super::{World, collect};
+use super::ended::collect;
 use crate::config::{Helper, Rung};
 use crate::emulator::End;
 use crate::emulator::agent::Fidelity;
 use crate::model::Exit;
+use crate::testing::EmbeddedTransport;
 use crate::transport::{OpenChannel, TransportOptions};
 
 /// Channels at once: the moments differ more when the machine is busy.
@@ -29,10 +30,10 @@ struct Said {
 type Log = Arc<Mutex<HashMap<String, Said>>>;
 
 /// A log of all sessions, as the service sees them.
-fn log(world: &World) -> Log {
+fn log(embedded: &EmbeddedTransport) -> Log {
     let log = Log::default();
     let kept = log.clone();
-    let tapped = world.service.faults().tap(Box::new(move |session, towards, frame| {
+    let tapped = embedded.service.faults().tap(Box::new(move |session, towards, frame| {
         let Ok(message) = Message::decode(frame.clone()) else { panic!("a frame that is none was relayed") };
         if message.payload_type.is_some_and(PayloadType::is_handshake) {
             return;
@@ -59,14 +60,14 @@ fn octal(text: &str) -> String {
 
 async fn appears_in_no_lane(runs: usize, rung: Rung, helper: Helper) {
     let options = TransportOptions { rung: Some(rung), helper, ..TransportOptions::default() };
-    let world = World::new(Fidelity::Fast, options).await;
-    let log = log(&world);
+    let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+    let log = log(&embedded);
     for turn in 0..runs / TOGETHER {
         let together = (0..TOGETHER).map(|place| {
-            let world = &world;
+            let embedded = &embedded;
             async move {
                 let canary = canary(turn * TOGETHER + place);
-                let OpenChannel { input, output } = world.exec("cat >/dev/null; echo done", false).await.unwrap();
+                let OpenChannel { input, output } = embedded.exec("cat >/dev/null; echo done", false).await.unwrap();
                 input.send(Bytes::from(format!("{canary}\u{1}\r\n"))).await.unwrap();
                 input.eof().await.unwrap();
                 let ended = collect(output).await;

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::ended::{awkward, collect};
 use super::watched::Slow;
-use super::{NODE, World, awkward, collect};
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
 use crate::model::Exit;
+use crate::testing::{EmbeddedTransport, NODE};
 use crate::transport::{Input, OpenChannel, Out, Output, TransportOptions};
 
 const ROUNDS: usize = 20;
@@ -34,12 +35,12 @@ macro_rules! at_each_end_on_each_rung {
 
 at_each_end_on_each_rung! { in_a_download in_an_upload in_an_idle_shell }
 
-async fn world(rung: Rung) -> World {
+async fn embedded(rung: Rung) -> EmbeddedTransport {
     let options = TransportOptions { rung: Some(rung), ..TransportOptions::default() };
-    World::new(Fidelity::Fast, options).await
+    EmbeddedTransport::new(Fidelity::Fast, options).await
 }
 
-impl World {
+impl EmbeddedTransport {
     /// Takes that end's websocket of every lane away, all at once. When this returns it is gone, and if it is the gateway's
     /// an agent has been told to pause.
     async fn cut(&self, end: End) {
@@ -106,16 +107,16 @@ impl Received {
 /// cut than can be on its way at once, so that every cut is in the middle.
 async fn in_a_download(end: End, rung: Rung) {
     const PIECE: usize = 384 * 1024;
-    let world = world(rung).await;
+    let embedded = embedded(rung).await;
     let sent = awkward(ROUNDS * PIECE + (8 << 20));
-    let file = world.directory.path().join("file");
+    let file = embedded.service.directory.path().join("file");
     std::fs::write(&file, &sent).unwrap();
-    let OpenChannel { input, output } = world.exec(&format!("cat '{}'", file.display()), true).await.unwrap();
+    let OpenChannel { input, output } = embedded.exec(&format!("cat '{}'", file.display()), true).await.unwrap();
     let mut received = Received::from(output);
     for round in 1..=ROUNDS {
         received.up_to(round * PIECE).await;
         assert!(sent.starts_with(&received.bytes), "not what was sent, before cut {round}");
-        world.cut(end).await;
+        embedded.cut(end).await;
     }
     received.up_to(sent.len()).await;
     assert!(received.bytes == sent, "not what was sent, after the last cut");
@@ -126,16 +127,16 @@ async fn in_a_download(end: End, rung: Rung) {
 /// `cat` into a file, from a client that loses its lanes while a piece is on its way.
 async fn in_an_upload(end: End, rung: Rung) {
     const PIECE: usize = 384 * 1024;
-    let world = world(rung).await;
+    let embedded = embedded(rung).await;
     let sent = awkward(ROUNDS * PIECE);
-    let file = world.directory.path().join("file");
-    let OpenChannel { input, output } = world.exec(&format!("cat > '{}'", file.display()), false).await.unwrap();
+    let file = embedded.service.directory.path().join("file");
+    let OpenChannel { input, output } = embedded.exec(&format!("cat > '{}'", file.display()), false).await.unwrap();
     for (round, piece) in sent.chunks(PIECE).enumerate() {
         let (first, second) = piece.split_at(PIECE / 2);
         write(&input, first).await;
         // some of it is there, and the rest of it is on its way
         grown_to(&file, round * PIECE + 1).await;
-        tokio::join!(world.cut(end), write(&input, second));
+        tokio::join!(embedded.cut(end), write(&input, second));
         let there = round * PIECE + piece.len();
         let arrived = grown_to(&file, there).await;
         assert!(arrived == sent[..there], "not what was sent, after cut {}", round + 1);
@@ -148,8 +149,8 @@ async fn in_an_upload(end: End, rung: Rung) {
 /// A shell that waits for its person: half of the cuts find it idle with its lanes back from the last one, the other half
 /// are followed by a line at once.
 async fn in_an_idle_shell(end: End, rung: Rung) {
-    let world = world(rung).await;
-    let OpenChannel { input, output } = world.shell().await.unwrap();
+    let embedded = embedded(rung).await;
+    let OpenChannel { input, output } = embedded.shell().await.unwrap();
     let mut received = Received::from(output);
     // a shell without line editing, echo and prompt says exactly what it is told to say
     write(&input, b"stty -echo -onlcr; echo go-a''head; PS1= exec sh\n").await;
@@ -161,11 +162,11 @@ async fn in_an_idle_shell(end: End, rung: Rung) {
     let mut expected = Vec::new();
     for round in 1..=ROUNDS {
         if round % 2 == 0 {
-            world.settled().await;
+            embedded.settled().await;
         }
-        world.cut(end).await;
+        embedded.cut(end).await;
         if round % 2 == 0 {
-            world.settled().await;
+            embedded.settled().await;
         }
         write(&input, format!("echo round {round}\n").as_bytes()).await;
         expected.extend_from_slice(format!("round {round}\n").as_bytes());
@@ -180,22 +181,22 @@ async fn in_an_idle_shell(end: End, rung: Rung) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_resume_says_so() {
     let options = TransportOptions { helper: Helper::Sh, rung: Some(Rung::TwoLanes), ..TransportOptions::default() };
-    let world = World::new(Fidelity::Fast, options).await;
+    let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
     let sent = awkward(12 << 20);
-    let file = world.directory.path().join("file");
+    let file = embedded.service.directory.path().join("file");
     std::fs::write(&file, &sent).unwrap();
-    let OpenChannel { input, output } = world.exec(&format!("cat '{}'", file.display()), true).await.unwrap();
+    let OpenChannel { input, output } = embedded.exec(&format!("cat '{}'", file.display()), true).await.unwrap();
     let mut received = Received::from(output);
     received.up_to(100_000).await;
-    world.cut(End::Client).await;
-    let ended = super::collect(received.output).await;
+    embedded.cut(End::Client).await;
+    let ended = collect(received.output).await;
     received.bytes.extend_from_slice(&ended.stdout);
     assert!(sent.starts_with(&received.bytes), "not what was sent");
     let whole = received.bytes.len() == sent.len();
     assert_eq!(whole, ended.error.is_none(), "{:?} after {} bytes", ended.error, received.bytes.len());
     assert!(whole || ended.exit != Some(Exit::Code(0)), "success, with {} bytes", received.bytes.len());
     drop(input);
-    assert!(world.litter().await.is_empty());
+    assert!(embedded.litter().await.is_empty());
 }
 
 async fn write(input: &Input, bytes: &[u8]) {
@@ -223,12 +224,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
-    let mut world = World::fast().await;
-    let backend = world.watch(Slow::default(), TransportOptions::default());
-    let OpenChannel { input, mut output } = world.exec("echo here; cat; exit 3", false).await.unwrap();
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
+    let OpenChannel { input, mut output } = embedded.exec("echo here; cat; exit 3", false).await.unwrap();
     assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
     // neither the way out, after its websocket was lost, nor the way in
-    let faults = world.service.faults();
+    let faults = embedded.service.faults();
     backend.fail(3);
     let first = faults.sessions()[0].id.clone();
     assert!(faults.cut(&first, End::Client, Cut::Abort));
@@ -240,13 +241,13 @@ async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_cannot_be_opened_for_long_ends_the_channel() {
-    let mut world = World::fast().await;
-    let backend = world.watch(Slow::default(), TransportOptions::default());
-    let OpenChannel { input, mut output } = world.exec("echo here; cat", false).await.unwrap();
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
+    let OpenChannel { input, mut output } = embedded.exec("echo here; cat", false).await.unwrap();
     output.deliver().await.unwrap().unwrap();
     backend.fail(1000);
     input.send(Bytes::from_static(b"x")).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(60), collect(output)).await.unwrap();
     assert!(ended.error.unwrap().contains("throttling"));
-    assert!(world.litter().await.is_empty());
+    assert!(embedded.litter().await.is_empty());
 }

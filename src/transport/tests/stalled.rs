@@ -3,15 +3,18 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::watched::{Slow, Watched};
-use super::*;
+use crate::config::{Helper, Rung};
 use crate::emulator::{Cut, End};
 use crate::evidence::{EventLog, SessionRecord};
 use crate::model::SessionId;
+use crate::policy::{Action, Grant};
+use crate::testing::{EmbeddedTransport, NODE};
 use crate::transport::account::Terms;
 use crate::transport::channel::{Client, Delivery};
 use crate::transport::context::{ChannelContext, NodePermit, first_request};
@@ -21,6 +24,7 @@ use crate::transport::lane_opener::LaneOpener;
 use crate::transport::lanes;
 use crate::transport::limits::{Clock, Limits};
 use crate::transport::options::Options;
+use crate::transport::{ChannelSetup, TransportOptions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,9 +112,9 @@ async fn hear(mut said: mpsc::Receiver<Delivery>) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_says_nothing_is_waited_for_in_silence() {
-    let mut world = World::fast().await;
-    let backend = world.watch(Slow::default(), TransportOptions::default());
-    world.silence();
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
+    embedded.silence();
     // the first renewal is long overdue, and there is no way to send it
     let (lanes, _said) = begin(context(&backend, &Noted::new(), "true", None).await, 60 * SECOND).await;
     they_rest(lanes, SECOND).await;
@@ -118,8 +122,8 @@ async fn a_node_that_says_nothing_is_waited_for_in_silence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silence() {
-    let mut world = World::fast().await;
-    let backend = world.watch(Slow::default(), TransportOptions::default());
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
     // the first renewal falls due after three seconds, and by then the helper has said everything
     let (lanes, _said) = begin(context(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
     they_rest(lanes, 4 * SECOND).await;
@@ -127,13 +131,13 @@ async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silenc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_end_although_the_client_takes_nothing_and_all_of_them_are_noted() {
-    let mut world = World::fast().await;
-    let backend = world.watch(Slow::default(), TransportOptions::default());
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
     let noted = Noted::new();
     let (lanes, said) = begin(context(&backend, &noted, "cat /dev/zero", Some(5 * SECOND)).await, Duration::ZERO).await;
     let lanes = tokio::spawn(lanes);
     tokio::time::sleep(SECOND).await;
-    assert!(world.service.faults().cut(&backend.opened()[0].0, End::Client, Cut::Abort));
+    assert!(embedded.service.faults().cut(&backend.opened()[0].0, End::Client, Cut::Abort));
     // with them goes the context, and with that the place on the node
     tokio::time::timeout(20 * SECOND, lanes).await.expect("the lanes wait for the client").unwrap();
     assert!(backend.opened().len() > 1, "no lane was replaced");
@@ -143,16 +147,16 @@ async fn lanes_end_although_the_client_takes_nothing_and_all_of_them_are_noted()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_comes_after_the_end_is_noted_and_not_waited_for() {
-    let mut world = World::fast().await;
+    let mut embedded = EmbeddedTransport::fast().await;
     let slow = Slow { way_in: 5 * SECOND, ..Slow::default() };
-    let backend = world.watch(slow, TransportOptions::default());
+    let backend = embedded.watch(slow, TransportOptions::default());
     let noted = Noted::new();
     let context = ChannelContext { eager: true, ..context(&backend, &noted, "true", None).await };
     let (lanes, said) = begin(context, Duration::ZERO).await;
     let ((), failed) = tokio::join!(lanes, hear(said));
     assert_eq!((backend.opened().len(), failed), (1, None));
     let until = Instant::now() + 20 * SECOND;
-    while noted.sessions().len() < 2 || !world.service.faults().sessions().is_empty() {
+    while noted.sessions().len() < 2 || !embedded.service.faults().sessions().is_empty() {
         assert!(Instant::now() < until, "the late lane was forgotten");
         tokio::time::sleep(SECOND / 10).await;
     }

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::World;
 use crate::backend::aws::AwsBackend;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
+use crate::testing::EmbeddedTransport;
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::{Transport, TransportOptions};
 
@@ -31,8 +31,8 @@ pub(super) struct Watched {
     failures: AtomicUsize,
 }
 
-impl World {
-    /// The same world behind such a backend.
+impl EmbeddedTransport {
+    /// The same behind such a backend.
     pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
         let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
         let watched = Arc::new(Watched { inner, slow, opened, documents, failures: AtomicUsize::default() });

@@ -2,8 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output};
-use super::error::TransportError;
+use crate::transport::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output};
+use crate::transport::error::TransportError;
 
 /// The node's end of a channel.
 pub(crate) struct NodeEnd {

@@ -25,29 +25,30 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use uuid::Uuid;
 
 use crate::emulator::*;
+use crate::testing::EmbeddedService;
+pub(super) use crate::testing::NODE;
 
-pub(super) const NODE: &str = "mi-0123456789abcdef0";
 pub(super) const ALICE: &str = "arn:aws:iam::123456789012:user/alice";
 
-/// A service with a client's key, an agent's, and whatever the test changes.
-pub(super) struct Bench {
-    pub(super) service: Service,
+/// Everybody who calls a service, which has a client's key, an agent's, and whatever the test changes.
+pub(super) struct Callers {
+    pub(super) service: EmbeddedService,
 }
 
-impl Bench {
+impl Callers {
     pub(super) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     pub(super) async fn start_with(change: impl FnOnce(&mut ServiceConfig)) -> Self {
-        let mut config = ServiceConfig::new("127.0.0.1:0".parse().unwrap());
-        config.keys = vec![
-            ApiKey::client("AKIDALICE", "alice's secret", ALICE),
-            ApiKey::agent("AKIDNODE", "node's secret", "arn:aws:iam::123456789012:role/node"),
-        ];
-        config.nodes = vec![NodeConfig::named(NODE, "web-1").tag("env", "prod")];
-        change(&mut config);
-        Self { service: Service::start(config).await.unwrap() }
+        let builder = EmbeddedService::builder().without_agent().configured(|config| {
+            config.keys = vec![
+                ApiKey::client("AKIDALICE", "alice's secret", ALICE),
+                ApiKey::agent("AKIDNODE", "node's secret", "arn:aws:iam::123456789012:role/node"),
+            ];
+            config.nodes = vec![NodeConfig::named(NODE, "web-1").tag("env", "prod")];
+        });
+        Self { service: builder.configured(change).start().await }
     }
 
     /// AWS's SDK as alice.

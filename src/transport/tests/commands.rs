@@ -1,0 +1,85 @@
+//! Commands over the lanes: what goes in, what comes out, and how they end.
+
+use super::ended::{awkward, collect};
+use crate::config::{Helper, Rung};
+use crate::emulator::agent::Fidelity;
+use crate::model::Exit;
+use crate::testing::EmbeddedTransport;
+use crate::transport::{OpenChannel, Out, TransportOptions};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_errors_and_status_are_the_command_s_own() {
+    let embedded = EmbeddedTransport::fast().await;
+    let ended = embedded.run("printf '\\357\\277\\275\\377\\376'; echo no >&2; exit 7", b"").await;
+    assert_eq!(ended.error, None);
+    assert_eq!((&ended.stdout[..], &ended.stderr[..]), (&b"\xef\xbf\xbd\xff\xfe"[..], &b"no\n"[..]));
+    assert_eq!(ended.exit, Some(Exit::Code(7)));
+    let ended = embedded.run("kill -TERM $$", b"").await;
+    assert_eq!(ended.exit, Some(Exit::Signal { name: "TERM".into(), core_dumped: false }), "{ended:?}");
+    assert!(embedded.litter().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_input_costs_no_second_session() {
+    let embedded = EmbeddedTransport::fast().await;
+    let OpenChannel { input, output } = embedded.exec("cat; echo done", true).await.unwrap();
+    let ended = collect(output).await;
+    drop(input);
+    assert_eq!((&ended.stdout[..], ended.exit), (&b"done\n"[..], Some(Exit::Code(0))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_byte_arrives_both_ways() {
+    for rung in [Rung::TwoLanes, Rung::OneLane] {
+        let options = TransportOptions { rung: Some(rung), ..TransportOptions::default() };
+        let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+        let sent = awkward(8 * 1024 * 1024);
+        let ended = embedded.run("cat", &sent).await;
+        assert_eq!(ended.error, None);
+        assert_eq!(ended.exit, Some(Exit::Code(0)));
+        assert!(ended.stdout == sent, "{} of {} bytes", ended.stdout.len(), sent.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_takes_its_command_along() {
+    let embedded = EmbeddedTransport::fast().await;
+    let channel = embedded.exec("echo here; exec sleep 987654", false).await.unwrap();
+    let OpenChannel { input, mut output } = channel;
+    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    drop((input, output));
+    assert!(embedded.litter().await.is_empty());
+    let left = std::process::Command::new("pgrep").args(["-f", "sleep 987654"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_session_stays_terminated() {
+    let embedded = EmbeddedTransport::fast().await;
+    let OpenChannel { input, mut output } = embedded.exec("echo here; sleep 987653", false).await.unwrap();
+    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    for session in embedded.service.faults().sessions() {
+        embedded.service.faults().close(&session.id, "Ended by an operator.");
+    }
+    let ended = collect(output).await;
+    drop(input);
+    assert!(ended.error.unwrap().contains("Ended by an operator"));
+    assert_eq!(ended.exit, None);
+    assert!(embedded.litter().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_command_goes_over_the_lane() {
+    let embedded = EmbeddedTransport::fast().await;
+    let command = format!("printf %s '{}' | wc -c", "x".repeat(128 * 1024 - 64));
+    let ended = embedded.run(&command, b"").await;
+    assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), (128 * 1024 - 64).to_string(), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sh_helper_runs_a_command() {
+    let options = TransportOptions { helper: Helper::Sh, ..TransportOptions::default() };
+    let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+    let ended = embedded.run("echo hi; exit 3", b"").await;
+    assert_eq!((&ended.stdout[..], ended.exit), (&b"hi\n"[..], Some(Exit::Code(3))));
+}

@@ -1,0 +1,10 @@
+//! The lanes over the embedded service and agent, as the product uses them, with the faults the service can make.
+
+mod canary;
+mod commands;
+mod cuts;
+mod ended;
+mod limits;
+pub(crate) mod node_end;
+mod stalled;
+mod watched;
