@@ -30,8 +30,8 @@ check: patch
 
 # Refresh what is generated from the code
 generate: patch
-    PORTCULLIS_UPDATE_SCHEMA=1 cargo test --lib the_schema_in_config_is_fresh
-    PORTCULLIS_UPDATE_DOCUMENTS=1 cargo test --test e2e deployed_documents_are_fresh
+    PORTCULLIS_UPDATE_SCHEMA=1 cargo test --locked --features testing --lib the_schema_in_config_is_fresh
+    PORTCULLIS_UPDATE_DOCUMENTS=1 cargo test --locked --features testing --test e2e deployed_documents_are_fresh
 
 # Everything against AWS's own programs, whose paths are given
 matrix *ARGS:

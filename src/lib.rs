@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  ssh client ─▶ gateway ─▶ session ─▶ transport ─▶ backend + data_channel ─wss─▶ Session Manager ─▶ agent
-//!                   │         │ ▲
-//!               identity   policy │
+//!                 │    │      │ ▲
+//!          identity  files policy │
 //!                             ▼   │
 //!                          evidence
 //! ```
@@ -53,6 +53,9 @@ pub mod internals {
     }
     pub mod policy {
         pub use crate::policy::*;
+    }
+    pub mod session {
+        pub use crate::session::*;
     }
     pub mod transport {
         pub use crate::transport::*;

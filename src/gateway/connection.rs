@@ -134,7 +134,7 @@ impl Connection {
         self.login = Some(LoggedIn { identity, login });
     }
 
-    /// The client has been told; the limits for strangers end here.
+    /// The client has been told; the limits for those without a login end here.
     pub(super) fn lift_limits(&self) {
         self.permit.logged_in();
     }

@@ -16,5 +16,7 @@ mod rule;
 pub use action::{Action, ActionKind, FileAction};
 pub use decision::{Decision, NamedNodes, Policy, Request};
 pub use denial::Denial;
+#[cfg(feature = "testing")]
+pub use grant::Terms;
 pub use grant::{Grant, Scope};
 pub use rule::{Rule, RuleError};

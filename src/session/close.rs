@@ -47,9 +47,16 @@ impl SessionEnd {
 
     /// The session is over. An end that can't be written is only logged: there is nothing left to stop.
     pub async fn close(self, outcome: &Outcome) {
+        drop(self.close_in_place(outcome).await);
+    }
+
+    /// The same, for one whose person is still to be told: it keeps its place until then.
+    pub(super) async fn close_in_place(self, outcome: &Outcome) -> Registration {
         let id = self.id();
-        if let Err(error) = self.record.close(outcome).await {
+        let Self { record, registration } = self;
+        if let Err(error) = record.close(outcome).await {
             tracing::error!(%error, session = %id, "the session's end is not in evidence");
         }
+        registration
     }
 }

@@ -16,6 +16,8 @@ mod request;
 mod running;
 
 pub use close::Outcome;
+#[cfg(feature = "testing")]
+pub use close::SessionEnd;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
 pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};

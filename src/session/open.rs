@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
-use super::registry::{Registry, Running};
+use super::registry::{Registration, Registry, Running};
 use super::request::ChannelRequest;
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
@@ -107,8 +107,13 @@ pub enum Refused {
     #[error("{0}")]
     Transport(#[from] TransportError),
     /// Somebody ended it while it was being opened.
-    #[error("{0}")]
-    Killed(String),
+    #[error("{reason}")]
+    Killed {
+        /// The sentence.
+        reason: String,
+        /// It is among those that run until the person has been told: the gateway's end waits for that.
+        place: Registration,
+    },
 }
 
 impl Refused {
@@ -123,7 +128,7 @@ impl Refused {
             Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
             Self::Evidence(_) => RefusalCode::NotRecordable,
             Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
-            Self::Killed(_) => RefusalCode::Killed,
+            Self::Killed { .. } => RefusalCode::Killed,
         }
     }
 }
@@ -279,18 +284,18 @@ async fn opened<T>(
 ) -> Result<(T, SessionEnd), Refused> {
     let opened = tokio::select! {
         biased;
-        reason = end.killed() => Err(Refused::Killed(reason)),
-        opened = opening => opened.map_err(Refused::Transport),
+        reason = end.killed() => Err(reason),
+        opened = opening => Ok(opened),
     };
     match opened {
-        Ok(way) => Ok((way, end)),
-        Err(refused) => {
-            let outcome = match &refused {
-                Refused::Killed(reason) => Outcome::Killed(reason.clone()),
-                other => Outcome::Failed(other.to_string()),
-            };
-            end.close(&outcome).await;
-            Err(refused)
+        Ok(Ok(way)) => Ok((way, end)),
+        Ok(Err(error)) => {
+            end.close(&Outcome::Failed(error.to_string())).await;
+            Err(Refused::Transport(error))
+        }
+        Err(reason) => {
+            let place = end.close_in_place(&Outcome::Killed(reason.clone())).await;
+            Err(Refused::Killed { reason, place })
         }
     }
 }

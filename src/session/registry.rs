@@ -49,7 +49,7 @@ pub struct Changes(watch::Receiver<State>);
 
 /// A session's place among those that run; dropping it takes it out.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub struct Registration {
     registry: Registry,
     id: Uuid,
     kill: watch::Receiver<Option<String>>,

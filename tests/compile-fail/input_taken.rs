@@ -1,5 +1,5 @@
 // must fail: E0616
-use portcullis::session::SessionInput;
+use portcullis::internals::session::SessionInput;
 use portcullis::internals::transport::Input;
 
 pub fn take(input: SessionInput) -> Input {

@@ -1,6 +1,6 @@
 // must fail: E0616
 use portcullis::internals::evidence::SessionRecord;
-use portcullis::session::SessionEnd;
+use portcullis::internals::session::SessionEnd;
 
 pub fn take(end: SessionEnd) -> SessionRecord {
     end.record
