@@ -13,6 +13,10 @@
 //!
 //! To end a session early the service sends `channel_closed` ([`crate::payload::ChannelClosed`]) with its id.
 //! There is no acknowledgement of `interactive_shell`; the first sign of life is the data channel.
+//!
+//! The names are those of agent/session/contracts/model.go; who sends what when is in
+//! agent/messageservice/interactor/mgsinteractor. How often and how far apart the agent repeats itself:
+//! replytypes/sessioncompletereplytype.go there, NewSessionCompleteType.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,7 +24,8 @@ use serde_json::Value;
 
 use crate::payload::{PayloadError, from_json, null_as_default, to_json};
 
-/// The session that the agent shall start: the content of an `interactive_shell` frame.
+/// The session that the agent shall start: the content of an `interactive_shell` frame, AgentTaskPayload in
+/// agent/session/contracts/model.go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InteractiveShell {
     /// Such as `SSM-SessionManagerRunShell`.
@@ -44,7 +49,8 @@ pub struct InteractiveShell {
 }
 
 impl InteractiveShell {
-    /// Reads the payload: JSON text within JSON.
+    /// Reads the payload: JSON text within JSON (agent/session/contracts/agentmessage.go,
+    /// deserializeAgentTaskPayload).
     ///
     /// # Errors
     ///
@@ -59,13 +65,14 @@ impl InteractiveShell {
         to_json(&WireTask {
             content: serde_json::to_string(self).unwrap_or_default(),
             task_id: self.session_id.clone(),
-            topic: "aws.ssm.interactive_shell".to_owned(),
-            schema_version: 1,
+            topic: INTERACTIVE_SHELL.to_owned(),
+            schema_version: SCHEMA_VERSION,
         })
     }
 }
 
-/// A session is over: the body of an `agent_task_complete` frame.
+/// A session is over: the body of an `agent_task_complete` frame, AgentTaskCompletePayload in
+/// agent/session/contracts/model.go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AgentTaskComplete {
@@ -105,7 +112,7 @@ pub struct AgentTaskComplete {
     /// The same.
     #[serde(rename = "CwlStream")]
     pub cwl_stream: String,
-    /// 1, 2, 3.
+    /// 1, 2, 3: counted up before each sending (sendreply.go, processReply).
     #[serde(rename = "RetryNumber")]
     pub retry_number: u32,
 }
@@ -114,13 +121,13 @@ impl AgentTaskComplete {
     /// The agent's report about a session.
     pub fn new(session_id: &str, instance_id: &str, status: &str, output: &str) -> Self {
         Self {
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             task_id: session_id.to_owned(),
             topic: TASK_COMPLETE.to_owned(),
             final_task_status: status.to_owned(),
             instance_id: instance_id.to_owned(),
             output: output.to_owned(),
-            retry_number: 1,
+            retry_number: FIRST_SENDING,
             ..Self::default()
         }
     }
@@ -140,14 +147,16 @@ impl AgentTaskComplete {
     }
 }
 
-/// The service has seen an `agent_task_complete`; without it the agent repeats itself.
+/// The service has seen an `agent_task_complete`; without it the agent repeats itself. AcknowledgeTaskContent in
+/// agent/session/contracts/model.go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AgentTaskAcknowledge {
     /// 1.
     #[serde(rename = "SchemaVersion")]
     pub schema_version: u32,
-    /// The id of the acknowledged frame: this is what the agent goes by.
+    /// The id of the acknowledged frame: this is what the agent goes by (mgsinteractor.go,
+    /// processTaskAcknowledgeMessage).
     #[serde(rename = "MessageId")]
     pub message_id: String,
     /// The session's id.
@@ -162,7 +171,7 @@ impl AgentTaskAcknowledge {
     /// The service's answer to the frame with this id about this session.
     pub fn new(message_id: uuid::Uuid, session_id: &str) -> Self {
         Self {
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             message_id: message_id.to_string(),
             task_id: session_id.to_owned(),
             topic: TASK_COMPLETE.to_owned(),
@@ -196,7 +205,14 @@ struct WireTask {
     schema_version: u32,
 }
 
+/// TaskCompleteMessage in agent/session/contracts/model.go; the topic has the same name as the message.
 const TASK_COMPLETE: &str = "agent_task_complete";
+/// The service's word; the agent reads it and goes by the message's type (deserializeAgentTaskPayload).
+const INTERACTIVE_SHELL: &str = "aws.ssm.interactive_shell";
+/// Of every body on the control channel (replytypes/sessioncompletereplytype.go, formatAgentTaskCompletePayload).
+const SCHEMA_VERSION: u32 = 1;
+/// The agent counts from it (sendreply.go, processReply).
+const FIRST_SENDING: u32 = 1;
 
 #[cfg(test)]
 mod tests {

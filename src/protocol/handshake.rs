@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Sessions of the types Port and NonInteractiveCommands always have it; the others only if their document asks for
-//! encryption with a KMS key.
+//! encryption with a KMS key (RequireHandshake of each of agent/session/plugins, and sessionplugin/sessionplugin.go,
+//! Execute). The names are those of agent/session/contracts/model.go and of src/message/handshakemessage.go.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,10 @@ use crate::payload::{PayloadError, from_json, null_as_default, to_json};
 /// What the agent asks of the client before anything else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HandshakeRequest {
-    /// Such as `3.3.0.0`; clients compare all four components.
+    /// Such as `3.3.0.0`; clients compare all four components (src/version/versionvalidator.go).
     pub agent_version: String,
-    /// What the client shall do, in order.
+    /// What the client shall do, in order: the session's type first (agent/session/datachannel/datachannel.go,
+    /// buildHandshakeRequestPayload).
     pub actions: Vec<ClientAction>,
 }
 
@@ -48,24 +50,27 @@ pub enum ClientAction {
     },
 }
 
-/// The session's type and, for ports, the document's properties.
+/// The session's type and, for ports, the document's properties: SessionTypeRequest in
+/// agent/session/contracts/model.go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionType {
     /// `Standard_Stream`, `InteractiveCommands`, `NonInteractiveCommands` or `Port`.
     #[serde(rename = "SessionType")]
     pub name: String,
-    /// The properties of the session's document as the agent resolved them; null for all but `Port`.
+    /// The properties of the session's document as the agent resolved them; null for all but `Port`
+    /// (GetPluginParameters of each of agent/session/plugins).
     #[serde(rename = "Properties", default)]
     pub properties: Value,
 }
 
-/// The parameters of the request for encryption.
+/// The parameters of the request for encryption: KMSEncryptionRequest in agent/session/contracts/model.go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KmsEncryption {
     /// The key's ARN.
     #[serde(rename = "KMSKeyId", default)]
     pub key_id: String,
-    /// Random, in base64; newer agents send it.
+    /// Random, in base64; newer agents send it (buildHandshakeRequestPayload), and the client of that time does not
+    /// read it (src/message/handshakemessage.go).
     #[serde(rename = "Challenge", default)]
     pub challenge: String,
 }
@@ -124,13 +129,15 @@ impl ClientAction {
 /// reader hang for good (observed).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HandshakeResponse {
-    /// Such as `1.2.764.0`; the agent turns features on and off by it.
+    /// Such as `1.2.764.0`; the agent turns features on and off by it (see [`crate::version`]).
     #[serde(rename = "ClientVersion", default)]
     pub client_version: String,
     /// One entry for each action.
     #[serde(rename = "ProcessedClientActions", default, deserialize_with = "null_as_default")]
     pub actions: Vec<ProcessedAction>,
-    /// Further errors; `None` is written as null, as the client does.
+    /// Further errors; `None` is written as null, as the client does. Where an action failed the client lists its error
+    /// here a second time (src/datachannel/streaming.go, handleHandshakeRequest); the agent does not look
+    /// (handleHandshakeResponse).
     #[serde(rename = "Errors", default)]
     pub errors: Option<Vec<String>>,
 }
@@ -141,7 +148,8 @@ pub struct ProcessedAction {
     /// The action's name.
     #[serde(rename = "ActionType", default)]
     pub name: String,
-    /// Everything but success makes the agent fail the session.
+    /// Everything but success makes the agent fail the session (agent/session/datachannel/datachannel.go,
+    /// handleHandshakeResponse).
     #[serde(rename = "ActionStatus", default)]
     pub status: ActionStatus,
     /// Depends on the action.
@@ -152,11 +160,12 @@ pub struct ProcessedAction {
     pub error: String,
 }
 
-/// See [`ProcessedAction`].
+/// See [`ProcessedAction`]. The numbers are ActionStatus in agent/session/contracts/model.go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub enum ActionStatus {
-    /// 0: left out. The client of AWS does so for actions it does not know.
+    /// 0: left out. The client of AWS does so for actions it does not know: it puts the number of Unsupported in the
+    /// result instead (src/datachannel/streaming.go, handleHandshakeRequest).
     #[default]
     Unset,
     /// 1.
@@ -212,10 +221,12 @@ impl HandshakeResponse {
 /// The agent is content; data may flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandshakeComplete {
-    /// How long the handshake took, in nanoseconds.
+    /// How long the handshake took, in nanoseconds, as Go writes a Duration (HandshakeCompletePayload in
+    /// agent/session/contracts/model.go).
     #[serde(rename = "HandshakeTimeToComplete", default)]
     pub nanoseconds: i64,
-    /// A text for the user; empty most of the time.
+    /// A text for the user; empty most of the time (agent/session/datachannel/datachannel.go,
+    /// buildHandshakeCompletePayload).
     #[serde(rename = "CustomerMessage", default)]
     pub customer_message: String,
 }

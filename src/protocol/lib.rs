@@ -69,8 +69,16 @@
 //! # }
 //! ```
 //!
-//! Where a comment says *observed*, the behaviour was recorded from amazon-ssm-agent 3.3.0.0 and
-//! session-manager-plugin 1.2.0.0 through an independent relay.
+//! # Sources
+//!
+//! AWS does not document the protocol; its two public programs do. Comments name their files: a path that begins with
+//! `agent/` is one of [amazon-ssm-agent](https://github.com/aws/amazon-ssm-agent) 3.3.0.0, a path that begins with
+//! `src/` is one of [session-manager-plugin](https://github.com/aws/session-manager-plugin) 1.2.0.0, and `smux` is
+//! [smux](https://github.com/xtaci/smux), 1.5.15 in the agent, which both use. RFCs are cited by section. A constant
+//! without a source is a choice of this crate.
+//!
+//! Where a comment says *observed*, the behaviour was recorded from the same versions of both through an independent
+//! relay.
 
 pub mod channel;
 pub mod control;

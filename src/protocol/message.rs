@@ -16,9 +16,15 @@
 //!  120  Payload               to the end of the websocket message
 //! ```
 //!
-//! Frames that the service makes itself (`channel_closed` at least) have the short header. Every known reader finds the
-//! payload by HeaderLength and takes everything up to the end of the message, whatever PayloadLength says; so does this
-//! one. It checks the digest, as the client does; the agent does not.
+//! The layout is that of agent/session/contracts/agentmessage.go and of src/message/clientmessage.go, whose tables of
+//! offsets agree. Both programs write only the long header. Frames that the service makes itself (`channel_closed` at
+//! least) have the short one, padded with NULs: datachannel/agent_message.go of
+//! github.com/mmmorris1975/ssm-session-client has met it too.
+//!
+//! Both programs find the payload by HeaderLength and take everything up to the end of the message, whatever
+//! PayloadLength says (agentmessage.go, Deserialize; src/message/messageparser.go, DeserializeClientMessage); so does
+//! this one. It checks the digest, as the client does (messageparser.go, Validate); the agent does not. Unlike both it
+//! refuses header lengths that nobody writes, instead of reading past the end.
 
 use core::fmt;
 
@@ -48,10 +54,18 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// Set on the agent's frame 0, and on acknowledgements and session states together with [`FLAG_FIN`].
+/// Set on the agent's frame 0, and on acknowledgements and session states together with [`FLAG_FIN`]
+/// (agent/session/datachannel/datachannel.go, SendStreamDataMessage and `messageFlags`). Bit 0, as in the comment on
+/// the header in agentmessage.go.
 pub const FLAG_SYN: u64 = 1;
-/// Set on acknowledgements and session states.
+/// Set on acknowledgements and session states (the same, bit 1; src/message/messageparser.go,
+/// SerializeClientMessageWithAcknowledgeContent).
 pub const FLAG_FIN: u64 = 2;
+
+/// The number of the first frame of stream data in each direction, and of everything that is none
+/// (agent/session/datachannel/datachannel.go, Initialize and `sequenceNumber`; src/datachannel/streaming.go,
+/// Initialize).
+pub(crate) const FIRST_SEQUENCE: i64 = 0;
 
 /// The frame cannot be read. Receivers drop such a frame and do not acknowledge it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,19 +105,22 @@ impl Message {
             HEADER_WITHOUT_TYPE => None,
             other => return Err(MessageError::HeaderLength(other)),
         };
-        let start = header_length as usize + 4;
+        let start = header_length as usize + LENGTH_SIZE;
         if frame.len() < start {
             return Err(MessageError::Truncated { length: frame.len(), needed: start });
         }
         let kind = MessageType::from_padded(&frame[OFFSET_TYPE..OFFSET_SCHEMA])?;
         let created = Time::from_millis(read_u64(&frame, OFFSET_CREATED)?);
         let payload = frame.slice(start..);
-        // The service's own pause and start frames are taken as they come, as by the client.
+        // The service's own pause and start frames are taken as they come, as by the client (messageparser.go,
+        // Validate).
         let lenient = matches!(kind, MessageType::PausePublication | MessageType::StartPublication);
         if !lenient {
+            // both readers refuse it: Validate in agentmessage.go and in messageparser.go
             if created.is_zero() {
                 return Err(MessageError::Created);
             }
+            // The client goes by PayloadLength here (Validate); this goes by what there is, which is what will be used.
             if !payload.is_empty() && digest(&payload) != frame[OFFSET_DIGEST..OFFSET_PAYLOAD_TYPE] {
                 return Err(MessageError::Digest(payload.len()));
             }
@@ -123,7 +140,7 @@ impl Message {
     ///
     /// A creation date of zero is written as one millisecond, because every reader refuses zero.
     pub fn encode(&self) -> Bytes {
-        let mut frame = BytesMut::zeroed(if self.payload_type.is_some() { HEADER_ROOM } else { HEADER_ROOM - 4 });
+        let mut frame = BytesMut::zeroed(if self.payload_type.is_some() { HEADER_ROOM } else { HEADER_ROOM_UNTYPED });
         frame.extend_from_slice(&self.payload);
         Header {
             kind: &self.kind,
@@ -138,7 +155,8 @@ impl Message {
     }
 }
 
-/// What a message is for, by its name on the wire.
+/// What a message is for, by its name on the wire (agent/session/contracts/model.go; the client's share of them is in
+/// src/message/clientmessage.go).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MessageType {
     /// `acknowledge`: both ends, for every frame of stream data.
@@ -169,7 +187,8 @@ pub enum MessageType {
     PausePublication,
     /// `start_publication`: the service asks to send again.
     StartPublication,
-    /// Any other name; both ends ignore such frames.
+    /// Any other name; both ends ignore such frames (agent/session/datachannel/datachannel.go,
+    /// dataChannelIncomingMessageHandler; src/datachannel/streaming.go, OutputMessageHandler).
     Unknown(TypeName),
 }
 
@@ -223,7 +242,8 @@ impl MessageType {
         }
     }
 
-    /// Readers trim NULs, then white space, on both sides: both paddings occur.
+    /// Readers trim NULs, then white space, on both sides: both paddings occur (getString in agentmessage.go and in
+    /// messageparser.go). That the name is UTF-8 is what the comment there says; that it is ASCII, only experience.
     fn from_padded(field: &[u8]) -> Result<Self, MessageError> {
         let text = core::str::from_utf8(field).map_err(|_| MessageError::Type)?;
         Self::from_name(text.trim_matches('\0').trim()).ok_or(MessageError::Type)
@@ -247,36 +267,40 @@ pub(crate) struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// Fills in the header of `frame`, whose payload follows [`HEADER_ROOM`] bytes (4 fewer without a payload type).
+    /// Fills in the header of `frame`, whose payload follows [`HEADER_ROOM`] bytes ([`HEADER_ROOM_UNTYPED`] without a
+    /// payload type).
     pub(crate) fn write(&self, frame: &mut [u8]) {
         let (header_length, start) = match self.payload_type {
             Some(_) => (HEADER_WITH_TYPE, HEADER_ROOM),
-            None => (HEADER_WITHOUT_TYPE, HEADER_ROOM - 4),
+            None => (HEADER_WITHOUT_TYPE, HEADER_ROOM_UNTYPED),
         };
         let (header, payload) = frame.split_at_mut(start);
         let created = u64::try_from(self.created.as_millis()).unwrap_or(u64::MAX).max(1);
         let name = self.kind.name().as_bytes();
         header[..OFFSET_TYPE].copy_from_slice(&header_length.to_be_bytes());
+        // putString in agentmessage.go: spaces first, then the name over them
         header[OFFSET_TYPE..OFFSET_SCHEMA].fill(b' ');
         header[OFFSET_TYPE..OFFSET_TYPE + name.len()].copy_from_slice(name);
         header[OFFSET_SCHEMA..OFFSET_CREATED].copy_from_slice(&SCHEMA_VERSION.to_be_bytes());
         header[OFFSET_CREATED..OFFSET_SEQUENCE].copy_from_slice(&created.to_be_bytes());
         header[OFFSET_SEQUENCE..OFFSET_FLAGS].copy_from_slice(&self.sequence.to_be_bytes());
         header[OFFSET_FLAGS..OFFSET_ID].copy_from_slice(&self.flags.to_be_bytes());
-        let (first, second) = self.id.as_bytes().split_at(8);
-        header[OFFSET_ID..OFFSET_ID + 8].copy_from_slice(second);
-        header[OFFSET_ID + 8..OFFSET_DIGEST].copy_from_slice(first);
+        // The less significant half comes first (putUuid in agentmessage.go), and not last as in RFC 9562, section 4.
+        let (first, second) = self.id.as_bytes().split_at(UUID_HALF);
+        header[OFFSET_ID..OFFSET_ID + UUID_HALF].copy_from_slice(second);
+        header[OFFSET_ID + UUID_HALF..OFFSET_DIGEST].copy_from_slice(first);
         header[OFFSET_DIGEST..OFFSET_PAYLOAD_TYPE].copy_from_slice(&digest(payload));
         if let Some(payload_type) = self.payload_type {
-            header[OFFSET_PAYLOAD_TYPE..OFFSET_PAYLOAD_TYPE + 4]
+            header[OFFSET_PAYLOAD_TYPE..OFFSET_PAYLOAD_TYPE + LENGTH_SIZE]
                 .copy_from_slice(&u32::from(payload_type).to_be_bytes());
         }
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        header[start - 4..].copy_from_slice(&length.to_be_bytes());
+        header[start - LENGTH_SIZE..].copy_from_slice(&length.to_be_bytes());
     }
 }
 
-fn digest(payload: &[u8]) -> [u8; 32] {
+/// SHA-256 of the payload and nothing else: agentmessage.go, Serialize. The header is not protected by it.
+fn digest(payload: &[u8]) -> [u8; DIGEST_LENGTH] {
     Sha256::digest(payload).into()
 }
 
@@ -288,9 +312,10 @@ fn read_u64(frame: &[u8], at: usize) -> Result<u64, MessageError> {
     read_array(frame, at).map(u64::from_be_bytes)
 }
 
+/// The halves of a UUID change places: getUuid in agentmessage.go.
 fn read_uuid(frame: &[u8]) -> Result<Uuid, MessageError> {
-    let wire: [u8; 16] = read_array(frame, OFFSET_ID)?;
-    Ok(Uuid::from_u128(u128::from_be_bytes(wire).rotate_left(64)))
+    let wire: [u8; 2 * UUID_HALF] = read_array(frame, OFFSET_ID)?;
+    Ok(Uuid::from_u128(u128::from_be_bytes(wire).rotate_left(u64::BITS)))
 }
 
 fn read_array<const N: usize>(frame: &[u8], at: usize) -> Result<[u8; N], MessageError> {
@@ -298,14 +323,27 @@ fn read_array<const N: usize>(frame: &[u8], at: usize) -> Result<[u8; N], Messag
     bytes.copied().ok_or(MessageError::Truncated { length: frame.len(), needed: at + N })
 }
 
-/// Where the payload of a frame with a payload type starts.
-pub(crate) const HEADER_ROOM: usize = 120;
+/// Where the payload of a frame with a payload type starts, in bytes: AgentMessage_PayloadOffset in agentmessage.go.
+pub(crate) const HEADER_ROOM: usize = HEADER_WITH_TYPE as usize + LENGTH_SIZE;
+/// The same without a payload type.
+const HEADER_ROOM_UNTYPED: usize = HEADER_WITHOUT_TYPE as usize + LENGTH_SIZE;
 
+/// Bytes before PayloadLength, which HeaderLength does not count: AgentMessage_PayloadLengthOffset.
 const HEADER_WITH_TYPE: u32 = 116;
+/// The same in frames of the service: no source has a name for it (see the top).
 const HEADER_WITHOUT_TYPE: u32 = 112;
+/// Bytes of PayloadLength, and of PayloadType: AgentMessage_PayloadLengthLength, AgentMessage_PayloadTypeLength.
+const LENGTH_SIZE: usize = 4;
+/// What both programs write (SendStreamDataMessage, SendInputDataMessage). Nobody reads it.
 const SCHEMA_VERSION: u32 = 1;
+/// Bytes of MessageType: AgentMessage_MessageTypeLength.
 const NAME_LENGTH: usize = 32;
+/// Bytes of half a UUID, of which each half travels as one integer: putUuid.
+const UUID_HALF: usize = 8;
+/// Bytes of PayloadDigest: AgentMessage_PayloadDigestLength.
+const DIGEST_LENGTH: usize = 32;
 
+// AgentMessage_…Offset in agentmessage.go, by the same names
 const OFFSET_TYPE: usize = 4;
 const OFFSET_SCHEMA: usize = OFFSET_TYPE + NAME_LENGTH;
 const OFFSET_CREATED: usize = 40;
@@ -313,7 +351,7 @@ const OFFSET_SEQUENCE: usize = 48;
 const OFFSET_FLAGS: usize = 56;
 const OFFSET_ID: usize = 64;
 const OFFSET_DIGEST: usize = 80;
-const OFFSET_PAYLOAD_TYPE: usize = 112;
+const OFFSET_PAYLOAD_TYPE: usize = OFFSET_DIGEST + DIGEST_LENGTH;
 
 /// Ordered by how often they come: the search is linear.
 const KNOWN: [(MessageType, &str); 14] = [

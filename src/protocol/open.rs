@@ -6,7 +6,13 @@
 //!  agent  → control channel MessageSchemaVersion, RequestId, TokenValue, AgentVersion, PlatformType, Cookie (null)
 //! ```
 //!
-//! Nobody answers it: a token that is not right is answered by closing the socket.
+//! Nobody answers it: a token that is not right is answered by closing the socket. It is a text message (RFC 6455,
+//! section 5.6); everything after it is binary.
+//!
+//! The names are those of OpenDataChannelInput in src/service/service.go (client) and agent/session/service/api.go
+//! (agent), and of OpenControlChannelInput in the latter; they are filled in by src/datachannel/streaming.go,
+//! FinalizeDataChannelHandshake, agent/session/datachannel/datachannel.go, Open, and
+//! agent/session/controlchannel/controlchannel.go, Open.
 
 use core::fmt;
 
@@ -56,7 +62,8 @@ impl From<&str> for Token {
 pub struct OpenDataChannel {
     /// A UUID, new for every open.
     pub request_id: String,
-    /// From StartSession or ResumeSession (client) or CreateDataChannel (agent).
+    /// From StartSession or ResumeSession (client; `TokenValue` in the answers of both, AWS Systems Manager API
+    /// Reference) or CreateDataChannel (agent; agent/session/service/service.go).
     pub token: Token,
     /// Which end.
     pub party: Party,
@@ -65,9 +72,10 @@ pub struct OpenDataChannel {
 /// Who opens a data channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Party {
-    /// The client. A client that is not AWS's own may leave out both.
+    /// The client. A client that is not AWS's own may leave out both, although the service's model in
+    /// src/service/service.go calls the id required.
     Client {
-        /// A UUID, the same again after a resume.
+        /// A UUID, the same again after a resume (src/datachannel/streaming.go, Initialize and Reconnect).
         id: Option<String>,
         /// Such as `1.2.764.0`.
         version: Option<String>,
@@ -98,7 +106,8 @@ impl OpenDataChannel {
         }
     }
 
-    /// Reads the message. What it is told by is `ClientInstanceId`: only the agent has one.
+    /// Reads the message. What it is told by is `ClientInstanceId`: only the agent has one
+    /// (agent/session/service/api.go against src/service/service.go).
     ///
     /// # Errors
     ///
@@ -138,7 +147,7 @@ pub struct OpenControlChannel {
     /// A UUID, new for every open.
     #[serde(rename = "RequestId", default)]
     pub request_id: String,
-    /// From CreateControlChannel.
+    /// From CreateControlChannel (agent/session/controlchannel/controlchannel.go, getControlChannelToken).
     #[serde(rename = "TokenValue")]
     pub token: Token,
     /// Such as `3.3.0.0`.
@@ -147,7 +156,7 @@ pub struct OpenControlChannel {
     /// Such as `linux`.
     #[serde(rename = "PlatformType", default)]
     pub platform_type: String,
-    /// Null.
+    /// Null: the agent never sets it, and Go writes what is not set.
     #[serde(rename = "Cookie", default)]
     pub cookie: Value,
 }
@@ -160,7 +169,7 @@ impl OpenControlChannel {
             request_id: request_id.to_string(),
             token: token.into(),
             agent_version: agent_version.into(),
-            platform_type: "linux".to_owned(),
+            platform_type: PLATFORM.to_owned(),
             cookie: Value::Null,
         }
     }
@@ -200,7 +209,10 @@ fn to_text<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// MessageSchemaVersion in agent/session/config/config.go and src/config/config.go.
 const SCHEMA_VERSION: &str = "1.0";
+/// agent/platform/platform_unix.go, getPlatformType.
+const PLATFORM: &str = "linux";
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,9 @@
 //!  11 StdErr             agent→client  raw bytes, commands with separate streams
 //!  12 ExitCode           agent→client  "EXIT_CODE: 7"
 //! ```
+//!
+//! The numbers and the names in the JSON are those of agent/session/contracts/model.go; where
+//! src/message/clientmessage.go has them as well, they are the same.
 
 use core::fmt;
 use core::str;
@@ -46,7 +49,7 @@ impl PayloadError {
     }
 }
 
-/// A terminal's size in characters.
+/// A terminal's size in characters: SizeData in agent/session/contracts/model.go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Size {
     /// Columns.
@@ -71,14 +74,17 @@ impl Size {
     }
 }
 
-/// A signal outside the data, mostly for port sessions.
+/// A signal outside the data, mostly for port sessions: PayloadTypeFlag in agent/session/contracts/model.go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flag {
-    /// 1, to the agent: close the connection to the port. Fatal to a session whose document has no type.
+    /// 1, to the agent: close the connection to the port (agent/session/plugins/port/port_basic.go,
+    /// HandleStreamMessage). Fatal to a session whose document has no type; a multiplexed one ignores it (port_mux.go).
     DisconnectToPort,
-    /// 2, to the agent: end the port session, successfully. Shell sessions ignore it.
+    /// 2, to the agent: end the port session, successfully (the same, and port.go, Execute). Shell sessions ignore it:
+    /// agent/session/shell/shell_unix.go, InputStreamMessageHandler, knows only data and sizes.
     TerminateSession,
-    /// 3, to the client: the target of a multiplexed stream could not be reached.
+    /// 3, to the client: the target of a multiplexed stream could not be reached (port_mux.go,
+    /// handleServerConnections).
     ConnectToPortError,
     /// Any other number.
     Unknown(u32),
@@ -91,7 +97,8 @@ impl Flag {
     ///
     /// [`PayloadError`] if the body has not the form of its type.
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
-        let bytes: [u8; 4] = payload
+        // big-endian (port_basic.go, HandleStreamMessage), where a body that is too short passes for flag 0
+        let bytes: [u8; size_of::<u32>()] = payload
             .try_into()
             .map_err(|_| PayloadError::new("flag", format_args!("it has {} bytes and not 4", payload.len())))?;
         Ok(match u32::from_be_bytes(bytes) {
@@ -114,7 +121,8 @@ impl Flag {
     }
 }
 
-/// How a command with separate streams ended. The agent reports −1 for a death by signal.
+/// How a command with separate streams ended (agent/session/shell/shell.go, sendExitCode). The agent reports −1 for a
+/// death by signal, because it asks Go's ExitCode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExitCode(pub i32);
 
@@ -127,7 +135,7 @@ impl ExitCode {
     pub fn decode(payload: &[u8]) -> Result<Self, PayloadError> {
         let refuse = || PayloadError::new("exit code", format_args!("{:?}", String::from_utf8_lossy(payload)));
         let text = str::from_utf8(payload).map_err(|_| refuse())?;
-        let number = text.trim().strip_prefix("EXIT_CODE:").ok_or_else(refuse)?;
+        let number = text.trim().strip_prefix(EXIT_CODE).ok_or_else(refuse)?;
         number.trim().parse().map(Self).map_err(|_| refuse())
     }
 
@@ -139,20 +147,21 @@ impl ExitCode {
 
 impl fmt::Display for ExitCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EXIT_CODE: {}", self.0)
+        write!(f, "{EXIT_CODE} {}", self.0)
     }
 }
 
-/// The body of an `acknowledge` frame. Acknowledgements are selective: one frame each.
+/// The body of an `acknowledge` frame: AcknowledgeContent in agent/session/contracts/model.go. Acknowledgements are
+/// selective: one frame each (agent/session/datachannel/datachannel.go, ProcessAcknowledgedMessage).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledge {
     /// The type of the acknowledged frame.
     pub kind: MessageType,
-    /// Its id. Nobody compares it.
+    /// Its id. Nobody compares it (ProcessAcknowledgedMessage there and in src/datachannel/streaming.go).
     pub id: Uuid,
     /// Its sequence number: this is what receivers go by.
     pub sequence: i64,
-    /// Always true in practice.
+    /// Always true in practice (SendAcknowledgeMessage in both).
     pub sequential: bool,
 }
 
@@ -196,7 +205,7 @@ impl Acknowledge {
 
     /// Appends the body: there is one per frame of data, so it is put together by hand.
     pub(crate) fn write(&self, out: &mut BytesMut) {
-        let mut digits = [0; 20];
+        let mut digits = [0; DECIMAL_DIGITS];
         let mut id = Uuid::encode_buffer();
         out.put_slice(br#"{"AcknowledgedMessageType":"#);
         match &self.kind {
@@ -219,7 +228,8 @@ impl Acknowledge {
         out.put_slice(if self.sequential { b"true}" } else { b"false}" });
     }
 
-    /// Enough for any body whose message type is a known one.
+    /// Enough for any body whose message type is a known one, in bytes: names and signs, 22 for the longest such type,
+    /// 36 for a UUID (RFC 9562, section 4), 20 for a number, and a few to spare.
     pub(crate) const ROOM: usize = 212;
 }
 
@@ -235,7 +245,8 @@ struct WireAcknowledge {
     sequential: bool,
 }
 
-/// What the agent tells the service about a session. The service does not pass it on.
+/// What the agent tells the service about a session: AgentSessionStateContent in agent/session/contracts/model.go. The
+/// service does not pass it on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSessionState {
     /// 1.
@@ -252,13 +263,18 @@ pub struct AgentSessionState {
 /// See [`AgentSessionState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SessionState {
-    /// Right after the agent's first open of the data channel, not after a reconnection.
+    /// Right after the agent's first open of the data channel, not after a reconnection
+    /// (agent/session/plugins/sessionplugin/sessionplugin.go, Execute).
     Connected,
-    /// The program ended by itself. Port sessions never say so.
+    /// The program ended by itself (agent/session/shell/shell.go). Port sessions never say so: nothing in
+    /// agent/session/plugins/port does.
     Terminating,
 }
 
 impl AgentSessionState {
+    /// What the agent writes (agent/session/datachannel/datachannel.go, `schemaVersion`).
+    pub(crate) const SCHEMA_VERSION: u32 = 1;
+
     /// Reads the body of an `agent_session_state` frame.
     ///
     /// # Errors
@@ -274,7 +290,9 @@ impl AgentSessionState {
     }
 }
 
-/// The service ends the session. To the agent's control channel it means: cancel the session of that id.
+/// The service ends the session: ChannelClosed in src/message/clientmessage.go (the agent's own, in
+/// agent/session/contracts/model.go, is the same without the text). To the agent's control channel it means: cancel the
+/// session of that id (agent/session/contracts/agentmessage.go, parseTerminateSessionMessage).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelClosed {
     /// `channel_closed`.
@@ -334,7 +352,7 @@ where
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+fn decimal(mut number: u64, digits: &mut [u8; DECIMAL_DIGITS]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -347,6 +365,10 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 const ACKNOWLEDGEMENT: &str = "acknowledgement";
+/// In front of the code: agent/session/shell/shell.go, sendExitCode.
+const EXIT_CODE: &str = "EXIT_CODE:";
+/// Those of the greatest u64.
+const DECIMAL_DIGITS: usize = 20;
 
 #[cfg(test)]
 #[path = "payload_tests.rs"]

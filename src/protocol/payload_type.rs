@@ -1,9 +1,11 @@
-//! The number in a frame's header that says what its payload is.
+//! The number in a frame's header that says what its payload is: PayloadType in agent/session/contracts/model.go, and
+//! the same in src/message/clientmessage.go.
 
 /// What the payload of a frame of stream data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PayloadType {
-    /// 0: the frame is no stream data.
+    /// 0: the frame is no stream data. No source names it: it is what Go writes for a field that was not set
+    /// (agent/session/datachannel/datachannel.go, sendAgentMessage).
     Unset,
     /// 1: data in both directions.
     Output,

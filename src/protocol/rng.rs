@@ -1,7 +1,8 @@
-//! Names for frames: UUIDs of version 4 from a small generator with a seed.
+//! Names for frames: UUIDs of version 4 (RFC 9562, section 5.4) from a small generator with a seed.
 //!
-//! Message ids need to differ, not to be secret: nobody compares them. The generator is SplitMix64, which is a counter
-//! and a mixing function, so that two seeds never fall into step.
+//! Message ids need to differ, not to be secret: nobody compares them (see [`crate::payload::Acknowledge`]). The
+//! generator is SplitMix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014),
+//! which is a counter and a mixing function, so that two seeds never fall into step.
 
 use uuid::{Builder, Uuid};
 
@@ -14,10 +15,10 @@ impl Rng {
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(GAMMA);
         let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(MIX_FIRST);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(MIX_SECOND);
         mixed ^ (mixed >> 31)
     }
 
@@ -26,6 +27,12 @@ impl Rng {
         Builder::from_random_bytes(random.to_be_bytes()).into_uuid()
     }
 }
+
+/// How far the counter goes at each step: 2⁶⁴ over the golden ratio, made odd.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The mixing function is variant 13 of Stafford's, like its two shifts and the last one.
+const MIX_FIRST: u64 = 0xbf58_476d_1ce4_e5b9;
+const MIX_SECOND: u64 = 0x94d0_49bb_1331_11eb;
 
 #[cfg(test)]
 mod tests {

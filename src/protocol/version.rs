@@ -1,7 +1,8 @@
 //! Versions of agents and clients, such as `3.3.0.0`, and their order.
 //!
-//! Both ends decide by the other's version what it can do. They compare component by component, as numbers; a missing
-//! component counts as zero here, so that `3.3` equals `3.3.0.0`.
+//! Both ends decide by the other's version what it can do. They compare component by component, as numbers
+//! (agent/versionutil/versionutil.go, Compare; src/version/versionvalidator.go). A missing component counts as zero
+//! here, so that `3.3` equals `3.3.0.0`; to the agent the longer one of two equal versions is the newer.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -12,15 +13,20 @@ use core::str::FromStr;
 pub struct Version([u32; 4]);
 
 impl Version {
-    /// The newest client that gets the notice to update when streams are separate.
+    /// The newest client that gets the notice to update when streams are separate: clientVersionWithoutOutputSeparation
+    /// in agent/session/datachannel/datachannel.go. It has three components there, so that exactly 1.2.295.0 gets none.
     pub const CLIENT_WITHOUT_SEPARATE_STREAMS: Self = Self([1, 2, 295, 0]);
-    /// The oldest client for which the agent multiplexes a local port forwarding.
+    /// The oldest client for which the agent multiplexes a local port forwarding: muxSupportedClientVersion in
+    /// agent/session/plugins/port/port.go.
     pub const CLIENT_WITH_MUX: Self = Self([1, 1, 70, 0]);
-    /// The newest client for which the agent keeps the multiplexer's keep-alive on.
+    /// The newest client for which the agent keeps the multiplexer's keep-alive on:
+    /// muxKeepAliveDisabledAfterThisClientVersion in the same file.
     pub const CLIENT_WITH_KEEPALIVE: Self = Self([1, 2, 331, 0]);
-    /// The newest agent for which the client keeps the multiplexer's keep-alive on.
+    /// The newest agent for which the client keeps the multiplexer's keep-alive on:
+    /// TCPMultiplexingWithSmuxKeepAliveDisabledAfterThisAgentVersion in src/config/config.go.
     pub const AGENT_WITH_KEEPALIVE: Self = Self([3, 1, 1511, 0]);
-    /// The newest agent with which the client does not multiplex a local port forwarding.
+    /// The newest agent with which the client does not multiplex a local port forwarding:
+    /// TCPMultiplexingSupportedAfterThisAgentVersion in src/config/config.go.
     pub const AGENT_WITHOUT_MUX: Self = Self([3, 0, 196, 0]);
 
     /// A version from its four components.
@@ -61,7 +67,9 @@ impl fmt::Debug for Version {
     }
 }
 
-/// Compares two version texts; a text that is no version is older than any that is.
+/// Compares two version texts; a text that is no version is older than any that is. The client, too, takes an agent
+/// with such a version for one that can do nothing new (src/version/versionvalidator.go); the agent compares it as
+/// text.
 pub fn compare(left: &str, right: &str) -> Ordering {
     let parse = |text: &str| text.parse::<Version>().ok();
     parse(left).cmp(&parse(right))

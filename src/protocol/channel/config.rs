@@ -16,28 +16,31 @@ pub enum Role {
 /// What a client says about itself.
 #[derive(Clone, Debug)]
 pub struct ClientRole {
-    /// Four components, such as `1.2.764.0`. Above 1.2.331.0 the agent leaves the multiplexer's keep-alive off.
+    /// Four components, such as `1.2.764.0`. Above 1.2.331.0 the agent leaves the multiplexer's keep-alive off
+    /// ([`Version::CLIENT_WITH_KEEPALIVE`](crate::version::Version::CLIENT_WITH_KEEPALIVE)).
     pub version: String,
 }
 
 /// What an agent says about itself, and how it behaves.
 #[derive(Clone, Debug)]
 pub struct AgentRole {
-    /// Four components, such as `3.3.0.0`; clients do not understand fewer.
+    /// Four components, such as `3.3.0.0`; clients do not understand fewer (src/version/versionvalidator.go: what
+    /// cannot be compared supports nothing).
     pub version: String,
     /// The session's type, told in a handshake. `None` is a session without one: Standard_Stream and
-    /// InteractiveCommands, unless they are encrypted.
+    /// InteractiveCommands, unless they are encrypted (agent/session/plugins/sessionplugin/sessionplugin.go, Execute).
     pub handshake: Option<SessionType>,
     /// A text for the user at the end of the handshake.
     pub customer_message: String,
-    /// Ask clients up to 1.2.295 to update, as the agent does when a command has separate output streams.
+    /// Ask clients up to 1.2.295 to update, as the agent does when a command has separate output streams
+    /// (agent/session/datachannel/datachannel.go, buildHandshakeCompletePayload).
     pub asks_old_clients_to_update: bool,
 }
 
 impl Default for AgentRole {
     fn default() -> Self {
         Self {
-            version: "3.3.0.0".to_owned(),
+            version: AGENT_VERSION.to_owned(),
             handshake: None,
             customer_message: String::new(),
             asks_old_clients_to_update: false,
@@ -51,7 +54,8 @@ impl Default for AgentRole {
 /// websocket message each.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of data per frame. Agent and client of AWS use 1024; what the service takes beyond is unknown.
+    /// Bytes of data per frame. Agent and client of AWS use 1024 (StreamDataPayloadSize in
+    /// agent/session/config/config.go and src/config/config.go); what the service takes beyond is unknown.
     pub payload: usize,
     /// Bytes of data that [`super::DataChannel::write`] takes ahead of what is sent.
     pub send_buffer: usize,
@@ -59,7 +63,8 @@ pub struct Limits {
     pub window_min: usize,
     /// The most the send window grows to, in bytes on the wire.
     pub window_max: usize,
-    /// The most frames between the oldest unacknowledged and the newest one. The client of AWS has room for 10,000.
+    /// The most frames between the oldest unacknowledged and the newest one. The client of AWS has room for 10,000
+    /// (IncomingMessageBufferCapacity in src/config/config.go).
     pub window_frames: usize,
     /// Undelivered bytes beyond which [`super::DataChannel::wants_input`] asks the driver to stop reading.
     pub receive_buffer: usize,
@@ -71,18 +76,25 @@ pub struct Limits {
     /// How long an acknowledgement may wait for others, as in TCP (RFC 1122, 4.2.3.2): a few go at once, one alone lets
     /// the application go first, so that the echo of a key does not stand behind it.
     pub ack_delay: Duration,
-    /// How long to wait for an acknowledgement before the first round trip is known.
+    /// How long to wait for an acknowledgement before the first round trip is known: DefaultTransmissionTimeout in
+    /// agent/session/config/config.go, and not the second of RFC 6298, section 2.1.
     pub rto_initial: Duration,
-    /// The least time to wait for an acknowledgement.
+    /// The least time to wait for an acknowledgement. Agent and client have none; but they look only once in 100 ms
+    /// (ResendSleepInterval). The second of RFC 6298, section 2.4, would be felt by whoever types.
     pub rto_min: Duration,
-    /// The most time to wait for an acknowledgement.
+    /// The most time to wait for an acknowledgement: MaxTransmissionTimeout in agent/session/config/config.go. RFC
+    /// 6298, section 2.5, allows for a maximum only from 60 s; but here a websocket, and not a network, is asked to
+    /// carry more.
     pub rto_max: Duration,
     /// How long nothing at all may be acknowledged while something is outstanding and the websocket is up. The client
-    /// of AWS gives up after 5 minutes, the agent never. A blocked terminal on the node does not acknowledge either.
+    /// of AWS gives up after 5 minutes (ResendMaxAttempt in src/config/config.go), the agent never
+    /// (agent/session/datachannel/datachannel.go, ResendStreamDataMessageScheduler). A blocked terminal on the node
+    /// does not acknowledge either.
     pub ack_timeout: Option<Duration>,
     /// How long a client waits for its peer's first frame, and for the end of the handshake.
     pub establish_timeout: Option<Duration>,
-    /// How long an agent waits for the answer to its handshake request.
+    /// How long an agent waits for the answer to its handshake request (agent/session/datachannel/datachannel.go,
+    /// `handshakeTimeout`).
     pub handshake_timeout: Duration,
     /// How long the websocket may be gone.
     pub reconnect_timeout: Option<Duration>,
@@ -91,14 +103,16 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            payload: 1024,
+            payload: STREAM_DATA_PAYLOAD_SIZE,
             send_buffer: 256 << 10,
             window_min: 64 << 10,
             window_max: 8 << 20,
+            // with room to spare below the 10,000 of AWS's client
             window_frames: 8192,
             receive_buffer: 1 << 20,
             reorder_frames: 32 << 10,
             reorder_bytes: 32 << 20,
+            // RFC 1122 allows for half a second; a key's echo takes less
             ack_delay: Duration::from_millis(2),
             rto_initial: Duration::from_millis(200),
             rto_min: Duration::from_millis(20),
@@ -110,3 +124,8 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bytes of data per frame: agent/session/config/config.go and src/config/config.go.
+const STREAM_DATA_PAYLOAD_SIZE: usize = 1024;
+/// The agent whose sources are cited here (its file VERSION).
+const AGENT_VERSION: &str = "3.3.0.0";

@@ -106,6 +106,7 @@ impl DataChannel {
         self.link = Link::Up;
         self.connections += 1;
         self.outbound.reconnected(now);
+        // agent/session/datachannel/datachannel.go, Reconnect
         self.set_paused(now, false);
         let step = self.handshake.connected(now);
         self.take_step(step);
@@ -193,7 +194,9 @@ impl DataChannel {
     }
 
     /// Agent: whether the terminal or the port is there. While it is not, frames in order are refused silently, as the
-    /// real agent does: not acknowledged, and to be sent again. A channel starts out ready.
+    /// real agent does: not acknowledged, and to be sent again (ErrHandlerNotReady in
+    /// agent/session/datachannel/datachannel.go, handleStreamDataMessage; raised by agent/session/shell/shell_unix.go
+    /// and agent/session/plugins/port/port.go). A channel starts out ready.
     pub fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
         if ready && !self.closed && self.error.is_none() {
@@ -203,9 +206,11 @@ impl DataChannel {
         }
     }
 
-    /// Agent: tells the service how the session stands. Such frames are not acknowledged.
+    /// Agent: tells the service how the session stands. Such frames are not acknowledged, and outside the sequence
+    /// (agent/session/datachannel/datachannel.go, SendAgentSessionStateMessage and sendAgentMessage).
     pub fn send_session_state(&mut self, now: Time, state: SessionState, session_id: &str) {
-        let body = AgentSessionState { schema_version: 1, state, session_id: session_id.to_owned() };
+        let schema_version = AgentSessionState::SCHEMA_VERSION;
+        let body = AgentSessionState { schema_version, state, session_id: session_id.to_owned() };
         self.notices.push_back(Message {
             kind: MessageType::AgentSessionState,
             created: now,
@@ -337,7 +342,9 @@ impl DataChannel {
     // === Which mechanism gets which frame ===
 
     fn dispatch(&mut self, now: Time, message: Bytes) -> Result<(), ChannelError> {
-        // Both ends of AWS log a message that is no frame, and go on; so does a digest that is wrong go unacknowledged.
+        // Both ends of AWS log a message that is no frame, and go on (OutputMessageHandler in
+        // src/datachannel/streaming.go, dataChannelIncomingMessageHandler in agent/session/datachannel/datachannel.go);
+        // so does a digest that is wrong go unacknowledged. Which message types they know is in the same two functions.
         let Ok(message) = Message::decode(message) else {
             self.ignored += 1;
             return Ok(());
@@ -345,6 +352,7 @@ impl DataChannel {
         match message.kind {
             MessageType::OutputStreamData if !self.is_agent => self.handle_stream(now, message),
             MessageType::InputStreamData if self.is_agent => {
+                // a sign that the peer is there: handleStreamDataMessage, and below handleAcknowledgeMessage
                 self.set_paused(now, false);
                 self.handle_stream(now, message)
             }
@@ -362,6 +370,7 @@ impl DataChannel {
                 self.handle_closed(&message);
                 Ok(())
             }
+            // handlePausePublicationMessage of the agent; the client takes both and does nothing
             MessageType::PausePublication => {
                 self.set_paused(now, true);
                 Ok(())
@@ -384,12 +393,15 @@ impl DataChannel {
             self.rejected += 1;
             return Ok(());
         }
+        // The agent acknowledges after it has delivered, and so not what it fails at (handleStreamDataMessage). Here
+        // what fails ends the channel, and nothing more is sent.
         self.inbound.advance(now, Some(id));
         self.deliver(now, frame)?;
         self.deliver_held(now)
     }
 
-    /// Frames that waited for one that is here now. They were acknowledged when they came.
+    /// Frames that waited for one that is here now. They were acknowledged when they came
+    /// (processIncomingMessageBufferItems of the agent; its refusal, too, leaves them where they are).
     fn deliver_held(&mut self, now: Time) -> Result<(), ChannelError> {
         while let Some(frame) = self.inbound.take_held() {
             if self.refuses(&frame) {
@@ -402,7 +414,8 @@ impl DataChannel {
         Ok(())
     }
 
-    /// Before the handshake is over nothing is refused: it is discarded instead.
+    /// Before the handshake is over nothing is refused: it is discarded instead (processStreamDataMessage of the agent,
+    /// which asks for the handshake before it asks the plugin).
     fn refuses(&self, frame: &Frame) -> bool {
         !self.ready && !frame.kind.is_handshake() && !self.handshake.discards_data()
     }
@@ -422,7 +435,8 @@ impl DataChannel {
         }
         let bad = |error: PayloadError| PeerMisbehaved::BadPayload { sequence: frame.sequence, error };
         match frame.kind {
-            // neither end of AWS can write an empty body, and there is nothing in it to tell
+            // neither end of AWS can write an empty body (SendStreamDataMessage ignores it, putBytes of the client's
+            // messageparser.go fails), and there is nothing in it to tell
             _ if frame.payload.is_empty() => {}
             PayloadType::Flag => self.emit(Event::Flag(Flag::decode(&frame.payload).map_err(bad)?)),
             PayloadType::Size => self.emit(Event::Size(Size::decode(&frame.payload).map_err(bad)?)),
@@ -436,6 +450,8 @@ impl DataChannel {
             self.fail(reason.into());
             return;
         }
+        // a body that cannot be read ends the session all the same: src/datachannel/streaming.go,
+        // HandleChannelClosedMessage (to the agent it does not: handleChannelClosedMessage)
         let output = ChannelClosed::decode(&message.payload).map(|closed| closed.output).unwrap_or_default();
         self.emit(Event::Closed { output });
         self.closed = true;
@@ -453,6 +469,8 @@ impl DataChannel {
         self.emit(if paused { Event::Paused } else { Event::Resumed });
     }
 
+    /// Only an agent obeys: agent/session/datachannel/datachannel.go, SendStreamDataMessage, against
+    /// OutputMessageHandler in src/datachannel/streaming.go.
     fn may_publish(&self) -> bool {
         self.link == Link::Up && !(self.is_agent && self.paused)
     }

@@ -30,7 +30,8 @@ pub enum Lost {
         /// How long.
         after: Duration,
     },
-    /// The agent's request for a handshake was not answered.
+    /// The agent's request for a handshake was not answered. The text is the agent's
+    /// (agent/session/plugins/sessionplugin/sessionplugin.go, Execute, around PerformHandshake's).
     #[error(
         "Encountered error while initiating handshake. Handshake timed out. Please ensure that you have the latest \
          version of the session manager plugin."
@@ -76,7 +77,8 @@ pub enum Misuse {
 /// The other end asks for something that we have not, or has not what we ask for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerIncompatible {
-    /// The client did not do what the agent asked. This is the text the agent reports.
+    /// The client did not do what the agent asked. This is the text the agent reports
+    /// (agent/session/datachannel/datachannel.go, handleHandshakeResponse).
     #[error("{name} failed on client with status {} error: {error}", u32::from(*status))]
     ActionFailed {
         /// The action.

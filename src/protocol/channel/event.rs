@@ -37,7 +37,9 @@ pub enum Event {
     Size(Size),
     /// See [`Flag`].
     Flag(Flag),
-    /// The service asks not to publish: the peer is away. An agent stops sending; a client goes on.
+    /// The service asks not to publish: the peer is away. An agent stops sending
+    /// (agent/session/datachannel/datachannel.go, SendStreamDataMessage); a client goes on
+    /// (src/datachannel/streaming.go, OutputMessageHandler).
     Paused,
     /// Publication goes on.
     Resumed,
@@ -103,4 +105,5 @@ pub struct Stats {
     pub connections: u64,
 }
 
+/// Bytes that an event counts for besides its body: about what it takes in the queue.
 const OVERHEAD: usize = 64;

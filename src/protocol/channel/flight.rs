@@ -9,9 +9,11 @@
 //!
 //! Acknowledgements are selective, so a gap shows at once. A frame counts as lost when one that was sent later (three
 //! transmissions later, or a quarter of a round trip) has been acknowledged and it has itself been on its way for a
-//! round trip: RFC 8985 calls this RACK. If nothing at all comes back, the oldest frame is sent again as a probe; as soon
-//! as it is acknowledged, the rule above finds everything that was lost with it. Agent and client of AWS send again only
-//! the oldest frame, once per 100 ms, however many are lost.
+//! round trip: RFC 8985, section 6.2, calls this RACK. If nothing at all comes back, the oldest frame is sent again as
+//! a probe (the oldest, as in RFC 6298, section 5.4, and not the newest, as in RFC 8985, section 7.3: this one the
+//! receiver waits for); as soon as it is acknowledged, the rule above finds everything that was lost with it. Agent and
+//! client of AWS send again only the oldest frame, once per 100 ms, however many are lost
+//! (ResendStreamDataMessageScheduler in agent/session/datachannel/datachannel.go and src/datachannel/streaming.go).
 //!
 //! A frame that is lost again and again is sent ever more rarely: its receiver refuses it for now (an agent that is not
 //! ready), or has it and will not say so (a client, which does not acknowledge duplicates).
@@ -168,17 +170,20 @@ impl Flight {
         self.outstanding -= 1;
         self.highest = self.highest.max(sequence);
         self.restart(now);
-        // Quicker than any round trip: the acknowledgement is of an earlier transmission of the same frame.
+        // Quicker than any round trip: the acknowledgement is of an earlier transmission of the same frame (RFC 8985,
+        // section 6.2, step 2).
         let of_earlier = sends > 1 && rtt.minimum().is_some_and(|least| age < least);
         if !of_earlier && self.arrived.is_none_or(|arrived| arrived.number < transmission) {
             self.arrived = Some(Arrived { number: transmission, sent_at });
         }
         self.shorten();
+        // Karn's rule: RFC 6298, section 3
         let measures = sends == 1 && sent_at >= self.listens_since;
         Some(Acked { length, sample: measures.then_some(age), transmission })
     }
 
-    /// Gives up frames so old that the receiver must have them, by the room it has to hold later ones back.
+    /// Gives up frames so old that the receiver must have them, by the room it has to hold later ones back. This is no
+    /// RFC's rule and neither program's: it follows from the bounded buffer of a client (see `outbound`).
     pub(crate) fn conclude(&mut self, receiver_holds: usize) {
         let known = self.highest.saturating_sub(i64::try_from(receiver_holds).unwrap_or(i64::MAX));
         let count = usize::try_from(known.saturating_sub(self.base)).unwrap_or(0).min(self.slots.len());
@@ -235,6 +240,7 @@ impl Flight {
         if !due {
             return None;
         }
+        // the timer starts anew, with a longer wait: RFC 6298, sections 5.5 and 5.6
         self.probes = self.probes.saturating_add(1);
         self.waiting_since = now;
         let oldest = self.slots.front()?;
@@ -250,7 +256,8 @@ impl Flight {
         (sends <= PATIENT_SENDS).then_some(transmission)
     }
 
-    /// Whether the frame to be sent again next is a probe, which must not wait for the window.
+    /// Whether the frame to be sent again next is a probe, which must not wait for the window (as RFC 9002, section
+    /// 7.5, has it).
     pub(crate) fn is_probe(&self) -> bool {
         self.probes > 0 && self.lost.front() == Some(&self.base)
     }
@@ -352,7 +359,8 @@ impl Flight {
     }
 }
 
-/// So many later transmissions must have arrived for a frame to be overtaken, unless time tells.
+/// So many later transmissions must have arrived for a frame to be overtaken, unless time tells: DupThresh of RFC 5681,
+/// section 3.2, kPacketThreshold of RFC 9002, section 6.1.1.
 const TRANSMISSIONS_LATER: u64 = 3;
 /// So often a frame is sent again as soon as it counts as lost.
 const PATIENT_SENDS: u32 = 3;

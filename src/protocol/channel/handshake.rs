@@ -11,9 +11,10 @@
 //!      └─ open_silently ─▶ Silent ─┘                           error
 //! ```
 //!
-//! The agent acknowledges and discards data that comes before its handshake is over, so a client sends nothing but its
-//! response before `HandshakeComplete` (or before the first frame of a session without handshake). A command that prints
-//! nothing has no first frame: for that there is `Silent`, on the caller's word.
+//! The agent acknowledges and discards data that comes before its handshake is over
+//! (agent/session/datachannel/datachannel.go, processStreamDataMessage and PerformHandshake), so a client sends nothing
+//! but its response before `HandshakeComplete` (or before the first frame of a session without handshake). A command
+//! that prints nothing has no first frame: for that there is `Silent`, on the caller's word.
 
 use core::time::Duration;
 
@@ -105,7 +106,8 @@ impl Handshake {
         }
     }
 
-    /// Whether an agent discards data, although it acknowledges it.
+    /// Whether an agent discards data, although it acknowledges it (processStreamDataMessage, which returns no error
+    /// then).
     pub(crate) fn discards_data(&self) -> bool {
         match (&self.role, &self.state) {
             (Role::Agent(agent), State::ExpectFirst) => agent.handshake.is_some(),
@@ -113,7 +115,8 @@ impl Handshake {
         }
     }
 
-    /// The websocket came up. The agent begins, the first time.
+    /// The websocket came up. The agent begins, the first time (agent/session/plugins/sessionplugin/sessionplugin.go,
+    /// Execute: PerformHandshake or SkipHandshake).
     pub(crate) fn connected(&mut self, now: Time) -> Step {
         let Role::Agent(agent) = &self.role else { return Step::default() };
         if !matches!(self.state, State::ExpectFirst) {
@@ -147,7 +150,8 @@ impl Handshake {
         Some(event)
     }
 
-    /// A client's first frame that is none of the handshake's means that there is none.
+    /// A client's first frame that is none of the handshake's means that there is none. So does the client of AWS take
+    /// it, if it is output (src/sessionmanagerplugin/session/sessionhandler.go, ProcessFirstMessage).
     pub(crate) fn saw_data(&mut self) -> Option<Event> {
         match (&self.state, &self.role) {
             (State::ExpectFirst, Role::Client(client)) => {
@@ -231,7 +235,9 @@ fn without_handshake(client: &ClientRole) -> Event {
     }
 }
 
-/// The client's answer, and what follows from it here.
+/// The client's answer, and what follows from it here (src/datachannel/streaming.go, handleHandshakeRequest). Three
+/// things are other than there: the session's type is told as it is, where ProcessSessionTypeHandshakeAction makes the
+/// three kinds of shell one; encryption always fails; and an unknown action has the status Unsupported.
 fn answer(client: &ClientRole, request: HandshakeRequest) -> (HandshakeResponse, Result<Offer, PeerIncompatible>) {
     let mut offer = Offer { session_type: None, properties: Value::Null, agent_version: request.agent_version };
     let mut refusal = None;
@@ -260,7 +266,8 @@ fn answer(client: &ClientRole, request: HandshakeRequest) -> (HandshakeResponse,
     (response, refusal.map_or(Ok(offer), Err))
 }
 
-/// The agent's view of the client's answer.
+/// The agent's view of the client's answer (agent/session/datachannel/datachannel.go, handleHandshakeResponse and
+/// buildHandshakeCompletePayload). Of several failures the agent reports the last, this one the first.
 fn complete(
     agent: &AgentRole,
     response: HandshakeResponse,
@@ -293,8 +300,10 @@ fn bad(frame: &Frame) -> impl FnOnce(PayloadError) -> ChannelError {
     move |error| PeerMisbehaved::BadPayload { sequence, error }.into()
 }
 
+/// The …PluginName of src/config/config.go, which are the session types that ProcessSessionTypeHandshakeAction takes.
 const SESSION_TYPES: [&str; 4] = ["Standard_Stream", "InteractiveCommands", "NonInteractiveCommands", "Port"];
 
-/// The agent's own words, grammar included.
+/// The agent's own words, grammar included: it is part of what the emulated agent must say
+/// (agent/session/datachannel/datachannel.go, buildHandshakeCompletePayload).
 const PLEASE_UPDATE: &str = "Please update session manager plugin version (minimum required version 1.2.312.0) for \
                              fully support of separate StdOut/StdErr output.\r\n";

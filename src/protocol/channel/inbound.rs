@@ -6,10 +6,13 @@
 //!            sequence < expected      acknowledge again: the peer has missed it
 //! ```
 //!
-//! The client of AWS leaves duplicates unacknowledged, and with that one lost acknowledgement stalls the agent for good:
-//! it sends only its oldest frame again, which then never goes away (observed). Worse, the agent forgets frames beyond
-//! 100,000 unacknowledged ones. So acknowledgements are owed the moment a frame is here, never given up, and after a
-//! resume those that may have been on their way when the websocket went are sent again.
+//! This is the agent's rule (agent/session/datachannel/datachannel.go, handleStreamDataMessage). The client of AWS
+//! leaves duplicates unacknowledged (src/datachannel/streaming.go, HandleOutputMessage), and with that one lost
+//! acknowledgement stalls the agent for good: it sends only its oldest frame again (ResendStreamDataMessageScheduler),
+//! which then never goes away (observed). Worse, the agent forgets frames beyond 100,000 unacknowledged ones
+//! (AddDataToOutgoingMessageBuffer, OutgoingMessageBufferCapacity). So acknowledgements are owed the moment a frame is
+//! here, never given up, and after a resume those that may have been on their way when the websocket went are sent
+//! again.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,11 +21,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::Time;
-use crate::message::{FLAG_FIN, FLAG_SYN, HEADER_ROOM, Header, Message, MessageType};
+use crate::message::{FIRST_SEQUENCE, FLAG_FIN, FLAG_SYN, HEADER_ROOM, Header, Message, MessageType};
 use crate::payload::{Acknowledge, PayloadType};
 use crate::rng::Rng;
 
 use super::config::Limits;
+use super::outbound::CLIENT_HOLDS;
 
 #[derive(Debug)]
 pub(crate) struct Inbound {
@@ -69,7 +73,7 @@ pub(crate) enum Arrival {
 impl Inbound {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            expected: 0,
+            expected: FIRST_SEQUENCE,
             held: BTreeMap::new(),
             held_bytes: 0,
             frames_max: limits.reorder_frames.min(REORDER_MAX),
@@ -94,10 +98,12 @@ impl Inbound {
             kind: message.payload_type.unwrap_or(PayloadType::Unset),
             payload: message.payload,
         };
+        // exactly the next: handleStreamDataMessage, HandleOutputMessage
         if frame.sequence == self.expected {
             return Arrival::Expected(frame);
         }
         if frame.sequence < self.expected || self.held.contains_key(&frame.sequence) {
+            // the agent does so, the client does not: see the top
             self.duplicates += 1;
             self.owe(ack);
             self.notice_duplicate(now, ack.sequence);
@@ -106,6 +112,7 @@ impl Inbound {
             self.held_bytes += frame.payload.len();
             self.held.insert(frame.sequence, frame);
         } else {
+            // both programs drop what does not fit, unacknowledged, but go only by the number of frames
             self.overflows += 1;
         }
         Arrival::Handled
@@ -171,6 +178,7 @@ impl Inbound {
         let mut message = BytesMut::with_capacity(HEADER_ROOM + Acknowledge::ROOM);
         message.put_bytes(0, HEADER_ROOM);
         Acknowledge { kind: of.clone(), id: ack.id, sequence: ack.sequence, sequential: true }.write(&mut message);
+        // both programs: sendAgentMessage of the agent, SerializeClientMessageWithAcknowledgeContent of the client
         Header {
             kind: &MessageType::Acknowledge,
             created: now,
@@ -222,14 +230,18 @@ impl Inbound {
     }
 }
 
-/// So many acknowledgements do not wait for more.
+/// So many acknowledgements do not wait for more. TCP waits for a second one (RFC 1122, section 4.2.3.2).
 const ACKS_AT_ONCE: usize = 4;
 /// What an agent may count on; see `outbound`.
-const REORDER_MAX: usize = 40_000;
+const REORDER_MAX: usize = CLIENT_HOLDS;
 /// Acknowledgements older than this when the websocket went have surely arrived.
 const DOUBTFUL: Duration = Duration::from_secs(30);
+/// So many acknowledgements are remembered at most.
 const RECENT_MAX: usize = 4096;
 /// Room that an idle channel may keep.
 const RECENT_IDLE: usize = 128;
-/// Half the time that the agent takes between two frames it sends again.
-const AGENT_PACE: Duration = Duration::from_millis(50);
+/// How long the agent sleeps before it looks again at its oldest frame, in milliseconds: ResendSleepInterval in
+/// agent/session/config/config.go.
+const RESEND_SLEEP_INTERVAL: u64 = 100;
+/// Half of that: two frames that come sooner were not sent by that loop.
+const AGENT_PACE: Duration = Duration::from_millis(RESEND_SLEEP_INTERVAL / 2);

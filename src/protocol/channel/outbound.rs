@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::Time;
-use crate::message::{FLAG_SYN, HEADER_ROOM, Header, MessageType};
+use crate::message::{FIRST_SEQUENCE, FLAG_SYN, HEADER_ROOM, Header, MessageType};
 use crate::payload::PayloadType;
 use crate::rng::Rng;
 
@@ -27,7 +27,8 @@ use super::window::Window;
 #[derive(Debug)]
 pub(crate) struct Outbound {
     kind: MessageType,
-    /// Set on frame 0: the agent does, the client does not.
+    /// Set on frame 0: the agent does (agent/session/datachannel/datachannel.go, SendStreamDataMessage), the client
+    /// does not (src/datachannel/streaming.go, SendInputDataMessage).
     first_flags: u64,
     payload_max: usize,
     queue_max: usize,
@@ -85,7 +86,7 @@ impl Outbound {
             drafts: VecDeque::new(),
             urgent: VecDeque::new(),
             queued: 0,
-            next_sequence: 0,
+            next_sequence: FIRST_SEQUENCE,
             flight: Flight::default(),
             window: Window::new(limits),
             rtt: Rtt::new(limits, now),
@@ -129,7 +130,7 @@ impl Outbound {
 
     /// Whether any frame was ever sent or is about to be, whatever the gate says.
     pub(crate) fn has_begun(&self) -> bool {
-        self.next_sequence > 0 || !self.urgent.is_empty()
+        self.next_sequence > FIRST_SEQUENCE || !self.urgent.is_empty()
     }
 
     /// Takes as much as the queue has room for.
@@ -239,7 +240,7 @@ impl Outbound {
             kind: &self.kind,
             created: now,
             sequence,
-            flags: if sequence == 0 { self.first_flags } else { 0 },
+            flags: if sequence == FIRST_SEQUENCE { self.first_flags } else { 0 },
             id: rng.uuid(),
             payload_type: Some(kind),
         }
@@ -278,9 +279,11 @@ impl Outbound {
     }
 }
 
-/// More frames than any known client holds back after a gap (10,000 in AWS's own). If a frame is acknowledged that is so
-/// much later than another, that other one has arrived as well, although its acknowledgement never came: AWS's client
-/// does not acknowledge duplicates, so that an acknowledgement that is lost is lost for good. Agents do, and hold 100,000.
-const CLIENT_HOLDS: usize = 40_000;
+/// More frames than any known client holds back after a gap (10,000 in AWS's own: IncomingMessageBufferCapacity in
+/// src/config/config.go). If a frame is acknowledged that is so much later than another, that other one has arrived as
+/// well, although its acknowledgement never came: AWS's client does not acknowledge duplicates
+/// (src/datachannel/streaming.go, HandleOutputMessage), so that an acknowledgement that is lost is lost for good.
+/// Agents do (handleStreamDataMessage), and hold 100,000 (agent/session/config/config.go).
+pub(super) const CLIENT_HOLDS: usize = 40_000;
 /// So often a frame is sent before it counts as one of those.
 const STUCK_SENDS: u32 = 8;

@@ -1,9 +1,12 @@
 //! How many bytes may be on their way.
 //!
-//! The protocol has no window of its own: agent and client of AWS send as fast as the websocket takes it. This one grows
-//! from its minimum by as much as is acknowledged (so it doubles every round trip) while the path does not queue, which
-//! shows in the round trip: once that is well above its minimum, more on the way would only wait somewhere. So it
-//! settles at about twice the product of bandwidth and delay, and keystrokes behind a bulk transfer stay quick.
+//! The protocol has no window of its own: agent and client of AWS send as fast as the websocket takes it
+//! (agent/session/datachannel/datachannel.go, SendStreamDataMessage; src/datachannel/streaming.go,
+//! SendInputDataMessage), and what finds no room in their buffers is never sent again. This one grows from its minimum
+//! by as much as is acknowledged (so it doubles every round trip: slow start, RFC 5681, section 3.1) while the path
+//! does not queue, which shows in the round trip: once that is well above its minimum, more on the way would only wait
+//! somewhere. So it settles at about twice the product of bandwidth and delay, and keystrokes behind a bulk transfer
+//! stay quick.
 //!
 //! ```text
 //!   round trip   ≤ 1½·min + 10 ms   ≤ 2·min + 20 ms    …       > 3·min + 100 ms
@@ -11,7 +14,8 @@
 //! ```
 //!
 //! A lost frame takes a quarter off, at most once per round trip: the websocket below is reliable, so a loss is a
-//! reconnection somewhere or an overrun service, and not the everyday signal that it is to TCP.
+//! reconnection somewhere or an overrun service, and not the everyday signal that it is to TCP. The numbers
+//! are a choice of this crate; RFC 5681, section 3.1, halves.
 
 use core::time::Duration;
 
@@ -67,7 +71,7 @@ impl Window {
         }
         let step = match Queue::of(rtt) {
             Queue::Short if self.size < self.threshold => acked.length,
-            Queue::Short | Queue::Growing => acked.length / 16,
+            Queue::Short | Queue::Growing => acked.length / SLOW_GROWTH,
             Queue::Long => 0,
         };
         if used {
@@ -75,20 +79,21 @@ impl Window {
         }
     }
 
-    /// A frame was lost in this transmission.
+    /// A frame was lost in this transmission. What else was on its way then is of the same event (RFC 9002, section
+    /// 7.3.2).
     pub(crate) fn lost(&mut self, transmission: u64, next: u64) {
         if transmission < self.recovery_end {
             return;
         }
         self.recovery_end = next;
-        self.size = (self.size - self.size / 4).max(self.min);
+        self.size = (self.size - self.size / LOSS_SHARE).max(self.min);
         self.threshold = self.size;
     }
 
     fn end_round(&mut self, rtt: &Rtt) {
         let (Some(round), Some(least)) = (self.round_rtt.take(), rtt.minimum()) else { return };
-        if round > least * 3 + Duration::from_millis(100) {
-            self.size = (self.size - self.size / 8).max(self.min);
+        if round > least * 3 + LONG_SLACK {
+            self.size = (self.size - self.size / QUEUE_SHARE).max(self.min);
         }
     }
 }
@@ -105,15 +110,26 @@ impl Queue {
     /// have doubled. Hence the step in the middle.
     fn of(rtt: &Rtt) -> Self {
         let (Some(smoothed), Some(least)) = (rtt.smoothed(), rtt.minimum()) else { return Self::Short };
-        if smoothed <= least * 3 / 2 + Duration::from_millis(10) {
+        if smoothed <= least * 3 / 2 + SHORT_SLACK {
             Self::Short
-        } else if smoothed <= least * 2 + Duration::from_millis(20) {
+        } else if smoothed <= least * 2 + GROWING_SLACK {
             Self::Growing
         } else {
             Self::Long
         }
     }
 }
+
+/// By what part of the acknowledged bytes it grows after the first loss, or while a queue begins: the picture's 1/16.
+const SLOW_GROWTH: usize = 16;
+/// What part a lost frame takes off.
+const LOSS_SHARE: usize = 4;
+/// What part a long queue takes off, once per round trip: the picture's 1/8.
+const QUEUE_SHARE: usize = 8;
+// Slack for short paths, where a scheduler's few milliseconds are many round trips; in the order of the picture.
+const SHORT_SLACK: Duration = Duration::from_millis(10);
+const GROWING_SLACK: Duration = Duration::from_millis(20);
+const LONG_SLACK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@
 //!   2  length   u16   of what follows; 0 but for PSH
 //!   4  stream   u32   client's are odd from 3, server's even from 2
 //! ```
+//!
+//! It is smux's frame.go, version 1. There is no other specification.
 
 use super::stream::StreamId;
 
@@ -20,7 +22,7 @@ pub struct Header {
     pub stream: StreamId,
 }
 
-/// What a frame is for.
+/// What a frame is for: cmdSYN to cmdNOP of smux's frame.go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// 0: opens the stream.
@@ -53,7 +55,7 @@ pub enum FrameError {
 }
 
 impl Header {
-    /// How long a header is.
+    /// How long a header is, in bytes: headerSize in smux's frame.go.
     pub const LENGTH: usize = 8;
 
     /// Reads a header.
@@ -63,17 +65,20 @@ impl Header {
     /// [`FrameError`] if the version or the command is unknown.
     pub fn decode(bytes: [u8; Self::LENGTH]) -> Result<Self, FrameError> {
         let [version, command, l0, l1, s0, s1, s2, s3] = bytes;
+        // smux, too, gives up the whole session: session.go, recvLoop
         if version != VERSION {
             return Err(FrameError::Version(version));
         }
         let command = match command {
-            0 => Command::Syn,
-            1 => Command::Fin,
-            2 => Command::Psh,
-            3 => Command::Nop,
+            SYN => Command::Syn,
+            FIN => Command::Fin,
+            PSH => Command::Psh,
+            NOP => Command::Nop,
+            // and here
             other => return Err(FrameError::Command(other)),
         };
         let length = u16::from_le_bytes([l0, l1]);
+        // smux does not look at the length then and would read a body as the next header: better to say it at once
         if length > 0 && command != Command::Psh {
             return Err(FrameError::Length { command, length });
         }
@@ -83,10 +88,10 @@ impl Header {
     /// Writes a header.
     pub fn encode(self) -> [u8; Self::LENGTH] {
         let command = match self.command {
-            Command::Syn => 0,
-            Command::Fin => 1,
-            Command::Psh => 2,
-            Command::Nop => 3,
+            Command::Syn => SYN,
+            Command::Fin => FIN,
+            Command::Psh => PSH,
+            Command::Nop => NOP,
         };
         let [l0, l1] = self.length.to_le_bytes();
         let [s0, s1, s2, s3] = self.stream.number().to_le_bytes();
@@ -94,4 +99,10 @@ impl Header {
     }
 }
 
+/// DefaultConfig in smux's mux.go, which agent and client take.
 const VERSION: u8 = 1;
+// cmdSYN, cmdFIN, cmdPSH and cmdNOP in smux's frame.go
+const SYN: u8 = 0;
+const FIN: u8 = 1;
+const PSH: u8 = 2;
+const NOP: u8 = 3;

@@ -43,21 +43,31 @@ pub enum MuxRole {
 /// How much a multiplexer may hold.
 #[derive(Clone, Debug)]
 pub struct MuxLimits {
-    /// Most bytes of data in a frame; at most 65,535. The agent cuts at 32,768; less lets the streams take shorter turns.
+    /// Most bytes of data in a frame; at most 65,535. The agent cuts at 32,768 (MaxFrameSize of DefaultConfig in smux's
+    /// mux.go); less lets the streams take shorter turns.
     pub frame: usize,
     /// Bytes that a stream holds ahead of what is sent.
     pub send_buffer: usize,
     /// Bytes received and not read, all streams together, beyond which [`Mux::wants_input`] is false.
     pub receive_budget: usize,
-    /// Streams at once; further ones of the peer are finished at once.
+    /// Streams at once; further ones of the peer are finished at once. As many as smux has room for before they are
+    /// accepted (defaultAcceptBacklog in its session.go), where it stops reading instead.
     pub streams: usize,
-    /// Signs of life. `None` is right for clients after 1.2.331.0 with agents after 3.1.1511.0.
+    /// Signs of life. `None` is right for clients after 1.2.331.0 with agents after 3.1.1511.0 (see
+    /// [`crate::version`]): they count as traffic and so keep a session from becoming idle (the agent's port_mux.go,
+    /// initialize).
     pub keepalive: Option<Keepalive>,
 }
 
 impl Default for MuxLimits {
     fn default() -> Self {
-        Self { frame: 16 << 10, send_buffer: 64 << 10, receive_budget: 4 << 20, streams: 1024, keepalive: None }
+        Self {
+            frame: 16 << 10,
+            send_buffer: 64 << 10,
+            receive_budget: MAX_RECEIVE_BUFFER,
+            streams: ACCEPT_BACKLOG,
+            keepalive: None,
+        }
     }
 }
 
@@ -73,7 +83,7 @@ pub struct Keepalive {
 impl Default for Keepalive {
     /// What agents do unless the client is new enough.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(10), timeout: Duration::from_secs(30) }
+        Self { interval: KEEP_ALIVE_INTERVAL, timeout: KEEP_ALIVE_TIMEOUT }
     }
 }
 
@@ -130,8 +140,8 @@ impl Mux {
     /// A multiplexer without streams.
     pub fn new(role: MuxRole, limits: MuxLimits, now: Time) -> Self {
         let first = match role {
-            MuxRole::Client => 3,
-            MuxRole::Server => 2,
+            MuxRole::Client => FIRST_OF_CLIENT,
+            MuxRole::Server => FIRST_OF_SERVER,
         };
         Self {
             role,
@@ -200,12 +210,14 @@ impl Mux {
         let Some(keepalive) = self.limits.keepalive else { return Ok(()) };
         if now >= self.last_nop + keepalive.interval {
             self.last_nop = now;
-            let nop = Header { command: Command::Nop, length: 0, stream: StreamId::new(0) };
+            // smux's session.go, keepalive
+            let nop = Header { command: Command::Nop, length: 0, stream: StreamId::new(NO_STREAM) };
             if self.urgent.back() != Some(&nop) {
                 self.urgent.push_back(nop);
             }
         }
-        // whoever does not read cannot complain of silence
+        // Whoever does not read cannot complain of silence (smux's session.go, keepalive). The time runs from the last
+        // byte here; there it is looked at only once per timeout, so that silence may last for nearly two.
         if self.wants_input() && now >= self.last_heard + keepalive.timeout {
             return Err(self.fail(MuxError::Lost(now.saturating_sub(self.last_heard))));
         }
@@ -222,7 +234,8 @@ impl Mux {
         // a peer may have taken a number of ours; there are only so many streams to step over
         let id = loop {
             let number = self.next_id?;
-            self.next_id = number.checked_add(2);
+            // Numbers are not used again: smux's session.go, OpenStream.
+            self.next_id = number.checked_add(ID_STEP);
             let id = StreamId::new(number);
             if !self.streams.contains_key(&id) {
                 break id;
@@ -354,6 +367,7 @@ impl Mux {
         }
     }
 
+    /// A second SYN means nothing, and a number's parity is not looked at: smux's session.go, recvLoop.
     fn handle_syn(&mut self, id: StreamId) {
         if self.streams.contains_key(&id) {
             return;
@@ -379,7 +393,7 @@ impl Mux {
         }
     }
 
-    /// Data of a stream that does not exist (any more) is dropped, as every implementation does.
+    /// Data of a stream that does not exist (any more) is dropped, as smux does (session.go, recvLoop).
     fn handle_data(&mut self, id: StreamId, data: Bytes) {
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.peer_finished) else { return };
         self.unread += weight(&data);
@@ -427,4 +441,18 @@ impl Mux {
     }
 }
 
+/// Bytes of data that the header can tell; also VerifyConfig in smux's mux.go.
 const MAX_FRAME: usize = u16::MAX as usize;
+/// Bytes, all streams together: MaxReceiveBuffer of DefaultConfig in smux's mux.go.
+const MAX_RECEIVE_BUFFER: usize = 4 << 20;
+/// Streams: defaultAcceptBacklog in smux's session.go.
+const ACCEPT_BACKLOG: usize = 1024;
+/// KeepAliveInterval and KeepAliveTimeout of the same DefaultConfig.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(30);
+// smux's session.go: newSession starts with 1 and 0, and OpenStream adds before it takes.
+const FIRST_OF_CLIENT: u32 = 3;
+const FIRST_OF_SERVER: u32 = 2;
+const ID_STEP: u32 = 2;
+/// The stream of a NOP: smux's session.go, keepalive.
+const NO_STREAM: u32 = 0;

@@ -126,4 +126,5 @@ pub(crate) fn weight(data: &Bytes) -> usize {
     data.len() + OVERHEAD
 }
 
+/// Bytes that a piece counts for besides its own; smux counts none.
 const OVERHEAD: usize = 32;
