@@ -16,15 +16,13 @@ mod errno;
 mod error;
 mod ledger;
 mod mode;
-#[cfg(test)]
-mod over_lanes;
 mod paths;
 mod read_ahead;
 mod record;
 pub mod scp;
 pub mod sftp;
 #[cfg(test)]
-pub(crate) mod testing;
+mod tests;
 
 pub use error::FilesError;
 pub use ledger::FileLedger;

@@ -2,11 +2,22 @@
 //!
 //! ```text
 //!   EmbeddedTransport ── lanes ──▶ AwsBackend ── as in the cloud ──▶ EmbeddedService (with its agent)
+//!   TestGateway ── without lanes ──▶ ShellNode ──▶ this machine's sh, local_service
 //! ```
 
+mod clients;
 mod embedded_service;
 mod embedded_transport;
+mod gateway;
+mod node_files;
+mod samples;
+mod shell_node;
 
 pub(crate) use crate::transport::tests::node_end;
+pub(crate) use clients::{complaint, content, finish, keygen, text};
 pub(crate) use embedded_service::{EmbeddedService, NODE, PATIENCE};
 pub(crate) use embedded_transport::EmbeddedTransport;
+pub(crate) use gateway::{SOON, TestGateway};
+pub(crate) use node_files::{OperationLog, local_service, local_service_under};
+pub(crate) use samples::{awkward, long_ago, noise};
+pub(crate) use shell_node::{ShellNode, TwoNodes};

@@ -109,6 +109,11 @@ fn the_bottom_is_the_bottom() {
 }
 
 #[test]
+fn what_is_for_tests_stays_in_tests() {
+    never("src", &["crate::testing"]);
+}
+
+#[test]
 fn the_emulator_knows_nothing_of_the_gateway() {
     let parts = ["crate::gateway", "crate::backend", "crate::session::", "crate::transport", "crate::policy"];
     never("src/emulator", &parts);

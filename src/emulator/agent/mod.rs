@@ -55,12 +55,4 @@ pub use config::{AgentConfig, Fidelity};
 pub use lifecycle::Agent;
 
 #[cfg(test)]
-mod command_tests;
-#[cfg(test)]
-mod control_tests;
-#[cfg(test)]
-mod port_tests;
-#[cfg(test)]
-mod terminal_tests;
-#[cfg(test)]
-mod testing;
+mod tests;

@@ -11,56 +11,57 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{parse_scp_command, serve_scp};
-use crate::files::testing::{Bench, Events, complaint, content, local_service, long_ago, noise};
+use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileLedger, Hashed, Outcome};
 use crate::policy::{FileAction, Grant};
+use crate::testing::{complaint, content, local_service, long_ago, noise};
 use crate::transport::file_service::{Answer, Attributes, Call, FileError, FileService, Handle, Opened, Operation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_up_and_down_unchanged_and_are_hashed() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     for (name, length) in [("empty", 0), ("one", 1), ("odd", 1_234_567), ("even", 4 << 20)] {
         let bytes = noise(length);
-        fs::write(bench.here(name), &bytes).unwrap();
-        content(&bench.scp(&["-O", name, &format!("demo:up-{name}")]).await);
-        content(&bench.scp(&["-O", &format!("demo:up-{name}"), &format!("back-{name}")]).await);
-        assert!(fs::read(bench.remote(format!("up-{name}"))).unwrap() == bytes, "{name} up");
-        assert!(fs::read(bench.here(format!("back-{name}"))).unwrap() == bytes, "{name} down");
+        fs::write(servers.here(name), &bytes).unwrap();
+        content(&servers.scp(&["-O", name, &format!("demo:up-{name}")]).await);
+        content(&servers.scp(&["-O", &format!("demo:up-{name}"), &format!("back-{name}")]).await);
+        assert!(fs::read(servers.remote(format!("up-{name}"))).unwrap() == bytes, "{name} up");
+        assert!(fs::read(servers.here(format!("back-{name}"))).unwrap() == bytes, "{name} down");
         for action in [FileAction::Upload, FileAction::Download] {
-            let event = bench.events.transfer(action, &format!("up-{name}"));
+            let event = servers.events.transfer(action, &format!("up-{name}"));
             let hash = Hashed::Whole(Sha256::digest(&bytes).into());
             assert_eq!((event.outcome, event.content.unwrap().hashed), (Outcome::Done, hash), "{action:?}");
         }
-        bench.events.take();
+        servers.events.take();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shorter_file_takes_the_place_of_a_longer_one() {
-    let bench = Bench::new();
-    fs::write(bench.remote("file"), "a longer text").unwrap();
-    fs::write(bench.here("file"), "short").unwrap();
-    content(&bench.scp(&["-O", "file", "demo:"]).await);
-    assert_eq!(fs::read_to_string(bench.remote("file")).unwrap(), "short");
+    let servers = FileServers::new();
+    fs::write(servers.remote("file"), "a longer text").unwrap();
+    fs::write(servers.here("file"), "short").unwrap();
+    content(&servers.scp(&["-O", "file", "demo:"]).await);
+    assert_eq!(fs::read_to_string(servers.remote("file")).unwrap(), "short");
     // what has no size can't be cut, and needn't be
-    content(&bench.scp(&["-O", "file", "demo:/dev/null"]).await);
+    content(&servers.scp(&["-O", "file", "demo:/dev/null"]).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directories_go_both_ways_with_modes_and_times() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.here("tree/sub/empty")).unwrap();
+    let servers = FileServers::new();
+    fs::create_dir_all(servers.here("tree/sub/empty")).unwrap();
     for (name, mode) in [("tree/a", 0o440), ("tree/sub/b", 0o755)] {
-        fs::write(bench.here(name), name).unwrap();
-        fs::set_permissions(bench.here(name), fs::Permissions::from_mode(mode)).unwrap();
-        fs::File::open(bench.here(name)).unwrap().set_modified(long_ago()).unwrap();
+        fs::write(servers.here(name), name).unwrap();
+        fs::set_permissions(servers.here(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::File::open(servers.here(name)).unwrap().set_modified(long_ago()).unwrap();
     }
-    fs::set_permissions(bench.here("tree/sub"), fs::Permissions::from_mode(0o750)).unwrap();
-    fs::File::open(bench.here("tree/sub")).unwrap().set_modified(long_ago()).unwrap();
-    content(&bench.scp(&["-O", "-r", "-p", "tree", "demo:new"]).await);
-    content(&bench.scp(&["-O", "-r", "-p", "tree", "demo:new"]).await);
-    content(&bench.scp(&["-O", "-r", "-p", "demo:new", "back"]).await);
-    for top in [bench.remote("new"), bench.remote("new/tree"), bench.here("back"), bench.here("back/tree")] {
+    fs::set_permissions(servers.here("tree/sub"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::File::open(servers.here("tree/sub")).unwrap().set_modified(long_ago()).unwrap();
+    content(&servers.scp(&["-O", "-r", "-p", "tree", "demo:new"]).await);
+    content(&servers.scp(&["-O", "-r", "-p", "tree", "demo:new"]).await);
+    content(&servers.scp(&["-O", "-r", "-p", "demo:new", "back"]).await);
+    for top in [servers.remote("new"), servers.remote("new/tree"), servers.here("back"), servers.here("back/tree")] {
         for (name, mode) in [("a", 0o440), ("sub/b", 0o755), ("sub", 0o750)] {
             let found = top.join(name).metadata().unwrap();
             assert_eq!(found.permissions().mode() & 0o7777, mode, "{name} in {top:?}");
@@ -73,20 +74,20 @@ async fn directories_go_both_ways_with_modes_and_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_preserving_a_mode_is_kept_but_not_lent() {
-    let bench = Bench::new();
-    fs::write(bench.here("file"), "x").unwrap();
-    fs::set_permissions(bench.here("file"), fs::Permissions::from_mode(0o444)).unwrap();
-    content(&bench.scp(&["-O", "file", "demo:"]).await);
-    assert_eq!(bench.remote("file").metadata().unwrap().permissions().mode() & 0o7777, 0o444);
+    let servers = FileServers::new();
+    fs::write(servers.here("file"), "x").unwrap();
+    fs::set_permissions(servers.here("file"), fs::Permissions::from_mode(0o444)).unwrap();
+    content(&servers.scp(&["-O", "file", "demo:"]).await);
+    assert_eq!(servers.remote("file").metadata().unwrap().permissions().mode() & 0o7777, 0o444);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_bytes_and_quoting_is_the_users() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     let names: [&[u8]; 4] = [b"with space", b"it's \"quoted\"", b"latin-\xe9\xff", b"star*?[x]"];
     for name in names {
         let name = std::ffi::OsStr::from_bytes(name);
-        fs::write(bench.remote(name), name.as_bytes()).unwrap();
+        fs::write(servers.remote(name), name.as_bytes()).unwrap();
         let mut quoted = b"demo:".to_vec();
         for &byte in name.as_bytes() {
             if !byte.is_ascii_alphanumeric() && byte < 0x80 {
@@ -95,55 +96,58 @@ async fn names_are_bytes_and_quoting_is_the_users() {
             quoted.push(byte);
         }
         let source = std::ffi::OsStr::from_bytes(&quoted).to_owned();
-        content(&bench.run("scp", vec!["-O".into(), "-T".into(), source, ".".into()]).await);
-        assert_eq!(fs::read(bench.here(name)).unwrap(), name.as_bytes());
+        content(&servers.run("scp", vec!["-O".into(), "-T".into(), source, ".".into()]).await);
+        assert_eq!(fs::read(servers.here(name)).unwrap(), name.as_bytes());
     }
     // a whole directory, and back
-    content(&bench.run("scp", vec!["-O".into(), "-r".into(), bench.local.path().into(), "demo:again".into()]).await);
-    content(&bench.scp(&["-O", "-r", "demo:again", "all"]).await);
+    content(
+        &servers.run("scp", vec!["-O".into(), "-r".into(), servers.local.path().into(), "demo:again".into()]).await,
+    );
+    content(&servers.scp(&["-O", "-r", "demo:again", "all"]).await);
     for name in names {
         let name = std::ffi::OsStr::from_bytes(name);
-        assert_eq!(fs::read(bench.remote("again").join(name)).unwrap(), name.as_bytes());
-        assert_eq!(fs::read(bench.here("all").join(name)).unwrap(), name.as_bytes());
+        assert_eq!(fs::read(servers.remote("again").join(name)).unwrap(), name.as_bytes());
+        assert_eq!(fs::read(servers.here("all").join(name)).unwrap(), name.as_bytes());
     }
     // OpenSSH's own way with a line break: the name is written in another form
-    fs::write(bench.remote("again/new\nline"), "x").unwrap();
-    content(&bench.scp(&["-O", "-r", "-T", "demo:again", "lines"]).await);
-    assert_eq!(fs::read_to_string(bench.here("lines/new\\^Jline")).unwrap(), "x");
+    fs::write(servers.remote("again/new\nline"), "x").unwrap();
+    content(&servers.scp(&["-O", "-r", "-T", "demo:again", "lines"]).await);
+    assert_eq!(fs::read_to_string(servers.here("lines/new\\^Jline")).unwrap(), "x");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_are_expanded_as_a_shell_would() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     for name in ["a.txt", "b.txt", "c.log", ".hidden.txt"] {
-        fs::write(bench.remote(name), name).unwrap();
+        fs::write(servers.remote(name), name).unwrap();
     }
-    fs::create_dir(bench.remote("sub")).unwrap();
-    fs::write(bench.remote("sub/d.txt"), "d").unwrap();
-    content(&bench.scp(&["-O", "demo:*.txt", "."]).await);
-    content(&bench.scp(&["-O", "demo:~/s*/[a-d].txt", "."]).await);
-    let mut found: Vec<_> = fs::read_dir(bench.local.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    fs::create_dir(servers.remote("sub")).unwrap();
+    fs::write(servers.remote("sub/d.txt"), "d").unwrap();
+    content(&servers.scp(&["-O", "demo:*.txt", "."]).await);
+    content(&servers.scp(&["-O", "demo:~/s*/[a-d].txt", "."]).await);
+    let mut found: Vec<_> =
+        fs::read_dir(servers.local.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.sort();
     assert_eq!(found, ["a.txt", "b.txt", "d.txt"]);
-    let said = complaint(&bench.scp(&["-O", "demo:*.none", "."]).await);
+    let said = complaint(&servers.scp(&["-O", "demo:*.none", "."]).await);
     assert!(said.contains("*.none: No such file or directory"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_said_and_the_rest_goes_on() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     for name in ["a", "forbidden", "z"] {
-        fs::write(bench.here(name), name).unwrap();
-        fs::write(bench.remote(format!("remote-{name}")), name).unwrap();
+        fs::write(servers.here(name), name).unwrap();
+        fs::write(servers.remote(format!("remote-{name}")), name).unwrap();
     }
-    let said = complaint(&bench.scp(&["-O", "a", "forbidden", "z", "demo:"]).await);
+    let said = complaint(&servers.scp(&["-O", "a", "forbidden", "z", "demo:"]).await);
     assert!(said.contains("forbidden: Permission denied"), "{said}");
-    assert!(bench.remote("a").exists() && bench.remote("z").exists());
-    let said = complaint(&bench.scp(&["-O", "demo:remote-*", "."]).await);
+    assert!(servers.remote("a").exists() && servers.remote("z").exists());
+    let said = complaint(&servers.scp(&["-O", "demo:remote-*", "."]).await);
     assert!(said.contains("remote-forbidden: Permission denied"), "{said}");
-    assert!(bench.here("remote-a").exists() && bench.here("remote-z").exists());
-    fs::create_dir(bench.here("dir")).unwrap();
-    fs::write(bench.here("dir/file"), "x").unwrap();
+    assert!(servers.here("remote-a").exists() && servers.here("remote-z").exists());
+    fs::create_dir(servers.here("dir")).unwrap();
+    fs::write(servers.here("dir/file"), "x").unwrap();
     for (arguments, words) in [
         (["-O", "demo:nothing", "."], "nothing: No such file or directory"),
         (["-O", "demo:.", "x"], "not a regular file"),
@@ -151,33 +155,33 @@ async fn what_fails_is_said_and_the_rest_goes_on() {
         (["-O", "a", "demo:/dev/full"], "No space left on device"),
         (["-Or", "dir", "demo:a"], "Not a directory"),
     ] {
-        let said = complaint(&bench.scp(&arguments).await);
+        let said = complaint(&servers.scp(&arguments).await);
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_lead_in_circles_end() {
-    let bench = Bench::new();
-    fs::create_dir(bench.remote("dir")).unwrap();
-    fs::write(bench.remote("dir/file"), "x").unwrap();
-    symlink("self", bench.remote("dir/self")).unwrap();
-    let said = complaint(&bench.scp(&["-O", "-r", "demo:dir", "."]).await);
+    let servers = FileServers::new();
+    fs::create_dir(servers.remote("dir")).unwrap();
+    fs::write(servers.remote("dir/file"), "x").unwrap();
+    symlink("self", servers.remote("dir/self")).unwrap();
+    let said = complaint(&servers.scp(&["-O", "-r", "demo:dir", "."]).await);
     assert!(said.contains("dir/self: Too many levels of symbolic links"), "{said}");
-    assert!(bench.here("dir/file").exists());
+    assert!(servers.here("dir/file").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_asked_about_the_path_that_is_meant() {
-    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
-    fs::create_dir(bench.remote("safe")).unwrap();
-    symlink("safe", bench.remote("door")).unwrap();
-    fs::write(bench.here("file"), "new").unwrap();
+    let servers = FileServers::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
+    fs::create_dir(servers.remote("safe")).unwrap();
+    symlink("safe", servers.remote("door")).unwrap();
+    fs::write(servers.here("file"), "new").unwrap();
     for target in ["demo:safe", "demo:door", "demo:safe/new", "demo:./door/../door/new"] {
-        let said = complaint(&bench.scp(&["-O", "file", target]).await);
+        let said = complaint(&servers.scp(&["-O", "file", target]).await);
         assert!(said.contains("Permission denied: not below that"), "{target}: {said}");
     }
-    assert_eq!(fs::read_dir(bench.remote("safe")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(servers.remote("safe")).unwrap().count(), 0);
 }
 
 /// Sends bytes to `scp -t`, and gives what it says and its exit code.

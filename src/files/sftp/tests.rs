@@ -18,9 +18,10 @@ use tokio::task::JoinHandle;
 use super::encode::encode;
 use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
-use crate::files::testing::{Bench, Events, complaint, content, local_service, long_ago, noise};
+use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcome};
 use crate::policy::{FileAction, Grant};
+use crate::testing::{complaint, content, local_service, long_ago, noise};
 use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -29,49 +30,49 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_up_and_down_unchanged_and_are_hashed() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     for (name, length) in [("empty", 0), ("one", 1), ("odd", 1_234_567), ("even", 4 << 20)] {
         let bytes = noise(length);
-        fs::write(bench.here(name), &bytes).unwrap();
-        content(&bench.sftp(format!("put {name} up-{name}\nget up-{name} back-{name}\n")).await);
-        assert!(fs::read(bench.remote(format!("up-{name}"))).unwrap() == bytes, "{name} up");
-        assert!(fs::read(bench.here(format!("back-{name}"))).unwrap() == bytes, "{name} down");
+        fs::write(servers.here(name), &bytes).unwrap();
+        content(&servers.sftp(format!("put {name} up-{name}\nget up-{name} back-{name}\n")).await);
+        assert!(fs::read(servers.remote(format!("up-{name}"))).unwrap() == bytes, "{name} up");
+        assert!(fs::read(servers.here(format!("back-{name}"))).unwrap() == bytes, "{name} down");
         for action in [FileAction::Upload, FileAction::Download] {
-            let event = bench.events.transfer(action, &format!("up-{name}"));
+            let event = servers.events.transfer(action, &format!("up-{name}"));
             let moved = event.content.unwrap();
             assert_eq!((moved.bytes, moved.hashed), (length as u64, Hashed::Whole(sha256(&bytes))), "{action:?}");
             assert_eq!(event.outcome, Outcome::Done);
         }
-        bench.events.take();
+        servers.events.take();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_requests_become_few_operations() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     let bytes = noise(8 << 20);
-    fs::write(bench.here("big"), &bytes).unwrap();
+    fs::write(servers.here("big"), &bytes).unwrap();
     // 256 requests of 32 KiB each way
-    content(&bench.sftp_with(&["-B", "32768", "-R", "64"], "put big\n").await);
-    let (_, writes) = bench.reads_and_writes();
-    content(&bench.sftp_with(&["-B", "32768", "-R", "64"], "get big back\n").await);
-    let (reads, _) = bench.reads_and_writes();
-    assert!(fs::read(bench.here("back")).unwrap() == bytes);
+    content(&servers.sftp_with(&["-B", "32768", "-R", "64"], "put big\n").await);
+    let (_, writes) = servers.reads_and_writes();
+    content(&servers.sftp_with(&["-B", "32768", "-R", "64"], "get big back\n").await);
+    let (reads, _) = servers.reads_and_writes();
+    assert!(fs::read(servers.here("back")).unwrap() == bytes);
     assert!(writes < 200, "{writes} writes");
     assert!(reads < 70, "{reads} reads");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directories_go_both_ways_with_modes_and_times() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.here("tree/sub/empty")).unwrap();
+    let servers = FileServers::new();
+    fs::create_dir_all(servers.here("tree/sub/empty")).unwrap();
     for (name, mode) in [("tree/a", 0o640), ("tree/sub/b", 0o755)] {
-        fs::write(bench.here(name), name).unwrap();
-        fs::set_permissions(bench.here(name), fs::Permissions::from_mode(mode)).unwrap();
-        fs::File::options().write(true).open(bench.here(name)).unwrap().set_modified(long_ago()).unwrap();
+        fs::write(servers.here(name), name).unwrap();
+        fs::set_permissions(servers.here(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::File::options().write(true).open(servers.here(name)).unwrap().set_modified(long_ago()).unwrap();
     }
-    content(&bench.sftp("put -R -p tree\nget -R -p tree back\n").await);
-    for top in [bench.remote("tree"), bench.here("back")] {
+    content(&servers.sftp("put -R -p tree\nget -R -p tree back\n").await);
+    for top in [servers.remote("tree"), servers.here("back")] {
         for (name, mode) in [("a", 0o640), ("sub/b", 0o755)] {
             let found = top.join(name).metadata().unwrap();
             assert_eq!(found.permissions().mode() & 0o7777, mode, "{name}");
@@ -81,51 +82,51 @@ async fn directories_go_both_ways_with_modes_and_times() {
         assert!(top.join("sub/empty").is_dir());
     }
     // scp speaks SFTP, too, unless told otherwise
-    content(&bench.scp(&["-r", "-p", "tree", "demo:by-scp"]).await);
-    content(&bench.scp(&["-r", "-p", "demo:by-scp", "back-by-scp"]).await);
-    assert_eq!(fs::read_to_string(bench.here("back-by-scp/sub/b")).unwrap(), "tree/sub/b");
-    assert_eq!(bench.here("back-by-scp/a").metadata().unwrap().modified().unwrap(), long_ago());
-    content(&bench.scp(&["demo:~/tree/a", "home"]).await);
-    assert_eq!(fs::read_to_string(bench.here("home")).unwrap(), "tree/a");
+    content(&servers.scp(&["-r", "-p", "tree", "demo:by-scp"]).await);
+    content(&servers.scp(&["-r", "-p", "demo:by-scp", "back-by-scp"]).await);
+    assert_eq!(fs::read_to_string(servers.here("back-by-scp/sub/b")).unwrap(), "tree/sub/b");
+    assert_eq!(servers.here("back-by-scp/a").metadata().unwrap().modified().unwrap(), long_ago());
+    content(&servers.scp(&["demo:~/tree/a", "home"]).await);
+    assert_eq!(fs::read_to_string(servers.here("home")).unwrap(), "tree/a");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_resume_where_they_stopped() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     let bytes = noise(3_000_000);
-    fs::write(bench.here("file"), &bytes).unwrap();
-    fs::write(bench.remote("file"), &bytes[..1_000_001]).unwrap();
-    content(&bench.sftp("reput file\n").await);
-    assert!(fs::read(bench.remote("file")).unwrap() == bytes);
-    let event = bench.events.transfer(FileAction::Upload, "file");
+    fs::write(servers.here("file"), &bytes).unwrap();
+    fs::write(servers.remote("file"), &bytes[..1_000_001]).unwrap();
+    content(&servers.sftp("reput file\n").await);
+    assert!(fs::read(servers.remote("file")).unwrap() == bytes);
+    let event = servers.events.transfer(FileAction::Upload, "file");
     let part = Hashed::Part { offset: 1_000_001, sha256: sha256(&bytes[1_000_001..]) };
     assert_eq!(event.content.unwrap().hashed, part);
 
-    fs::write(bench.here("file"), &bytes[..2_000_003]).unwrap();
-    content(&bench.sftp("reget file\n").await);
-    assert!(fs::read(bench.here("file")).unwrap() == bytes);
-    let event = bench.events.transfer(FileAction::Download, "file");
+    fs::write(servers.here("file"), &bytes[..2_000_003]).unwrap();
+    content(&servers.sftp("reget file\n").await);
+    assert!(fs::read(servers.here("file")).unwrap() == bytes);
+    let event = servers.events.transfer(FileAction::Download, "file");
     let part = Hashed::Part { offset: 2_000_003, sha256: sha256(&bytes[2_000_003..]) };
     assert_eq!(event.content.unwrap().hashed, part);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_bytes() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     let names: [&[u8]; 6] =
         [b"with space", b"it's \"quoted\"", b"new\nline", b"latin-\xe9\xff", b"$HOME;`id`*?[x]", "ünï-日本".as_bytes()];
     for name in names {
         let name = OsStr::from_bytes(name);
-        fs::write(bench.here(name), name.as_bytes()).unwrap();
+        fs::write(servers.here(name), name.as_bytes()).unwrap();
         let target = [b"demo:".to_vec(), b"up-".to_vec(), name.as_bytes().to_vec()].concat();
-        let output = bench.run("scp", vec!["--".into(), Path::new(".").join(name).into(), os(&target)]).await;
+        let output = servers.run("scp", vec!["--".into(), Path::new(".").join(name).into(), os(&target)]).await;
         content(&output);
         let up = [b"up-", name.as_bytes()].concat();
-        assert_eq!(fs::read(bench.remote(OsStr::from_bytes(&up))).unwrap(), name.as_bytes());
+        assert_eq!(fs::read(servers.remote(OsStr::from_bytes(&up))).unwrap(), name.as_bytes());
     }
-    content(&bench.sftp("get -R . all\n").await);
+    content(&servers.sftp("get -R . all\n").await);
     for name in names {
-        let path = bench.here("all").join(OsStr::from_bytes(&[b"up-", name].concat()));
+        let path = servers.here("all").join(OsStr::from_bytes(&[b"up-", name].concat()));
         assert_eq!(fs::read(path).unwrap(), name);
     }
 }
@@ -136,12 +137,12 @@ fn os(bytes: &[u8]) -> std::ffi::OsString {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_can_be_made_changed_listed_and_removed() {
-    let bench = Bench::new();
-    fs::write(bench.remote("file"), "content").unwrap();
-    fs::set_permissions(bench.remote("file"), fs::Permissions::from_mode(0o640)).unwrap();
-    fs::File::options().write(true).open(bench.remote("file")).unwrap().set_modified(long_ago()).unwrap();
+    let servers = FileServers::new();
+    fs::write(servers.remote("file"), "content").unwrap();
+    fs::set_permissions(servers.remote("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::File::options().write(true).open(servers.remote("file")).unwrap().set_modified(long_ago()).unwrap();
     let said = content(
-        &bench.sftp("mkdir dir\nrename file dir/moved\nln -s moved dir/link\nln dir/moved hard\nls -la dir\n").await,
+        &servers.sftp("mkdir dir\nrename file dir/moved\nln -s moved dir/link\nln dir/moved hard\nls -la dir\n").await,
     );
     let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("sftp>")).collect();
     assert!(lines.iter().any(|line| line.starts_with("drwx") && line.ends_with(" .")), "{said}");
@@ -150,16 +151,16 @@ async fn names_can_be_made_changed_listed_and_removed() {
         "{said}"
     );
     assert!(lines.iter().any(|line| line.starts_with("lrwxrwxrwx") && line.ends_with(" link")), "{said}");
-    assert_eq!(fs::read_link(bench.remote("dir/link")).unwrap(), Path::new("moved"));
-    assert_eq!(bench.remote("hard").metadata().unwrap().nlink(), 2);
+    assert_eq!(fs::read_link(servers.remote("dir/link")).unwrap(), Path::new("moved"));
+    assert_eq!(servers.remote("hard").metadata().unwrap().nlink(), 2);
 
-    content(&bench.sftp("chmod 600 hard\nrm dir/link\nrm dir/moved\nrmdir dir\n").await);
-    assert_eq!(bench.remote("hard").metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!bench.remote("dir").exists());
-    let events = bench.events.take();
+    content(&servers.sftp("chmod 600 hard\nrm dir/link\nrm dir/moved\nrmdir dir\n").await);
+    assert_eq!(servers.remote("hard").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!servers.remote("dir").exists());
+    let events = servers.events.take();
     let done: Vec<_> = events.iter().filter(|event| event.outcome == Outcome::Done).collect();
     let removed: Vec<_> = done.iter().filter(|event| event.action == FileAction::Remove).collect();
-    let real = bench.home.path().canonicalize().unwrap().join("dir/link");
+    let real = servers.home.path().canonicalize().unwrap().join("dir/link");
     assert_eq!(removed[0].real_path.as_deref(), Some(real.as_os_str().as_bytes()), "the link, not what it leads to");
     let renamed = done.iter().find(|event| event.action == FileAction::Rename).unwrap();
     assert!(renamed.second_real.as_ref().unwrap().ends_with(b"/dir/moved"));
@@ -167,31 +168,31 @@ async fn names_can_be_made_changed_listed_and_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_big_directory_is_listed_whole() {
-    let bench = Bench::new();
+    let servers = FileServers::new();
     for number in 0..3000 {
-        fs::write(bench.remote(format!("a-file-with-a-name-that-takes-some-room-{number:04}")), "").unwrap();
+        fs::write(servers.remote(format!("a-file-with-a-name-that-takes-some-room-{number:04}")), "").unwrap();
     }
-    let said = content(&bench.sftp("ls -1\n").await);
+    let said = content(&servers.sftp("ls -1\n").await);
     assert_eq!(said.lines().filter(|line| line.starts_with("a-file")).count(), 3000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_system_has_figures_and_writes_can_be_synced() {
-    let bench = Bench::new();
-    let said = content(&bench.sftp("df\ndf -h .\npwd\n").await);
+    let servers = FileServers::new();
+    let said = content(&servers.sftp("df\ndf -h .\npwd\n").await);
     assert!(said.contains("Avail") && said.contains('%'), "{said}");
-    fs::write(bench.here("file"), "x").unwrap();
-    content(&bench.sftp("put -f file\n").await);
-    let events = bench.events.take();
+    fs::write(servers.here("file"), "x").unwrap();
+    content(&servers.sftp("put -f file\n").await);
+    let events = servers.events.take();
     assert!(events.iter().any(|event| event.action == FileAction::Sync && event.outcome == Outcome::Done));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_named_as_usual() {
-    let bench = Bench::new();
-    fs::create_dir(bench.remote("full")).unwrap();
-    symlink("/dev/full", bench.remote("full/device")).unwrap();
-    fs::write(bench.here("file"), noise(100_000)).unwrap();
+    let servers = FileServers::new();
+    fs::create_dir(servers.remote("full")).unwrap();
+    symlink("/dev/full", servers.remote("full/device")).unwrap();
+    fs::write(servers.here("file"), noise(100_000)).unwrap();
     for (commands, words) in [
         ("get nothing\n", "not found"),
         ("put file no/where\n", "No such file or directory"),
@@ -203,52 +204,52 @@ async fn errors_are_named_as_usual() {
         ("cd nowhere\n", "No such file or directory"),
         ("get full/.. x\n", "not a regular file"),
     ] {
-        let said = complaint(&bench.sftp(commands).await);
+        let said = complaint(&servers.sftp(commands).await);
         assert!(said.contains(words), "{commands}: {said}");
     }
-    let failed = bench.events.take();
+    let failed = servers.events.take();
     let failed = failed.iter().find(|event| matches!(event.outcome, Outcome::Failed { errno: Some(13), .. }));
     assert_eq!(failed.unwrap().path.rsplit(|&b| b == b'/').next().unwrap(), b"forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_asked_about_the_path_that_is_meant() {
-    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
-    fs::create_dir(bench.remote("safe")).unwrap();
-    fs::create_dir(bench.remote("open")).unwrap();
-    symlink("../safe", bench.remote("open/door")).unwrap();
-    fs::write(bench.remote("safe/precious"), "do not empty").unwrap();
-    symlink("../safe/precious", bench.remote("open/alias")).unwrap();
-    fs::write(bench.here("file"), "new").unwrap();
+    let servers = FileServers::under(|home| Grant::for_files_but(FileAction::Upload, home.join("safe")));
+    fs::create_dir(servers.remote("safe")).unwrap();
+    fs::create_dir(servers.remote("open")).unwrap();
+    symlink("../safe", servers.remote("open/door")).unwrap();
+    fs::write(servers.remote("safe/precious"), "do not empty").unwrap();
+    symlink("../safe/precious", servers.remote("open/alias")).unwrap();
+    fs::write(servers.here("file"), "new").unwrap();
     for path in ["safe/precious", "safe/new", "open/../safe/new", "open/door/new", "open/alias", "open//door//new"] {
-        let said = complaint(&bench.sftp(format!("put file {path}\n")).await);
+        let said = complaint(&servers.sftp(format!("put file {path}\n")).await);
         assert!(said.contains("Permission denied"), "{path}: {said}");
     }
-    assert_eq!(fs::read_to_string(bench.remote("safe/precious")).unwrap(), "do not empty");
-    assert!(!bench.remote("safe/new").exists());
-    content(&bench.sftp("put file open/fine\nget safe/precious\n").await);
+    assert_eq!(fs::read_to_string(servers.remote("safe/precious")).unwrap(), "do not empty");
+    assert!(!servers.remote("safe/new").exists());
+    content(&servers.sftp("put file open/fine\nget safe/precious\n").await);
     // nor by the back door
     for commands in ["rename open/fine safe/x", "rename open/fine open/door/x", "ln open/fine safe/x"] {
-        let said = complaint(&bench.sftp(commands).await);
+        let said = complaint(&servers.sftp(commands).await);
         assert!(said.contains("Permission denied"), "{commands}: {said}");
     }
-    assert_eq!(fs::read_dir(bench.remote("safe")).unwrap().count(), 1);
-    let denied = bench.events.take();
+    assert_eq!(fs::read_dir(servers.remote("safe")).unwrap().count(), 1);
+    let denied = servers.events.take();
     let denied = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).count();
     assert_eq!(denied, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_downloaded_may_not_be_moved_or_linked_out() {
-    let bench = Bench::under(|home| Grant::for_files_but(FileAction::Download, home.join("safe")));
-    fs::create_dir(bench.remote("safe")).unwrap();
-    fs::write(bench.remote("safe/secret"), "secret").unwrap();
-    symlink("safe", bench.remote("door")).unwrap();
+    let servers = FileServers::under(|home| Grant::for_files_but(FileAction::Download, home.join("safe")));
+    fs::create_dir(servers.remote("safe")).unwrap();
+    fs::write(servers.remote("safe/secret"), "secret").unwrap();
+    symlink("safe", servers.remote("door")).unwrap();
     for commands in ["get door/secret x", "rename safe/secret x", "ln door/secret x", "ln -s safe/secret y\nget y"] {
-        let said = complaint(&bench.sftp(commands).await);
+        let said = complaint(&servers.sftp(commands).await);
         assert!(said.contains("Permission denied"), "{commands}: {said}");
     }
-    assert!(bench.remote("safe/secret").exists() && !bench.remote("x").exists() && !bench.here("y").exists());
+    assert!(servers.remote("safe/secret").exists() && !servers.remote("x").exists() && !servers.here("y").exists());
 }
 
 /// A client that sends what it likes.

@@ -7,24 +7,24 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use super::bench::{Bench, finish, text};
 use crate::model::WindowSize;
+use crate::testing::{TestGateway, finish, text};
 
 #[tokio::test]
 async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_follow() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let (pty, pts) = pty_process::open().unwrap();
     pty.resize(pty_process::Size::new(37, 101)).unwrap();
     let ssh = pty_process::Command::new("ssh")
         .arg("-F")
-        .arg(bench.path("ssh_config"))
+        .arg(gateway.path("ssh_config"))
         .args(["-t", "web", "sleep 30"])
         .env("TERM", "xterm-256color")
         .kill_on_drop(true);
     let _child = ssh.spawn(pts).unwrap();
-    bench.event(|event| event["event"] == "session.opened" && event["pty"] == true).await;
+    gateway.event(|event| event["event"] == "session.opened" && event["pty"] == true).await;
     let start = loop {
-        if let Some(start) = bench.node.starts.lock().unwrap().first().cloned() {
+        if let Some(start) = gateway.node.starts.lock().unwrap().first().cloned() {
             break start;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -38,32 +38,32 @@ async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_
     pty.resize(pty_process::Size::new(50, 120)).unwrap();
     let resized = format!("Resize({:?})", WindowSize { cols: 120, rows: 50, ..WindowSize::default() });
     for _ in 0..100 {
-        if bench.node.controls.lock().unwrap().contains(&resized) {
+        if gateway.node.controls.lock().unwrap().contains(&resized) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("no {resized} in {:?}", bench.node.controls.lock().unwrap());
+    panic!("no {resized} in {:?}", gateway.node.controls.lock().unwrap());
 }
 
 #[tokio::test]
 async fn lines_of_the_gateways_own_fit_a_raw_terminal() {
-    let bench = Bench::start().await;
-    let refused = bench.run(&["-tt", "nowhere"]).await;
+    let gateway = TestGateway::start().await;
+    let refused = gateway.run(&["-tt", "nowhere"]).await;
     assert_eq!(
         text(&refused.stderr).lines().next(),
         Some("portcullis: denied by policy \"default\": no rule lets ada do Shell on db-9")
     );
-    let help = bench.run(&["-tt", "gate", "help"]).await;
+    let help = gateway.run(&["-tt", "gate", "help"]).await;
     assert!(text(&help.stdout).lines().count() > 3);
     assert_eq!(text(&help.stdout).matches('\n').count(), text(&help.stdout).matches("\r\n").count());
 }
 
 #[tokio::test]
 async fn a_megabyte_in_one_go_reaches_the_node_whole() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let paste: Vec<u8> = (0..1 << 20).map(|n: u32| b' ' + u8::try_from(n % 90).unwrap()).collect();
-    let ran = bench.run_with(&["-T", "web", "sha256sum"], paste.clone()).await;
+    let ran = gateway.run_with(&["-T", "web", "sha256sum"], paste.clone()).await;
     let mut sum = Command::new("sha256sum");
     let mut child = sum.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -74,9 +74,9 @@ async fn a_megabyte_in_one_go_reaches_the_node_whole() {
 
 #[tokio::test]
 async fn remote_agent_and_x11_forwarding_are_refused_in_a_sentence_and_the_session_goes_on() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let mut ssh = Command::new("ssh-agent");
-    ssh.arg("ssh").arg("-F").arg(bench.path("ssh_config")).args([
+    ssh.arg("ssh").arg("-F").arg(gateway.path("ssh_config")).args([
         "-A",
         "-Y",
         "-R",
@@ -100,23 +100,23 @@ async fn remote_agent_and_x11_forwarding_are_refused_in_a_sentence_and_the_sessi
         assert_eq!(told.matches(line).count(), 1, "{line}{told}");
     }
     assert!(told.contains("X11 forwarding (-X) is refused"), "{told}");
-    bench.event(|event| event["asked"] == "agent forwarding").await;
+    gateway.event(|event| event["asked"] == "agent forwarding").await;
 }
 
 #[tokio::test]
 async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let sentence = "this gateway does not forward ports or sockets yet";
-    let through = bench.run(&["-o", "LogLevel=INFO", "-W", "10.0.0.1:22", "web"]).await;
+    let through = gateway.run(&["-o", "LogLevel=INFO", "-W", "10.0.0.1:22", "web"]).await;
     assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
     assert_ne!(through.status.code(), Some(0));
-    let jump = format!("ProxyCommand=ssh -F '{}' -o LogLevel=INFO -W %h:%p web", bench.path("ssh_config").display());
-    let hop = bench.run(&["-o", &jump, "bob", "true"]).await;
+    let jump = format!("ProxyCommand=ssh -F '{}' -o LogLevel=INFO -W %h:%p web", gateway.path("ssh_config").display());
+    let hop = gateway.run(&["-o", &jump, "bob", "true"]).await;
     assert!(text(&hop.stderr).contains(sentence), "{}", text(&hop.stderr));
 
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let forward = format!("127.0.0.1:{free}:10.0.0.1:80");
-    let mut ssh = bench.ssh(&["-o", "LogLevel=INFO", "-L", &forward, "web", "sleep 3; echo goes on"]);
+    let mut ssh = gateway.ssh(&["-o", "LogLevel=INFO", "-L", &forward, "web", "sleep 3; echo goes on"]);
     let child = ssh.spawn().unwrap();
     let mut tcp = loop {
         match TcpStream::connect(("127.0.0.1", free)).await {
@@ -128,13 +128,13 @@ async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
     let ran = child.wait_with_output().await.unwrap();
     assert_eq!(text(&ran.stdout), "goes on\n");
     assert!(text(&ran.stderr).contains(sentence), "{}", text(&ran.stderr));
-    bench.event(|event| event["asked"] == "forwarding to 10.0.0.1:80").await;
+    gateway.event(|event| event["asked"] == "forwarding to 10.0.0.1:80").await;
 }
 
 #[tokio::test]
 async fn a_client_that_vanishes_takes_its_command_along() {
-    let bench = Bench::start().await;
-    let mut ssh = bench.ssh(&["web", "echo $$; exec sleep 60"]).spawn().unwrap();
+    let gateway = TestGateway::start().await;
+    let mut ssh = gateway.ssh(&["web", "echo $$; exec sleep 60"]).spawn().unwrap();
     let mut line = Vec::new();
     let stdout = ssh.stdout.as_mut().unwrap();
     while !line.ends_with(b"\n") {
@@ -142,7 +142,7 @@ async fn a_client_that_vanishes_takes_its_command_along() {
     }
     let pid = text(&line).trim().to_owned();
     ssh.kill().await.unwrap();
-    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "client-gone");
     for _ in 0..100 {
         if !std::path::Path::new("/proc").join(&pid).exists() {
@@ -155,8 +155,8 @@ async fn a_client_that_vanishes_takes_its_command_along() {
 
 #[tokio::test]
 async fn a_client_that_stands_still_for_a_while_misses_nothing() {
-    let bench = Bench::start().await;
-    let mut ssh = bench.ssh(&["web", "head -c 30000000 /dev/zero | tr '\\0' x; sleep 1; echo end"]).spawn().unwrap();
+    let gateway = TestGateway::start().await;
+    let mut ssh = gateway.ssh(&["web", "head -c 30000000 /dev/zero | tr '\\0' x; sleep 1; echo end"]).spawn().unwrap();
     let pid = rustix::process::Pid::from_raw(ssh.id().unwrap().cast_signed()).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
@@ -173,17 +173,17 @@ async fn a_client_that_stands_still_for_a_while_misses_nothing() {
 
 #[tokio::test]
 async fn a_client_that_is_silent_for_good_is_given_up() {
-    let bench = Bench::with(|settings| {
+    let gateway = TestGateway::with(|settings| {
         settings.limits.keepalive_seconds = 1;
         settings.limits.keepalive_unanswered = 2;
     })
     .await;
-    let ssh = bench.ssh(&["web", "sleep 60"]).spawn().unwrap();
-    bench.event(|event| event["event"] == "session.opened").await;
+    let ssh = gateway.ssh(&["web", "sleep 60"]).spawn().unwrap();
+    gateway.event(|event| event["event"] == "session.opened").await;
     let pid = rustix::process::Pid::from_raw(ssh.id().unwrap().cast_signed()).unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(bench.events().iter().all(|event| event["event"] != "session.closed"), "it answers, so it stays");
+    assert!(gateway.events().iter().all(|event| event["event"] != "session.closed"), "it answers, so it stays");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "client-gone");
 }

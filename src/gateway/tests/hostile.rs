@@ -4,34 +4,35 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::bench::{Bench, SOON, alone, resident};
+use super::process::{alone, resident};
 use super::wire::{Offer, Raw, name_lists, string};
+use crate::testing::{SOON, TestGateway};
 
 #[tokio::test]
 async fn t1_strict_key_exchange_is_offered_kept_and_resets_the_sequence() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     // that this works at all shows the reset: the packets' MACs cover their numbers
-    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
     raw.exec(0, 1 << 20, 32768, "echo strict").await;
     raw.until(94).await;
     for extra in [&[2, 0, 0, 0, 0][..], &[4, 1, 0, 0, 0, 0, 0, 0, 0, 0], &[3, 0, 0, 0, 0]] {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send_kexinit(&Offer::default()).await;
         raw.send(extra).await;
         assert!(raw.gets_hung_up_on(SOON).await, "message {} before the first NEWKEYS", extra[0]);
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send(extra).await;
         raw.send_kexinit(&Offer::default()).await;
         raw.send(&[&[30], &string(&[9; 32])[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "message {} before KEXINIT", extra[0]);
     }
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
-    let bench = Bench::start().await;
-    let mut raw = Raw::connect(bench.address).await;
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::connect(gateway.address).await;
     let lists = name_lists(&raw.receive().await);
     assert!(lists[0].contains("kex-strict-s-v00@openssh.com"));
     assert!(lists.iter().all(|list| !list.contains("cbc")), "{lists:?}");
@@ -45,25 +46,25 @@ async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
         Offer { kex: "diffie-hellman-group16-sha512,diffie-hellman-group18-sha512".to_owned(), ..Offer::default() },
         Offer { compression: "zlib@openssh.com,zlib".to_owned(), ..Offer::default() },
     ] {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send_kexinit(&offer).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{}", offer.kex);
     }
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t3_messages_out_of_their_time_end_the_connection() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let strict = Offer::default().kex;
     for (kex, is_strict) in [(strict.as_str(), true), ("curve25519-sha256", false)] {
         let offer = Offer { kex: kex.to_owned(), ..Offer::default() };
         // NEWKEYS, SERVICE_ACCEPT, USERAUTH_SUCCESS, an open channel
         for early in [&[21][..], &[6, 0, 0, 0, 0], &[52], &[90]] {
-            let mut raw = Raw::connect(bench.address).await;
+            let mut raw = Raw::connect(gateway.address).await;
             raw.send(early).await;
             assert!(raw.gets_hung_up_on(SOON).await, "{early:?} before KEXINIT");
-            let mut raw = Raw::connect(bench.address).await;
+            let mut raw = Raw::connect(gateway.address).await;
             raw.send_kexinit(&offer).await;
             raw.send(early).await;
             assert!(raw.gets_hung_up_on(SOON).await, "{early:?} in the exchange, strict: {is_strict}");
@@ -71,30 +72,30 @@ async fn t3_messages_out_of_their_time_end_the_connection() {
     }
     // after it, a client that speaks the server's lines: that it is let in, that it is logged in
     for claim in [&[6][..], &[51], &[52], &[6, 0, 0, 0, 0]] {
-        let mut raw = Raw::encrypted(bench.address).await;
+        let mut raw = Raw::encrypted(gateway.address).await;
         raw.send(claim).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{claim:?} before the login");
     }
     // what belongs after the login has no effect before it, and none after it either
-    let mut raw = Raw::encrypted(bench.address).await;
+    let mut raw = Raw::encrypted(gateway.address).await;
     let session = [&[90], &string(b"session")[..], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 128, 0]].concat();
     let exec = [&[98, 0, 0, 0, 0], &string(b"exec")[..], &[1], &string(b"echo early")].concat();
     for early in [&session, &exec, &vec![99, 0, 0, 0, 0]] {
         raw.send(early).await;
     }
-    raw.log_in("web-1", &bench.key("ada")).await;
-    assert!(bench.node.starts.lock().unwrap().is_empty());
+    raw.log_in("web-1", &gateway.key("ada")).await;
+    assert!(gateway.node.starts.lock().unwrap().is_empty());
     raw.exec(7, 1 << 20, 32768, "echo in time").await;
     assert!(raw.until(94).await.ends_with(b"in time\n"));
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn a_stranger_has_one_key_exchange_and_no_other() {
-    let bench = Bench::start().await;
-    let key = bench.key("ada");
+    let gateway = TestGateway::start().await;
+    let key = gateway.key("ada");
     for stage in ["nothing said", "a service asked for", "a key refused"] {
-        let mut raw = Raw::encrypted(bench.address).await;
+        let mut raw = Raw::encrypted(gateway.address).await;
         match stage {
             "nothing said" => {}
             "a service asked for" => {
@@ -102,7 +103,7 @@ async fn a_stranger_has_one_key_exchange_and_no_other() {
                 raw.until(6).await;
             }
             _ => {
-                let stranger = bench.key("stranger").public_key().to_bytes().unwrap();
+                let stranger = gateway.key("stranger").public_key().to_bytes().unwrap();
                 assert_eq!(raw.offer_key("web-1", "ssh-ed25519", &stranger).await.0, 51);
             }
         }
@@ -110,34 +111,34 @@ async fn a_stranger_has_one_key_exchange_and_no_other() {
         assert!(raw.gets_hung_up_on(SOON).await, "{stage}");
     }
     // the login's answer ends that, whatever comes next
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     raw.exchange().await;
     raw.exchange().await;
     raw.exec(0, 1 << 20, 32768, "echo with new keys").await;
     assert!(raw.until(94).await.ends_with(b"with new keys\n"));
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t5_identifications_that_are_none_have_an_end() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let lines = "hello\r\n".repeat(10_000).into_bytes();
     for noise in [vec![b'A'; 1 << 20], vec![0; 1 << 20], lines, b"SSH-1.5-old\r\n".to_vec()] {
-        let mut raw = Raw::silent(bench.address).await;
+        let mut raw = Raw::silent(gateway.address).await;
         let _ = raw.tcp.write_all(&noise).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{:?}", &noise[..9]);
     }
-    bench.works().await;
+    gateway.works().await;
     // one that never ends its line has the time of a login
-    let bench = Bench::with(|settings| settings.limits.login_seconds = 1).await;
-    let mut raw = Raw::silent(bench.address).await;
+    let gateway = TestGateway::with(|settings| settings.limits.login_seconds = 1).await;
+    let mut raw = Raw::silent(gateway.address).await;
     raw.tcp.write_all(b"SSH-2.0-x").await.unwrap();
     assert!(raw.gets_hung_up_on(SOON).await);
 }
 
 #[tokio::test]
 async fn t6_points_of_the_wrong_length_or_low_order_are_refused() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let cases: [(&str, usize, u8); 10] = [
         ("curve25519-sha256", 0, 0),
         ("curve25519-sha256", 31, 9),
@@ -151,36 +152,36 @@ async fn t6_points_of_the_wrong_length_or_low_order_are_refused() {
         ("mlkem768x25519-sha256", 32, 9),
     ];
     for (kex, length, byte) in cases {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send_kexinit(&Offer { kex: kex.to_owned(), ..Offer::default() }).await;
         raw.send(&[&[30], &string(&vec![byte; length])[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "{kex} with {length} bytes of {byte}");
     }
     for value in [0, 1] {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send_kexinit(&Offer { kex: "diffie-hellman-group14-sha256".to_owned(), ..Offer::default() }).await;
         raw.send(&[&[30], &string(&[value])[..]].concat()).await;
         assert!(raw.gets_hung_up_on(SOON).await, "group 14 with {value}");
     }
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t8_lists_of_names_without_end() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     for names in ["a,".repeat(28_000), ",".repeat(56_000), "x".repeat(56_000), "curve25519-sha256,".repeat(3_000)] {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.send_kexinit(&Offer { kex: names, ..Offer::default() }).await;
         let _ = raw.try_send(&[0xff; 16]).await;
         assert!(raw.gets_hung_up_on(SOON).await);
     }
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
-    let bench = Bench::with(|settings| settings.limits.login_seconds = 2).await;
-    let mut raw = Raw::connect(bench.address).await;
+    let gateway = TestGateway::with(|settings| settings.limits.login_seconds = 2).await;
+    let mut raw = Raw::connect(gateway.address).await;
     let before = Instant::now();
     let packet = Offer::default().packet();
     let dribble = async {
@@ -195,12 +196,12 @@ async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
     assert!(dribble.await);
     assert!(before.elapsed() < Duration::from_secs(15));
     // one that never reads either: the server's own bytes must not hold it
-    let raw = Raw::silent(bench.address).await;
+    let raw = Raw::silent(gateway.address).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(raw.gets_hung_up_on(SOON).await);
     // more than a login ever takes, and in time
-    let bench = Bench::start().await;
-    let mut raw = Raw::encrypted(bench.address).await;
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::encrypted(gateway.address).await;
     let ignore = [&[2], &string(&[0; 30_000])[..]].concat();
     let mut sent = 0;
     while sent < 10 && raw.try_send(&ignore).await.is_ok() {
@@ -208,17 +209,17 @@ async fn t10_a_slow_exchange_is_held_in_bytes_and_ended_in_time() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(raw.gets_hung_up_on(SOON).await, "64 KiB before a login");
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t12_t13_answers_to_nothing_and_keepalives_do_no_harm() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let keepalive = [&[80], &string(b"keepalive@openssh.com")[..], &[1]].concat();
-    let mut raw = Raw::encrypted(bench.address).await;
+    let mut raw = Raw::encrypted(gateway.address).await;
     raw.send(&keepalive).await;
     raw.send(&[81]).await;
-    raw.log_in("web-1", &bench.key("ada")).await;
+    raw.log_in("web-1", &gateway.key("ada")).await;
     for _ in 0..2000 {
         raw.send(&[81]).await;
         raw.send(&[82]).await;
@@ -229,7 +230,7 @@ async fn t12_t13_answers_to_nothing_and_keepalives_do_no_harm() {
     raw.until(82).await;
     raw.exec(0, 1 << 20, 32768, "echo well").await;
     assert!(raw.until(94).await.ends_with(b"well\n"));
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
@@ -237,8 +238,8 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
     if !alone("gateway::tests::hostile::d1_ten_thousand_refused_channels_cost_nothing").await {
         return;
     }
-    let bench = Bench::start().await;
-    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
     let mut open = vec![90];
     open.extend(string(b"direct-tcpip"));
     open.extend([0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 128, 0]);
@@ -261,9 +262,9 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
     refuse(10_000).await;
     let grown = resident().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes for 10,000 refused channels");
-    let noted = bench.events().iter().filter(|event| event["event"] == "channel.refused").count();
+    let noted = gateway.events().iter().filter(|event| event["event"] == "channel.refused").count();
     assert!((100..1000).contains(&noted), "{noted} events");
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
@@ -271,9 +272,9 @@ async fn closes_that_are_never_answered_leave_nothing_behind() {
     if !alone("gateway::tests::hostile::closes_that_are_never_answered_leave_nothing_behind").await {
         return;
     }
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     // the gateway's own command: no node, no process
-    let mut raw = Raw::logged_in(bench.address, "ada", &bench.key("ada")).await;
+    let mut raw = Raw::logged_in(gateway.address, "ada", &gateway.key("ada")).await;
     let mut next = 0..;
     let mut open_and_leave = async |count: usize| {
         for ours in next.by_ref().take(count) {
@@ -286,15 +287,15 @@ async fn closes_that_are_never_answered_leave_nothing_behind() {
     open_and_leave(2_000).await;
     let grown = resident().saturating_sub(before);
     assert!(grown < 2 << 20, "{grown} bytes for 2,000 channels that only we have closed");
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn d2_windows_that_overflow_are_empty_or_overrun() {
-    let bench = Bench::start().await;
-    let key = bench.key("ada");
+    let gateway = TestGateway::start().await;
+    let key = gateway.key("ada");
     // more window than a number can say
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let channel = raw.exec(0, u32::MAX, 32768, "cat").await;
     for _ in 0..10 {
         raw.adjust(channel, u32::MAX).await;
@@ -302,11 +303,11 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     raw.data(channel, b"still").await;
     assert!(raw.until(94).await.ends_with(b"still"));
     // none at all: nothing comes until there is some
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let channel = raw.exec(0, 0, 32768, "echo abc").await;
     assert!(tokio::time::timeout(Duration::from_millis(300), raw.receive()).await.is_err(), "no window, no data");
     drop((raw, channel));
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let channel = raw.exec(0, 1, 1, "echo abc").await;
     for expected in [b'a', b'b', b'c', b'\n'] {
         let data = raw.until(94).await;
@@ -314,12 +315,12 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
         raw.adjust(channel, 1).await;
     }
     // packets of no size: no channel can live on those
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let open = [&[90], &string(b"session")[..], &[0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]].concat();
     raw.send(&open).await;
     assert!(raw.gets_hung_up_on(SOON).await, "a maximum packet size of 0");
     // more data than the window allows: the client has left the protocol
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let channel = raw.exec(0, 1 << 20, 32768, "sleep 20").await;
     let block = vec![0; 32 * 1024];
     for _ in 0..130 {
@@ -330,7 +331,7 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     }
     assert!(raw.gets_hung_up_on(SOON).await, "an overrun window");
     // data, ends and closes for channels that are not there
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     for kind in [94_u8, 96, 97, 93, 98] {
         let mut stray = vec![kind];
         stray.extend(77_u32.to_be_bytes());
@@ -344,37 +345,37 @@ async fn d2_windows_that_overflow_are_empty_or_overrun() {
     }
     raw.exec(0, 1 << 20, 32768, "echo there").await;
     assert!(raw.until(94).await.ends_with(b"there\n"));
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn d3_those_who_never_log_in_have_few_places_and_give_them_back() {
-    let bench = Bench::with(|settings| {
+    let gateway = TestGateway::with(|settings| {
         settings.limits.login_seconds = 2;
         settings.limits.unauthenticated = 5;
     })
     .await;
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(Raw::connect(bench.address).await);
+        held.push(Raw::connect(gateway.address).await);
     }
-    let mut sixth = Raw::silent(bench.address).await;
+    let mut sixth = Raw::silent(gateway.address).await;
     assert!(matches!(sixth.tcp.read(&mut [0; 16]).await, Ok(0) | Err(_)), "no place, no words");
     // but nobody else is locked out by that
     let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
     elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut welcome = elsewhere.connect(bench.address).await.unwrap();
+    let mut welcome = elsewhere.connect(gateway.address).await.unwrap();
     assert_eq!(welcome.read_u8().await.unwrap(), b'S', "an identification");
     let mut oldest = held.remove(0);
     while !matches!(oldest.tcp.read(&mut [0; 4096]).await, Ok(0) | Err(_)) {}
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn requests_of_every_kind_are_answered() {
-    let bench = Bench::start().await;
-    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
     let channel = {
         let mut open = vec![90];
         open.extend(string(b"session"));

@@ -11,8 +11,8 @@ use russh::keys::ssh_key::Signature;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use super::bench::{Bench, finish, keygen, text};
 use super::wire::{Raw, string, take};
+use crate::testing::{TestGateway, finish, keygen, text};
 
 #[tokio::test]
 async fn each_kind_of_key_logs_in_and_weak_signatures_do_not() {
@@ -24,17 +24,17 @@ async fn each_kind_of_key_logs_in_and_weak_signatures_do_not() {
         ("p521", &["-t", "ecdsa", "-b", "521"]),
         ("rsa1024", &["-t", "rsa", "-b", "1024"]),
     ];
-    let bench = Bench::with_keys(&kinds).await;
+    let gateway = TestGateway::with_keys(&kinds).await;
     for (name, _) in kinds {
-        let key = bench.path(name);
-        let ran = bench.run(&["-i", &key.display().to_string(), "nokey", "echo in"]).await;
+        let key = gateway.path(name);
+        let ran = gateway.run(&["-i", &key.display().to_string(), "nokey", "echo in"]).await;
         let expected = if name == "rsa1024" { "" } else { "in\n" };
         assert_eq!(text(&ran.stdout), expected, "{name}: {}", text(&ran.stderr));
     }
-    let key = bench.path("rsa2048").display().to_string();
+    let key = gateway.path("rsa2048").display().to_string();
     for (algorithm, gets_in) in [("rsa-sha2-512", true), ("rsa-sha2-256", true), ("ssh-rsa", false)] {
         let only = format!("PubkeyAcceptedAlgorithms={algorithm}");
-        let ran = bench.run(&["-i", &key, "-o", &only, "nokey", "echo in"]).await;
+        let ran = gateway.run(&["-i", &key, "-o", &only, "nokey", "echo in"]).await;
         assert_eq!(text(&ran.stdout) == "in\n", gets_in, "{algorithm}: {}", text(&ran.stderr));
     }
 }
@@ -64,9 +64,9 @@ async fn t7_keys_of_absurd_size_or_exponent_are_not_even_asked_for_a_signature()
         .iter()
         .map(|(key, ..)| format!("{} {}", if key[8] == b'r' { "ssh-rsa" } else { "ssh-dss" }, STANDARD.encode(key)))
         .collect();
-    let bench = Bench::with_public_keys(&lines).await;
+    let gateway = TestGateway::with_public_keys(&lines).await;
     for (key, algorithm, welcome) in &keys {
-        let mut raw = Raw::encrypted(bench.address).await;
+        let mut raw = Raw::encrypted(gateway.address).await;
         let (kind, answer) = raw.offer_key("web-1", algorithm, key).await;
         let expected = if *welcome { 60 } else { 51 };
         assert_eq!(kind, expected, "{algorithm} with a key of {} bytes: {answer:?}", key.len());
@@ -91,7 +91,7 @@ async fn a_security_key_that_nobody_touched_proves_nothing() {
     }
     let lines: Vec<String> =
         tokens.iter().map(|(_, algorithm, public)| format!("{algorithm} {}", STANDARD.encode(public))).collect();
-    let bench = Bench::with_public_keys(&lines).await;
+    let gateway = TestGateway::with_public_keys(&lines).await;
     for (key, algorithm, public) in &tokens {
         // present, verified (which a PIN does), and flags that are not those that were signed
         for (signed, said, welcome) in [(1, 1, true), (5, 5, true), (0, 0, false), (4, 4, false), (0, 1, false)] {
@@ -101,7 +101,7 @@ async fn a_security_key_that_nobody_touched_proves_nothing() {
                 let signature: Signature = key.try_sign(&data).unwrap();
                 [&string(algorithm.as_bytes())[..], &string(signature.as_bytes()), &[said], &counter].concat()
             };
-            let mut raw = Raw::encrypted(bench.address).await;
+            let mut raw = Raw::encrypted(gateway.address).await;
             let proved = raw.prove("web-1", algorithm, public, sign).await;
             assert_eq!(proved, welcome, "{algorithm}, flags {said} where {signed} is signed");
         }
@@ -110,10 +110,10 @@ async fn a_security_key_that_nobody_touched_proves_nothing() {
 
 #[tokio::test]
 async fn an_agent_full_of_keys_is_let_in_quickly_and_a_flood_of_them_is_not() {
-    let bench = Bench::with(|settings| settings.limits.auth_attempts = 10).await;
+    let gateway = TestGateway::with(|settings| settings.limits.auth_attempts = 10).await;
     let mut others = Vec::new();
     for n in 0..12 {
-        let path = bench.path(&format!("other{n}"));
+        let path = gateway.path(&format!("other{n}"));
         keygen(&path, &["-t", "ed25519"]).await;
         others.push(path.display().to_string());
     }
@@ -123,28 +123,28 @@ async fn an_agent_full_of_keys_is_let_in_quickly_and_a_flood_of_them_is_not() {
         args
     };
     let before = Instant::now();
-    let ran = bench.run(&keys(5)).await;
+    let ran = gateway.run(&keys(5)).await;
     assert_eq!(text(&ran.stdout), "in\n", "{}", text(&ran.stderr));
     assert!(before.elapsed() < Duration::from_millis(2500), "five refusals took {:?}", before.elapsed());
-    let ran = bench.run(&keys(12)).await;
+    let ran = gateway.run(&keys(12)).await;
     assert!(text(&ran.stderr).contains("Too many authentication attempts"), "{}", text(&ran.stderr));
     // one file of several keys comes before ours in the client's order, so only a refusal is seen
-    bench.event(|event| event["event"] == "login.refused" && event["login"] == "web-1").await;
+    gateway.event(|event| event["event"] == "login.refused" && event["login"] == "web-1").await;
 }
 
 #[tokio::test]
 async fn passwords_and_prompts_are_not_asked_for() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     for method in ["password", "keyboard-interactive", "none", "hostbased"] {
         let only = format!("PreferredAuthentications={method}");
-        let ran = bench.run(&["-o", &only, "-o", "BatchMode=no", "web", "true"]).await;
+        let ran = gateway.run(&["-o", &only, "-o", "BatchMode=no", "web", "true"]).await;
         assert!(text(&ran.stderr).contains("Permission denied (publickey)"), "{method}: {}", text(&ran.stderr));
     }
 }
 
 #[tokio::test]
 async fn the_client_chooses_among_the_algorithms_that_are_spoken() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let query = async |what: &str| {
         let mut ssh = Command::new("ssh");
         ssh.args(["-Q", what]).stdout(std::process::Stdio::piped());
@@ -165,7 +165,7 @@ async fn the_client_chooses_among_the_algorithms_that_are_spoken() {
             args.extend(["web".to_owned(), "echo in".to_owned()]);
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let spoken = !weak.iter().any(|weak| name.contains(weak));
-            let ran = bench.run(&args).await;
+            let ran = gateway.run(&args).await;
             assert_eq!(text(&ran.stdout) == "in\n", spoken, "{option} {name}: {}", text(&ran.stderr));
         }
     }

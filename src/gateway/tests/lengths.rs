@@ -3,8 +3,8 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::bench::{Bench, SOON};
 use super::wire::{Offer, Raw};
+use crate::testing::{SOON, TestGateway};
 
 /// What follows a length: too little for anything but the length to be the reason, and more than a block and a MAC.
 const REST: [u8; 96] = [0xff; 96];
@@ -14,9 +14,9 @@ const OVER: u32 = 260 * 1024;
 
 #[tokio::test]
 async fn t4_absurd_lengths_end_the_connection() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     for length in [0_u32, 1, 4, OVER, 512 * 1024, 1 << 30, u32::MAX] {
-        let mut raw = Raw::connect(bench.address).await;
+        let mut raw = Raw::connect(gateway.address).await;
         raw.tcp.write_all(&length.to_be_bytes()).await.unwrap();
         let _ = raw.tcp.write_all(&REST).await;
         assert!(raw.gets_hung_up_on(SOON).await, "length {length} in the clear");
@@ -24,7 +24,7 @@ async fn t4_absurd_lengths_end_the_connection() {
     // GCM's length is in the clear too; one that is shorter than a block or no multiple of it must not underflow
     for cipher in ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com"] {
         for length in [0_u32, 1, 15, 17, OVER, u32::MAX] {
-            let mut raw = Raw::connect(bench.address).await;
+            let mut raw = Raw::connect(gateway.address).await;
             let offer = Offer { cipher: cipher.to_owned(), ..Offer::default() };
             let ours = raw.send_kexinit(&offer).await;
             raw.finish_exchange(&ours, |_| ()).await;
@@ -33,17 +33,17 @@ async fn t4_absurd_lengths_end_the_connection() {
             assert!(raw.gets_hung_up_on(SOON).await, "length {length} with {cipher}");
         }
     }
-    bench.works().await;
+    gateway.works().await;
 }
 
 #[tokio::test]
 async fn t4_absurd_lengths_under_a_good_mac_do_so_too() {
-    let bench = Bench::start().await;
-    let key = bench.key("ada");
+    let gateway = TestGateway::start().await;
+    let key = gateway.key("ada");
     for logged_in in [false, true] {
         let connect = async || match logged_in {
-            true => Raw::logged_in(bench.address, "web-1", &key).await,
-            false => Raw::encrypted(bench.address).await,
+            true => Raw::logged_in(gateway.address, "web-1", &key).await,
+            false => Raw::encrypted(gateway.address).await,
         };
         for length in [0_u32, 1, 11, OVER, u32::MAX - 3, u32::MAX] {
             let mut raw = connect().await;
@@ -59,8 +59,8 @@ async fn t4_absurd_lengths_under_a_good_mac_do_so_too() {
         }
     }
     // a packet that is nothing but padding says nothing
-    let mut raw = Raw::encrypted(bench.address).await;
+    let mut raw = Raw::encrypted(gateway.address).await;
     raw.send_packet(&[&[0, 0, 0, 12, 11][..], &[0; 11]].concat()).await;
     raw.log_in("web-1", &key).await;
-    bench.works().await;
+    gateway.works().await;
 }

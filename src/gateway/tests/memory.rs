@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, alone, resident};
+use super::process::{alone, resident};
 use super::wire::Raw;
+use crate::testing::TestGateway;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_shell_takes_little() {
     if !alone("gateway::tests::memory::an_idle_shell_takes_little").await {
         return;
     }
-    let bench = Bench::with(|settings| settings.limits.connections_per_address = 1000).await;
-    bench.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
-    let key = bench.key("ada");
+    let gateway = TestGateway::with(|settings| settings.limits.connections_per_address = 1000).await;
+    gateway.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
+    let key = gateway.key("ada");
     let mut held = Vec::new();
     let mut open = async |count: usize| {
         for _ in 0..count {
-            let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+            let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
             raw.exec(0, 1 << 20, 32768, "idle").await;
             held.push(raw);
         }

@@ -1,13 +1,13 @@
 //! The gateway on loopback, in front of a pretend node that is this machine's `sh`, driven by the real OpenSSH client.
 
 mod basics;
-mod bench;
 mod features;
 mod hostile;
 mod keys;
 mod lengths;
 mod memory;
 mod neighbours;
+mod process;
 mod rekey;
 mod sessions;
 mod transfers;

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
 
-use super::bench::{Bench, text};
 use super::wire::{Raw, string};
+use crate::testing::{TestGateway, text};
 
 /// A connection that others go through.
-async fn master(bench: &Bench) -> (Child, String) {
-    let socket = format!("ControlPath={}", bench.path("mux").display());
-    let child = bench.ssh(&["-M", "-N", "-o", &socket, "web"]).spawn().unwrap();
+async fn master(gateway: &TestGateway) -> (Child, String) {
+    let socket = format!("ControlPath={}", gateway.path("mux").display());
+    let child = gateway.ssh(&["-M", "-N", "-o", &socket, "web"]).spawn().unwrap();
     for _ in 0..200 {
-        if bench.path("mux").exists() {
+        if gateway.path("mux").exists() {
             return (child, socket);
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -24,10 +24,10 @@ async fn master(bench: &Bench) -> (Child, String) {
 
 #[tokio::test]
 async fn a_stalled_upload_leaves_its_neighbours_alone_and_the_memory_flat() {
-    let bench = Bench::start().await;
-    let (_master, socket) = master(&bench).await;
+    let gateway = TestGateway::start().await;
+    let (_master, socket) = master(&gateway).await;
     // it never reads: the client can send a window's worth and no more
-    let mut stalled = bench.ssh(&["-o", &socket, "web", "sleep 30"]);
+    let mut stalled = gateway.ssh(&["-o", &socket, "web", "sleep 30"]);
     let mut stalled = stalled.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = stalled.stdin.take().unwrap();
     let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -45,12 +45,12 @@ async fn a_stalled_upload_leaves_its_neighbours_alone_and_the_memory_flat() {
     assert!(after_two < 8 << 20, "{after_two} bytes went into a channel that nobody reads");
     for turn in 0..10 {
         let before = Instant::now();
-        let ran = bench.run(&["-o", &socket, "web", "echo still here"]).await;
+        let ran = gateway.run(&["-o", &socket, "web", "echo still here"]).await;
         assert_eq!(text(&ran.stdout), "still here\n");
         assert!(before.elapsed() < Duration::from_secs(2), "turn {turn} took {:?}", before.elapsed());
     }
     let large = vec![b'x'; 8 << 20];
-    let ran = bench.run_with(&["-o", &socket, "web", "wc -c"], large).await;
+    let ran = gateway.run_with(&["-o", &socket, "web", "wc -c"], large).await;
     assert_eq!(text(&ran.stdout).trim(), (8 << 20).to_string(), "an upload beside it");
     let later = sent.load(std::sync::atomic::Ordering::Relaxed);
     assert!(later < 8 << 20, "{later} bytes went into a channel that nobody reads");
@@ -59,49 +59,49 @@ async fn a_stalled_upload_leaves_its_neighbours_alone_and_the_memory_flat() {
 
 #[tokio::test]
 async fn a_stalled_download_leaves_its_neighbours_alone() {
-    let bench = Bench::start().await;
-    let (_master, socket) = master(&bench).await;
+    let gateway = TestGateway::start().await;
+    let (_master, socket) = master(&gateway).await;
     // its output is never read
-    let _stalled = bench.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
+    let _stalled = gateway.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..5 {
-        let ran = bench.run(&["-o", &socket, "web", "head -c 3000000 /dev/zero | wc -c; seq 100000"]).await;
+        let ran = gateway.run(&["-o", &socket, "web", "head -c 3000000 /dev/zero | wc -c; seq 100000"]).await;
         assert_eq!(ran.stdout.len(), 588_895 + 8);
     }
 }
 
 #[tokio::test]
 async fn a_slow_reader_gets_every_byte() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let slow = "dd bs=65536 count=20 status=none | wc -c; sleep 1; dd bs=1M iflag=fullblock status=none | wc -c";
-    let ran = bench.run_with(&["web", slow], vec![1; 20 << 20]).await;
+    let ran = gateway.run_with(&["web", slow], vec![1; 20 << 20]).await;
     let counts: Vec<usize> = text(&ran.stdout).lines().map(|line| line.trim().parse().unwrap()).collect();
     assert_eq!(counts.iter().sum::<usize>(), 20 << 20);
 }
 
 #[tokio::test]
 async fn channels_have_a_limit_and_closing_gives_places_back() {
-    let bench = Bench::with(|settings| settings.limits.channels = 3).await;
-    let (_master, socket) = master(&bench).await;
+    let gateway = TestGateway::with(|settings| settings.limits.channels = 3).await;
+    let (_master, socket) = master(&gateway).await;
     for _ in 0..10 {
-        assert!(bench.run(&["-o", &socket, "web", "true"]).await.status.success());
+        assert!(gateway.run(&["-o", &socket, "web", "true"]).await.status.success());
     }
     let mut held: Vec<Child> = Vec::new();
     for _ in 0..3 {
-        held.push(bench.ssh(&["-o", &socket, "web", "sleep 30"]).spawn().unwrap());
+        held.push(gateway.ssh(&["-o", &socket, "web", "sleep 30"]).spawn().unwrap());
     }
-    while bench.node.starts.lock().unwrap().len() < 13 {
+    while gateway.node.starts.lock().unwrap().len() < 13 {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     // a client that is refused a channel would otherwise go on to a connection of its own
     let only = "ProxyCommand=false";
-    let refused = bench.run(&["-o", &socket, "-o", only, "web", "echo in"]).await;
+    let refused = gateway.run(&["-o", &socket, "-o", only, "web", "echo in"]).await;
     assert!(!text(&refused.stdout).contains("in"), "a fourth channel");
-    let event = bench.event(|event| event["event"] == "channel.refused").await;
+    let event = gateway.event(|event| event["event"] == "channel.refused").await;
     assert!(event["reason"].as_str().unwrap().contains("3 channels already"));
     held.pop().unwrap().kill().await.unwrap();
     for _ in 0..100 {
-        if text(&bench.run(&["-o", &socket, "-o", only, "web", "echo in"]).await.stdout) == "in\n" {
+        if text(&gateway.run(&["-o", &socket, "-o", only, "web", "echo in"]).await.stdout) == "in\n" {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -111,13 +111,13 @@ async fn channels_have_a_limit_and_closing_gives_places_back() {
 
 #[tokio::test]
 async fn d4_questions_and_answers_pass_channels_that_stand_still() {
-    let bench = Bench::with(|settings| {
+    let gateway = TestGateway::with(|settings| {
         settings.limits.keepalive_seconds = 1;
         settings.limits.keepalive_unanswered = 5;
     })
     .await;
-    let key = bench.key("ada");
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let key = gateway.key("ada");
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     // one whose output has no window left, and one that takes none of its input
     raw.exec(0, 64 << 10, 32768, "cat /dev/zero").await;
     let mut window = 64 << 10;

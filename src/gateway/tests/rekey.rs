@@ -5,14 +5,14 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::bench::{Bench, SOON, text};
 use super::wire::{Offer, Raw, string};
+use crate::testing::{SOON, TestGateway, text};
 
 /// Both ways at once, with both sides asking for new keys again and again.
 async fn both_ways(megabytes: usize, every: u64) {
-    let bench = Bench::with(|settings| settings.limits.rekey_bytes = every).await;
+    let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = every).await;
     let client = format!("RekeyLimit={}", every / 2);
-    let mut ssh = bench.ssh(&["-o", &client, "-o", "LogLevel=DEBUG1", "web", "cat"]);
+    let mut ssh = gateway.ssh(&["-o", &client, "-o", "LogLevel=DEBUG1", "web", "cat"]);
     let mut child = ssh.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut stderr = child.stderr.take().unwrap();
@@ -65,24 +65,24 @@ async fn in_three_gibibytes_each_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_channel_that_stands_still() {
-    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
-    let socket = format!("ControlPath={}", bench.path("mux").display());
-    let _master = bench.ssh(&["-M", "-N", "-o", &socket, "-o", "RekeyLimit=1M", "web"]).spawn().unwrap();
+    let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    let socket = format!("ControlPath={}", gateway.path("mux").display());
+    let _master = gateway.ssh(&["-M", "-N", "-o", &socket, "-o", "RekeyLimit=1M", "web"]).spawn().unwrap();
     for _ in 0..1000 {
-        if bench.path("mux").exists() {
+        if gateway.path("mux").exists() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // one never reads what it is sent, the other's output is never read
-    let mut unread = bench.ssh(&["-o", &socket, "web", "sleep 60"]);
+    let mut unread = gateway.ssh(&["-o", &socket, "web", "sleep 60"]);
     let mut unread = unread.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let mut stdin = unread.stdin.take().unwrap();
     let writes = tokio::spawn(async move { while stdin.write_all(&[1; 65536]).await.is_ok() {} });
-    let _untaken = bench.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
+    let _untaken = gateway.ssh(&["-o", &socket, "web", "cat /dev/zero"]).spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..3 {
-        let ran = bench.run_with(&["-o", &socket, "web", "wc -c; seq 400000 | wc -l"], vec![0; 5 << 20]).await;
+        let ran = gateway.run_with(&["-o", &socket, "web", "wc -c; seq 400000 | wc -l"], vec![0; 5 << 20]).await;
         assert_eq!(text(&ran.stdout), "5242880\n400000\n");
     }
     writes.abort();
@@ -90,9 +90,9 @@ async fn beside_a_channel_that_stands_still() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_both_sides_at_the_same_moment() {
-    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
-    let key = bench.key("ada");
-    let mut raw = Raw::logged_in(bench.address, "web-1", &key).await;
+    let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    let key = gateway.key("ada");
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
     let total = 12 << 20;
     raw.exec(0, u32::MAX, 32768, &format!("head -c {total} /dev/zero")).await;
     let (mut received, mut closed) = (0, false);
@@ -134,8 +134,8 @@ async fn by_both_sides_at_the_same_moment() {
 }
 
 /// The server wants new keys and has no answer yet; with the numbers of ten channels that stand there.
-async fn asked_for_new_keys(bench: &Bench) -> (Raw, Vec<u32>) {
-    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+async fn asked_for_new_keys(gateway: &TestGateway) -> (Raw, Vec<u32>) {
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
     let mut channels = Vec::new();
     for ours in 0..10 {
         channels.push(raw.exec(ours, 1 << 20, 32768, "sleep 60").await);
@@ -147,9 +147,9 @@ async fn asked_for_new_keys(bench: &Bench) -> (Raw, Vec<u32>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_waits_for_an_answer_it_keeps_windows_and_no_more() {
-    let bench = Bench::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
+    let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = 1 << 20).await;
     // what the windows allow may all be under way
-    let (mut raw, channels) = asked_for_new_keys(&bench).await;
+    let (mut raw, channels) = asked_for_new_keys(&gateway).await;
     for &channel in &channels {
         for _ in 0..60 {
             raw.data(channel, &[0; 30_000]).await;
@@ -160,7 +160,7 @@ async fn while_it_waits_for_an_answer_it_keeps_windows_and_no_more() {
     raw.exec(11, 1 << 20, 32768, "echo well").await;
     while !raw.until(94).await.ends_with(b"well\n") {}
     // whatever else there is has a bound that more channels do not move
-    let (mut raw, channels) = asked_for_new_keys(&bench).await;
+    let (mut raw, channels) = asked_for_new_keys(&gateway).await;
     let request =
         [&[98], &channels[0].to_be_bytes()[..], &string(b"env"), &[1], &string(b"X"), &string(&[b'x'; 30_000])];
     let request = request.concat();
@@ -171,7 +171,7 @@ async fn while_it_waits_for_an_answer_it_keeps_windows_and_no_more() {
     }
     assert!(raw.gets_hung_up_on(SOON).await, "9 MB of requests");
     // small ones that cost much
-    let (mut raw, _) = asked_for_new_keys(&bench).await;
+    let (mut raw, _) = asked_for_new_keys(&gateway).await;
     let open = [&[90], &string(b"session")[..], &[0, 0, 0, 99, 0, 16, 0, 0, 0, 0, 128, 0]].concat();
     for _ in 0..3_000 {
         if raw.try_send(&open).await.is_err() {
@@ -179,5 +179,5 @@ async fn while_it_waits_for_an_answer_it_keeps_windows_and_no_more() {
         }
     }
     assert!(raw.gets_hung_up_on(SOON).await, "3,000 channels");
-    bench.works().await;
+    gateway.works().await;
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::bench::{Bench, SOON, text};
 use crate::session::Running;
+use crate::testing::{SOON, TestGateway, text};
 
 /// A session of ada's, once it runs.
-async fn start(bench: &Bench, args: &[&str]) -> (Child, Running) {
-    let child = bench.ssh(args).spawn().unwrap();
-    (child, begun(bench).await)
+async fn start(gateway: &TestGateway, args: &[&str]) -> (Child, Running) {
+    let child = gateway.ssh(args).spawn().unwrap();
+    (child, begun(gateway).await)
 }
 
-async fn begun(bench: &Bench) -> Running {
-    let mut changes = bench.sessions.registry().subscribe();
+async fn begun(gateway: &TestGateway) -> Running {
+    let mut changes = gateway.sessions.registry().subscribe();
     loop {
         if let Some(session) = changes.running().pop() {
             return session;
@@ -29,45 +29,45 @@ async fn end(child: Child) -> Output {
     tokio::time::timeout(SOON, child.wait_with_output()).await.expect("it was not ended").unwrap()
 }
 
-async fn closed(bench: &Bench, session: &Running) -> serde_json::Value {
+async fn closed(gateway: &TestGateway, session: &Running) -> serde_json::Value {
     let id = session.id.to_string();
-    bench.event(|event| event["event"] == "session.closed" && event["id"] == id.as_str()).await
+    gateway.event(|event| event["event"] == "session.closed" && event["id"] == id.as_str()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_session_ends_with_its_reason_and_no_other_does() {
-    let bench = Bench::start().await;
-    let (ssh, session) = start(&bench, &["web", "echo here; exec sleep 60"]).await;
+    let gateway = TestGateway::start().await;
+    let (ssh, session) = start(&gateway, &["web", "echo here; exec sleep 60"]).await;
     let about = (session.person.as_str(), session.node_name.as_str(), session.action);
     assert_eq!(about, ("ada", "web-1", "Exec"));
-    bench.works().await;
-    assert_eq!(bench.sessions.registry().running(), std::slice::from_ref(&session), "what has ended runs no more");
-    assert!(bench.sessions.registry().kill(session.id, "somebody ended this session"));
+    gateway.works().await;
+    assert_eq!(gateway.sessions.registry().running(), std::slice::from_ref(&session), "what has ended runs no more");
+    assert!(gateway.sessions.registry().kill(session.id, "somebody ended this session"));
     let ran = end(ssh).await;
     assert_eq!(ran.status.code(), Some(255));
     assert!(text(&ran.stderr).contains("portcullis: somebody ended this session"), "{}", text(&ran.stderr));
-    let closed = closed(&bench, &session).await;
+    let closed = closed(&gateway, &session).await;
     assert_eq!((&closed["outcome"], &closed["why"]), (&"killed".into(), &"somebody ended this session".into()));
-    assert_eq!(bench.sessions.registry().running(), []);
-    bench.works().await;
+    assert_eq!(gateway.sessions.registry().running(), []);
+    gateway.works().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_file_session_ends_and_is_counted() {
-    let bench = Bench::start().await;
+    let gateway = TestGateway::start().await;
     let mut sftp = Command::new("sftp");
-    sftp.arg("-F").arg(bench.path("ssh_config")).arg("web");
+    sftp.arg("-F").arg(gateway.path("ssh_config")).arg("web");
     sftp.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut sftp = sftp.spawn().unwrap();
     let stdin = sftp.stdin.take();
-    let session = begun(&bench).await;
+    let session = begun(&gateway).await;
     assert_eq!(session.action, "Files");
     // the client's first words are there, so it has got so far
-    while bench.events().iter().all(|event| event["event"] != "file.operation") {
+    while gateway.events().iter().all(|event| event["event"] != "file.operation") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(bench.sessions.registry().kill(session.id, "enough"));
-    let closed = closed(&bench, &session).await;
+    assert!(gateway.sessions.registry().kill(session.id, "enough"));
+    let closed = closed(&gateway, &session).await;
     // it does not look at its ssh while it waits for a command
     drop(stdin);
     let ran = end(sftp).await;
@@ -78,23 +78,23 @@ async fn a_killed_file_session_ends_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_whose_client_reads_nothing_can_be_killed() {
-    let bench = Bench::start().await;
-    let mut ssh = bench.ssh(&["web", "cat /dev/zero"]).spawn().unwrap();
-    let session = begun(&bench).await;
+    let gateway = TestGateway::start().await;
+    let mut ssh = gateway.ssh(&["web", "cat /dev/zero"]).spawn().unwrap();
+    let session = begun(&gateway).await;
     // nobody takes what ssh prints, so that ssh takes nothing either
     let _unread = (ssh.stdout.take(), ssh.stderr.take());
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(bench.sessions.registry().kill(session.id, "enough"));
-    assert_eq!(closed(&bench, &session).await["outcome"], "killed");
+    assert!(gateway.sessions.registry().kill(session.id, "enough"));
+    assert_eq!(closed(&gateway, &session).await["outcome"], "killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_end_is_told_to_whoever_still_has_a_session() {
-    let mut bench = Bench::start().await;
-    bench.node.idle.store(true, Ordering::Relaxed);
-    let (ssh, session) = start(&bench, &["web", "stays"]).await;
-    let (ran, ()) = tokio::join!(end(ssh), bench.stop());
+    let mut gateway = TestGateway::start().await;
+    gateway.node.idle.store(true, Ordering::Relaxed);
+    let (ssh, session) = start(&gateway, &["web", "stays"]).await;
+    let (ran, ()) = tokio::join!(end(ssh), gateway.stop());
     assert_eq!(ran.status.code(), Some(255));
     assert!(text(&ran.stderr).contains("portcullis: the gateway is shutting down"), "{}", text(&ran.stderr));
-    assert_eq!(closed(&bench, &session).await["why"], "the gateway is shutting down");
+    assert_eq!(closed(&gateway, &session).await["why"], "the gateway is shutting down");
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::bench::{Bench, finish, text};
 use super::wire::{Raw, string};
+use crate::testing::{TestGateway, finish, text};
 
-/// `scp` or `sftp`, told about the bench.
-fn client(bench: &Bench, program: &str, args: &[&str]) -> Command {
+/// `scp` or `sftp`, told about the gateway.
+fn client(gateway: &TestGateway, program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.arg("-F").arg(bench.path("ssh_config")).args(args);
+    command.arg("-F").arg(gateway.path("ssh_config")).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -26,27 +26,27 @@ fn noise(path: &Path, length: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scp_both_ways_in_both_its_modes() {
-    let bench = Bench::start().await;
-    let local = bench.path("large");
+    let gateway = TestGateway::start().await;
+    let local = gateway.path("large");
     let bytes = noise(&local, 5_000_003);
     for (mode, name) in [("-s", "new"), ("-O", "old")] {
-        let up = finish(client(&bench, "scp", &[mode, &local.display().to_string(), &format!("web:{name}")])).await;
+        let up = finish(client(&gateway, "scp", &[mode, &local.display().to_string(), &format!("web:{name}")])).await;
         assert!(up.status.success(), "{mode}: {}", text(&up.stderr));
-        assert!(std::fs::read(bench.node.home.path().join(name)).unwrap() == bytes);
-        let back = bench.path(&format!("back-{name}"));
-        let down = client(&bench, "scp", &[mode, &format!("web:{name}"), &back.display().to_string()]);
+        assert!(std::fs::read(gateway.node.home.path().join(name)).unwrap() == bytes);
+        let back = gateway.path(&format!("back-{name}"));
+        let down = client(&gateway, "scp", &[mode, &format!("web:{name}"), &back.display().to_string()]);
         let down = finish(down).await;
         assert!(down.status.success(), "{mode}: {}", text(&down.stderr));
         assert!(std::fs::read(back).unwrap() == bytes);
-        let missing = finish(client(&bench, "scp", &[mode, "web:nowhere", "."])).await;
+        let missing = finish(client(&gateway, "scp", &[mode, "web:nowhere", "."])).await;
         assert_eq!(missing.status.code(), Some(1));
         assert!(text(&missing.stderr).contains("No such file or directory"), "{}", text(&missing.stderr));
     }
-    let opened = bench.event(|event| event["event"] == "session.opened").await;
+    let opened = gateway.event(|event| event["event"] == "session.opened").await;
     assert_eq!(opened["action"], "Files");
-    let uploaded = bench.event(|event| event["event"] == "file.closed" && event["action"] == "Upload").await;
+    let uploaded = gateway.event(|event| event["event"] == "file.closed" && event["action"] == "Upload").await;
     assert_eq!((&uploaded["bytes"], &uploaded["id"]), (&5_000_003.into(), &opened["id"]));
-    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "finished");
     // the protocol around the file's bytes, and hardly anything the other way
     let (sent, got) = (closed["stdin"]["bytes"].as_u64().unwrap(), closed["stdout"]["bytes"].as_u64().unwrap());
@@ -58,55 +58,55 @@ async fn scp_both_ways_in_both_its_modes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sftp_says_goodbye_and_ends_with_success() {
-    let bench = Bench::start().await;
-    std::fs::write(bench.path("batch"), "mkdir d\ncd d\npwd\nls -l ..\n").unwrap();
-    let batch = bench.path("batch").display().to_string();
-    let ran = finish(client(&bench, "sftp", &["-b", &batch, "web"])).await;
+    let gateway = TestGateway::start().await;
+    std::fs::write(gateway.path("batch"), "mkdir d\ncd d\npwd\nls -l ..\n").unwrap();
+    let batch = gateway.path("batch").display().to_string();
+    let ran = finish(client(&gateway, "sftp", &["-b", &batch, "web"])).await;
     assert!(ran.status.success(), "{}", text(&ran.stderr));
-    assert!(bench.node.home.path().join("d").is_dir());
-    bench.event(|event| event["event"] == "session.closed" && event["outcome"] == "finished").await;
+    assert!(gateway.node.home.path().join("d").is_dir());
+    gateway.event(|event| event["event"] == "session.closed" && event["outcome"] == "finished").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_transfer_is_told_and_nothing_is_opened() {
-    let bench = Bench::start().await;
-    noise(&bench.path("x"), 10);
-    let local = bench.path("x").display().to_string();
+    let gateway = TestGateway::start().await;
+    noise(&gateway.path("x"), 10);
+    let local = gateway.path("x").display().to_string();
     for mode in ["-s", "-O"] {
-        let ran = finish(client(&bench, "scp", &[mode, &local, "bob:x"])).await;
+        let ran = finish(client(&gateway, "scp", &[mode, &local, "bob:x"])).await;
         assert!(!ran.status.success());
         let sentence = "denied by policy \"default\": no rule lets bob do Files on web-1";
         assert!(text(&ran.stderr).contains(sentence), "{mode}: {}", text(&ran.stderr));
     }
-    assert!(!bench.node.home.path().join("x").exists());
-    let gate = finish(client(&bench, "sftp", &["gate"])).await;
+    assert!(!gateway.node.home.path().join("x").exists());
+    let gate = finish(client(&gateway, "sftp", &["gate"])).await;
     assert!(text(&gate.stderr).contains("name a node"), "{}", text(&gate.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_killed_in_the_middle_leaves_an_event_and_no_session() {
-    let bench = Bench::start().await;
-    noise(&bench.path("x"), 30 << 20);
-    let local = bench.path("x").display().to_string();
-    let mut scp = client(&bench, "scp", &["-l", "40000", &local, "web:x"]).spawn().unwrap();
-    bench.event(|event| event["event"] == "file.opened").await;
+    let gateway = TestGateway::start().await;
+    noise(&gateway.path("x"), 30 << 20);
+    let local = gateway.path("x").display().to_string();
+    let mut scp = client(&gateway, "scp", &["-l", "40000", &local, "web:x"]).spawn().unwrap();
+    gateway.event(|event| event["event"] == "file.opened").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     scp.kill().await.unwrap();
-    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_ne!(closed["outcome"], "interrupted", "{closed}");
-    let file = bench.event(|event| event["event"] == "file.closed").await;
+    let file = gateway.event(|event| event["event"] == "file.closed").await;
     assert_eq!(file["outcome"], "unfinished");
 }
 
 #[tokio::test]
 async fn a_client_that_hangs_up_on_its_answers_does_not_hide_what_it_did() {
-    let bench = Bench::start().await;
-    let home = bench.node.home.path();
+    let gateway = TestGateway::start().await;
+    let home = gateway.node.home.path();
     noise(&home.join("big"), 200_000);
     for number in 10..20 {
         std::fs::write(home.join(format!("file-{number}")), "x").unwrap();
     }
-    let mut raw = Raw::logged_in(bench.address, "web-1", &bench.key("ada")).await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
     // its window holds the answers to the first requests, and not the big one
     let channel = raw.subsystem(0, 1000, 32768, "sftp").await;
     let open = [&[3, 0, 0, 0, 1][..], &string(b"big"), &[0, 0, 0, 1, 0, 0, 0, 0]].concat();
@@ -114,21 +114,21 @@ async fn a_client_that_hangs_up_on_its_answers_does_not_hide_what_it_did() {
     let read = [&[5, 0, 0, 0, 3][..], &string(&[0, 0, 0, 1]), &[0; 8], &200_000_u32.to_be_bytes()].concat();
     raw.data(channel, &string(&[1, 0, 0, 0, 3])).await;
     raw.data(channel, &string(&open)).await;
-    bench.event(|event| event["event"] == "file.opened").await;
+    gateway.event(|event| event["event"] == "file.opened").await;
     raw.data(channel, &[string(&lstat), string(&read)].concat()).await;
     for number in 10..20 {
         let name = string(format!("file-{number}").as_bytes());
         raw.data(channel, &string(&[&[13, 0, 0, 0, number], &name[..]].concat())).await;
     }
-    bench.event(|event| event["event"] == "file.asked" && event["path"] == "file-19").await;
+    gateway.event(|event| event["event"] == "file.asked" && event["path"] == "file-19").await;
     drop(raw);
     // soon, and not only when a channel's last words are cut off
-    let closed = bench.event(|event| event["event"] == "session.closed").await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "client-gone");
     for number in 10..20 {
         let name = format!("file-{number}");
         assert!(!home.join(&name).exists());
         let done = |event: &serde_json::Value| event["event"] == "file.operation" && event["outcome"] == "done";
-        assert!(bench.events().iter().any(|event| done(event) && event["path"] == *name), "{name}");
+        assert!(gateway.events().iter().any(|event| done(event) && event["path"] == *name), "{name}");
     }
 }

@@ -17,6 +17,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::testing::TestGateway;
+
+impl TestGateway {
+    /// Whose private key, for a client that is not `ssh`.
+    pub(super) fn key(&self, name: &str) -> PrivateKey {
+        PrivateKey::from_openssh(std::fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+}
+
 /// One connection.
 pub(super) struct Raw {
     pub(super) tcp: TcpStream,

@@ -13,13 +13,13 @@ fn away() -> BackendError {
 }
 
 /// A lane, what is said beside it, and the time.
-struct World {
+struct TimedLane {
     lane: OutLane,
     noise: Noise,
     now: Instant,
 }
 
-impl World {
+impl TimedLane {
     fn new() -> Self {
         let now = Instant::now();
         Self { lane: OutLane::new(Rung::TwoLanes, now), noise: Noise::default(), now }
@@ -27,9 +27,9 @@ impl World {
 
     /// One whose helper has spoken.
     fn started() -> Self {
-        let mut world = Self::new();
-        world.lane.handle_hello(hello(true));
-        world
+        let mut timed = Self::new();
+        timed.lane.handle_hello(hello(true));
+        timed
     }
 
     fn wait(&mut self, time: Duration) -> &mut Self {
@@ -72,36 +72,36 @@ impl World {
 }
 
 /// The states a lane can be in, each by the way that leads there.
-fn states() -> Vec<(&'static str, World)> {
-    let mut states = vec![("awaited", World::new()), ("started", World::started())];
-    let mut doubtful = World::new();
+fn states() -> Vec<(&'static str, TimedLane)> {
+    let mut states = vec![("awaited", TimedLane::new()), ("started", TimedLane::started())];
+    let mut doubtful = TimedLane::new();
     doubtful.reconnected().unwrap();
     states.push(("doubtful", doubtful));
-    let mut opening = World::started();
+    let mut opening = TimedLane::started();
     opening.reconnected().unwrap();
     opening.action();
     states.push(("opening", opening));
-    let mut retrying = World::started();
+    let mut retrying = TimedLane::started();
     retrying.reconnected().unwrap();
     retrying.action();
     retrying.open_failed(away()).unwrap();
     states.push(("retrying", retrying));
-    let mut asking = World::started();
+    let mut asking = TimedLane::started();
     asking.reconnected().unwrap();
     asking.action();
     asking.opened();
     asking.ended("", false).unwrap();
     asking.action();
     states.push(("asking", asking));
-    let mut done = World::started();
+    let mut done = TimedLane::started();
     done.lane.handle_done();
     states.push(("done", done));
     states
 }
 
 /// What is to be seen of a lane from outside after an event: what it asks for, or when it wakes up, or how it ends.
-fn outcome(world: &mut World, result: Result<(), LaneError>) -> String {
-    match (result, world.action(), world.next()) {
+fn outcome(timed: &mut TimedLane, result: Result<(), LaneError>) -> String {
+    match (result, timed.action(), timed.next()) {
         (Err(error), ..) => format!("{error:?}").split([' ', '(']).next().unwrap().to_owned(),
         (Ok(()), Some(action), _) => format!("{action:?}"),
         (Ok(()), None, Some(next)) => format!("{} s", next.as_secs()),
@@ -111,10 +111,10 @@ fn outcome(world: &mut World, result: Result<(), LaneError>) -> String {
 
 #[test]
 fn what_each_event_does_in_each_state() {
-    type Event = fn(&mut World) -> Result<(), LaneError>;
+    type Event = fn(&mut TimedLane) -> Result<(), LaneError>;
     let events: [(&str, Event, [&str; 7]); 8] = [
         //              awaited       started    doubtful   opening    retrying   asking     done
-        ("reconnected", World::reconnected, ["2 s", "Open", "2 s", "rests", "Open", "rests", "rests"]),
+        ("reconnected", TimedLane::reconnected, ["2 s", "Open", "2 s", "rests", "Open", "rests", "rests"]),
         (
             "hello",
             |w| {
@@ -149,31 +149,31 @@ fn what_each_event_does_in_each_state() {
         ),
     ];
     for (event, handle, expected) in events {
-        for ((before, mut world), expected) in states().into_iter().zip(expected) {
-            let result = handle(&mut world);
-            assert_eq!(outcome(&mut world, result), expected, "{event} when {before}");
+        for ((before, mut timed), expected) in states().into_iter().zip(expected) {
+            let result = handle(&mut timed);
+            assert_eq!(outcome(&mut timed, result), expected, "{event} when {before}");
         }
     }
 }
 
 #[test]
 fn the_first_word_is_waited_for_but_not_for_ever() {
-    let mut world = World::new();
-    assert_eq!(world.next(), Some(HELLO_WAIT));
-    assert_eq!(world.wait(HELLO_WAIT - SECOND).timeout(), Ok(()));
-    world.noise.handle_bytes(b"sh: not found\n");
-    let error = world.wait(SECOND).timeout().unwrap_err().to_string();
+    let mut timed = TimedLane::new();
+    assert_eq!(timed.next(), Some(HELLO_WAIT));
+    assert_eq!(timed.wait(HELLO_WAIT - SECOND).timeout(), Ok(()));
+    timed.noise.handle_bytes(b"sh: not found\n");
+    let error = timed.wait(SECOND).timeout().unwrap_err().to_string();
     assert_eq!(error, "the node did not start the command within 20 seconds: sh: not found");
-    world.lane.handle_hello(hello(true));
-    assert_eq!((world.timeout(), world.next()), (Ok(()), None));
+    timed.lane.handle_hello(hello(true));
+    assert_eq!((timed.timeout(), timed.next()), (Ok(()), None));
 }
 
 #[test]
 fn a_rung_is_silent_until_anything_at_all_is_known_of_it() {
-    let silent = |event: fn(&mut World)| {
-        let mut world = World::new();
-        event(&mut world);
-        world.lane.is_silent()
+    let silent = |event: fn(&mut TimedLane)| {
+        let mut timed = TimedLane::new();
+        event(&mut timed);
+        timed.lane.is_silent()
     };
     assert!(silent(|_| {}));
     assert!(!silent(|w| w.lane.handle_output()), "the command may be running");
@@ -185,34 +185,34 @@ fn a_rung_is_silent_until_anything_at_all_is_known_of_it() {
 
 #[test]
 fn a_cut_before_the_first_word_is_answered_by_it_or_by_another_lane() {
-    let mut world = World::new();
-    world.reconnected().unwrap();
-    assert_eq!((world.action(), world.next()), (None, Some(STARTING)));
-    world.lane.handle_hello(hello(true));
-    assert_eq!((world.wait(STARTING).timeout(), world.action()), (Ok(()), None));
+    let mut timed = TimedLane::new();
+    timed.reconnected().unwrap();
+    assert_eq!((timed.action(), timed.next()), (None, Some(STARTING)));
+    timed.lane.handle_hello(hello(true));
+    assert_eq!((timed.wait(STARTING).timeout(), timed.action()), (Ok(()), None));
 
-    let mut world = World::new();
-    world.reconnected().unwrap();
-    assert_eq!((world.wait(STARTING).timeout(), world.action(), world.action()), (Ok(()), Some(Action::Open), None));
+    let mut timed = TimedLane::new();
+    timed.reconnected().unwrap();
+    assert_eq!((timed.wait(STARTING).timeout(), timed.action(), timed.action()), (Ok(()), Some(Action::Open), None));
     // it is not asked for twice, and a cut of the old lane says nothing of the one that comes
-    world.reconnected().unwrap();
-    assert_eq!((world.wait(STARTING).timeout(), world.action()), (Ok(()), None));
-    world.opened();
-    assert_eq!((world.timeout(), world.action(), world.next()), (Ok(()), None, Some(HELLO_WAIT - 2 * STARTING)));
+    timed.reconnected().unwrap();
+    assert_eq!((timed.wait(STARTING).timeout(), timed.action()), (Ok(()), None));
+    timed.opened();
+    assert_eq!((timed.timeout(), timed.action(), timed.next()), (Ok(()), None, Some(HELLO_WAIT - 2 * STARTING)));
 }
 
 #[test]
 fn a_lane_that_was_let_go_of_ends_without_a_word() {
-    let mut world = World::started();
-    world.reconnected().unwrap();
-    assert_eq!(world.action(), Some(Action::Open));
-    world.noise.handle_exit_code(LET_GO);
-    assert_eq!((world.ended("", false), world.action()), (Ok(()), None));
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    timed.noise.handle_exit_code(LET_GO);
+    assert_eq!((timed.ended("", false), timed.action()), (Ok(()), None));
     // heard twice, it is one end
-    assert_eq!((world.ended("", false), world.action()), (Ok(()), None));
-    world.opened();
-    assert_eq!(world.ended("", false), Ok(()), "soon after a reconnection the service is asked");
-    assert_eq!(world.action(), Some(Action::AskCause));
+    assert_eq!((timed.ended("", false), timed.action()), (Ok(()), None));
+    timed.opened();
+    assert_eq!(timed.ended("", false), Ok(()), "soon after a reconnection the service is asked");
+    assert_eq!(timed.action(), Some(Action::AskCause));
 }
 
 #[test]
@@ -223,89 +223,89 @@ fn only_a_failure_soon_after_a_reconnection_brings_another_lane() {
         (AFTER_RESUME - SECOND, true, true, true),
         (AFTER_RESUME, true, false, false),
     ] {
-        let mut world = World::started();
-        world.reconnected().unwrap();
-        world.action();
-        world.opened();
-        let ended = world.wait(after).ended("gone", false);
+        let mut timed = TimedLane::started();
+        timed.reconnected().unwrap();
+        timed.action();
+        timed.opened();
+        let ended = timed.wait(after).ended("gone", false);
         assert_eq!(ended.is_ok(), asks, "{after:?}");
         if asks {
-            assert_eq!((world.action(), world.action()), (Some(Action::AskCause), None));
-            assert!(!world.lane.allows_in_lane(), "what somebody ended stays ended");
-            assert_eq!(world.cause(failed).is_ok(), goes_on, "{after:?}, failed: {failed}");
-            assert_eq!(world.action() == Some(Action::Open), goes_on);
+            assert_eq!((timed.action(), timed.action()), (Some(Action::AskCause), None));
+            assert!(!timed.lane.allows_in_lane(), "what somebody ended stays ended");
+            assert_eq!(timed.cause(failed).is_ok(), goes_on, "{after:?}, failed: {failed}");
+            assert_eq!(timed.action() == Some(Action::Open), goes_on);
         }
     }
-    assert_eq!(World::started().ended("gone", false).unwrap_err().to_string(), "gone");
+    assert_eq!(TimedLane::started().ended("gone", false).unwrap_err().to_string(), "gone");
 }
 
 #[test]
 fn nothing_is_missed_and_no_lane_comes_while_the_service_is_asked() {
-    let mut world = World::new();
-    world.ended("", true).unwrap();
-    assert_eq!((world.action(), world.next()), (Some(Action::AskCause), None));
-    assert_eq!(world.wait(2 * HELLO_WAIT).timeout(), Ok(()));
-    assert_eq!(world.cause(false), Err(LaneError::EndedBeforeStart));
+    let mut timed = TimedLane::new();
+    timed.ended("", true).unwrap();
+    assert_eq!((timed.action(), timed.next()), (Some(Action::AskCause), None));
+    assert_eq!(timed.wait(2 * HELLO_WAIT).timeout(), Ok(()));
+    assert_eq!(timed.cause(false), Err(LaneError::EndedBeforeStart));
 
-    let mut world = World::new();
-    world.ended("", true).unwrap();
-    world.action();
-    assert_eq!(world.cause(true), Err(LaneError::NotStarted { said: String::new() }));
-    assert!(world.lane.is_silent(), "another rung may do better");
+    let mut timed = TimedLane::new();
+    timed.ended("", true).unwrap();
+    timed.action();
+    assert_eq!(timed.cause(true), Err(LaneError::NotStarted { said: String::new() }));
+    assert!(timed.lane.is_silent(), "another rung may do better");
 }
 
 #[test]
 fn a_failure_of_a_lane_that_is_replaced_already_is_nothing() {
-    let mut world = World::started();
-    world.reconnected().unwrap();
-    assert_eq!(world.action(), Some(Action::Open));
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
     // a broken lane, not one that was let go of
-    world.ended("", false).unwrap();
-    assert_eq!(world.action(), Some(Action::AskCause));
-    world.opened();
-    assert_eq!((world.cause(true), world.action()), (Ok(()), None));
+    timed.ended("", false).unwrap();
+    assert_eq!(timed.action(), Some(Action::AskCause));
+    timed.opened();
+    assert_eq!((timed.cause(true), timed.action()), (Ok(()), None));
     // but if somebody ended it, the new one ends as well
-    let mut world = World::started();
-    world.reconnected().unwrap();
-    world.action();
-    world.ended("", false).unwrap();
-    world.action();
-    world.opened();
-    assert!(world.cause(false).is_err());
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    timed.action();
+    timed.ended("", false).unwrap();
+    timed.action();
+    timed.opened();
+    assert!(timed.cause(false).is_err());
 }
 
 #[test]
 fn a_lane_that_cannot_be_opened_is_tried_again_until_it_is_too_late() {
-    let mut world = World::started();
-    world.reconnected().unwrap();
-    let start = world.now;
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    let start = timed.now;
     let mut attempts = 0;
     let error = loop {
-        assert_eq!(world.action(), Some(Action::Open));
+        assert_eq!(timed.action(), Some(Action::Open));
         attempts += 1;
-        if let Err(error) = world.open_failed(away()) {
+        if let Err(error) = timed.open_failed(away()) {
             break error;
         }
-        let pause = world.next().unwrap();
-        world.wait(pause).timeout().unwrap();
+        let pause = timed.next().unwrap();
+        timed.wait(pause).timeout().unwrap();
     };
-    assert_eq!((attempts, world.now - start, error), (7, 31 * SECOND, LaneError::CantOpen(away())));
-    let mut world = World::started();
-    world.reconnected().unwrap();
-    world.action();
-    assert!(world.open_failed(BackendError::Refused("IAM".to_owned())).is_err(), "it would come again");
+    assert_eq!((attempts, timed.now - start, error), (7, 31 * SECOND, LaneError::CantOpen(away())));
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    timed.action();
+    assert!(timed.open_failed(BackendError::Refused("IAM".to_owned())).is_err(), "it would come again");
 }
 
 #[test]
 fn lanes_that_never_last_end_the_channel_and_steady_ones_do_not() {
     for (steady, most) in [(Duration::ZERO, MOST_ATTEMPTS), (STEADY + SECOND, 10 * MOST_ATTEMPTS)] {
-        let mut world = World::started();
+        let mut timed = TimedLane::started();
         for turn in 0..most {
-            world.wait(steady).reconnected().unwrap_or_else(|error| panic!("{error} at {turn}"));
-            assert_eq!(world.action(), Some(Action::Open));
-            world.opened();
+            timed.wait(steady).reconnected().unwrap_or_else(|error| panic!("{error} at {turn}"));
+            assert_eq!(timed.action(), Some(Action::Open));
+            timed.opened();
         }
-        let ended = world.wait(steady).reconnected();
+        let ended = timed.wait(steady).reconnected();
         assert_eq!(ended, if steady.is_zero() { Err(LaneError::Unsteady) } else { Ok(()) });
     }
 }
@@ -313,29 +313,29 @@ fn lanes_that_never_last_end_the_channel_and_steady_ones_do_not() {
 #[test]
 fn a_helper_that_cannot_change_lanes_is_asked_for_a_sign_of_life() {
     let asked = || {
-        let mut world = World::new();
-        world.lane.handle_hello(hello(false));
-        world.reconnected().unwrap();
-        assert_eq!(world.action(), Some(Action::AskHelper));
-        world.lane.handle_asked(4, world.now);
-        assert_eq!((world.action(), world.next()), (None, Some(ANSWER_WAIT)));
-        world
+        let mut timed = TimedLane::new();
+        timed.lane.handle_hello(hello(false));
+        timed.reconnected().unwrap();
+        assert_eq!(timed.action(), Some(Action::AskHelper));
+        timed.lane.handle_asked(4, timed.now);
+        assert_eq!((timed.action(), timed.next()), (None, Some(ANSWER_WAIT)));
+        timed
     };
-    let mut world = asked();
-    world.lane.handle_answer(3);
-    assert_eq!(world.wait(ANSWER_WAIT).timeout(), Err(LaneError::CantResume), "an older answer is none");
-    let mut world = asked();
-    world.lane.handle_answer(4);
-    assert_eq!((world.wait(ANSWER_WAIT).timeout(), world.next()), (Ok(()), None));
+    let mut timed = asked();
+    timed.lane.handle_answer(3);
+    assert_eq!(timed.wait(ANSWER_WAIT).timeout(), Err(LaneError::CantResume), "an older answer is none");
+    let mut timed = asked();
+    timed.lane.handle_answer(4);
+    assert_eq!((timed.wait(ANSWER_WAIT).timeout(), timed.next()), (Ok(()), None));
     // its end is final, however soon it comes
-    assert!(matches!(world.ended("", false), Err(LaneError::Ended { .. })));
+    assert!(matches!(timed.ended("", false), Err(LaneError::Ended { .. })));
 }
 
 #[test]
 fn one_lane_for_both_directions_is_never_replaced() {
-    let mut world = World::started();
-    world.lane.rung = Rung::OneLane;
-    world.reconnected().unwrap();
-    assert_eq!((world.action(), world.next(), world.lane.allows_in_lane()), (None, None, false));
-    assert!(world.ended("", false).is_err());
+    let mut timed = TimedLane::started();
+    timed.lane.rung = Rung::OneLane;
+    timed.reconnected().unwrap();
+    assert_eq!((timed.action(), timed.next(), timed.lane.allows_in_lane()), (None, None, false));
+    assert!(timed.ended("", false).is_err());
 }

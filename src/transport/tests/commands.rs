@@ -1,10 +1,10 @@
 //! Commands over the lanes: what goes in, what comes out, and how they end.
 
-use super::ended::{awkward, collect};
+use super::ended::collect;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
 use crate::model::Exit;
-use crate::testing::EmbeddedTransport;
+use crate::testing::{EmbeddedTransport, awkward};
 use crate::transport::{OpenChannel, Out, TransportOptions};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::ended::{awkward, collect};
+use super::ended::collect;
 use super::watched::Slow;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
 use crate::model::Exit;
-use crate::testing::{EmbeddedTransport, NODE};
+use crate::testing::{EmbeddedTransport, NODE, awkward};
 use crate::transport::{Input, OpenChannel, Out, Output, TransportOptions};
 
 const ROUNDS: usize = 20;

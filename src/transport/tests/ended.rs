@@ -46,18 +46,3 @@ pub(super) async fn collect(mut output: Output) -> Ended {
     }
     ended
 }
-
-/// Bytes that do not repeat soon, with everything that the agent alters among them.
-pub(super) fn awkward(size: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size + 8);
-    let mut state: u32 = 7;
-    while bytes.len() < size {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend_from_slice(&state.to_be_bytes());
-        if state.is_multiple_of(61) {
-            bytes.extend_from_slice(b"\xef\xbf\xbd\x10\xff");
-        }
-    }
-    bytes.truncate(size);
-    bytes
-}

@@ -23,13 +23,13 @@ mod outbound;
 const START: Time = Time::from_secs(1_700_000_000);
 
 /// A channel and its hand-played peer.
-struct Bench {
+struct HandPlayed {
     channel: DataChannel,
     now: Time,
     kind: MessageType,
 }
 
-impl Bench {
+impl HandPlayed {
     fn client() -> Self {
         Self::client_with(Limits::default())
     }

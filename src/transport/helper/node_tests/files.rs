@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::bench::{Kind, Node, Setup};
+use super::node::{Kind, Node, Setup};
 use crate::transport::file_service::Code::{
     self, Close, ExpandPath, FileSystem, FileSystemOf, FsetStat, Fstat, Fsync, Link, LsetStat, Lstat, MakeDir, Open,
     OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename, SetStat, Stat, Symlink, Write,

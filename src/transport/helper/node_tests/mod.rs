@@ -1,12 +1,14 @@
 //! Every helper as real processes, in every shell: the properties that lanes and helper must have, one test each.
 
-mod bench;
 mod files;
+mod machine;
+mod node;
 mod odd;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use bench::{Job, Kind, Node, Setup, lives, signal};
+use machine::{lives, signal};
+use node::{Job, Kind, Node, Setup};
 
 use crate::model::{Exit, WindowSize};
 use crate::transport::helper::link::OUTPUT_WINDOW;
@@ -321,7 +323,7 @@ fn a_shell_on_a_terminal(kind: Kind) {
     let (stdout, _, exit) = node.finish();
     let said = String::from_utf8_lossy(&stdout);
     assert_eq!(exit, Exit::Code(3), "{said}");
-    for pid in bench::processes(|pid| {
+    for pid in machine::processes(|pid| {
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x00304\0")
     }) {
         signal(pid, "KILL");

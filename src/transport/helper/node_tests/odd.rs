@@ -4,7 +4,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::bench::{Kind, Node, Setup, lives};
+use super::machine::lives;
+use super::node::{Kind, Node, Setup};
 use super::printed;
 
 /// Any user of a node may name a process as they like.

@@ -6,60 +6,60 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::Hashed;
-use super::testing::{Bench, complaint, content, long_ago, noise};
+use super::servers::FileServers;
+use crate::files::Hashed;
 use crate::policy::FileAction;
-use crate::testing::EmbeddedTransport;
+use crate::testing::{EmbeddedTransport, complaint, content, long_ago, noise};
 
-async fn bench(embedded: &EmbeddedTransport) -> Bench {
+async fn servers_of(embedded: &EmbeddedTransport) -> FileServers {
     let home = tempfile::tempdir().unwrap();
-    Bench::with_service(home, embedded.files().await, Default::default())
+    FileServers::with_service(home, embedded.files().await, Default::default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_both_ways_in_all_modes() {
     let embedded = EmbeddedTransport::fast().await;
-    let bench = bench(&embedded).await;
+    let servers = servers_of(&embedded).await;
     let bytes = noise(8 << 20);
-    fs::write(bench.here("big"), &bytes).unwrap();
-    let remote = format!("demo:{}", bench.remote("big").display());
+    fs::write(servers.here("big"), &bytes).unwrap();
+    let remote = format!("demo:{}", servers.remote("big").display());
     for mode in ["-s", "-O"] {
-        content(&bench.scp(&[mode, "big", &remote]).await);
-        assert!(fs::read(bench.remote("big")).unwrap() == bytes);
-        content(&bench.scp(&[mode, &remote, "back"]).await);
-        assert!(fs::read(bench.here("back")).unwrap() == bytes);
+        content(&servers.scp(&[mode, "big", &remote]).await);
+        assert!(fs::read(servers.remote("big")).unwrap() == bytes);
+        content(&servers.scp(&[mode, &remote, "back"]).await);
+        assert!(fs::read(servers.here("back")).unwrap() == bytes);
         for action in [FileAction::Upload, FileAction::Download] {
-            let hashed = bench.events.transfer(action, "big").content.unwrap().hashed;
+            let hashed = servers.events.transfer(action, "big").content.unwrap().hashed;
             assert!(matches!(hashed, Hashed::Whole(_)), "{action:?}");
         }
-        bench.events.take();
+        servers.events.take();
     }
     // resumed, both ways
-    fs::write(bench.remote("big"), &bytes[..5_000_001]).unwrap();
-    fs::write(bench.here("back"), &bytes[..7_000_003]).unwrap();
-    let path = bench.remote("big").display().to_string();
-    content(&bench.sftp(format!("reput big {path}\nreget {path} back\n")).await);
-    assert!(fs::read(bench.remote("big")).unwrap() == bytes && fs::read(bench.here("back")).unwrap() == bytes);
+    fs::write(servers.remote("big"), &bytes[..5_000_001]).unwrap();
+    fs::write(servers.here("back"), &bytes[..7_000_003]).unwrap();
+    let path = servers.remote("big").display().to_string();
+    content(&servers.sftp(format!("reput big {path}\nreget {path} back\n")).await);
+    assert!(fs::read(servers.remote("big")).unwrap() == bytes && fs::read(servers.here("back")).unwrap() == bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directories_and_names_are_kept() {
     let embedded = EmbeddedTransport::fast().await;
-    let bench = bench(&embedded).await;
-    fs::create_dir_all(bench.here("tree/sub/empty")).unwrap();
+    let servers = servers_of(&embedded).await;
+    fs::create_dir_all(servers.here("tree/sub/empty")).unwrap();
     let names: [&[u8]; 4] = [b"with space", b"it's \"quoted\"", b"latin-\xe9\xff", b"$HOME;`id`*"];
     for name in names {
-        let path = bench.here("tree/sub").join(OsStr::from_bytes(name));
+        let path = servers.here("tree/sub").join(OsStr::from_bytes(name));
         fs::write(&path, name).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         fs::File::open(&path).unwrap().set_modified(long_ago()).unwrap();
     }
     for (mode, target) in [("-s", "new"), ("-O", "old")] {
-        let remote = format!("demo:{}", bench.remote(target).display());
-        content(&bench.scp(&[mode, "-r", "-p", "tree", &remote]).await);
+        let remote = format!("demo:{}", servers.remote(target).display());
+        content(&servers.scp(&[mode, "-r", "-p", "tree", &remote]).await);
         let back = format!("back-{target}");
-        content(&bench.scp(&[mode, "-r", "-p", &remote, &back]).await);
-        for top in [bench.remote(target), bench.here(&back)] {
+        content(&servers.scp(&[mode, "-r", "-p", &remote, &back]).await);
+        for top in [servers.remote(target), servers.here(&back)] {
             assert!(top.join("sub/empty").is_dir());
             for name in names {
                 let path = top.join("sub").join(OsStr::from_bytes(name));
@@ -75,25 +75,25 @@ async fn directories_and_names_are_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_listed_changed_and_refused_as_usual() {
     let embedded = EmbeddedTransport::fast().await;
-    let bench = bench(&embedded).await;
+    let servers = servers_of(&embedded).await;
     for number in 0..1500 {
-        fs::write(bench.remote(format!("file-{number:04}")), "content").unwrap();
+        fs::write(servers.remote(format!("file-{number:04}")), "content").unwrap();
     }
-    fs::File::open(bench.remote("file-0000")).unwrap().set_modified(long_ago()).unwrap();
-    let home = bench.home.path().display();
-    let said = content(&bench.sftp(format!("cd {home}\nls -la\ndf -h\n")).await);
+    fs::File::open(servers.remote("file-0000")).unwrap().set_modified(long_ago()).unwrap();
+    let home = servers.home.path().display();
+    let said = content(&servers.sftp(format!("cd {home}\nls -la\ndf -h\n")).await);
     assert_eq!(said.lines().filter(|line| line.contains(" file-")).count(), 1500);
     let old = |line: &str| line.starts_with("-rw-r--r--    1 ") && line.ends_with(" 7 Sep  9  2001 file-0000");
     assert!(said.lines().any(old), "{said}");
     assert!(said.contains(" .\n") && said.contains(" ..\n") && said.contains('%'), "{said}");
     let make = "mkdir d\nrename file-0001 d/moved\nln -s moved d/link\nln d/moved hard\nchmod 600 hard\n";
-    content(&bench.sftp(format!("cd {home}\n{make}rm file-0002\n")).await);
-    assert_eq!(fs::read_link(bench.remote("d/link")).unwrap(), Path::new("moved"));
-    let hard = bench.remote("hard").metadata().unwrap();
+    content(&servers.sftp(format!("cd {home}\n{make}rm file-0002\n")).await);
+    assert_eq!(fs::read_link(servers.remote("d/link")).unwrap(), Path::new("moved"));
+    let hard = servers.remote("hard").metadata().unwrap();
     assert_eq!((hard.nlink(), hard.permissions().mode() & 0o777), (2, 0o600));
-    assert!(!bench.remote("file-0001").exists() && !bench.remote("file-0002").exists());
-    fs::write(bench.here("local"), noise(100_000)).unwrap();
-    content(&bench.sftp(format!("put -f local {home}/synced\n")).await);
+    assert!(!servers.remote("file-0001").exists() && !servers.remote("file-0002").exists());
+    fs::write(servers.here("local"), noise(100_000)).unwrap();
+    content(&servers.sftp(format!("put -f local {home}/synced\n")).await);
     for (commands, words) in [
         ("get nothing", "not found"),
         ("put local no/where", "No such file or directory"),
@@ -103,9 +103,9 @@ async fn names_are_listed_changed_and_refused_as_usual() {
         ("rm nothing", "No such file or directory"),
         ("rename file-0003 file-0004/x", "No such file or directory"),
     ] {
-        let said = complaint(&bench.sftp(format!("cd {home}\n{commands}\n")).await);
+        let said = complaint(&servers.sftp(format!("cd {home}\n{commands}\n")).await);
         assert!(said.contains(words), "{commands}: {said}");
     }
-    let said = complaint(&bench.scp(&["-O", "local", "demo:/dev/full"]).await);
+    let said = complaint(&servers.scp(&["-O", "local", "demo:/dev/full"]).await);
     assert!(said.contains("/dev/full: No space left on device"), "{said}");
 }

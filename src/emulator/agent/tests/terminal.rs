@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use portcullis_protocol::payload::SessionState;
 use serde_json::json;
 
-use super::Fidelity;
-use super::Fidelity::{Faithful, Fast};
-use super::testing::{Service, gone, interactive, separate, shell};
+use super::service_end::{ServiceEnd, gone, interactive, separate, shell};
+use crate::emulator::agent::Fidelity;
+use crate::emulator::agent::Fidelity::{Faithful, Fast};
 
 #[tokio::test]
 async fn a_shell_on_a_terminal() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(shell(json!({}))).await;
     client.resize(132, 43);
     client.open_silently();
@@ -27,7 +27,7 @@ async fn a_shell_on_a_terminal() {
 
 #[tokio::test]
 async fn the_faithful_terminal_says_nothing_for_a_second_and_then_a_kilobyte_a_millisecond() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let began = Instant::now();
     let mut client = service.open(interactive("echo first; head -c 200000 /dev/zero")).await;
     client.until_output("first").await;
@@ -42,7 +42,7 @@ async fn the_faithful_terminal_says_nothing_for_a_second_and_then_a_kilobyte_a_m
 
 #[tokio::test]
 async fn the_shell_profile_is_typed_first() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(shell(json!({"shellProfile": {"linux": "echo pro''file"}}))).await;
     client.until_output("profile\r\n").await;
     let id = client.id.clone();
@@ -54,7 +54,7 @@ async fn the_shell_profile_is_typed_first() {
 
 #[tokio::test]
 async fn raw_input_arrives_byte_for_byte() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(interactive("stty raw -echo; echo READY; head -c 5000256 | cksum")).await;
     client.until_output("READY").await;
     let mut data: Vec<u8> = (0..=255).collect();
@@ -79,11 +79,11 @@ async fn raw_input_arrives_byte_for_byte() {
 #[tokio::test]
 async fn a_terminal_that_does_not_read_blocks_its_own_session_until_it_is_closed() {
     for fidelity in [Fast, Faithful] {
-        blocked(Service::start(fidelity).await, fidelity).await;
+        blocked(ServiceEnd::start(fidelity).await, fidelity).await;
     }
 }
 
-async fn blocked(mut service: Service, fidelity: Fidelity) {
+async fn blocked(mut service: ServiceEnd, fidelity: Fidelity) {
     let mut client = service.open(interactive("stty raw -echo; echo READY; sleep 77.03")).await;
     client.until_output("READY").await;
     client.write(vec![b'x'; 8_000_000]);
@@ -108,7 +108,7 @@ async fn blocked(mut service: Service, fidelity: Fidelity) {
 
 #[tokio::test]
 async fn a_pause_loses_nothing_of_a_terminal() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let mut client = service.open(interactive("for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.2; done")).await;
     client.until_output("line 2").await;
     client.pause().await;
@@ -121,7 +121,7 @@ async fn a_pause_loses_nothing_of_a_terminal() {
 
 #[tokio::test]
 async fn interactive_commands_need_one() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(interactive("  ")).await;
     client.until_closed().await;
     assert_eq!(service.outcome().await.output, "Commands cannot be empty for session type InteractiveCommands");
@@ -129,7 +129,7 @@ async fn interactive_commands_need_one() {
 
 #[tokio::test]
 async fn container_mode_splits_interactive_commands() {
-    let mut service = Service::start_with(|config| config.container_mode = true).await;
+    let mut service = ServiceEnd::start_with(|config| config.container_mode = true).await;
     let mut client = service.open(interactive("printf '%s|' a\\ b $HOME;")).await;
     client.until_closed().await;
     assert_eq!(client.text(), "a b|$HOME;|");

@@ -1,8 +1,8 @@
 //! A service for one agent, and a client for one session, as small as they can be: what the agent's tests talk to.
 //!
 //! ```text
-//!   test ── Service ── control websocket ──┐
-//!     └──── Client ─── data websocket ─────┴── Agent
+//!   test ── ServiceEnd ── control websocket ──┐
+//!     └──── ClientEnd ──── data websocket ────┴── Agent
 //! ```
 
 use std::collections::VecDeque;
@@ -26,13 +26,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role as WsRole;
 use uuid::Uuid;
 
-use super::{Agent, AgentConfig, Fidelity};
 use crate::data_channel::Clock;
+use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
 
 type Ws = WebSocketStream<TcpStream>;
 
 /// The service's side of one agent.
-pub(super) struct Service {
+pub(super) struct ServiceEnd {
     pub(super) agent: Option<Agent>,
     pub(super) control: Ws,
     controls: mpsc::Receiver<Ws>,
@@ -45,7 +45,7 @@ pub(super) struct Service {
     next: u32,
 }
 
-impl Service {
+impl ServiceEnd {
     pub(super) async fn start(fidelity: Fidelity) -> Self {
         Self::start_with(|config| config.fidelity = fidelity).await
     }
@@ -64,7 +64,7 @@ impl Service {
             }
         });
         let directory = tempfile::tempdir().unwrap();
-        let mut config = super::config::tests::config();
+        let mut config = crate::emulator::agent::config::tests::config();
         config.endpoint = format!("http://{address}");
         config.work_dir = directory.path().to_owned();
         config.fidelity = Fidelity::Fast;
@@ -75,7 +75,7 @@ impl Service {
     }
 
     /// Starts a session and waits for the agent's data channel.
-    pub(super) async fn open(&mut self, document: Value) -> Client {
+    pub(super) async fn open(&mut self, document: Value) -> ClientEnd {
         let id = self.send_task(document).await;
         self.client(&id).await
     }
@@ -93,14 +93,14 @@ impl Service {
         session_id
     }
 
-    pub(super) async fn client(&mut self, id: &str) -> Client {
+    pub(super) async fn client(&mut self, id: &str) -> ClientEnd {
         let (path, ws) = within(self.data.recv()).await.unwrap();
         assert_eq!(path, format!("/v1/data-channel/{id}?role=publish_subscribe"));
-        Client::new(id, ws)
+        ClientEnd::new(id, ws)
     }
 
     /// The websocket after a cut.
-    pub(super) async fn reconnected(&mut self, client: &mut Client) {
+    pub(super) async fn reconnected(&mut self, client: &mut ClientEnd) {
         let (_, ws) = within(self.data.recv()).await.unwrap();
         client.reconnected(ws).await;
     }
@@ -194,14 +194,17 @@ async fn serve(mut stream: TcpStream, ends: Ends) {
         let _ = controls.send(ws).await;
     } else {
         let open = OpenDataChannel::decode(&open).unwrap();
-        assert_eq!(open.party, Party::Agent { instance_id: super::config::tests::config().instance_id });
+        assert_eq!(
+            open.party,
+            Party::Agent { instance_id: crate::emulator::agent::config::tests::config().instance_id }
+        );
         assert!(path.starts_with(open.token.reveal()), "{path}");
         let _ = data.send((path, ws)).await;
     }
 }
 
 /// The client's side of one session, which is also the service's side of its data channel.
-pub(super) struct Client {
+pub(super) struct ClientEnd {
     pub(super) id: String,
     pub(super) channel: DataChannel,
     clock: Clock,
@@ -217,7 +220,7 @@ pub(super) struct Client {
     pub(super) closed: bool,
 }
 
-impl Client {
+impl ClientEnd {
     fn new(id: &str, ws: Ws) -> Self {
         let clock = Clock::start();
         let role = Role::Client(ClientRole { version: "1.2.764.0".to_owned() });

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use portcullis_protocol::channel::Event;
 use portcullis_protocol::payload::SessionState;
 
-use super::Fidelity::{Faithful, Fast};
-use super::testing::{Service, gone, is_alive, separate, through_a_file};
+use super::service_end::{ServiceEnd, gone, is_alive, separate, through_a_file};
+use crate::emulator::agent::Fidelity::{Faithful, Fast};
 
 #[tokio::test]
 async fn separate_streams_and_the_exit_code() {
     for fidelity in [Fast, Faithful] {
-        let mut service = Service::start(fidelity).await;
+        let mut service = ServiceEnd::start(fidelity).await;
         let mut client = service.open(separate("sh -c 'cat; echo out; echo err >&2; exit 7'")).await;
         client.until_closed().await;
         assert_eq!((client.text().as_str(), client.exit_code), ("out\n", Some(7)));
@@ -30,7 +30,7 @@ async fn separate_streams_and_the_exit_code() {
 
 #[tokio::test]
 async fn every_byte_that_the_agent_lets_through() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client =
         service.open(separate(r"printf '\000\001\377\376 tail and \357\277\275 in the middle\n\377'")).await;
     client.until_closed().await;
@@ -42,7 +42,7 @@ async fn every_byte_that_the_agent_lets_through() {
 
 #[tokio::test]
 async fn frames_are_as_large_as_the_agents() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let mut client = service.open(separate("head -c 100000 /dev/zero")).await;
     client.until_closed().await;
     assert_eq!(client.output.len(), 100_000);
@@ -51,7 +51,7 @@ async fn frames_are_as_large_as_the_agents() {
 
 #[tokio::test]
 async fn a_command_that_is_not_there() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let began = Instant::now();
     let mut client = service.open(separate("no-such-program")).await;
     client.until_closed().await;
@@ -65,7 +65,7 @@ async fn a_command_that_is_not_there() {
 
 #[tokio::test]
 async fn a_line_that_cannot_be_split() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("echo 'unclosed")).await;
     client.until_closed().await;
     assert_eq!(client.exit_code, None);
@@ -79,7 +79,7 @@ async fn a_line_that_cannot_be_split() {
 
 #[tokio::test]
 async fn death_by_signal_is_minus_one() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("sh -c 'kill -9 $$'")).await;
     client.until_closed().await;
     assert_eq!(client.exit_code, Some(-1));
@@ -87,7 +87,7 @@ async fn death_by_signal_is_minus_one() {
 
 #[tokio::test]
 async fn a_pause_is_fatal_to_separate_streams_but_the_exit_code_is_true() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let mut client =
         service.open(separate("sh -c 'echo one; sleep 0.5; echo two; sleep 0.5; echo three; sleep 0.5; exit 7'")).await;
     client.until_output("one").await;
@@ -103,7 +103,7 @@ async fn a_pause_is_fatal_to_separate_streams_but_the_exit_code_is_true() {
 
 #[tokio::test]
 async fn more_than_a_pipe_holds_hangs_after_a_pause_until_the_session_is_closed() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let mut client = service.open(separate("sh -c 'echo one; sleep 0.5; head -c 300000 /dev/zero; exit 7'")).await;
     client.until_output("one").await;
     client.pause().await;
@@ -120,7 +120,7 @@ async fn more_than_a_pipe_holds_hangs_after_a_pause_until_the_session_is_closed(
 
 #[tokio::test]
 async fn a_pause_while_nothing_is_said_does_no_harm() {
-    let mut service = Service::start(Faithful).await;
+    let mut service = ServiceEnd::start(Faithful).await;
     let mut client = service.open(separate("sh -c 'echo one; sleep 0.6; echo two; exit 3'")).await;
     client.until_output("one").await;
     client.pause().await;
@@ -132,7 +132,7 @@ async fn a_pause_while_nothing_is_said_does_no_harm() {
 
 #[tokio::test]
 async fn control_characters_become_signals_and_spoil_the_exit_code() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("sh -c 'trap \"exit 5\" INT; echo r; while :; do sleep 0.1; done'")).await;
     client.until_output("r").await;
     client.write("this is lost");
@@ -144,7 +144,7 @@ async fn control_characters_become_signals_and_spoil_the_exit_code() {
 
 #[tokio::test]
 async fn closing_kills_the_direct_child_only() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("sh -c 'sleep 77.01 & echo r; exec sleep 77.02'")).await;
     client.until_output("r").await;
     let id = client.id.clone();
@@ -160,7 +160,7 @@ async fn closing_kills_the_direct_child_only() {
 
 #[tokio::test]
 async fn through_a_file_comes_at_the_end_and_without_exit_code() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(through_a_file("sh -c 'echo out; echo err >&2; echo more; sleep 0.5; exit 7'")).await;
     client.until("the handshake", |client| client.established.is_some()).await;
     tokio::time::sleep(Duration::from_millis(250)).await;
@@ -175,7 +175,7 @@ async fn through_a_file_comes_at_the_end_and_without_exit_code() {
 
 #[tokio::test]
 async fn output_survives_cuts_of_the_agents_websocket() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service
         .open(separate("sh -c 'for i in 1 2 3 4 5 6; do head -c 200000 /dev/zero | tr \"\\0\" $i; sleep 0.05; done'"))
         .await;
@@ -193,7 +193,7 @@ async fn output_survives_cuts_of_the_agents_websocket() {
 
 #[tokio::test]
 async fn a_client_that_stalls_stops_the_command_and_nobody_else() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut stalled = service.open(separate("sh -c 'head -c 100000000 /dev/zero; echo done >&2'")).await;
     stalled.until("some output", |client| !client.output.is_empty()).await;
     // not driven any more

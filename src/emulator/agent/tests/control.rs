@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use portcullis_protocol::MessageType;
 use serde_json::json;
 
-use super::Fidelity::Fast;
-use super::testing::{Service, gone, interactive, is_alive, separate, within};
+use super::service_end::{ServiceEnd, gone, interactive, is_alive, separate, within};
+use crate::emulator::agent::Fidelity::Fast;
 
 #[tokio::test]
 async fn an_outcome_is_told_three_times_if_nobody_listens() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("true")).await;
     client.until_closed().await;
     let began = Instant::now();
@@ -28,7 +28,7 @@ async fn an_outcome_is_told_three_times_if_nobody_listens() {
 
 #[tokio::test]
 async fn sessions_outlive_the_control_channel() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("sh -c 'echo one; sleep 1; echo two'")).await;
     client.until_output("one").await;
     service.cut_control().await;
@@ -39,7 +39,7 @@ async fn sessions_outlive_the_control_channel() {
 
 #[tokio::test]
 async fn tasks_that_make_no_sense() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     service.send(MessageType::InteractiveShell, b"nonsense".as_slice().into()).await;
     service
         .send_task(json!({"schemaVersion": "1.0", "sessionType": "Port", "properties": {"portNumber": "{{ssm:/x}}"}}))
@@ -56,7 +56,7 @@ async fn tasks_that_make_no_sense() {
 
 #[tokio::test]
 async fn the_node_introduces_itself() {
-    let mut service = Service::start_with(|config| config.name = Some("demo".into())).await;
+    let mut service = ServiceEnd::start_with(|config| config.name = Some("demo".into())).await;
     loop {
         let (path, body) = within(service.calls.recv()).await.unwrap();
         if path == "/" {
@@ -69,12 +69,12 @@ async fn the_node_introduces_itself() {
 
 #[tokio::test]
 async fn shutdown_ends_every_session() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut command = service.open(separate("sh -c 'echo r; exec sleep 77.04'")).await;
     command.until_output("r").await;
     let mut terminal = service.open(interactive("echo r; exec sleep 77.05")).await;
     terminal.until_output("r").await;
-    let Service { agent, .. } = service;
+    let ServiceEnd { agent, .. } = service;
     within(agent.unwrap().shutdown()).await;
     assert!(gone("sleep 77.04").await);
     assert!(gone("sleep 77.05").await);
@@ -82,7 +82,7 @@ async fn shutdown_ends_every_session() {
 
 #[tokio::test]
 async fn a_handshake_that_is_not_answered_fails_the_session() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     // nobody drives this client
     let _client = service.open(separate("true")).await;
     let outcome = service.outcome().await;
@@ -92,7 +92,7 @@ async fn a_handshake_that_is_not_answered_fails_the_session() {
 
 #[tokio::test]
 async fn a_data_channel_that_is_refused_fails_the_session() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     *service.refusal.lock().unwrap() = Some("Session is already terminated");
     let began = Instant::now();
     let id = service.send_task(separate("true")).await;
@@ -109,7 +109,7 @@ async fn a_data_channel_that_is_refused_fails_the_session() {
 
 #[tokio::test]
 async fn a_session_whose_data_channel_never_comes_back_runs_until_it_is_closed() {
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(separate("sh -c 'echo r; exec sleep 77.06'")).await;
     client.until_output("r").await;
     *service.refusal.lock().unwrap() = Some("no");

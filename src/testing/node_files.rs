@@ -1,73 +1,33 @@
-//! A node's file service on the local file system, and the real `sftp` and `scp` clients in front of the servers.
-//!
-//! ```text
-//!   sftp, scp ──(-S bridge)──▶ bridge.py ──unix socket──▶ serve_sftp / serve_scp ──▶ local service ──▶ a temporary home
-//! ```
+//! A node's file service on the local file system.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::*;
-use crate::policy::{Action, FileAction, Grant};
+use crate::policy::{Action, Grant};
 use crate::transport::file_service::{
     Answer, Attributes, Call, Entry, FileError, FileService, FileSystem, Handle, Opened, Operation,
 };
 
-/// What happened, as the servers recorded it.
-#[derive(Debug, Default)]
-pub(super) struct Events(Mutex<Vec<FileEvent>>);
-
-impl FileEvents for Events {
-    fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>> {
-        self.0.lock().unwrap().push(event);
-        std::future::ready(Ok(())).boxed()
-    }
-}
-
-impl Events {
-    pub(super) fn take(&self) -> Vec<FileEvent> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-
-    /// The event of a finished transfer of the file with this name.
-    pub(super) fn transfer(&self, action: FileAction, name: &str) -> FileEvent {
-        let events = self.0.lock().unwrap();
-        let found = events.iter().find(|event| {
-            event.action == action
-                && event.content.is_some()
-                && event.real_path.as_ref().unwrap().ends_with(name.as_bytes())
-        });
-        found.unwrap_or_else(|| panic!("no {action:?} of {name} in {events:#?}")).clone()
-    }
-}
-
 /// The operations that a local service has carried out.
-pub(crate) type Log = Arc<Mutex<Vec<Operation>>>;
+pub(crate) type OperationLog = Arc<Mutex<Vec<Operation>>>;
 
 /// Carries out operations on this machine; relative paths start at `home`. Names that contain `forbidden` are refused.
-pub(crate) fn local_service(home: &Path) -> (FileService, Log) {
+pub(crate) fn local_service(home: &Path) -> (FileService, OperationLog) {
     local_service_under(Grant::for_test("web-1", Action::Files), home)
 }
 
 /// The same under a grant of the test's own.
-fn local_service_under(grant: Grant, home: &Path) -> (FileService, Log) {
+pub(crate) fn local_service_under(grant: Grant, home: &Path) -> (FileService, OperationLog) {
     let (operations, mut calls) = mpsc::channel::<Call>(32);
-    let log = Log::default();
+    let log = OperationLog::default();
     let mut local = Local { home: home.to_owned(), open: HashMap::new(), last: 0 };
     let seen = Arc::clone(&log);
     tokio::task::spawn_blocking(move || {
@@ -319,206 +279,3 @@ fn figures(found: rustix::fs::StatVfs) -> io::Result<Answer> {
     ];
     Ok(Answer::FileSystem(FileSystem { fields }))
 }
-
-/// A node with a home, a client with a directory, and the servers between them.
-pub(super) struct Bench {
-    pub(super) home: TempDir,
-    pub(super) local: TempDir,
-    pub(super) events: Arc<Events>,
-    pub(super) log: Log,
-    meeting: TempDir,
-}
-
-impl Bench {
-    pub(super) fn new() -> Self {
-        Self::under(|_| Grant::for_test("web-1", Action::Files))
-    }
-
-    /// Under a grant that knows the node's home.
-    pub(super) fn under(grant: impl FnOnce(&Path) -> Grant) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let grant = grant(&home.path().canonicalize().unwrap());
-        let (files, log) = local_service_under(grant, home.path());
-        Self::with_service(home, files, log)
-    }
-
-    /// In front of another service; `home` is where a test looks for what was done.
-    pub(super) fn with_service(home: TempDir, files: FileService, log: Log) -> Self {
-        let [local, meeting] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let events = Arc::new(Events::default());
-        let ledger = FileLedger { events: Arc::clone(&events) as Arc<dyn FileEvents> };
-        let bridge = meeting.path().join("bridge");
-        fs::write(&bridge, BRIDGE).unwrap();
-        fs::set_permissions(&bridge, fs::Permissions::from_mode(0o755)).unwrap();
-        let listener = UnixListener::bind(meeting.path().join("socket")).unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_bridge(stream, files.clone(), ledger.clone()));
-            }
-        });
-        Self { home, local, events, log, meeting }
-    }
-
-    /// Runs `sftp` with these commands, in the local directory.
-    pub(super) async fn sftp(&self, commands: impl AsRef<[u8]>) -> Output {
-        self.sftp_with(&[], commands).await
-    }
-
-    pub(super) async fn sftp_with(&self, options: &[&str], commands: impl AsRef<[u8]>) -> Output {
-        let batch = self.meeting.path().join("batch");
-        fs::write(&batch, commands.as_ref()).unwrap();
-        let mut arguments: Vec<OsString> = options.iter().map(OsString::from).collect();
-        arguments.extend(["-q".into(), "-b".into(), batch.into_os_string(), "demo".into()]);
-        self.run("sftp", arguments).await
-    }
-
-    /// Runs `scp` in the local directory.
-    pub(super) async fn scp(&self, arguments: &[&str]) -> Output {
-        self.run("scp", arguments.iter().map(OsString::from).collect()).await
-    }
-
-    pub(super) async fn run(&self, program: &str, arguments: Vec<OsString>) -> Output {
-        let child = tokio::process::Command::new(program)
-            .arg("-S")
-            .arg(self.meeting.path().join("bridge"))
-            .args(arguments)
-            .current_dir(self.local.path())
-            .env("BRIDGE_SOCKET", self.meeting.path().join("socket"))
-            .env("TZ", "UTC")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        tokio::time::timeout(Duration::from_secs(60), child).await.expect("the client hangs").unwrap()
-    }
-
-    /// A file on the node.
-    pub(super) fn remote(&self, name: impl AsRef<OsStr>) -> PathBuf {
-        self.home.path().join(name.as_ref())
-    }
-
-    /// A file on the client's machine.
-    pub(super) fn here(&self, name: impl AsRef<OsStr>) -> PathBuf {
-        self.local.path().join(name.as_ref())
-    }
-
-    /// The operations since the last time, by name, reads and writes left out.
-    pub(super) fn reads_and_writes(&self) -> (usize, usize) {
-        let log = std::mem::take(&mut *self.log.lock().unwrap());
-        let reads = log.iter().filter(|operation| matches!(operation, Operation::Read { .. })).count();
-        let writes = log.iter().filter(|operation| matches!(operation, Operation::Write { .. })).count();
-        (reads, writes)
-    }
-}
-
-/// Fails with what the client said, unless it was content.
-#[track_caller]
-pub(super) fn content(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{:?}: {}{}", output.status, text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Fails if the client was content; gives what it said otherwise.
-#[track_caller]
-pub(super) fn complaint(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{text}");
-    text
-}
-
-/// Bytes that don't repeat early.
-pub(super) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// A time that is not now.
-pub(super) fn long_ago() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
-}
-
-async fn serve_bridge(mut stream: UnixStream, files: FileService, ledger: FileLedger) {
-    let length = stream.read_u32().await.unwrap();
-    let mut command = vec![0; length as usize];
-    stream.read_exact(&mut command).await.unwrap();
-    let (ours, theirs) = tokio::io::duplex(256 * 1024);
-    let serving = async move {
-        match &command[..] {
-            b"sftp" => serve_sftp(theirs, files, ledger).await.map_or_else(complain, |()| 0),
-            _ => match parse_scp_command(&command) {
-                Some(command) => serve_scp(theirs, command, files, ledger).await.unwrap_or_else(complain),
-                None => 127,
-            },
-        }
-    };
-    let (code, ()) = tokio::join!(serving, carry(ours, &mut stream));
-    let _ = stream.write_all(&[b'x', 0, 0, 0, u8::try_from(code).unwrap_or(255)]).await;
-}
-
-fn complain(error: FilesError) -> i32 {
-    tracing::error!("{error}");
-    255
-}
-
-/// Carries bytes between a server and the bridge until the server is done.
-async fn carry(ours: DuplexStream, stream: &mut UnixStream) {
-    let (mut from_server, mut to_server) = tokio::io::split(ours);
-    let (mut from_bridge, mut to_bridge) = stream.split();
-    let up = async {
-        let _ = tokio::io::copy(&mut from_bridge, &mut to_server).await;
-        let _ = to_server.shutdown().await;
-        std::future::pending::<()>().await;
-    };
-    let down = async {
-        let mut bytes = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = from_server.read(&mut bytes).await {
-            let header = [b"d", &u32::try_from(length).unwrap().to_be_bytes()[..]].concat();
-            if to_bridge.write_all(&header).await.is_err() || to_bridge.write_all(&bytes[..length]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = up => {}
-        () = down => {}
-    }
-}
-
-/// Stands in for `ssh`: passes the command on, then bytes both ways, then the exit code.
-const BRIDGE: &str = r#"#!/usr/bin/env python3
-import os, socket, struct, sys, threading
-words = sys.argv[sys.argv.index("--") + 2:]
-command = b" ".join(map(os.fsencode, words))
-server = socket.socket(socket.AF_UNIX)
-server.connect(os.environ["BRIDGE_SOCKET"])
-server.sendall(struct.pack(">I", len(command)) + command)
-
-def up():
-    while True:
-        data = os.read(0, 65536)
-        if not data:
-            break
-        server.sendall(data)
-    server.shutdown(socket.SHUT_WR)
-
-threading.Thread(target=up, daemon=True).start()
-answers = server.makefile("rb")
-while True:
-    header = answers.read(5)
-    if len(header) < 5:
-        os._exit(255)
-    kind, length = struct.unpack(">cI", header)
-    if kind == b"x":
-        os._exit(length)
-    data = answers.read(length)
-    while data:
-        data = data[os.write(1, data):]
-"#;

@@ -10,14 +10,14 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::Fidelity::{Faithful, Fast};
-use super::testing::{Service, port, within};
+use super::service_end::{ServiceEnd, port, within};
+use crate::emulator::agent::Fidelity::{Faithful, Fast};
 
 #[tokio::test]
 async fn a_port_carries_bytes_unchanged_both_ways() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let number = listener.local_addr().unwrap().port();
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(port(json!({"host": "127.0.0.1", "portNumber": number.to_string()}))).await;
     client.until("the handshake", |client| client.established.is_some()).await;
     let Some(Event::Established { properties, .. }) = &client.established else { panic!() };
@@ -45,7 +45,7 @@ async fn flags_of_a_plain_port_session() {
     for (flag, status) in [(Flag::TerminateSession, "Success"), (Flag::DisconnectToPort, "Failed")] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let number = listener.local_addr().unwrap().port();
-        let mut service = Service::start(Fast).await;
+        let mut service = ServiceEnd::start(Fast).await;
         let mut client = service.open(port(json!({"host": "127.0.0.1", "portNumber": number.to_string()}))).await;
         let (accepted, ()) =
             tokio::join!(listener.accept(), client.until("the handshake", |client| client.established.is_some()));
@@ -60,7 +60,7 @@ async fn flags_of_a_plain_port_session() {
 #[tokio::test]
 async fn a_port_that_refuses_and_one_that_is_forbidden() {
     let number = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut client = service.open(port(json!({"host": "127.0.0.1", "portNumber": number.to_string()}))).await;
     client.until_closed().await;
     let outcome = service.outcome().await;
@@ -73,13 +73,13 @@ async fn a_port_that_refuses_and_one_that_is_forbidden() {
 
 /// The client's end of a multiplexed session, driven by hand.
 struct Forwarding {
-    client: super::testing::Client,
+    client: super::service_end::ClientEnd,
     mux: Mux,
     taken: usize,
 }
 
 impl Forwarding {
-    async fn start(service: &mut Service, number: u16) -> Self {
+    async fn start(service: &mut ServiceEnd, number: u16) -> Self {
         let number = number.to_string();
         let properties = json!({"host": "127.0.0.1", "portNumber": number, "type": "LocalPortForwarding"});
         let mut client = service.open(port(properties)).await;
@@ -130,7 +130,7 @@ async fn many_connections_share_a_session() {
                 });
             }
         });
-        let mut service = Service::start(fidelity).await;
+        let mut service = ServiceEnd::start(fidelity).await;
         let mut forwarding = Forwarding::start(&mut service, number).await;
         let said: Vec<Vec<u8>> = (0..3_u8).map(|n| (0..40_000_u32).map(|i| (i % 251) as u8 ^ n).collect()).collect();
         let ids: Vec<StreamId> = said.iter().map(|_| forwarding.mux.open().unwrap()).collect();
@@ -152,7 +152,7 @@ async fn many_connections_share_a_session() {
 #[tokio::test]
 async fn a_connection_that_is_refused_ends_its_stream_and_not_the_session() {
     let number = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut forwarding = Forwarding::start(&mut service, number).await;
     for _ in 0..2 {
         let id = forwarding.mux.open().unwrap();
@@ -168,7 +168,7 @@ async fn a_connection_that_is_refused_ends_its_stream_and_not_the_session() {
 async fn the_clients_end_of_a_stream_closes_the_connection_after_its_data() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let number = listener.local_addr().unwrap().port();
-    let mut service = Service::start(Fast).await;
+    let mut service = ServiceEnd::start(Fast).await;
     let mut forwarding = Forwarding::start(&mut service, number).await;
     let id = forwarding.mux.open().unwrap();
     forwarding.mux.write(id, &mut b"last words".as_slice().into());

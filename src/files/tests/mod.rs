@@ -1,0 +1,4 @@
+//! The servers between real clients and a node: on this machine's files, and over the lanes.
+
+mod over_lanes;
+pub(super) mod servers;

@@ -1,0 +1,196 @@
+//! A gateway, a node, people with keys, and `ssh` told about all of them.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{ShellNode, TwoNodes, finish, keygen, text};
+use crate::config::{Environment, Limits};
+use crate::evidence::EventLog;
+use crate::gateway::{Gateway, HostKeys, Settings};
+use crate::identity::People;
+use crate::policy::{Policy, Rule};
+use crate::session::SessionOpener;
+
+/// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
+pub(crate) const SOON: Duration = Duration::from_secs(8);
+
+/// A gateway that runs until this is dropped.
+pub(crate) struct TestGateway {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) node: Arc<ShellNode>,
+    pub(crate) sessions: Arc<SessionOpener>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl TestGateway {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A gateway with other settings.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::build(change, &[], &[]).await
+    }
+
+    /// A gateway where ada has more keys, of these kinds.
+    pub(crate) async fn with_keys(kinds: &[(&str, &[&str])]) -> Self {
+        Self::build(|_| (), kinds, &[]).await
+    }
+
+    /// A gateway where ada has these public keys too, which need not be any good.
+    pub(crate) async fn with_public_keys(lines: &[String]) -> Self {
+        Self::build(|_| (), &[], lines).await
+    }
+
+    async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("stranger", "ed25519")] {
+            keygen(&dir.path().join(name), &["-t", kind]).await;
+        }
+        let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
+        let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
+        let node = Arc::new(ShellNode::new());
+        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
+        let policy = Policy::new(vec![
+            Rule {
+                name: "all-of-web".to_owned(),
+                people: Rule::names(&list(&["ada"])),
+                nodes: Rule::nodes(&list(&["web-1", "down-1"])).unwrap(),
+                os_users: Rule::names(&list(&["deploy"])),
+                actions: Rule::actions(&list(&["*"])).unwrap(),
+            },
+            Rule {
+                name: "bob-may-exec".to_owned(),
+                people: Rule::names(&list(&["bob"])),
+                nodes: Rule::nodes(&list(&["*"])).unwrap(),
+                os_users: Rule::names(&[]),
+                actions: Rule::actions(&list(&["Exec"])).unwrap(),
+            },
+        ]);
+        let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
+        let sessions = Arc::new(SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log));
+        let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
+        settings.drain = Duration::from_millis(200);
+        change(&mut settings);
+        let mut keys = lines.to_vec();
+        for (name, kind) in kinds {
+            keygen(&dir.path().join(name), kind).await;
+            keys.push(public(name));
+        }
+        let mut people = People::new([("ada", &[public("ada")][..]), ("bob", &[public("bob")][..])]).unwrap();
+        for line in keys {
+            let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
+            people = people.with_any_key("ada", wire);
+        }
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let gateway = Gateway::bind(&[any], &host_keys, people, sessions.clone(), settings).await.unwrap();
+        let address = gateway.addresses()[0];
+        let known = format!("[127.0.0.1]:{} {}\n", address.port(), host_keys.public_lines()[0]);
+        std::fs::write(dir.path().join("known_hosts"), known).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(gateway.run(async {
+            let _ = stopped.await;
+        }));
+        let started = Self { dir, address, node, sessions, stop: Some(stop), running: Some(running) };
+        started.write_config();
+        started
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The gateway goes on after whatever was done to it.
+    pub(crate) async fn works(&self) {
+        assert_eq!(text(&self.run(&["web", "echo fine"]).await.stdout), "fine\n", "the gateway goes on");
+    }
+
+    fn write_config(&self) {
+        let mut text = String::new();
+        let dir = self.dir.path().display();
+        for (host, user, key) in [
+            ("web", "web-1", "ada"),
+            ("deploy", "deploy%web-1", "ada"),
+            ("gate", "ada", "ada"),
+            ("down", "down-1", "ada"),
+            ("nowhere", "db-9", "ada"),
+            ("bob", "web-1", "bob"),
+            ("bobs-nowhere", "db-9", "bob"),
+            ("stranger", "web-1", "stranger"),
+        ] {
+            writeln!(text, "Host {host}\n  User {user}\n  IdentityFile {dir}/{key}").unwrap();
+        }
+        writeln!(text, "Host nokey\n  User web-1").unwrap();
+        writeln!(
+            text,
+            "Host *\n  HostName 127.0.0.1\n  Port {}\n  UserKnownHostsFile {dir}/known_hosts\n  IdentitiesOnly yes\n  \
+             StrictHostKeyChecking yes\n  BatchMode yes\n  IdentityAgent none\n  LogLevel ERROR",
+            self.address.port()
+        )
+        .unwrap();
+        std::fs::write(self.path("ssh_config"), text).unwrap();
+    }
+
+    /// `ssh -F … args`, with nothing on its standard input.
+    pub(crate) fn ssh(&self, args: &[&str]) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(self.path("ssh_config")).args(args);
+        ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        ssh
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
+        finish(self.ssh(args)).await
+    }
+
+    /// Runs it with something on its standard input.
+    pub(crate) async fn run_with(&self, args: &[&str], input: impl Into<Vec<u8>>) -> Output {
+        let mut ssh = self.ssh(args);
+        let mut child = ssh.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.into();
+        let writes = tokio::spawn(async move {
+            let _ = stdin.write_all(&input).await;
+        });
+        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+        writes.abort();
+        output.expect("ssh did not come to its end").unwrap()
+    }
+
+    /// The events so far.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.path(EventLog::FILE)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until an event is there that fits.
+    pub(crate) async fn event(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        for _ in 0..200 {
+            if let Some(found) = self.events().into_iter().find(|event| fits(event)) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("no such event in {:#?}", self.events());
+    }
+
+    /// Stops the gateway and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        drop(self.stop.take());
+        self.running.take().unwrap().await.unwrap();
+    }
+}

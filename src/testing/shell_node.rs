@@ -1,0 +1,180 @@
+//! A node that is this machine's `sh` and its files, without lanes, and the directory that knows it.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::node_end::{NodeEnd, channel};
+use super::{local_service, text};
+use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::evidence::LaneRecord;
+use crate::model::{Exit, NodeId, NodeName, SessionId};
+use crate::policy::{Action, Grant};
+use crate::session::NodeTransport;
+use crate::transport::file_service::FileService;
+use crate::transport::{ChannelSetup, Control, InputData, OpenChannel, Out, TransportError};
+
+/// Knows two nodes, one of which is away.
+#[derive(Debug)]
+pub(crate) struct TwoNodes;
+
+impl Directory for TwoNodes {
+    fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
+        let name = name.to_string();
+        Box::pin(async move {
+            match name.as_str() {
+                "web-1" | "down-1" => {
+                    Ok(Node { id: NodeId(format!("i-{name}")), online: name == "web-1", name, last_ping: None })
+                }
+                _ => Err(BackendError::Target(format!("no node is called {name}"))),
+            }
+        })
+    }
+
+    fn document(&self, _: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn put_document(&self, _: &str, _: &str) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Runs what it is asked to with this machine's `sh`, and remembers what it was asked.
+#[derive(Debug)]
+pub(crate) struct ShellNode {
+    /// Where its files are.
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) starts: Mutex<Vec<ChannelSetup>>,
+    pub(crate) controls: Arc<Mutex<Vec<String>>>,
+    /// Runs nothing: whatever is started only stands there.
+    pub(crate) idle: AtomicBool,
+}
+
+impl ShellNode {
+    pub(crate) fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            starts: Mutex::default(),
+            controls: Arc::default(),
+            idle: AtomicBool::new(false),
+        }
+    }
+}
+
+impl NodeTransport for ShellNode {
+    fn open(
+        &self,
+        grant: Grant,
+        record: LaneRecord,
+        setup: ChannelSetup,
+    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
+        Box::pin(async move {
+            record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
+            self.starts.lock().unwrap().push(setup.clone());
+            if grant.os_user() == Some("deploy") {
+                return Err(TransportError::ShellLost("the agent may not run things as deploy".to_owned()));
+            }
+            let (open, end) = channel();
+            if self.idle.load(Ordering::Relaxed) {
+                tokio::spawn(async move { end.voice().closed().await });
+                return Ok(open);
+            }
+            tokio::spawn(live(grant.action().clone(), setup, end, self.controls.clone()));
+            Ok(open)
+        })
+    }
+
+    fn open_files(&self, _: Grant, _: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>> {
+        Box::pin(async { Ok(local_service(self.home.path()).0) })
+    }
+}
+
+async fn live(action: Action, setup: ChannelSetup, end: NodeEnd, controls: Arc<Mutex<Vec<String>>>) {
+    let voice = end.voice();
+    let NodeEnd { mut data, mut control, .. } = end;
+    let command = match &action {
+        Action::Exec { command } => text(command),
+        _ => "exec sh".to_owned(),
+    };
+    match command.as_str() {
+        "break!" => {
+            voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
+            voice.fail("the node is gone").await;
+            return;
+        }
+        "unknown!" => {
+            voice.say(Out::Exit(Exit::Unknown)).await;
+            return;
+        }
+        "vanish!" => {
+            voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
+            return;
+        }
+        _ => {}
+    }
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(command).envs(setup.env).kill_on_drop(true);
+    sh.stdin(if setup.stdin_closed { Stdio::null() } else { Stdio::piped() });
+    let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut stdin = child.stdin.take();
+    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    let input = async {
+        while let Some(InputData::Bytes(bytes)) = data.recv().await {
+            let Some(pipe) = &mut stdin else { break };
+            if pipe.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        stdin = None;
+        while data.recv().await.is_some() {}
+    };
+    let control = async {
+        while let Some(control) = control.recv().await {
+            controls.lock().unwrap().push(format!("{control:?}"));
+            if let (Control::Signal(name), Some(pid)) = (control, pid)
+                && name == "TERM"
+            {
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            }
+        }
+    };
+    let out = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(n @ 1..) = stdout.read(&mut buffer).await {
+            if !voice.say(Out::Stdout(Bytes::copy_from_slice(&buffer[..n]))).await {
+                return;
+            }
+        }
+    };
+    let err = async {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
+            if !voice.say(Out::Stderr(Bytes::copy_from_slice(&buffer[..n]))).await {
+                return;
+            }
+        }
+    };
+    let output = async {
+        tokio::join!(out, err);
+        let status = child.wait().await.unwrap();
+        use std::os::unix::process::ExitStatusExt as _;
+        let exit = match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code.cast_unsigned()),
+            (_, Some(15)) => Exit::Signal { name: "TERM".to_owned(), core_dumped: false },
+            _ => Exit::Signal { name: "KILL".to_owned(), core_dumped: false },
+        };
+        voice.say(Out::Exit(exit)).await;
+    };
+    let hung_up = voice.closed();
+    tokio::select! {
+        () = async { tokio::join!(input, control); std::future::pending::<()>().await } => {}
+        () = output => {}
+        () = hung_up => {}
+    }
+}
