@@ -26,6 +26,9 @@ pub struct App {
 /// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
 const LAST_SESSIONS: Duration = Duration::from_secs(10);
 
+/// How long the last lines may wait for their disk: a service manager waits for the whole of the end.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
 /// Why the product can't start; each is a sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -84,7 +87,9 @@ impl App {
             tracing::warn!(left, "sessions could not be terminated in time");
         }
         // what was noted without waiting for it must not die with the process
-        self.log.flush().await;
+        if tokio::time::timeout(LAST_LINES, self.log.flush()).await.is_err() {
+            tracing::error!("the disk does not take the last lines of the event log");
+        }
     }
 }
 

@@ -35,10 +35,14 @@ impl Progress {
                 // the writer has its own patience and tells
                 None => {}
             },
-            Self::Asked(since, None) if now.duration_since(*since) > LONGEST_WRITE => {
-                return Err(EvidenceError::Write(FULL.to_owned()));
-            }
-            Self::Asked(since, pending) => *pending = begin().inspect(|_| *since = now),
+            Self::Asked(since, pending) => match begin() {
+                Some(begun) => (*since, *pending) = (now, Some(begun)),
+                // only now: a session that was silent meanwhile learns first whether there is room again
+                None if now.duration_since(*since) > LONGEST_WRITE => {
+                    return Err(EvidenceError::Write(FULL.to_owned()));
+                }
+                None => {}
+            },
         }
         Ok(())
     }

@@ -88,8 +88,15 @@ impl SessionRecord {
             reason: grant.reason().map(|reason| reason.as_str()),
             pty: opening.pty,
         });
-        log.record(shared.id, &event).await?;
-        Ok(Self { shared: Arc::new(shared) })
+        // made before the line is written: one that is cut off while it waits for that has an end as well
+        let record = Self { shared: Arc::new(shared) };
+        match log.record(record.shared.id, &event).await {
+            Ok(()) => Ok(record),
+            Err(error) => {
+                record.shared.closed.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+        }
     }
 
     /// The session's number in the log.

@@ -375,8 +375,9 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         for event in self.end(&Outcome::Unfinished, None) {
-            // there is nobody left to wait for it, or to be refused anything because of it
-            let _ = self.ledger.events.record(event).now_or_never();
+            // there is nobody left to wait for it, or to be refused anything because of it; and a task that has used up its
+            // turn must not be told that the log has no room
+            let _ = tokio::task::unconstrained(self.ledger.events.record(event)).now_or_never();
         }
     }
 }

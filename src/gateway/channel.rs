@@ -138,7 +138,14 @@ async fn serve_files(
             }
         }
         Err(FilesError::Client(_)) => (Outcome::ClientGone, Ok(())),
-        Err(error) => (Outcome::Failed(error.to_string()), client.fail(&format!("portcullis: {error}")).await),
+        Err(error) => {
+            let sentence = format!("portcullis: {error}");
+            tokio::select! {
+                told = client.fail(&sentence) => (Outcome::Failed(error.to_string()), told),
+                // a client that does not read what broke can still be ended
+                reason = end.killed() => (Outcome::Killed(reason), Ok(())),
+            }
+        }
     };
     end.close(&outcome).await;
     told

@@ -36,7 +36,11 @@ pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
             },
             Err(error) => broken(client, &error.to_string()).await,
         },
-        Ended::Broken(error) => broken(client, &error).await,
+        Ended::Broken(error) => tokio::select! {
+            outcome = broken(client, &error) => outcome,
+            // a client that does not read what broke can still be ended
+            reason = end.killed() => Outcome::Killed(reason),
+        },
         Ended::Killed(reason) => killed(client, reason).await,
         Ended::ClientGone => Outcome::ClientGone,
     };

@@ -31,6 +31,15 @@ impl LaneOpener {
 
     /// Opens a session on the grant's node.
     pub(super) async fn open(&self, request: SessionRequest) -> Result<Lane, BackendError> {
+        let opener = self.clone();
+        // in a task of its own: a caller that is cut off half-way must not leave a session that no event names
+        let opening = tokio::spawn(async move { opener.open_and_note(request).await });
+        opening.await.unwrap_or_else(|_| {
+            Err(BackendError::Unreachable("opening the session failed inside Portcullis; see its log".to_owned()))
+        })
+    }
+
+    async fn open_and_note(&self, request: SessionRequest) -> Result<Lane, BackendError> {
         let opened = self.lanes.open(&self.grant, request).await;
         let session = match &opened {
             Ok(lane) => Some(&lane.id),
