@@ -63,11 +63,17 @@ impl Server {
                     ended = &mut running => ended,
                     // sessions had their time before this, and were told why they end
                     () = comes(&mut stages, Stage::Ending) => {
-                        // `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads
-                        let bye = SHUTTING_DOWN.to_owned();
-                        let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
-                        let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
-                        tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
+                        // a client whose last session has just ended hangs up by itself when it has shown why; ssh throws
+                        // away what it has not shown yet when a disconnection comes right behind it
+                        if let Ok(ended) = tokio::time::timeout(HANG_UP, &mut running).await {
+                            ended
+                        } else {
+                            // `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads
+                            let bye = SHUTTING_DOWN.to_owned();
+                            let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
+                            let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
+                            tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
+                        }
                     }
                 }
             }
@@ -79,6 +85,9 @@ impl Server {
         }
     }
 }
+
+/// How long a client may take to hang up by itself at the gateway's end: a round trip and what it does meanwhile.
+const HANG_UP: Duration = Duration::from_millis(500);
 
 /// A small packet or two; what is longer goes past it.
 const READ_BUFFER: usize = 16 * 1024;
