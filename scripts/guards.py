@@ -116,7 +116,7 @@ GUARDS = [
           "self.limit / 10 * NOISE_TENTHS", "self.limit",
           ("strangers_cannot_use_up_the_room_of_sessions",)),
     Guard("evidence-before-bytes", "a session that nobody will know of", "src/evidence",
-          "log.record(shared.id, &event).await?", "{ let _ = log.record(shared.id, &event).await; }",
+          "opened.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?", "{ let _ = opened; }",
           ("what_cannot_be_recorded_is_not_opened",)),
     Guard("plain-text", "a node's text that the terminal would obey", "src/model/plain_text.rs",
           "c.is_whitespace() || c.is_control()", "c.is_whitespace()",

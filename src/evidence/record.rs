@@ -90,13 +90,10 @@ impl SessionRecord {
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };
-        match log.record(record.shared.id, &event).await {
-            Ok(()) => Ok(record),
-            Err(error) => {
-                record.shared.closed.store(true, Ordering::Relaxed);
-                Err(error)
-            }
-        }
+        let opened = log.record(record.shared.id, &event).await;
+        // what was never opened has no end to tell of
+        opened.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
+        Ok(record)
     }
 
     /// The session's number in the log.
