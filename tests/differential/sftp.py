@@ -229,6 +229,31 @@ def plant(root):
     os.utime(root, (1000000000, 1000000000))
 
 
+# how often each is drawn: a request, or a change that neither server is told of
+WEIGHTS = {
+    OPEN: 14,
+    CLOSE: 6,
+    READ: 10,
+    WRITE: 10,
+    LSTAT: 4,
+    FSTAT: 5,
+    SETSTAT: 6,
+    FSETSTAT: 5,
+    OPENDIR: 4,
+    READDIR: 7,
+    REMOVE: 4,
+    MKDIR: 4,
+    RMDIR: 4,
+    REALPATH: 4,
+    STAT: 4,
+    RENAME: 4,
+    READLINK: 3,
+    SYMLINK: 3,
+    EXTENDED: 10,
+    "behind": 4,
+}
+
+
 class Generator:
     def __init__(self, seed):
         self.r, self.handles = random.Random(seed), 0
@@ -324,31 +349,7 @@ class Generator:
 
     def one(self):
         r = self.r
-        kind = r.choices(
-            [
-                OPEN,
-                CLOSE,
-                READ,
-                WRITE,
-                LSTAT,
-                FSTAT,
-                SETSTAT,
-                FSETSTAT,
-                OPENDIR,
-                READDIR,
-                REMOVE,
-                MKDIR,
-                RMDIR,
-                REALPATH,
-                STAT,
-                RENAME,
-                READLINK,
-                SYMLINK,
-                EXTENDED,
-                "behind",
-            ],
-            [14, 6, 10, 10, 4, 5, 6, 5, 4, 7, 4, 4, 4, 4, 4, 4, 3, 3, 10, 4],
-        )[0]
+        kind = r.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         if kind == OPEN:
             flags = r.choice(
                 [
