@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::client_socket::ClientSocket;
 use super::connection_limits::ConnectionLimits;
 use super::hostkeys::HostKeys;
 use super::server::Server;
@@ -125,9 +126,8 @@ async fn accept(
             Ok((tcp, source)) => {
                 match limits.take(source.ip()) {
                     Ok(permit) => {
-                        // keystrokes must not wait for each other
-                        let _ = tcp.set_nodelay(true);
-                        connections.spawn(server.clone().serve_stream(tcp, source, permit, stages.clone()));
+                        let socket = ClientSocket::new(tcp, permit.progress().clone());
+                        connections.spawn(server.clone().serve_stream(socket, source, permit, stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => tracing::warn!(%source, %limit, "connection refused"),

@@ -14,6 +14,7 @@ mod auth;
 mod channel;
 mod channel_stream;
 mod client_channel;
+mod client_socket;
 mod commands;
 mod connection;
 mod connection_limits;
