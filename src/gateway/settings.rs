@@ -64,7 +64,7 @@ impl Settings {
         let mut methods = russh::MethodSet::empty();
         methods.push(russh::MethodKind::PublicKey);
         Arc::new(russh::server::Config {
-            server_id: russh::SshId::Standard("SSH-2.0-Portcullis_0.1".into()),
+            server_id: russh::SshId::Standard(IDENTIFICATION.into()),
             methods,
             auth_rejection_time: self.refusal_delay,
             // every client begins with `none`, to ask for the methods
@@ -88,6 +88,12 @@ impl Settings {
     }
 }
 
+/// What is said first (RFC 4253, section 4.2: "used to trigger compatibility extensions and to indicate the capabilities of
+/// an implementation"). The capabilities are those of OpenSSH, and clients look for that name: libssh, ssh2 of npm, AsyncSSH
+/// and WinSCP before they send SFTP's SYMLINK in the order of its arguments that everybody serves, OpenSSH's own before it
+/// says that nobody takes a command's output any more. Decision 0019 has the words that each of them looks for.
+const IDENTIFICATION: &str = "SSH-2.0-OpenSSH_9.9 Portcullis_0.1";
+
 /// What OpenSSH gives a session channel, `CHAN_SES_WINDOW_DEFAULT`.
 const WINDOW: u32 = 2 << 20;
 
@@ -110,6 +116,18 @@ const MOST_REKEY_BYTES: usize = 1 << 30;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_identification_is_one_that_clients_know() {
+        let software = IDENTIFICATION.strip_prefix("SSH-2.0-").unwrap();
+        // OpenSSH's ssh and npm's ssh2 want the name first; the former knows old versions for their bugs
+        let version = software.strip_prefix("OpenSSH_").unwrap();
+        assert!(version.starts_with('9'), "{version}: an older one has bugs that clients work around");
+        // libssh up to 0.11 reads one digit before the dot and one number after it
+        assert!(version.as_bytes()[1] == b'.' && version.as_bytes()[2].is_ascii_digit(), "{version}");
+        // RFC 4253, section 4.2
+        assert!(IDENTIFICATION.len() <= 253 && IDENTIFICATION.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+    }
 
     #[test]
     fn a_connection_that_nobody_asks_is_never_idle_for_too_long() {
