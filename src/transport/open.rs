@@ -212,7 +212,7 @@ fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
     (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
 }
 
-/// A name for the helper's directory that nobody can guess: 128 bits.
+/// How the name of the helper's directory begins, as no other does: 128 bits.
 fn directory() -> Result<String, TransportError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| TransportError::NoRandomness(error.to_string()))?;

@@ -14,6 +14,8 @@ pub(super) struct Options {
     run: String,
     /// What every lane needs: the user and the choice of helper.
     common: String,
+    /// How the name of the helper's directory begins. Its end is the node's to make: whoever reads these options on the node
+    /// must not be able to take the name first.
     directory: String,
 }
 

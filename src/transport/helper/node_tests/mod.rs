@@ -60,10 +60,15 @@ every_helper! {
     what_is_left_open_ends_and_nobody_else_is_signalled
     a_process_with_an_odd_name_is_no_shelter
     a_place_that_takes_nothing_is_left_for_the_next
+    what_the_arguments_name_cannot_be_taken_first
+    what_was_started_is_not_started_again
 }
 
 use files::{files_are_served_alike, many_names_are_listed, what_is_left_open_ends_and_nobody_else_is_signalled};
-use odd::{a_place_that_takes_nothing_is_left_for_the_next, a_process_with_an_odd_name_is_no_shelter};
+use odd::{
+    a_place_that_takes_nothing_is_left_for_the_next, a_process_with_an_odd_name_is_no_shelter,
+    what_the_arguments_name_cannot_be_taken_first, what_was_started_is_not_started_again,
+};
 
 /// Every byte value, what the agent alters, and an end that it would hold back.
 fn awkward() -> Vec<u8> {

@@ -136,7 +136,7 @@ pub(super) struct Node {
     pub(super) link: Link,
     pub(super) options: Options,
     pub(super) home: PathBuf,
-    /// The directory's name, which is also in every command line of the helper.
+    /// How the directory's name begins, which is also in every command line of the helper.
     pub(super) name: String,
     pub(super) out: Option<Child>,
     pub(super) inward: Option<Child>,
@@ -168,6 +168,16 @@ impl Node {
 
     /// In a home directory that others may use as well.
     pub(super) fn start_in(kind: Kind, setup: Setup, place: Arc<tempfile::TempDir>) -> Self {
+        Self::start_with(kind, setup, place, |_| ())
+    }
+
+    /// The same, with a word before it starts.
+    pub(super) fn start_with(
+        kind: Kind,
+        setup: Setup,
+        place: Arc<tempfile::TempDir>,
+        before: impl FnOnce(&Self),
+    ) -> Self {
         let mut random = [0; 16];
         getrandom::fill(&mut random).unwrap();
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -214,6 +224,7 @@ impl Node {
             out_ended: false,
             place,
         };
+        before(&node);
         node.attach_out(&first, &parameter);
         node
     }
@@ -239,8 +250,8 @@ impl Node {
 
     /// Another out lane, as after a lost one.
     pub(super) fn reattach_out(&mut self) {
-        let directory = self.hello.as_ref().unwrap().directory.clone();
-        let options = self.options.attach("out", Some(&directory), self.link.received());
+        let directory = self.hello.as_ref().map(|hello| hello.directory.as_str());
+        let options = self.options.attach("out", directory, self.link.received());
         self.attach_out(&options, "lane:");
     }
 
@@ -307,6 +318,12 @@ impl Node {
     pub(super) fn first_words(&self, line: &str) -> Vec<String> {
         let options = self.options.start("out").replace(&self.name, &self.name.chars().rev().collect::<String>());
         self.words(&options, parameter::encode(line.as_bytes()).unwrap().parameter(), Program::OutCommand)
+    }
+
+    /// The same start, of another command.
+    pub(super) fn same_words(&self, line: &str) -> Vec<String> {
+        let parameter = parameter::encode(line.as_bytes()).unwrap();
+        self.words(&self.options.start("out"), parameter.parameter(), Program::OutCommand)
     }
 
     pub(super) fn environment(&self) -> Vec<(String, String)> {

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::lives;
@@ -30,6 +31,43 @@ pub(super) fn a_place_that_takes_nothing_is_left_for_the_next(kind: Kind) {
     setup.around.push(("XDG_RUNTIME_DIR", "/proc/self/task".to_owned()));
     let mut node = Node::start(kind, setup.without_in_lane());
     node.eof();
+    assert_eq!(node.finish().0, b"here\n");
+}
+
+/// The arguments of a helper can be read by every user of the node, so what they name must not be taken by any of them.
+pub(super) fn what_the_arguments_name_cannot_be_taken_first(kind: Kind) {
+    let place = Arc::new(tempfile::tempdir().unwrap());
+    let setup = Setup::command("echo here").stdin_closed();
+    let take = |node: &Node| std::fs::write(node.home.join(format!(".portcullis-{}", node.name)), "").unwrap();
+    let mut node = Node::start_with(kind, setup, place, take);
+    node.until("the end", |node| node.link.is_done());
+    assert_eq!(node.stdout, b"here\n", "{kind:?}");
+    std::fs::remove_file(node.home.join(format!(".portcullis-{}", node.name))).unwrap();
+    node.finish();
+}
+
+/// Whoever starts a session may not know that it did, and tries again.
+pub(super) fn what_was_started_is_not_started_again(kind: Kind) {
+    let mut node = Node::start(kind, Setup::command("sleep 1").without_in_lane());
+    node.until("the start", |node| node.hello.is_some());
+    let words = node.same_words(&format!("echo x >{}/ran", node.home.display()));
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env_clear().envs(node.environment()).stdin(Stdio::null());
+    let second = command.output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!((second.status.code(), said.contains("started already")), (Some(73), true), "{kind:?}: {said}");
+    assert!(!node.home.join("ran").exists());
+    node.finish();
+}
+
+/// The first lane may be lost with the helper's first word still on it.
+#[test]
+fn a_lane_finds_a_helper_that_was_not_heard() {
+    let mut node = Node::start(Kind::Python, Setup::command("echo here; sleep 1").without_in_lane());
+    node.until("the start", |node| node.hello.is_some());
+    node.hello = None;
+    node.lose_out();
+    node.reattach_out();
     assert_eq!(node.finish().0, b"here\n");
 }
 

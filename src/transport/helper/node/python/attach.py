@@ -3,16 +3,16 @@ import _socket
 import os
 import struct
 
-from common import base_directories, die, own_directory, raw, unquote, wait_and_leave
+from common import base_directories, die, own_directories, own_directory, raw, unquote, wait_and_leave
 
 
 def attach(opts):
     role = opts["r"]
     path = unquote(opts["d"]).decode("utf-8", "surrogateescape")
     if "/" not in path:
-        # the gateway never heard where it is
-        paths = [os.path.join(base, ".portcullis-" + path) for base in base_directories()]
-        path = ([path for path in paths if own_directory(path)] or paths)[0]
+        # the gateway never heard where it is, and knows only how its name begins
+        found = [own_directories(base, ".portcullis-" + path + "-") for base in base_directories()]
+        path = (sum(found, []) or [""])[0]
     # whoever could put a socket there would get the terminal
     if not own_directory(path) or os.lstat(path).st_mode & 0o077:
         die("the directory of that command is gone, or not of this user", 69)

@@ -61,6 +61,16 @@ def own_directory(path):
     return found.st_mode & 0o170000 == 0o040000 and found.st_uid == os.getuid()
 
 
+def own_directories(base, prefix):
+    # those of this user whose names begin so
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return []
+    paths = [os.path.join(base, name) for name in names if name.startswith(prefix)]
+    return [path for path in paths if own_directory(path)]
+
+
 def base_directories():
     # where an owner's directory may be, in the order in which they are tried
     for name in ("XDG_RUNTIME_DIR", "HOME"):

@@ -7,11 +7,11 @@ make_directory() {
         if [ "$base" != /tmp ]; then
             { [ -d "$base" ] && [ ! -h "$base" ] && [ -O "$base" ] && [ -w "$base" ] && [ -x "$base" ]; } || continue
         fi
-        where=$base/.portcullis-$directory
-        { [ ! -e "$where" ] && [ ! -h "$where" ]; } || die "$where is there already"
+        # the end of the name is made here and now, so that nobody who sees the arguments can take it first
+        where=$(mktemp -d "$base/.portcullis-$directory-XXXXXXXXXX" 2>/dev/null)
+        sweep "$base"
         # a full disk is no reason to fail where another will do
-        if mkdir -m 700 "$where" 2>/dev/null; then
-            sweep "$base"
+        if [ -n "$where" ]; then
             if cd "$where" && { echo x >size; } 2>/dev/null && rm size; then
                 return
             fi
@@ -22,12 +22,18 @@ make_directory() {
     die "no directory for the helper could be made: the disk may be full"
 }
 
-# removes what dead helpers of this user left in $1
+# removes what dead helpers of this user left in $1. Ours is there by then: of two that start the same, at least one sees
+# the other, and nothing runs twice
 sweep() {
     set +f
     for left in "$1"/.portcullis-*; do
         set -f
-        { [ -d "$left" ] && [ ! -h "$left" ] && [ -O "$left" ]; } || continue
+        { [ -d "$left" ] && [ ! -h "$left" ] && [ -O "$left" ] && [ "$left" != "$where" ]; } || continue
+        case $left in "$1/.portcullis-$directory"-*)
+            [ -z "$where" ] || rmdir "$where"
+            die "this was started already" 73
+            ;;
+        esac
         if [ -s "$left/owner" ]; then
             read -r pid since machine <"$left/owner"
             # a home may be that of many machines, and their processes are not here
