@@ -100,8 +100,8 @@ impl Default for Limits {
             connections_per_address: 256,
             unauthenticated: 64,
             channels: 64,
-            keepalive_seconds: 30,
-            keepalive_unanswered: 5,
+            keepalive_seconds: 60,
+            keepalive_unanswered: 2,
             rekey_bytes: 1 << 30,
             rekey_seconds: 3600,
         }

@@ -1,7 +1,7 @@
 //! Whether a websocket is alive: pings, and how long to do without a sign (RFC 6455, section 5.5.2).
 //!
 //! ```text
-//!   up ───── every ─────▶ ping ───── every ─────▶ ping ─ …
+//!   up ───── every ─────▶ ping ───── every ─────▶ ping ─ …    a client's, whatever comes puts off as well
 //!   up ── first patience ─────────────▶ dead        a sign moves this deadline to its own time + patience
 //! ```
 
@@ -15,7 +15,8 @@ const DEAF_AFTER_PINGS: u32 = 3;
 /// How often to ping, and what counts as an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// From one ping to the next; the first comes that long after the start.
+    /// From one ping to the next; the first comes that long after the start. Where anything is a sign, so long after the
+    /// last one: what is heard from needs no ping, and is kept by its own traffic from being forgotten on the way.
     pub every: Duration,
     /// How long to do without a sign after the last one.
     pub patience: Duration,
@@ -79,6 +80,7 @@ impl Pulse {
     /// Something came.
     pub fn heard(&mut self, now: Instant) {
         if self.keepalive.signs == Signs::Anything {
+            self.ping_at = now + self.keepalive.every;
             self.dead_at = now + self.keepalive.patience;
         }
     }
@@ -113,6 +115,7 @@ mod tests {
         assert!(!pulse.take_ping(up + 24 * SECOND) && pulse.take_ping(up + 25 * SECOND));
         assert!(!pulse.take_ping(up + 26 * SECOND));
         pulse.heard(up + 70 * SECOND);
+        assert!(!pulse.take_ping(up + 94 * SECOND) && pulse.take_ping(up + 95 * SECOND));
         assert_eq!(pulse.deadline(false), up + 145 * SECOND);
         pulse.not_listening(up + 144 * SECOND);
         assert!(!pulse.is_dead(up + 218 * SECOND) && pulse.is_dead(up + 219 * SECOND));
