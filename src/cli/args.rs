@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::backend::aws;
 use crate::config::{Helper, Overrides, Rung, ShellTransport};
+use crate::emulator::Fault;
 use crate::gateway;
 use crate::telemetry::LogFormat;
 
@@ -68,6 +69,25 @@ pub(super) struct ConfigArgs {
     pub(super) overrides: Overrides,
 }
 
+/// What goes wrong between clients and nodes, on request.
+#[derive(Debug, clap::Args)]
+pub(super) struct FaultArgs {
+    /// Let something go wrong on the way, to see what becomes of your tools. May be given again
+    ///
+    /// Once in each session, after N data frames:
+    ///   cut agent|client after N frames    its websocket ends, what is on its way is lost
+    ///   pause after N frames [for TIME]    the agent is told to pause, and to go on after TIME
+    /// Some of the frames, or all:
+    ///   drop|duplicate|reorder P% [of data|acknowledgements] [to agent|client]
+    ///   delay P% by TIME [of data|acknowledgements] [to agent|client]
+    ///   latency TIME                       every frame is so long on its way, each way
+    /// The next N calls, such as StartSession, ResumeSession or CreateDataChannel:
+    ///   fail CALL with 500|503|throttling [N times]
+    ///   lose CALL with 500|503|throttling [N times]    done, and answered so all the same
+    #[arg(long, value_name = "FAULT", verbatim_doc_comment)]
+    pub(super) fault: Vec<Fault>,
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example, in two terminals:\n  portcullis demo\n  ssh -F ~/.portcullis-demo/ssh_config demo")]
 pub(super) struct DemoArgs {
@@ -98,6 +118,8 @@ pub(super) struct DemoArgs {
     /// Bytes in a data frame towards the node
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(256..=65_536))]
     pub(super) frame_bytes: u32,
+    #[command(flatten)]
+    pub(super) faults: FaultArgs,
     /// End when standard input does, as under a script that may be killed
     #[arg(long)]
     pub(super) until_stdin_closes: bool,
@@ -146,6 +168,10 @@ and in another terminal, where the CLI trusts AWS_CA_BUNDLE and its plugin SSL_C
   aws --region us-east-1 --endpoint-url https://127.0.0.1:8443 \\
     ssm start-session --target mi-0fedcba9876543210
 
+What does a tool do when its link breaks in the middle, on a line of 40 ms?
+  portcullis emulator --with-node web-1 --node-dir node --fault 'latency 40ms' \\
+    --fault 'cut client after 500 frames'
+
 The agent, told Mgs.Endpoint and the [agent] keys, registers with it as with the cloud.")]
 pub(super) struct EmulatorArgs {
     /// Where to listen; port 0 takes a free one. Without TLS, loopback only
@@ -181,6 +207,8 @@ pub(super) struct EmulatorArgs {
     /// The account's session preferences, JSON, in place of the usual ones
     #[arg(long, value_name = "FILE")]
     pub(super) preferences: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) faults: FaultArgs,
     /// End when standard input does, as under a script that may be killed
     #[arg(long)]
     pub(super) until_stdin_closes: bool,

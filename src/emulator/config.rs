@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::fault::Fault;
+
 /// How to start a [`super::Service`].
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
@@ -40,6 +42,8 @@ pub struct ServiceConfig {
     pub token_lifetime: Duration,
     /// Bounds on what callers can make the service hold.
     pub limits: Limits,
+    /// What goes wrong from the start.
+    pub faults: Vec<Fault>,
 }
 
 impl ServiceConfig {
@@ -61,6 +65,7 @@ impl ServiceConfig {
             minute: Duration::from_secs(60),
             token_lifetime: Duration::from_secs(600),
             limits: Limits::default(),
+            faults: Vec::new(),
         }
     }
 }

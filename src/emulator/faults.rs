@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 pub use super::end::End;
+pub use super::fault::{Call, CallFault, Effect, Failure, Fault, FrameFault, Frames};
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
-pub use super::relay::faults::{Effect, FrameFault, Frames, Tap};
+pub use super::relay::faults::Tap;
 pub use super::relay::mailbox::Cut;
 use super::session::LiveSession;
 use super::sessions::Sessions;
@@ -32,7 +33,7 @@ impl Faults {
 
     /// Takes one end's websocket away. False if there is no such socket.
     pub fn cut(&self, session: &str, end: End, how: Cut) -> bool {
-        self.sessions.get(session).is_some_and(|session| session.mailbox(end).cut(how))
+        self.sessions.get(session).is_some_and(|session| session.cut(end, how))
     }
 
     /// Takes both websockets of a session away. False unless there were two.
@@ -66,19 +67,25 @@ impl Faults {
         self.sessions.get(session).is_some_and(|session| self.nodes.end_session(&session, output))
     }
 
-    /// From now on, that happens to frames.
-    pub fn inject(&self, fault: FrameFault) {
-        self.state.inject(fault);
+    /// From now on, that goes wrong: with frames at once, with the rest in sessions and calls that begin after this.
+    pub fn add(&self, fault: Fault) {
+        self.state.add(fault);
     }
 
-    /// No more faults on frames.
+    /// From now on, that happens to frames.
+    pub fn inject(&self, fault: FrameFault) {
+        self.add(Fault::Frames(fault));
+    }
+
+    /// No more faults, except in sessions that have begun with them.
     pub fn clear(&self) {
         self.state.clear();
     }
 
     /// The next so many `StartSession` calls are answered with `ThrottlingException`.
-    pub fn throttle_start_session(&self, calls: u32) {
-        self.state.throttle(calls);
+    pub fn throttle_start_session(&self, times: u32) {
+        let (call, failure) = (Call::StartSession, Failure::Throttling);
+        self.add(Fault::Call(CallFault { call, failure, done: false, times }));
     }
 
     /// The next so many websocket upgrades of data channels are answered with an error.

@@ -17,6 +17,7 @@ mod channels;
 mod config;
 mod documents;
 mod end;
+mod fault;
 #[cfg(test)]
 pub(crate) mod faults;
 mod http;
@@ -29,6 +30,7 @@ mod state;
 mod tokens;
 
 pub use config::{ApiKey, EmulatorError, NodeConfig, SelfMadeTls, ServiceConfig};
+pub(crate) use fault::Fault;
 
 #[cfg(test)]
 pub(crate) use faults::{Cut, Effect, End, FrameFault, Frames};

@@ -55,6 +55,7 @@ impl Service {
             .map_err(EmulatorError::Preferences)?;
         let secure = if tls.is_some() { "s" } else { "" };
         let faults = Arc::new(FaultState::new());
+        config.faults.into_iter().for_each(|fault| faults.add(fault));
         let shared = Arc::new(Shared {
             websocket_url: format!("ws{secure}://{host}"),
             keys: KeyStore::new(&config.region, &config.keys, &config.roles),

@@ -8,7 +8,7 @@
 //!                        └────────▶ Terminated / Failed: channel_closed to whoever is there
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use portcullis_protocol::payload::{AgentSessionState, SessionState};
 use time::OffsetDateTime;
 
 use super::end::End;
+use super::fault::Moment;
 use super::relay::faults::FaultState;
 use super::relay::frame::{channel_closed, publication};
 use super::relay::mailbox::{Cut, Mailbox};
@@ -90,6 +91,9 @@ pub(crate) struct Session {
     /// Stream frames relayed: what idle limits go by.
     activity: AtomicU64,
     faults: Arc<FaultState>,
+    /// Faults that happen once, by how many stream frames have passed, and how many of them have happened.
+    moments: Vec<(u64, Moment)>,
+    happened: AtomicUsize,
     pause: bool,
     state: Mutex<State>,
 }
@@ -129,9 +133,11 @@ impl Session {
         Self {
             started: OffsetDateTime::now_utc(),
             started_at: now,
-            to_client: Mailbox::new(queue),
-            to_agent: Mailbox::new(queue),
+            to_client: Mailbox::with_latency(queue, faults.latency()),
+            to_agent: Mailbox::with_latency(queue, faults.latency()),
             activity: AtomicU64::new(0),
+            moments: faults.moments(),
+            happened: AtomicUsize::new(0),
             faults,
             pause,
             state: Mutex::new(State {
@@ -169,8 +175,41 @@ impl Session {
         }
     }
 
-    pub(crate) fn note_activity(&self) {
-        self.activity.fetch_add(1, Ordering::Relaxed);
+    /// A stream frame has come. What is to happen after so many of them, if anything: each once.
+    pub(crate) fn note_activity(&self) -> Option<Moment> {
+        let passed = self.activity.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = self.happened.load(Ordering::Relaxed);
+        let (_, moment) = self.moments.get(next).filter(|(after, _)| passed >= *after)?;
+        let claimed = self.happened.compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed);
+        claimed.ok().map(|_| *moment)
+    }
+
+    /// Lets happen what was asked for.
+    pub(crate) fn suffer(self: &Arc<Self>, moment: Moment) {
+        tracing::debug!(session = self.id(), ?moment, "a fault, as asked for");
+        match moment {
+            Moment::Cut(end) => {
+                self.cut(end, Cut::Loss);
+            }
+            Moment::Pause(length) => {
+                self.to_agent.push_service(publication(true, self.id()));
+                let Some(length) = length else { return };
+                let session = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(length).await;
+                    session.to_agent.push_service(publication(false, session.id()));
+                });
+            }
+        }
+    }
+
+    /// Takes one end's websocket away. False if there is no such socket.
+    pub(crate) fn cut(&self, end: End, how: Cut) -> bool {
+        let cut = self.mailbox(end).cut(how);
+        if cut && how == Cut::Loss {
+            self.mailbox(end.other()).lose();
+        }
+        cut
     }
 
     /// A token that lets that end open its websocket; `None` once the session is over.

@@ -42,6 +42,8 @@ fn refusals_on_the_command_line() {
         &["demo", "--rung", "three-lanes"],
         &["--log", "a=b=c", "completions", "bash"],
         &["check", "--config", "/nowhere/gateway.toml"],
+        &["emulator", "--fault", "cut the agent"],
+        &["demo", "--fault", "burn it"],
         &["demo", "--listen", "0.0.0.0:0"],
         &["demo", "--dir", "/proc/demo", "--listen", "127.0.0.1:0"],
     ] {

@@ -155,6 +155,7 @@ fn service(args: &DemoArgs) -> ServiceConfig {
     let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
     // AWS's agent speaks TLS only
     config.tls = args.node_command.is_some().then(|| SelfMadeTls { names: Vec::new() });
+    config.faults.clone_from(&args.faults.fault);
     config
 }
 

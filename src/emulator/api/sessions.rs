@@ -51,9 +51,6 @@ pub(super) fn start(shared: &Shared, caller: &Caller, request: Start) -> Result<
         request.target
     );
     caller.may("ssm:StartSession", &resource)?;
-    if shared.faults.throttles() {
-        return Err(ApiError::new("ThrottlingException", "Rate exceeded"));
-    }
     let not_connected = || ApiError::new("TargetNotConnected", format!("{} is not connected.", request.target));
     let control = shared.nodes.control(&request.target).ok_or_else(not_connected)?;
     let document = shared.documents.for_session(name)?;

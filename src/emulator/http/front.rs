@@ -20,11 +20,14 @@ use hyper::body::Incoming;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::keys::Caller;
 use super::reply::{ApiError, Reply, json_ok};
 use super::sigv4::Claim;
 use crate::emulator::api::{self, sts};
 use crate::emulator::channels::upgrade::{is_upgrade, upgrade};
-use crate::emulator::channels::{channel, create};
+use crate::emulator::channels::{Channel, channel, create};
+use crate::emulator::fault::Call;
+use crate::emulator::relay::faults::FailedCall;
 use crate::emulator::state::Shared;
 
 /// Answers one request. The permit is the connection's place among all of them.
@@ -47,7 +50,7 @@ pub(crate) async fn handle(
                 Ok(body) => shared
                     .keys
                     .authenticate(&parts, &body, MESSAGES, OffsetDateTime::now_utc())
-                    .and_then(|caller| create::create(&shared, &caller, &channel, &body)),
+                    .and_then(|caller| create_channel(&shared, &caller, &channel, &body)),
                 Err(error) => Err(error),
             }
         } else {
@@ -86,7 +89,24 @@ async fn json_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply,
     let (service, name) = header.and_then(api::target).ok_or_else(unknown)?;
     let caller = shared.keys.authenticate(parts, body, service, OffsetDateTime::now_utc())?;
     tracing::debug!(call = name, caller = caller.arn(), "call");
-    api::call(shared, &caller, name, body).await.map(|value| json_ok(&value))
+    let fault = shared.faults.fails(name);
+    if let Some(FailedCall { failure, done: false }) = fault {
+        return Err(ApiError::failed(failure));
+    }
+    let answer = api::call(shared, &caller, name, body).await.map(|value| json_ok(&value))?;
+    fault.map_or(Ok(answer), |fault| Err(ApiError::failed(fault.failure)))
+}
+
+fn create_channel(shared: &Shared, caller: &Caller, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
+    let fault = match channel {
+        Channel::Data(_) => shared.faults.fails(Call::CreateDataChannel.name()),
+        Channel::Control(_) => None,
+    };
+    if let Some(FailedCall { failure, done: false }) = fault {
+        return Err(ApiError::failed(failure));
+    }
+    let answer = create::create(shared, caller, channel, body)?;
+    fault.map_or(Ok(answer), |fault| Err(ApiError::failed(fault.failure)))
 }
 
 /// The whole body, chunked or not, within a size and a time.

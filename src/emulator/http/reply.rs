@@ -6,6 +6,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::emulator::fault::Failure;
+
 /// What every call answers with.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
@@ -25,6 +27,16 @@ impl ApiError {
 
     pub(crate) fn validation(message: impl Into<String>) -> Self {
         Self::new("ValidationException", message)
+    }
+
+    /// The service's own fault.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        let (status, code) = match failure {
+            Failure::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+            Failure::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableException"),
+            Failure::Throttling => return Self::new("ThrottlingException", "Rate exceeded"),
+        };
+        Self { status, code, message: "A failure, as asked for.".to_owned() }
     }
 
     pub(crate) fn json(&self) -> Reply {
@@ -56,6 +68,7 @@ impl ApiError {
     /// The message service's form.
     pub(crate) fn message_service(&self) -> Reply {
         let status = match self.code {
+            _ if self.status.is_server_error() => self.status,
             "BadRequestException" => StatusCode::BAD_REQUEST,
             "NotFoundException" => StatusCode::NOT_FOUND,
             _ => StatusCode::FORBIDDEN,

@@ -1,10 +1,7 @@
-//! What the relay asks about faults: what becomes of this frame, and whether this call is refused.
+//! What the relay asks about faults: what becomes of this frame, what happens now in this session, how this call is answered.
 
-// Nothing goes wrong by itself: faults are injected by tests, and the relay asks either way.
-#![cfg_attr(not(test), expect(dead_code, reason = "only tests inject faults"))]
-
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,51 +9,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::Kind;
 use crate::emulator::end::End;
-
-/// What happens to some of the frames.
-#[derive(Clone, Debug)]
-pub struct FrameFault {
-    /// Only in this session; `None` means in all of them.
-    pub session: Option<String>,
-    /// Only frames towards this end; `None` means both.
-    pub towards: Option<End>,
-    /// Which frames.
-    pub frames: Frames,
-    /// How many of them, in percent.
-    pub percent: f64,
-    /// What happens to them.
-    pub effect: Effect,
-}
-
-/// Which frames a fault concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frames {
-    /// All that are relayed.
-    All,
-    /// Data, sizes, flags and the handshake.
-    Stream,
-}
-
-/// What a fault does to a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It is lost.
-    Drop,
-    /// It comes twice.
-    Duplicate,
-    /// It comes later, and so perhaps after its successors.
-    Delay(Duration),
-}
+use crate::emulator::fault::{CallFault, Effect, Failure, Fault, FrameFault, Frames, Moment};
 
 /// Sees frames as they pass: the session, the end they go to, and the bytes as they came.
 pub type Tap = Box<dyn Fn(&str, End, &Bytes) + Send + Sync>;
 
 /// What the relay asks.
 pub(crate) struct FaultState {
+    /// Whether there are rules about frames: asked for every one of them.
     armed: AtomicBool,
     rules: Mutex<Rules>,
     delayed: Arc<Semaphore>,
-    throttle: AtomicU32,
+    /// In microseconds; 0 is none.
+    latency: AtomicU64,
+    moments: Mutex<Vec<(u64, Moment)>>,
+    calls: Mutex<Vec<CallFault>>,
     refuse: AtomicU32,
     pauses: AtomicU32,
     client_losses: AtomicU32,
@@ -78,13 +45,23 @@ pub(crate) enum Fate {
     Delay(Duration, OwnedSemaphorePermit),
 }
 
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FailedCall {
+    pub(crate) failure: Failure,
+    /// Whether it is done before it is answered so.
+    pub(crate) done: bool,
+}
+
 impl FaultState {
     pub(crate) fn new() -> Self {
         Self {
             armed: AtomicBool::new(false),
             rules: Mutex::new(Rules { list: Vec::new(), random: 0x9e37_79b9_7f4a_7c15 }),
             delayed: Arc::new(Semaphore::new(MOST_DELAYED)),
-            throttle: AtomicU32::new(0),
+            latency: AtomicU64::new(0),
+            moments: Mutex::default(),
+            calls: Mutex::default(),
             refuse: AtomicU32::new(0),
             pauses: AtomicU32::new(0),
             client_losses: AtomicU32::new(0),
@@ -93,35 +70,77 @@ impl FaultState {
         }
     }
 
+    /// From now on, that goes wrong: for frames at once, for the rest in sessions and calls that begin after this.
+    pub(crate) fn add(&self, fault: Fault) {
+        match fault {
+            Fault::Frames(fault) => {
+                self.rules().list.push(fault);
+                self.armed.store(true, Ordering::Release);
+            }
+            Fault::Latency(time) => {
+                let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                self.latency.store(micros, Ordering::Release);
+            }
+            Fault::Once(after, moment) => {
+                let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+                moments.push((after, moment));
+                moments.sort_by_key(|(after, _)| *after);
+            }
+            Fault::Call(fault) => self.calls().push(fault),
+        }
+    }
+
+    /// No more faults of any kind, except in what has begun with them.
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
+        self.rules().list.clear();
+        self.armed.store(false, Ordering::Release);
+        self.latency.store(0, Ordering::Release);
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.calls().clear();
+    }
+
+    /// What is to happen once in a session that opens now, by how many frames have passed.
+    pub(crate) fn moments(&self) -> Vec<(u64, Moment)> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How much later each frame of a session that opens now arrives.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        let micros = self.latency.load(Ordering::Acquire);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    /// Whether this call fails, and how.
+    pub(crate) fn fails(&self, call: &str) -> Option<FailedCall> {
+        let mut calls = self.calls();
+        let place = calls.iter().position(|fault| fault.call.name() == call)?;
+        let fault = calls.get_mut(place)?;
+        let failed = FailedCall { failure: fault.failure, done: fault.done };
+        fault.times = fault.times.saturating_sub(1);
+        if fault.times == 0 {
+            calls.remove(place);
+        }
+        Some(failed)
+    }
+
     /// The first tap stays.
+    #[cfg(test)]
     pub(crate) fn set_tap(&self, tap: Tap) -> bool {
         self.tap.set(tap).is_ok()
     }
 
-    pub(crate) fn inject(&self, fault: FrameFault) {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.list.push(fault);
-        self.armed.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn clear(&self) {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.list.clear();
-        self.armed.store(false, Ordering::Release);
-    }
-
-    pub(crate) fn throttle(&self, calls: u32) {
-        self.throttle.store(calls, Ordering::Release);
-    }
-
+    #[cfg(test)]
     pub(crate) fn refuse(&self, upgrades: u32) {
         self.refuse.store(upgrades, Ordering::Release);
     }
 
+    #[cfg(test)]
     pub(crate) fn pauses(&self) -> u32 {
         self.pauses.load(Ordering::Acquire)
     }
 
+    #[cfg(test)]
     pub(crate) fn losses(&self, end: End) -> u32 {
         self.lost(end).load(Ordering::Acquire)
     }
@@ -153,7 +172,7 @@ impl FaultState {
         if !self.armed.load(Ordering::Relaxed) {
             return Fate::Pass;
         }
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.rules();
         let Rules { list, random } = &mut *rules;
         for fault in list.iter() {
             let concerned = fault.session.as_deref().is_none_or(|id| id == session)
@@ -161,6 +180,7 @@ impl FaultState {
                 && match fault.frames {
                     Frames::All => true,
                     Frames::Stream => kind.is_stream(),
+                    Frames::Acknowledgements => kind == Kind::Acknowledge,
                 };
             if !concerned || !hit(random, fault.percent) {
                 continue;
@@ -177,17 +197,17 @@ impl FaultState {
         Fate::Pass
     }
 
-    pub(crate) fn throttles(&self) -> bool {
-        take_one(&self.throttle)
-    }
-
     pub(crate) fn refuses_upgrade(&self) -> bool {
-        take_one(&self.refuse)
+        self.refuse.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
     }
-}
 
-fn take_one(left: &AtomicU32) -> bool {
-    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Vec<CallFault>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// True in so many percent of the calls; the same sequence in every run.
@@ -216,7 +236,7 @@ mod tests {
             percent: 10.0,
             effect: Effect::Drop,
         };
-        state.inject(fault);
+        state.add(Fault::Frames(fault));
         let count = |session: &str, end: End, kind: Kind| {
             (0..10_000).filter(|_| matches!(state.judge(session, end, kind), Fate::Drop)).count()
         };
@@ -228,9 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_calls_is_refused_and_no_more() {
+    fn a_number_of_calls_fails_and_no_more() {
         let state = FaultState::new();
-        state.throttle(2);
-        assert_eq!([state.throttles(), state.throttles(), state.throttles()], [true, true, false]);
+        state.add("fail StartSession with throttling 2 times".parse().unwrap());
+        state.add("lose StartSession with 503".parse().unwrap());
+        let failed = |failure, done| Some(FailedCall { failure, done });
+        assert_eq!(state.fails("ResumeSession"), None);
+        for expected in [
+            failed(Failure::Throttling, false),
+            failed(Failure::Throttling, false),
+            failed(Failure::Unavailable, true),
+            None,
+        ] {
+            assert_eq!(state.fails("StartSession"), expected);
+        }
     }
 }

@@ -6,12 +6,17 @@
 //!   gone: acknowledgements and handshake frames are kept (bounded), data is dropped: its sender repeats it
 //!   closing: what is queued goes out, then the websocket is closed; nothing more is taken
 //! ```
+//!
+//! On request it is a long line, too: every frame comes out a while after it went in. And a cut can be a loss: what was
+//! queued is gone, and what is offered while that end is away.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::frame::{Kind, is_handshake, kind};
 
@@ -23,24 +28,38 @@ pub(crate) struct Mailbox {
 
 #[derive(Default)]
 struct Inner {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Queued>,
+    /// How long the line is.
+    latency: Option<Duration>,
     bytes: usize,
     /// Counts the attachments; a socket with an older number has been replaced.
     epoch: u64,
     attached: bool,
     closing: bool,
     cut: Option<Cut>,
+    /// That end was cut off with everything on its way; until it is back, whatever is offered is lost as well.
+    losing: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// The task of the socket, which hears of a cut even while the socket takes nothing.
+    owner: Option<Waker>,
+}
+
+struct Queued {
+    frame: Bytes,
+    /// When it comes out of a long line.
+    due: Option<Instant>,
 }
 
 /// How a websocket is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The TCP connection ends in the middle of things.
+    /// The TCP connection ends in the middle of things. What the other end sends meanwhile is dropped if that end repeats it;
+    /// acknowledgements, which nobody repeats, wait.
     Abort,
+    /// The same, and everything on its way between that end and the service is lost, acknowledgements too, until it is back.
+    Loss,
     /// A close frame with code 1000, as the cloud sends about once an hour.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests close one by hand"))]
     Close,
 }
 
@@ -60,11 +79,18 @@ impl Mailbox {
         Self { capacity, inner: Mutex::default() }
     }
 
+    /// One whose frames come out so much later. It holds what a fast sender has on such a line, up to a bound of its own.
+    pub(crate) fn with_latency(capacity: usize, latency: Option<Duration>) -> Self {
+        let capacity = if latency.is_some() { capacity.max(LONG_LINE) } else { capacity };
+        Self { capacity, inner: Mutex::new(Inner { latency, ..Inner::default() }) }
+    }
+
     /// A socket takes over; the number is its claim.
     pub(crate) fn attach(&self) -> u64 {
         let mut inner = self.lock();
         inner.epoch += 1;
         inner.attached = true;
+        inner.losing = false;
         inner.cut = None;
         inner.wake_both();
         inner.epoch
@@ -77,19 +103,19 @@ impl Mailbox {
             return false;
         }
         inner.attached = false;
-        inner.reader = None;
+        (inner.reader, inner.owner) = (None, None);
         let mut kept = 0;
-        inner.queue.retain(|frame| {
-            let keep = match kind(frame) {
+        inner.queue.retain(|queued| {
+            let keep = match kind(&queued.frame) {
                 Kind::Acknowledge => true,
-                stream if stream.is_stream() => is_handshake(frame) && kept < KEPT_HANDSHAKE,
+                stream if stream.is_stream() => is_handshake(&queued.frame) && kept < KEPT_HANDSHAKE,
                 // The service's own frames are for the socket that is gone.
                 _ => false,
             };
             kept += usize::from(keep);
             keep
         });
-        inner.bytes = inner.queue.iter().map(Bytes::len).sum();
+        inner.count();
         inner.wake_both();
         true
     }
@@ -156,8 +182,42 @@ impl Mailbox {
             return false;
         }
         inner.cut = Some(how);
+        if how == Cut::Loss {
+            inner.losing = true;
+            inner.lose();
+        }
         inner.wake_both();
         true
+    }
+
+    /// Loses what an end had sent that was cut off with everything on its way. The service's own frames are not that end's.
+    pub(crate) fn lose(&self) {
+        self.lock().lose();
+    }
+
+    /// Whether that end is cut off with everything on its way.
+    pub(crate) fn is_losing(&self) -> bool {
+        self.lock().losing
+    }
+
+    /// Whether the socket of that number has been taken away without a word. Its task hears of it, whatever else it waits for.
+    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>, epoch: u64) -> Poll<Next> {
+        let mut inner = self.lock();
+        if inner.epoch != epoch {
+            return Poll::Ready(Next::Replaced);
+        }
+        if let Some(how) = inner.cut.take_if(|how| *how != Cut::Close) {
+            return Poll::Ready(Next::Cut(how));
+        }
+        if !inner.owner.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            inner.owner = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// When the first frame comes out of a long line, if it has not yet.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.lock().queue.front().and_then(|queued| queued.due)
     }
 
     /// What the socket of that number does next.
@@ -169,7 +229,8 @@ impl Mailbox {
         if let Some(how) = inner.cut.take() {
             return Poll::Ready(Next::Cut(how));
         }
-        if let Some(frame) = inner.queue.pop_front() {
+        let ready = inner.queue.pop_front_if(|queued| queued.due.is_none_or(|due| due <= Instant::now()));
+        if let Some(Queued { frame, .. }) = ready {
             inner.bytes -= frame.len();
             // Half empty: worth waking the other side for.
             if inner.bytes <= self.capacity / 2
@@ -179,7 +240,7 @@ impl Mailbox {
             }
             return Poll::Ready(Next::Frame(frame));
         }
-        if inner.closing {
+        if inner.closing && inner.queue.is_empty() {
             return Poll::Ready(Next::Finished);
         }
         inner.reader = Some(cx.waker().clone());
@@ -194,6 +255,7 @@ impl Mailbox {
 impl Inner {
     fn take_in(&mut self, frame: Bytes, capacity: usize) {
         let keep = !self.closing
+            && !self.losing
             && (self.attached
                 || match kind(&frame) {
                     Kind::Acknowledge => self.queue.len() < KEPT_ACKNOWLEDGEMENTS,
@@ -207,7 +269,17 @@ impl Inner {
 
     fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
-        self.queue.push_back(frame);
+        let due = self.latency.map(|latency| Instant::now() + latency);
+        self.queue.push_back(Queued { frame, due });
+    }
+
+    fn lose(&mut self) {
+        self.queue.retain(|queued| kind(&queued.frame) == Kind::Other);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.bytes = self.queue.iter().map(|queued| queued.frame.len()).sum();
     }
 
     fn wake_reader(&mut self) {
@@ -219,7 +291,7 @@ impl Inner {
     }
 
     fn wake_both(&mut self) {
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+        for waker in [self.reader.take(), self.writer.take(), self.owner.take()].into_iter().flatten() {
             waker.wake();
         }
     }
@@ -229,6 +301,8 @@ impl Inner {
 const KEPT_ACKNOWLEDGEMENTS: usize = 16_384;
 const KEPT_HANDSHAKE: usize = 16;
 const KEPT_BEFORE: usize = 64;
+/// Bytes on a long line in one direction: at 40 ms each way, some 100 MB/s.
+const LONG_LINE: usize = 4 << 20;
 /// A control channel that takes nothing for this long a queue is as good as gone.
 const MOST_FRAMES: usize = 4096;
 
@@ -349,5 +423,64 @@ mod tests {
         assert_eq!(next(&mailbox, epoch), Some(Next::Cut(Cut::Abort)));
         mailbox.detach(epoch);
         assert!(!mailbox.cut(Cut::Abort));
+    }
+
+    #[test]
+    fn a_loss_takes_what_is_queued_and_what_comes_until_that_end_is_back() {
+        let mailbox = Mailbox::new(1 << 20);
+        let epoch = mailbox.attach();
+        for queued in [data(1), ack(1)] {
+            offer(&mailbox, queued);
+        }
+        assert!(mailbox.cut(Cut::Loss) && mailbox.is_losing());
+        offer(&mailbox, ack(2));
+        assert_eq!(next(&mailbox, epoch), Some(Next::Cut(Cut::Loss)));
+        mailbox.detach(epoch);
+        offer(&mailbox, ack(3));
+        let again = mailbox.attach();
+        assert!(!mailbox.is_losing());
+        offer(&mailbox, ack(4));
+        assert_eq!(next(&mailbox, again), Some(Next::Frame(ack(4))));
+        assert_eq!(next(&mailbox, again), None);
+    }
+
+    #[test]
+    fn a_cut_is_heard_of_by_a_socket_that_takes_nothing() {
+        let mailbox = Mailbox::new(1000);
+        let epoch = mailbox.attach();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.poll_cut(&mut cx, epoch).is_pending());
+        mailbox.cut(Cut::Abort);
+        assert_eq!(mailbox.poll_cut(&mut cx, epoch), Poll::Ready(Next::Cut(Cut::Abort)));
+        mailbox.attach();
+        assert_eq!(mailbox.poll_cut(&mut cx, epoch), Poll::Ready(Next::Replaced));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_line_keeps_order_and_bandwidth_and_is_bounded() {
+        const LATENCY: Duration = Duration::from_millis(40);
+        let mailbox = Mailbox::with_latency(500, Some(LATENCY));
+        let epoch = mailbox.attach();
+        for sequence in 0..1000 {
+            assert!(offer(&mailbox, data(sequence)), "what is on the line does not keep the sender waiting");
+        }
+        tokio::time::advance(LATENCY / 2).await;
+        offer(&mailbox, data(1000));
+        assert_eq!(next(&mailbox, epoch), None);
+        tokio::time::advance(LATENCY / 2).await;
+        for sequence in 0..1000 {
+            assert_eq!(next(&mailbox, epoch), Some(Next::Frame(data(sequence))));
+        }
+        assert_eq!(next(&mailbox, epoch), None);
+        assert_eq!(mailbox.next_due(), Some(Instant::now() + LATENCY / 2));
+        mailbox.finish(None);
+        assert_eq!(next(&mailbox, epoch), None, "the end waits for what is on the line");
+        tokio::time::advance(LATENCY / 2).await;
+        assert_eq!(next(&mailbox, epoch), Some(Next::Frame(data(1000))));
+        assert_eq!(next(&mailbox, epoch), Some(Next::Finished));
+        let mailbox = Mailbox::with_latency(500, Some(LATENCY));
+        mailbox.attach();
+        let fits = (0..).take_while(|sequence| offer(&mailbox, data(*sequence))).count();
+        assert_eq!(fits, LONG_LINE.div_ceil(data(0).len()));
     }
 }

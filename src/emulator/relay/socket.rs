@@ -42,6 +42,8 @@ pub(crate) struct Socket<S> {
     /// While a frame is held: when the peer is next to hear that we live. While closing: when to stop waiting.
     timer: Pin<Box<Sleep>>,
     timing: bool,
+    /// When the next frame comes out of a long line.
+    due: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -49,7 +51,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(crate) fn new(stream: WebSocketStream<S>, session: Arc<Session>, role: End) -> Self {
         let epoch = session.attach(role);
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { stream, session, role, epoch, held: None, unflushed: false, closing: false, timer, timing: false }
+        Self {
+            stream,
+            session,
+            role,
+            epoch,
+            held: None,
+            unflushed: false,
+            closing: false,
+            timer,
+            timing: false,
+            due: None,
+        }
     }
 
     /// Relays until the socket ends, however it ends.
@@ -58,6 +71,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // First of all, and not only where a frame could be written: a peer that takes nothing can be cut off, too.
+        if self.session.mailbox(self.role).poll_cut(cx, self.epoch).is_ready() {
+            return Poll::Ready(());
+        }
         let written = self.poll_write(cx);
         let read = if written == Progress::Over { Progress::Over } else { self.poll_read(cx) };
         if written == Progress::Over || read == Progress::Over {
@@ -98,9 +115,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Poll::Pending => break,
             }
             let message = match session.mailbox(self.role).poll_next(cx, self.epoch) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    if self.poll_due(cx) {
+                        continue;
+                    }
+                    break;
+                }
                 Poll::Ready(Next::Frame(frame)) => Message::Binary(frame),
-                Poll::Ready(Next::Replaced | Next::Cut(Cut::Abort)) => return Progress::Over,
+                Poll::Ready(Next::Replaced | Next::Cut(Cut::Abort | Cut::Loss)) => return Progress::Over,
                 Poll::Ready(Next::Finished | Next::Cut(Cut::Close)) => {
                     self.closing = true;
                     self.set_timer(GOODBYE);
@@ -121,6 +143,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         // The timer for a goodbye must be polled once to be armed.
         if self.closing && progress == Progress::Waiting { Progress::Waiting } else { progress }
+    }
+
+    /// Waits for the first frame on a long line. True if it is there by now.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.session.mailbox(self.role).next_due() else { return false };
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        due.as_mut().reset(at);
+        due.as_mut().poll(cx).is_ready()
     }
 
     /// Reads while the other side takes; then wakes it once for all of it.
@@ -147,7 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     progress = Progress::Over;
                     break;
                 }
-                Poll::Ready(Some(Ok(Message::Binary(frame)))) => self.take(frame),
+                Poll::Ready(Some(Ok(Message::Binary(frame)))) => {
+                    if let Taken::CutOff = self.take(frame) {
+                        progress = Progress::Over;
+                        break;
+                    }
+                }
                 // Pings are answered by the websocket itself; text after the opening means nothing.
                 Poll::Ready(Some(Ok(_))) => {}
             }
@@ -157,13 +192,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Keeps what this end may send to the other.
-    fn take(&mut self, frame: Bytes) {
+    fn take(&mut self, frame: Bytes) -> Taken {
         let kind = kind(&frame);
-        match (self.role, kind) {
+        let happens = match (self.role, kind) {
             (End::Client, Kind::Input) | (End::Agent, Kind::Output) => self.session.note_activity(),
-            (_, Kind::Acknowledge) => {}
-            (End::Agent, Kind::State) => return self.session.agent_state(frame),
-            _ => return,
+            (_, Kind::Acknowledge) => None,
+            (End::Agent, Kind::State) => {
+                self.session.agent_state(frame);
+                return Taken::Done;
+            }
+            _ => return Taken::Done,
+        };
+        if let Some(moment) = happens {
+            self.session.suffer(moment);
+            if self.session.mailbox(self.role).is_losing() {
+                return Taken::CutOff;
+            }
         }
         self.session.faults().show(self.session.id(), self.role.other(), &frame);
         match self.session.faults().judge(self.session.id(), self.role.other(), kind) {
@@ -182,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 });
             }
         }
+        Taken::Done
     }
 
     fn set_timer(&mut self, after: Duration) {
@@ -192,14 +237,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 impl<S> Drop for Socket<S> {
     fn drop(&mut self) {
-        // What the other side did not take in time is lost with the socket, but never an acknowledgement.
+        // What the other side did not take in time is lost with the socket, but never an acknowledgement, unless everything
+        // is to be lost.
         if let Some(frame) = self.held.take()
             && kind(&frame) == Kind::Acknowledge
+            && !self.session.mailbox(self.role).is_losing()
         {
             self.session.mailbox(self.role.other()).offer_now(frame);
         }
         self.session.detach(self.role, self.epoch);
     }
+}
+
+/// What became of a frame that was read.
+enum Taken {
+    /// It is kept, or it is none that is relayed.
+    Done,
+    /// With it this websocket is taken away: it is lost, and so is what was not read yet.
+    CutOff,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

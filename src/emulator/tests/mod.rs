@@ -3,5 +3,6 @@
 mod api;
 mod callers;
 mod channels;
+mod faults;
 mod relay;
 mod speed;
