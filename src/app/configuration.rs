@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{self, Checks, Config, ConfigError, Fault, Overrides};
+use crate::evidence::{Bounds, Shares};
 use crate::identity::{People, PeopleError, name_is_usable, wire_form};
 use crate::model::NodeName;
 use crate::policy::{ActionKind, Policy, Rule, RuleError};
@@ -45,6 +46,16 @@ pub(super) fn policy(config: &Config) -> Result<Policy, RuleError> {
         })
     });
     Ok(Policy::new(rules.collect::<Result<_, RuleError>>()?))
+}
+
+/// What those who cause events may fill of the log.
+pub(super) fn evidence_bounds(config: &Config) -> Bounds {
+    let evidence = &config.evidence;
+    let (session, person, strangers) = (evidence.session_bytes, evidence.person_bytes, evidence.stranger_bytes);
+    Bounds {
+        shares: Shares { session, person, strangers }.of(evidence.max_bytes),
+        questions_a_minute: evidence.questions_a_minute,
+    }
 }
 
 /// How channels are carried.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::configuration::{people, policy, transport_options};
+use super::configuration::{evidence_bounds, people, policy, transport_options};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, ShellTransport};
@@ -58,7 +58,8 @@ impl App {
         drain: Duration,
     ) -> Result<Self, AppError> {
         let (host_keys, people) = load(config)?;
-        let log = Arc::new(EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?);
+        let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
+        let log = Arc::new(log.bounded(evidence_bounds(config)));
         let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
         let sessions = SessionOpener::new(policy(config)?, directory, Arc::new(transport), log.clone());
         let sessions = Arc::new(sessions);

@@ -135,7 +135,8 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let limits = &config.limits;
     let lanes = &config.lanes;
     let of = |value: u32| u64::from(value);
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 14] = [
+    let evidence = &config.evidence;
+    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 18] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "auth_attempts", of(limits.auth_attempts), 1..=100),
         ("limits", "connections", of(limits.connections), 1..=1_000_000),
@@ -148,7 +149,11 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "rekey_seconds", of(limits.rekey_seconds), 60..=86_400),
         ("lanes", "frame_bytes", of(lanes.frame_bytes), 256..=65_536),
         ("lanes", "channels_per_node", of(lanes.channels_per_node), 1..=10_000),
-        ("evidence", "max_bytes", config.evidence.max_bytes, 1 << 20..=u64::MAX),
+        ("evidence", "max_bytes", evidence.max_bytes, 1 << 20..=u64::MAX),
+        ("evidence", "session_bytes", evidence.session_bytes, 1 << 16..=u64::MAX),
+        ("evidence", "person_bytes", evidence.person_bytes, 1 << 16..=u64::MAX),
+        ("evidence", "stranger_bytes", evidence.stranger_bytes, 1 << 16..=u64::MAX),
+        ("evidence", "questions_a_minute", of(evidence.questions_a_minute), 0..=100_000),
         ("lanes", "idle_minutes", of(lanes.idle_minutes), 0..=1440),
     ];
     for (section, key, value, range) in table {

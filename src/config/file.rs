@@ -188,15 +188,32 @@ pub struct Evidence {
     /// Bytes that the event log may take. At the limit, sessions end and none opens: rotate it before.
     #[schemars(range(min = 1_048_576))]
     pub max_bytes: u64,
-}
-
-impl Evidence {
-    /// How large the event log may grow unless told otherwise.
-    const DEFAULT_MAX_BYTES: u64 = 4 << 30;
+    /// Bytes of it that the events of one session may take; then that session ends. Never more than a quarter of `max_bytes`.
+    #[schemars(range(min = 65_536))]
+    pub session_bytes: u64,
+    /// Bytes of it that the events of one person may take in a day; then their sessions end, and others go on. Never more
+    /// than a quarter of `max_bytes`.
+    #[schemars(range(min = 65_536))]
+    pub person_bytes: u64,
+    /// Bytes of it that may be taken in a day by all connections on which nobody logs in; beyond that they are only
+    /// counted. Never more than a quarter of `max_bytes`.
+    #[schemars(range(min = 65_536))]
+    pub stranger_bytes: u64,
+    /// Questions about files (sizes, links, names that are not there) that one session has listed one by one in a minute;
+    /// more are summed by kind.
+    #[schemars(range(max = 100_000))]
+    pub questions_a_minute: u32,
 }
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self { directory: PathBuf::from("/var/lib/portcullis/evidence"), max_bytes: Self::DEFAULT_MAX_BYTES }
+        Self {
+            directory: PathBuf::from("/var/lib/portcullis/evidence"),
+            max_bytes: 4 << 30,
+            session_bytes: 256 << 20,
+            person_bytes: 1 << 30,
+            stranger_bytes: 512 << 20,
+            questions_a_minute: 600,
+        }
     }
 }

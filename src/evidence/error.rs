@@ -14,4 +14,28 @@ pub enum EvidenceError {
     /// The disk refused or does not answer, or the limit is reached.
     #[error("evidence can't be written ({0}), so the session ends; tell whoever runs this gateway")]
     Write(String),
+    /// The session has written as many events as one may.
+    #[error(
+        "this session's events have filled its part of the event log ({}), so it ends; another one can be opened. Whoever runs this gateway can allow more in evidence.session_bytes", size(*.bytes)
+    )]
+    SessionShare {
+        /// Its part.
+        bytes: u64,
+    },
+    /// The person's sessions have.
+    #[error(
+        "the events of your sessions have filled your part of the event log ({} a day), so the session ends; wait a while, or tell whoever runs this gateway, who can allow more in evidence.person_bytes", size(*.bytes)
+    )]
+    PersonShare {
+        /// Their part.
+        bytes: u64,
+    },
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} bytes"),
+        10_000..=9_999_999 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
 }

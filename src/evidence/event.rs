@@ -35,6 +35,10 @@ pub enum Event<'a> {
     FileClosed(FileClosed<'a>),
     /// Anything else that was done to a file, or refused.
     FileOperation(FileOperation<'a>),
+    /// Questions about files that were only counted.
+    FilesSummed(FilesSummed),
+    /// Events that were not written because they, and others of the same origin, were too many.
+    LeftOut(LeftOut<'a>),
 }
 
 /// `login.accepted`
@@ -212,11 +216,42 @@ pub struct FileClosed<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct FileOperation<'a> {
     /// What.
-    pub action: &'a str,
+    pub action: &'static str,
     /// To which file.
     pub paths: Paths<'a>,
     /// What came of it.
     pub outcome: FileOutcome<'a>,
+}
+
+/// `file.summed`
+#[derive(Clone, Debug)]
+pub struct FilesSummed {
+    /// How many of what.
+    pub sums: Vec<FileSum>,
+}
+
+/// Operations that came out alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSum {
+    /// What.
+    pub action: &'static str,
+    /// What came of them.
+    pub outcome: &'static str,
+    /// Why policy refused, for programs.
+    pub code: Option<RefusalCode>,
+    /// Linux's number for why the node refused.
+    pub errno: Option<i32>,
+    /// How many.
+    pub count: u64,
+}
+
+/// `events.left_out`
+#[derive(Clone, Copy, Debug)]
+pub struct LeftOut<'a> {
+    /// Whose they were; none means people who had not logged in.
+    pub person: Option<&'a str>,
+    /// How many.
+    pub count: u64,
 }
 
 /// What came of a file operation.
@@ -276,12 +311,24 @@ impl Event<'_> {
             Self::FileOpened(_) => "file.opened",
             Self::FileClosed(_) => "file.closed",
             Self::FileOperation(_) => "file.operation",
+            Self::FilesSummed(_) => "file.summed",
+            Self::LeftOut(_) => "events.left_out",
         }
     }
 
     /// Whether anybody can cause it, as often as they like, without being allowed anything.
     pub(super) fn is_noise(&self) -> bool {
-        matches!(self, Self::LoginRefused(_) | Self::ChannelRefused(_))
+        matches!(self, Self::LoginRefused(_) | Self::ChannelRefused(_) | Self::LeftOut(_))
+    }
+
+    /// Whose part of the log an event outside a session takes; none for strangers.
+    pub(super) fn person(&self) -> Option<&str> {
+        match self {
+            Self::LoginAccepted(event) => Some(event.person),
+            Self::ChannelRefused(event) => event.person,
+            Self::LeftOut(event) => event.person,
+            _ => None,
+        }
     }
 
     pub(super) fn write(&self, to: &mut Fields) {
@@ -298,6 +345,8 @@ impl Event<'_> {
             Self::FileOpened(event) => event.write(to),
             Self::FileClosed(event) => event.write(to),
             Self::FileOperation(event) => event.write(to),
+            Self::FilesSummed(event) => event.write(to),
+            Self::LeftOut(event) => event.write(to),
         }
     }
 }
@@ -392,10 +441,10 @@ impl SessionClosed<'_> {
 
 impl Paths<'_> {
     fn write(&self, to: &mut Fields) {
-        to.bytes("path", Some(self.path));
-        to.bytes("real_path", self.real_path);
-        to.bytes("second_path", self.second_path);
-        to.bytes("second_real_path", self.second_real_path);
+        to.path("path", Some(self.path));
+        to.path("real_path", self.real_path);
+        to.path("second_path", self.second_path);
+        to.path("second_real_path", self.second_real_path);
     }
 }
 
@@ -440,19 +489,50 @@ impl FileOperation<'_> {
     }
 }
 
-impl FileOutcome<'_> {
+impl FilesSummed {
     fn write(&self, to: &mut Fields) {
+        let sum = |sum: &FileSum| {
+            let mut fields = Fields::new();
+            fields.text("action", sum.action);
+            fields.text("outcome", sum.outcome);
+            fields.maybe("code", sum.code.map(RefusalCode::name));
+            if let Some(errno) = sum.errno {
+                fields.value("errno", errno);
+            }
+            fields.value("count", sum.count);
+            fields
+        };
+        to.list("operations", self.sums.iter().map(sum));
+    }
+}
+
+impl LeftOut<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.maybe("person", self.person);
+        to.value("count", self.count);
+    }
+}
+
+impl FileOutcome<'_> {
+    pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Done => to.text("outcome", "done"),
-            Self::Unfinished => to.text("outcome", "unfinished"),
+            Self::Done => "done",
+            Self::Unfinished => "unfinished",
+            Self::Denied { .. } => "denied",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    fn write(&self, to: &mut Fields) {
+        to.text("outcome", self.name());
+        match self {
+            Self::Done | Self::Unfinished => {}
             Self::Denied { code, policy, why } => {
-                to.text("outcome", "denied");
                 to.text("code", code.name());
                 to.text("policy", policy);
                 to.text("why", why);
             }
             Self::Failed { errno, why } => {
-                to.text("outcome", "failed");
                 to.text("why", why);
                 if let Some(errno) = errno {
                     to.value("errno", *errno);

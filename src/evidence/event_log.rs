@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::error::EvidenceError;
-use super::event::Event;
+use super::event::{Event, LeftOut};
 use super::fields::Line;
 use super::log_file::LogFile;
+use super::share::{Place, SessionUse, Shares, Used};
 use super::writer::{GONE, Job, LONGEST_WRITE, QUEUE, Writer};
 
 /// An append-only log of events.
@@ -23,7 +24,18 @@ pub struct EventLog {
     // before the writer: that ends when this has
     queue: mpsc::Sender<Job>,
     lost: Arc<AtomicU64>,
+    used: Used,
+    questions_a_minute: u32,
     _writer: Writer,
+}
+
+/// What those who cause events may fill of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Their parts of it.
+    pub shares: Shares,
+    /// How many questions about files one session has listed in a minute; more are counted.
+    pub questions_a_minute: u32,
 }
 
 /// A line that is on its way.
@@ -56,8 +68,16 @@ impl EventLog {
             path,
             queue,
             lost,
+            used: Used::new(Shares::UNLIMITED),
+            questions_a_minute: u32::MAX,
             _writer: writer,
         })
+    }
+
+    /// The same, where nobody can fill it alone.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        Self { used: Used::new(bounds.shares), questions_a_minute: bounds.questions_a_minute, ..self }
     }
 
     /// What [`EventLog::open`] would refuse, but for a log that is in use: for a look beside a gateway that runs. Makes
@@ -72,9 +92,32 @@ impl EventLog {
         &self.path
     }
 
-    /// Writes one event; when this returns, `write(2)` has.
-    pub async fn record(&self, id: Uuid, event: &Event<'_>) -> Result<(), EvidenceError> {
+    /// Writes one event of a session; when this returns, `write(2)` has. None is written beyond its part of the log, or its
+    /// person's.
+    pub(super) async fn record_of(
+        &self,
+        session: &SessionUse,
+        id: Uuid,
+        event: &Event<'_>,
+    ) -> Result<(), EvidenceError> {
         let line = Line::new(id, event);
+        self.used.take(session, line.bytes())?;
+        self.write(line).await
+    }
+
+    /// Writes what must be said of a session, whatever is left of its part; when this returns, `write(2)` has.
+    pub(super) async fn record_end(
+        &self,
+        session: &SessionUse,
+        id: Uuid,
+        event: &Event<'_>,
+    ) -> Result<(), EvidenceError> {
+        let line = Line::new(id, event);
+        self.used.count(session.person(), line.bytes());
+        self.write(line).await
+    }
+
+    async fn write(&self, line: Line) -> Result<(), EvidenceError> {
         let (told, hears) = oneshot::channel();
         let unsent = Unsent { log: self, event: line.name };
         let Ok(place) = self.queue.reserve().await else { return Err(EvidenceError::Write(GONE.to_owned())) };
@@ -83,20 +126,48 @@ impl EventLog {
         hears.await.unwrap_or_else(|_| Err(EvidenceError::Write(GONE.to_owned())))
     }
 
-    /// Has one event written without waiting for it; none if too much waits already.
-    pub(super) fn begin(&self, id: Uuid, event: &Event<'_>) -> Option<Pending> {
+    /// Has one event of a session written without waiting for it; none if too much waits already. There are few of them.
+    pub(super) fn begin(&self, session: &SessionUse, id: Uuid, event: &Event<'_>) -> Option<Pending> {
         let place = self.queue.try_reserve().ok()?;
         let (told, hears) = oneshot::channel();
-        place.send(Job::Write(Line::new(id, event), Some(told)));
+        let line = Line::new(id, event);
+        self.used.count(session.person(), line.bytes());
+        place.send(Job::Write(line, Some(told)));
         Some(Pending(hears))
     }
 
     /// Writes an event that nothing depends on, and that nobody waits for: a failure is logged, and its number is missing.
+    /// One of a person who has filled their part of the log, or of strangers who have filled theirs, is only counted.
     pub fn note(&self, id: Uuid, event: &Event<'_>) {
-        let room = if event.is_noise() { NOT_FOR_NOISE } else { 0 };
+        let line = Line::new(id, event);
+        let person = event.person();
+        match self.used.place(person, line.bytes()) {
+            Place::Here { left_out: 0 } => {}
+            Place::Here { left_out: count } => {
+                self.put(Line::new(Uuid::nil(), &Event::LeftOut(LeftOut { person, count })));
+            }
+            Place::None => return,
+        }
+        self.put(line);
+    }
+
+    /// The same for the end of a session, which is written whatever is left of its part.
+    pub(super) fn note_end(&self, session: &SessionUse, id: Uuid, event: &Event<'_>) {
+        let line = Line::new(id, event);
+        self.used.count(session.person(), line.bytes());
+        self.put(line);
+    }
+
+    /// How many questions about files one session has listed in a minute.
+    pub(super) fn questions_a_minute(&self) -> u32 {
+        self.questions_a_minute
+    }
+
+    fn put(&self, line: Line) {
+        let room = if line.noise { NOT_FOR_NOISE } else { 0 };
         match self.queue.try_reserve() {
-            Ok(place) if self.queue.capacity() >= room => place.send(Job::Write(Line::new(id, event), None)),
-            _ => self.lose(event.name()),
+            Ok(place) if self.queue.capacity() >= room => place.send(Job::Write(line, None)),
+            _ => self.lose(line.name),
         }
     }
 
@@ -119,6 +190,12 @@ impl EventLog {
     fn lose(&self, event: &'static str) {
         self.lost.fetch_add(1, Ordering::Relaxed);
         tracing::error!(event, "evidence is missing an event: too many wait for the disk");
+    }
+
+    /// Writes one event; when this returns, `write(2)` has.
+    #[cfg(test)]
+    pub(super) async fn record(&self, id: Uuid, event: &Event<'_>) -> Result<(), EvidenceError> {
+        self.write(Line::new(id, event)).await
     }
 
     /// For tests: what is no regular file can't be opened as a log.

@@ -22,9 +22,24 @@ pub(super) const VERSION: u32 = 1;
 /// The longest text that one field keeps, in bytes; the rest is cut, and the event says so.
 const MAX_TEXT: usize = 4096;
 
+/// Linux's `PATH_MAX`: what is longer names no file. Of such a one only a beginning is kept, and the hash of all of it.
+const MAX_PATH: usize = 4096;
+
+/// How much of it: enough to see what was meant.
+const PATH_BEGINNING: usize = 256;
+
+/// The longest text of an event that anybody can cause: longer than a login that names a node, a user and a reason.
+const MAX_NOISE: usize = 1024;
+
+/// What the writer puts in front of a line, about.
+const BEGINNING: usize = 128;
+
 /// The fields of one event.
 #[derive(Debug)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields {
+    map: Map<String, Value>,
+    longest: usize,
+}
 
 /// An event that waits to be numbered and written.
 #[derive(Debug)]
@@ -41,7 +56,10 @@ pub(super) struct Line {
 impl Line {
     /// An event of now.
     pub(super) fn new(id: Uuid, event: &Event<'_>) -> Self {
-        let mut fields = Fields(Map::new());
+        let mut fields = Fields::new();
+        if event.is_noise() {
+            fields.longest = MAX_NOISE;
+        }
         fields.text("event", event.name());
         fields.text("id", &id.to_string());
         event.write(&mut fields);
@@ -49,14 +67,19 @@ impl Line {
             name: event.name(),
             noise: event.is_noise(),
             time: written(OffsetDateTime::now_utc()),
-            body: Value::Object(fields.0).to_string(),
+            body: Value::Object(fields.map).to_string(),
         }
+    }
+
+    /// How much of the log it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.body.len() + BEGINNING) as u64
     }
 
     /// The line's bytes, with its number.
     pub(super) fn numbered(&self, run: Uuid, number: u64) -> Vec<u8> {
         let rest = self.body.strip_prefix('{').unwrap_or(&self.body);
-        let mut line = Vec::with_capacity(self.body.len() + 128);
+        let mut line = Vec::with_capacity(self.body.len() + BEGINNING);
         // writing to a vector can't fail
         let _ = writeln!(line, r#"{{"time":"{}","v":{VERSION},"run":"{run}","seq":{number},{rest}"#, self.time);
         line
@@ -64,12 +87,13 @@ impl Line {
 }
 
 impl Fields {
+    pub(super) fn new() -> Self {
+        Self { map: Map::new(), longest: MAX_TEXT }
+    }
+
     /// A text; what is longer than a field may be is cut, and its length is told.
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        let mut end = value.len().min(MAX_TEXT);
-        while !value.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = value.floor_char_boundary(self.longest);
         self.value(name, value.get(..end).unwrap_or_default());
         if end < value.len() {
             self.value(&format!("{name}_bytes"), value.len());
@@ -83,13 +107,27 @@ impl Fields {
         }
     }
 
-    /// Bytes that are mostly text, where there are any; what isn't UTF-8 is there in base64, too.
-    pub(super) fn bytes(&mut self, name: &str, value: Option<&[u8]>) {
+    /// A path, where there is one; what isn't UTF-8 is there in base64, too. What is too long to be a path is cut, with its
+    /// length and hash beside it.
+    pub(super) fn path(&mut self, name: &str, value: Option<&[u8]>) {
         let Some(value) = value else { return };
-        self.text(name, &String::from_utf8_lossy(value));
-        if std::str::from_utf8(value).is_err() {
-            self.text(&format!("{name}_base64"), &STANDARD.encode(value));
+        let kept = match value.get(..PATH_BEGINNING) {
+            Some(beginning) if value.len() > MAX_PATH => beginning,
+            _ => value,
+        };
+        self.value(name, String::from_utf8_lossy(kept));
+        if std::str::from_utf8(kept).is_err() {
+            self.value(&format!("{name}_base64"), STANDARD.encode(kept));
         }
+        if kept.len() < value.len() {
+            self.value(&format!("{name}_bytes"), value.len());
+            self.digest_of(&format!("{name}_sha256"), value);
+        }
+    }
+
+    /// Several of the same kind.
+    pub(super) fn list(&mut self, name: &str, items: impl Iterator<Item = Self>) {
+        self.value(name, items.map(|item| Value::Object(item.map)).collect::<Vec<_>>());
     }
 
     /// A SHA-256.
@@ -109,7 +147,7 @@ impl Fields {
 
     /// Any other value.
     pub(super) fn value(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
+        self.map.insert(name.to_owned(), value.into());
     }
 }
 
@@ -123,7 +161,9 @@ fn written(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::event::{ChannelRefused, FileClosed, FileDigest, FileOutcome, Paths, SessionLane};
+    use crate::evidence::event::{
+        ChannelRefused, FileClosed, FileDigest, FileOperation, FileOutcome, Paths, SessionLane,
+    };
     use crate::model::RefusalCode;
 
     fn parsed(event: &Event<'_>) -> Value {
@@ -177,6 +217,32 @@ mod tests {
         let kept = event["session_manager_id"].as_str().unwrap();
         assert!(kept.len() <= MAX_TEXT && kept.len() > MAX_TEXT - 2);
         assert_eq!(event["session_manager_id_bytes"], long.len());
+    }
+
+    #[test]
+    fn what_anybody_can_cause_is_cut_shorter() {
+        let event = parsed(&refused(&"x".repeat(100_000), "asked"));
+        assert_eq!(event["login"].as_str().map(str::len), Some(MAX_NOISE));
+        assert_eq!(event["login_bytes"], 100_000);
+    }
+
+    #[test]
+    fn a_path_is_whole_or_too_long_to_be_one() {
+        let stat = |path: &[u8]| {
+            let paths = Paths { path, ..Paths::default() };
+            let outcome = FileOutcome::Failed { errno: Some(36), why: "File name too long" };
+            let event = Event::FileOperation(FileOperation { action: "Stat", paths, outcome });
+            (parsed(&event), Line::new(Uuid::nil(), &event).bytes())
+        };
+        let (longest, _) = stat(&[b'x'; MAX_PATH]);
+        assert_eq!(longest["path"].as_str().map(str::len), Some(MAX_PATH));
+        assert!(longest.get("path_bytes").is_none());
+        for byte in [b'x', 0xff] {
+            let (cut, bytes) = stat(&[byte; 200_000]);
+            assert!(cut["path"].as_str().unwrap().chars().count() == PATH_BEGINNING && bytes < 2048, "{bytes}");
+            assert_eq!(cut["path_bytes"], 200_000);
+            assert_eq!(cut["path_sha256"], hex::encode(Sha256::digest(vec![byte; 200_000])));
+        }
     }
 
     #[test]

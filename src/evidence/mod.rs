@@ -20,7 +20,9 @@ mod fields;
 mod log_file;
 mod progress;
 mod proof;
+mod questions;
 mod record;
+mod share;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,8 @@ pub use event::{
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;
-pub use event_log::EventLog;
+pub use event_log::{Bounds, EventLog};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
+pub use share::Shares;
 pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream};

@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use super::error::EvidenceError;
 use super::event::{Event, SessionClosed, SessionExit, SessionOpened, SessionProgress};
+use super::event::{FileOperation, FilesSummed};
 use super::event_log::EventLog;
 use super::progress::Progress;
+use super::questions::Questions;
+use super::share::SessionUse;
 use super::tally::Tally;
 use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
 use crate::model::Exit;
@@ -56,11 +59,13 @@ pub struct SessionRecord {
 pub(super) struct Shared {
     log: Arc<EventLog>,
     id: Uuid,
+    used: SessionUse,
     started: Instant,
     pub(super) stdin: Mutex<Tally>,
     pub(super) stdout: Mutex<Tally>,
     pub(super) stderr: Mutex<Tally>,
     progress: Mutex<Progress>,
+    questions: Mutex<Questions>,
     exited: AtomicBool,
     closed: AtomicBool,
     failure: OnceLock<EvidenceError>,
@@ -69,7 +74,7 @@ pub(super) struct Shared {
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening) -> Result<Self, EvidenceError> {
-        let shared = Shared::new(log.clone());
+        let shared = Shared::new(log.clone(), grant.identity().person());
         let command = match grant.action() {
             Action::Exec { command } => Some(command.as_slice()),
             _ => None,
@@ -90,7 +95,7 @@ impl SessionRecord {
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };
-        let opened = log.record(record.shared.id, &event).await;
+        let opened = log.record_of(&record.shared.used, record.shared.id, &event).await;
         // what was never opened has no end to tell of
         opened.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
         Ok(record)
@@ -140,14 +145,18 @@ impl SessionRecord {
             Outcome::Killed(why) => ("killed", Some(why.as_str())),
         };
         self.shared.closed.store(true, Ordering::Relaxed);
-        // the end is worth a try even after a line was lost
-        self.shared.log.record(self.shared.id, &self.shared.closing(outcome, why)).await
+        let (log, used, id) = (&self.shared.log, &self.shared.used, self.shared.id);
+        // the end is worth a try even after a line was lost, and even where the session has used up its part
+        if let Some(summed) = self.shared.left_to_sum() {
+            log.record_end(used, id, &summed).await?;
+        }
+        log.record_end(used, id, &self.shared.closing(outcome, why)).await
     }
 
     /// A record into this log that begins without an event.
     #[cfg(test)]
     pub(crate) fn for_test_in(log: Arc<EventLog>) -> Self {
-        Self { shared: Arc::new(Shared::new(log)) }
+        Self { shared: Arc::new(Shared::new(log, "tester")) }
     }
 
     /// A record whose events go nowhere, for tests of what records into it.
@@ -160,17 +169,23 @@ impl SessionRecord {
 impl Drop for SessionRecord {
     fn drop(&mut self) {
         if !self.shared.closed.load(Ordering::Relaxed) {
-            self.shared.log.note(self.shared.id, &self.shared.closing("interrupted", None));
+            let (log, used, id) = (&self.shared.log, &self.shared.used, self.shared.id);
+            if let Some(summed) = self.shared.left_to_sum() {
+                log.note_end(used, id, &summed);
+            }
+            log.note_end(used, id, &self.shared.closing("interrupted", None));
         }
     }
 }
 
 impl Shared {
-    fn new(log: Arc<EventLog>) -> Self {
+    fn new(log: Arc<EventLog>, person: &str) -> Self {
         let now = Instant::now();
         Self {
+            questions: Mutex::new(Questions::new(log.questions_a_minute(), now)),
             log,
             id: Uuid::new_v4(),
+            used: SessionUse::new(person),
             started: now,
             stdin: Mutex::default(),
             stdout: Mutex::default(),
@@ -190,15 +205,33 @@ impl Shared {
     /// Writes an event of the session, and waits until that is done.
     pub(super) async fn write(&self, event: &Event<'_>) -> Result<(), EvidenceError> {
         self.intact()?;
-        let written = self.log.record(self.id, event).await;
+        let written = self.log.record_of(&self.used, self.id, event).await;
         written.map_err(|error| self.fail(error))
+    }
+
+    /// Something that changed nothing was asked: listed, or counted where there are many.
+    pub(super) async fn ask(&self, event: FileOperation<'_>) -> Result<(), EvidenceError> {
+        let (listed, due) = {
+            let (now, mut questions) = (Instant::now(), lock(&self.questions));
+            (questions.asked(&event, now), questions.due(now))
+        };
+        if let Some(sums) = due {
+            self.write(&Event::FilesSummed(FilesSummed { sums })).await?;
+        }
+        // one that is only counted learns as well that nothing may go on
+        if listed { self.write(&Event::FileOperation(event)).await } else { self.intact() }
+    }
+
+    /// What was counted since the last sum.
+    fn left_to_sum(&self) -> Option<Event<'static>> {
+        lock(&self.questions).rest().map(|sums| Event::FilesSummed(FilesSummed { sums }))
     }
 
     /// Bytes of one stream go by. Waits for nothing.
     pub(super) fn pass(&self, stream: &Mutex<Tally>, bytes: &[u8]) -> Result<(), EvidenceError> {
         self.intact()?;
         lock(stream).add(bytes);
-        let stepped = lock(&self.progress).step(Instant::now(), || self.log.begin(self.id, &self.so_far()));
+        let stepped = lock(&self.progress).step(Instant::now(), || self.log.begin(&self.used, self.id, &self.so_far()));
         stepped.map_err(|error| self.fail(error))
     }
 

@@ -10,6 +10,7 @@ use rustix::fs::Mode;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::share::SessionUse;
 use super::*;
 use crate::model::{Exit, RefusalCode, SessionId};
 use crate::policy::{Action, Grant};
@@ -204,7 +205,7 @@ async fn strangers_cannot_use_up_the_queue_of_sessions() {
     for _ in 0..20_000 {
         log.note(Uuid::nil(), &refused(&reason));
     }
-    assert!(log.begin(Uuid::nil(), &LANE).is_some(), "half of the queue is not for them");
+    assert!(log.begin(&SessionUse::new("ada"), Uuid::nil(), &LANE).is_some(), "half of the queue is not for them");
     log.flush().await;
     let numbers = numbers(&log);
     assert!(numbers.is_sorted() && *numbers.last().unwrap() == 20_001, "what was lost shows in the numbers");
@@ -271,4 +272,85 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
     // the end is worth a try, and there is room for it
     record.close(&Outcome::Failed("it can't be recorded".to_owned())).await.unwrap();
     assert_eq!(events(&log).last().unwrap()["stdout"]["bytes"], 4);
+}
+
+const BOUNDS: Bounds =
+    Bounds { shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 }, questions_a_minute: 10 };
+
+/// A log with bounds, and what records into it.
+fn bounded() -> (tempfile::TempDir, Arc<EventLog>) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = EventLog::open(dir.path(), 1 << 20).unwrap().bounded(BOUNDS);
+    (dir, Arc::new(log))
+}
+
+async fn files_of(person: &str, log: &Arc<EventLog>) -> Result<SessionRecord, EvidenceError> {
+    SessionRecord::open(log, &Grant::for_test_of(person, "i-1", Action::Files), opening()).await
+}
+
+fn stat(path: &[u8]) -> FileOperation<'_> {
+    let outcome = FileOutcome::Failed { errno: Some(2), why: "No such file or directory" };
+    FileOperation { action: "Stat", paths: Paths { path, ..Paths::default() }, outcome }
+}
+
+#[tokio::test]
+async fn questions_without_end_are_summed_and_end_nothing() {
+    let (_dir, log) = bounded();
+    let record = files_of("ada", &log).await.unwrap();
+    let files = record.files();
+    let overlong = vec![b'x'; 100_000];
+    for _ in 0..5000 {
+        files.question(stat(&overlong)).await.unwrap();
+    }
+    record.close(&Outcome::Finished).await.unwrap();
+    let events = events(&log);
+    let listed = events.iter().filter(|event| event["event"] == "file.operation").count();
+    assert!((10..20).contains(&listed), "{listed}");
+    let summed = events.iter().filter(|event| event["event"] == "file.summed");
+    let sums: Vec<&Value> = summed.flat_map(|event| event["operations"].as_array().unwrap()).collect();
+    assert_eq!(sums.iter().map(|sum| sum["count"].as_u64().unwrap()).sum::<u64>(), 5000 - listed as u64);
+    let same = (&"Stat".into(), &"failed".into(), &2.into());
+    assert!(sums.iter().all(|sum| (&sum["action"], &sum["outcome"], &sum["errno"]) == same), "{sums:?}");
+    assert!(log.path().metadata().unwrap().len() < 20_000);
+    assert_eq!(events.last().unwrap()["event"], "session.closed", "the sum stands before the end");
+}
+
+#[tokio::test]
+async fn a_session_that_fills_its_part_of_the_log_ends_and_others_live() {
+    let (_dir, log) = bounded();
+    let other = files_of("bob", &log).await.unwrap();
+    let first = files_of("ada", &log).await.unwrap();
+    let asked = || FileAsked { action: "Remove", paths: Paths { path: b"/x", ..Paths::default() } };
+    let fill = async |record: &SessionRecord| loop {
+        if let Err(error) = record.files().asked(asked()).await {
+            break error.to_string();
+        }
+    };
+    let error = fill(&first).await;
+    assert!(error.contains("this session's events have filled") && error.contains("evidence.session_bytes"), "{error}");
+    assert!(first.output().intact().is_err(), "nothing more is let through");
+    first.close(&Outcome::Failed(error)).await.unwrap();
+    // her next one has what is left of her own part, and after it she has to wait
+    let second = files_of("ada", &log).await.unwrap();
+    let error = fill(&second).await;
+    assert!(error.contains("your part of the event log") && error.contains("evidence.person_bytes"), "{error}");
+    second.close(&Outcome::Failed(error)).await.unwrap();
+    assert!(matches!(files_of("ada", &log).await, Err(EvidenceError::PersonShare { .. })));
+    other.files().asked(asked()).await.unwrap();
+    other.close(&Outcome::Finished).await.unwrap();
+    assert!(log.path().metadata().unwrap().len() < 40_000);
+    let ends = events(&log).iter().filter(|event| event["event"] == "session.closed").count();
+    assert_eq!(ends, 3, "whatever is left, the end is told");
+}
+
+#[tokio::test]
+async fn strangers_fill_their_part_and_no_more() {
+    let (_dir, log) = bounded();
+    for _ in 0..10_000 {
+        log.note(Uuid::nil(), &refused("no proof was given"));
+    }
+    log.flush().await;
+    let events = events(&log);
+    assert!(log.path().metadata().unwrap().len() <= 20_000 && events.len() > 30);
+    assert!(numbers(&log).into_iter().eq(1..=events.len() as u64), "what is only counted is not missing");
 }

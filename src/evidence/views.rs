@@ -122,6 +122,11 @@ impl FileRecord {
         self.shared.write(&Event::FileClosed(event)).await
     }
 
+    /// Something that leaves the node as it was, done or refused: one by one, or summed where there are many.
+    pub async fn question(&self, event: FileOperation<'_>) -> Result<(), EvidenceError> {
+        self.shared.ask(event).await
+    }
+
     /// Something else was done, or refused.
     pub async fn operation(&self, event: FileOperation<'_>) -> Result<(), EvidenceError> {
         self.shared.write(&Event::FileOperation(event)).await

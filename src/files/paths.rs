@@ -67,6 +67,11 @@ pub(super) fn changes(operation: &Operation) -> bool {
     }
 }
 
+/// Whether something of this kind may leave the node other than it was.
+pub(super) fn may_change(action: FileAction) -> bool {
+    changes_names(action) || matches!(action, FileAction::Upload | FileAction::Sync)
+}
+
 /// Whether the event shall have the real path even where the rules don't need it.
 pub(super) fn changes_names(action: FileAction) -> bool {
     matches!(

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::ledger::{Content, FileEvent, FileEvents, FileLedger, Hashed, Outcome};
+use super::paths::may_change;
 use crate::evidence::{
     EvidenceError, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, FileRecord, Paths,
 };
@@ -47,9 +48,18 @@ impl RecordedFiles {
                 let digest = digest(hashed);
                 self.record.closed(FileClosed { action, paths, outcome, bytes: *bytes, digest }).await
             }
+            // what came of a change stands beside its `file.asked`; all else may be asked as fast as the node answers
+            None if leaves_the_node_alone(event) => {
+                self.record.question(FileOperation { action, paths, outcome }).await
+            }
             None => self.record.operation(FileOperation { action, paths, outcome }).await,
         }
     }
+}
+
+/// Whether nothing was, or will be, other than before. A refusal of policy comes before the node is asked for anything.
+fn leaves_the_node_alone(event: &FileEvent) -> bool {
+    matches!(event.outcome, Outcome::Denied(_)) || !may_change(event.action)
 }
 
 impl FileEvents for RecordedFiles {
@@ -63,5 +73,44 @@ fn digest(hashed: &Hashed) -> FileDigest {
         Hashed::Whole(sha256) => FileDigest::Whole(sha256),
         Hashed::Part { offset, sha256 } => FileDigest::Part { offset, sha256 },
         Hashed::No => FileDigest::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{Bounds, EventLog, SessionRecord, Shares};
+    use crate::files::errno::ENOENT;
+    use crate::policy::FileAction;
+
+    /// Where no question is listed, what came of a change still is.
+    #[tokio::test]
+    async fn questions_are_counted_and_changes_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds = Bounds { shares: Shares::UNLIMITED, questions_a_minute: 0 };
+        let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap().bounded(bounds));
+        let record = SessionRecord::for_test_in(log.clone());
+        let ledger = FileLedger::new(record.files());
+        let failed = Outcome::Failed { errno: Some(ENOENT), message: "No such file or directory".to_owned() };
+        for action in [FileAction::Stat, FileAction::Remove, FileAction::Download, FileAction::Upload] {
+            let event = FileEvent {
+                action,
+                path: b"/x".to_vec(),
+                real_path: None,
+                second: None,
+                second_real: None,
+                outcome: failed.clone(),
+                content: None,
+            };
+            ledger.events.record(event).await.unwrap();
+        }
+        drop(record);
+        log.flush().await;
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(told, ["file.operation", "file.operation", "file.summed", "session.closed"]);
+        assert_eq!((&events[0]["action"], &events[1]["action"]), (&"Remove".into(), &"Upload".into()));
+        assert_eq!(events[2]["operations"].as_array().map(Vec::len), Some(2));
     }
 }

@@ -36,6 +36,8 @@ pub enum RefusalCode {
     DocumentWrong,
     /// It can't be recorded, so it can't be.
     NotRecordable,
+    /// The person's events have filled their part of the log.
+    LogShareUsedUp,
     /// Everything was allowed, and the way to the node did not open.
     NoWayToTheNode,
     /// Somebody ended it while it was being opened.
@@ -53,7 +55,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -69,6 +71,7 @@ impl RefusalCode {
         Self::AwsUnreachable,
         Self::DocumentWrong,
         Self::NotRecordable,
+        Self::LogShareUsedUp,
         Self::NoWayToTheNode,
         Self::Killed,
         Self::ForwardingNotServed,
@@ -95,6 +98,7 @@ impl RefusalCode {
             Self::AwsUnreachable => "aws-unreachable",
             Self::DocumentWrong => "document-wrong",
             Self::NotRecordable => "not-recordable",
+            Self::LogShareUsedUp => "log-share-used-up",
             Self::NoWayToTheNode => "no-way-to-the-node",
             Self::Killed => "killed",
             Self::ForwardingNotServed => "forwarding-not-served",

@@ -143,9 +143,13 @@ impl Terms {
 #[cfg(test)]
 impl Grant {
     pub(crate) fn for_test(node: &str, action: Action) -> Self {
+        Self::for_test_of("tester", node, action)
+    }
+
+    pub(crate) fn for_test_of(person: &str, node: &str, action: Action) -> Self {
         Self {
             policy: "test".to_owned(),
-            identity: Identity::for_test("tester"),
+            identity: Identity::for_test(person),
             node_name: NodeName::for_test(node),
             node: NodeId(node.to_owned()),
             os_user: None,

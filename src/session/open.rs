@@ -126,6 +126,9 @@ impl Refused {
             Self::Node(BackendError::Refused(_)) => RefusalCode::AwsRefused,
             Self::Node(BackendError::Document(_)) => RefusalCode::DocumentWrong,
             Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
+            Self::Evidence(EvidenceError::PersonShare { .. } | EvidenceError::SessionShare { .. }) => {
+                RefusalCode::LogShareUsedUp
+            }
             Self::Evidence(_) => RefusalCode::NotRecordable,
             Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
             Self::Killed { .. } => RefusalCode::Killed,
