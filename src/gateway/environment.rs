@@ -18,7 +18,44 @@ const NEVER: &[&str] = &[
     "EXINIT",
     "FPATH",
     "GCONV_PATH",
-    "GIT_*",
+    // programs that git starts
+    "GIT_ASKPASS",
+    "GIT_BROWSER",
+    "GIT_EDITOR",
+    "GIT_EXEC_PATH",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_MAN_VIEWER",
+    "GIT_PAGER",
+    "GIT_PROXY_COMMAND",
+    "GIT_SEQUENCE_EDITOR",
+    "GIT_SSH*",
+    // transports that start programs (ext::)
+    "GIT_ALLOW_PROTOCOL",
+    // settings, which name programs in their turn
+    "GIT_CONFIG*",
+    // whose settings and hooks are read: another repository's, or a template's
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_TEMPLATE_DIR",
+    "GIT_WORK_TREE",
+    // where its objects, attributes and texts are read from
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ATTR_*",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_*",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_QUARANTINE_PATH",
+    "GIT_TEXTDOMAINDIR",
+    // files that it appends its own log to
+    "GIT_REDIRECT_*",
+    "GIT_TRACE*",
+    // whom it believes
+    "GIT_PROXY_SSL_*",
+    "GIT_SSL_*",
+    // the library of its scripts
+    "GITPERLLIB",
     "GLIBC_TUNABLES",
     "GLOBIGNORE",
     "HISTFILE",
@@ -159,6 +196,16 @@ mod tests {
             "PS4",
             "PROMPT_COMMAND",
             "GIT_SSH_COMMAND",
+            "GIT_EXEC_PATH",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_GLOBAL",
+            "GIT_EXTERNAL_DIFF",
+            "GIT_PAGER",
+            "GIT_ASKPASS",
+            "GIT_TEMPLATE_DIR",
+            "GIT_DIR",
+            "GIT_TRACE2_EVENT",
+            "GITPERLLIB",
             "NODE_OPTIONS",
             "HOME",
             "SHELL",
@@ -171,6 +218,18 @@ mod tests {
             "SSH_AUTH_SOCK",
         ] {
             assert_eq!(allowed.judge(name, "x", &[]), Verdict::Refused, "{name}");
+        }
+    }
+
+    /// What git's own manual asks a server to take (`git help protocol-v2`), and says who makes a commit.
+    #[test]
+    fn of_gits_variables_those_pass_that_change_nothing_of_what_runs() {
+        assert_eq!(Allowed::default().judge("GIT_PROTOCOL", "version=2", &[]), Verdict::Node);
+        let allowed = Allowed::new(&["GIT_*".to_owned()]);
+        for name in
+            ["GIT_PROTOCOL", "GIT_AUTHOR_NAME", "GIT_COMMITTER_EMAIL", "GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS"]
+        {
+            assert_eq!(allowed.judge(name, "x", &[]), Verdict::Node, "{name}");
         }
     }
 
