@@ -48,7 +48,9 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
-            host_keys: vec![PathBuf::from("/etc/portcullis/ssh_host_ed25519_key")],
+            host_keys: ["ed25519", "ecdsa"]
+                .map(|kind| PathBuf::from(format!("/etc/portcullis/ssh_host_{kind}_key")))
+                .to_vec(),
             host_certificates: Vec::new(),
             banner: None,
         }
@@ -119,7 +121,7 @@ pub struct Environment {
 
 impl Default for Environment {
     fn default() -> Self {
-        Self { accept: ["TERM", "LANG", "LC_*"].map(str::to_owned).to_vec() }
+        Self { accept: ["TERM", "LANG", "LC_*", "GIT_PROTOCOL"].map(str::to_owned).to_vec() }
     }
 }
 

@@ -311,7 +311,7 @@ impl Handler for ClientHandler {
     }
 
     async fn agent_request(&mut self, _: ChannelId, session: &mut Session) -> Result<bool, Self::Error> {
-        self.refuse_feature("agent forwarding", NO_AGENT, session)?;
+        self.refuse_offer("agent forwarding", NO_AGENT, session)?;
         Ok(false)
     }
 
@@ -324,7 +324,7 @@ impl Handler for ClientHandler {
         _: u32,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.refuse_feature("X11 forwarding", NO_X11, session)?;
+        self.refuse_offer("X11 forwarding", NO_X11, session)?;
         answer(session, id, false)
     }
 
@@ -356,7 +356,15 @@ impl ClientHandler {
         Ok(())
     }
 
-    /// Something that is refused while the session goes on: a line for a person, a message for `ssh -v`.
+    /// Something that a client offers with every session, from its configuration and mostly without its person's knowing:
+    /// what refuses it must not stand on the stderr of every command. `ssh -v` shows it, and the event log has it.
+    fn refuse_offer(&mut self, asked: &str, text: &'static str, session: &mut Session) -> Result<(), russh::Error> {
+        self.0.note_refusal(asked, RefusalCode::ForwardingNotServed, text);
+        // RFC 4253, section 11.3: not one that is always to be displayed
+        session.debug(false, text, "en")
+    }
+
+    /// Something that was asked for and is refused while the session goes on: a line for a person, a message for `ssh -v`.
     fn refuse_feature(&mut self, asked: &str, text: &'static str, session: &mut Session) -> Result<(), russh::Error> {
         self.0.note_refusal(asked, RefusalCode::ForwardingNotServed, text);
         self.0.notice(text);

@@ -43,7 +43,7 @@ enum Wrong {
     NoKey,
     #[error("it has a passphrase; remove it with ssh-keygen -p -N ''")]
     Encrypted,
-    #[error("{0} host keys are not used here; make one with ssh-keygen -t ed25519")]
+    #[error("{0} host keys are not used here; make one with ssh-keygen -t ed25519 or -t ecdsa")]
     Kind(Algorithm),
     #[error("it is no certificate; the CA's ssh-keygen -s -h makes one")]
     NoCertificate,
@@ -133,7 +133,8 @@ fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wro
 /// Keys of a test's own.
 #[cfg(test)]
 impl HostKeys {
-    /// Makes a new ed25519 key in a file of its own, unless there is one already; then loads it.
+    /// Makes a new ed25519 key in a file of its own, and an ECDSA key beside it, unless they are there already; then loads
+    /// them.
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
         use std::fs::OpenOptions;
         use std::io::Write as _;
@@ -141,12 +142,16 @@ impl HostKeys {
 
         use super::mint::KeyPair;
 
-        if path.symlink_metadata().is_err() {
-            let text = KeyPair::new("portcullis").unwrap().private().unwrap();
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
+        let ecdsa = path.with_extension("ecdsa");
+        let kinds = [(path.to_owned(), KeyPair::new("portcullis")), (ecdsa, KeyPair::new_ecdsa("portcullis"))];
+        for (path, pair) in &kinds {
+            if path.symlink_metadata().is_err() {
+                let text = pair.as_ref().unwrap().private().unwrap();
+                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+                file.write_all(text.as_bytes()).unwrap();
+            }
         }
-        Self::load(&[path.to_owned()])
+        Self::load(&kinds.map(|(path, _)| path))
     }
 
     /// The public keys, as in `known_hosts`, without the host.
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_one_private_key_and_finds_it_again() {
+    fn makes_private_keys_and_finds_them_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let first = HostKeys::load_or_create(&path).unwrap().public_lines();

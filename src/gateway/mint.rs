@@ -3,12 +3,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::ssh_key::{LineEnding, PrivateKey, PublicKey};
+use russh::keys::ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-/// An ed25519 key pair.
+/// A key pair, ed25519 or ECDSA.
 pub struct KeyPair {
     key: PrivateKey,
 }
@@ -26,12 +27,20 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> MintError {
 }
 
 impl KeyPair {
-    /// A new pair from the system's randomness.
+    /// A new ed25519 pair from the system's randomness.
     pub fn new(comment: &str) -> Result<Self, MintError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(failed("the system gives no randomness"))?;
         let pair = Ed25519Keypair::from_seed(&seed);
         let key = PrivateKey::new(KeypairData::Ed25519(pair), comment).map_err(failed("the key can't be made"))?;
+        Ok(Self { key })
+    }
+
+    /// A new pair on NIST's P-256 (RFC 5656), for hosts that must be known to clients without ed25519.
+    pub fn new_ecdsa(comment: &str) -> Result<Self, MintError> {
+        let curve = Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 };
+        let mut key = PrivateKey::random(&mut safe_rng(), curve).map_err(failed("the key can't be made"))?;
+        key.set_comment(comment);
         Ok(Self { key })
     }
 
@@ -84,25 +93,31 @@ mod tests {
 
     #[test]
     fn a_pair_survives_its_text_and_hides_its_private_half() {
-        let pair = KeyPair::new("demo").unwrap();
-        let private = pair.private().unwrap();
-        let again = KeyPair::parse(&private).unwrap();
-        assert_eq!(pair.public().unwrap(), again.public().unwrap());
-        assert!(pair.public().unwrap().starts_with("ssh-ed25519 "));
-        let secret = private.lines().nth(3).unwrap();
-        assert!(!format!("{pair:?}").contains(secret));
+        let kinds = [
+            (KeyPair::new("demo").unwrap(), "ssh-ed25519 "),
+            (KeyPair::new_ecdsa("demo").unwrap(), "ecdsa-sha2-nistp256 "),
+        ];
+        for (pair, kind) in kinds {
+            let private = pair.private().unwrap();
+            let again = KeyPair::parse(&private).unwrap();
+            assert_eq!(pair.public().unwrap(), again.public().unwrap());
+            assert!(pair.public().unwrap().starts_with(kind) && pair.public().unwrap().ends_with(" demo"));
+            let secret = private.lines().nth(3).unwrap();
+            assert!(!format!("{pair:?}").contains(secret));
+        }
     }
 
     #[test]
     fn openssh_reads_key_and_certificate() {
         let dir = tempfile::tempdir().unwrap();
         let ca = KeyPair::new("ca").unwrap();
-        let host = KeyPair::new("host").unwrap();
-        let certificate = ca.certify_host(&host, &["gate"], Duration::from_secs(3600)).unwrap();
-        let path = dir.path().join("host-cert.pub");
-        std::fs::write(&path, certificate).unwrap();
-        let shown = std::process::Command::new("ssh-keygen").arg("-Lf").arg(&path).output().unwrap();
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        assert!(shown.contains("host certificate") && shown.contains("gate"), "{shown}");
+        for host in [KeyPair::new("host").unwrap(), KeyPair::new_ecdsa("host").unwrap()] {
+            let certificate = ca.certify_host(&host, &["gate"], Duration::from_secs(3600)).unwrap();
+            let path = dir.path().join("host-cert.pub");
+            std::fs::write(&path, certificate).unwrap();
+            let shown = std::process::Command::new("ssh-keygen").arg("-Lf").arg(&path).output().unwrap();
+            let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+            assert!(shown.contains("host certificate") && shown.contains("gate"), "{shown}");
+        }
     }
 }

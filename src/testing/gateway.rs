@@ -98,7 +98,8 @@ impl TestGateway {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, people, sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];
-        let known = format!("[127.0.0.1]:{} {}\n", address.port(), host_keys.public_lines()[0]);
+        let known: String =
+            host_keys.public_lines().iter().map(|key| format!("[127.0.0.1]:{} {key}\n", address.port())).collect();
         std::fs::write(dir.path().join("known_hosts"), known).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(gateway.run(async {

@@ -4,10 +4,11 @@
 //!  DIR (0700)
 //!    .portcullis-demo      says that this directory is a demo's; locked while one runs in it
 //!    ssh_config            hosts `demo` and `gate`
-//!    known_hosts           the gateway's host key, and the host CA
+//!    known_hosts           the gateway's host keys, and the host CA
 //!    user_key[.pub]        who `demo` is
 //!    host_key[.pub]        the gateway's; host_key-cert.pub is its certificate
-//!    host_ca[.pub]         the CA that signed it
+//!    host_key_ecdsa[.pub]  the same for clients that know no ed25519
+//!    host_ca[.pub]         the CA that signed them
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
 //!    evidence/             the event log
 //!    node/, run/           the node's own files, and those of what runs on it
@@ -24,6 +25,11 @@ use crate::gateway::mint::{KeyPair, MintError};
 
 /// The name by which clients know the demo's gateway, whatever its port.
 pub(super) const HOST_ALIAS: &str = "portcullis-demo";
+
+type Make = fn(&str) -> Result<KeyPair, MintError>;
+
+/// The gateway's host keys, the preferred one first: as the configuration has them by default.
+const HOST_KEYS: [(&str, Make); 2] = [("host_key", KeyPair::new), ("host_key_ecdsa", KeyPair::new_ecdsa)];
 
 const MARKER: &str = ".portcullis-demo";
 const QUIET: Duration = Duration::from_secs(30);
@@ -43,8 +49,9 @@ pub(super) struct DemoDir {
 pub(super) struct Keys {
     /// The person's public key, one line.
     pub(super) user: String,
-    pub(super) host_key: PathBuf,
-    pub(super) host_certificate: PathBuf,
+    /// The preferred one first.
+    pub(super) host_keys: Vec<PathBuf>,
+    pub(super) host_certificates: Vec<PathBuf>,
 }
 
 /// Where a demo is when nobody says: always the same place, so that the next run finds it.
@@ -148,24 +155,28 @@ impl DemoDir {
 
     /// The keys of an earlier demo in this directory, or new ones.
     pub(super) fn keys(&self) -> Result<Keys, Failure> {
-        let user = self.pair("user_key", "demo")?;
-        let host = self.pair("host_key", HOST_ALIAS)?;
-        let ca = self.pair("host_ca", "portcullis-demo-host-ca")?;
-        let certificate = ca.certify_host(&host, &[HOST_ALIAS], A_YEAR).map_err(no_key)?;
-        let host_certificate = self.write("host_key-cert.pub", &format!("{certificate}\n"))?;
-        let host_public = host.public().map_err(no_key)?;
-        let ca_public = ca.public().map_err(no_key)?;
-        let known = format!("{HOST_ALIAS} {host_public}\n@cert-authority {HOST_ALIAS} {ca_public}\n");
+        let user = self.pair("user_key", "demo", KeyPair::new)?;
+        let ca = self.pair("host_ca", "portcullis-demo-host-ca", KeyPair::new)?;
+        let mut known = String::new();
+        let (mut host_keys, mut host_certificates) = (Vec::new(), Vec::new());
+        for (name, make) in HOST_KEYS {
+            let host = self.pair(name, HOST_ALIAS, make)?;
+            let certificate = ca.certify_host(&host, &[HOST_ALIAS], A_YEAR).map_err(no_key)?;
+            host_keys.push(self.join(name));
+            host_certificates.push(self.write(&format!("{name}-cert.pub"), &format!("{certificate}\n"))?);
+            known.push_str(&format!("{HOST_ALIAS} {}\n", host.public().map_err(no_key)?));
+        }
+        known.push_str(&format!("@cert-authority {HOST_ALIAS} {}\n", ca.public().map_err(no_key)?));
         self.write("known_hosts", &known)?;
-        Ok(Keys { user: user.public().map_err(no_key)?, host_key: self.join("host_key"), host_certificate })
+        Ok(Keys { user: user.public().map_err(no_key)?, host_keys, host_certificates })
     }
 
-    fn pair(&self, name: &str, comment: &str) -> Result<KeyPair, Failure> {
+    fn pair(&self, name: &str, comment: &str, make: Make) -> Result<KeyPair, Failure> {
         let kept = std::fs::read_to_string(self.join(name)).ok().and_then(|text| KeyPair::parse(&text).ok());
         let pair = match kept {
             Some(pair) => pair,
             None => {
-                let pair = KeyPair::new(comment).map_err(no_key)?;
+                let pair = make(comment).map_err(no_key)?;
                 self.write(name, &pair.private().map_err(no_key)?)?;
                 pair
             }

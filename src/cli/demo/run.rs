@@ -180,8 +180,8 @@ fn start_node(args: &DemoArgs, dir: &DemoDir, embedded: &mut Embedded) -> Result
 fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Embedded) -> Result<Config, Failure> {
     let mut config = Config::default();
     config.gateway.listen = vec![args.listen];
-    config.gateway.host_keys = vec![keys.host_key];
-    config.gateway.host_certificates = vec![keys.host_certificate];
+    config.gateway.host_keys = keys.host_keys;
+    config.gateway.host_certificates = keys.host_certificates;
     config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user] }];
     config.rules = vec![Rule {
         name: "the-demo-is-yours".to_owned(),

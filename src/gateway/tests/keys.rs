@@ -39,6 +39,16 @@ async fn each_kind_of_key_logs_in_and_weak_signatures_do_not() {
     }
 }
 
+/// What JSch 0.1.54 and others of its age have: no ed25519.
+#[tokio::test]
+async fn a_client_that_knows_no_ed25519_finds_a_host_key() {
+    let gateway = TestGateway::start().await;
+    for kind in ["ssh-ed25519", "ecdsa-sha2-nistp256"] {
+        let ran = gateway.run(&["-o", &format!("HostKeyAlgorithms={kind}"), "web", "echo in"]).await;
+        assert_eq!(text(&ran.stdout), "in\n", "{kind}: {}", text(&ran.stderr));
+    }
+}
+
 #[tokio::test]
 async fn t7_keys_of_absurd_size_or_exponent_are_not_even_asked_for_a_signature() {
     let rsa = |bytes: usize, exponent: &[u8]| {
