@@ -13,7 +13,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [patch]=patch [plink]=putty-tools [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]=""
+    [perl]=perl [curl]=curl [patch]=patch [plink]=putty-tools [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]=""
 )
 
 is_there() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel_stream::ChannelStream;
-use super::client_channel::{ClientChannel, FAILED};
+use super::client_channel::ClientChannel;
 use super::commands;
 use super::pump;
 use super::shared::Shared;
@@ -40,7 +40,7 @@ pub(super) async fn run(
         }
         let caller = match caller {
             Ok(caller) => caller,
-            Err(wrong) => return client.fail(&format!("portcullis: {wrong}")).await,
+            Err(wrong) => return client.refuse(&[&format!("portcullis: {wrong}")]).await,
         };
         match caller.login.node_for(caller.identity.person()).cloned() {
             None => client.reply(&commands::answer(&shared, &caller, &request.kind).await).await,
@@ -154,9 +154,10 @@ async fn serve_files(
 /// Why there is no session. A plain name that is no node's may be meant for the gateway: `ssh gate` sends the local
 /// user's.
 async fn refuse(client: &ClientChannel, caller: &Caller, refused: &Refused) -> Result<(), russh::Error> {
-    client.tell(&format!("portcullis: {refused}")).await?;
+    let why = format!("portcullis: {refused}");
+    let mut sentences = vec![&why[..]];
     if matches!(refused, Refused::NoSuchNode(_) | Refused::NotConcerned(_)) && caller.login.is_plain() {
-        client.tell("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>").await?;
+        sentences.push("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>");
     }
-    client.end(&Exit::Code(FAILED)).await
+    client.refuse(&sentences).await
 }

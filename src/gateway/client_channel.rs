@@ -1,16 +1,30 @@
 //! The client's end of a channel: how the gateway's own words, replies and ends are put on it.
+//!
+//! ```text
+//!  asked for            why nothing runs                          what clients make of it
+//!  shell, exec, sftp    a line on stderr, status 255              shown; the status is theirs
+//!  scp -t, scp -f       \x02 and the line on stdout, status 255   shown by scp; an error also for libssh2 and curl, which
+//!                                                                 look at neither stderr nor the status
+//!  another subsystem    a line on stderr, then the failure        shown, and "subsystem request failed"
+//! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
 use super::inbox::Inbox;
+use crate::files;
 use crate::model::{Exit, plain_text};
+use crate::session::RequestKind;
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
 pub(super) const FAILED: u32 = 255;
+
+/// How long a client has to show a sentence before the failure that makes it end.
+const SHOWN: Duration = Duration::from_millis(50);
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
@@ -24,6 +38,25 @@ pub(super) struct ClientChannel {
     pub(super) handle: Handle,
     /// How a line of the gateway's own ends: a terminal in raw mode needs the carriage return.
     pub(super) newline: &'static str,
+    pub(super) dialect: Dialect,
+}
+
+/// What the client's program reads, while nothing runs on the channel yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A person's words.
+    Plain,
+    /// SCP's records, in which an error is one as well.
+    Scp,
+}
+
+impl Dialect {
+    pub(super) fn of(kind: &RequestKind) -> Self {
+        match kind {
+            RequestKind::Exec(command) if files::parse_scp_command(command).is_some() => Self::Scp,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// What the gateway says by itself.
@@ -52,6 +85,35 @@ impl ClientChannel {
         self.writer.extended_data_bytes(STDERR, bytes).await
     }
 
+    /// Why nothing runs: sentences, and the status that says it was not the command. Only before the first byte of what was
+    /// asked for.
+    pub(super) async fn refuse(&self, sentences: &[&str]) -> Result<(), russh::Error> {
+        self.refuse_with(sentences, FAILED).await
+    }
+
+    async fn refuse_with(&self, sentences: &[&str], status: u32) -> Result<(), russh::Error> {
+        match self.dialect {
+            Dialect::Plain => {
+                for sentence in sentences {
+                    self.tell(sentence).await?;
+                }
+            }
+            // a message is one line (scp.c, `response` and `sink`), and after this one nothing goes on
+            Dialect::Scp => self.stdout(format!("\x02{}\n", plain_text(&sentences.join("; "))).into()).await?,
+        }
+        self.end(&Exit::Code(status)).await
+    }
+
+    /// A sentence, then the answer that nothing is started, then the end: for a request that has not been answered yet.
+    pub(super) async fn decline(&self, sentence: &str) -> Result<(), russh::Error> {
+        self.tell(sentence).await?;
+        // ssh ends at the failure and throws away what it has not shown yet
+        tokio::time::sleep(SHOWN).await;
+        self.handle.channel_failure(self.id).await.map_err(|()| russh::Error::SendError)?;
+        self.writer.eof().await?;
+        self.writer.close().await
+    }
+
     /// A sentence, then the status that says it was not the command.
     pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
         self.tell(text).await?;
@@ -60,6 +122,9 @@ impl ClientChannel {
 
     /// A reply of the gateway's own, and its end.
     pub(super) async fn reply(&self, reply: &Reply) -> Result<(), russh::Error> {
+        if self.dialect == Dialect::Scp {
+            return self.refuse_with(&[&reply.err], reply.status).await;
+        }
         let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
         self.stdout(out.into()).await?;
         if !reply.err.is_empty() {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::channel;
-use super::client_channel::ClientChannel;
+use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::inbox::Inbox;
 use super::shared::Shared;
@@ -243,11 +243,40 @@ impl Connection {
         // a program that speaks SFTP shows nobody what is on its stderr before it starts
         let for_a_person = request.kind != RequestKind::Sftp;
         let notices = if for_a_person { std::mem::take(&mut self.notices) } else { Vec::new() };
-        let newline = if request.setup.pty.is_some() { "\r\n" } else { "\n" };
-        let client = ClientChannel { id, writer, inbox, handle, newline };
+        let newline = newline(request.setup.pty.is_some());
+        let client = ClientChannel { id, writer, inbox, handle, newline, dialect: Dialect::of(&request.kind) };
         tokio::spawn(channel::run(shared, caller, request, lookup, notices, client));
     }
+
+    /// Refuses in a sentence what was to be started on a channel, and closes it; false where there is nothing to refuse,
+    /// because something runs on it or it is not there.
+    pub(super) fn decline(&mut self, id: ChannelId, sentence: String, handle: Handle) -> bool {
+        let Some(writer) = self.channels.get_mut(&id).and_then(|channel| channel.writer.take()) else { return false };
+        let Some(ChannelState { inbox, setup, .. }) = self.channels.remove(&id) else { return false };
+        self.closing.push(inbox.clone());
+        let client =
+            ClientChannel { id, writer, inbox, handle, newline: newline(setup.pty.is_some()), dialect: Dialect::Plain };
+        tokio::spawn(async move {
+            tokio::select! {
+                declined = client.decline(&sentence) => if let Err(error) = declined {
+                    tracing::debug!(%error, "the client did not take why its request was refused");
+                },
+                // one that takes nothing must not hold its place for ever
+                () = tokio::time::sleep(UNREAD) => {}
+            }
+            client.inbox.finish();
+        });
+        true
+    }
 }
+
+/// How a line ends on a channel: a terminal in raw mode needs the carriage return.
+fn newline(has_terminal: bool) -> &'static str {
+    if has_terminal { "\r\n" } else { "\n" }
+}
+
+/// How long a sentence may wait for a client that takes nothing.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// The end of a connection, whatever ended it, is the end of its channels.
 impl Drop for Connection {

@@ -264,7 +264,11 @@ impl Handler for ClientHandler {
             return self.start(id, RequestKind::Sftp, session);
         }
         self.0.note_refusal(&format!("subsystem {name}"), RefusalCode::SubsystemNotServed, "only sftp is served");
-        answer(session, id, false)
+        let sentence = format!("portcullis: the subsystem {name} is not served here, only sftp");
+        match self.0.decline(id, sentence, session.handle()) {
+            true => Ok(()),
+            false => answer(session, id, false),
+        }
     }
 
     /// RFC 4254, section 6.7.

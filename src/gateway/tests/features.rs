@@ -72,35 +72,51 @@ async fn a_megabyte_in_one_go_reaches_the_node_whole() {
     assert_eq!(ran.stdout, child.wait_with_output().await.unwrap().stdout);
 }
 
-#[tokio::test]
-async fn remote_agent_and_x11_forwarding_are_refused_in_a_sentence_and_the_session_goes_on() {
-    let gateway = TestGateway::start().await;
+/// A command with an agent and a display, and a forwarding of the remote side where `more` asks for it.
+async fn with_offers(gateway: &TestGateway, more: &[&str]) -> std::process::Output {
     let mut ssh = Command::new("ssh-agent");
-    ssh.arg("ssh").arg("-F").arg(gateway.path("ssh_config")).args([
-        "-A",
-        "-Y",
-        "-R",
-        "0:127.0.0.1:9",
-        "-o",
-        "IdentityAgent=SSH_AUTH_SOCK",
-        "web",
-        "echo goes on",
-    ]);
-    let ran = finish({
-        ssh.env("DISPLAY", "127.0.0.1:9").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        ssh
-    })
-    .await;
+    ssh.arg("ssh").arg("-F").arg(gateway.path("ssh_config"));
+    ssh.args(["-A", "-Y", "-o", "IdentityAgent=SSH_AUTH_SOCK"]).args(more).args(["web", "echo goes on"]);
+    ssh.env("DISPLAY", "127.0.0.1:9").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = finish(ssh).await;
     assert_eq!((text(&ran.stdout).as_str(), ran.status.code()), ("goes on\n", Some(0)), "{}", text(&ran.stderr));
-    let told = text(&ran.stderr);
-    for line in [
-        "portcullis: remote forwarding (-R) is refused; the session goes on without it\n",
-        "portcullis: agent forwarding (-A) is refused; the session goes on without it\n",
-    ] {
-        assert_eq!(told.matches(line).count(), 1, "{line}{told}");
+    ran
+}
+
+/// A configuration offers them with every session: what refuses them must not stand on the stderr of every command.
+#[tokio::test]
+async fn an_agent_and_a_display_that_are_offered_are_refused_silently_but_for_those_who_ask() {
+    let gateway = TestGateway::start().await;
+    // ssh's own words about a display, whoever refuses it; of an agent it says nothing
+    assert_eq!(text(&with_offers(&gateway, &[]).await.stderr), "X11 forwarding request failed on channel 0\r\n");
+    let shown = text(&with_offers(&gateway, &["-v"]).await.stderr);
+    for line in ["agent forwarding (-A) is refused", "X11 forwarding (-X) is refused"] {
+        assert_eq!(shown.matches(&format!("Remote: portcullis: {line}")).count(), 1, "{line}: {shown}");
     }
-    assert!(told.contains("X11 forwarding (-X) is refused"), "{told}");
-    gateway.event(|event| event["asked"] == "agent forwarding").await;
+    for asked in ["agent forwarding", "X11 forwarding"] {
+        gateway.event(|event| event["asked"] == asked).await;
+    }
+}
+
+#[tokio::test]
+async fn remote_forwarding_that_is_asked_for_is_refused_in_a_sentence_and_the_session_goes_on() {
+    let gateway = TestGateway::start().await;
+    let told = text(&with_offers(&gateway, &["-R", "0:127.0.0.1:9"]).await.stderr);
+    let line = "portcullis: remote forwarding (-R) is refused; the session goes on without it\n";
+    assert_eq!(told.matches(line).count(), 1, "{told}");
+    gateway.event(|event| event["asked"].as_str().is_some_and(|asked| asked.starts_with("remote forwarding"))).await;
+}
+
+#[tokio::test]
+async fn an_unknown_subsystem_is_refused_with_a_sentence() {
+    let gateway = TestGateway::start().await;
+    let ran = gateway.run(&["-s", "web", "netconf"]).await;
+    let told = text(&ran.stderr);
+    assert!(told.starts_with("portcullis: the subsystem netconf is not served here, only sftp\n"), "{told}");
+    assert!(told.contains("subsystem request failed") && ran.status.code() == Some(255), "{told}");
+    let event = gateway.event(|event| event["asked"] == "subsystem netconf").await;
+    assert_eq!(event["code"], "subsystem-not-served");
+    gateway.works().await;
 }
 
 #[tokio::test]

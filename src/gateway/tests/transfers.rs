@@ -83,6 +83,35 @@ async fn who_may_not_transfer_is_told_and_nothing_is_opened() {
     assert!(text(&gate.stderr).contains("name a node"), "{}", text(&gate.stderr));
 }
 
+/// libssh2 (and so curl) looks at neither stderr nor the status: to it, an end without a record was an empty file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_scp_that_is_denied_is_a_failure_to_every_client() {
+    let gateway = TestGateway::start().await;
+    noise(&gateway.path("x"), 10);
+    let local = gateway.path("x").display().to_string();
+    let (key, copy) = (gateway.path("bob").display().to_string(), gateway.path("copy").display().to_string());
+    let denied = "portcullis: denied by policy \"default\": no rule lets bob do Files on web-1";
+    // not what curl makes of a login that names no node, or one that can't be read: every end before the first record
+    for login in ["web-1", "bob", "web%201"] {
+        let url = format!("scp://{login}@{}/etc/hostname", gateway.address);
+        let curl = |args: &[&str]| {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--insecure", "--max-time", "20", "--key", &key, "--pubkey", &format!("{key}.pub")]);
+            curl.args(args).arg(&url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            curl
+        };
+        let down = finish(curl(&["-o", &copy])).await;
+        assert!(matches!(down.status.code(), Some(78 | 79)), "{login} down: {down:?}");
+        let up = finish(curl(&["-T", &local])).await;
+        assert!(matches!(up.status.code(), Some(25 | 79)), "{login} up: {up:?}");
+    }
+    for args in [[&local, "bob:x"], ["bob:x", &copy]] {
+        let ran = finish(client(&gateway, "scp", &[&["-O"][..], &args].concat())).await;
+        assert_eq!((ran.status.code(), text(&ran.stderr)), (Some(1), format!("{denied}\n")));
+    }
+    assert_eq!(std::fs::read(&copy).unwrap_or_default(), b"");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_killed_in_the_middle_leaves_an_event_and_no_session() {
     let gateway = TestGateway::start().await;
