@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::variables::variable;
 use crate::model::{Exit, RefusalCode};
 
 /// Something that happened.
@@ -17,6 +18,10 @@ pub enum Event<'a> {
     LoginRefused(LoginRefused<'a>),
     /// A channel, or what was asked of it, was refused.
     ChannelRefused(ChannelRefused<'a>),
+    /// Refusals of one connection that were only counted.
+    RefusalsSummed(RefusalsSummed<'a>),
+    /// The gateway itself was asked for something.
+    GatewayAsked(GatewayAsked<'a>),
     /// A decision allowed it, and a way to the node is being opened.
     SessionOpened(SessionOpened<'a>),
     /// A Session Manager session carries part of it.
@@ -55,18 +60,33 @@ pub struct LoginAccepted<'a> {
 }
 
 /// `login.refused`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoginRefused<'a> {
     /// The client's address.
     pub source: SocketAddr,
-    /// The SSH user name, as sent.
+    /// The SSH user name, as sent last.
     pub login: &'a str,
+    /// Others that were tried before it.
+    pub earlier_logins: &'a [String],
+    /// The methods that were tried.
+    pub methods: &'a [MethodTried],
     /// The fingerprints of the keys that were tried.
-    pub keys: &'a str,
+    pub keys: String,
+    /// The algorithms of keys that could not be read.
+    pub algorithms: &'a [String],
     /// Why none would do, for programs.
     pub code: RefusalCode,
     /// Why none would do; the client does not learn it.
     pub reason: &'a str,
+}
+
+/// A method of authentication (RFC 4252), and how often one connection asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodTried {
+    /// Its name, as sent.
+    pub method: String,
+    /// How often.
+    pub requests: u32,
 }
 
 /// `channel.refused`
@@ -84,6 +104,45 @@ pub struct ChannelRefused<'a> {
     pub code: RefusalCode,
     /// The sentence the person got.
     pub reason: &'a str,
+}
+
+/// `refusals.summed`
+#[derive(Clone, Debug)]
+pub struct RefusalsSummed<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who, where that was proved.
+    pub person: Option<&'a str>,
+    /// How many of what.
+    pub sums: &'a [RefusalSum],
+}
+
+/// Refusals of one connection that are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalSum {
+    /// Why, for programs.
+    pub code: RefusalCode,
+    /// What was asked for; none where there were too many different things.
+    pub asked: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// `gateway.asked`
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayAsked<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who.
+    pub person: &'a str,
+    /// What was asked of the gateway: `nodes`, `end 0123abcd`.
+    pub command: &'a str,
+    /// The exit status of the answer.
+    pub status: u32,
 }
 
 /// `session.opened`
@@ -113,6 +172,8 @@ pub struct SessionOpened<'a> {
     pub reason: Option<&'a str>,
     /// Whether a terminal was asked for.
     pub pty: bool,
+    /// The variables that the client has set for it.
+    pub variables: &'a [(String, String)],
 }
 
 /// `session.lane`
@@ -302,6 +363,8 @@ impl Event<'_> {
             Self::LoginAccepted(_) => "login.accepted",
             Self::LoginRefused(_) => "login.refused",
             Self::ChannelRefused(_) => "channel.refused",
+            Self::RefusalsSummed(_) => "refusals.summed",
+            Self::GatewayAsked(_) => "gateway.asked",
             Self::SessionOpened(_) => "session.opened",
             Self::SessionLane(_) => "session.lane",
             Self::SessionProgress(_) => "session.progress",
@@ -318,7 +381,14 @@ impl Event<'_> {
 
     /// Whether anybody can cause it, as often as they like, without being allowed anything.
     pub(super) fn is_noise(&self) -> bool {
-        matches!(self, Self::LoginRefused(_) | Self::ChannelRefused(_) | Self::LeftOut(_))
+        matches!(
+            self,
+            Self::LoginRefused(_)
+                | Self::ChannelRefused(_)
+                | Self::RefusalsSummed(_)
+                | Self::GatewayAsked(_)
+                | Self::LeftOut(_)
+        )
     }
 
     /// Whose part of the log an event outside a session takes; none for strangers.
@@ -326,6 +396,8 @@ impl Event<'_> {
         match self {
             Self::LoginAccepted(event) => Some(event.person),
             Self::ChannelRefused(event) => event.person,
+            Self::RefusalsSummed(event) => event.person,
+            Self::GatewayAsked(event) => Some(event.person),
             Self::LeftOut(event) => event.person,
             _ => None,
         }
@@ -336,6 +408,8 @@ impl Event<'_> {
             Self::LoginAccepted(event) => event.write(to),
             Self::LoginRefused(event) => event.write(to),
             Self::ChannelRefused(event) => event.write(to),
+            Self::RefusalsSummed(event) => event.write(to),
+            Self::GatewayAsked(event) => event.write(to),
             Self::SessionOpened(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),
@@ -364,9 +438,44 @@ impl LoginRefused<'_> {
     fn write(&self, to: &mut Fields) {
         to.text("source", &self.source.to_string());
         to.text("login", self.login);
-        to.text("asked", self.keys);
+        to.names("earlier_logins", self.earlier_logins);
+        let tried = |tried: &MethodTried| {
+            let mut fields = Fields::new();
+            fields.text("method", &tried.method);
+            fields.value("requests", tried.requests);
+            fields
+        };
+        to.list("methods", self.methods.iter().map(tried));
+        to.text("asked", &self.keys);
+        to.names("algorithms", self.algorithms);
         to.text("code", self.code.name());
         to.text("reason", self.reason);
+    }
+}
+
+impl RefusalsSummed<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.maybe("person", self.person);
+        let sum = |sum: &RefusalSum| {
+            let mut fields = Fields::new();
+            fields.text("code", sum.code.name());
+            fields.maybe("asked", sum.asked.as_deref());
+            fields.value("count", sum.count);
+            fields
+        };
+        to.list("refusals", self.sums.iter().map(sum));
+    }
+}
+
+impl GatewayAsked<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.text("person", self.person);
+        to.text("command", self.command);
+        to.value("status", self.status);
     }
 }
 
@@ -394,6 +503,9 @@ impl SessionOpened<'_> {
         to.text("action", self.action);
         to.maybe("reason", self.reason);
         to.value("pty", self.pty);
+        if !self.variables.is_empty() {
+            to.list("variables", self.variables.iter().map(variable));
+        }
         if let Some(command) = self.command {
             to.text("command", &String::from_utf8_lossy(command));
             to.digest_of("command_sha256", command);

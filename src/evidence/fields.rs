@@ -56,10 +56,7 @@ pub(super) struct Line {
 impl Line {
     /// An event of now.
     pub(super) fn new(id: Uuid, event: &Event<'_>) -> Self {
-        let mut fields = Fields::new();
-        if event.is_noise() {
-            fields.longest = MAX_NOISE;
-        }
+        let mut fields = if event.is_noise() { Fields::up_to(MAX_NOISE) } else { Fields::new() };
         fields.text("event", event.name());
         fields.text("id", &id.to_string());
         event.write(&mut fields);
@@ -67,7 +64,7 @@ impl Line {
             name: event.name(),
             noise: event.is_noise(),
             time: written(OffsetDateTime::now_utc()),
-            body: Value::Object(fields.map).to_string(),
+            body: fields.into_json().to_string(),
         }
     }
 
@@ -88,7 +85,16 @@ impl Line {
 
 impl Fields {
     pub(super) fn new() -> Self {
-        Self { map: Map::new(), longest: MAX_TEXT }
+        Self::up_to(MAX_TEXT)
+    }
+
+    /// Whose texts are cut at so many bytes.
+    pub(super) fn up_to(longest: usize) -> Self {
+        Self { map: Map::new(), longest }
+    }
+
+    pub(super) fn into_json(self) -> Value {
+        Value::Object(self.map)
     }
 
     /// A text; what is longer than a field may be is cut, and its length is told.
@@ -125,9 +131,17 @@ impl Fields {
         }
     }
 
+    /// Names, where there are any.
+    pub(super) fn names(&mut self, name: &str, names: &[String]) {
+        if !names.is_empty() {
+            let cut = |name: &String| name.get(..name.floor_char_boundary(self.longest)).map(str::to_owned);
+            self.value(name, names.iter().filter_map(cut).collect::<Vec<_>>());
+        }
+    }
+
     /// Several of the same kind.
     pub(super) fn list(&mut self, name: &str, items: impl Iterator<Item = Self>) {
-        self.value(name, items.map(|item| Value::Object(item.map)).collect::<Vec<_>>());
+        self.value(name, items.map(Self::into_json).collect::<Vec<_>>());
     }
 
     /// A SHA-256.

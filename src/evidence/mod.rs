@@ -26,13 +26,14 @@ mod share;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod views;
 mod writer;
 
 pub use error::EvidenceError;
 pub use event::{
-    ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, LoginAccepted,
-    LoginRefused, Paths,
+    ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked,
+    LoginAccepted, LoginRefused, MethodTried, Paths, RefusalSum, RefusalsSummed,
 };
 
 #[cfg(test)]

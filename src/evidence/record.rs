@@ -24,13 +24,15 @@ use crate::policy::{Action, Grant};
 
 /// Where a session comes from: what the decision does not know.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub struct Opening<'a> {
     /// The SSH connection.
     pub connection: Uuid,
     /// The client's address.
     pub source: SocketAddr,
     /// Whether a terminal was asked for.
     pub pty: bool,
+    /// The variables that the client has set for it.
+    pub variables: &'a [(String, String)],
 }
 
 /// How a session ended.
@@ -73,7 +75,7 @@ pub(super) struct Shared {
 
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
-    pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening) -> Result<Self, EvidenceError> {
+    pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
         let shared = Shared::new(log.clone(), grant.identity().person());
         let command = match grant.action() {
             Action::Exec { command } => Some(command.as_slice()),
@@ -92,6 +94,7 @@ impl SessionRecord {
             command,
             reason: grant.reason().map(|reason| reason.as_str()),
             pty: opening.pty,
+            variables: opening.variables,
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };

@@ -19,11 +19,20 @@ const LANE: Event<'static> = Event::SessionLane(SessionLane { session_manager_id
 
 fn refused(reason: &str) -> Event<'_> {
     let source = "192.0.2.1:5".parse().unwrap();
-    Event::LoginRefused(LoginRefused { source, login: "ada", keys: "", code: RefusalCode::NoProof, reason })
+    Event::LoginRefused(LoginRefused {
+        source,
+        login: "ada",
+        earlier_logins: &[],
+        methods: &[],
+        keys: String::new(),
+        algorithms: &[],
+        code: RefusalCode::NoProof,
+        reason,
+    })
 }
 
-fn opening() -> Opening {
-    Opening { connection: Uuid::nil(), source: "192.0.2.1:5".parse().unwrap(), pty: false }
+fn opening() -> Opening<'static> {
+    Opening { connection: Uuid::nil(), source: "192.0.2.1:5".parse().unwrap(), pty: false, variables: &[] }
 }
 
 fn events(log: &EventLog) -> Vec<Value> {

@@ -43,7 +43,11 @@ pub(super) async fn run(
             Err(wrong) => return client.refuse(&[&format!("portcullis: {wrong}")]).await,
         };
         match caller.login.node_for(caller.identity.person()).cloned() {
-            None => client.reply(&commands::answer(&shared, &caller, &request.kind).await).await,
+            None => {
+                let reply = commands::answer(&shared, &caller, &request.kind).await;
+                commands::note(&shared, &caller, &request.kind, &reply);
+                client.reply(&reply).await
+            }
             Some(node) => serve(&shared, &caller, Destination { node, lookup }, request, &client).await,
         }
     };

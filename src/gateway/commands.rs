@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::client_channel::{FAILED, Reply};
 use super::shared::Shared;
+use crate::evidence::{Event, GatewayAsked};
 use crate::policy::NamedNodes;
 use crate::session::{Caller, RequestKind, Running};
 
@@ -40,6 +41,23 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         other if let Some(id) = other.strip_prefix("end ") => end(shared, caller, id.trim()),
         _ => refusal(UNKNOWN, 127),
     }
+}
+
+/// Leaves the event of what the gateway was asked for.
+pub(super) fn note(shared: &Shared, caller: &Caller, kind: &RequestKind, reply: &Reply) {
+    let command = match kind {
+        RequestKind::Shell => "".into(),
+        RequestKind::Sftp => "sftp".into(),
+        RequestKind::Exec(command) => String::from_utf8_lossy(command),
+    };
+    let asked = GatewayAsked {
+        source: caller.source,
+        login: &caller.login.to_string(),
+        person: caller.identity.person(),
+        command: &command,
+        status: reply.status,
+    };
+    shared.sessions.note(caller.connection, &Event::GatewayAsked(asked));
 }
 
 fn said(out: String) -> Reply {

@@ -1,6 +1,5 @@
 //! What is known of one connection: who, where to, and which channels it has.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +11,15 @@ use russh::{Channel, ChannelWriteHalf};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::attempts::Attempts;
 use super::channel;
 use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::inbox::Inbox;
+use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
-use crate::evidence::{ChannelRefused, Event, LoginAccepted, LoginRefused};
-use crate::identity::{Identity, KeyFingerprint, Login, LoginError};
+use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
+use crate::identity::{Identity, Login, LoginError};
 use crate::model::{ReasonText, RefusalCode};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
 use crate::transport::ChannelSetup;
@@ -30,7 +31,7 @@ pub(super) struct Connection {
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
     permit: Arc<Permit>,
-    attempt: Attempt,
+    pub(super) attempts: Attempts,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
     /// Channels that the client has closed and that are still winding up: they have a limit, too, or opening and closing
@@ -40,25 +41,11 @@ pub(super) struct Connection {
     lookup: Option<(Instant, Lookup)>,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
-    refusals: u32,
+    refusals: Refusals,
 }
-
-/// A connection's refusals that are recorded one by one: nobody fills a disk by asking again.
-const MAX_REFUSALS: u32 = 200;
-
-/// Keys that one event of a refused login names: more than a client that means well tries.
-const MAX_KEYS: usize = 16;
 
 /// How old a lookup may be that was begun at the login.
 const LOOKUP_FRESH: Duration = Duration::from_secs(10);
-
-/// The attempts to log in, for evidence.
-#[derive(Debug, Default)]
-struct Attempt {
-    login: Option<String>,
-    keys: Vec<KeyFingerprint>,
-    refusal: Option<(RefusalCode, String)>,
-}
 
 #[derive(Debug)]
 struct LoggedIn {
@@ -94,36 +81,21 @@ impl Connection {
             id: Uuid::new_v4(),
             source,
             permit,
-            attempt: Attempt::default(),
+            attempts: Attempts::default(),
             login: None,
             channels: HashMap::new(),
             closing: Vec::new(),
             lookup: None,
             notices: Vec::new(),
-            refusals: 0,
+            refusals: Refusals::default(),
         }
-    }
-
-    /// Somebody tries to log in under this name.
-    pub(super) fn tries(&mut self, login: &str, key: Option<KeyFingerprint>) {
-        self.attempt.login = Some(login.to_owned());
-        if let Some(key) = key.filter(|key| !self.attempt.keys.contains(key))
-            && self.attempt.keys.len() < MAX_KEYS
-        {
-            self.attempt.keys.push(key);
-        }
-    }
-
-    /// Why an attempt failed, for evidence; the client learns nothing.
-    pub(super) fn refuses(&mut self, code: RefusalCode, why: impl Into<String>) {
-        self.attempt.refusal = Some((code, why.into()));
     }
 
     /// Somebody has proved who they are.
     pub(super) fn logged_in(&mut self, identity: Identity, login: Result<Login, LoginError>) {
         let accepted = LoginAccepted {
             source: self.source,
-            login: self.attempt.login.as_deref().unwrap_or_default(),
+            login: self.attempts.login(),
             person: identity.person(),
             proof: identity.proof(),
         };
@@ -152,24 +124,33 @@ impl Connection {
 
     /// Leaves the event of something that was refused before it was a session.
     pub(super) fn note_refusal(&mut self, asked: &str, code: RefusalCode, reason: &str) {
-        self.refusals = self.refusals.saturating_add(1);
-        let (asked, code, reason) = match self.refusals.cmp(&MAX_REFUSALS) {
-            Ordering::Less => (asked, code, reason),
-            Ordering::Equal => {
-                let reason = "too many refusals on this connection; the rest is not recorded";
+        let now = Instant::now();
+        let (asked, code, reason) = match self.refusals.add(asked, code, now) {
+            Noted::Listed => (asked, code, reason),
+            Noted::Counted { first: true } => {
+                let reason = "too many different things were refused on this connection; the rest is counted";
                 ("…", RefusalCode::TooManyRefusals, reason)
             }
-            Ordering::Greater => return,
+            Noted::Counted { first: false } => {
+                if let Some(sums) = self.refusals.due(now) {
+                    self.note_sums(&sums);
+                }
+                return;
+            }
         };
-        let refused = ChannelRefused {
-            source: self.source,
-            login: self.attempt.login.as_deref().unwrap_or_default(),
-            person: self.login.as_ref().map(|login| login.identity.person()),
-            asked,
-            code,
-            reason,
-        };
+        let (source, login, person) = (self.source, self.attempts.login(), self.person());
+        let refused = ChannelRefused { source, login, person, asked, code, reason };
         self.shared.sessions.note(self.id, &Event::ChannelRefused(refused));
+    }
+
+    fn note_sums(&self, sums: &[RefusalSum]) {
+        let (source, login, person) = (self.source, self.attempts.login(), self.person());
+        let summed = RefusalsSummed { source, login, person, sums };
+        self.shared.sessions.note(self.id, &Event::RefusalsSummed(summed));
+    }
+
+    fn person(&self) -> Option<&str> {
+        self.login.as_ref().map(|login| login.identity.person())
     }
 
     /// Takes a channel in, unless there are as many as may be.
@@ -284,15 +265,12 @@ impl Drop for Connection {
         for channel in self.channels.values() {
             channel.inbox.hang_up();
         }
+        if let Some(sums) = self.refusals.rest() {
+            self.note_sums(&sums);
+        }
         if self.login.is_none()
-            && let Some(login) = &self.attempt.login
+            && let Some(refused) = self.attempts.refused(self.source)
         {
-            let keys: Vec<String> = self.attempt.keys.iter().map(ToString::to_string).collect();
-            let (code, reason) = match &self.attempt.refusal {
-                Some((code, reason)) => (*code, reason.as_str()),
-                None => (RefusalCode::NoProof, "no proof was given"),
-            };
-            let refused = LoginRefused { source: self.source, login, keys: &keys.join(" "), code, reason };
             self.shared.sessions.note(self.id, &Event::LoginRefused(refused));
         }
     }

@@ -2,7 +2,7 @@
 //! anything; and each request is answered here, because a late answer is lost.
 
 use russh::keys::ssh_key;
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::auth::publickey;
@@ -29,6 +29,15 @@ const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session go
 const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
 const RESOURCE_SHORTAGE: u32 = 4;
 
+/// What clients send that ask for nothing: to learn whether the other end still answers (OpenSSH), or how much data is on
+/// its way, or to say that they open one channel only (PuTTY). Each gets the answer that it expects.
+const PROBES: [&str; 4] = [
+    "keepalive@openssh.com",
+    "keepalive@putty.projects.tartarus.org",
+    "winadj@putty.projects.tartarus.org",
+    "simple@putty.projects.tartarus.org",
+];
+
 /// The longest `TERM` that goes to a node, which is longer than any that terminfo has.
 const LONGEST_TERM: usize = 64;
 
@@ -42,35 +51,41 @@ impl Handler for ClientHandler {
         Ok(self.0.shared.settings.banner.clone())
     }
 
-    /// How a client asks for the methods (RFC 4252, section 5.2); it lets nobody in.
-    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        self.0.tries(user, None);
-        Ok(refuse())
+    /// Each attempt, whatever its method, before anything comes of it. Those that have no callback below are refused by the
+    /// library: `none` (RFC 4252, section 5.2), passwords, what it does not know.
+    async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
+        self.0.attempts.request(user, method);
+        Ok(())
+    }
+
+    async fn auth_publickey_unreadable(&mut self, _: &str, algorithm: &str) -> Result<(), Self::Error> {
+        self.0.attempts.unreadable(algorithm);
+        Ok(())
     }
 
     /// Only asks whether a signature is worth making (RFC 4252, section 7); a certificate's bare key is seen here and refused as unknown.
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+    async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
-        self.0.tries(user, Some(KeyFingerprint::of(&wire)));
+        self.0.attempts.offer(KeyFingerprint::of(&wire));
         if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
-            self.0.refuses(RefusalCode::KeyTooWeak, weak.to_string());
+            self.0.attempts.refuse(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
         if !self.0.shared.people.knows(&wire) {
-            self.0.refuses(RefusalCode::KeyUnknown, "nobody here has this key");
+            self.0.attempts.refuse(RefusalCode::KeyUnknown, "nobody here has this key");
             return Ok(refuse());
         }
+        self.0.attempts.known_key();
         Ok(Auth::Accept)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let wire = publickey::wire_form(key.public_key).unwrap_or_default();
-        self.0.tries(user, Some(KeyFingerprint::of(&wire)));
         let login = Login::parse(user);
         let identity =
             publickey::verified(key).and_then(|verified| self.0.shared.people.identify(&verified, login.as_ref().ok()));
         let Some(identity) = identity else {
-            self.0.refuses(RefusalCode::KeyOfAnother, "the key proves nobody, or somebody else than the login names");
+            let why = "the key proves nobody, or somebody else than the login names";
+            self.0.attempts.refuse(RefusalCode::KeyOfAnother, why);
             return Ok(refuse());
         };
         // a login that can't be read is refused in words, on the channel, once we know whom we talk to
@@ -79,14 +94,28 @@ impl Handler for ClientHandler {
     }
 
     /// Certificates prove nothing here yet; a client goes on to its plain key.
-    async fn auth_openssh_certificate(&mut self, user: &str, _: &ssh_key::Certificate) -> Result<Auth, Self::Error> {
-        self.0.tries(user, None);
-        self.0.refuses(RefusalCode::CertificateNotTaken, "certificates are not taken");
+    async fn auth_openssh_certificate(&mut self, _: &str, _: &ssh_key::Certificate) -> Result<Auth, Self::Error> {
+        self.0.attempts.refuse(RefusalCode::CertificateNotTaken, "certificates are not taken");
         Ok(refuse())
     }
 
     async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
         self.0.lift_limits();
+        Ok(())
+    }
+
+    async fn not_served(&mut self, what: NotServed<'_>) -> Result<(), Self::Error> {
+        let (kind, name) = match what {
+            NotServed::Channel(name) => ("channel", name),
+            NotServed::ChannelRequest(name) | NotServed::GlobalRequest(name) => ("request", name),
+        };
+        if !PROBES.contains(&name) {
+            self.0.note_refusal(
+                &format!("{kind} {name}"),
+                RefusalCode::RequestNotServed,
+                "this gateway has no such thing",
+            );
+        }
         Ok(())
     }
 
@@ -214,6 +243,10 @@ impl Handler for ClientHandler {
             }
             _ => false,
         };
+        if !accepted {
+            let why = "a channel has one terminal, asked for before the start, with a TERM as terminfo has them";
+            self.0.note_refusal("terminal", RefusalCode::RequestOutOfPlace, why);
+        }
         answer(session, id, accepted)
     }
 
@@ -244,6 +277,10 @@ impl Handler for ClientHandler {
             }
             _ => false,
         };
+        if !accepted {
+            let why = "it is not among the variables that clients may set here, or came after the start";
+            self.0.note_refusal(&format!("variable {name}"), RefusalCode::VariableNotAccepted, why);
+        }
         answer(session, id, accepted)
     }
 
@@ -311,6 +348,10 @@ impl Handler for ClientHandler {
         {
             inbox.signal(name);
         }
+        if !(plain && running) {
+            let why = "signals go to what runs on the channel, by the names of RFC 4254";
+            self.0.note_refusal("signal", RefusalCode::RequestOutOfPlace, why);
+        }
         answer(session, id, plain && running)
     }
 
@@ -356,6 +397,9 @@ impl ClientHandler {
         answer(session, id, free)?;
         if free {
             self.0.start(id, kind, session.handle());
+        } else {
+            let (asked, why) = (format!("second {}", kind.action().name()), "a channel runs one program");
+            self.0.note_refusal(&asked, RefusalCode::RequestOutOfPlace, why);
         }
         Ok(())
     }

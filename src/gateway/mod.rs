@@ -10,6 +10,7 @@
 //! whatever may wait to the channel's own tasks.
 
 mod algorithms;
+mod attempts;
 mod auth;
 mod channel;
 mod channel_stream;
@@ -26,6 +27,7 @@ mod listener;
 pub mod mint;
 mod preauth_stream;
 mod pump;
+mod refusals;
 mod server;
 mod settings;
 mod shared;

@@ -14,6 +14,10 @@ pub enum RefusalCode {
     KeyOfAnother,
     /// Login: certificates prove nothing here.
     CertificateNotTaken,
+    /// Login: the key can't be read, or nobody here knows its algorithm.
+    KeyUnreadable,
+    /// Login: something else than a public key was tried.
+    MethodNotTaken,
     /// Login: the client gave up before it had tried to prove anything.
     NoProof,
     /// Login: the user name can't be read.
@@ -46,6 +50,12 @@ pub enum RefusalCode {
     ForwardingNotServed,
     /// The gateway serves sftp and no other subsystem.
     SubsystemNotServed,
+    /// The variable is not among those that clients may set.
+    VariableNotAccepted,
+    /// Nothing of this name is served.
+    RequestNotServed,
+    /// It is served, but not now, or not so.
+    RequestOutOfPlace,
     /// As many channels are open on the connection as may be.
     TooManyChannels,
     /// So much was refused on the connection that the rest is not noted.
@@ -55,11 +65,13 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
         Self::CertificateNotTaken,
+        Self::KeyUnreadable,
+        Self::MethodNotTaken,
         Self::NoProof,
         Self::LoginUnreadable,
         Self::NoRule,
@@ -76,6 +88,9 @@ impl RefusalCode {
         Self::Killed,
         Self::ForwardingNotServed,
         Self::SubsystemNotServed,
+        Self::VariableNotAccepted,
+        Self::RequestNotServed,
+        Self::RequestOutOfPlace,
         Self::TooManyChannels,
         Self::TooManyRefusals,
     ];
@@ -87,6 +102,8 @@ impl RefusalCode {
             Self::KeyTooWeak => "key-too-weak",
             Self::KeyOfAnother => "key-of-another",
             Self::CertificateNotTaken => "certificate-not-taken",
+            Self::KeyUnreadable => "key-unreadable",
+            Self::MethodNotTaken => "method-not-taken",
             Self::NoProof => "no-proof",
             Self::LoginUnreadable => "login-unreadable",
             Self::NoRule => "no-rule",
@@ -103,6 +120,9 @@ impl RefusalCode {
             Self::Killed => "killed",
             Self::ForwardingNotServed => "forwarding-not-served",
             Self::SubsystemNotServed => "subsystem-not-served",
+            Self::VariableNotAccepted => "variable-not-accepted",
+            Self::RequestNotServed => "request-not-served",
+            Self::RequestOutOfPlace => "request-out-of-place",
             Self::TooManyChannels => "too-many-channels",
             Self::TooManyRefusals => "too-many-refusals",
         }

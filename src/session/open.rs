@@ -219,7 +219,8 @@ impl SessionOpener {
             let grant = self.decide(caller, to, action, request.reason.as_ref()).await?;
             // files are the gateway's to serve, whatever terminal the client asked for
             let pty = request.setup.pty.is_some() && *grant.action() != Action::Files;
-            let opening = Opening { connection: caller.connection, source: caller.source, pty };
+            let variables = &request.setup.env;
+            let opening = Opening { connection: caller.connection, source: caller.source, pty, variables };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
             let registration = self.registry.enter(running(record.id(), caller, &grant));
             Ok((grant, SessionEnd::new(record, registration)))

@@ -263,7 +263,7 @@ async fn d1_ten_thousand_refused_channels_cost_nothing() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes for 10,000 refused channels");
     let noted = gateway.events().iter().filter(|event| event["event"] == "channel.refused").count();
-    assert!((100..1000).contains(&noted), "{noted} events");
+    assert_eq!(noted, 1, "what is refused again is counted");
     gateway.works().await;
 }
 

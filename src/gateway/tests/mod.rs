@@ -7,6 +7,7 @@ mod keys;
 mod lengths;
 mod memory;
 mod neighbours;
+mod noted;
 mod process;
 mod rekey;
 mod sessions;
