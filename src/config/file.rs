@@ -79,6 +79,25 @@ pub struct Limits {
     /// Channels at once on one connection.
     #[schemars(range(min = 1, max = 1024))]
     pub channels: u32,
+    /// Connections at once of one person.
+    #[schemars(range(min = 1))]
+    pub connections_per_person: u32,
+    /// Channels at once of one person, on all their connections.
+    #[schemars(range(min = 1))]
+    pub channels_per_person: u32,
+    /// Connections at once of a person whom no rule lets do anything.
+    #[schemars(range(min = 1))]
+    pub connections_without_rules: u32,
+    /// Channels at once of a person whom no rule lets do anything, on all their connections.
+    #[schemars(range(min = 1))]
+    pub channels_without_rules: u32,
+    /// Bytes that one person may have sent and no node has taken, on all their connections. The connection of theirs that
+    /// holds the most ends when there are more. A channel's window is 2 MiB.
+    #[schemars(range(min = 2_097_152))]
+    pub buffered_bytes_per_person: u64,
+    /// The same for everybody together: when there are more, the person who holds the most loses a connection.
+    #[schemars(range(min = 2_097_152))]
+    pub buffered_bytes: u64,
     /// Seconds of silence after which the client is asked whether it is still there; 0 never asks.
     #[schemars(range(max = 3600))]
     pub keepalive_seconds: u32,
@@ -102,6 +121,12 @@ impl Default for Limits {
             connections_per_address: 256,
             unauthenticated: 64,
             channels: 64,
+            connections_per_person: 128,
+            channels_per_person: 512,
+            connections_without_rules: 4,
+            channels_without_rules: 16,
+            buffered_bytes_per_person: 128 << 20,
+            buffered_bytes: 512 << 20,
             keepalive_seconds: 60,
             keepalive_unanswered: 2,
             rekey_bytes: 1 << 30,

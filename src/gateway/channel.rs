@@ -88,6 +88,7 @@ async fn serve(
     };
     match shared.sessions.open(caller, to, request, stdin_closed).await {
         Ok(session) => {
+            client.inbox.open_window(shared.settings.window);
             pump::run(session, client).await;
             Ok(())
         }
@@ -108,6 +109,7 @@ async fn serve_files(
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,
     };
+    client.inbox.open_window(shared.settings.window);
     let AttachedFiles { stream, service, record, end } = session.attach(ChannelStream::new(client));
     let record = FileLedger::new(record);
     let served = async {

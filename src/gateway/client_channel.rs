@@ -72,7 +72,7 @@ impl ClientChannel {
     pub(super) async fn tell(&self, text: &str) -> Result<(), russh::Error> {
         // a sentence may quote the node or the service, and neither may write on the person's terminal
         let plain = plain_text(text);
-        self.stderr(format!("{plain}{}", self.newline).into()).await
+        self.unless_gone(self.stderr(format!("{plain}{}", self.newline).into())).await
     }
 
     /// What the command says on its standard output, or on its terminal.
@@ -99,7 +99,10 @@ impl ClientChannel {
                 }
             }
             // a message is one line (scp.c, `response` and `sink`), and after this one nothing goes on
-            Dialect::Scp => self.stdout(format!("\x02{}\n", plain_text(&sentences.join("; "))).into()).await?,
+            Dialect::Scp => {
+                let sentence = format!("\x02{}\n", plain_text(&sentences.join("; ")));
+                self.unless_gone(self.stdout(sentence.into())).await?;
+            }
         }
         self.end(&Exit::Code(status)).await
     }
@@ -114,6 +117,15 @@ impl ClientChannel {
         self.writer.close().await
     }
 
+    /// Words for a client that has hung up wait for nothing: it would hold what it asked for until they are given up.
+    async fn unless_gone(&self, sent: impl Future<Output = Result<(), russh::Error>>) -> Result<(), russh::Error> {
+        tokio::select! {
+            biased;
+            sent = sent => sent,
+            () = self.inbox.gone() => Err(russh::Error::SendError),
+        }
+    }
+
     /// A sentence, then the status that says it was not the command.
     pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
         self.tell(text).await?;
@@ -126,7 +138,7 @@ impl ClientChannel {
             return self.refuse_with(&[&reply.err], reply.status).await;
         }
         let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();
-        self.stdout(out.into()).await?;
+        self.unless_gone(self.stdout(out.into())).await?;
         if !reply.err.is_empty() {
             self.tell(&reply.err).await?;
         }

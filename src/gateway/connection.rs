@@ -15,12 +15,14 @@ use super::attempts::Attempts;
 use super::channel;
 use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
+use super::ending::{Ended, Ending};
 use super::inbox::Inbox;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
+use super::shares::{ChannelPlace, ConnectionShare, Held, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError};
-use crate::model::{ReasonText, RefusalCode};
+use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
 use crate::transport::ChannelSetup;
 
@@ -31,6 +33,7 @@ pub(super) struct Connection {
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
     permit: Arc<Permit>,
+    ending: Arc<Ending>,
     pub(super) attempts: Attempts,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
@@ -42,7 +45,16 @@ pub(super) struct Connection {
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
     refusals: Refusals,
+    /// The client has promised to open no further session.
+    no_more_sessions: bool,
 }
+
+/// What a client may send before it has been decided whether anything starts: enough for a script, a password, the first
+/// words of a protocol. The rest of the window comes with the decision.
+const FIRST_WINDOW: u32 = 64 * 1024;
+
+/// The same where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
+const WINDOW_FOR_A_REFUSAL: u32 = 4 * 1024;
 
 /// How old a lookup may be that was begun at the login.
 const LOOKUP_FRESH: Duration = Duration::from_secs(10);
@@ -51,6 +63,7 @@ const LOOKUP_FRESH: Duration = Duration::from_secs(10);
 struct LoggedIn {
     identity: Identity,
     login: Result<Login, LoginError>,
+    share: Arc<ConnectionShare>,
 }
 
 /// A channel that is open.
@@ -60,6 +73,10 @@ pub(super) struct ChannelState {
     /// What the client has set so far, for what it will ask to be started.
     pub(super) setup: ChannelSetup,
     pub(super) reason: Option<ReasonText>,
+    /// What the requests so far take here.
+    pub(super) held: Held,
+    /// Goes along with what starts.
+    place: Option<ChannelPlace>,
     /// Taken when something starts on it, so that nothing can start twice: a channel runs one program (RFC 4254, section
     /// 6.5).
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
@@ -68,6 +85,10 @@ pub(super) struct ChannelState {
 /// Why a connection gets no further channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TooManyChannels {
+    #[error("nobody has logged in")]
+    NoLogin,
+    #[error("{0}")]
+    OfAPerson(#[from] TooManyOfAPerson),
     #[error("this connection has {0} channels already, which is the limit")]
     Open(usize),
     #[error("{0} channels of this connection are still being closed, which is the limit")]
@@ -75,12 +96,13 @@ pub(super) enum TooManyChannels {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, permit: Arc<Permit>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, permit: Arc<Permit>, ending: Arc<Ending>) -> Self {
         Self {
             shared,
             id: Uuid::new_v4(),
             source,
             permit,
+            ending,
             attempts: Attempts::default(),
             login: None,
             channels: HashMap::new(),
@@ -88,6 +110,7 @@ impl Connection {
             lookup: None,
             notices: Vec::new(),
             refusals: Refusals::default(),
+            no_more_sessions: false,
         }
     }
 
@@ -103,7 +126,10 @@ impl Connection {
         let node = login.as_ref().ok().and_then(|login| login.node_for(identity.person()));
         let lookup = node.and_then(|node| self.shared.sessions.look_up(&identity, node));
         self.lookup = lookup.map(|lookup| (Instant::now(), lookup));
-        self.login = Some(LoggedIn { identity, login });
+        let has_rules = self.shared.sessions.policy().has_rules(identity.person());
+        // one connection too many ends, but only when the client knows that it was let in: then it shows why
+        let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
+        self.login = Some(LoggedIn { identity, login, share });
     }
 
     /// The client has been told; the limits for those without a login end here.
@@ -113,7 +139,7 @@ impl Connection {
 
     /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
     fn caller(&self) -> Option<Result<Caller, LoginError>> {
-        let LoggedIn { identity, login } = self.login.as_ref()?;
+        let LoggedIn { identity, login, .. } = self.login.as_ref()?;
         Some(login.as_ref().map_err(Clone::clone).map(|login| Caller {
             connection: self.id,
             source: self.source,
@@ -164,11 +190,14 @@ impl Connection {
         if self.closing.len() >= limit {
             return Err(TooManyChannels::Closing(limit));
         }
+        let share = &self.login.as_ref().ok_or(TooManyChannels::NoLogin)?.share;
+        let place = share.open_channel()?;
         let id = channel.id();
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();
-        let inbox = Arc::new(Inbox::new(id, handle, self.shared.settings.window));
-        let state = ChannelState { inbox, setup: ChannelSetup::default(), reason: None, writer: Some(writer) };
+        let inbox = Arc::new(Inbox::new(id, handle, place.held()));
+        let (setup, held) = (ChannelSetup::default(), place.held());
+        let state = ChannelState { inbox, setup, reason: None, held, place: Some(place), writer: Some(writer) };
         self.channels.insert(id, state);
         Ok(())
     }
@@ -202,10 +231,36 @@ impl Connection {
     /// Whether a shell on this channel is a session of the agent's own, which has no exit status.
     pub(super) fn shell_has_no_status(&self, id: ChannelId) -> bool {
         let has_terminal = self.channels.get(&id).is_some_and(|channel| channel.setup.pty.is_some());
-        let goes_to_a_node = self.login.as_ref().is_some_and(|LoggedIn { identity, login }| {
-            login.as_ref().is_ok_and(|login| login.node_for(identity.person()).is_some())
-        });
-        self.shared.settings.agent_shells && has_terminal && goes_to_a_node
+        self.shared.settings.agent_shells && has_terminal && self.node().is_some()
+    }
+
+    /// The node that the login names.
+    fn node(&self) -> Option<&NodeName> {
+        let LoggedIn { identity, login, .. } = self.login.as_ref()?;
+        login.as_ref().ok()?.node_for(identity.person())
+    }
+
+    /// How large a window is for what is about to start.
+    pub(super) fn first_window(&self) -> u32 {
+        let may_start = self
+            .node()
+            .zip(self.login.as_ref())
+            .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(login.identity.person(), node));
+        if may_start { FIRST_WINDOW.min(self.shared.settings.window) } else { WINDOW_FOR_A_REFUSAL }
+    }
+
+    /// The client opens no further session, it says.
+    pub(super) fn promise_no_more_sessions(&mut self) {
+        self.no_more_sessions = true;
+    }
+
+    /// Whether a session may still be opened. A client that breaks its promise is none that its person started, and ends,
+    /// as in OpenSSH.
+    pub(super) fn may_open_sessions(&self) -> Result<(), Ended> {
+        if self.no_more_sessions {
+            self.ending.end(Ended::PromiseBroken);
+        }
+        self.ending.asked().map_or(Ok(()), Err)
     }
 
     /// Starts what was asked for on the channel's own task, once.
@@ -221,19 +276,27 @@ impl Connection {
         let Some(writer) = channel.writer.take() else { return };
         let request = ChannelRequest { kind, setup: std::mem::take(&mut channel.setup), reason: channel.reason.take() };
         let inbox = channel.inbox.clone();
+        if let RequestKind::Exec(command) = &request.kind {
+            channel.held.add(command.len());
+        }
+        let held = (std::mem::take(&mut channel.held), channel.place.take());
         // a program that speaks SFTP shows nobody what is on its stderr before it starts
         let for_a_person = request.kind != RequestKind::Sftp;
         let notices = if for_a_person { std::mem::take(&mut self.notices) } else { Vec::new() };
         let newline = newline(request.setup.pty.is_some());
         let client = ClientChannel { id, writer, inbox, handle, newline, dialect: Dialect::of(&request.kind) };
-        tokio::spawn(channel::run(shared, caller, request, lookup, notices, client));
+        let served = channel::run(shared, caller, request, lookup, notices, client);
+        tokio::spawn(async move {
+            served.await;
+            drop(held);
+        });
     }
 
     /// Refuses in a sentence what was to be started on a channel, and closes it; false where there is nothing to refuse,
     /// because something runs on it or it is not there.
     pub(super) fn decline(&mut self, id: ChannelId, sentence: String, handle: Handle) -> bool {
         let Some(writer) = self.channels.get_mut(&id).and_then(|channel| channel.writer.take()) else { return false };
-        let Some(ChannelState { inbox, setup, .. }) = self.channels.remove(&id) else { return false };
+        let Some(ChannelState { inbox, setup, held, place, .. }) = self.channels.remove(&id) else { return false };
         self.closing.push(inbox.clone());
         let client =
             ClientChannel { id, writer, inbox, handle, newline: newline(setup.pty.is_some()), dialect: Dialect::Plain };
@@ -246,6 +309,7 @@ impl Connection {
                 () = tokio::time::sleep(UNREAD) => {}
             }
             client.inbox.finish();
+            drop((held, place));
         });
         true
     }
@@ -264,6 +328,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         for channel in self.channels.values() {
             channel.inbox.hang_up();
+        }
+        if let Some(ended) = self.ending.asked() {
+            self.note_refusal("the connection", ended.code(), &ended.to_string());
         }
         if let Some(sums) = self.refusals.rest() {
             self.note_sums(&sums);

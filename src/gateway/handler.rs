@@ -125,6 +125,11 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        if let Err(ended) = self.0.may_open_sessions() {
+            let reason = ended.to_string();
+            reply.reject(ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason }).await;
+            return Ok(());
+        }
         match self.0.admit(channel, session.handle()) {
             Ok(()) => reply.accept().await,
             Err(full) => {
@@ -264,6 +269,7 @@ impl Handler for ClientHandler {
                 let env = &mut channel.setup.env;
                 match shared.environment.judge(name, value, env) {
                     Verdict::Node => {
+                        channel.held.add(name.len() + value.len());
                         env.retain(|(known, _)| known != name);
                         env.push((name.to_owned(), value.to_owned()));
                         true
@@ -383,6 +389,12 @@ impl Handler for ClientHandler {
         Ok(false)
     }
 
+    /// OpenSSH's client says so when it will open no further session on the connection.
+    async fn no_more_sessions(&mut self, _: &mut Session) -> Result<(), Self::Error> {
+        self.0.promise_no_more_sessions();
+        Ok(())
+    }
+
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Self::Error> {
         self.refuse_feature(&format!("remote forwarding of {path}"), NO_REMOTE_FORWARDING, session)?;
         Ok(false)
@@ -394,6 +406,10 @@ impl ClientHandler {
     fn start(&mut self, id: ChannelId, kind: RequestKind, session: &mut Session) -> Result<(), russh::Error> {
         // confirmed first, so that no byte of output can overtake the confirmation
         let free = self.0.channel(id).is_some_and(|channel| channel.writer.is_some());
+        if free && let Some(inbox) = self.0.inbox(id) {
+            // in this order OpenSSH's own server does it
+            session.grow_window(id, inbox.widen(self.0.first_window()))?;
+        }
         answer(session, id, free)?;
         if free {
             self.0.start(id, kind, session.handle());

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! All channels of a connection share one task that reads the socket, so it must never wait for one of them: it puts
-//! things in here. The queue of bytes is bounded by the channel's window, which grows only as the reader takes bytes.
+//! things in here. The queue of bytes is bounded by the channel's window, which is none at all until something starts and
+//! grows only as the reader takes bytes; what all of a person's queues hold is bounded by their share.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -20,6 +21,7 @@ use russh::ChannelId;
 use russh::server::Handle;
 use tokio::sync::Notify;
 
+use super::shares::Held;
 use crate::model::WindowSize;
 
 /// Signals kept for a session that is slow to start; more are dropped, as a kernel merges pending ones.
@@ -41,19 +43,20 @@ pub(super) struct Inbox {
     gone: Notify,
 }
 
-/// How the client is told that it may send more: a window's part is given back when so much has been taken.
+/// How the client is told that it may send more.
 #[derive(Debug)]
 struct Credit {
     id: ChannelId,
     handle: Handle,
-    step: usize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     chunks: VecDeque<Bytes>,
-    /// In all chunks.
-    bytes: usize,
+    /// The bytes in all chunks.
+    held: Held,
+    /// What the client may have on its way or here at once.
+    window: u32,
     /// Since the client was last told that it may send more.
     taken: usize,
     /// The client sends no more (RFC 4254, section 5.3); it may still take output.
@@ -77,10 +80,28 @@ pub(super) enum Control {
 }
 
 impl Inbox {
-    /// The inbox of a channel with a window of so many bytes.
-    pub(super) fn new(id: ChannelId, handle: Handle, window: u32) -> Self {
-        let step = usize::try_from(window / WINDOW_PARTS).unwrap_or(usize::MAX).max(1);
-        Self { credit: Some(Credit { id, handle, step }), ..Self::default() }
+    /// The inbox of a channel on which nothing has started, so that it has no window.
+    pub(super) fn new(id: ChannelId, handle: Handle, held: Held) -> Self {
+        let inner = Mutex::new(Inner { held, ..Inner::default() });
+        Self { inner, credit: Some(Credit { id, handle }), ..Self::default() }
+    }
+
+    /// Makes the window so large, and says by how much it grew: the caller tells the client.
+    pub(super) fn widen(&self, window: u32) -> u32 {
+        let mut inner = self.lock();
+        let more = window.saturating_sub(inner.window);
+        inner.window += more;
+        more
+    }
+
+    /// Makes the window so large, and tells the client.
+    pub(super) fn open_window(&self, window: u32) {
+        let more = self.widen(window);
+        if more > 0
+            && let Some(Credit { id, handle }) = &self.credit
+        {
+            handle.grow_window(*id, more);
+        }
     }
 
     /// Bytes from the client. Small ones are merged, so that the queue's own cost stays in proportion.
@@ -89,7 +110,7 @@ impl Inbox {
         if inner.gone || inner.done || inner.eof || data.is_empty() {
             return;
         }
-        inner.bytes += data.len();
+        inner.held.add(data.len());
         inner.chunks.push_back(Bytes::copy_from_slice(data));
         if inner.chunks.len() >= MAX_CHUNKS {
             inner.merge();
@@ -124,6 +145,8 @@ impl Inbox {
     pub(super) fn hang_up(&self) {
         let mut inner = self.lock();
         inner.gone = true;
+        // nobody gets what is left
+        inner.forget();
         inner.wake_reader();
         drop(inner);
         self.gone.notify_waiters();
@@ -133,8 +156,7 @@ impl Inbox {
     pub(super) fn finish(&self) {
         let mut inner = self.lock();
         inner.done = true;
-        inner.chunks.clear();
-        inner.bytes = 0;
+        inner.forget();
     }
 
     /// Whether the channel has come to its own end.
@@ -185,13 +207,13 @@ impl Inbox {
         if !front.has_remaining() {
             inner.chunks.pop_front();
         }
-        inner.bytes -= taken.len();
+        inner.held.take(taken.len());
         inner.taken += taken.len();
-        if let Some(credit) = &self.credit
-            && inner.taken >= credit.step
+        if let Some(Credit { id, handle }) = &self.credit
+            && inner.taken >= inner.step()
         {
             let amount = u32::try_from(std::mem::take(&mut inner.taken)).unwrap_or(u32::MAX);
-            credit.handle.grow_window(credit.id, amount);
+            handle.grow_window(*id, amount);
         }
         Poll::Ready(Some(taken))
     }
@@ -232,6 +254,16 @@ impl Inbox {
 }
 
 impl Inner {
+    /// What must have been taken before the client is told.
+    fn step(&self) -> usize {
+        usize::try_from(self.window / WINDOW_PARTS).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn forget(&mut self) {
+        self.chunks.clear();
+        self.held.clear();
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -240,7 +272,7 @@ impl Inner {
 
     /// A client that sends a byte at a time must not cost a hundred bytes for each.
     fn merge(&mut self) {
-        let mut all = Vec::with_capacity(self.bytes);
+        let mut all = Vec::with_capacity(self.held.bytes());
         self.chunks.drain(..).for_each(|chunk| all.extend_from_slice(&chunk));
         self.chunks.push_back(all.into());
     }

@@ -69,6 +69,13 @@ impl Gateway {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// What says how many bytes people have sent that nobody has taken.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+        let shares = self.server.shared.shares.clone();
+        Box::new(move || shares.bytes())
+    }
+
     /// Serves until `shutdown` comes, then lets what runs go on for the drain time, ends what is left then, and comes back
     /// when all is closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {

@@ -19,6 +19,7 @@ mod client_socket;
 mod commands;
 mod connection;
 mod connection_limits;
+mod ending;
 mod environment;
 mod handler;
 mod hostkeys;
@@ -31,6 +32,7 @@ mod refusals;
 mod server;
 mod settings;
 mod shared;
+mod shares;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -23,11 +24,36 @@ pub(super) struct Progress {
     /// Once the client has been told so; never taken back.
     logged_in: AtomicBool,
     evicted: Notify,
+    cut: Cut,
     received: AtomicU64,
     sent: AtomicU64,
 }
 
+/// The end of a connection that nothing above the stream can end any more: its client takes nothing.
+#[derive(Debug, Default)]
+struct Cut {
+    done: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Cut {
+    fn check(&self) -> io::Result<()> {
+        if !self.done.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "ended by the gateway"))
+    }
+}
+
 impl Progress {
+    /// Ends the stream, whoever has logged in on it.
+    pub(super) fn cut(&self) {
+        self.cut.done.store(true, Ordering::Release);
+        self.cut.reader.wake();
+        self.cut.writer.wake();
+    }
+
     /// Lifts the limits.
     pub(super) fn logged_in(&self) {
         self.logged_in.store(true, Ordering::Release);
@@ -103,6 +129,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for PreauthStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check_end(cx)?;
         let before = buf.filled().len();
+        self.progress.cut.reader.register(cx.waker());
+        self.progress.cut.check()?;
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = (buf.filled().len() - before) as u64;
         let received = self.progress.received.fetch_add(read, Ordering::Relaxed) + read;
@@ -116,6 +144,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for PreauthStream<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for PreauthStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check_end(cx)?;
+        self.progress.cut.writer.register(cx.waker());
+        self.progress.cut.check()?;
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.progress.sent.fetch_add(written as u64, Ordering::Relaxed);
         Poll::Ready(Ok(written))

@@ -8,16 +8,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::server::Handle;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::connection_limits::Permit;
+use super::ending::Ending;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
 use super::preauth_stream::PreauthStream;
 use super::settings::Settings;
 use super::shared::Shared;
+use super::shares::Shares;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
 use crate::identity::People;
 use crate::session::SessionOpener;
@@ -33,7 +36,8 @@ impl Server {
     pub(super) fn new(host_keys: &HostKeys, people: People, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
         let config = settings.russh(host_keys);
         let environment = settings.allowed_environment();
-        Self { config, shared: Arc::new(Shared { people, sessions, settings, environment }) }
+        let shares = Arc::new(Shares::new(&settings.limits));
+        Self { config, shared: Arc::new(Shared { people, sessions, settings, shares, environment }) }
     }
 
     /// Serves one client to its end, or to the gateway's.
@@ -52,7 +56,8 @@ impl Server {
         let permit = Arc::new(permit);
         // a packet is read in two steps; one system call is enough for both, and for the next few
         let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, login, progress.clone()));
-        let connection = Connection::new(self.shared, source, permit.clone());
+        let ending = Arc::new(Ending::default());
+        let connection = Connection::new(self.shared, source, permit.clone(), ending.clone());
         let id = connection.id;
         let started = russh::server::run_stream(self.config, stream, ClientHandler(connection)).await;
         let ended = match started {
@@ -68,11 +73,19 @@ impl Server {
                         if let Ok(ended) = tokio::time::timeout(HANG_UP, &mut running).await {
                             ended
                         } else {
-                            // `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads
-                            let bye = SHUTTING_DOWN.to_owned();
-                            let sent = handle.disconnect(russh::Disconnect::ByApplication, bye, String::new());
-                            let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
+                            disconnect(&handle, russh::Disconnect::ByApplication, SHUTTING_DOWN).await;
                             tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
+                        }
+                    }
+                    why = ending.comes() => {
+                        tracing::info!(connection = %id, %source, reason = %why, "connection ended by the gateway");
+                        disconnect(&handle, why.disconnect(), &why.to_string()).await;
+                        if let Ok(ended) = tokio::time::timeout(LAST_WORDS / 2, &mut running).await {
+                            ended
+                        } else {
+                            // it reads nothing: what it holds must go all the same
+                            progress.cut();
+                            running.await
                         }
                     }
                 }
@@ -84,6 +97,12 @@ impl Server {
             Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
         }
     }
+}
+
+/// `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads.
+async fn disconnect(handle: &Handle, why: russh::Disconnect, text: &str) {
+    let sent = handle.disconnect(why, text.to_owned(), String::new());
+    let _ = tokio::time::timeout(LAST_WORDS / 2, sent).await;
 }
 
 /// How long a client may take to hang up by itself at the gateway's end: a round trip and what it does meanwhile.

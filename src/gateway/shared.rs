@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::environment::Allowed;
 use super::settings::Settings;
+use super::shares::Shares;
 use crate::identity::People;
 use crate::session::SessionOpener;
 
@@ -13,5 +14,6 @@ pub(super) struct Shared {
     pub(super) people: People,
     pub(super) sessions: Arc<SessionOpener>,
     pub(super) settings: Settings,
+    pub(super) shares: Arc<Shares>,
     pub(super) environment: Allowed,
 }

@@ -60,12 +60,18 @@ pub enum RefusalCode {
     TooManyChannels,
     /// So much was refused on the connection that the rest is not noted.
     TooManyRefusals,
+    /// The person has as many connections as may be.
+    TooManyConnections,
+    /// More was sent than anybody took.
+    TooMuchUntaken,
+    /// A session was opened against the client's own promise.
+    NoMoreSessions,
 }
 
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -93,6 +99,9 @@ impl RefusalCode {
         Self::RequestOutOfPlace,
         Self::TooManyChannels,
         Self::TooManyRefusals,
+        Self::TooManyConnections,
+        Self::TooMuchUntaken,
+        Self::NoMoreSessions,
     ];
 
     /// The code in events and on the page.
@@ -125,6 +134,9 @@ impl RefusalCode {
             Self::RequestOutOfPlace => "request-out-of-place",
             Self::TooManyChannels => "too-many-channels",
             Self::TooManyRefusals => "too-many-refusals",
+            Self::TooManyConnections => "too-many-connections",
+            Self::TooMuchUntaken => "too-much-untaken",
+            Self::NoMoreSessions => "no-more-sessions",
         }
     }
 }

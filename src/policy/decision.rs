@@ -57,6 +57,11 @@ impl Policy {
         Self { rules }
     }
 
+    /// Whether any rule is about this person.
+    pub fn has_rules(&self, person: &str) -> bool {
+        self.rules_of(person).next().is_some()
+    }
+
     /// Whether any rule could be about this person and the node that a name may stand for.
     pub fn may_concern(&self, person: &str, node_name: &NodeName) -> bool {
         let mut theirs = self.rules_of(person);

@@ -31,6 +31,8 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) node: Arc<ShellNode>,
     pub(crate) sessions: Arc<SessionOpener>,
+    /// The bytes that people have sent and nobody has taken.
+    pub(crate) held_bytes: Box<dyn Fn() -> usize + Send + Sync>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
 }
@@ -57,7 +59,7 @@ impl TestGateway {
 
     async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("stranger", "ed25519")] {
+        for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("nobody", "ed25519"), ("stranger", "ed25519")] {
             keygen(&dir.path().join(name), &["-t", kind]).await;
         }
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
@@ -90,7 +92,8 @@ impl TestGateway {
             keygen(&dir.path().join(name), kind).await;
             keys.push(public(name));
         }
-        let mut people = People::new([("ada", &[public("ada")][..]), ("bob", &[public("bob")][..])]).unwrap();
+        let known = ["ada", "bob", "nobody"].map(|name| (name, [public(name)]));
+        let mut people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
         for line in keys {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
             people = people.with_any_key("ada", wire);
@@ -98,6 +101,7 @@ impl TestGateway {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, people, sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];
+        let held_bytes = gateway.held_bytes();
         let known: String =
             host_keys.public_lines().iter().map(|key| format!("[127.0.0.1]:{} {key}\n", address.port())).collect();
         std::fs::write(dir.path().join("known_hosts"), known).unwrap();
@@ -105,7 +109,7 @@ impl TestGateway {
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
-        let started = Self { dir, address, node, sessions, stop: Some(stop), running: Some(running) };
+        let started = Self { dir, address, node, sessions, held_bytes, stop: Some(stop), running: Some(running) };
         started.write_config();
         started
     }
@@ -129,6 +133,7 @@ impl TestGateway {
             ("down", "down-1", "ada"),
             ("nowhere", "db-9", "ada"),
             ("bob", "web-1", "bob"),
+            ("nobody-at-gate", "nobody", "nobody"),
             ("bobs-nowhere", "db-9", "bob"),
             ("stranger", "web-1", "stranger"),
         ] {
@@ -176,6 +181,17 @@ impl TestGateway {
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.path(EventLog::FILE)).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until it holds no bytes for anybody.
+    pub(crate) async fn until_nothing_is_held(&self) {
+        for _ in 0..400 {
+            if (self.held_bytes)() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{} bytes are still held", (self.held_bytes)());
     }
 
     /// Waits until an event is there that fits.

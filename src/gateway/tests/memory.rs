@@ -11,7 +11,11 @@ async fn an_idle_shell_takes_little() {
     if !alone("gateway::tests::memory::an_idle_shell_takes_little").await {
         return;
     }
-    let gateway = TestGateway::with(|settings| settings.limits.connections_per_address = 1000).await;
+    let gateway = TestGateway::with(|settings| {
+        settings.limits.connections_per_address = 1000;
+        settings.limits.connections_per_person = 1000;
+    })
+    .await;
     gateway.node.idle.store(true, std::sync::atomic::Ordering::Relaxed);
     let key = gateway.key("ada");
     let mut held = Vec::new();

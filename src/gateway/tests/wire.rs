@@ -1,5 +1,6 @@
 //! A client that does only what it is told: for packets that no honest client sends.
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -38,6 +39,12 @@ pub(super) struct Raw {
     incoming: Option<(StreamingDecryptingKey, Vec<u8>)>,
     sent: u32,
     received: u32,
+    /// By our numbers: what may still be sent.
+    windows: HashMap<u32, u64>,
+    /// Our number of each of the server's channels.
+    ours: HashMap<u32, u32>,
+    /// What came while something else was waited for.
+    early: VecDeque<Vec<u8>>,
 }
 
 const CLIENT_ID: &[u8] = b"SSH-2.0-raw";
@@ -70,6 +77,9 @@ impl Raw {
             incoming: None,
             sent: 0,
             received: 0,
+            windows: HashMap::new(),
+            ours: HashMap::new(),
+            early: VecDeque::new(),
         }
     }
 
@@ -225,8 +235,16 @@ impl Raw {
         theirs
     }
 
-    /// Data on a channel.
+    /// Data on a channel, when its window is wide enough.
     pub(super) async fn data(&mut self, channel: u32, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap();
+        let ours = self.ours[&channel];
+        while self.windows[&ours] < length {
+            let packet = self.read_packet().await.expect("the server has hung up");
+            assert_ne!(packet[0], 1, "disconnected: {}", String::from_utf8_lossy(&packet));
+            self.early.push_back(packet);
+        }
+        *self.windows.get_mut(&ours).unwrap() -= length;
         self.send(&[&[94], &channel.to_be_bytes()[..], &string(bytes)].concat()).await;
     }
 
@@ -291,8 +309,33 @@ impl Raw {
 
     /// The next payload; `None` at the end of the connection.
     pub(super) async fn try_receive(&mut self) -> Option<Vec<u8>> {
+        match self.early.pop_front() {
+            Some(packet) => Some(packet),
+            None => self.read_packet().await,
+        }
+    }
+
+    /// What comes within a time, if anything does.
+    pub(super) async fn receive_within(&mut self, time: Duration) -> Option<Vec<u8>> {
+        if self.early.is_empty() && tokio::time::timeout(time, self.tcp.peek(&mut [0])).await.is_err() {
+            return None;
+        }
+        self.try_receive().await
+    }
+
+    async fn read_packet(&mut self) -> Option<Vec<u8>> {
         let waited = tokio::time::timeout(Duration::from_secs(20), self.receive_one()).await;
-        waited.expect("the server says nothing and does not hang up").ok()
+        let packet = waited.expect("the server says nothing and does not hang up").ok()?;
+        let number = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
+        match packet[0] {
+            91 => {
+                self.ours.insert(number(5), number(1));
+                self.windows.insert(number(1), number(9).into());
+            }
+            93 => *self.windows.entry(number(1)).or_default() += u64::from(number(5)),
+            _ => {}
+        }
+        Some(packet)
     }
 
     async fn receive_one(&mut self) -> std::io::Result<Vec<u8>> {

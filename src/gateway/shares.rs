@@ -1,0 +1,363 @@
+//! What each person holds of the gateway: connections, channels, and the bytes that they have sent and nobody has taken.
+//!
+//! ```text
+//!  login ──▶ Shares::join ──▶ ConnectionShare ─┬─▶ open_channel ──▶ ChannelPlace    counted while they live
+//!                                              └─▶ Held: an inbox, a request        bytes, counted as they come and go
+//!
+//!  too many bytes of one person ──▶ the connection of theirs that holds the most ends, with a sentence
+//!  too many bytes of all        ──▶ the same, of the person that holds the most
+//! ```
+//!
+//! A window bounds one channel; this bounds a person and everybody together, so that nobody can take what others need.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ending::{Ended, Ending};
+use crate::config::Limits;
+
+/// What one person may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    pub(super) connections: usize,
+    pub(super) channels: usize,
+    pub(super) bytes: usize,
+}
+
+/// What somebody without any rule may have waiting here: a few requests with their variables. They can start nothing that
+/// would take more.
+const BYTES_WITHOUT_RULES: usize = 1 << 20;
+
+/// Everybody's shares.
+#[derive(Debug)]
+pub(super) struct Shares {
+    with_rules: Allowance,
+    without_rules: Allowance,
+    most_bytes: usize,
+    bytes: AtomicUsize,
+    people: Mutex<HashMap<String, Arc<PersonShare>>>,
+}
+
+#[derive(Debug)]
+struct PersonShare {
+    allowance: Allowance,
+    channels: AtomicUsize,
+    bytes: AtomicUsize,
+    connections: Mutex<Vec<Arc<Counted>>>,
+}
+
+/// One connection, as its person's others see it.
+#[derive(Debug)]
+struct Counted {
+    bytes: AtomicUsize,
+    ending: Arc<Ending>,
+}
+
+/// What one connection holds, of its person's.
+#[derive(Debug)]
+pub(super) struct ConnectionShare {
+    all: Arc<Shares>,
+    name: String,
+    person: Arc<PersonShare>,
+    counted: Arc<Counted>,
+}
+
+/// One of a person's channels, while it lives.
+#[derive(Debug)]
+pub(super) struct ChannelPlace(Arc<ConnectionShare>);
+
+/// Bytes that a connection holds, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    share: Option<Arc<ConnectionShare>>,
+    bytes: usize,
+}
+
+/// A person has as many channels as they may, on all their connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("you have {0} channels already, on all your connections, which is the limit")]
+pub(super) struct TooManyOfAPerson(usize);
+
+impl Shares {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Self {
+            with_rules: Allowance {
+                connections: size(limits.connections_per_person),
+                channels: size(limits.channels_per_person),
+                bytes: bytes(limits.buffered_bytes_per_person),
+            },
+            without_rules: Allowance {
+                connections: size(limits.connections_without_rules),
+                channels: size(limits.channels_without_rules),
+                bytes: BYTES_WITHOUT_RULES,
+            },
+            most_bytes: bytes(limits.buffered_bytes),
+            bytes: AtomicUsize::new(0),
+            people: Mutex::default(),
+        }
+    }
+
+    /// A person's further connection. One too many has its share as well, and an end.
+    pub(super) fn join(self: &Arc<Self>, name: &str, has_rules: bool, ending: Arc<Ending>) -> Arc<ConnectionShare> {
+        let mut people = self.people();
+        let person = people.entry(name.to_owned()).or_insert_with(|| {
+            let allowance = if has_rules { self.with_rules } else { self.without_rules };
+            Arc::new(PersonShare {
+                allowance,
+                channels: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                connections: Mutex::default(),
+            })
+        });
+        let mut connections = person.connections();
+        let most = person.allowance.connections;
+        if staying(&connections).count() >= most {
+            ending.end(Ended::TooManyConnections { most, has_rules });
+        }
+        let counted = Arc::new(Counted { bytes: AtomicUsize::new(0), ending });
+        connections.push(counted.clone());
+        drop(connections);
+        Arc::new(ConnectionShare { all: self.clone(), name: name.to_owned(), person: person.clone(), counted })
+    }
+
+    /// Bytes that all hold together.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection that holds the most, of the person who holds the most.
+    fn make_room(&self) {
+        let people = self.people();
+        let left: usize = people.values().map(|person| person.bytes_staying()).sum();
+        if left > self.most_bytes
+            && let Some(person) = people.values().max_by_key(|person| person.bytes_staying())
+        {
+            person.end_largest(Ended::GatewayFull { most: self.most_bytes });
+        }
+    }
+
+    fn people(&self) -> MutexGuard<'_, HashMap<String, Arc<PersonShare>>> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those that have not been told to end.
+fn staying(connections: &[Arc<Counted>]) -> impl Iterator<Item = &Arc<Counted>> {
+    connections.iter().filter(|connection| !connection.ending.is_asked())
+}
+
+impl PersonShare {
+    fn connections(&self) -> MutexGuard<'_, Vec<Arc<Counted>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without those that are on their way out: each ends once, and its bytes with it.
+    fn bytes_staying(&self) -> usize {
+        staying(&self.connections()).map(|connection| connection.bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    fn make_room(&self) {
+        let most = self.allowance.bytes;
+        if self.bytes_staying() > most {
+            self.end_largest(Ended::PersonFull { most });
+        }
+    }
+
+    fn end_largest(&self, why: Ended) {
+        let connections = self.connections();
+        let largest = staying(&connections).max_by_key(|connection| connection.bytes.load(Ordering::Relaxed));
+        if let Some(connection) = largest {
+            connection.ending.end(why);
+        }
+    }
+}
+
+impl ConnectionShare {
+    /// A place for one more channel of the person's.
+    pub(super) fn open_channel(self: &Arc<Self>) -> Result<ChannelPlace, TooManyOfAPerson> {
+        let most = self.person.allowance.channels;
+        if self.person.channels.fetch_add(1, Ordering::Relaxed) >= most {
+            self.person.channels.fetch_sub(1, Ordering::Relaxed);
+            return Err(TooManyOfAPerson(most));
+        }
+        Ok(ChannelPlace(self.clone()))
+    }
+
+    fn hold(&self, bytes: usize) {
+        let (all, person) = (&self.all, &self.person);
+        self.counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if person.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > person.allowance.bytes {
+            person.make_room();
+        }
+        if all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > all.most_bytes {
+            all.make_room();
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        for held in [&self.counted.bytes, &self.person.bytes, &self.all.bytes] {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ConnectionShare {
+    fn drop(&mut self) {
+        let mut people = self.all.people();
+        let mut connections = self.person.connections();
+        connections.retain(|connection| !Arc::ptr_eq(connection, &self.counted));
+        if connections.is_empty() {
+            people.remove(&self.name);
+        }
+    }
+}
+
+impl ChannelPlace {
+    /// Bytes of this channel, none so far.
+    pub(super) fn held(&self) -> Held {
+        Held { share: Some(self.0.clone()), bytes: 0 }
+    }
+}
+
+impl Drop for ChannelPlace {
+    fn drop(&mut self) {
+        self.0.person.channels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// So many bytes more are held.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(share) = &self.share {
+            share.hold(bytes);
+        }
+    }
+
+    /// So many of them have been taken.
+    pub(super) fn take(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        if let Some(share) = &self.share {
+            share.release(bytes);
+        }
+    }
+
+    /// What is held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nothing is held any more.
+    pub(super) fn clear(&mut self) {
+        self.take(self.bytes);
+    }
+}
+
+/// Bytes that are nobody's share, for tests of what counts them.
+impl Default for Held {
+    fn default() -> Self {
+        Self { share: None, bytes: 0 }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(change: impl FnOnce(&mut Limits)) -> Arc<Shares> {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Arc::new(Shares::new(&limits))
+    }
+
+    fn join(shares: &Arc<Shares>, name: &str) -> (Arc<ConnectionShare>, Arc<Ending>) {
+        let ending = Arc::new(Ending::default());
+        (shares.join(name, true, ending.clone()), ending)
+    }
+
+    fn hold(connection: &Arc<ConnectionShare>, bytes: usize) -> (ChannelPlace, Held) {
+        let place = connection.open_channel().unwrap();
+        let mut held = place.held();
+        held.add(bytes);
+        (place, held)
+    }
+
+    #[test]
+    fn the_connection_of_a_person_that_holds_the_most_ends_and_once() {
+        let shares = shares(|limits| limits.buffered_bytes_per_person = 100);
+        let ((small, small_ends), (large, large_ends)) = (join(&shares, "ada"), join(&shares, "ada"));
+        let (other, other_ends) = join(&shares, "bob");
+        let _others = hold(&other, 90);
+        let (_place, mut held) = hold(&large, 80);
+        let _small = hold(&small, 20);
+        assert!(!large_ends.is_asked(), "as much as may be");
+        held.add(1);
+        assert_eq!(large_ends.asked(), Some(Ended::PersonFull { most: 100 }));
+        // what is on its way out counts no more
+        let _more = hold(&small, 60);
+        assert!(!small_ends.is_asked() && !other_ends.is_asked());
+        let _too_much = hold(&small, 60);
+        assert!(small_ends.is_asked() && !other_ends.is_asked());
+    }
+
+    #[test]
+    fn where_all_hold_too_much_who_holds_the_most_makes_room() {
+        let shares = shares(|limits| limits.buffered_bytes = 100);
+        let ((ada, ada_ends), (bob, bob_ends)) = (join(&shares, "ada"), join(&shares, "bob"));
+        let _adas = hold(&ada, 70);
+        // it is not the one whose byte was one too many
+        let _bobs = hold(&bob, 40);
+        assert_eq!(ada_ends.asked(), Some(Ended::GatewayFull { most: 100 }));
+        assert!(!bob_ends.is_asked());
+    }
+
+    #[test]
+    fn what_is_dropped_is_held_no_more() {
+        let shares = shares(|_| ());
+        let (ada, _) = join(&shares, "ada");
+        let (place, mut held) = hold(&ada, 70);
+        held.take(30);
+        assert_eq!(shares.bytes(), 40);
+        drop((place, held));
+        assert_eq!((shares.bytes(), ada.person.channels.load(Ordering::Relaxed)), (0, 0));
+        drop(ada);
+        assert!(shares.people().is_empty());
+    }
+
+    #[test]
+    fn a_person_has_so_many_connections_and_channels_and_others_have_theirs() {
+        let shares = shares(|limits| {
+            limits.connections_per_person = 2;
+            limits.channels_per_person = 3;
+            limits.connections_without_rules = 1;
+        });
+        let (first, second) = (join(&shares, "ada"), join(&shares, "ada"));
+        let third = join(&shares, "ada");
+        assert!(!first.1.is_asked() && !second.1.is_asked());
+        assert_eq!(third.1.asked(), Some(Ended::TooManyConnections { most: 2, has_rules: true }));
+        assert!(!join(&shares, "bob").1.is_asked());
+        drop(second);
+        assert!(!join(&shares, "ada").1.is_asked(), "places come back");
+        let mut places: Vec<_> = (0..3).map(|_| first.0.open_channel().unwrap()).collect();
+        assert_eq!(first.0.open_channel().unwrap_err(), TooManyOfAPerson(3));
+        places.pop();
+        first.0.open_channel().unwrap();
+        let nobody = |name: &str| {
+            let ending = Arc::new(Ending::default());
+            (shares.join(name, false, ending.clone()), ending)
+        };
+        let (_first, second) = (nobody("eve"), nobody("eve"));
+        assert_eq!(second.1.asked(), Some(Ended::TooManyConnections { most: 1, has_rules: false }));
+    }
+}
