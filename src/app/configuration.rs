@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{self, Checks, Config, ConfigError, Fault, Overrides};
+use crate::config::{self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Trust};
 use crate::evidence::{Bounds, Shares};
-use crate::identity::{People, PeopleError, name_is_usable, wire_form};
+use crate::gateway;
+use crate::identity::{People, PeopleError, name_is_usable, node_is_askable, os_user_is_askable, wire_form};
 use crate::model::NodeName;
 use crate::policy::{ActionKind, Policy, Rule, RuleError};
 use crate::transport::TransportOptions;
@@ -14,19 +15,41 @@ use crate::transport::TransportOptions;
 const CHECKS: Checks = Checks {
     person: |name| name_is_usable(name).map_err(fault),
     key: |line| wire_form(line).map_err(|error| Fault { help: Some(error.help().to_owned()), ..fault(&error) }),
-    node: |name| NodeName::parse(name).map(drop).map_err(fault),
+    node,
+    os_user: |name| {
+        let help = "users are compared whole: name each, or write \"*\" alone for all of them";
+        let fault = || Fault { message: format!("no login can ask for a user `{name}`"), help: Some(help.to_owned()) };
+        if os_user_is_askable(name) { Ok(()) } else { Err(fault()) }
+    },
+    never_passes: gateway::never_passes,
     action: |name| {
         ActionKind::parse(name).map(drop).map_err(|error| Fault { help: Some(error.help()), ..fault(&error) })
     },
 };
+
+/// A name that a login can ask for, and a node can have: a pattern would be neither.
+fn node(name: &str) -> Result<(), Fault> {
+    NodeName::parse(name).map(drop).map_err(fault)?;
+    if node_is_askable(name) {
+        return Ok(());
+    }
+    let message = match name.contains(['*', '?', '[']) {
+        true => format!("`{name}` looks like a pattern, and names are compared whole"),
+        false => {
+            format!("no login can ask for a node `{name}`: only letters, digits, '.', '_' and '-', or tag:Key=Value")
+        }
+    };
+    let help = "write the id or the Name of each node, or \"*\" alone for all of them";
+    Err(Fault { message, help: Some(help.to_owned()) })
+}
 
 fn fault(error: impl std::fmt::Display) -> Fault {
     Fault { message: error.to_string(), help: None }
 }
 
 /// Reads a configuration file, lays the overrides over it, and checks every value with the part that will take it.
-pub fn read(file: &Path, overrides: &Overrides) -> Result<Config, ConfigError> {
-    config::load(file, overrides, &CHECKS)
+pub fn read(file: &Path, trust: Trust, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    config::load(file, trust, overrides, &CHECKS)
 }
 
 /// Who may log in.
@@ -83,7 +106,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("g.toml");
         std::fs::write(&file, text).unwrap();
-        let error = read(&file, &Overrides::default()).unwrap_err().to_string();
+        let error = read(&file, Trust::Anybodys, &Overrides::default()).unwrap_err().to_string();
         error.replace(&format!("{}/", dir.path().display()), "")
     }
 
@@ -112,9 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn what_no_login_can_ask_for_is_no_name_of_a_rule() {
+        let rule = |nodes: &str, users: &str| {
+            problem(&format!(
+                "[[rules]]\nname = \"r\"\npeople = [\"*\"]\nnodes = [{nodes}]\nos_users = [{users}]\nactions = [\"*\"]\n"
+            ))
+        };
+        let text = rule("\"web-1\", \"web-*\"", "\"*\", \"ec2-*\"");
+        assert!(text.starts_with("g.toml:4:19: `web-*` looks like a pattern"), "{text}");
+        assert!(text.contains("g.toml:5:18: no login can ask for a user `ec2-*`"), "{text}");
+        assert!(rule("\"web server\"", "").contains("no login can ask for a node `web server`"));
+    }
+
+    #[test]
     fn the_reference_file_is_fine_for_every_part() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml");
-        let config = read(&file, &Overrides::default()).unwrap();
+        let Loaded { config, warnings } = read(&file, Trust::Anybodys, &Overrides::default()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
         assert!(people(&config).is_ok() && policy(&config).is_ok());
     }
 }

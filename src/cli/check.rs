@@ -1,60 +1,80 @@
-//! `portcullis check`: what is wrong with a configuration, without starting anything.
+//! `portcullis check`: what is wrong with a configuration, and what is probably not meant, without starting anything.
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::CheckArgs;
-use super::exit::Failure;
-use super::failure::config_failure;
+use super::exit::{Exit, Failure};
+use super::failure::{config_failure, counted, summary};
 use super::output;
 use super::realm;
 use super::runtime::patiently;
-use crate::app;
-use crate::config::{self, Config, ConfigError, Problem};
+use crate::app::{self, AppError};
+use crate::config::{self, ConfigError, Loaded, Problem, Trust};
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {
         return output::print(&config::schema());
     }
     let file = &args.config.config;
-    let checked = match app::read(file, &args.config.overrides) {
-        Ok(config) if !args.offline => what_serve_needs(file, &config).await.map(|()| config),
+    let trust = if args.offline { Trust::Anybodys } else { Trust::Ours };
+    let checked = match app::read(file, trust, &args.config.overrides) {
+        Ok(loaded) if !args.offline => what_serve_needs(file, loaded).await,
         read => read,
     };
     match checked {
-        Ok(config) if args.json => output::print(&format!("{:#}\n", json!({ "ok": true, "config": config }))),
-        Ok(_) => output::print(&format!("{}: fine\n", file.display())),
-        Err(error) if args.json => {
-            let problems: Vec<_> = error
-                .problems
-                .iter()
-                .map(|problem| {
-                    json!({
-                        "file": problem.file,
-                        "line": problem.line_column.map(|(line, _)| line),
-                        "column": problem.line_column.map(|(_, column)| column),
-                        "message": problem.message,
-                        "help": problem.help,
-                    })
-                })
-                .collect();
-            output::print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
-            Err(config_failure(file, &error, false))
+        Ok(Loaded { config, warnings }) if args.json => {
+            let answer = json!({ "ok": true, "warnings": listed(&warnings), "config": config });
+            output::print(&format!("{answer:#}\n"))
         }
-        Err(error) => Err(config_failure(file, &error, true)),
+        Ok(Loaded { warnings, .. }) => {
+            let mut text = format!("{}: fine", file.display());
+            if !warnings.is_empty() {
+                text = format!("{text}, with {}", counted(warnings.len(), "warning"));
+                output::note(config::render(&warnings, output::colour()).trim_end());
+            }
+            output::print(&format!("{text}\n"))
+        }
+        Err(error) if args.json => {
+            let (problems, warnings) = (listed(&error.problems), listed(&error.warnings));
+            let answer = json!({ "ok": false, "problems": problems, "warnings": warnings });
+            output::print(&format!("{answer:#}\n"))?;
+            Err(Failure::new(Exit::Config, summary(file, &error)))
+        }
+        Err(error) => Err(config_failure(file, &error, "")),
     }
 }
 
+fn listed(problems: &[Problem]) -> Vec<Value> {
+    let one = |problem: &Problem| {
+        json!({
+            "file": problem.file,
+            "line": problem.line_column.map(|(line, _)| line),
+            "column": problem.line_column.map(|(_, column)| column),
+            "message": problem.message,
+            "help": problem.help,
+        })
+    };
+    problems.iter().map(one).collect()
+}
+
 /// What `serve` reads before it begins, read by the same functions.
-async fn what_serve_needs(file: &Path, config: &Config) -> Result<(), ConfigError> {
+async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
+    let Loaded { config, warnings } = loaded;
     let mut problems = Vec::new();
-    if let Err(failure) = patiently("reading the AWS configuration", realm::backend(config, None)).await {
+    if let Err(failure) = patiently("reading the AWS configuration", realm::backend(&config, None)).await {
         problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
     }
-    if let Err(error) = app::load(config) {
-        let help = "check as the user that runs the gateway, such as: sudo -u portcullis portcullis check";
-        problems.push(Problem::with_file(file, error.to_string(), help));
-    }
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    problems.extend(app::load(&config).err().map(|error| problem(file, &error)));
+    if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems, warnings }) }
+}
+
+/// Each says itself what to do, but for whom it depends on who runs the check.
+fn problem(file: &Path, error: &AppError) -> Problem {
+    let help = match error {
+        AppError::HostKey(error) => error.help(),
+        _ => None,
+    };
+    Problem::with_file(file, error.to_string(), "").help(help)
 }

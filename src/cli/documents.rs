@@ -12,6 +12,7 @@ use super::runtime::patiently;
 use crate::app;
 use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory as _};
+use crate::config::Trust;
 use crate::transport;
 
 pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
@@ -19,7 +20,9 @@ pub(super) async fn run(args: &DocumentsArgs) -> Result<(), Failure> {
         return print(&wanted(&Preferences::default())?);
     }
     let file = &args.config.config;
-    let config = app::read(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
+    let loaded = app::read(file, Trust::Anybodys, &args.config.overrides)
+        .map_err(|error| config_failure(file, &error, "; nothing was done"))?;
+    let config = loaded.config;
     let backend = patiently("reading the AWS configuration", realm::backend(&config, None)).await?;
     let preferences = Preferences::of_account(&backend).await.map_err(service_failure)?;
     let conflicts = preferences.lane_conflicts(config.realm.evidence_replaces_agent_logging);

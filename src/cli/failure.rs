@@ -8,15 +8,27 @@ use crate::app::AppError;
 use crate::config::ConfigError;
 use crate::gateway::GatewayError;
 
-/// The failure that a bad configuration is for every command.
-pub(super) fn config_failure(file: &Path, error: &ConfigError, drawn: bool) -> Failure {
-    let count = error.problems.len();
-    let things = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-    let mut text = format!("{} has {things}; nothing was started", file.display());
-    if drawn {
-        text = format!("{text}:\n{}", error.render(output::colour()));
-    }
+/// The failure that a bad configuration is, drawn for a person; `therefore` is what did not happen because of it, if anything
+/// was to.
+pub(super) fn config_failure(file: &Path, error: &ConfigError, therefore: &str) -> Failure {
+    let text = format!("{}{therefore}:\n{}", summary(file, error), error.render(output::colour()));
     Failure::new(Exit::Config, text.trim_end())
+}
+
+/// How much is wrong with it, in a line.
+pub(super) fn summary(file: &Path, error: &ConfigError) -> String {
+    let problems = counted(error.problems.len(), "problem");
+    let warnings = match error.warnings.len() {
+        0 => String::new(),
+        count => format!(" and {}", counted(count, "warning")),
+    };
+    format!("{} has {problems}{warnings}", file.display())
+}
+
+/// So many of them.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The failure that an app which did not start is.

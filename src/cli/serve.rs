@@ -13,6 +13,7 @@ use super::failure::{app_failure, config_failure};
 use super::realm;
 use super::runtime::{Ending, next, patiently};
 use crate::app::{self, App};
+use crate::config::{Loaded, Trust};
 use crate::evidence::EventLog;
 
 /// How long open channels may go on after SIGTERM.
@@ -24,7 +25,12 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     // first of all: until somebody listens, a SIGHUP ends the process
     let (mut ending, hangup) = Ending::of_service()?;
     let file = &args.config.config;
-    let config = app::read(file, &args.config.overrides).map_err(|error| config_failure(file, &error, true))?;
+    let loaded = app::read(file, Trust::Ours, &args.config.overrides)
+        .map_err(|error| config_failure(file, &error, "; the gateway was not started"))?;
+    let Loaded { config, warnings } = loaded;
+    for warning in warnings {
+        tracing::warn!(help = warning.help, "{warning}");
+    }
     let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
     let app = App::start(&config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))?;
     for address in app.addresses() {

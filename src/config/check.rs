@@ -27,8 +27,12 @@ pub struct Checks {
     pub person: fn(&str) -> Result<(), Fault>,
     /// A line of `authorized_keys`; two lines of one value are one key.
     pub key: fn(&str) -> Result<Vec<u8>, Fault>,
-    /// Whether a node may be called so.
+    /// Whether a node may be called so, and a login ask for it.
     pub node: fn(&str) -> Result<(), Fault>,
+    /// Whether a login may ask for such a user of a node.
+    pub os_user: fn(&str) -> Result<(), Fault>,
+    /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
+    pub never_passes: fn(&str) -> bool,
     /// Whether there is such an action.
     pub action: fn(&str) -> Result<(), Fault>,
 }
@@ -43,13 +47,14 @@ pub struct Fault {
 }
 
 /// What stands for every value in a rule's list.
-const ANY: &str = "*";
+pub(super) const ANY: &str = "*";
 
 /// Everything wrong with a configuration that parsed.
 pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
-    let mut findings = Findings(Vec::new());
+    let mut findings = Findings::default();
     people(config, checks, &mut findings);
     rules(config, checks, &mut findings);
+    variables(config, &mut findings);
     numbers(config, &mut findings);
     realm(config, &mut findings);
     if config.gateway.listen.is_empty() {
@@ -62,10 +67,11 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     findings.0
 }
 
-struct Findings(Vec<Finding>);
+#[derive(Debug, Default)]
+pub(super) struct Findings(pub(super) Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, path: &[Key], message: impl Into<String>, help: Option<&str>) {
+    pub(super) fn add(&mut self, path: &[Key], message: impl Into<String>, help: Option<&str>) {
         self.0.push(Finding { path: path.to_vec(), message: message.into(), help: help.map(str::to_owned) });
     }
 
@@ -115,7 +121,11 @@ fn rules(config: &Config, checks: &Checks, findings: &mut Findings) {
                 findings.add(&path, format!("nobody is called `{person}`"), Some("add them under [[people]]"));
             }
         }
-        for (key, list, check) in [("nodes", &rule.nodes, checks.node), ("actions", &rule.actions, checks.action)] {
+        for (key, list, check) in [
+            ("nodes", &rule.nodes, checks.node),
+            ("os_users", &rule.os_users, checks.os_user),
+            ("actions", &rule.actions, checks.action),
+        ] {
             for (number, item) in list.iter().enumerate().filter(|(_, item)| *item != ANY) {
                 if let Err(fault) = check(item) {
                     let path = [Key::Name("rules"), Key::Index(index), Key::Name(key), Key::Index(number)];
@@ -127,6 +137,20 @@ fn rules(config: &Config, checks: &Checks, findings: &mut Findings) {
             if list.is_empty() {
                 findings.add(&at(key), format!("this rule allows nothing: `{key}` is empty"), None);
             }
+        }
+    }
+}
+
+/// A star stands at the end of a name's beginning, and nowhere else.
+fn variables(config: &Config, findings: &mut Findings) {
+    for (index, pattern) in config.environment.accept.iter().enumerate() {
+        let beginning = pattern.strip_suffix('*').unwrap_or(pattern);
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let named = !beginning.starts_with(|c: char| c.is_ascii_digit()) && (pattern == ANY || !beginning.is_empty());
+        if !named || !beginning.bytes().all(plain) {
+            let path = [Key::Name("environment"), Key::Name("accept"), Key::Index(index)];
+            let help = "a name of letters, digits and _, or the beginning of one and a * behind it, such as \"LC_*\"";
+            findings.add(&path, format!("no variable is called `{pattern}`"), Some(help));
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Reading the file, laying the environment and the flags over it, and finding the place of what is wrong.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::check::{Checks, Key, check};
-use super::{Config, ConfigError, Problem};
+use super::check::{Checks, Finding, Key, check};
+use super::warn::warnings;
+use super::{Config, ConfigError, Problem, ownership, words};
 
 /// What may be set outside the file. Each has a flag and one environment variable; a flag wins over its variable, and
 /// both over the file. The list is short on purpose: everything else is in the file, where it can be reviewed.
@@ -63,42 +66,80 @@ fn replace<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
     }
 }
 
+/// A configuration that can be used, and what is odd about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// Things that are allowed and probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Whose a file must be to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody but root and this user may be able to change it: it says who gets in.
+    Ours,
+    /// Anybody's: it is only looked at.
+    Anybodys,
+}
+
 /// Reads a configuration file, lays the overrides over it and checks the result, with the help of whoever will take
 /// the values. Paths in the file are relative to it.
-pub fn load(path: &Path, overrides: &Overrides, checks: &Checks) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let help = "give the file with --config FILE; config/gateway.toml of the source tree explains every key";
-        Problem::with_file(path, format!("the configuration can't be read: {error}"), help)
-    })?;
+pub fn load(path: &Path, trust: Trust, overrides: &Overrides, checks: &Checks) -> Result<Loaded, ConfigError> {
+    let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    if trust == Trust::Ours {
+        ownership::check(path, &file)?;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
     parse(path, &text, overrides, checks)
 }
 
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "give the file with --config FILE; config/gateway.toml of the source tree explains every key"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "run it as the gateway's user, such as: sudo -u portcullis portcullis check --config FILE"
+        }
+        io::ErrorKind::IsADirectory => "give the file in it, such as gateway.toml",
+        io::ErrorKind::InvalidData => "TOML is UTF-8 text; save the file as that",
+        _ => "see that the file can be read",
+    };
+    Problem::with_file(path, format!("the configuration can't be read: {}", in_words(error)), help)
+}
+
+/// Without the number that Rust puts behind it.
+fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
 /// The same for a text that was read already.
-fn parse(path: &Path, text: &str, overrides: &Overrides, checks: &Checks) -> Result<Config, ConfigError> {
+fn parse(path: &Path, text: &str, overrides: &Overrides, checks: &Checks) -> Result<Loaded, ConfigError> {
     let mut config: Config = toml::from_str(text).map_err(|error| {
-        let message = error.message().to_owned();
-        let help = did_you_mean(&message);
-        Problem::at(path, text, error.span(), message).help(help)
+        let said = words::said(error.message());
+        Problem::at(path, text, error.span(), said.message).help(said.help)
     })?;
     anchor(&mut config, path.parent().unwrap_or(Path::new("")));
     overrides.apply(&mut config);
-    let found = check(&config, checks);
-    if found.is_empty() {
-        return Ok(config);
-    }
     let tree = toml::de::DeTable::parse(text).ok();
-    let problems = found
-        .into_iter()
-        .map(|finding| {
+    let placed = |findings: Vec<Finding>| -> Vec<Problem> {
+        let placed = findings.into_iter().map(|finding| {
             if let Some(origin) = overrides.origin(&finding.path) {
                 let help = format!("it was given by {origin}, not in the file");
                 return Problem::with_file(path, finding.message, help);
             }
             let span = tree.as_ref().and_then(|tree| find(tree, &finding.path));
             Problem::at(path, text, span, finding.message).help(finding.help)
-        })
-        .collect();
-    Err(ConfigError { problems })
+        });
+        placed.collect()
+    };
+    let problems = placed(check(&config, checks));
+    let warnings = placed(warnings(&config, checks).0).into_iter().map(Problem::warning).collect();
+    if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems, warnings }) }
 }
 
 /// Makes the file's relative paths relative to the file.
@@ -131,22 +172,20 @@ fn find(tree: &toml::Spanned<toml::de::DeTable<'_>>, path: &[Key]) -> Option<Ran
     Some(value.span())
 }
 
-/// Turns serde's "unknown field `nodez`, expected one of …" into a suggestion.
-fn did_you_mean(message: &str) -> Option<String> {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let wrong = quoted.next().filter(|_| message.starts_with("unknown "))?;
-    let (distance, best) = quoted.map(|known| (strsim::levenshtein(wrong, known), known)).min()?;
-    (distance <= best.len().div_ceil(3)).then(|| format!("did you mean `{best}`?"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Fault;
     use super::*;
 
     /// Parts that find nothing wrong, but for one word.
-    const CHECKS: Checks =
-        Checks { person: plain, key: |text| plain(text).map(|()| text.into()), node: plain, action: plain };
+    const CHECKS: Checks = Checks {
+        person: plain,
+        key: |text| plain(text).map(|()| text.into()),
+        node: plain,
+        os_user: plain,
+        never_passes: |pattern| pattern == "LD_*",
+        action: plain,
+    };
 
     fn plain(text: &str) -> Result<(), Fault> {
         match text {
@@ -156,7 +195,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Config, ConfigError> {
-        parse(Path::new("g.toml"), text, &Overrides::default(), &CHECKS)
+        parse(Path::new("g.toml"), text, &Overrides::default(), &CHECKS).map(|loaded| loaded.config)
     }
 
     fn problem(text: &str) -> String {
@@ -194,13 +233,16 @@ mod tests {
         let error = read("[gateway]\nlistn = []\n").unwrap_err();
         assert_eq!(error.problems[0].line_column, Some((2, 1)));
         assert_eq!(error.problems[0].help.as_deref(), Some("did you mean `listen`?"));
-        assert!(error.to_string().starts_with("g.toml:2:1: unknown field `listn`"), "{error}");
+        assert!(error.to_string().starts_with("g.toml:2:1: there is no `listn` here"), "{error}");
         assert!(error.render(false).contains("listn = []"), "{}", error.render(false));
     }
 
     #[test]
     fn a_wrong_type_has_its_place() {
-        assert!(problem("[lanes]\nframe_bytes = \"big\"\n").starts_with("g.toml:2:15: invalid type"));
+        assert!(
+            problem("[lanes]\nframe_bytes = \"big\"\n")
+                .starts_with("g.toml:2:15: the text \"big\" is here, where a whole")
+        );
     }
 
     #[test]
@@ -224,7 +266,7 @@ mod tests {
         let path = dir.path().join("g.toml");
         std::fs::write(&path, "[realm]\nregion = \"eu-west-1\"\n[evidence]\ndirectory = \"log\"\n").unwrap();
         let overrides = Overrides { region: Some("eu-central-1".to_owned()), ..Overrides::default() };
-        let config = load(&path, &overrides, &CHECKS).unwrap();
+        let config = load(&path, Trust::Anybodys, &overrides, &CHECKS).unwrap().config;
         assert_eq!(config.realm.region.as_deref(), Some("eu-central-1"));
         assert_eq!(config.evidence.directory, dir.path().join("log"));
     }
@@ -233,12 +275,31 @@ mod tests {
     fn what_is_checked_is_what_will_be_used() {
         let text = "[gateway]\nlisten = []\n[realm.endpoints]\nssm = \"https://vpce.example.com\"\n";
         let listen = Overrides { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Overrides::default() };
-        assert_eq!(parse(Path::new("g.toml"), text, &listen, &CHECKS).unwrap().gateway.listen, listen.listen);
+        assert_eq!(parse(Path::new("g.toml"), text, &listen, &CHECKS).unwrap().config.gateway.listen, listen.listen);
         let wrong = Overrides { endpoint_ssm: Some("ftp://x".to_owned()), ..listen };
         let error = parse(Path::new("g.toml"), text, &wrong, &CHECKS).unwrap_err();
         assert!(error.to_string().contains("`ftp://x` is no URL"), "{error}");
         // the file says something else there, and nothing wrong
         assert_eq!(error.problems[0].line_column, None);
         assert!(error.problems[0].help.as_deref().is_some_and(|help| help.contains("--endpoint-ssm")), "{error}");
+    }
+
+    #[test]
+    fn what_is_probably_not_meant_is_a_warning() {
+        let warned = |text: &str| {
+            let loaded = parse(Path::new("g.toml"), text, &Overrides::default(), &CHECKS).unwrap();
+            loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let empty = warned("");
+        assert!(empty[0].contains("nobody can log in") && empty[1].contains("nobody may do anything"), "{empty:?}");
+        let people = "[[people]]\nname = \"ada\"\nkeys = [\"key\"]\n[[people]]\nname = \"bob\"\nkeys = []\n\
+             [[rules]]\nname = \"r\"\npeople = [\"ada\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n";
+        assert_eq!(warned(people).len(), 2, "bob has neither key nor rule");
+        let accept = warned(&format!("{people}[environment]\naccept = [\"LANG\", \"*\", \"LD_*\"]\n"));
+        assert!(accept[2].starts_with("g.toml:13:19: every variable"), "{accept:?}");
+        assert!(accept[3].starts_with("g.toml:13:24: `LD_*` never passes"), "{accept:?}");
+        let error = read("[environment]\naccept = [\"L*_X\"]\n").unwrap_err();
+        assert!(error.to_string().contains("no variable is called `L*_X`"), "{error}");
+        assert_eq!(error.warnings.len(), 2, "beside the errors");
     }
 }

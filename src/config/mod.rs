@@ -13,12 +13,15 @@ mod check;
 mod file;
 mod lanes;
 mod load;
+mod ownership;
 mod problem;
 mod schema;
+mod warn;
+mod words;
 
 pub use check::{Checks, Fault};
 pub use file::{Config, Environment, Limits, Person, Rule};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
-pub use load::{Overrides, load};
-pub use problem::{ConfigError, Problem};
+pub use load::{Loaded, Overrides, Trust, load};
+pub use problem::{ConfigError, Problem, render};
 pub use schema::schema;

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceSpan};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Severity, SourceSpan};
 
 /// Everything that is wrong with one configuration.
 #[derive(Debug, Default)]
 pub struct ConfigError {
     /// At least one, in the file's order.
     pub problems: Vec<Problem>,
+    /// What is odd beside that.
+    pub warnings: Vec<Problem>,
 }
 
 /// One thing that is wrong.
@@ -23,6 +25,7 @@ pub struct Problem {
     pub help: Option<String>,
     /// Line and column, from 1.
     pub line_column: Option<(usize, usize)>,
+    severity: Severity,
     span: Option<SourceSpan>,
     source_text: String,
 }
@@ -30,18 +33,23 @@ pub struct Problem {
 impl ConfigError {
     /// The problems with their places in the file drawn, for a person.
     pub fn render(&self, colour: bool) -> String {
-        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
-        let mut text = String::new();
-        for problem in &self.problems {
-            let start = text.len();
-            if handler.render_report(&mut text, problem).is_err() {
-                text.truncate(start);
-                text.push_str(&problem.to_string());
-            }
-        }
-        text
+        render(self.problems.iter().chain(&self.warnings), colour)
     }
+}
+
+/// Problems with their places in the file drawn, for a person.
+pub fn render<'a>(problems: impl IntoIterator<Item = &'a Problem>, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1);
+    let mut text = String::new();
+    for problem in problems {
+        let start = text.len();
+        if handler.render_report(&mut text, problem).is_err() {
+            text.truncate(start);
+            text.push_str(&problem.to_string());
+        }
+    }
+    text
 }
 
 impl std::fmt::Display for ConfigError {
@@ -60,7 +68,7 @@ impl std::error::Error for ConfigError {}
 
 impl From<Problem> for ConfigError {
     fn from(problem: Problem) -> Self {
-        Self { problems: vec![problem] }
+        Self { problems: vec![problem], warnings: Vec::new() }
     }
 }
 
@@ -72,6 +80,7 @@ impl Problem {
             message: message.into(),
             help: Some(help.into()),
             line_column: None,
+            severity: Severity::Error,
             span: None,
             source_text: String::new(),
         }
@@ -84,18 +93,32 @@ impl Problem {
             message,
             help: None,
             line_column: span.as_ref().map(|span| line_column(text, span.start)),
+            severity: Severity::Error,
             span: span.map(Into::into),
             source_text: text.to_owned(),
         }
     }
 
-    pub(super) fn help(mut self, help: Option<String>) -> Self {
+    /// Not so bad that nothing can be done.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// With this to do about it, or nothing more than the sentence says.
+    #[must_use]
+    pub fn help(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 }
 
 impl Diagnostic for Problem {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }

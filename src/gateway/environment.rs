@@ -154,6 +154,14 @@ impl Default for Allowed {
     }
 }
 
+/// Whether nothing that a line of `accept` stands for is ever let through.
+pub fn never_passes(accepted: &str) -> bool {
+    match accepted.strip_suffix('*') {
+        Some(beginning) => NEVER.iter().any(|never| never.ends_with('*') && matches(never, beginning)),
+        None => NEVER.iter().any(|never| matches(never, accepted)),
+    }
+}
+
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
@@ -230,6 +238,15 @@ mod tests {
             ["GIT_PROTOCOL", "GIT_AUTHOR_NAME", "GIT_COMMITTER_EMAIL", "GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS"]
         {
             assert_eq!(allowed.judge(name, "x", &[]), Verdict::Node, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_would_let_nothing_through_is_told_from_what_lets_some() {
+        for (accepted, never) in
+            [("LD_PRELOAD", true), ("LD_*", true), ("LD_X*", true), ("ENV*", false), ("L*", false), ("*", false)]
+        {
+            assert_eq!(never_passes(accepted), never, "{accepted}");
         }
     }
 

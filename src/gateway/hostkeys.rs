@@ -80,6 +80,19 @@ impl HostKeys {
 }
 
 impl HostKeyError {
+    /// What to do about it, where the sentence does not say so itself.
+    pub fn help(&self) -> Option<String> {
+        match &self.why {
+            Wrong::NotOpened(error) if error.kind() == ErrorKind::NotFound => {
+                Some(format!("make it with: ssh-keygen -t ed25519 -N '' -f {}", self.path))
+            }
+            Wrong::NotAllowed(_) | Wrong::OfAnother => {
+                Some("check as the user that runs the gateway, such as: sudo -u portcullis portcullis check".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     fn of(path: &Path, why: Wrong) -> Self {
         Self { path: path.display().to_string(), why }
     }

@@ -40,6 +40,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 
+pub use environment::never_passes;
 pub use hostkeys::{HostKeyError, HostKeys};
 pub use listener::{Gateway, GatewayError};
 pub use settings::Settings;

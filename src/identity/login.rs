@@ -82,13 +82,13 @@ impl Login {
             _ => (None, target),
         };
         let (os_user, node) = match target.split_once('%').or_else(|| target.rsplit_once('@')) {
-            Some((user, node)) => (Some(checked(user, is_os_user, LoginError::OsUser)?), node),
+            Some((user, node)) => (Some(checked(user, os_user_is_askable, LoginError::OsUser)?), node),
             None => (None, target),
         };
         let node = match node {
             "" if os_user.is_none() && person.is_some() => None,
             "" if os_user.is_none() => return Err(LoginError::Empty),
-            node if !is_node(node) => return Err(LoginError::Node),
+            node if !node_is_askable(node) => return Err(LoginError::Node),
             node => Some(NodeName::parse(node)?),
         };
         Ok(Self { person, os_user, node, reason })
@@ -155,12 +155,13 @@ pub(super) fn is_person(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
 }
 
-fn is_os_user(name: &str) -> bool {
+/// Whether a login can ask for such a user of a node.
+pub fn os_user_is_askable(name: &str) -> bool {
     is_person(name) && !name.starts_with('-')
 }
 
 /// Which characters a login may have for a node: ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
-fn is_node(name: &str) -> bool {
+pub fn node_is_askable(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() > MAX_NODE || name.starts_with('-') {
         return false;

@@ -60,6 +60,11 @@ fn refusals_of_a_configuration() {
         ("a key that is none", "[evidence]\ndirektory = \"/var/log\"\n"),
         ("an address that is none", "[gateway]\nlisten = [\"nowhere\"]\n"),
         ("no TOML", "[gateway\n"),
+        ("a text for a number", "[lanes]\nframe_bytes = \"big\"\n"),
+        ("a text for a list", "[[rules]]\nname = \"r\"\npeople = \"ada\"\n"),
+        ("a pattern of nodes", "[[rules]]\nname = \"r\"\npeople = [\"*\"]\nnodes = [\"web-*\"]\nactions = [\"*\"]\n"),
+        ("nothing at all, which is fine", ""),
+        ("variables that never pass", "[environment]\naccept = [\"*\", \"LD_PRELOAD\"]\n"),
         ("a rule about nobody", "[[rules]]\nname = \"r\"\npeople = [\"alise\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n"),
     ] {
         let file = dir.path().join("gateway.toml");

@@ -313,6 +313,17 @@ fn what_serve_refuses_check_refuses_in_the_same_words() {
             assert!(said.contains(says), "{command}, {to}: {refused}");
         }
     }
+    std::fs::write(account.at("gateway.toml"), &fine).unwrap();
+    for (mode, path) in [(0o664, account.at("gateway.toml")), (0o777, account.dir.path().to_owned())] {
+        let before = path.metadata().unwrap().permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for command in ["check", "serve"] {
+            let refused = account.portcullis(&[command]).ends(3);
+            assert!(refused.err().contains("chmod go-w"), "{command}, {mode:o}: {refused}");
+        }
+        account.portcullis(&["check", "--offline"]).ok();
+        std::fs::set_permissions(&path, before).unwrap();
+    }
     std::fs::write(account.at("gateway.toml"), fine.replace(host, "host_keys = [\"rsa\"]")).unwrap();
     account.portcullis(&["check", "--offline"]).ok();
     std::fs::write(account.at("gateway.toml"), fine).unwrap();
