@@ -73,8 +73,7 @@ pub struct Limits {
     /// Connections at once from one address.
     #[schemars(range(min = 1))]
     pub connections_per_address: u32,
-    /// Connections at once that have not logged in yet. Where there are more, those that say nothing go first, then those
-    /// that stand still for a second.
+    /// Connections at once that have not logged in yet.
     #[schemars(range(min = 1))]
     pub unauthenticated: u32,
     /// Channels at once on one connection.
@@ -120,7 +119,7 @@ impl Default for Limits {
             auth_attempts: 10,
             connections: 1024,
             connections_per_address: 256,
-            unauthenticated: 100,
+            unauthenticated: 64,
             channels: 64,
             connections_per_person: 128,
             channels_per_person: 512,
@@ -143,11 +142,15 @@ pub struct Environment {
     /// Names, or beginnings of names that end in `*`. Names that change what a program loads or runs (`LD_*`, `PATH`,
     /// `BASH_ENV`, …) are never let through, whatever is written here.
     pub accept: Vec<String>,
+    /// Whether nodes learn a client's address, in `SSH_CONNECTION` and `SSH_CLIENT` as from sshd. It stands in arguments
+    /// there, which every user of the node can read. If not, both say `UNKNOWN`.
+    pub client_address: bool,
 }
 
 impl Default for Environment {
     fn default() -> Self {
-        Self { accept: ["TERM", "LANG", "LC_*", "GIT_PROTOCOL"].map(str::to_owned).to_vec() }
+        let accept = ["TERM", "LANG", "LC_*", "GIT_PROTOCOL"].map(str::to_owned).to_vec();
+        Self { accept, client_address: true }
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Opening<'a> {
     /// Whether a terminal was asked for.
     pub pty: bool,
     /// The variables that the client has set for it.
-    pub variables: &'a [(String, String)],
+    pub variables: &'a [(String, Vec<u8>)],
 }
 
 /// How a session ended.

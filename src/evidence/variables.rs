@@ -10,13 +10,13 @@ const SECRET: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE"
 const MAX_VALUE: usize = 1024;
 
 /// One variable as it stands in the log.
-pub(super) fn variable((name, value): &(String, String)) -> Fields {
+pub(super) fn variable((name, value): &(String, Vec<u8>)) -> Fields {
     let mut fields = Fields::up_to(MAX_VALUE);
     fields.text("name", name);
     if is_secret(name) {
         fields.value("redacted_bytes", value.len());
     } else {
-        fields.text("value", value);
+        fields.text("value", &String::from_utf8_lossy(value));
     }
     fields
 }
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn what_looks_like_a_secret_is_its_length() {
         let kept = |name: &str| {
-            let fields = variable(&(name.to_owned(), "hunter2".to_owned()));
+            let fields = variable(&(name.to_owned(), b"hunter2".to_vec()));
             fields.into_json().to_string()
         };
         for name in ["LC_API_TOKEN", "my_secret", "LC_Password", "AWS_ACCESS_KEY_ID", "PGPASSWD"] {

@@ -17,7 +17,6 @@ use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::ending::{Ended, Ending};
 use super::inbox::Inbox;
-use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, TooManyOfAPerson};
@@ -25,7 +24,7 @@ use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, Refusals
 use crate::identity::{Identity, Login, LoginError};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
-use crate::transport::ChannelSetup;
+use crate::transport::{Addresses, ChannelSetup};
 
 /// One connection's state; the handler's.
 #[derive(Debug)]
@@ -33,6 +32,8 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
+    /// What the node is told of the connection's ends.
+    addresses: Addresses,
     permit: Arc<Permit>,
     ending: Arc<Ending>,
     pub(super) attempts: Attempts,
@@ -97,8 +98,19 @@ pub(super) enum TooManyChannels {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, source: SocketAddr, permit: Arc<Permit>, ending: Arc<Ending>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        source: SocketAddr,
+        local: Option<SocketAddr>,
+        permit: Arc<Permit>,
+        ending: Arc<Ending>,
+    ) -> Self {
+        let addresses = match local.filter(|_| shared.settings.environment.client_address) {
+            Some(gateway) => Addresses::Known { client: source, gateway },
+            None => Addresses::Hidden,
+        };
         Self {
+            addresses,
             shared,
             id: Uuid::new_v4(),
             source,
@@ -131,11 +143,6 @@ impl Connection {
         // one connection too many ends, but only when the client knows that it was let in: then it shows why
         let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
         self.login = Some(LoggedIn { identity, login, share });
-    }
-
-    /// How far the client is on its way to a login.
-    pub(super) fn reached(&self, reached: Reached) {
-        self.permit.progress().reach(reached);
     }
 
     /// The client has been told; the limits for those without a login end here.
@@ -202,7 +209,8 @@ impl Connection {
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();
         let inbox = Arc::new(Inbox::new(id, handle, place.held()));
-        let (setup, held) = (ChannelSetup::default(), place.held());
+        let setup = ChannelSetup { addresses: Some(self.addresses), ..ChannelSetup::default() };
+        let held = place.held();
         let state = ChannelState { inbox, setup, reason: None, held, place: Some(place), writer: Some(writer) };
         self.channels.insert(id, state);
         Ok(())

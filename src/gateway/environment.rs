@@ -134,7 +134,7 @@ impl Allowed {
     }
 
     /// What becomes of a variable, given those that a channel already has.
-    pub(super) fn judge(&self, name: &str, value: &str, before: &[(String, String)]) -> Verdict {
+    pub(super) fn judge(&self, name: &str, value: &str, before: &[(String, Vec<u8>)]) -> Verdict {
         if REASON.contains(&name) {
             return Verdict::Reason;
         }
@@ -255,9 +255,9 @@ mod tests {
         let allowed = Allowed::default();
         assert_eq!(allowed.judge("PORTCULLIS_REASON", "INC-42", &[]), Verdict::Reason);
         assert_eq!(allowed.judge("LC_PORTCULLIS_REASON", "INC-42", &[]), Verdict::Reason);
-        let many = vec![("LC_A".to_owned(), "x".to_owned()); MAX_VARIABLES];
+        let many = vec![("LC_A".to_owned(), b"x".to_vec()); MAX_VARIABLES];
         assert_eq!(allowed.judge("LANG", "C", &many), Verdict::Refused);
-        let large = [("LC_A".to_owned(), "x".repeat(MAX_BYTES))];
+        let large = [("LC_A".to_owned(), vec![b'x'; MAX_BYTES])];
         assert_eq!(allowed.judge("LANG", "C", &large), Verdict::Refused);
     }
 }

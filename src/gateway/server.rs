@@ -17,7 +17,7 @@ use super::connection_limits::Permit;
 use super::ending::Ending;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
-use super::preauth_stream::{PreauthStream, Reached};
+use super::preauth_stream::PreauthStream;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
@@ -45,6 +45,7 @@ impl Server {
         self,
         stream: S,
         source: SocketAddr,
+        local: Option<SocketAddr>,
         permit: Permit,
         mut stages: watch::Receiver<Stage>,
     ) where
@@ -57,13 +58,12 @@ impl Server {
         // a packet is read in two steps; one system call is enough for both, and for the next few
         let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, login, progress.clone()));
         let ending = Arc::new(Ending::default());
-        let connection = Connection::new(self.shared, source, permit.clone(), ending.clone());
+        let connection = Connection::new(self.shared, source, local, permit.clone(), ending.clone());
         let id = connection.id;
         let started = russh::server::run_stream(self.config, stream, ClientHandler(connection)).await;
         let ended = match started {
             Err(error) => Err(error),
             Ok(mut running) => {
-                progress.reach(Reached::Identified);
                 let handle = running.handle();
                 tokio::select! {
                     ended = &mut running => ended,

@@ -1,5 +1,7 @@
 //! A node that is this machine's `sh` and its files, without lanes, and the directory that knows it.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -118,7 +120,8 @@ async fn live(action: Action, setup: ChannelSetup, end: NodeEnd, controls: Arc<M
         _ => {}
     }
     let mut sh = Command::new("sh");
-    sh.arg("-c").arg(command).envs(setup.env).kill_on_drop(true);
+    sh.arg("-c").arg(command).kill_on_drop(true);
+    sh.envs(setup.env.into_iter().map(|(name, value)| (name, OsString::from_vec(value))));
     sh.stdin(if setup.stdin_closed { Stdio::null() } else { Stdio::piped() });
     let mut child = sh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

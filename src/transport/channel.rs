@@ -1,5 +1,7 @@
 //! What every transport gives the pump: bytes in, bytes out, an exit, a size, a signal.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -18,13 +20,29 @@ pub struct PtyRequest {
     pub modes: Vec<(u8, u32)>,
 }
 
+/// The two ends of the client's connection, for `SSH_CONNECTION` and `SSH_CLIENT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// As the gateway sees them.
+    Known {
+        /// The client's.
+        client: SocketAddr,
+        /// The gateway's own.
+        gateway: SocketAddr,
+    },
+    /// The node is not to know.
+    Hidden,
+}
+
 /// How a shell or a command is to be started. Which one, and as whom, is the grant's to say and nowhere else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelSetup {
     /// With a terminal, or with pipes.
     pub pty: Option<PtyRequest>,
-    /// Variables that the allow-list let through.
-    pub env: Vec<(String, String)>,
+    /// Variables that the allow-list let through. A name is an identifier; a value may be any bytes but NUL.
+    pub env: Vec<(String, Vec<u8>)>,
+    /// Where the connection comes from and goes to: what makes a session one of SSH on the node.
+    pub addresses: Option<Addresses>,
     /// The client has already closed its input (`ssh -n`): the command gets `/dev/null` and no second session is opened.
     pub stdin_closed: bool,
 }

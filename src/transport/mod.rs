@@ -6,6 +6,7 @@ mod channel;
 mod context;
 mod descent;
 mod end_cause;
+mod environment;
 mod error;
 pub mod file_service;
 pub mod helper;
@@ -19,7 +20,7 @@ pub mod parameter;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use channel::{ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said};
+pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyRequest, Said};
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;

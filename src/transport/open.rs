@@ -12,6 +12,7 @@ use super::account::Account;
 use super::agent_shell;
 use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output};
 use super::context::{ChannelContext, NodePermit};
+use super::environment::by_way;
 use super::error::TransportError;
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
@@ -95,6 +96,9 @@ impl Transport {
     ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
+        if let Some(variables) = by_way(&setup.env).over_lane {
+            link.send_variables(variables);
+        }
         let (user, helper) = (grant.os_user(), self.options.helper);
         let (options, parameter) = match grant.action() {
             Action::Shell if setup.pty.is_some() && self.options.shell == ShellTransport::Agent => {

@@ -1,9 +1,11 @@
 //! The `options` parameter of the lanes' documents: how the helper is to run. `key=value;…`, with everything outside
 //! `[A-Za-z0-9_.-]` percent-encoded, so that neither the agent nor a shell finds anything in it to interpret.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::channel::{ChannelSetup, PtyRequest};
+use super::channel::{Addresses, ChannelSetup, PtyRequest};
+use super::environment::by_way;
 use super::helper::link::{LEASE, OUTPUT_WINDOW};
 use crate::config::Helper;
 
@@ -67,11 +69,30 @@ fn run(what: &str, setup: &ChannelSetup) -> String {
     } else if setup.stdin_closed {
         run.push_str(";n=1");
     }
-    if !setup.env.is_empty() {
-        let items = setup.env.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
+    let variables = by_way(&setup.env);
+    if !variables.quick.is_empty() {
+        let items = variables.quick.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
         let _ = write!(run, ";e={}", items.collect::<Vec<_>>().join(","));
     }
+    if variables.over_lane.is_some() {
+        run.push_str(";ew=1");
+    }
+    if let Some(addresses) = setup.addresses {
+        push_addresses(&mut run, addresses);
+    }
     run
+}
+
+fn push_addresses(run: &mut String, addresses: Addresses) {
+    let ends = match addresses {
+        // as IPv4, also where one listener takes both
+        Addresses::Known { client, gateway } => {
+            [client, gateway].map(|end| format!("{},{}", end.ip().to_canonical(), end.port()))
+        }
+        // sshd's own words where there is no connection that it knows
+        Addresses::Hidden => ["UNKNOWN,65535", "UNKNOWN,65535"].map(str::to_owned),
+    };
+    let _ = write!(run, ";sc={}", ends.join(","));
 }
 
 fn common(os_user: Option<&str>, helper: Helper) -> String {
@@ -89,7 +110,9 @@ fn push_terminal(run: &mut String, pty: &PtyRequest) {
     let size = pty.size;
     let _ = write!(run, ";t={},{},{},{}", size.cols, size.rows, size.x_pixels, size.y_pixels);
     let _ = write!(run, ";tn={}", encode(&pty.term));
-    let modes: Vec<String> = pty.modes.iter().map(|(opcode, value)| format!("{opcode}:{value}")).collect();
+    // each once, the last that was said of it, and no more of it than a termios has: a character or a switch
+    let modes: BTreeMap<u8, u32> = pty.modes.iter().map(|&(opcode, value)| (opcode, value.min(255))).collect();
+    let modes: Vec<String> = modes.iter().map(|(opcode, value)| format!("{opcode}:{value}")).collect();
     if !modes.is_empty() {
         let _ = write!(run, ";m={}", modes.join(","));
     }
@@ -121,13 +144,37 @@ mod tests {
             modes: vec![(3, 127), (53, 0)],
         };
         let env = vec![("LANG".into(), "C.UTF-8".into())];
-        let setup = ChannelSetup { pty: Some(pty), env, stdin_closed: false };
+        let [client, gateway] = ["[::ffff:192.0.2.7]:50022", "[2001:db8::1]:22"].map(|end| end.parse().unwrap());
+        let addresses = Some(Addresses::Known { client, gateway });
+        let setup = ChannelSetup { pty: Some(pty), env, addresses, stdin_closed: false };
         let options = Options::shell(&setup, Some("ec2-user"), Helper::Sh, "ab12".into());
         assert_eq!(
             options.start("out"),
-            "v=1;r=out;d=ab12;c=2097152;l=32;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8;h=sh;u=ec2-user"
+            "v=1;r=out;d=ab12;c=2097152;l=32;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8\
+             ;sc=192.0.2.7,50022,2001:db8::1,22;h=sh;u=ec2-user"
         );
         assert_eq!(options.attach("in", Some("%2frun"), 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");
+    }
+
+    /// With the program itself they are the parameter of the one-lane rung, of which AWS takes 64 KiB.
+    #[test]
+    fn whatever_a_client_sets_the_options_stay_short() {
+        let size = WindowSize { cols: 65535, rows: 65535, x_pixels: 65535, y_pixels: 65535 };
+        let modes = (0..=255).chain(0..=255).map(|opcode| (opcode, u32::MAX)).collect();
+        let pty = PtyRequest { term: "x".repeat(64), size, modes };
+        let names = (0..100).map(|n| (format!("LC_{n}"), vec![b'%'; 250]));
+        let locale = ["LANG", "LC_ALL", "LC_TIME"].map(|name| (name.to_owned(), b"en_US.UTF-8".to_vec()));
+        let setup = ChannelSetup {
+            pty: Some(pty),
+            env: names.chain(locale).collect(),
+            addresses: Some(Addresses::Hidden),
+            ..ChannelSetup::default()
+        };
+        let options = Options::shell(&setup, Some(&"u".repeat(32)), Helper::Sh, "ab".repeat(16)).start("both");
+        assert!(options.len() < 3 << 10, "{} bytes", options.len());
+        assert!(
+            options.contains(";e=LANG:en_US.UTF-8,LC_ALL:en_US.UTF-8") && options.contains(";ew=1;sc=UNKNOWN,65535")
+        );
     }
 
     proptest! {

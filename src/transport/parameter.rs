@@ -45,13 +45,18 @@ pub fn encode(command: &[u8]) -> Result<Carried, NulInCommand> {
         return Err(NulInCommand);
     }
     if command.len() > LONGEST_PARAMETER {
-        let digest = hex::encode(Sha256::digest(command));
-        return Ok(Carried::OverLane(format!("sha256:{digest}")));
+        return Ok(over_lane(command));
     }
-    match std::str::from_utf8(command) {
-        Ok(text) if readable(text) => Ok(Carried::Plain(quote(text))),
-        _ => Ok(Carried::Encoded(format!("base64:{}", STANDARD.encode(command)))),
-    }
+    let carried = match std::str::from_utf8(command) {
+        Ok(text) if readable(text) => Carried::Plain(quote(text)),
+        _ => Carried::Encoded(format!("base64:{}", STANDARD.encode(command))),
+    };
+    // an apostrophe becomes four bytes
+    Ok(if carried.parameter().len() > LONGEST_PARAMETER { over_lane(command) } else { carried })
+}
+
+fn over_lane(command: &[u8]) -> Carried {
+    Carried::OverLane(format!("sha256:{}", hex::encode(Sha256::digest(command))))
 }
 
 /// Whether the text can stand as it is: nothing that a log would garble, nothing that the helper would take for one of
@@ -81,7 +86,7 @@ fn quote(text: &str) -> String {
 }
 
 /// Longer commands go over the lane. Systems Manager publishes no limit for a parameter of `StartSession`; this is well
-/// below the 128 KiB that Linux allows for one argument.
+/// below the 128 KiB that Linux allows for one argument, and on the one-lane rung it shares 64 KiB with the helper's text.
 const LONGEST_PARAMETER: usize = 8 * 1024;
 
 #[cfg(test)]
@@ -140,6 +145,10 @@ mod tests {
         let long = vec![b'x'; 128 * 1024];
         let carried = encode(&long).unwrap();
         assert!(matches!(&carried, Carried::OverLane(text) if text.len() == 71), "{carried:?}");
+        for grows in [&b"'"[..], b"\xff", b"$$"] {
+            let carried = encode(&grows.repeat((LONGEST_PARAMETER - 1) / grows.len())).unwrap();
+            assert!(matches!(carried, Carried::OverLane(_)), "{carried:?}");
+        }
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Commands without a terminal: every byte, every ending, every way a client can treat its input. Each test runs on the
 //! two-lane rung and on the one-lane rung of the ladder, and with the helper that needs only `sh`.
 
+use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ in_each_way! {
     many_at_once_on_one_connection
     arguments_arrive_as_written
     the_allowed_environment_arrives
+    many_variables_arrive
+    where_the_connection_comes_from
     git_clones_and_pushes
     rsync_both_ways
     tar_both_ways
@@ -193,6 +196,27 @@ fn the_allowed_environment_arrives(demo: &Demo) {
     command.args(["-o", "SetEnv LC_TEST=\"a b\" LD_PRELOAD=evil.so PATH=/nowhere FOO=bar", "demo"]);
     let run = run(command.arg("echo \"$LC_TEST|$LD_PRELOAD|$FOO\""), b"", PATIENCE).ok();
     assert_eq!(run.out(), "a b||\n", "{run}");
+}
+
+/// More of them than a parameter of a session takes, and characters that one could not hold.
+fn many_variables_arrive(demo: &Demo) {
+    let mut variables = format!("SetEnv LC_BIG=\"{}\"", "%".repeat(25_000));
+    for n in 0..20 {
+        let _ = write!(variables, " LC_{n}=\"{}\"", "$ {{ssm:x}} ".repeat(20));
+    }
+    let mut command = demo.command("ssh");
+    command.args(["-o", &variables, "demo", "echo \"${#LC_BIG}\"; env | grep -c '^LC_[0-9]*=[$] {{ssm:x}} '"]);
+    assert_eq!(run(&mut command, b"", PATIENCE).ok().out(), "25000\n20\n");
+}
+
+/// As with sshd: bash reads .bashrc only where there is an SSH_CLIENT, and scripts look at both.
+fn where_the_connection_comes_from(demo: &Demo) {
+    let run = demo.ssh("echo \"$SSH_CONNECTION|$SSH_CLIENT|$MAIL\"", b"").ok();
+    let (out, port) = (run.out(), demo.port().to_string());
+    let words: Vec<&str> = out.trim().split(['|', ' ']).collect();
+    assert_eq!((words.len(), words[0], words[2], words[4]), (8, "127.0.0.1", "127.0.0.1", "127.0.0.1"), "{out}");
+    assert_eq!((words[3], words[1], words[6]), (&*port, words[5], &*port), "{out}");
+    assert!(words[7].starts_with("/var/"), "{out}");
 }
 
 fn git_clones_and_pushes(demo: &Demo) {

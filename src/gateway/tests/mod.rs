@@ -13,6 +13,5 @@ mod process;
 mod rekey;
 mod sessions;
 mod shares;
-mod strangers;
 mod transfers;
 mod wire;

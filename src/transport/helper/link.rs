@@ -376,6 +376,11 @@ impl Link {
         self.control.push_back(ToNode::Command(Bytes::new()));
     }
 
+    /// Variables that the command waits for: `name=value`, each with a NUL behind it.
+    pub fn send_variables(&mut self, variables: Bytes) {
+        self.control.push_back(ToNode::Variables(variables));
+    }
+
     /// The client has gone.
     pub fn hang_up(&mut self) {
         self.control.clear();

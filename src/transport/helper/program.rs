@@ -154,7 +154,7 @@ mod tests {
         };
         script("id", "case $1 in -un) echo ssm-user;; *) echo 1001;; esac");
         script("sudo", r#"printf "%s|" "$1" "$2" "$3" "$4" "$5""#);
-        let setup = ChannelSetup { env: vec![("LANG".into(), "a;u=root".into())], ..ChannelSetup::default() };
+        let setup = ChannelSetup { env: vec![("LC_X".into(), "a;u=root".into())], ..ChannelSetup::default() };
         let options = Options::shell(&setup, Some(user), Helper::Auto, "ab".into()).start("out");
         let words = shell_words::split(&boot(&options, "shell:", Program::OutCommand)).unwrap();
         let path = format!("{}:/usr/bin:/bin", tools.path().display());

@@ -103,6 +103,8 @@ pub enum ToNode {
     Signal(String),
     /// A part of a command too long for a parameter; an empty one ends it.
     Command(Bytes),
+    /// Variables of the command, which waits for them: `name=value`, each with a NUL behind it.
+    Variables(Bytes),
     /// The client has gone: hang up.
     Bye,
 }
@@ -117,6 +119,7 @@ impl ToNode {
             Self::Size(_) => b'W',
             Self::Signal(_) => b'K',
             Self::Command(_) => b'c',
+            Self::Variables(_) => b'v',
             Self::Bye => b'B',
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
             bytes.put_u64(*credit);
             bytes.put_u32(*lease);
         }
-        ToNode::Stdin(data) | ToNode::Command(data) => bytes.put_slice(data),
+        ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
         ToNode::StdinEnd(count) => bytes.put_u64(*count),
         ToNode::Size(size) => {
             for value in [size.cols, size.rows, size.x_pixels, size.y_pixels] {
@@ -47,7 +47,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
 fn payload_len(record: &ToNode) -> usize {
     match record {
         ToNode::State { .. } => 16,
-        ToNode::Stdin(data) | ToNode::Command(data) => data.len(),
+        ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => data.len(),
         ToNode::StdinEnd(_) | ToNode::Size(_) => 8,
         ToNode::Signal(name) => name.len(),
         ToNode::Bye => 0,

@@ -8,7 +8,7 @@
 //!                  o <Base64>   e <Base64>   O <count>   E <count>   X <status>   Q
 //!  to the node:    S <stamp> <received> <credit> <lease>   W <number> <cols> <rows> <x> <y>   K <number> <name>
 //!                  t <number> <cost> <\\ooo…>   i <number> <cost> <length>⏎<bytes>   c <number> 0 <length>⏎<bytes>
-//!                  I <number> 0 <count>   B <number>
+//!                  I <number> 0 <count>   B <number>   v <number> 0 <length>⏎<name>=<value in \\ooo>⏎…⏎
 //! ```
 //!
 //! These lines bear no numbers from the node, because that helper keeps nothing and can't resume.
@@ -44,6 +44,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
         }
         ToNode::Stdin(data) => return with_data(&format!("{kind} {number} {}", input_cost(data.len())), data),
         ToNode::Command(data) => return with_data(&format!("{kind} {number} 0"), data),
+        ToNode::Variables(variables) => return with_data(&format!("{kind} {number} 0"), &escaped(variables)),
         ToNode::StdinEnd(count) => format!("{kind} {number} 0 {count}\n"),
         ToNode::Size(WindowSize { cols, rows, x_pixels, y_pixels }) => {
             format!("{kind} {number} {cols} {rows} {x_pixels} {y_pixels}\n")
@@ -52,6 +53,20 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
         ToNode::Bye => format!("{kind} {number}\n"),
     };
     line.into()
+}
+
+/// A variable a line, its value in the words of printf(1): a shell can hold neither a NUL nor, at the end of a line, a newline.
+fn escaped(variables: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(variables.len() * 2);
+    for &byte in variables {
+        match byte {
+            0 => text.push(b'\n'),
+            b'_' | b'=' | b'.' | b'/' | b':' | b'-' => text.push(byte),
+            byte if byte.is_ascii_alphanumeric() => text.push(byte),
+            byte => text.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+        }
+    }
+    text
 }
 
 fn with_data(line: &str, data: &[u8]) -> Bytes {
@@ -123,6 +138,8 @@ mod tests {
         let long = Bytes::from(vec![b'x'; SHORT + 1]);
         assert_eq!(line(ToNode::Stdin(long.clone()))[..], [b"i 7 577 65\n", &long[..], b"\n"].concat());
         assert_eq!(line(ToNode::Command(Bytes::new())), &b"c 7 0 0\n\n"[..]);
+        let variables = Bytes::from_static(b"A=b c\nd%\xff\0LC_X=\0");
+        assert_eq!(line(ToNode::Variables(variables)), &b"v 7 0 28\nA=b\\040c\\012d\\045\\377\nLC_X=\n\n"[..]);
         let state = ToNode::State { received: 1, credit: 2, lease: 3 };
         assert_eq!(line(state), &b"S 7 1 2 3\n"[..]);
     }

@@ -49,6 +49,10 @@ every_helper! {
     signals_reach_the_group
     a_command_too_long_for_a_parameter
     environment_and_home
+    variables_stand_in_nobody_s_arguments
+    as_many_variables_as_are_allowed
+    a_long_command_waits_for_its_variables
+    where_a_connection_comes_from
     a_terminal_has_size_and_modes_before_the_first_byte
     a_shell_on_a_terminal
     a_lost_in_lane_is_replaced
@@ -276,14 +280,73 @@ fn a_command_too_long_for_a_parameter(kind: Kind) {
 
 fn environment_and_home(kind: Kind) {
     let line = "printf \"%s\\n\" \"$LC_X\" \"${LC_ALL-unset}\" \"$IFS.\" \"$(umask)\" \"$PWD\" \"$HOME\" \"$USER\"";
-    let value = "a b;c=d,e:%41 \u{e9}'\"$x`\n\n";
-    let (stdout, ..) = Node::start(kind, Setup::command(line).env("LC_X", value).stdin_closed()).finish();
-    let stdout = String::from_utf8(stdout).unwrap();
-    let rest = stdout.strip_prefix(value).unwrap();
+    let value = b"a b;c=d,e:%41 \\041\xff\xc3'\"$x`\n\n";
+    let setup = Setup::command(line).env("LC_X", value).env("UID", b"5").env("PPID", b"5").stdin_closed();
+    let (stdout, ..) = Node::start(kind, setup).finish();
+    let rest = std::str::from_utf8(stdout.strip_prefix(value).unwrap()).unwrap();
     let words: Vec<&str> = rest.lines().collect();
     assert_eq!(&words[1..5], ["unset", " \t", ".", "0022"], "{kind:?}");
     assert_eq!(words[5], words[6], "{kind:?}");
     assert!(!words[7].is_empty());
+}
+
+/// A value that a person may have meant for nobody else's eyes, in each way to start.
+fn variables_stand_in_nobody_s_arguments(kind: Kind) {
+    let line = "echo started; read -r go; printf \"%s\" \"$LC_SECRET\"";
+    for terminal in [false, true] {
+        let mut setup = Setup::command(line).env("LC_SECRET", b"hush-3141592653").env("LANG", b"C.UTF-8");
+        if terminal {
+            setup = setup.terminal(80, 24, vec![(53, 0)]);
+        }
+        let mut node = Node::start(kind, setup);
+        let mut looks = 0;
+        while !node.text().contains("started") {
+            let seen = machine::processes(|pid| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.windows(6).any(|part| part == b"hush-3")
+            });
+            assert_eq!(seen, [0_u32; 0], "{kind:?}, {terminal}");
+            looks += 1;
+            // so many turns of its loop later
+            let turns = std::cell::Cell::new(0);
+            node.until("a turn", |_| turns.replace(turns.get() + 1) > 0);
+        }
+        assert!(looks > 1);
+        node.input(b"\n");
+        node.eof();
+        assert!(String::from_utf8(node.finish().0).unwrap().contains("hush-3141592653"), "{kind:?}");
+    }
+}
+
+fn as_many_variables_as_are_allowed(kind: Kind) {
+    let mut setup = Setup::command("printf \"%s\" \"$LC_0\"; env | grep -c ^LC_").env("LC_0", &[b'%'; 25_000]);
+    for n in 1..=25 {
+        setup = setup.env(&format!("LC_{n}"), &[b'\'', b'$'].repeat(125));
+    }
+    let (stdout, ..) = Node::start(kind, setup).finish();
+    assert_eq!((stdout.iter().filter(|byte| **byte == b'%').count(), &stdout[25_000..]), (25_000, &b"26\n"[..]));
+}
+
+/// A long command and variables both come over the lane.
+fn a_long_command_waits_for_its_variables(kind: Kind) {
+    let line = format!("printf \"%s\" \"$LC_X\" #{}", "y".repeat(50_000));
+    let setup = Setup::command(&line).env("LC_X", b"there").stdin_closed();
+    assert_eq!(Node::start(kind, setup).finish().0, b"there");
+}
+
+fn where_a_connection_comes_from(kind: Kind) {
+    let line = "echo \"$SSH_CONNECTION|$SSH_CLIENT|$MAIL\"";
+    let said = |setup: Setup| String::from_utf8(Node::start(kind, setup.stdin_closed()).finish().0).unwrap();
+    // whatever this machine's start-up files say with them is beside the point
+    let said = |setup: Setup| said(setup).lines().last().unwrap().to_owned();
+    let known = said(Setup::command(line).from("192.0.2.7:50022", "[2001:db8::1]:22"));
+    let words: Vec<&str> = known.trim_end().split('|').collect();
+    assert_eq!(words[..2], ["192.0.2.7 50022 2001:db8::1 22", "192.0.2.7 50022 22"], "{kind:?}");
+    assert!(words[2].starts_with("/var/") && words[2].contains("mail/"), "{kind:?}: {known}");
+    let none = said(Setup::command(line));
+    assert!(none.starts_with("||/var/"), "{kind:?}: {none}");
+    let hidden = said(Setup::command(line).hiding());
+    assert!(hidden.starts_with("UNKNOWN 65535 UNKNOWN 65535|UNKNOWN 65535 65535|"), "{kind:?}: {hidden}");
 }
 
 fn a_terminal_has_size_and_modes_before_the_first_byte(kind: Kind) {

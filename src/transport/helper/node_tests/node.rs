@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use super::machine::{kill, processes, signal, tools};
 use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
-use crate::transport::channel::{ChannelSetup, PtyRequest};
+use crate::transport::channel::{Addresses, ChannelSetup, PtyRequest};
+use crate::transport::environment::by_way;
 use crate::transport::helper::link::{Event, Link, LinkError};
 use crate::transport::helper::program::{Program, boot};
 use crate::transport::helper::record::Hello;
@@ -94,8 +95,19 @@ impl Setup {
         self
     }
 
-    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn env(mut self, name: &str, value: &[u8]) -> Self {
         self.channel.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn from(mut self, client: &str, gateway: &str) -> Self {
+        let [client, gateway] = [client, gateway].map(|end| end.parse().unwrap());
+        self.channel.addresses = Some(Addresses::Known { client, gateway });
+        self
+    }
+
+    pub(super) fn hiding(mut self) -> Self {
+        self.channel.addresses = Some(Addresses::Hidden);
         self
     }
 
@@ -185,6 +197,9 @@ impl Node {
         let (user, directory) = (setup.user, name.clone());
         let closed = setup.channel.stdin_closed && setup.channel.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
+        if let Some(variables) = by_way(&setup.channel.env).over_lane {
+            link.send_variables(variables);
+        }
         let (options, parameter) = match &setup.job {
             Job::Files => (Options::files(user, helper, directory), "files:".to_owned()),
             Job::Shell => (Options::shell(&setup.channel, user, helper, directory), "shell:".to_owned()),

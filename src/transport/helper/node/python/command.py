@@ -13,11 +13,14 @@ class Command(Job):
         Job.__init__(self, owner, opts)
         # a terminal has one stream
         self.streams = b"o" if "t" in opts else b"oe"
-        # not there yet while a long command line is still on its way
+        # not there yet while a long command line or variables are still on their way
         self.process = None
         # the SHA-256 of such a line, and what has come of it
         self.announced = None
         self.line = bytearray()
+        # what is to be run, once it is known: no line is a login shell
+        self.known = False
+        self.variables = None if "ew" in opts else b""
         # input that the process has not taken
         self.waiting = []
 
@@ -25,13 +28,13 @@ class Command(Job):
         if text.startswith("sha256:"):
             self.announced = text[7:]
         elif text == "shell:":
-            self.start(None)
+            self.know(None)
         elif text.startswith("base64:"):
             import binascii
 
-            self.start(binascii.a2b_base64(text[7:]))
+            self.know(binascii.a2b_base64(text[7:]))
         else:
-            self.start(os.fsencode(text))
+            self.know(os.fsencode(text))
 
     def take_line(self, part):
         if self.announced is None:
@@ -45,11 +48,21 @@ class Command(Job):
                 self.owner.fault("the command that came over the lane is not the one that was announced")
                 return
             self.announced = None
-            self.start(bytes(self.line))
+            self.know(bytes(self.line))
 
-    def start(self, line):
-        self.process = Process(self.opts, line)
-        self.feed()
+    def take_variables(self, text):
+        self.variables = text
+        self.start()
+
+    def know(self, line):
+        self.line = line
+        self.known = True
+        self.start()
+
+    def start(self):
+        if self.known and self.variables is not None and self.process is None:
+            self.process = Process(self.opts, self.line, self.variables)
+            self.feed()
 
     # --- input
 
@@ -200,7 +213,7 @@ class Command(Job):
             self.owner.exit(signalled, status.si_status, signalled and status.si_code == os.CLD_DUMPED)
 
     def is_over(self):
-        return self.announced is None and (self.process is None or self.process.exited is not None)
+        return self.process is not None and self.process.exited is not None
 
     def hang_up(self):
         if self.process is None:

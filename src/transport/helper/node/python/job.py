@@ -1,6 +1,6 @@
 # What an owner runs. It never asks which job it has: it calls these, and a job does what concerns it.
 #
-#   Owner ── begin, take_input, end_input, take_line, resize, signal ──▶ Job      what the gateway said
+#   Owner ── begin, take_input, end_input, take_line, take_variables, resize, signal ──▶ Job    what the gateway said
 #         ── interests, has_work, event, work, reap ──────────────────▶          the loop
 #         ── is_over, hang_up, left, abandon ─────────────────────────▶          the end
 #   Owner ◀── data, end, exit, took, fault, watch, room, may_send ──── Job
@@ -28,6 +28,10 @@ class Job:
 
     def take_line(self, part):
         # a part of a command line too long for the document; an empty one ends it
+        pass
+
+    def take_variables(self, text):
+        # what the options say is to come: name=value, each with a NUL behind it
         pass
 
     def resize(self, size):

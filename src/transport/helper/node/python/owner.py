@@ -116,6 +116,8 @@ class Owner:
             self.hang_up()
         elif kind == b"c":
             self.job.take_line(payload)
+        elif kind == b"v":
+            self.job.take_variables(payload)
 
     # --- the end
 

@@ -67,33 +67,43 @@ def set_size(fd, cols, rows, x, y):
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, x, y))
 
 
-def environment(user, shell, opts):
-    # a login's: nothing of the agent's own but what says where and when this node is
+def environment(user, shell, opts, variables):
+    # a login's, as sshd has it: nothing of the agent's own but what says where and when this node is
+    mail = "/var/mail/" if os.path.isdir("/var/mail") else "/var/spool/mail/"
     env = {
         "USER": user.pw_name,
         "LOGNAME": user.pw_name,
         "HOME": user.pw_dir,
         "SHELL": shell,
+        "MAIL": mail + user.pw_name,
         "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
     }
     for name in ("LANG", "TZ", "XDG_RUNTIME_DIR"):
         if name in os.environ:
             env[name] = os.environ[name]
+    if "sc" in opts:
+        ends = opts["sc"].split(",")
+        env["SSH_CONNECTION"] = " ".join(ends)
+        # for which bash reads .bashrc before a command
+        env["SSH_CLIENT"] = " ".join(ends[:2] + ends[3:])
     if "e" in opts:
         for item in opts["e"].split(","):
             name, _, value = item.partition(":")
-            env[unquote(name).decode()] = unquote(value).decode("utf-8", "surrogateescape")
+            env[unquote(name).decode()] = unquote(value)
+    for item in variables.split(b"\0")[:-1]:
+        name, _, value = item.partition(b"=")
+        env[name.decode()] = value
     return env
 
 
 class Process:
-    def __init__(self, opts, line):
+    def __init__(self, opts, line, variables):
         # line is None for a login shell
         user = pwd.getpwuid(os.getuid())
         shell = user.pw_shell or "/bin/sh"
         if not os.access(shell, os.X_OK):
             shell = "/bin/sh"
-        env = environment(user, shell, opts)
+        env = environment(user, shell, opts, variables)
         if line is None:
             argv = ["-" + os.path.basename(shell)]
         else:

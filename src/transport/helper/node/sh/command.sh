@@ -18,6 +18,8 @@ prepare_job() {
 
 run_job() {
     line=$given
+    # each of the two that is to come says so when it has
+    [ -z "$to_come" ] || read -r go <&9
     case $line in
     sha256:*)
         read -r go <&9
@@ -39,8 +41,20 @@ run_job() {
             ;;
         esac
     fi
-    # a login's environment: nothing of the agent's own but what says where and when this node is
-    set -- USER="$user" LOGNAME="$user" HOME="$home" SHELL="$shell" PATH="$PATH"
+    # a login's environment, as sshd has it: nothing of the agent's own but what says where and when this node is
+    mail=/var/spool/mail
+    [ ! -d /var/mail ] || mail=/var/mail
+    set -- USER="$user" LOGNAME="$user" HOME="$home" SHELL="$shell" PATH="$PATH" MAIL="$mail/$user"
+    if [ -n "$ends" ]; then
+        IFS=,
+        set -- $ends "$@"
+        IFS=$ifs
+        # bash reads .bashrc before a command where there is an SSH_CLIENT
+        connection="$1 $2 $3 $4"
+        client="$1 $2 $4"
+        shift 4
+        set -- "$@" SSH_CONNECTION="$connection" SSH_CLIENT="$client"
+    fi
     [ -z "${LANG+x}" ] || set -- "$@" LANG="$LANG"
     [ -z "${TZ+x}" ] || set -- "$@" TZ="$TZ"
     [ -z "${XDG_RUNTIME_DIR+x}" ] || set -- "$@" XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR"
@@ -56,6 +70,10 @@ run_job() {
         decode "${term:-dumb}"
         set -- "$@" TERM="$decoded"
     fi
+    if [ -n "$to_come" ]; then
+        take_variables
+        set -- "$@" sh -c "$import" "$where"
+    fi
     case $job in
     shell) set -- "$@" "$shell" -l;;
     *) set -- "$@" "$shell" -c "$line";;
@@ -66,6 +84,23 @@ run_job() {
         run_piped "$@"
     fi
 }
+
+# what came over the lane, for a shell that takes it into its environment: into the file exports. In arguments everybody
+# could read it
+take_variables() {
+    apostrophe=$(printf "\\047")
+    while IFS= read -r variable; do
+        # the dot keeps the newlines at the end
+        value=$(printf "${variable#*=}.")
+        quote "${value%.}"
+        # some names are not to be had in some shells
+        printf "command export %s=%s || true\n" "${variable%%=*}" "$quoted"
+    done <variables >exports
+    rm variables
+}
+
+# the shell between: its arguments are the directory of the owner, and what is to be run
+import="{ . \"\$0/exports\"; rm \"\$0/exports\"; unset PWD OLDPWD SHLVL; } 2>/dev/null; exec \"\$@\""
 
 # runs the command to its end; the words of its environment and its program are the arguments
 run_piped() {

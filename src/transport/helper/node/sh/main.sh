@@ -6,7 +6,7 @@ begin() {
     options=$2
     given=$3
     ifs=$IFS
-    role= directory= credit=0 lease=40 job= pty= term= modes= environment= no_input= user= is_owner=
+    role= directory= credit=0 lease=40 job= pty= term= modes= environment= to_come= ends= no_input= user= is_owner=
     IFS=";"
     for option in $options; do
         case $option in
@@ -19,6 +19,8 @@ begin() {
         tn=*) term=${option#*=};;
         m=*) modes=${option#*=};;
         e=*) environment=${option#*=};;
+        ew=*) to_come=${option#*=};;
+        sc=*) ends=${option#*=};;
         n=*) no_input=${option#*=};;
         u=*) user=${option#*=};;
         own=*) is_owner=${option#*=};;

@@ -29,7 +29,7 @@ reader() {
             first=
         fi
         case $kind in
-        i|c)
+        i|c|v)
             kept=/dev/null
             # another lane may have handed on the same record under its own name
             [ -z "$new" ] || kept=q.$number.$me
@@ -77,6 +77,11 @@ hear() {
 stored() {
     if [ "$1" = i ]; then
         printf "i %s %s %s\n" "$2" "$3" "$5" >&5
+        return
+    fi
+    if [ "$1" = v ]; then
+        mv "$5" variables
+        echo >go
         return
     fi
     if [ "$4" -gt 0 ]; then
