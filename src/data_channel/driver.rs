@@ -53,8 +53,8 @@ pub(super) struct Driver<C: Connector> {
     outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
     status: watch::Sender<ChannelStatus>,
-    /// What [`ChannelStatus::paused`] says: the lock is taken only for news.
-    told_paused: bool,
+    /// What [`ChannelStatus`] says of pauses: the lock is taken only for news.
+    told_paused: (bool, u64),
     /// Taken from the outbox, not yet all in the core.
     chunk: Option<Chunk>,
     /// To be answered when everything is acknowledged.
@@ -105,7 +105,7 @@ impl<C: Connector> Driver<C> {
             outbox: ends.outbox,
             inbox: ends.inbox,
             status: ends.status,
-            told_paused: false,
+            told_paused: (false, 0),
             chunk: None,
             drains: Vec::new(),
             news: None,
@@ -326,10 +326,10 @@ impl<C: Connector> Driver<C> {
 
     /// What the user must know before it has read everything.
     fn report(&mut self) {
-        let paused = self.core.is_paused();
+        let paused = (self.core.is_paused(), self.core.pauses());
         if self.told_paused != paused {
             self.told_paused = paused;
-            self.status.send_modify(|status| status.paused = paused);
+            self.status.send_modify(|status| (status.paused, status.pauses) = paused);
         }
         if self.core.is_closed() {
             self.status.send_if_modified(|status| status.end.replace(ChannelEnd::Closed).is_none());

@@ -54,6 +54,8 @@ pub enum Loss {
 pub struct ChannelStatus {
     /// The service asks not to publish. Only an agent obeys.
     pub paused: bool,
+    /// How often it has asked so: a pause may be over before anybody looks.
+    pub pauses: u64,
     /// The channel is over.
     pub end: Option<ChannelEnd>,
 }

@@ -93,7 +93,7 @@ mod rng;
 pub mod testing;
 pub mod version;
 
-pub use channel::{AgentRole, ChannelError, ClientRole, DataChannel, Event, Limits, Role, Stats};
+pub use channel::{AgentRole, ChannelError, ClientRole, DataChannel, Event, Limits, Resends, Role, Stats};
 pub use message::{Message, MessageError, MessageType};
 pub use payload::{Flag, PayloadType, Size};
 

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use portcullis_protocol::channel::{Limits, Resends};
+
 use super::config::{AgentConfig, Fidelity};
 
 /// [`Fidelity`] in figures.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
+    /// What becomes of frames that are not acknowledged.
+    pub(super) resends: Resends,
+    /// How long an acknowledgement may wait for others.
+    pub(super) ack_delay: Duration,
     /// Bytes of data per read and frame.
     pub(super) payload: usize,
     /// Bytes of output between a session's parts and its driver.
@@ -39,6 +45,8 @@ impl Manner {
         let seconds = Duration::from_secs;
         match config.fidelity {
             Fidelity::Faithful => Self {
+                resends: Resends::OldestOnly,
+                ack_delay: Duration::ZERO,
                 payload: 1024,
                 outbox: 1024,
                 inbox: 1,
@@ -54,7 +62,21 @@ impl Manner {
                 control_retry_max: seconds(40 * 60),
                 silent_about_bad_tasks: true,
             },
+            #[cfg(test)]
+            Fidelity::Brisk => Self {
+                pace: None,
+                terminal_delay: Duration::ZERO,
+                build_failure_delay: Duration::ZERO,
+                error_delay: Duration::ZERO,
+                crash_delay: Duration::ZERO,
+                control_retry: Duration::from_millis(200),
+                control_retry_max: seconds(5),
+                silent_about_bad_tasks: false,
+                ..Self::new(&AgentConfig { fidelity: Fidelity::Faithful, ..config.clone() })
+            },
             Fidelity::Fast => Self {
+                resends: Resends::Lost,
+                ack_delay: Limits::default().ack_delay,
                 payload: config.payload.unwrap_or(32 << 10).clamp(64, 256 << 10),
                 outbox: 512 << 10,
                 inbox: 256 << 10,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   terminal, file   paused: wait   read ─▶ utf8 ─▶ send ─▶ rest      an error is an end
-//!   pipe             paused: give up for good, the pipe stays full    no rest
+//!   pipe             paused: give up for good, the pipe stays full    no rest, and while it sends a pause is not overlooked
 //!   port             paused: wait   read ─────────▶ send ─▶ rest      an error is an error
 //! ```
 
@@ -77,8 +77,11 @@ pub(super) async fn pump_pipe(
     let mut stage = Utf8Stage::default();
     let room = manner.payload - prefix.len();
     let mut at_line_start = true;
+    let mut pauses = wire.pauses();
     loop {
-        if wire.is_paused() {
+        // The real one looks at the same place, and at a flag that the next acknowledgement clears: when both come at once,
+        // it is chance whether it sees the pause. Here it does.
+        if wire.is_paused() || wire.pauses() != pauses {
             tracing::debug!(?kind, "publication is paused: the stream is given up");
             return PipeEnd::Broken;
         }
@@ -92,6 +95,8 @@ pub(super) async fn pump_pipe(
             Ok(_) => {}
             Err(_) => return PipeEnd::Broken,
         }
+        // what came and went while the source was silent has harmed nobody
+        pauses = wire.pauses();
         at_line_start = buffer.last() == Some(&b'\n');
         if wire.send(kind, stage.pass(buffer)).await.is_err() {
             return PipeEnd::Broken;

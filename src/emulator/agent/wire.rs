@@ -10,7 +10,7 @@
 //! The driver stops reading the websocket while the session does not take what arrived, so a terminal that does not read
 //! holds its client back, and no one else: every session has a driver of its own.
 //!
-//! What is the agent's own: it waits at most two seconds for acknowledgements; a channel that the service closed or that
+//! What is the agent's own: frames are lost as the real one loses them, unless it is in a hurry (`manner`); it waits at most two seconds for acknowledgements; a channel that the service closed or that
 //! broke the rules cancels its session; one whose websocket does not come back does not: the session runs on without its
 //! client, and what it writes waits, until the control channel ends it.
 
@@ -83,6 +83,7 @@ impl Wire {
             version: VERSION.to_owned(),
             handshake,
             asks_old_clients_to_update: separate_streams,
+            resends: context.manner.resends,
             ..AgentRole::default()
         });
         let connector = Arc::new(AgentConnector::new(Arc::clone(context), session_id.clone()));
@@ -135,6 +136,11 @@ impl Wire {
     /// Whether the service asks not to publish. This overtakes data that waits to be taken, as it does in the real agent.
     pub(super) fn is_paused(&self) -> bool {
         self.status.borrow().paused
+    }
+
+    /// How often it has asked so.
+    pub(super) fn pauses(&self) -> u64 {
+        self.status.borrow().pauses
     }
 
     /// Waits while publication is paused.
@@ -193,6 +199,7 @@ fn options(context: &Context) -> ChannelOptions {
         send_buffer: manner.send_buffer,
         receive_buffer: manner.receive_buffer,
         window_min: (64 << 10).max(manner.payload * 4),
+        ack_delay: manner.ack_delay,
         ack_timeout: None,
         reconnect_timeout: None,
         ..Limits::default()

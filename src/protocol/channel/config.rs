@@ -35,6 +35,22 @@ pub struct AgentRole {
     /// Ask clients up to 1.2.295 to update, as the agent does when a command has separate output streams
     /// (agent/session/datachannel/datachannel.go, buildHandshakeCompletePayload).
     pub asks_old_clients_to_update: bool,
+    /// What becomes of frames that are not acknowledged.
+    pub resends: Resends,
+}
+
+/// How an agent sends again what is not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resends {
+    /// Whatever is found to be lost, at once, and everything after a new websocket; so nothing is sent that is known to
+    /// arrive nowhere, and no more than the window.
+    #[default]
+    Lost,
+    /// As AWS's agent does (agent/session/datachannel/datachannel.go): only the oldest one, and only when the clock of
+    /// 100 ms ticks (ResendStreamDataMessageScheduler). While the websocket is away or publication is paused, frames are
+    /// numbered and kept as if they had been sent (SendStreamDataMessage); nothing is sent again for a new websocket
+    /// (Reconnect), acknowledgements neither. There is no window.
+    OldestOnly,
 }
 
 impl Default for AgentRole {
@@ -44,6 +60,7 @@ impl Default for AgentRole {
             handshake: None,
             customer_message: String::new(),
             asks_old_clients_to_update: false,
+            resends: Resends::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::payload::{
 };
 use crate::rng::Rng;
 
-use super::config::{Limits, Role};
+use super::config::{Limits, Resends, Role};
 use super::error::{ChannelError, Lost, Misuse, PeerMisbehaved};
 use super::event::{Event, Stats};
 use super::handshake::{Handshake, Step};
@@ -25,6 +25,7 @@ use super::outbound::Outbound;
 #[derive(Debug)]
 pub struct DataChannel {
     is_agent: bool,
+    resends: Resends,
     limits: Limits,
     rng: Rng,
     link: Link,
@@ -43,6 +44,7 @@ pub struct DataChannel {
     ready: bool,
     /// The service asked not to publish. Only an agent obeys.
     paused: bool,
+    pauses: u64,
     closed: bool,
     error: Option<ChannelError>,
     /// The last time the caller told.
@@ -63,22 +65,28 @@ impl DataChannel {
     /// A channel that was never connected. Equal seeds give equal message ids, and nothing depends on them.
     pub fn new(role: Role, limits: Limits, seed: u64, now: Time) -> Self {
         let is_agent = matches!(role, Role::Agent(_));
+        let resends = match &role {
+            Role::Agent(agent) => agent.resends,
+            Role::Client(_) => Resends::Lost,
+        };
         let kind = if is_agent { MessageType::OutputStreamData } else { MessageType::InputStreamData };
         Self {
             is_agent,
+            resends,
             rng: Rng::new(seed),
             link: Link::Never,
             began: None,
             connections: 0,
             handshake: Handshake::new(role),
-            inbound: Inbound::new(&limits),
-            outbound: Outbound::new(kind, &limits, now),
+            inbound: Inbound::new(resends, &limits),
+            outbound: Outbound::new(kind, resends, &limits, now),
             notices: VecDeque::new(),
             events: VecDeque::new(),
             events_weight: 0,
             deaf_since: None,
             ready: true,
             paused: false,
+            pauses: 0,
             closed: false,
             error: None,
             latest: now,
@@ -116,6 +124,7 @@ impl DataChannel {
     pub fn handle_disconnected(&mut self, now: Time) {
         if self.link == Link::Up {
             self.link = Link::DownSince(now);
+            self.send_into_nothing(now);
         }
     }
 
@@ -162,7 +171,7 @@ impl DataChannel {
 
     /// Takes as much of `data` as the send buffer has room for, off its front, and returns how much. Before the session
     /// is established it is kept back. Small writes share a frame as long as it is not sent.
-    pub fn write(&mut self, _now: Time, kind: PayloadType, data: &mut Bytes) -> usize {
+    pub fn write(&mut self, now: Time, kind: PayloadType, data: &mut Bytes) -> usize {
         if self.error.is_some() || self.closed {
             return 0;
         }
@@ -170,7 +179,9 @@ impl DataChannel {
             self.fail(Misuse::Reserved(kind).into());
             return 0;
         }
-        self.outbound.write(kind, data)
+        let taken = self.outbound.write(kind, data);
+        self.send_into_nothing(now);
+        taken
     }
 
     /// Tells the terminal's size, at its place among the data. Of several unsent ones in a row only the last is sent.
@@ -305,6 +316,11 @@ impl DataChannel {
     /// Whether the service has asked not to publish.
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// How often it has asked so: a pause may be over before anybody looks.
+    pub fn pauses(&self) -> u64 {
+        self.pauses
     }
 
     /// The error that ended the channel.
@@ -462,9 +478,14 @@ impl DataChannel {
             return;
         }
         self.paused = paused;
+        if paused {
+            self.pauses += 1;
+            self.send_into_nothing(now);
+        }
         if self.is_agent && !paused {
             // nor is the time of the pause held against the peer
             self.outbound.stalled_since = now;
+            self.outbound.skip_ticks(now);
         }
         self.emit(if paused { Event::Paused } else { Event::Resumed });
     }
@@ -475,8 +496,17 @@ impl DataChannel {
         self.link == Link::Up && !(self.is_agent && self.paused)
     }
 
+    /// AWS's agent sends again by the clock, whether or not anybody listens to what is acknowledged.
     fn may_resend(&self) -> bool {
-        self.may_publish() && self.deaf_since.is_none()
+        self.may_publish() && (self.deaf_since.is_none() || self.resends == Resends::OldestOnly)
+    }
+
+    /// AWS's agent goes on while it can't send, and what it would have sent is lost (SendStreamDataMessage logs the error and
+    /// keeps the frame).
+    fn send_into_nothing(&mut self, now: Time) {
+        if self.resends == Resends::OldestOnly && self.link != Link::Never && !self.may_publish() {
+            self.outbound.send_into_nothing(now, self.handshake.is_open(), &mut self.rng);
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -508,6 +538,7 @@ impl DataChannel {
     fn push(&mut self, kind: PayloadType, body: &[u8], replaces: bool) {
         if self.error.is_none() && !self.closed {
             self.outbound.push(kind, body, replaces);
+            self.send_into_nothing(self.latest);
         }
     }
 

@@ -278,6 +278,17 @@ impl Flight {
         }
     }
 
+    /// Gives up the oldest frame if its last transmission is older than this, and nothing else: what AWS's agent does at each
+    /// tick of its clock.
+    pub(crate) fn lose_oldest(&mut self, now: Time, patience: Duration) {
+        let Some(oldest) = self.slots.front() else { return };
+        if oldest.state == State::Flying && now.saturating_sub(oldest.sent_at) > patience {
+            self.lose(self.base);
+            self.lost.push_front(self.base);
+            self.skip_stale();
+        }
+    }
+
     /// Acknowledgements are read again, after they were not for a while.
     pub(crate) fn listens_again(&mut self, now: Time) {
         self.listens_since = now;

@@ -25,7 +25,7 @@ use crate::message::{FIRST_SEQUENCE, FLAG_FIN, FLAG_SYN, HEADER_ROOM, Header, Me
 use crate::payload::{Acknowledge, PayloadType};
 use crate::rng::Rng;
 
-use super::config::Limits;
+use super::config::{Limits, Resends};
 use super::outbound::CLIENT_HOLDS;
 
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Inbound {
     /// Until when the ones that are owed may wait; `None`: they go now.
     wait_until: Option<Time>,
     delay: Duration,
+    /// AWS's agent: what it could not write is not written later, and nothing is remembered.
+    acks_once: bool,
     recent: VecDeque<(Time, Ack)>,
     last_duplicate: Option<(Time, i64)>,
     pub(crate) received: u64,
@@ -71,7 +73,7 @@ pub(crate) enum Arrival {
 }
 
 impl Inbound {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(resends: Resends, limits: &Limits) -> Self {
         Self {
             expected: FIRST_SEQUENCE,
             held: BTreeMap::new(),
@@ -81,6 +83,7 @@ impl Inbound {
             owed: VecDeque::new(),
             wait_until: None,
             delay: limits.ack_delay,
+            acks_once: resends == Resends::OldestOnly,
             recent: VecDeque::new(),
             last_duplicate: None,
             received: 0,
@@ -193,6 +196,9 @@ impl Inbound {
 
     /// The websocket is back after it went at `lost_at`: what was sent shortly before may not have arrived.
     pub(crate) fn reconnected(&mut self, lost_at: Time) {
+        if self.acks_once {
+            self.owed.clear();
+        }
         let doubtful = self.recent.drain(..).filter(|(at, _)| *at + DOUBTFUL >= lost_at);
         let mut again: VecDeque<Ack> = doubtful.map(|(_, ack)| ack).collect();
         again.append(&mut self.owed);
@@ -220,6 +226,9 @@ impl Inbound {
     }
 
     fn remember(&mut self, now: Time, ack: Ack) {
+        if self.acks_once {
+            return;
+        }
         while self.recent.front().is_some_and(|(at, _)| self.recent.len() >= RECENT_MAX || *at + DOUBTFUL < now) {
             self.recent.pop_front();
         }

@@ -28,6 +28,7 @@
 //! | `outbound` | cutting data in frames, numbering them |
 //! | `flight` | frames on their way: acknowledged, overtaken, sent again |
 //! | `window` | how many bytes may be on their way |
+//! | `tick` | the clock by which AWS's agent sends again |
 //! | `rtt` | the round trip, and when to lose patience |
 
 mod config;
@@ -39,9 +40,10 @@ mod handshake;
 mod inbound;
 mod outbound;
 mod rtt;
+mod tick;
 mod window;
 
-pub use config::{AgentRole, ClientRole, Limits, Role};
+pub use config::{AgentRole, ClientRole, Limits, Resends, Role};
 pub use data_channel::DataChannel;
 pub use error::{ChannelError, Lost, Misuse, PeerIncompatible, PeerMisbehaved};
 pub use event::{Event, Stats};

@@ -8,6 +8,9 @@
 //!
 //! A draft is a buffer with room for the header in front, so that data is copied once and a frame is one allocation. It
 //! gets its number when it is first sent; so the handshake's frames, which pass the gate, come before data that waits.
+//!
+//! An agent can also be told to send again as AWS's does ([`Resends::OldestOnly`]): there is no window then, what can't be
+//! sent counts as sent, and of what is lost only the oldest is sent again, by the agent's own clock.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -19,9 +22,10 @@ use crate::message::{FIRST_SEQUENCE, FLAG_SYN, HEADER_ROOM, Header, MessageType}
 use crate::payload::PayloadType;
 use crate::rng::Rng;
 
-use super::config::Limits;
+use super::config::{Limits, Resends};
 use super::flight::Flight;
 use super::rtt::Rtt;
+use super::tick::Tick;
 use super::window::Window;
 
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Outbound {
     urgent: VecDeque<Draft>,
     queued: usize,
     next_sequence: i64,
+    /// Set if only the oldest frame is sent again, at its ticks.
+    tick: Option<Tick>,
     flight: Flight,
     window: Window,
     rtt: Rtt,
@@ -75,7 +81,7 @@ impl Draft {
 }
 
 impl Outbound {
-    pub(crate) fn new(kind: MessageType, limits: &Limits, now: Time) -> Self {
+    pub(crate) fn new(kind: MessageType, resends: Resends, limits: &Limits, now: Time) -> Self {
         let first_flags = if kind == MessageType::OutputStreamData { FLAG_SYN } else { 0 };
         Self {
             kind,
@@ -87,6 +93,7 @@ impl Outbound {
             urgent: VecDeque::new(),
             queued: 0,
             next_sequence: FIRST_SEQUENCE,
+            tick: (resends == Resends::OldestOnly).then(|| Tick::starting(now)),
             flight: Flight::default(),
             window: Window::new(limits),
             rtt: Rtt::new(limits, now),
@@ -196,11 +203,14 @@ impl Outbound {
         let Some(acked) = self.flight.acknowledge(now, sequence, &self.rtt) else { return };
         self.acks_received += 1;
         self.stalled_since = now;
-        if self.is_agent() {
-            self.flight.conclude(CLIENT_HOLDS);
-        }
         if let Some(sample) = acked.sample {
             self.rtt.sample(now, sample);
+        }
+        if self.tick.is_some() {
+            return;
+        }
+        if self.is_agent() {
+            self.flight.conclude(CLIENT_HOLDS);
         }
         self.window.acknowledged(&acked, &self.rtt, used, self.flight.next_transmission());
         if let Some(transmission) = self.flight.detect(now, &self.rtt) {
@@ -210,6 +220,12 @@ impl Outbound {
 
     /// Looks for frames that are due to be sent again.
     pub(crate) fn check(&mut self, now: Time) {
+        if let Some(tick) = &mut self.tick {
+            if tick.has_come(now) {
+                self.flight.lose_oldest(now, self.rtt.rto());
+            }
+            return;
+        }
         let lost = self.flight.detect(now, &self.rtt).max(self.flight.expire(now, &self.rtt));
         if let Some(transmission) = lost {
             self.window.lost(transmission, self.flight.next_transmission());
@@ -218,8 +234,30 @@ impl Outbound {
 
     /// The websocket came up again.
     pub(crate) fn reconnected(&mut self, now: Time) {
-        self.flight.lose_all(now);
+        if self.tick.is_none() {
+            self.flight.lose_all(now);
+        }
+        self.skip_ticks(now);
         self.rtt.reconnected(now);
+    }
+
+    /// The clock has ticked while nothing could be sent, to no effect.
+    pub(crate) fn skip_ticks(&mut self, now: Time) {
+        if let Some(tick) = &mut self.tick {
+            tick.has_come(now);
+        }
+    }
+
+    /// Nothing can be sent, and AWS's agent does not care: whatever there is gets its number, and counts as sent.
+    pub(crate) fn send_into_nothing(&mut self, now: Time, gate: bool, rng: &mut Rng) {
+        while let Some(draft) = self.urgent.pop_front() {
+            self.send(now, draft, rng);
+        }
+        while gate && self.has_span(0) {
+            let Some(draft) = self.drafts.pop_front() else { return };
+            self.queued -= draft.length();
+            self.send(now, draft, rng);
+        }
     }
 
     /// Acknowledgements are read again, after they were not for a while.
@@ -230,7 +268,10 @@ impl Outbound {
 
     /// When [`Self::check`] will have something to say.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.flight.deadline(&self.rtt)
+        match &self.tick {
+            Some(tick) => (self.flight.outstanding() > 0).then(|| tick.next()),
+            None => self.flight.deadline(&self.rtt),
+        }
     }
 
     fn send(&mut self, now: Time, draft: Draft, rng: &mut Rng) -> Bytes {
@@ -257,12 +298,15 @@ impl Outbound {
 
     fn has_window(&self, length: usize) -> bool {
         let in_flight = self.flight.in_flight();
-        in_flight == 0 || in_flight + length <= self.window.size()
+        self.tick.is_some() || in_flight == 0 || in_flight + length <= self.window.size()
     }
 
     /// A receiver holds back whatever follows a gap; it must not be asked for more than it has room for. Unless it only
     /// seems to have a gap: see [`CLIENT_HOLDS`].
     fn has_span(&self, length: usize) -> bool {
+        if self.tick.is_some() {
+            return self.flight.outstanding() < AGENT_REMEMBERS;
+        }
         let frames = self.flight.span_frames();
         let fits = frames < self.frames_max && self.flight.span() + length <= self.window.max();
         frames == 0 || fits || (self.is_agent() && frames <= 2 * CLIENT_HOLDS && self.is_stuck())
@@ -285,5 +329,8 @@ impl Outbound {
 /// (src/datachannel/streaming.go, HandleOutputMessage), so that an acknowledgement that is lost is lost for good.
 /// Agents do (handleStreamDataMessage), and hold 100,000 (agent/session/config/config.go).
 pub(super) const CLIENT_HOLDS: usize = 40_000;
+/// OutgoingMessageBufferCapacity in agent/session/config/config.go. What comes on top AWS's agent sends once and forgets;
+/// here its writer waits.
+const AGENT_REMEMBERS: usize = 100_000;
 /// So often a frame is sent before it counts as one of those.
 const STUCK_SENDS: u32 = 8;

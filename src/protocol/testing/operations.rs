@@ -9,7 +9,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::Time;
-use crate::channel::{AgentRole, ChannelError, ClientRole, DataChannel, Limits, Role};
+use crate::channel::{AgentRole, ChannelError, ClientRole, DataChannel, Limits, Resends, Role};
 use crate::message::{Message, MessageType};
 use crate::mux::{Keepalive, Mux, MuxEvent, MuxLimits, MuxRole, Read, StreamId};
 use crate::payload::{
@@ -99,7 +99,9 @@ impl Operator {
         let is_agent = input.flag();
         let role = if is_agent {
             let port = SessionType { name: "Port".to_owned(), properties: serde_json::Value::Null };
-            Role::Agent(AgentRole { handshake: input.flag().then_some(port), ..AgentRole::default() })
+            let handshake = input.flag().then_some(port);
+            let resends = if input.flag() { Resends::OldestOnly } else { Resends::Lost };
+            Role::Agent(AgentRole { handshake, resends, ..AgentRole::default() })
         } else {
             Role::Client(ClientRole { version: "1.2.764.0".to_owned() })
         };

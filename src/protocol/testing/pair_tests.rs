@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::channel::Lost;
+use crate::channel::{Lost, Resends};
 
 fn text(length: usize) -> Bytes {
     (0..length).map(|place| (place * 31 + place / 251) as u8).collect::<Vec<_>>().into()
@@ -205,6 +205,7 @@ struct Mix {
     seed: u64,
     limits: [Limits; 2],
     handshake: bool,
+    oldest_only: bool,
     pauses: bool,
     paths: [Path; 2],
     cuts: Vec<Cut>,
@@ -218,6 +219,7 @@ prop_compose! {
         client in any_limits(),
         agent in any_limits(),
         handshake: bool,
+        oldest_only: bool,
         pauses: bool,
         up in any_path(worst_loss),
         down in any_path(worst_loss),
@@ -227,7 +229,7 @@ prop_compose! {
     ) -> Mix {
         // a frame per round trip, and a thousand of them, is slow enough
         let sizes = [sizes[0].min(client.payload * 1000), sizes[1].min(agent.payload * 1000)];
-        Mix { seed, limits: [client, agent], handshake, pauses, paths: [up, down], cuts, sizes, slow }
+        Mix { seed, limits: [client, agent], handshake, oldest_only, pauses, paths: [up, down], cuts, sizes, slow }
     }
 }
 
@@ -236,7 +238,8 @@ impl Mix {
         let handshake =
             self.handshake.then(|| SessionType { name: "Port".into(), properties: serde_json::Value::Null });
         let [client, agent] = self.limits.clone();
-        let mut pair = Pair::with(self.seed, client, agent, AgentRole { handshake, ..AgentRole::default() });
+        let resends = if self.oldest_only { Resends::OldestOnly } else { Resends::Lost };
+        let mut pair = Pair::with(self.seed, client, agent, AgentRole { handshake, resends, ..AgentRole::default() });
         [pair.up, pair.down] = self.paths.clone();
         pair.cuts = self.cuts.clone();
         pair.pauses = self.pauses;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use portcullis_protocol::channel::Event;
 use portcullis_protocol::payload::SessionState;
 
-use super::service_end::{ServiceEnd, gone, is_alive, separate, through_a_file};
-use crate::emulator::agent::Fidelity::{Faithful, Fast};
+use super::service_end::{ClientEnd, ServiceEnd, gone, is_alive, separate, through_a_file};
+use crate::emulator::agent::Fidelity::{Brisk, Faithful, Fast};
 
 #[tokio::test]
 async fn separate_streams_and_the_exit_code() {
@@ -189,6 +189,40 @@ async fn output_survives_cuts_of_the_agents_websocket() {
     assert!(client.output == expected, "{} bytes", client.output.len());
     assert_eq!(client.exit_code, Some(0));
     assert_eq!(client.states, [SessionState::Connected, SessionState::Terminating]);
+}
+
+#[tokio::test]
+async fn what_is_lost_with_a_websocket_comes_back_at_ten_frames_a_second() {
+    let mut service = ServiceEnd::start(Brisk).await;
+    let mut client = service.open(separate("sh -c 'echo first; sleep 0.2; head -c 20480 /dev/zero; sleep 9'")).await;
+    client.until_output("first").await;
+    // the frames wait in a socket that nobody reads any more
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    client.cut().await;
+    service.reconnected(&mut client).await;
+    let begun = Instant::now();
+    client.until("all of it", |client| client.output.len() == 6 + 20_480).await;
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(1700)..Duration::from_secs(5)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_pause_of_a_moment_is_fatal_to_a_command_that_writes() {
+    let mut service = ServiceEnd::start(Brisk).await;
+    let mut client = service.open(separate("sh -c 'head -c 100000000 /dev/zero'")).await;
+    client.until("some output", |client| client.output.len() > 100_000).await;
+    client.pause().await;
+    client.resume().await;
+    let mut last = (client.output.len(), Instant::now());
+    let silence = |client: &ClientEnd| {
+        if client.output.len() != last.0 {
+            last = (client.output.len(), Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    };
+    client.until("silence", silence).await;
+    assert!(client.output.len() < 100_000_000);
+    assert!(!client.closed && client.exit_code.is_none(), "its pipe is full, and it waits");
 }
 
 #[tokio::test]

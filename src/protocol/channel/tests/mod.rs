@@ -18,6 +18,7 @@ use crate::payload::{
 mod handshake;
 mod inbound;
 mod link;
+mod oldest_only;
 mod outbound;
 
 const START: Time = Time::from_secs(1_700_000_000);
