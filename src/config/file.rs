@@ -73,7 +73,8 @@ pub struct Limits {
     /// Connections at once from one address.
     #[schemars(range(min = 1))]
     pub connections_per_address: u32,
-    /// Connections at once that have not logged in yet.
+    /// Connections at once that have not logged in yet. Where there are more, those that say nothing go first, then those
+    /// that stand still for a second.
     #[schemars(range(min = 1))]
     pub unauthenticated: u32,
     /// Channels at once on one connection.
@@ -119,7 +120,7 @@ impl Default for Limits {
             auth_attempts: 10,
             connections: 1024,
             connections_per_address: 256,
-            unauthenticated: 64,
+            unauthenticated: 100,
             channels: 64,
             connections_per_person: 128,
             channels_per_person: 512,

@@ -17,6 +17,7 @@ use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::ending::{Ended, Ending};
 use super::inbox::Inbox;
+use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, TooManyOfAPerson};
@@ -143,6 +144,11 @@ impl Connection {
         // one connection too many ends, but only when the client knows that it was let in: then it shows why
         let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
         self.login = Some(LoggedIn { identity, login, share });
+    }
+
+    /// How far the client is on its way to a login.
+    pub(super) fn reached(&self, reached: Reached) {
+        self.permit.progress().reach(reached);
     }
 
     /// The client has been told; the limits for those without a login end here.

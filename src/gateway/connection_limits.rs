@@ -1,34 +1,29 @@
 //! Who is connected, counted against the limits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::preauth_stream::Progress;
 use super::settings::Settings;
+use super::strangers::{Strangers, draw};
 
 /// How many connections a gateway has room for, and who has them.
 #[derive(Debug)]
 pub(super) struct ConnectionLimits {
     total: usize,
     per_address: usize,
-    unauthenticated: usize,
     held: Mutex<Held>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
-    /// Those who have not logged in, the oldest first.
-    unauthenticated: BTreeMap<u64, Unauthenticated>,
+    strangers: Strangers,
     last: u64,
-}
-
-#[derive(Debug)]
-struct Unauthenticated {
-    address: IpAddr,
-    progress: Arc<Progress>,
 }
 
 /// One connection's permit; given back when it is dropped.
@@ -41,7 +36,7 @@ pub(super) struct Permit {
 }
 
 /// Which limit leaves no room, by its name in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum LimitReached {
     #[error("connections")]
     Connections,
@@ -57,14 +52,18 @@ impl ConnectionLimits {
         Self {
             total: size(settings.limits.connections),
             per_address: size(settings.limits.connections_per_address),
-            unauthenticated: size(settings.limits.unauthenticated),
-            held: Mutex::default(),
+            held: Mutex::new(Held {
+                total: 0,
+                by_address: HashMap::new(),
+                strangers: Strangers::new(size(settings.limits.unauthenticated), draw),
+                last: 0,
+            }),
         }
     }
 
-    /// A permit, or the limit that is reached. Where those who have not logged in hold all of theirs, the address that
-    /// holds the most makes room: one address must not be able to lock everybody else out.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Permit, LimitReached> {
+    /// A permit, or the limit that is reached. Where those who have not logged in hold all of theirs, whoever of them is
+    /// least likely to be in the middle of a login makes room: strangers must not be able to lock anybody out.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Permit, LimitReached> {
         // one subscriber has a whole /64 of IPv6 (RFC 6177, section 2)
         let address = match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
@@ -77,7 +76,7 @@ impl ConnectionLimits {
         if held.by_address.get(&address).is_some_and(|here| *here >= self.per_address) {
             return Err(LimitReached::ConnectionsPerAddress);
         }
-        if held.unauthenticated.len() >= self.unauthenticated && !held.make_room(address) {
+        if !held.strangers.make_room(now) {
             return Err(LimitReached::Unauthenticated);
         }
         *held.by_address.entry(address).or_default() += 1;
@@ -85,27 +84,8 @@ impl ConnectionLimits {
         held.last += 1;
         let number = held.last;
         let progress = Arc::new(Progress::default());
-        held.unauthenticated.insert(number, Unauthenticated { address, progress: progress.clone() });
+        held.strangers.enter(number, address, progress.clone(), now);
         Ok(Permit { limits: self.clone(), address, number, progress })
-    }
-}
-
-impl Held {
-    /// Evicts the oldest of the address that has the most without a login, if that is more than this one would have.
-    fn make_room(&mut self, address: IpAddr) -> bool {
-        let mut by_address: HashMap<IpAddr, (usize, u64)> = HashMap::new();
-        for (number, unauthenticated) in &self.unauthenticated {
-            by_address.entry(unauthenticated.address).or_insert((0, *number)).0 += 1;
-        }
-        let here = by_address.get(&address).map_or(0, |(count, _)| *count) + 1;
-        let Some((most, oldest)) = by_address.into_values().max() else { return false };
-        if most <= here {
-            return false;
-        }
-        if let Some(evicted) = self.unauthenticated.remove(&oldest) {
-            evicted.progress.evict();
-        }
-        true
     }
 }
 
@@ -118,19 +98,15 @@ impl Permit {
     /// Somebody has logged in on it: it is no longer one of those that others may have, nor has its stream an end.
     pub(super) fn logged_in(&self) {
         self.progress.logged_in();
-        self.leave_unauthenticated();
-    }
-
-    fn leave_unauthenticated(&self) {
         let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.unauthenticated.remove(&self.number);
+        held.strangers.logged_in(self.number);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.leave_unauthenticated();
         let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.strangers.left(self.number, Instant::now());
         held.total -= 1;
         if let Some(here) = held.by_address.get_mut(&self.address) {
             *here -= 1;
@@ -143,6 +119,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::preauth_stream::Reached;
     use super::*;
     use crate::config::{Environment, Limits};
 
@@ -152,7 +129,7 @@ mod tests {
     }
 
     fn take(limits: &Arc<ConnectionLimits>, address: &str) -> Result<Permit, LimitReached> {
-        limits.take(address.parse().unwrap())
+        limits.take(address.parse().unwrap(), Instant::now())
     }
 
     #[test]
@@ -180,32 +157,24 @@ mod tests {
     fn those_who_have_not_logged_in_have_a_limit_of_their_own() {
         let limits = limits(9, 9, 1);
         let first = take(&limits, "192.0.2.1").unwrap();
+        first.progress().reach(Reached::Asking);
         assert_eq!(take(&limits, "192.0.2.2").unwrap_err(), LimitReached::Unauthenticated);
         first.logged_in();
         first.logged_in();
         let second = take(&limits, "192.0.2.2").unwrap();
         drop((first, second));
         let held = limits.held.lock().unwrap();
-        assert_eq!((held.unauthenticated.len(), held.total, held.by_address.len()), (0, 0, 0));
+        assert_eq!((held.strangers.count(), held.total, held.by_address.len()), (0, 0, 0));
     }
 
     #[test]
-    fn whoever_holds_most_places_without_a_login_makes_room_for_others() {
-        let limits = limits(99, 99, 4);
-        let hoard: Vec<_> = (0..4).map(|_| take(&limits, "192.0.2.1").unwrap()).collect();
-        assert_eq!(take(&limits, "192.0.2.1").unwrap_err(), LimitReached::Unauthenticated);
-        let _second = take(&limits, "192.0.2.2").unwrap();
-        let evicted = |n: usize| hoard[n].progress().was_evicted();
-        assert!(evicted(0) && !evicted(1));
-        let _third = take(&limits, "192.0.2.3").unwrap();
-        assert!(evicted(1) && !evicted(2));
-        // two of one and one each of two others: nobody has so much more that another should have it
-        assert_eq!(take(&limits, "192.0.2.2").unwrap_err(), LimitReached::Unauthenticated);
-        let _fourth = take(&limits, "192.0.2.4").unwrap();
-        assert_eq!(take(&limits, "192.0.2.5").unwrap_err(), LimitReached::Unauthenticated);
-        // who was evicted still counts as connected until it has gone
-        assert_eq!(limits.held.lock().unwrap().total, 7);
-        drop(hoard);
+    fn who_goes_for_others_counts_as_connected_until_it_has_gone() {
+        let limits = limits(99, 99, 2);
+        let hoard: Vec<_> = (0..2).map(|_| take(&limits, "192.0.2.1").unwrap()).collect();
+        let _third = take(&limits, "192.0.2.1").unwrap();
+        assert!(hoard[0].progress().was_evicted() && !hoard[1].progress().was_evicted());
         assert_eq!(limits.held.lock().unwrap().total, 3);
+        drop(hoard);
+        assert_eq!(limits.held.lock().unwrap().total, 1);
     }
 }

@@ -8,6 +8,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 use super::auth::publickey;
 use super::connection::Connection;
 use super::environment::Verdict;
+use super::preauth_stream::Reached;
 use crate::identity::{KeyFingerprint, Login};
 use crate::model::{ReasonText, RefusalCode, WindowSize};
 use crate::session::RequestKind;
@@ -54,6 +55,7 @@ impl Handler for ClientHandler {
     /// Each attempt, whatever its method, before anything comes of it. Those that have no callback below are refused by the
     /// library: `none` (RFC 4252, section 5.2), passwords, what it does not know.
     async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
+        self.0.reached(Reached::Asking);
         self.0.attempts.request(user, method);
         Ok(())
     }
@@ -75,6 +77,7 @@ impl Handler for ClientHandler {
             self.0.attempts.refuse(RefusalCode::KeyUnknown, "nobody here has this key");
             return Ok(refuse());
         }
+        self.0.reached(Reached::KnownKey);
         self.0.attempts.known_key();
         Ok(Auth::Accept)
     }

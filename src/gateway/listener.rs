@@ -1,5 +1,6 @@
 //! The accept loop: survives what `accept` can fail with, keeps to the limits, and drains at the end.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -9,10 +10,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::client_socket::ClientSocket;
-use super::connection_limits::ConnectionLimits;
+use super::connection_limits::{ConnectionLimits, LimitReached};
 use super::hostkeys::HostKeys;
+use super::repeated::Repeated;
 use super::server::Server;
 use super::settings::Settings;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
@@ -122,6 +125,8 @@ async fn accept(
     mut stages: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
+    let failed = Repeated::default();
+    let mut refused: HashMap<LimitReached, Repeated> = HashMap::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -131,19 +136,26 @@ async fn accept(
         };
         match accepted {
             Ok((tcp, source)) => {
-                match limits.take(source.ip()) {
+                let now = Instant::now();
+                match limits.take(source.ip(), now) {
                     Ok(permit) => {
                         let local = tcp.local_addr().ok();
                         let socket = ClientSocket::new(tcp, permit.progress().clone());
                         connections.spawn(server.clone().serve_stream(socket, source, local, permit, stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
-                    Err(limit) => tracing::warn!(%source, %limit, "connection refused"),
+                    Err(limit) => {
+                        if let Some(times) = refused.entry(limit).or_default().count(now) {
+                            tracing::warn!(%source, %limit, times, "connections refused");
+                        }
+                    }
                 }
             }
             Err(error) => {
                 // out of file descriptors or memory: what runs goes on, new ones wait
-                tracing::warn!(%error, "accept failed");
+                if let Some(times) = failed.count(Instant::now()) {
+                    tracing::warn!(%error, times, "accept failed");
+                }
                 tokio::time::sleep(pause_after(&error)).await;
             }
         }

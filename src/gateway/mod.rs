@@ -26,14 +26,17 @@ mod hostkeys;
 mod inbox;
 mod listener;
 pub mod mint;
+mod penalties;
 mod preauth_stream;
 mod pump;
 mod refusals;
+mod repeated;
 mod server;
 mod settings;
 mod shared;
 mod shares;
 mod stage;
+mod strangers;
 #[cfg(test)]
 mod tests;
 

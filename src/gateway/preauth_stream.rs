@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,11 +18,17 @@ use tokio::time::sleep;
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 
+/// How long a client may say nothing at all. It needs nobody's answer for its first line, so a round trip is enough.
+const IDENTIFICATION: Duration = Duration::from_secs(3);
+
 /// What is known of a connection below SSH; shared with its permit, which is told of the login.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// Once the client has been told so; never taken back.
     logged_in: AtomicBool,
+    reached: AtomicU8,
+    /// The time for a login was over.
+    expired: AtomicBool,
     evicted: Notify,
     cut: Cut,
     received: AtomicU64,
@@ -46,7 +52,36 @@ impl Cut {
     }
 }
 
+/// How far a client has come on its way to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reached {
+    /// It has not said what it is.
+    Nothing,
+    /// It has identified itself (RFC 4253, section 4.2).
+    Identified,
+    /// The keys are exchanged, and it asks to be let in.
+    Asking,
+    /// It has named a key that somebody has here.
+    KnownKey,
+}
+
 impl Progress {
+    /// It has come so far.
+    pub(super) fn reach(&self, reached: Reached) {
+        self.reached.fetch_max(reached as u8, Ordering::AcqRel);
+    }
+
+    pub(super) fn reached(&self) -> Reached {
+        let reached = self.reached.load(Ordering::Acquire);
+        let all = [Reached::KnownKey, Reached::Asking, Reached::Identified];
+        all.into_iter().find(|step| *step as u8 == reached).unwrap_or(Reached::Nothing)
+    }
+
+    /// Whether it has let the time for a login pass.
+    pub(super) fn has_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
+    }
+
     /// Ends the stream, whoever has logged in on it.
     pub(super) fn cut(&self) {
         self.cut.done.store(true, Ordering::Release);
@@ -77,12 +112,25 @@ impl Progress {
 
     /// Comes back with the reason when a connection without a login must end.
     async fn preauth_deadline(self: Arc<Self>, login: Duration) -> io::Error {
+        let silent = async {
+            sleep(IDENTIFICATION).await;
+            if self.reached() > Reached::Nothing {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
+            () = silent => {
+                self.expired.store(true, Ordering::Release);
+                io::Error::new(io::ErrorKind::TimedOut, "no identification in time")
+            }
             // however busy it was: a handshake that trickles is no reason for more time
-            () = sleep(login) => io::Error::new(io::ErrorKind::TimedOut, "no login in time"),
+            () = sleep(login) => {
+                self.expired.store(true, Ordering::Release);
+                io::Error::new(io::ErrorKind::TimedOut, "no login in time")
+            }
             // where others need the permit; a notification that came before this waits is kept
             () = self.evicted.notified() => {
-                io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another address")
+                io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another connection")
             }
         }
     }

@@ -17,7 +17,7 @@ use super::connection_limits::Permit;
 use super::ending::Ending;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
-use super::preauth_stream::PreauthStream;
+use super::preauth_stream::{PreauthStream, Reached};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
@@ -64,6 +64,7 @@ impl Server {
         let ended = match started {
             Err(error) => Err(error),
             Ok(mut running) => {
+                progress.reach(Reached::Identified);
                 let handle = running.handle();
                 tokio::select! {
                     ended = &mut running => ended,

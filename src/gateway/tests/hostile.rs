@@ -357,19 +357,30 @@ async fn d3_those_who_never_log_in_have_few_places_and_give_them_back() {
     .await;
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(Raw::connect(gateway.address).await);
+        let mut raw = Raw::encrypted(gateway.address).await;
+        raw.offer_key("web-1", "ssh-ed25519", &[]).await;
+        held.push(raw);
     }
     let mut sixth = Raw::silent(gateway.address).await;
     assert!(matches!(sixth.tcp.read(&mut [0; 16]).await, Ok(0) | Err(_)), "no place, no words");
-    // but nobody else is locked out by that
-    let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
-    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut welcome = elsewhere.connect(gateway.address).await.unwrap();
-    assert_eq!(welcome.read_u8().await.unwrap(), b'S', "an identification");
+    // but nobody else is locked out by those who stand still
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    let mut welcome = Raw::silent(gateway.address).await;
+    assert_eq!(welcome.tcp.read_u8().await.unwrap(), b'S', "an identification");
     let mut oldest = held.remove(0);
     while !matches!(oldest.tcp.read(&mut [0; 4096]).await, Ok(0) | Err(_)) {}
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     gateway.works().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_goes_after_three_seconds() {
+    let gateway = TestGateway::start().await;
+    let (silent, said) = (Raw::silent(gateway.address).await, Raw::connect(gateway.address).await);
+    let began = Instant::now();
+    assert!(silent.gets_hung_up_on(Duration::from_secs(5)).await);
+    assert!(began.elapsed() > Duration::from_secs(2), "after {:?}", began.elapsed());
+    assert!(!said.gets_hung_up_on(Duration::from_millis(100)).await, "an identification buys the time of a login");
 }
 
 #[tokio::test]

@@ -13,5 +13,6 @@ mod process;
 mod rekey;
 mod sessions;
 mod shares;
+mod strangers;
 mod transfers;
 mod wire;
