@@ -49,7 +49,9 @@ pub enum Resends {
     /// As AWS's agent does (agent/session/datachannel/datachannel.go): only the oldest one, and only when the clock of
     /// 100 ms ticks (ResendStreamDataMessageScheduler). While the websocket is away or publication is paused, frames are
     /// numbered and kept as if they had been sent (SendStreamDataMessage); nothing is sent again for a new websocket
-    /// (Reconnect), acknowledgements neither. There is no window.
+    /// (Reconnect), acknowledgements neither. There is no window. And what it has delivered it still expects until the
+    /// acknowledgement is written (handleStreamDataMessage): where the websocket goes in between, the frame is delivered
+    /// twice (observed).
     OldestOnly,
 }
 

@@ -124,6 +124,7 @@ impl DataChannel {
     pub fn handle_disconnected(&mut self, now: Time) {
         if self.link == Link::Up {
             self.link = Link::DownSince(now);
+            self.inbound.disconnected(!self.handshake.is_open());
             self.send_into_nothing(now);
         }
     }
@@ -242,6 +243,8 @@ impl DataChannel {
             return None;
         }
         self.listen(now);
+        let outcome = self.go_on(now);
+        self.settle(outcome).ok()?;
         let peer = if self.is_agent { &MessageType::InputStreamData } else { &MessageType::OutputStreamData };
         if let Some(ack) = self.inbound.poll_ack(now, peer, &mut self.rng) {
             return Some(ack);
@@ -403,6 +406,25 @@ impl DataChannel {
     }
 
     fn handle_stream(&mut self, now: Time, message: Message) -> Result<(), ChannelError> {
+        self.go_on(now)?;
+        match self.inbound.wait_in_line(message) {
+            Some(message) => self.take_stream(now, message),
+            None => Ok(()),
+        }
+    }
+
+    /// AWS's agent: if the last acknowledgement is written, the next frame may be looked at.
+    fn go_on(&mut self, now: Time) -> Result<(), ChannelError> {
+        if self.inbound.moves_on() {
+            self.deliver_held(now)?;
+        }
+        while let Some(message) = self.inbound.next_in_line() {
+            self.take_stream(now, message)?;
+        }
+        Ok(())
+    }
+
+    fn take_stream(&mut self, now: Time, message: Message) -> Result<(), ChannelError> {
         let id = message.id;
         let Arrival::Expected(frame) = self.inbound.arrive(now, message) else { return Ok(()) };
         if self.refuses(&frame) {

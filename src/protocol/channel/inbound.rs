@@ -39,8 +39,8 @@ pub(crate) struct Inbound {
     /// Until when the ones that are owed may wait; `None`: they go now.
     wait_until: Option<Time>,
     delay: Duration,
-    /// AWS's agent: what it could not write is not written later, and nothing is remembered.
-    acks_once: bool,
+    /// Set in the agent of AWS.
+    by_one: Option<ByOne>,
     recent: VecDeque<(Time, Ack)>,
     last_duplicate: Option<(Time, i64)>,
     pub(crate) received: u64,
@@ -63,6 +63,17 @@ struct Ack {
     id: Uuid,
 }
 
+/// One frame after the other, as AWS's agent takes them (agent/session/datachannel/datachannel.go,
+/// handleStreamDataMessage): delivered, then acknowledged, and only then no longer expected. Nothing that could not be
+/// written is written later.
+#[derive(Debug, Default)]
+struct ByOne {
+    /// Read, and not looked at before the acknowledgement of the last one is written.
+    unread: VecDeque<Message>,
+    /// The expected frame is delivered, but its acknowledgement is not written.
+    delivered: bool,
+}
+
 /// What to do with a frame that came in.
 #[derive(Debug)]
 pub(crate) enum Arrival {
@@ -83,13 +94,50 @@ impl Inbound {
             owed: VecDeque::new(),
             wait_until: None,
             delay: limits.ack_delay,
-            acks_once: resends == Resends::OldestOnly,
+            by_one: (resends == Resends::OldestOnly).then(ByOne::default),
             recent: VecDeque::new(),
             last_duplicate: None,
             received: 0,
             duplicates: 0,
             overflows: 0,
             acks_sent: 0,
+        }
+    }
+
+    /// AWS's agent: keeps a frame back while the last one is not acknowledged.
+    pub(crate) fn wait_in_line(&mut self, message: Message) -> Option<Message> {
+        match &mut self.by_one {
+            Some(by_one) if !self.owed.is_empty() => {
+                by_one.unread.push_back(message);
+                None
+            }
+            _ => Some(message),
+        }
+    }
+
+    /// AWS's agent: the next one in line, once the last one is acknowledged.
+    pub(crate) fn next_in_line(&mut self) -> Option<Message> {
+        if self.owed.is_empty() { self.by_one.as_mut()?.unread.pop_front() } else { None }
+    }
+
+    /// AWS's agent: whether the frame that was delivered is acknowledged by now and another one expected.
+    pub(crate) fn moves_on(&mut self) -> bool {
+        let acknowledged = self.owed.is_empty();
+        let Some(by_one) = self.by_one.as_mut().filter(|by_one| by_one.delivered && acknowledged) else { return false };
+        by_one.delivered = false;
+        self.expect_next();
+        true
+    }
+
+    /// The websocket is gone. What AWS's agent has read and not acknowledged is as if it had never come, although the first
+    /// of it is delivered: unless it was the handshake's, of which there is one.
+    pub(crate) fn disconnected(&mut self, handshake: bool) {
+        let Some(by_one) = &mut self.by_one else { return };
+        by_one.unread.clear();
+        let acknowledged = self.owed.is_empty();
+        self.owed.clear();
+        if core::mem::take(&mut by_one.delivered) && (acknowledged || handshake) {
+            self.expect_next();
         }
     }
 
@@ -131,7 +179,15 @@ impl Inbound {
             if self.owed.len() >= ACKS_AT_ONCE {
                 self.wait_until = None;
             }
+            if let Some(by_one) = &mut self.by_one {
+                by_one.delivered = true;
+                return;
+            }
         }
+        self.expect_next();
+    }
+
+    fn expect_next(&mut self) {
         self.expected = self.expected.saturating_add(1);
         self.received += 1;
     }
@@ -153,8 +209,9 @@ impl Inbound {
         self.held.len()
     }
 
+    /// Acknowledgements that wait to be written, and frames that wait for that.
     pub(crate) fn owed(&self) -> usize {
-        self.owed.len()
+        self.owed.len() + self.by_one.as_ref().map_or(0, |by_one| by_one.unread.len())
     }
 
     /// Until when the acknowledgements that are owed may wait.
@@ -196,9 +253,6 @@ impl Inbound {
 
     /// The websocket is back after it went at `lost_at`: what was sent shortly before may not have arrived.
     pub(crate) fn reconnected(&mut self, lost_at: Time) {
-        if self.acks_once {
-            self.owed.clear();
-        }
         let doubtful = self.recent.drain(..).filter(|(at, _)| *at + DOUBTFUL >= lost_at);
         let mut again: VecDeque<Ack> = doubtful.map(|(_, ack)| ack).collect();
         again.append(&mut self.owed);
@@ -226,7 +280,7 @@ impl Inbound {
     }
 
     fn remember(&mut self, now: Time, ack: Ack) {
-        if self.acks_once {
+        if self.by_one.is_some() {
             return;
         }
         while self.recent.front().is_some_and(|(at, _)| self.recent.len() >= RECENT_MAX || *at + DOUBTFUL < now) {

@@ -234,6 +234,11 @@ prop_compose! {
 }
 
 impl Mix {
+    /// AWS's agent delivers a frame twice if its websocket goes before the acknowledgement is written.
+    fn may_double(&self) -> bool {
+        self.oldest_only && !self.cuts.is_empty()
+    }
+
     fn pair(&self) -> Pair {
         let handshake =
             self.handshake.then(|| SessionType { name: "Port".into(), properties: serde_json::Value::Null });
@@ -260,11 +265,14 @@ proptest! {
         let mut pair = mix.pair();
         let outcome = pair.run();
         // in order and without holes, however far it got
-        prop_assert!(text(mix.sizes[0]).starts_with(&pair.agent.received));
+        let doubles = mix.may_double();
+        prop_assert!(doubles || text(mix.sizes[0]).starts_with(&pair.agent.received));
         prop_assert!(text(mix.sizes[1]).starts_with(&pair.client.received));
         match outcome {
             Ok(()) => {
-                prop_assert_eq!(pair.agent.received.len(), mix.sizes[0]);
+                let extra = pair.agent.received.len() - mix.sizes[0];
+                let doubled = if doubles { mix.cuts.len() * mix.limits[0].payload } else { 0 };
+                prop_assert!(extra <= doubled, "{} bytes too many", extra);
                 prop_assert_eq!(pair.client.received.len(), mix.sizes[1]);
             }
             Err(Failure::Channel(_, ChannelError::Lost(_))) => {}

@@ -109,16 +109,39 @@ fn a_pause_swallows_what_is_written_and_stops_the_clock() {
 }
 
 #[test]
-fn acknowledgements_that_could_not_be_written_are_not_written_later() {
+fn a_frame_is_delivered_twice_if_its_acknowledgement_could_not_be_written() {
     let mut played = agent();
-    played.peer_sends(0, PayloadType::Output, "x");
+    played.peer_sends(0, PayloadType::Output, "a");
+    assert_eq!(played.acks(), [0]);
+    for (sequence, text) in [(1, "b"), (2, "c"), (4, "e"), (0, "a")] {
+        played.peer_sends(sequence, PayloadType::Output, text);
+    }
+    // the websocket goes before a word of that is written
     played.channel.handle_disconnected(played.now);
+    assert_eq!(played.events(), [data("a"), data("b")]);
     played.channel.handle_connected(played.now);
     assert_eq!(played.acks(), [0; 0]);
-    // the client sends again, and is told again
-    played.peer_sends(0, PayloadType::Output, "x");
-    assert_eq!(played.acks(), [0]);
+    // the client sends again what nobody has acknowledged
+    for (sequence, text) in [(1, "b"), (2, "c"), (3, "d"), (4, "e")] {
+        played.peer_sends(sequence, PayloadType::Output, text);
+    }
+    assert_eq!(played.acks(), [1, 2, 3, 4]);
+    assert_eq!(played.events(), ["b", "c", "d", "e"].map(data));
+}
+
+#[test]
+fn what_waits_for_an_acknowledgement_to_be_written_is_bounded() {
+    let mut played = agent();
+    let mut sequence = 0;
+    while played.channel.wants_input() {
+        played.peer_sends(sequence, PayloadType::Output, "x");
+        sequence += 1;
+        assert!(sequence < 100_000);
+    }
     assert_eq!(played.events(), [data("x")]);
+    assert_eq!(played.acks().len() as i64, sequence);
+    assert_eq!(played.events().len() as i64, sequence - 1);
+    assert!(played.channel.wants_input());
 }
 
 #[test]
