@@ -91,6 +91,7 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
         payload: size(lanes.frame_bytes),
         shell: lanes.shell,
         channels_per_node: size(lanes.channels_per_node),
+        channels_per_person: size(lanes.channels_per_person_on_a_node),
         evidence_replaces_logging: config.realm.evidence_replaces_agent_logging,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
     }

@@ -160,7 +160,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let lanes = &config.lanes;
     let of = |value: u32| u64::from(value);
     let evidence = &config.evidence;
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 24] = [
+    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 25] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "auth_attempts", of(limits.auth_attempts), 1..=100),
         ("limits", "connections", of(limits.connections), 1..=1_000_000),
@@ -179,6 +179,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "rekey_seconds", of(limits.rekey_seconds), 60..=86_400),
         ("lanes", "frame_bytes", of(lanes.frame_bytes), 256..=65_536),
         ("lanes", "channels_per_node", of(lanes.channels_per_node), 1..=10_000),
+        ("lanes", "channels_per_person_on_a_node", of(lanes.channels_per_person_on_a_node), 1..=10_000),
         ("evidence", "max_bytes", evidence.max_bytes, 1 << 20..=u64::MAX),
         ("evidence", "session_bytes", evidence.session_bytes, 1 << 16..=u64::MAX),
         ("evidence", "person_bytes", evidence.person_bytes, 1 << 16..=u64::MAX),

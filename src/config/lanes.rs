@@ -22,6 +22,10 @@ pub struct Lanes {
     /// Channels at once on one node; each takes up to two processes of about 22 MiB there. More wait their turn.
     #[schemars(range(min = 1, max = 10_000))]
     pub channels_per_node: u32,
+    /// Channels at once of one person on one node. The last quarter of a node's is for people who have fewer than four
+    /// there, whatever stands here.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub channels_per_person_on_a_node: u32,
     /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
     /// preferences.
     #[schemars(range(max = 1440))]
@@ -36,6 +40,7 @@ impl Default for Lanes {
             rung: None,
             shell: ShellTransport::Helper,
             channels_per_node: 64,
+            channels_per_person_on_a_node: 48,
             idle_minutes: 0,
         }
     }

@@ -9,8 +9,11 @@
 //!             └──▶ the sentence on stderr, status 255 ─┘
 //! ```
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use super::channel_stream::ChannelStream;
 use super::client_channel::ClientChannel;
@@ -21,6 +24,7 @@ use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
 use crate::model::Exit;
 use crate::session::{AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind};
+use crate::transport::{Herald, News};
 
 /// How long a channel may take to wind up after its client has gone.
 const WIND_UP: Duration = Duration::from_secs(30);
@@ -86,14 +90,49 @@ async fn serve(
             grace.await.unwrap_or(false)
         }
     };
-    match shared.sessions.open(caller, to, request, stdin_closed).await {
+    let (herald, news) = Herald::new();
+    let opening = shared.sessions.open(caller, to, request, stdin_closed, herald);
+    match with_news(opening, news, shared, client).await {
         Ok(session) => {
-            client.inbox.open_window(shared.settings.window);
             pump::run(session, client).await;
             Ok(())
         }
         Err(refused) => refuse(client, caller, &refused).await,
     }
+}
+
+/// Waits for a session, and has the client hear what there is to hear meanwhile.
+async fn with_news<T>(
+    opening: impl Future<Output = T>,
+    mut news: mpsc::Receiver<News>,
+    shared: &Shared,
+    client: &ClientChannel,
+) -> T {
+    let mut opening = pin!(opening);
+    let opened = loop {
+        tokio::select! {
+            biased;
+            Some(news) = news.recv() => match news {
+                // now, and not when there is a way: the client's first bytes are here by then
+                News::Allowed => client.inbox.open_window(shared.settings.window),
+                // a client that takes nothing may miss it, but not hold up its own session
+                News::Waits(sentence) => tokio::select! {
+                    opened = &mut opening => break opened,
+                    told = client.tell(&sentence) => if let Err(error) = told {
+                        tracing::debug!(%error, "the client did not hear that it waits");
+                    },
+                },
+            },
+            opened = &mut opening => break opened,
+        }
+    };
+    // where there was nothing to wait for
+    while let Ok(news) = news.try_recv() {
+        if news == News::Allowed {
+            client.inbox.open_window(shared.settings.window);
+        }
+    }
+    opened
 }
 
 /// The sftp subsystem, or an `scp` of the older kind.
@@ -105,11 +144,12 @@ async fn serve_files(
     scp: Option<ScpCommand>,
     client: &ClientChannel,
 ) -> Result<(), russh::Error> {
-    let session = match shared.sessions.open_files(caller, to, &request).await {
+    let (herald, news) = Herald::new();
+    let opening = shared.sessions.open_files(caller, to, &request, herald);
+    let session = match with_news(opening, news, shared, client).await {
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,
     };
-    client.inbox.open_window(shared.settings.window);
     let AttachedFiles { stream, service, record, end } = session.attach(ChannelStream::new(client));
     let record = FileLedger::new(record);
     let served = async {

@@ -66,12 +66,14 @@ pub enum RefusalCode {
     TooMuchUntaken,
     /// A session was opened against the client's own promise.
     NoMoreSessions,
+    /// The node carries as many channels as may be, or as this person may have there.
+    NodeFull,
 }
 
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -102,6 +104,7 @@ impl RefusalCode {
         Self::TooManyConnections,
         Self::TooMuchUntaken,
         Self::NoMoreSessions,
+        Self::NodeFull,
     ];
 
     /// The code in events and on the page.
@@ -137,6 +140,7 @@ impl RefusalCode {
             Self::TooManyConnections => "too-many-connections",
             Self::TooMuchUntaken => "too-much-untaken",
             Self::NoMoreSessions => "no-more-sessions",
+            Self::NodeFull => "node-full",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::identity::{Identity, Login};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, OpenChannel, Transport, TransportError};
+use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
 pub trait NodeTransport: Send + Sync + fmt::Debug {
@@ -28,10 +28,16 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
+        herald: Herald,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>>;
 
     /// A file service.
-    fn open_files(&self, grant: Grant, record: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>>;
+    fn open_files(
+        &self,
+        grant: Grant,
+        record: LaneRecord,
+        herald: Herald,
+    ) -> BoxFuture<'_, Result<FileService, TransportError>>;
 }
 
 impl NodeTransport for Transport {
@@ -40,12 +46,18 @@ impl NodeTransport for Transport {
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
+        herald: Herald,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
-        Box::pin(self.open(grant, record, setup))
+        Box::pin(self.open(grant, record, setup, herald))
     }
 
-    fn open_files(&self, grant: Grant, record: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>> {
-        Box::pin(self.open_files(grant, record))
+    fn open_files(
+        &self,
+        grant: Grant,
+        record: LaneRecord,
+        herald: Herald,
+    ) -> BoxFuture<'_, Result<FileService, TransportError>> {
+        Box::pin(self.open_files(grant, record, herald))
     }
 }
 
@@ -130,6 +142,9 @@ impl Refused {
                 RefusalCode::LogShareUsedUp
             }
             Self::Evidence(_) => RefusalCode::NotRecordable,
+            Self::Transport(TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. }) => {
+                RefusalCode::NodeFull
+            }
             Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
             Self::Killed { .. } => RefusalCode::Killed,
         }
@@ -183,12 +198,14 @@ impl SessionOpener {
         to: Destination,
         request: ChannelRequest,
         stdin_closed: impl Future<Output = bool>,
+        herald: Herald,
     ) -> Result<RunningSession, Refused> {
         let admitted = self.admit(caller, to, &request, request.kind.action());
         let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
         let (grant, end) = admitted?;
+        herald.bring(News::Allowed);
         let setup = ChannelSetup { stdin_closed, ..request.setup };
-        let opening = self.transport.open(grant, end.record().lanes(), setup);
+        let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
         let (channel, end) = opened(opening, end).await?;
         Ok(RunningSession::new(channel, end))
     }
@@ -199,9 +216,11 @@ impl SessionOpener {
         caller: &Caller,
         to: Destination,
         request: &ChannelRequest,
+        herald: Herald,
     ) -> Result<FileSession, Refused> {
         let (grant, end) = self.admit(caller, to, request, Action::Files).await?;
-        let opening = self.transport.open_files(grant, end.record().lanes());
+        herald.bring(News::Allowed);
+        let opening = self.transport.open_files(grant, end.record().lanes(), herald);
         let (service, end) = opened(opening, end).await?;
         Ok(FileSession::new(service, end))
     }

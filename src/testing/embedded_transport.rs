@@ -18,7 +18,9 @@ use crate::evidence::SessionRecord;
 use crate::model::WindowSize;
 use crate::policy::{Action, Grant};
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, OpenChannel, PtyRequest, Transport, TransportError, TransportOptions, documents};
+use crate::transport::{
+    ChannelSetup, Herald, OpenChannel, PtyRequest, Transport, TransportError, TransportOptions, documents,
+};
 
 /// A service, a node and a transport.
 pub(crate) struct EmbeddedTransport {
@@ -77,7 +79,7 @@ impl EmbeddedTransport {
     pub(crate) async fn exec(&self, command: &str, stdin_closed: bool) -> Result<OpenChannel, TransportError> {
         let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
         let setup = ChannelSetup { stdin_closed, ..ChannelSetup::default() };
-        self.transport.open(grant, SessionRecord::for_test().lanes(), setup).await
+        self.transport.open(grant, SessionRecord::for_test().lanes(), setup, Herald::default()).await
     }
 
     /// A shell on a terminal.
@@ -88,13 +90,15 @@ impl EmbeddedTransport {
             modes: Vec::new(),
         };
         let setup = ChannelSetup { pty: Some(pty), ..ChannelSetup::default() };
-        self.transport.open(Grant::for_test(NODE, Action::Shell), SessionRecord::for_test().lanes(), setup).await
+        self.transport
+            .open(Grant::for_test(NODE, Action::Shell), SessionRecord::for_test().lanes(), setup, Herald::default())
+            .await
     }
 
     /// A file service on the node.
     pub(crate) async fn files(&self) -> FileService {
         let grant = Grant::for_test(NODE, Action::Files);
-        self.transport.open_files(grant, SessionRecord::for_test().lanes()).await.unwrap()
+        self.transport.open_files(grant, SessionRecord::for_test().lanes(), Herald::default()).await.unwrap()
     }
 
     /// What the helpers have left in their directory.

@@ -18,7 +18,7 @@ use crate::model::{Exit, NodeId, NodeName, SessionId};
 use crate::policy::{Action, Grant};
 use crate::session::NodeTransport;
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, Control, InputData, OpenChannel, Out, TransportError};
+use crate::transport::{ChannelSetup, Control, Herald, InputData, OpenChannel, Out, TransportError};
 
 /// Knows two nodes, one of which is away.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl NodeTransport for ShellNode {
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
+        _: Herald,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
             record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
@@ -91,7 +92,7 @@ impl NodeTransport for ShellNode {
         })
     }
 
-    fn open_files(&self, _: Grant, _: LaneRecord) -> BoxFuture<'_, Result<FileService, TransportError>> {
+    fn open_files(&self, _: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(async { Ok(local_service(self.home.path()).0) })
     }
 }

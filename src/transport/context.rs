@@ -1,14 +1,11 @@
 //! What the lanes of one channel are opened with.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::account::Terms;
 use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::limits::Clock;
+use super::node_places::NodePermit;
 use super::options::Options;
 use crate::backend::lanes::SessionRequest;
 use crate::config::Rung;
@@ -35,18 +32,6 @@ pub(super) struct ChannelContext {
     pub clock: Clock,
     /// Whether the in lane is opened at once: somebody at a terminal is going to type.
     pub eager: bool,
-}
-
-/// A place among the channels that one node carries at once; it is free again when the last clone is dropped.
-#[derive(Clone, Debug)]
-pub(super) struct NodePermit {
-    _held: Arc<OwnedSemaphorePermit>,
-}
-
-impl NodePermit {
-    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { _held: Arc::new(permit) }
-    }
 }
 
 impl ChannelContext {

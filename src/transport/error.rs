@@ -26,11 +26,19 @@ pub enum TransportError {
     #[error("this gateway opens the agent's own shell, which can't be opened as {0}; leave the user out")]
     AgentShellUser(String),
     /// The node carries as many channels as the configuration allows.
-    #[error("{node} carries {most} channels already, the most that this gateway allows; close one, or try again later")]
+    #[error("{node} carries {} already, the most that this gateway allows", channels(*.most))]
     NodeFull {
         /// The node, as the person wrote it.
         node: String,
         /// How many it carries.
+        most: usize,
+    },
+    /// The person has as many channels there as the configuration allows one person.
+    #[error("you have {} on {node} already, the most that one person may have there; close one", channels(*.most))]
+    NodeShareTaken {
+        /// The node, as the person wrote it.
+        node: String,
+        /// How many they have.
         most: usize,
     },
     /// The gateway's own machine.
@@ -51,4 +59,8 @@ pub enum TransportError {
     /// It can't be recorded, so it can't go on.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+}
+
+fn channels(count: usize) -> String {
+    format!("{count} channel{}", if count == 1 { "" } else { "s" })
 }

@@ -10,10 +10,12 @@ mod environment;
 mod error;
 pub mod file_service;
 pub mod helper;
+mod herald;
 mod ladder;
 mod lane_opener;
 mod lanes;
 mod limits;
+mod node_places;
 mod open;
 mod options;
 pub mod parameter;
@@ -25,5 +27,6 @@ pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyReques
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
 pub use helper::program::documents;
+pub use herald::{Herald, News};
 
 pub use open::{Transport, TransportOptions};

@@ -1,32 +1,32 @@
 //! Opening a transport: a grant goes in and is used up, a channel comes out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::account::Account;
 use super::agent_shell;
 use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output};
-use super::context::{ChannelContext, NodePermit};
+use super::context::ChannelContext;
 use super::environment::by_way;
 use super::error::TransportError;
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
+use super::herald::Herald;
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
+use super::node_places::NodePlaces;
 use super::options::Options;
 use super::parameter::{self, Carried};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
-use crate::model::NodeId;
 use crate::policy::{Action, Grant};
 
 /// How channels are carried.
@@ -41,6 +41,8 @@ pub struct TransportOptions {
     pub payload: usize,
     /// How many channels one node carries at once; each takes up to two worker processes there.
     pub channels_per_node: usize,
+    /// How many of them one person may have.
+    pub channels_per_person: usize,
     /// What carries shells.
     pub shell: ShellTransport,
     /// Portcullis's evidence takes the place of the agent's own log, where the account asks for one.
@@ -56,11 +58,22 @@ impl Default for TransportOptions {
             rung: None,
             payload: 1024,
             channels_per_node: 500,
+            channels_per_person: 500,
             shell: ShellTransport::Helper,
             evidence_replaces_logging: false,
             idle_limit: None,
         }
     }
+}
+
+/// What a channel begins with.
+struct Start {
+    options: Options,
+    /// The `command` parameter.
+    command: String,
+    link: Link,
+    /// Whether the in lane is opened at once.
+    eager: bool,
 }
 
 /// Opens channels to nodes.
@@ -70,7 +83,7 @@ pub struct Transport {
     options: TransportOptions,
     ladder: Ladder,
     account: Account,
-    nodes: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+    places: NodePlaces,
 }
 
 impl Transport {
@@ -78,7 +91,8 @@ impl Transport {
     pub fn new(directory: Arc<dyn Directory>, lanes: Arc<dyn Lanes>, options: TransportOptions) -> Self {
         let ladder = Ladder::new(options.rung);
         let account = Account::new(directory, options.evidence_replaces_logging);
-        Self { lanes, options, ladder, account, nodes: Mutex::default() }
+        let places = NodePlaces::new(options.channels_per_node, options.channels_per_person);
+        Self { lanes, options, ladder, account, places }
     }
 
     /// Makes the minutes of the account's preferences so long.
@@ -93,6 +107,7 @@ impl Transport {
         grant: Grant,
         evidence: LaneRecord,
         setup: ChannelSetup,
+        herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
@@ -102,7 +117,7 @@ impl Transport {
         let (user, helper) = (grant.os_user(), self.options.helper);
         let (options, parameter) = match grant.action() {
             Action::Shell if setup.pty.is_some() && self.options.shell == ShellTransport::Agent => {
-                return self.open_agent_shell(grant, evidence, setup).await;
+                return self.open_agent_shell(grant, evidence, setup, herald).await;
             }
             Action::Shell => (Options::shell(&setup, user, helper, directory()?), "shell:".to_owned()),
             Action::Exec { command } => {
@@ -116,7 +131,8 @@ impl Transport {
             Action::Files | Action::File { .. } => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();
-        let (input, deliveries) = self.start(Arc::new(grant), &evidence, options, parameter, link, eager).await?;
+        let start = Start { options, command: parameter, link, eager };
+        let (input, deliveries) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
         Ok(OpenChannel { input, output: Output { deliveries } })
     }
 
@@ -125,11 +141,12 @@ impl Transport {
         grant: Grant,
         evidence: LaneRecord,
         setup: ChannelSetup,
+        herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
         if let Some(user) = grant.os_user() {
             return Err(TransportError::AgentShellUser(user.to_owned()));
         }
-        let permit = self.permit(&grant).await?;
+        let permit = self.places.take(&grant, &herald).await?;
         let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
@@ -144,13 +161,18 @@ impl Transport {
     }
 
     /// Opens a file service.
-    pub async fn open_files(&self, grant: Grant, evidence: LaneRecord) -> Result<FileService, TransportError> {
+    pub async fn open_files(
+        &self,
+        grant: Grant,
+        evidence: LaneRecord,
+        herald: Herald,
+    ) -> Result<FileService, TransportError> {
         grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let link = Link::new(Instant::now(), false);
-        let (input, deliveries) =
-            self.start(grant.clone(), &evidence, options, "files:".to_owned(), link, true).await?;
+        let start = Start { options, command: "files:".to_owned(), link, eager: true };
+        let (input, deliveries) = self.start(grant.clone(), &evidence, start, &herald).await?;
         Ok(file_service::start(grant, input, deliveries))
     }
 
@@ -158,12 +180,11 @@ impl Transport {
         &self,
         grant: Arc<Grant>,
         evidence: &LaneRecord,
-        options: Options,
-        command: String,
-        link: Link,
-        eager: bool,
+        start: Start,
+        herald: &Herald,
     ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
-        let permit = self.permit(&grant).await?;
+        let Start { options, command, link, eager } = start;
+        let permit = self.places.take(&grant, herald).await?;
         let terms = self.account.terms().await?;
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
@@ -187,25 +208,6 @@ impl Transport {
     fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
     }
-
-    /// The channel's place among those that a node carries at once; first come, first served.
-    async fn permit(&self, grant: &Grant) -> Result<NodePermit, TransportError> {
-        let node = grant.node();
-        let semaphore = {
-            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-            nodes
-                .entry(node.clone())
-                .or_insert_with(|| Arc::new(Semaphore::new(self.options.channels_per_node)))
-                .clone()
-        };
-        match tokio::time::timeout(PERMIT_WAIT, semaphore.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(NodePermit::new(permit)),
-            _ => Err(TransportError::NodeFull {
-                node: grant.node_name().to_string(),
-                most: self.options.channels_per_node,
-            }),
-        }
-    }
 }
 
 /// The two sides of a channel: the pump's and the lanes'.
@@ -222,6 +224,3 @@ fn directory() -> Result<String, TransportError> {
     getrandom::fill(&mut bytes).map_err(|error| TransportError::NoRandomness(error.to_string()))?;
     Ok(hex::encode(bytes))
 }
-
-/// How long a channel waits for a place on its node.
-const PERMIT_WAIT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@ use portcullis::internals::backend::lanes::{Lane, Lanes, SessionRequest};
 use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
 use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policy, Request};
 use portcullis::internals::transport::file_service::FileService;
-use portcullis::internals::transport::{ChannelSetup, Input, OpenChannel, Output, Said, Transport, TransportError};
+use portcullis::internals::transport::{ChannelSetup, Herald, Input, OpenChannel, Output, Said, Transport, TransportError};
 
 pub async fn the_one_way(
     transport: &Transport,
@@ -13,7 +13,7 @@ pub async fn the_one_way(
     setup: ChannelSetup,
 ) -> Result<OpenChannel, TransportError> {
     match policy.decide(request) {
-        Decision::Allow(grant) => transport.open(grant, record, setup).await,
+        Decision::Allow(grant) => transport.open(grant, record, setup, Herald::default()).await,
         Decision::Deny(denial) => Err(TransportError::Backend(BackendError::Refused(denial.text))),
     }
 }
@@ -36,7 +36,7 @@ pub async fn record_and_read(record: &OutputRecord, output: &mut Output) -> Opti
 }
 
 pub async fn files(transport: &Transport, grant: Grant, record: LaneRecord) -> Result<FileService, TransportError> {
-    transport.open_files(grant, record).await
+    transport.open_files(grant, record, Herald::default()).await
 }
 
 pub fn one_file(service: &FileService, action: &Action) -> Result<(), Denial> {

@@ -199,6 +199,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.lanes.shell = args.shell;
     config.lanes.frame_bytes = args.frame_bytes;
     config.lanes.channels_per_node = 1000;
+    config.lanes.channels_per_person_on_a_node = 1000;
     config.evidence.directory = dir.subdirectory("evidence")?;
     Ok(config)
 }

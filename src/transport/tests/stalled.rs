@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::watched::{Slow, Watched};
@@ -17,12 +17,13 @@ use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedTransport, NODE};
 use crate::transport::account::Terms;
 use crate::transport::channel::{Client, Delivery};
-use crate::transport::context::{ChannelContext, NodePermit, first_request};
+use crate::transport::context::{ChannelContext, first_request};
 use crate::transport::helper::link::Link;
 use crate::transport::ladder::Ladder;
 use crate::transport::lane_opener::LaneOpener;
 use crate::transport::lanes;
 use crate::transport::limits::{Clock, Limits};
+use crate::transport::node_places::NodePermit;
 use crate::transport::options::Options;
 use crate::transport::{ChannelSetup, TransportOptions};
 
@@ -55,14 +56,14 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
     let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
     let carried = crate::transport::parameter::encode(command.as_bytes()).unwrap();
     let grant = Grant::for_test(NODE, Action::Exec { command: command.as_bytes().to_vec() });
-    let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    let permit = NodePermit::for_test(&grant).await;
     ChannelContext {
         opener: LaneOpener::new(backend.clone(), Arc::new(grant), noted.record.lanes()),
         rung: Rung::TwoLanes,
         options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),
         ladder: Ladder::new(Some(Rung::TwoLanes)),
-        _permit: NodePermit::new(permit),
+        _permit: permit,
         payload: 1024,
         terms: Terms::default(),
         clock: Clock::new(Limits { idle: None, longest }, Instant::now()),
