@@ -30,6 +30,9 @@ const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session go
 const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
 const RESOURCE_SHORTAGE: u32 = 4;
 
+/// OpenSSH's client says so when it can show no more output (its PROTOCOL, section 2.1); it expects no answer.
+const END_OF_WRITE: &str = "eow@openssh.com";
+
 /// What clients send that ask for nothing: to learn whether the other end still answers (OpenSSH), or how much data is on
 /// its way, or to say that they open one channel only (PuTTY). Each gets the answer that it expects.
 const PROBES: [&str; 4] = [
@@ -108,9 +111,15 @@ impl Handler for ClientHandler {
     }
 
     async fn not_served(&mut self, what: NotServed<'_>) -> Result<(), Self::Error> {
+        if let NotServed::ChannelRequest(id, END_OF_WRITE) = what
+            && let Some(inbox) = self.0.inbox(id)
+        {
+            inbox.close_output();
+            return Ok(());
+        }
         let (kind, name) = match what {
             NotServed::Channel(name) => ("channel", name),
-            NotServed::ChannelRequest(name) | NotServed::GlobalRequest(name) => ("request", name),
+            NotServed::ChannelRequest(_, name) | NotServed::GlobalRequest(name) => ("request", name),
         };
         if !PROBES.contains(&name) {
             self.0.note_refusal(

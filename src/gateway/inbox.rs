@@ -68,6 +68,18 @@ struct Inner {
     reader: Option<Waker>,
     size: Option<WindowSize>,
     signals: VecDeque<String>,
+    output: Wanted,
+}
+
+/// Whether the client still shows what a command says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    Yes,
+    /// No more, and the node is to know.
+    NoMore,
+    /// The node knows.
+    Told,
 }
 
 /// Something that is not data, and does not wait behind it.
@@ -77,6 +89,8 @@ pub(super) enum Control {
     Resize(WindowSize),
     /// A signal's name, without `SIG`.
     Signal(String),
+    /// Nobody reads the standard output any more.
+    CloseOutput,
 }
 
 impl Inbox {
@@ -136,6 +150,16 @@ impl Inbox {
         let mut inner = self.lock();
         if inner.signals.len() < MAX_SIGNALS {
             inner.signals.push_back(name);
+        }
+        drop(inner);
+        self.control.notify_one();
+    }
+
+    /// The client shows no more of the output. Once is enough.
+    pub(super) fn close_output(&self) {
+        let mut inner = self.lock();
+        if inner.output == Wanted::Yes {
+            inner.output = Wanted::NoMore;
         }
         drop(inner);
         self.control.notify_one();
@@ -239,7 +263,11 @@ impl Inbox {
         loop {
             let next = {
                 let mut inner = self.lock();
-                inner.size.take().map(Control::Resize).or_else(|| inner.signals.pop_front().map(Control::Signal))
+                let next = inner.size.take().map(Control::Resize);
+                next.or_else(|| inner.signals.pop_front().map(Control::Signal)).or_else(|| {
+                    let told = inner.output == Wanted::NoMore;
+                    told.then(|| inner.output = Wanted::Told).map(|()| Control::CloseOutput)
+                })
             };
             match next {
                 Some(control) => return control,

@@ -121,6 +121,7 @@ async fn control(input: &SessionInput, client: &ClientChannel) {
         let sent = match client.inbox.next_control().await {
             Control::Resize(size) => input.resize(size).await,
             Control::Signal(name) => input.signal(&name).await,
+            Control::CloseOutput => input.close_output().await,
         };
         if sent.is_err() {
             std::future::pending::<()>().await;

@@ -128,6 +128,11 @@ impl SessionInput {
     pub async fn signal(&self, name: &str) -> Result<(), TransportError> {
         self.way.signal(name).await
     }
+
+    /// Nobody reads the standard output any more.
+    pub async fn close_output(&self) -> Result<(), TransportError> {
+        self.way.close_output().await
+    }
 }
 
 impl SessionOutput {

@@ -47,7 +47,8 @@ pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock:
                     let room = SIGNALS - to_node.len().min(SIGNALS);
                     to_node.extend(character(&name).map(Bytes::from_static).into_iter().take(room));
                 }
-                None => {}
+                // a terminal is not closed, as with sshd
+                Some(Control::CloseOutput) | None => {}
             },
             permit = deliveries.reserve(), if to_client.is_some() => {
                 let (Ok(permit), Some(bytes)) = (permit, to_client.take()) else { break None };

@@ -130,6 +130,7 @@ pub(crate) enum InputData {
 pub(crate) enum Control {
     Resize(WindowSize),
     Signal(String),
+    CloseOutput,
 }
 
 impl Input {
@@ -156,6 +157,12 @@ impl Input {
     /// The client sends a signal, named as in RFC 4254, section 6.9. Never waits behind data.
     pub async fn signal(&self, name: &str) -> Result<(), TransportError> {
         self.control.send(Control::Signal(name.to_owned())).await.map_err(|_| TransportError::Gone)
+    }
+
+    /// Nobody reads the standard output any more: the command is to learn that as from a broken pipe. Never waits behind
+    /// data.
+    pub async fn close_output(&self) -> Result<(), TransportError> {
+        self.control.send(Control::CloseOutput).await.map_err(|_| TransportError::Gone)
     }
 }
 

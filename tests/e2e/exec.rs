@@ -2,6 +2,7 @@
 //! two-lane rung and on the one-lane rung of the ladder, and with the helper that needs only `sh`.
 
 use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ in_each_way! {
     input_in_all_its_forms
     a_command_that_reads_little_then_another
     a_command_that_closes_its_output_early
+    output_that_nobody_reads_ends_the_command
     what_was_detached_outlives_the_client
     a_vanished_client_takes_its_command_along
     output_after_the_exit_of_the_first_process
@@ -126,6 +128,17 @@ fn a_command_that_reads_little_then_another(demo: &Demo) {
 fn a_command_that_closes_its_output_early(demo: &Demo) {
     let run = demo.ssh("printf first; exec >&- 2>&-; sleep 1; exit 5", b"").ends(5);
     assert_eq!(run.out(), "first");
+}
+
+/// As `ssh demo 'exec yes' | head -1`: the client says that it shows no more.
+fn output_that_nobody_reads_ends_the_command(demo: &Demo) {
+    let mut ssh =
+        demo.command("ssh").args(["demo", "exec yes"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(ssh.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ended = wait(&mut ssh, Duration::from_secs(20));
+    let _ = ssh.kill();
+    assert_eq!((&*line, ended.is_some()), ("y\n", true), "it goes on for nobody");
 }
 
 fn what_was_detached_outlives_the_client(demo: &Demo) {

@@ -367,6 +367,11 @@ impl Link {
         }
     }
 
+    /// Nobody reads the standard output any more.
+    pub fn close_output(&mut self) {
+        self.control.push_back(ToNode::CloseOutput);
+    }
+
     /// A command too long for a parameter goes first.
     pub fn send_command(&mut self, mut command: Bytes) {
         while !command.is_empty() {

@@ -105,6 +105,8 @@ pub enum ToNode {
     Command(Bytes),
     /// Variables of the command, which waits for them: `name=value`, each with a NUL behind it.
     Variables(Bytes),
+    /// Nobody reads the standard output any more: the command is to get a broken pipe.
+    CloseOutput,
     /// The client has gone: hang up.
     Bye,
 }
@@ -120,6 +122,7 @@ impl ToNode {
             Self::Signal(_) => b'K',
             Self::Command(_) => b'c',
             Self::Variables(_) => b'v',
+            Self::CloseOutput => b'C',
             Self::Bye => b'B',
         }
     }

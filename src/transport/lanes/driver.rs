@@ -133,6 +133,7 @@ impl Driver {
             Wake::Data(Some(InputData::Eof)) => self.link.finish(),
             Wake::Control(Some(Control::Resize(size))) => self.link.resize(size),
             Wake::Control(Some(Control::Signal(name))) => self.link.signal(name),
+            Wake::Control(Some(Control::CloseOutput)) => self.link.close_output(),
             // if it could not be sent, the lane's own event says why
             Wake::Sent => self.pending = None,
             Wake::Delivered | Wake::Timer | Wake::Data(None) | Wake::Control(None) => {}

@@ -39,7 +39,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
             }
         }
         ToNode::Signal(name) => bytes.put_slice(name.as_bytes()),
-        ToNode::Bye => {}
+        ToNode::CloseOutput | ToNode::Bye => {}
     }
     bytes.freeze()
 }
@@ -50,7 +50,7 @@ fn payload_len(record: &ToNode) -> usize {
         ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => data.len(),
         ToNode::StdinEnd(_) | ToNode::Size(_) => 8,
         ToNode::Signal(name) => name.len(),
-        ToNode::Bye => 0,
+        ToNode::CloseOutput | ToNode::Bye => 0,
     }
 }
 

@@ -8,7 +8,8 @@
 //!                  o <Base64>   e <Base64>   O <count>   E <count>   X <status>   Q
 //!  to the node:    S <stamp> <received> <credit> <lease>   W <number> <cols> <rows> <x> <y>   K <number> <name>
 //!                  t <number> <cost> <\\ooo…>   i <number> <cost> <length>⏎<bytes>   c <number> 0 <length>⏎<bytes>
-//!                  I <number> 0 <count>   B <number>   v <number> 0 <length>⏎<name>=<value in \\ooo>⏎…⏎
+//!                  I <number> 0 <count>   B <number>   C <number>
+//!                  v <number> 0 <length>⏎<name>=<value in \\ooo>⏎…⏎
 //! ```
 //!
 //! These lines bear no numbers from the node, because that helper keeps nothing and can't resume.
@@ -50,7 +51,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
             format!("{kind} {number} {cols} {rows} {x_pixels} {y_pixels}\n")
         }
         ToNode::Signal(name) => format!("{kind} {number} {name}\n"),
-        ToNode::Bye => format!("{kind} {number}\n"),
+        ToNode::CloseOutput | ToNode::Bye => format!("{kind} {number}\n"),
     };
     line.into()
 }

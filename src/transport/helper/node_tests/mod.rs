@@ -38,6 +38,7 @@ every_helper! {
     the_command_does_not_wait_for_an_in_lane
     unread_input_does_not_stop_the_lane
     an_early_end_of_stdout
+    output_that_nobody_reads_is_a_broken_pipe
     what_the_command_left_behind_is_heard
     what_was_detached_survives
     a_hang_up_ends_the_command_and_spares_what_was_detached
@@ -162,6 +163,14 @@ fn an_early_end_of_stdout(kind: Kind) {
     node.eof();
     let (stdout, stderr, exit) = node.finish();
     assert_eq!((&stdout[..], &stderr[..], exit), (&b"a\n"[..], &b"b\n"[..], Exit::Code(4)));
+}
+
+fn output_that_nobody_reads_is_a_broken_pipe(kind: Kind) {
+    let mut node = Node::start(kind, Setup::command("yes; echo $? >&2"));
+    node.until("output", |node| !node.stdout.is_empty());
+    node.link.close_output();
+    let (_, stderr, exit) = node.finish();
+    assert_eq!((&stderr[..], exit), (&b"141\n"[..], Exit::Code(0)), "{kind:?}");
 }
 
 fn what_the_command_left_behind_is_heard(kind: Kind) {

@@ -125,6 +125,11 @@ class Command(Job):
 
     # --- output
 
+    def close_stdout(self):
+        # as sshd: a terminal is not closed, its program hears nothing of it
+        if self.process is not None and not self.process.terminal:
+            self.close_output(b"o")
+
     def interests(self, may_send):
         process = self.process
         if process is None:

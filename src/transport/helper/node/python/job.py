@@ -41,6 +41,10 @@ class Job:
     def signal(self, name):
         pass
 
+    def close_stdout(self):
+        # nobody reads it any more
+        pass
+
     def interests(self, may_send):
         # tells owner.watch() what it waits for; output only if there is room to send it
         pass

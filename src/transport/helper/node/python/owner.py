@@ -112,6 +112,8 @@ class Owner:
             self.job.resize(struct.unpack(">HHHH", payload))
         elif kind == b"K":
             self.job.signal(payload.decode())
+        elif kind == b"C":
+            self.job.close_stdout()
         elif kind == b"B":
             self.hang_up()
         elif kind == b"c":

@@ -31,6 +31,8 @@ encoder() {
             return
         fi
         [ -n "$encoded" ] || break
+        # nobody reads it any more: the next write finds a broken pipe. As with sshd, a terminal is not closed
+        [ "$1" != o ] || [ ! -e closed ] || [ -n "$pty" ] || break
         one_line
         total=$((total + size))
         room=$((room - size))

@@ -48,6 +48,7 @@ reader() {
             { read -r terminal <tty; } 2>/dev/null
             [ -z "$terminal" ] || stty cols "$word" rows "$second" <"$terminal"
             ;;
+        C) true >closed;;
         K) [ -z "$new" ] || send_signal "$word";;
         B)
             true >bye
