@@ -134,9 +134,24 @@ fn words(line: &[u8]) -> Option<Vec<Word>> {
 }
 
 impl Word {
-    fn push(&mut self, byte: u8, quoted: bool) {
+    /// A word without any quotes.
+    pub(super) fn unquoted(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), quoted: vec![false; bytes.len()] }
+    }
+
+    pub(super) fn push(&mut self, byte: u8, quoted: bool) {
         self.bytes.push(byte);
         self.quoted.push(quoted);
+    }
+
+    /// The byte there, if it was not quoted: only then it means something.
+    pub(super) fn special(&self, index: usize) -> Option<u8> {
+        let byte = *self.bytes.get(index)?;
+        self.quoted.get(index).is_some_and(|quoted| !quoted).then_some(byte)
+    }
+
+    pub(super) fn followed_by(&self, tail: &Self) -> Self {
+        Self { bytes: [&self.bytes[..], &tail.bytes].concat(), quoted: [&self.quoted[..], &tail.quoted].concat() }
     }
 }
 

@@ -1,51 +1,85 @@
-//! Patterns in the paths of `scp -f`, which a shell on the node would have expanded: `~`, `*`, `?`, `[a-z]`, `[!x]`.
+//! What a shell on the node would make of a path of `scp -f`, in a shell's order (POSIX, section 2.6; bash for braces):
+//!
+//! ```text
+//!  {fa,x*}   braces       two words                      (braces.rs)
+//!  ~/…       a home       the first part, where nothing of it was quoted
+//!  x*        a pattern    the names that match, sorted; itself where none does
+//! ```
+//!
+//! Every path that comes out is judged by policy where it is used; what is asked here is judged as well.
 
+use super::braces;
 use super::command::Word;
+use super::pattern::Pattern;
 use super::session::join;
 use crate::files::access::{Access, OpenFile, Refusal};
-use crate::files::mode::is_regular;
+use crate::files::mode::is_directory;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
-/// The paths that a word stands for, sorted; the word itself where there is none.
+/// The paths that a word stands for.
 pub(super) async fn expand(access: &Access, word: &Word) -> Result<Vec<Vec<u8>>, Refusal> {
-    let (mut bytes, mut quoted) = (word.bytes.clone(), word.quoted.clone());
-    if bytes.first() == Some(&b'~') {
-        let prefix = bytes.iter().position(|&byte| byte == b'/').unwrap_or(bytes.len());
-        if quoted[..prefix].iter().all(|&quoted| !quoted) {
-            let operation = Operation::ExpandPath { path: bytes[..prefix].to_vec() };
-            let home = Refusal::path(access.start(operation).await.await?)?;
-            quoted.splice(..prefix, std::iter::repeat_n(true, home.len()));
-            bytes.splice(..prefix, home);
-        }
+    let words =
+        braces::expand(word).map_err(|too_many| Refusal::Node { errno: E2BIG, message: too_many.to_string() })?;
+    let mut paths = Vec::new();
+    for word in words {
+        paths.extend(matches(access, with_home(access, word).await?).await?);
+        enough(&paths)?;
     }
-    let special = |(&byte, &quoted): (&u8, &bool)| !quoted && b"*?[".contains(&byte);
-    if !bytes.iter().zip(&quoted).any(special) {
+    Ok(paths)
+}
+
+/// With the home in the place of a `~` at the beginning; as it is where there is no such user, as a shell leaves it.
+async fn with_home(access: &Access, mut word: Word) -> Result<Word, Refusal> {
+    let end = word.bytes.iter().position(|&byte| byte == b'/').unwrap_or(word.bytes.len());
+    if word.special(0) != Some(b'~') || word.quoted[..end].iter().any(|&quoted| quoted) {
+        return Ok(word);
+    }
+    let operation = Operation::ExpandPath { path: word.bytes[..end].to_vec() };
+    match access.start(operation).await.await {
+        Ok(answer) => {
+            let home = Refusal::path(answer)?;
+            word.quoted.splice(..end, std::iter::repeat_n(true, home.len()));
+            word.bytes.splice(..end, home);
+            Ok(word)
+        }
+        Err(Refusal::Node { .. }) => Ok(word),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The paths that a pattern matches, sorted; the word itself where it is none, or where there is none.
+async fn matches(access: &Access, Word { bytes, quoted }: Word) -> Result<Vec<Vec<u8>>, Refusal> {
+    if !Pattern::is_one(&bytes, &quoted) {
         return Ok(vec![bytes]);
     }
     let mut found = vec![if bytes.first() == Some(&b'/') { b"/".to_vec() } else { Vec::new() }];
-    let mut start = 0;
+    let (mut start, mut literal) = (0, true);
     while start < bytes.len() {
         let end = bytes[start..].iter().position(|&byte| byte == b'/').map_or(bytes.len(), |length| start + length);
         let (part, part_quoted) = (&bytes[start..end], &quoted[start..end]);
-        let last = end == bytes.len();
         start = end + 1;
         if part.is_empty() {
             continue;
         }
         let mut next = Vec::new();
-        if part.iter().zip(part_quoted).any(special) {
+        if Pattern::is_one(part, part_quoted) {
             let pattern = Pattern::new(part, part_quoted);
             for directory in &found {
-                next.extend(matches_in(access, directory, &pattern, last).await?);
-                if next.len() > MOST {
-                    let message = format!("the pattern stands for more than {MOST} names");
-                    return Err(Refusal::Node { errno: E2BIG, message });
-                }
+                next.extend(matches_in(access, directory, &pattern).await?);
+                enough(&next)?;
             }
+            literal = false;
         } else {
             next.extend(found.iter().map(|directory| join(directory, part)));
+            // a name that no pattern found need not be there
+            if !literal {
+                next = those_that_are(access, next, false).await?;
+            }
         }
         found = next;
+    }
+    if bytes.last() == Some(&b'/') {
+        found = those_that_are(access, found, true).await?;
     }
     found.sort_unstable();
     match found.is_empty() {
@@ -54,7 +88,28 @@ pub(super) async fn expand(access: &Access, word: &Word) -> Result<Vec<Vec<u8>>,
     }
 }
 
-async fn matches_in(access: &Access, directory: &[u8], pattern: &Pattern, last: bool) -> Result<Vec<Vec<u8>>, Refusal> {
+/// Those of the paths that are there, or those that lead to a directory.
+async fn those_that_are(access: &Access, paths: Vec<Vec<u8>>, directories: bool) -> Result<Vec<Vec<u8>>, Refusal> {
+    let mut there = Vec::new();
+    for some in paths.chunks(AT_ONCE) {
+        let mut asked = Vec::new();
+        for path in some {
+            let path = path.clone();
+            let operation = if directories { Operation::Stat { path } } else { Operation::Lstat { path } };
+            asked.push(access.start(operation).await);
+        }
+        for (path, asked) in some.iter().zip(asked) {
+            match asked.await.and_then(Refusal::attributes) {
+                Ok(found) if !directories || is_directory(found.mode) => there.push(path.clone()),
+                Ok(_) | Err(Refusal::Node { .. } | Refusal::Denied(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+    Ok(there)
+}
+
+async fn matches_in(access: &Access, directory: &[u8], pattern: &Pattern) -> Result<Vec<Vec<u8>>, Refusal> {
     let listed = if directory.is_empty() { b"." } else { directory };
     let open = match access.start_open_dir(listed.to_vec()).await.await {
         Ok(open) => open,
@@ -62,12 +117,15 @@ async fn matches_in(access: &Access, directory: &[u8], pattern: &Pattern, last: 
         Err(refusal) => return Err(refusal),
     };
     let entries = entries(access, &open).await?;
-    let wanted = |entry: &&Entry| {
-        let name = &entry.name;
-        let hidden = name.first() == Some(&b'.') && !pattern.starts_with_dot();
-        !hidden && (last || !is_regular(entry.attributes.mode)) && pattern.matches(name)
-    };
-    Ok(entries.iter().filter(wanted).map(|entry| join(directory, &entry.name)).collect())
+    let found = entries.iter().filter(|entry| pattern.matches(&entry.name));
+    Ok(found.map(|entry| join(directory, &entry.name)).collect())
+}
+
+fn enough(paths: &[Vec<u8>]) -> Result<(), Refusal> {
+    if paths.len() <= MOST {
+        return Ok(());
+    }
+    Err(Refusal::Node { errno: E2BIG, message: format!("the pattern stands for more than {MOST} names") })
 }
 
 /// All names in an open directory but `.` and `..`, sorted; closes it.
@@ -113,158 +171,10 @@ fn is_proper(entry: &Entry) -> bool {
     !matches!(&entry.name[..], b"" | b"." | b"..") && !entry.name.iter().any(|byte| b"/\0".contains(byte))
 }
 
-/// One component of a pattern.
-struct Pattern {
-    items: Vec<Item>,
-}
-
-enum Item {
-    Byte(u8),
-    Any,
-    Many,
-    /// One byte in (or, negated, outside) these ranges.
-    Set {
-        negated: bool,
-        ranges: Vec<(u8, u8)>,
-    },
-}
-
-impl Pattern {
-    fn new(bytes: &[u8], quoted: &[bool]) -> Self {
-        let mut items = Vec::new();
-        let mut index = 0;
-        while index < bytes.len() {
-            let byte = bytes[index];
-            index += 1;
-            match byte {
-                _ if quoted[index - 1] => items.push(Item::Byte(byte)),
-                b'*' => items.push(Item::Many),
-                b'?' => items.push(Item::Any),
-                b'[' => match set(&bytes[index..]) {
-                    Some((set, length)) => {
-                        items.push(set);
-                        index += length;
-                    }
-                    None => items.push(Item::Byte(byte)),
-                },
-                _ => items.push(Item::Byte(byte)),
-            }
-        }
-        Self { items }
-    }
-
-    fn starts_with_dot(&self) -> bool {
-        matches!(self.items.first(), Some(Item::Byte(b'.')))
-    }
-
-    /// Whether the whole name matches. Only the last `*` is ever tried again, so that no pattern takes for ever.
-    fn matches(&self, name: &[u8]) -> bool {
-        let (mut item, mut byte) = (0, 0);
-        let mut retry = None;
-        loop {
-            let fits = match (self.items.get(item), name.get(byte)) {
-                (None, None) => return true,
-                (Some(Item::Many), _) => {
-                    item += 1;
-                    retry = Some((item, byte));
-                    continue;
-                }
-                (Some(one), Some(&found)) => one.takes(found),
-                _ => false,
-            };
-            if fits {
-                (item, byte) = (item + 1, byte + 1);
-                continue;
-            }
-            match retry {
-                Some((after, from)) if from < name.len() => {
-                    retry = Some((after, from + 1));
-                    (item, byte) = (after, from + 1);
-                }
-                _ => return false,
-            }
-        }
-    }
-}
-
-impl Item {
-    fn takes(&self, byte: u8) -> bool {
-        match self {
-            Self::Byte(wanted) => *wanted == byte,
-            Self::Any | Self::Many => true,
-            Self::Set { negated, ranges } => ranges.iter().any(|&(low, high)| (low..=high).contains(&byte)) != *negated,
-        }
-    }
-}
-
-/// A bracket expression, after its `[`, and how many bytes it takes; `None` if it is never closed.
-fn set(bytes: &[u8]) -> Option<(Item, usize)> {
-    let negated = matches!(bytes.first(), Some(b'!' | b'^'));
-    let mut index = usize::from(negated);
-    let mut ranges = Vec::new();
-    loop {
-        let low = *bytes.get(index)?;
-        // a `]` that comes first is one of the set
-        if low == b']' && !ranges.is_empty() {
-            return Some((Item::Set { negated, ranges }, index + 1));
-        }
-        match (bytes.get(index + 1), bytes.get(index + 2)) {
-            (Some(b'-'), Some(&high)) if high != b']' => {
-                ranges.push((low, high));
-                index += 3;
-            }
-            _ => {
-                ranges.push((low, low));
-                index += 1;
-            }
-        }
-    }
-}
-
 /// Names that one pattern may stand for.
 const MOST: usize = 10_000;
 /// What directories that are listed whole may take in memory, all that one `scp` is in together: some 300,000 names.
 pub(super) const MOST_HELD: usize = 64 * 1024 * 1024;
+/// Questions to the node on their way at once.
+const AT_ONCE: usize = 64;
 const E2BIG: i32 = 7;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new(pattern.as_bytes(), &vec![false; pattern.len()]).matches(name.as_bytes())
-    }
-
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        for (pattern, name) in [
-            ("*", "x"),
-            ("*.txt", "a.b.txt"),
-            ("a*b*c", "a-b-b-c"),
-            ("?[0-9]", "x7"),
-            ("[!a-c]x", "dx"),
-            ("[]]", "]"),
-            ("[a-]", "-"),
-            ("a[", "a["),
-        ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in
-            [("*.txt", "a.txtx"), ("?", ""), ("[a-c]", "d"), ("[!a-c]", "b"), ("a*b", "acbc"), ("", "x")]
-        {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn quoted_characters_are_not_special() {
-        let pattern = Pattern::new(b"*", &[true]);
-        assert!(pattern.matches(b"*") && !pattern.matches(b"x"));
-    }
-
-    #[test]
-    fn many_stars_are_not_slow() {
-        assert!(!matches(&"*a".repeat(100), &"a".repeat(99)));
-        assert!(!matches(&format!("{}b", "*a".repeat(50)), &"a".repeat(10_000)));
-    }
-}

@@ -11,8 +11,10 @@
 //!
 //! A client that sends an exec line of this form gets it answered here; whatever else begins with `scp` stays an exec.
 
+mod braces;
 mod command;
 mod glob;
+mod pattern;
 mod serve;
 mod session;
 mod sink;
@@ -21,6 +23,8 @@ mod source;
 mod tests;
 mod wire;
 
+#[cfg(feature = "testing")]
+pub use braces::{TooMany, expand_braces};
 pub use command::{ScpCommand, parse_scp_command};
 pub use serve::serve_scp;
 #[cfg(feature = "testing")]

@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Ends with a message about the protocol or the command line.
     pub(super) async fn give_up<T>(&mut self, why: &str) -> Result<T, End> {
         self.failures += 1;
-        self.wire.warning(b"", why).await?;
+        self.wire.message(why.as_bytes()).await?;
         Err(End::Over)
     }
 

@@ -1,7 +1,6 @@
 //! `scp -t`: files come from the client.
 
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -9,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::command::ScpCommand;
 use super::glob;
 use super::session::{DEEPEST, End, PIECE, Session, join, survive};
-use super::wire::Record;
+use super::wire::{Record, RecordError};
 use crate::files::access::{Answering, OpenFile, Refusal, answer};
 use crate::files::mode::{PERMISSIONS, is_directory, is_regular};
 use crate::transport::file_service::{Attributes, OpenFlags, Operation};
@@ -28,13 +27,20 @@ where
 {
     let mut levels = vec![top_level(session, command).await?];
     let mut times = None;
+    let mut first = true;
     session.wire.ok().await?;
     loop {
         let record = match session.wire.record().await? {
             None => return Ok(()),
             Some(Ok(record)) => record,
+            // what a shell said in the place of the other side
+            Some(Err(RecordError::NoRecord(line))) if first => {
+                let text = line.split(|&byte| byte == 0).next().unwrap_or_default();
+                return session.give_up(&String::from_utf8_lossy(text)).await;
+            }
             Some(Err(wrong)) => return session.give_up(&wrong.to_string()).await,
         };
+        first = false;
         let Some(level) = levels.last() else { return Ok(()) };
         match record {
             Record::Warning => session.failures += 1,
@@ -43,7 +49,8 @@ where
                 return Err(End::Over);
             }
             Record::Times { modified, accessed } => {
-                times = Some((accessed, modified));
+                // a time that no `time_t` holds is none
+                times = i64::try_from(modified.max(accessed)).is_ok().then_some((accessed, modified));
                 session.wire.ok().await?;
             }
             Record::End => match levels.pop().filter(|_| !levels.is_empty()) {
@@ -61,7 +68,7 @@ where
                     return session.give_up("directories lie too deep in each other").await;
                 }
                 let path = level.path(&name);
-                let times = times.take();
+                let (times, mode) = (times.take(), granted(command, mode));
                 match begin_directory(session, command, &path, mode).await {
                     Ok(mode) => {
                         let finally = Attributes { times, mode, ..Attributes::default() };
@@ -73,12 +80,18 @@ where
             }
             Record::File { mode, size, name } => {
                 let path = level.path(&name);
-                let attributes =
-                    Attributes { mode: Some(mode), times: times.take(), size: Some(size), ..Attributes::default() };
+                let mode = Some(granted(command, mode));
+                let attributes = Attributes { mode, times: times.take(), size: Some(size), ..Attributes::default() };
                 take_file(session, command, &path, attributes).await?;
             }
         }
     }
+}
+
+/// What of a mode is for the file: who does not ask for modes (`-p`) gets no set-user-id and no sticky bit either, as in
+/// OpenSSH 10.3 and its predecessors that were mended for it.
+fn granted(command: &ScpCommand, mode: u32) -> u32 {
+    if command.preserves() { mode } else { mode & 0o777 }
 }
 
 impl Level {
@@ -103,7 +116,6 @@ where
             return Err(End::Over);
         }
     };
-    let target = if target.is_empty() { b".".to_vec() } else { target };
     let found = session.access.start(Operation::Stat { path: target.clone() }).await.await;
     let is_directory = match found.and_then(Refusal::attributes) {
         Ok(attributes) => is_directory(attributes.mode),
@@ -140,8 +152,13 @@ async fn begin_directory<S>(
             let made = Refusal::attributes(access.start(stat).await.await?)?;
             Ok(made.mode.map(|made| made & PERMISSIONS & !(0o700 & !mode)))
         }
-        Err(Refusal::Node { errno: EEXIST, .. }) => {
-            let found = Refusal::attributes(access.start(stat).await.await?)?;
+        Err(Refusal::Node { errno: EEXIST, message }) => {
+            let found = match access.start(stat).await.await {
+                Ok(answer) => Refusal::attributes(answer)?,
+                // a link that leads nowhere
+                Err(Refusal::Node { .. }) => return Err(Refusal::Node { errno: EEXIST, message }),
+                Err(refusal) => return Err(refusal),
+            };
             match is_directory(found.mode) {
                 true => Ok(preserve.then_some(mode)),
                 false => Err(Refusal::Node { errno: ENOTDIR, message: "Not a directory".to_owned() }),
@@ -176,13 +193,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let flags = OpenFlags { write: true, create: true, ..OpenFlags::default() };
+    // before it is opened and so made; the node answers in order
+    let before = session.access.start(Operation::Stat { path: path.to_vec() }).await;
     // writable for as long as it takes
     let mode = attributes.mode.map(|mode| mode | 0o200);
     let file = match session.access.start_open(path.to_vec(), flags, mode).await.await {
         Ok(file) => file,
         Err(refusal) => return session.refused(path, refusal).await,
     };
-    let mut trouble = match take_content(session, command, &file, attributes).await {
+    let is_new = before.await.is_err();
+    let mut trouble = match take_content(session, command, &file, attributes, is_new).await {
         Ok(trouble) => trouble,
         Err(end) => match session.access.abandon(&file).await {
             Err(Refusal::Evidence(why)) => return Err(End::Evidence(why)),
@@ -208,6 +228,7 @@ async fn take_content<S>(
     command: &ScpCommand,
     file: &OpenFile,
     attributes: Attributes,
+    is_new: bool,
 ) -> Result<Option<String>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -225,8 +246,11 @@ where
             ended => {
                 // the node writes what it was sent, and the record says how much that was
                 writes.settle(0).await?;
-                let gone = || Error::new(ErrorKind::UnexpectedEof, "the client went away in the middle of a file");
-                return Err(End::Client(ended.err().unwrap_or_else(gone)));
+                if let Err(gone) = ended {
+                    return Err(End::Client(gone));
+                }
+                // it may still read
+                return session.give_up("dropped connection").await;
             }
         };
         let length = bytes.len() as u64;
@@ -244,7 +268,7 @@ where
     };
     match writes.trouble {
         Some(why) => Ok(Some(why)),
-        None => finish(session, command, file, found, attributes).await,
+        None => finish(session, command, file, found, attributes, is_new).await,
     }
 }
 
@@ -255,12 +279,13 @@ async fn finish<S>(
     file: &OpenFile,
     found: Attributes,
     wanted: Attributes,
+    is_new: bool,
 ) -> Result<Option<String>, End> {
     let mode = wanted.mode.unwrap_or_default() & PERMISSIONS;
     let mode = match command.preserves() {
         true => Some(mode),
         // what the node's umask left of it, less the permission that was lent for writing
-        false if mode & 0o200 == 0 => found.mode.map(|found| found & PERMISSIONS & !0o200),
+        false if is_new && mode & 0o200 == 0 => found.mode.map(|found| found & PERMISSIONS & !0o200),
         false => None,
     };
     let changes = Attributes {

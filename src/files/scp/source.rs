@@ -39,7 +39,10 @@ where
         return Ok(());
     }
     for word in command.paths() {
-        for path in expand(session, word).await? {
+        for mut path in expand(session, word).await? {
+            while path.len() > 1 && path.last() == Some(&b'/') {
+                path.pop();
+            }
             send_tree(session, command, path).await?;
         }
     }
@@ -157,12 +160,14 @@ where
     if command.preserves()
         && let Some((accessed, modified)) = attributes.times
     {
+        // a time before 1970, which the record has no way to say, is its beginning (`do_times` of `scp.c`)
+        let [modified, accessed] = [modified, accessed].map(|time| i64::try_from(time).unwrap_or(0));
         session.wire.send(format!("T{modified} 0 {accessed} 0\n").as_bytes()).await?;
         if !session.accepted().await? {
             return Ok(false);
         }
     }
-    let mode = attributes.mode.unwrap_or_default() & PERMISSIONS;
+    let mode = attributes.mode.unwrap_or_default() & SENT_MODE;
     let mut line = format!("{}{mode:04o} {size} ", char::from(kind)).into_bytes();
     line.extend(record_name(last_component(path)));
     line.push(b'\n');
@@ -255,6 +260,9 @@ where
 fn piece(rest: u64) -> u32 {
     u32::try_from(rest.min(PIECE as u64)).unwrap_or(u32::MAX)
 }
+
+/// The sticky bit does not travel (`FILEMODEMASK` of `scp.c`).
+const SENT_MODE: u32 = PERMISSIONS & !0o1000;
 
 fn last_component(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|&byte| byte != b'/').map_or(path.len(), |last| last + 1);

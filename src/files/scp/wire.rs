@@ -73,13 +73,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// `\x01scp: PATH: why\n`: something failed, the rest goes on.
     pub(super) async fn warning(&mut self, path: &[u8], why: &str) -> io::Result<()> {
+        // a line break would end the message and begin a record
+        self.message(&[&record_name(path)[..], b": ", why.as_bytes()].concat()).await
+    }
+
+    /// `\x01scp: why\n`: what is wrong with the records or the command line.
+    pub(super) async fn message(&mut self, why: &[u8]) -> io::Result<()> {
         let mut line = b"\x01scp: ".to_vec();
-        if !path.is_empty() {
-            // a line break would end the message and begin a record
-            line.extend(path.iter().map(|&byte| if byte == b'\n' { b'?' } else { byte }));
-            line.extend(b": ");
-        }
-        line.extend(why.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+        line.extend(why.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }));
         line.push(b'\n');
         self.send(&line).await
     }
@@ -108,10 +109,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The next record; `None` where the client is done.
     pub(super) async fn record(&mut self) -> io::Result<Option<Result<Record, RecordError>>> {
-        match self.byte().await? {
-            None => Ok(None),
-            Some(first) => Ok(self.line().await?.map(|rest| parse_record(first, &rest))),
-        }
+        Ok(match self.byte().await? {
+            None => None,
+            Some(b'\n') => Some(Err(RecordError::Empty)),
+            Some(first) => {
+                let rest = self.line().await?;
+                Some(rest.map_or(Err(RecordError::Cut), |rest| parse_record(first, &rest)))
+            }
+        })
     }
 
     /// Up to `most` bytes of a file, and less only at the end of the stream.
@@ -152,27 +157,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// Why a record was refused, in the words of OpenSSH's `scp.c` where it has them.
+/// Why a record was refused, in the words of OpenSSH's `scp.c`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Its first byte begins no record, or nothing may follow it.
+    /// A line of nothing.
+    #[error("protocol error: unexpected <newline>")]
+    Empty,
+    /// The stream ended in the middle of one.
+    #[error("protocol error: lost connection")]
+    Cut,
+    /// Its first byte begins no record. This is the line, which may be what a shell said in the place of the other side.
     #[error("protocol error: expected control record")]
-    NoRecord,
-    /// A `T` record of another form.
-    #[error("protocol error: times are not as in T<seconds> <microseconds> <seconds> <microseconds>")]
-    Times,
-    /// Not four octal digits.
-    #[error("protocol error: bad mode")]
-    Mode,
-    /// No blank after the mode.
-    #[error("protocol error: mode not delimited")]
-    ModeEnd,
-    /// No blank after the size.
-    #[error("protocol error: size not delimited")]
-    SizeEnd,
-    /// No number, or one that no file has.
-    #[error("protocol error: size out of range")]
-    Size,
+    NoRecord(Vec<u8>),
+    /// A part of a record that is not as it must be.
+    #[error("protocol error: {0}")]
+    Part(&'static str),
     /// A name that leads elsewhere.
     #[error("error: unexpected filename: {0}")]
     Name(String),
@@ -183,7 +182,7 @@ pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, RecordError> {
     match first {
         1 => Ok(Record::Warning),
         2 => Ok(Record::Fatal),
-        b'E' if rest.is_empty() => Ok(Record::End),
+        b'E' => Ok(Record::End),
         b'T' => parse_times(rest),
         b'C' | b'D' => {
             let (mode, size, name) = parse_file(rest)?;
@@ -192,38 +191,65 @@ pub fn parse_record(first: u8, rest: &[u8]) -> Result<Record, RecordError> {
                 _ => Record::Directory { mode, name },
             })
         }
-        _ => Err(RecordError::NoRecord),
+        _ => Err(RecordError::NoRecord([&[first], rest].concat())),
     }
 }
 
 /// `1763781960 0 1763781960 0`
 fn parse_times(rest: &[u8]) -> Result<Record, RecordError> {
-    let fields: Vec<Option<u64>> = rest.split(|&byte| byte == b' ').map(number).collect();
-    match fields[..] {
-        [Some(modified), Some(0..=999_999), Some(accessed), Some(0..=999_999)] => {
-            Ok(Record::Times { modified, accessed })
-        }
-        _ => Err(RecordError::Times),
+    let mut fields = Fields(rest);
+    let modified = fields.number("mtime.sec not present", "mtime.sec not delimited")?;
+    fields.microseconds("mtime.usec not delimited")?;
+    let accessed = fields.number("atime.sec not present", "atime.sec not delimited")?;
+    let micros = fields.0;
+    match number(micros) {
+        Some(0..=999_999) => Ok(Record::Times { modified, accessed }),
+        _ => Err(RecordError::Part("atime.usec not delimited")),
     }
 }
 
 /// `0644 1234 name`
 fn parse_file(rest: &[u8]) -> Result<(u32, u64, Vec<u8>), RecordError> {
-    let (mode, rest) = rest.split_at_checked(4).ok_or(RecordError::Mode)?;
+    let (mode, rest) = rest.split_at_checked(4).ok_or(RecordError::Part("bad mode"))?;
     if !mode.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
-        return Err(RecordError::Mode);
+        return Err(RecordError::Part("bad mode"));
     }
     let mode = mode.iter().fold(0, |mode, digit| mode << 3 | u32::from(digit - b'0'));
-    let rest = rest.strip_prefix(b" ").ok_or(RecordError::ModeEnd)?;
-    let space = rest.iter().position(|&byte| byte == b' ').ok_or(RecordError::SizeEnd)?;
+    let mut fields = Fields(rest.strip_prefix(b" ").ok_or(RecordError::Part("mode not delimited"))?);
+    let size = fields.number("size not present", "size not delimited")?;
     // `off_t` is signed
-    let size = number(&rest[..space]).filter(|&size| i64::try_from(size).is_ok()).ok_or(RecordError::Size)?;
-    let name = &rest[space + 1..];
+    if i64::try_from(size).is_err() {
+        return Err(RecordError::Part("size out of range"));
+    }
+    let name = fields.0;
     // CVE-2018-20685: `.` as a name would change the directory that is copied into
     if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) {
         return Err(RecordError::Name(String::from_utf8_lossy(name).into_owned()));
     }
     Ok((mode, size, name.to_vec()))
+}
+
+/// What is left of a record.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    /// A decimal number and the blank behind it. One that no 64 bits hold is the largest, as `strtoull` has it.
+    fn number(&mut self, absent: &'static str, not_delimited: &'static str) -> Result<u64, RecordError> {
+        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return Err(RecordError::Part(absent));
+        }
+        let (number_text, rest) = self.0.split_at(digits);
+        self.0 = rest.strip_prefix(b" ").ok_or(RecordError::Part(not_delimited))?;
+        Ok(number(number_text).unwrap_or(u64::MAX))
+    }
+
+    fn microseconds(&mut self, not_delimited: &'static str) -> Result<(), RecordError> {
+        match self.number(not_delimited, not_delimited)? {
+            0..=999_999 => Ok(()),
+            _ => Err(RecordError::Part(not_delimited)),
+        }
+    }
 }
 
 /// A decimal number: digits and nothing else.
@@ -310,11 +336,28 @@ mod tests {
             "T1 0 1",
             "T1 0 1 0 0",
             "T 0 1 0",
-            "Ex",
             "X",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_openssh_says_it() {
+        for (line, words) in [
+            ("C644 1 a", "bad mode"),
+            ("C06440 1 a", "mode not delimited"),
+            ("C0644 -1 a", "size not present"),
+            ("C0644 5x a", "size not delimited"),
+            ("C0644 99999999999999999999 a", "size out of range"),
+            ("T1 0 0", "atime.sec not delimited"),
+            ("T1 1000000 0 0", "mtime.usec not delimited"),
+            ("T1 0 1 x", "atime.usec not delimited"),
+            ("X", "expected control record"),
+        ] {
+            assert_eq!(parse(line).unwrap_err().to_string(), format!("protocol error: {words}"), "{line}");
+        }
+        assert_eq!(parse("D0755 0 .").unwrap_err().to_string(), "error: unexpected filename: .");
     }
 
     #[test]

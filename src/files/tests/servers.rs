@@ -109,10 +109,19 @@ impl FileServers {
 
     pub(in crate::files) async fn run(&self, program: &str, arguments: Vec<OsString>) -> Output {
         let mut client = tokio::process::Command::new(program);
-        client.arg("-S").arg(self.meeting.path().join("bridge")).args(arguments).current_dir(self.local.path());
-        client.env("BRIDGE_SOCKET", self.meeting.path().join("socket")).env("TZ", "UTC");
+        client.arg("-S").arg(self.bridge()).args(arguments).current_dir(self.local.path());
+        client.env("BRIDGE_SOCKET", self.socket()).env("TZ", "UTC");
         client.stdin(Stdio::null()).kill_on_drop(true);
         finish(client).await
+    }
+
+    /// What stands in for `ssh`; it finds the servers by the socket in `BRIDGE_SOCKET`.
+    pub(in crate::files) fn bridge(&self) -> PathBuf {
+        self.meeting.path().join("bridge")
+    }
+
+    pub(in crate::files) fn socket(&self) -> PathBuf {
+        self.meeting.path().join("socket")
     }
 
     /// A file on the node.
