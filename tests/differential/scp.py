@@ -32,6 +32,15 @@ EXPECTED = [
     ),
 ]
 
+# The same of the helper that is written in sh.
+EXPECTED_OF_SH = [
+    (
+        r"/x",
+        r"No such file or directory.*Not a directory",
+        "sh has one sentence for a path that leads through a file and one that leads nowhere",
+    ),
+]
+
 OLD = 1_000_000_000
 PATIENCE = 20
 
@@ -409,10 +418,12 @@ def main():
     parser.add_argument("--ours", required=True, metavar="PROGRAM", help="brings a command to the server, for scp -S")
     parser.add_argument("--home", required=True, metavar="DIR", help="where that server's files are; emptied")
     parser.add_argument("--relative", action="store_true", help="that directory is where relative paths begin, and ~")
+    parser.add_argument("--sh", action="store_true", help="the node's helper is the one that is written in sh")
     parser.add_argument("--cases", type=int, default=200, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the first one's (%(default)s)")
     parser.add_argument("-v", action="store_true", help="show every case")
     args = parser.parse_args()
+    EXPECTED.extend(EXPECTED_OF_SH if args.sh else ())
     base = tempfile.mkdtemp(prefix="scp-diff-").encode()
     # of the same name, for copies of all that is in it
     home = os.path.join(base, b"home", os.path.basename(os.path.realpath(os.fsencode(args.home))))

@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(self.received.try_get_u8().ok())
     }
 
-    /// The rest of a line, without its end; `None` at the end of the stream or of patience.
+    /// The rest of a line, without its end, or as much as a record may be; `None` at the end of the stream.
     async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
@@ -145,7 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.received.advance(1);
                 return Ok(Some(line));
             }
-            if self.received.len() > LONGEST_LINE || !self.fill().await? {
+            // the rest is not waited for: no record is that long, and what begins as one is refused by its name
+            if self.received.len() > LONGEST_LINE {
+                return Ok(Some(self.received.split_to(LONGEST_LINE).to_vec()));
+            }
+            if !self.fill().await? {
                 return Ok(None);
             }
         }

@@ -13,12 +13,12 @@ use crate::emulator::agent::Fidelity;
 use crate::testing::{EmbeddedTransport, text};
 use crate::transport::TransportOptions;
 
-async fn compare(servers: &FileServers, relative: bool, cases: u32) {
+async fn compare(servers: &FileServers, kind: &[&str], cases: u32) {
     let number = |name: &str, default: u32| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (cases, seed) = (number("PORTCULLIS_SCP_CASES", cases), number("PORTCULLIS_SCP_SEED", 1));
     let mut script = tokio::process::Command::new("python3");
     script.arg("tests/differential/scp.py").arg("--ours").arg(servers.bridge()).arg("--home").arg(servers.home.path());
-    script.args(relative.then_some("--relative")).args(["--cases", &cases.to_string(), "--seed", &seed.to_string()]);
+    script.args(kind).args(["--cases", &cases.to_string(), "--seed", &seed.to_string()]);
     script.env("BRIDGE_SOCKET", servers.socket()).current_dir(env!("CARGO_MANIFEST_DIR"));
     script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let ran = script.output().await.unwrap();
@@ -27,7 +27,7 @@ async fn compare(servers: &FileServers, relative: bool, cases: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_are_as_openssh_makes_them() {
-    compare(&FileServers::new(), true, 60).await;
+    compare(&FileServers::new(), &["--relative"], 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,5 +44,5 @@ async fn over_lanes(helper: Helper, cases: u32) {
     let options = TransportOptions { helper, ..TransportOptions::default() };
     let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
     let servers = FileServers::with_service(tempfile::tempdir().unwrap(), embedded.files().await, Default::default());
-    compare(&servers, false, cases).await;
+    compare(&servers, if helper == Helper::Sh { &["--sh"] } else { &[] }, cases).await;
 }
