@@ -16,7 +16,7 @@ use super::exit::Exit;
 
 /// An SSH server in front of AWS Session Manager: ssh, scp and sftp to nodes that have no sshd.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "portcullis", version, max_term_width = 100)]
 #[command(after_help = "Begin with `portcullis demo`: it needs no AWS account.")]
 #[command(after_long_help = after_long_help())]
 pub(super) struct Args {

@@ -14,7 +14,7 @@ use super::{Config, ConfigError, Problem, ownership, words};
 /// both over the file. The list is short on purpose: everything else is in the file, where it can be reviewed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Overrides {
-    /// Listen here instead (may be given several times; port 0 takes a free one)
+    /// An address that `serve` listens on (may be given several times; port 0 takes a free one)
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
     /// The AWS region of the realm
