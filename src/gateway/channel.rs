@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::channel_stream::ChannelStream;
 use super::client_channel::ClientChannel;
 use super::commands;
+use super::home;
 use super::pump;
 use super::shared::Shared;
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
@@ -69,7 +70,7 @@ async fn serve(
     shared: &Shared,
     caller: &Caller,
     to: Destination,
-    request: ChannelRequest,
+    mut request: ChannelRequest,
     client: &ClientChannel,
 ) -> Result<(), russh::Error> {
     match &request.kind {
@@ -78,6 +79,9 @@ async fn serve(
             // what an older scp starts by exec is the gateway's to answer, like sftp
             if let Some(scp) = files::parse_scp_command(command) {
                 return serve_files(shared, caller, to, request, Some(scp), client).await;
+            }
+            if let Some(command) = home::asked_for(command, &caller.login) {
+                request.kind = RequestKind::Exec(command);
             }
         }
         RequestKind::Shell => {}
@@ -151,7 +155,7 @@ async fn serve_files(
         Err(refused) => return refuse(client, caller, &refused).await,
     };
     let AttachedFiles { stream, service, record, end } = session.attach(ChannelStream::new(client));
-    let record = FileLedger::new(record);
+    let (service, record) = (service.for_login(&caller.login), FileLedger::new(record));
     let served = async {
         match scp {
             None => files::serve_sftp(stream, service, record).await.map(|()| 0),

@@ -22,6 +22,7 @@ mod connection_limits;
 mod ending;
 mod environment;
 mod handler;
+mod home;
 mod hostkeys;
 mod inbox;
 mod listener;

@@ -120,6 +120,11 @@ impl Login {
         self.node().filter(|node| !(self.is_plain() && node.as_str() == person))
     }
 
+    /// Whether this text is the same login, however it is written (`%` or `@`).
+    pub fn is_written(&self, text: &[u8]) -> bool {
+        std::str::from_utf8(text).is_ok_and(|text| Self::parse(text).as_ref() == Ok(self))
+    }
+
     /// Whether it is one name, as a client sends it that was told no user.
     pub fn is_plain(&self) -> bool {
         self.person.is_none() && self.os_user.is_none()

@@ -7,6 +7,7 @@ mod plain_text;
 mod reason;
 mod refusal_code;
 mod session_id;
+mod shell_words;
 mod size;
 
 pub use exit::Exit;
@@ -16,4 +17,5 @@ pub use plain_text::{plain_text, plain_text_up_to};
 pub use reason::ReasonText;
 pub use refusal_code::RefusalCode;
 pub use session_id::SessionId;
+pub use shell_words::{ShellWord, shell_words};
 pub use size::WindowSize;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "these are tests")]
 #![allow(dead_code, reason = "parts of the harness wait for the tests that use them")]
 
+mod ansible;
 mod architecture;
 mod cli;
 mod compile_fail;

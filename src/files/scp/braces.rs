@@ -8,7 +8,7 @@
 //! dash and busybox know none: to them the braces are part of the name. Which shell a node's user has is not asked for a
 //! copy, and a person who writes such a word means a list.
 
-use super::command::Word;
+use crate::model::ShellWord;
 
 /// The word stands for more than anybody means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,7 @@ use super::command::Word;
 pub struct TooMany;
 
 /// The words that a word stands for, in its order; the word itself where it has no braces that mean anything.
-pub(super) fn expand(word: &Word) -> Result<Vec<Word>, TooMany> {
+pub(super) fn expand(word: &ShellWord) -> Result<Vec<ShellWord>, TooMany> {
     let mut closes = vec![None; word.bytes.len()];
     let mut open = Vec::new();
     for index in 0..word.bytes.len() {
@@ -41,21 +41,21 @@ pub(super) fn expand(word: &Word) -> Result<Vec<Word>, TooMany> {
 /// The same for a word without quotes.
 #[cfg(feature = "testing")]
 pub fn expand_braces(word: &[u8]) -> Result<Vec<Vec<u8>>, TooMany> {
-    Ok(expand(&Word::unquoted(word))?.into_iter().map(|word| word.bytes).collect())
+    Ok(expand(&ShellWord::unquoted(word))?.into_iter().map(|word| word.bytes).collect())
 }
 
 /// What the part of a word from `start` to `end` stands for. `closes` has the end of every brace that is closed.
 fn alternatives(
-    word: &Word,
+    word: &ShellWord,
     closes: &[Option<usize>],
     start: usize,
     end: usize,
     depth: usize,
-) -> Result<Vec<Word>, TooMany> {
+) -> Result<Vec<ShellWord>, TooMany> {
     if depth > DEEPEST {
         return Err(TooMany);
     }
-    let mut words = vec![Word::default()];
+    let mut words = vec![ShellWord::default()];
     let (mut index, mut held) = (start, 0);
     while index < end {
         let group =
@@ -87,12 +87,12 @@ fn alternatives(
 
 /// What stands in braces, from `start` to `end`: a list or a sequence; `None` where it is neither, and they are letters.
 fn group(
-    word: &Word,
+    word: &ShellWord,
     closes: &[Option<usize>],
     start: usize,
     end: usize,
     depth: usize,
-) -> Result<Option<Vec<Word>>, TooMany> {
+) -> Result<Option<Vec<ShellWord>>, TooMany> {
     let mut commas = Vec::new();
     let mut index = start;
     while index < end {
@@ -126,7 +126,7 @@ fn group(
 }
 
 /// `1..10`, `01..10..3`, `a..e`; `None` where it is none.
-fn sequence(text: &[u8]) -> Option<Result<Vec<Word>, TooMany>> {
+fn sequence(text: &[u8]) -> Option<Result<Vec<ShellWord>, TooMany>> {
     let text = std::str::from_utf8(text).ok()?;
     let parts: Vec<&str> = text.split("..").collect();
     let (first, last, step) = match parts[..] {
@@ -156,7 +156,7 @@ fn sequence(text: &[u8]) -> Option<Result<Vec<Word>, TooMany>> {
             Ok(byte) if letters => char::from(byte).to_string(),
             _ => format!("{value:0width$}"),
         };
-        Word::unquoted(text.as_bytes())
+        ShellWord::unquoted(text.as_bytes())
     });
     Some(Ok(words.collect()))
 }
@@ -219,28 +219,28 @@ mod tests {
     #[test]
     fn what_nobody_means_has_an_end() {
         for text in ["{a,b}".repeat(14), "{1..20000}".to_owned(), "{1..9223372036854775807}".to_owned()] {
-            assert_eq!(expand(&Word::unquoted(text.as_bytes())), Err(TooMany), "{text}");
+            assert_eq!(expand(&ShellWord::unquoted(text.as_bytes())), Err(TooMany), "{text}");
         }
         let deep = [b"{a,".repeat(100), b"}".repeat(100)].concat();
-        assert_eq!(expand(&Word::unquoted(&deep)), Err(TooMany));
+        assert_eq!(expand(&ShellWord::unquoted(&deep)), Err(TooMany));
         // long, and no braces that mean anything
-        let open = Word::unquoted(&b"{".repeat(100_000));
+        let open = ShellWord::unquoted(&b"{".repeat(100_000));
         assert_eq!(expand(&open), Ok(vec![open]));
-        let pairs = Word::unquoted(&[b"{".repeat(50_000), b"}".repeat(50_000)].concat());
+        let pairs = ShellWord::unquoted(&[b"{".repeat(50_000), b"}".repeat(50_000)].concat());
         assert_eq!(expand(&pairs), Ok(vec![pairs]));
     }
 
     proptest! {
         #[test]
         fn any_word_comes_to_an_end(text in "[ab{},.0-9-]{0,40}") {
-            if let Ok(words) = expand(&Word::unquoted(text.as_bytes())) {
+            if let Ok(words) = expand(&ShellWord::unquoted(text.as_bytes())) {
                 prop_assert!(words.len() <= MOST_WORDS);
             }
         }
 
         #[test]
         fn without_braces_a_word_stays_what_it_is(bytes: Vec<u8>) {
-            let word = Word::unquoted(&bytes);
+            let word = ShellWord::unquoted(&bytes);
             if !bytes.contains(&b'{') {
                 prop_assert_eq!(expand(&word), Ok(vec![word]));
             }

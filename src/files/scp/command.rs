@@ -1,8 +1,9 @@
 //! The exec line by which a client starts its other half: `scp [-v] [-r] [-p] [-d] [-q] -t|-f [--] PATH…`.
 //!
-//! On a node with sshd a shell would read that line. Here its words are taken apart as POSIX says (section 2.2, quoting),
-//! as far as they are plain: what only a shell could answer (variables, substitutions, redirections, lists) makes the
-//! line none of ours, and it stays an exec.
+//! On a node with sshd a shell would read that line. Here it is taken apart as far as its words are plain: what only a shell
+//! could answer makes the line none of ours, and it stays an exec.
+
+use crate::model::{ShellWord, shell_words};
 
 /// A recognised line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,14 +12,7 @@ pub struct ScpCommand {
     recursive: bool,
     preserve: bool,
     to_directory: bool,
-    paths: Vec<Word>,
-}
-
-/// A word of the line, and which of its bytes were quoted: those are never a pattern or a `~`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Word {
-    pub(super) bytes: Vec<u8>,
-    pub(super) quoted: Vec<bool>,
+    paths: Vec<ShellWord>,
 }
 
 impl ScpCommand {
@@ -42,14 +36,14 @@ impl ScpCommand {
         self.to_directory
     }
 
-    pub(super) fn paths(&self) -> &[Word] {
+    pub(super) fn paths(&self) -> &[ShellWord] {
         &self.paths
     }
 }
 
 /// Takes an exec line apart; `None` if it is not one that an SCP client sends.
 pub fn parse_scp_command(line: &[u8]) -> Option<ScpCommand> {
-    let mut words = words(line)?.into_iter();
+    let mut words = shell_words(line)?.into_iter();
     let program = words.next()?;
     if program.bytes != b"scp" && program.bytes != b"/usr/bin/scp" {
         return None;
@@ -83,76 +77,6 @@ pub fn parse_scp_command(line: &[u8]) -> Option<ScpCommand> {
     command.source = direction? == b'f';
     let countable = if command.source { !command.paths.is_empty() } else { command.paths.len() == 1 };
     countable.then_some(command)
-}
-
-/// The words of a simple command, or `None` where it is not one.
-fn words(line: &[u8]) -> Option<Vec<Word>> {
-    let mut words = Vec::new();
-    let mut word: Option<Word> = None;
-    let mut bytes = line.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b' ' | b'\t' => words.extend(word.take()),
-            b'\'' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match bytes.next()? {
-                        b'\'' => break,
-                        byte => word.push(byte, true),
-                    }
-                }
-            }
-            b'"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match bytes.next()? {
-                        b'"' => break,
-                        b'$' | b'`' => return None,
-                        b'\\' => match bytes.next()? {
-                            b'\n' => {}
-                            byte @ (b'$' | b'`' | b'"' | b'\\') => word.push(byte, true),
-                            byte => {
-                                word.push(b'\\', true);
-                                word.push(byte, true);
-                            }
-                        },
-                        byte => word.push(byte, true),
-                    }
-                }
-            }
-            b'\\' => match bytes.next()? {
-                b'\n' => {}
-                byte => word.get_or_insert_default().push(byte, true),
-            },
-            b'$' | b'`' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' | b'\n' | 0 => return None,
-            b'#' if word.is_none() => return None,
-            byte => word.get_or_insert_default().push(byte, false),
-        }
-    }
-    words.extend(word);
-    Some(words)
-}
-
-impl Word {
-    /// A word without any quotes.
-    pub(super) fn unquoted(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), quoted: vec![false; bytes.len()] }
-    }
-
-    pub(super) fn push(&mut self, byte: u8, quoted: bool) {
-        self.bytes.push(byte);
-        self.quoted.push(quoted);
-    }
-
-    /// The byte there, if it was not quoted: only then it means something.
-    pub(super) fn special(&self, index: usize) -> Option<u8> {
-        let byte = *self.bytes.get(index)?;
-        self.quoted.get(index).is_some_and(|quoted| !quoted).then_some(byte)
-    }
-
-    pub(super) fn followed_by(&self, tail: &Self) -> Self {
-        Self { bytes: [&self.bytes[..], &tail.bytes].concat(), quoted: [&self.quoted[..], &tail.quoted].concat() }
-    }
 }
 
 #[cfg(test)]

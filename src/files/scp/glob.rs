@@ -9,15 +9,15 @@
 //! Every path that comes out is judged by policy where it is used; what is asked here is judged as well.
 
 use super::braces;
-use super::command::Word;
 use super::pattern::Pattern;
 use super::session::join;
 use crate::files::access::{Access, OpenFile, Refusal};
 use crate::files::mode::is_directory;
+use crate::model::ShellWord;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
 /// The paths that a word stands for.
-pub(super) async fn expand(access: &Access, word: &Word) -> Result<Vec<Vec<u8>>, Refusal> {
+pub(super) async fn expand(access: &Access, word: &ShellWord) -> Result<Vec<Vec<u8>>, Refusal> {
     let words =
         braces::expand(word).map_err(|too_many| Refusal::Node { errno: E2BIG, message: too_many.to_string() })?;
     let mut paths = Vec::new();
@@ -29,7 +29,7 @@ pub(super) async fn expand(access: &Access, word: &Word) -> Result<Vec<Vec<u8>>,
 }
 
 /// With the home in the place of a `~` at the beginning; as it is where there is no such user, as a shell leaves it.
-async fn with_home(access: &Access, mut word: Word) -> Result<Word, Refusal> {
+async fn with_home(access: &Access, mut word: ShellWord) -> Result<ShellWord, Refusal> {
     let end = word.bytes.iter().position(|&byte| byte == b'/').unwrap_or(word.bytes.len());
     if word.special(0) != Some(b'~') || word.quoted[..end].iter().any(|&quoted| quoted) {
         return Ok(word);
@@ -48,7 +48,7 @@ async fn with_home(access: &Access, mut word: Word) -> Result<Word, Refusal> {
 }
 
 /// The paths that a pattern matches, sorted; the word itself where it is none, or where there is none.
-async fn matches(access: &Access, Word { bytes, quoted }: Word) -> Result<Vec<Vec<u8>>, Refusal> {
+async fn matches(access: &Access, ShellWord { bytes, quoted }: ShellWord) -> Result<Vec<Vec<u8>>, Refusal> {
     if !Pattern::is_one(&bytes, &quoted) {
         return Ok(vec![bytes]);
     }

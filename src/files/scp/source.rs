@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::command::{ScpCommand, Word};
+use super::command::ScpCommand;
 use super::glob;
 use super::session::{DEEPEST, End, PIECE, Session, join, survive};
 use super::wire::record_name;
 use crate::files::access::{OpenFile, Refusal};
 use crate::files::mode::{PERMISSIONS, is_directory, is_link, is_regular};
 use crate::files::read_ahead::{self, ReadAhead};
+use crate::model::ShellWord;
 use crate::transport::file_service::{Attributes, Entry, OpenFlags, Operation};
 
 /// What is still to be sent, innermost last.
@@ -49,7 +50,7 @@ where
     Ok(())
 }
 
-async fn expand<S>(session: &mut Session<S>, word: &Word) -> Result<Vec<Vec<u8>>, End>
+async fn expand<S>(session: &mut Session<S>, word: &ShellWord) -> Result<Vec<Vec<u8>>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {

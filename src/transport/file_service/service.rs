@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::operation::{Answer, FileError, Operation};
+use crate::identity::Login;
 #[cfg(test)]
 use crate::policy::Action;
 use crate::policy::Grant;
@@ -16,6 +17,8 @@ pub struct FileService {
     /// What it was opened with. Shared by the clones; the grant itself can't be copied.
     pub(super) grant: Arc<Grant>,
     pub(super) operations: mpsc::Sender<Call>,
+    /// The name under which its client logged in, which to the client is the user's name.
+    pub(super) login: Option<Arc<Login>>,
 }
 
 /// An operation, and where its answer goes.
@@ -31,7 +34,7 @@ impl FileService {
     /// The same under a grant of the test's own.
     #[cfg(test)]
     pub(crate) fn under(grant: Grant, operations: mpsc::Sender<Call>) -> Self {
-        Self { grant: Arc::new(grant), operations }
+        Self { grant: Arc::new(grant), operations, login: None }
     }
 
     /// What may be done with it. Whoever serves files asks before each operation.
@@ -39,8 +42,18 @@ impl FileService {
         &self.grant
     }
 
+    /// For a client that logged in so: `~<login>` is the home, as it is with sshd, although the node knows no such user.
+    pub fn for_login(self, login: &Login) -> Self {
+        Self { login: Some(Arc::new(login.clone())), ..self }
+    }
+
     /// Issues an operation; the receiver resolves to its answer. Waits while too much is in flight.
-    pub async fn issue(&self, operation: Operation) -> oneshot::Receiver<Result<Answer, FileError>> {
+    pub async fn issue(&self, mut operation: Operation) -> oneshot::Receiver<Result<Answer, FileError>> {
+        if let (Operation::ExpandPath { path }, Some(login)) = (&mut operation, &self.login)
+            && let Some(shorter) = own_home(path, login)
+        {
+            *path = shorter;
+        }
         let (answer, receiver) = oneshot::channel();
         // a refused send drops the answering half, which the receiver reports
         let _ = self.operations.send((operation, answer)).await;
@@ -51,5 +64,33 @@ impl FileService {
     pub async fn call(&self, operation: Operation) -> Result<Answer, FileError> {
         let lost = |_| FileError::NodeGone("the file service has ended".to_owned());
         self.issue(operation).await.await.map_err(lost)?
+    }
+}
+
+/// `~` in the place of `~<login>`, at the beginning of a path.
+fn own_home(path: &[u8], login: &Login) -> Option<Vec<u8>> {
+    let named = path.strip_prefix(b"~")?;
+    // a login may have slashes in it (the person, a tag's value), so the path is not simply cut at its first
+    let mut ends = (0..=named.len()).filter(|&end| matches!(named.get(end), None | Some(b'/')));
+    let end = ends.rfind(|&end| login.is_written(&named[..end]))?;
+    Some([b"~", &named[end..]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_of_the_login_is_the_home() {
+        let home = |login: &str, path: &str| {
+            let login = Login::parse(login).unwrap();
+            own_home(path.as_bytes(), &login).map(|path| String::from_utf8(path).unwrap())
+        };
+        assert_eq!(home("web-1+ticket", "~web-1+ticket").as_deref(), Some("~"));
+        assert_eq!(home("web-1+ticket", "~web-1+ticket/a/b").as_deref(), Some("~/a/b"));
+        assert_eq!(home("ada/ec2-user%web-1", "~ada/ec2-user@web-1/x").as_deref(), Some("~/x"));
+        for path in ["~", "~/web-1+ticket", "~web-1", "~web-1+ticket2", "~root/x", "web-1+ticket", ""] {
+            assert_eq!(home("web-1+ticket", path), None, "{path}");
+        }
     }
 }

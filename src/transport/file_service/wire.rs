@@ -27,7 +27,7 @@ pub(in crate::transport) fn start(
 ) -> FileService {
     let (operations, calls) = mpsc::channel(16);
     tokio::spawn(run(input, deliveries, calls));
-    FileService { grant, operations }
+    FileService { grant, operations, login: None }
 }
 
 type Waiting = (u32, Expect, oneshot::Sender<Result<Answer, FileError>>);
