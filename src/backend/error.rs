@@ -8,9 +8,25 @@ pub enum BackendError {
     /// The node is unknown or not connected.
     #[error("{0}")]
     Target(String),
-    /// IAM or the service refused.
+    /// The service refused.
     #[error("{0}")]
     Refused(String),
+    /// IAM does not let the gateway do this.
+    #[error(
+        "AWS does not let this gateway do what that takes ({call}); whoever runs the gateway finds in its log what to grant"
+    )]
+    Denied {
+        /// The call, as policies name it.
+        call: String,
+        /// The whole of it, for whoever runs the gateway.
+        operator: String,
+    },
+    /// The gateway has no credentials, or none that AWS accepts. They may be renewed in a moment.
+    #[error("this gateway has no AWS credentials that work; whoever runs the gateway finds more in its log")]
+    Credentials {
+        /// The whole of it, for whoever runs the gateway.
+        operator: String,
+    },
     /// The session was started, and over before the gateway was there.
     #[error("{why}")]
     Ended {
@@ -25,4 +41,14 @@ pub enum BackendError {
     /// The network, TLS, throttling or the service's own fault: later it may work.
     #[error("{0}")]
     Unreachable(String),
+}
+
+impl BackendError {
+    /// The sentence for whoever runs the gateway: with the next step that only they can take.
+    pub fn for_operator(&self) -> String {
+        match self {
+            Self::Denied { operator, .. } | Self::Credentials { operator } => operator.clone(),
+            other => other.to_string(),
+        }
+    }
 }

@@ -51,11 +51,11 @@ pub(super) enum Command {
 impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
     pub(super) fn default_log(&self) -> String {
-        let level = match self {
-            Self::Serve(_) => "info",
-            _ => "warn",
-        };
-        [level, aws::LOG_FILTER, gateway::LOG_FILTER].join(",")
+        match self {
+            Self::Serve(_) => ["info", aws::LOG_FILTER, gateway::LOG_FILTER].join(","),
+            // what AWS refuses them is their own answer
+            _ => ["warn", aws::LOG_FILTER, aws::LOG_FILTER_OF_TOOLS, gateway::LOG_FILTER].join(","),
+        }
     }
 }
 
@@ -129,7 +129,8 @@ pub(super) struct DemoArgs {
 #[command(after_help = "\
 Signals:
   SIGTERM, SIGINT  end: no new connections, and open channels get 20 seconds
-  SIGHUP           open the event log anew, after it was moved away; on a terminal: end
+  SIGHUP           open the event log anew, after it was moved away; say whether the configuration
+                   has changed, which takes a restart to apply; on a terminal: end
 
 Example:
   portcullis serve --config /etc/portcullis/gateway.toml --listen 0.0.0.0:22")]

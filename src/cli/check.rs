@@ -61,10 +61,19 @@ fn listed(problems: &[Problem]) -> Vec<Value> {
 
 /// What `serve` reads before it begins, read by the same functions.
 async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
-    let Loaded { config, warnings } = loaded;
+    let Loaded { config, mut warnings } = loaded;
     let mut problems = Vec::new();
-    if let Err(failure) = patiently("reading the AWS configuration", realm::backend(&config, None)).await {
-        problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
+    match patiently("reading the AWS configuration", realm::backend(&config, None)).await {
+        Err(failure) => {
+            problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
+        }
+        // no mistake of the file: the gateway may run elsewhere, or as somebody else
+        Ok(backend) => {
+            warnings.extend(patiently("asking Systems Manager", realm::unanswered(&backend)).await.map(|why| {
+                let help = "no session can be opened until that ends; --offline asks nobody";
+                Problem::with_file(file, why, help).warning()
+            }))
+        }
     }
     problems.extend(app::load(&config).err().map(|error| problem(file, &error)));
     if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems, warnings }) }

@@ -93,7 +93,7 @@ fn print(wanted: &[(&str, Value)]) -> Result<(), Failure> {
 }
 
 fn service_failure(error: BackendError) -> Failure {
-    Failure::new(Exit::Service, error.to_string())
+    Failure::new(Exit::Service, error.for_operator())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The realm that a configuration names, as every command reaches it.
 
+use std::time::Duration;
+
 use aws_credential_types::Credentials;
 
 use super::exit::{Exit, Failure};
@@ -21,4 +23,16 @@ pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -
         ..AwsOptions::default()
     };
     AwsBackend::new(options).await.map_err(|error| Failure::new(Exit::Config, error.to_string()))
+}
+
+/// How long the service may take to say whether it answers the gateway; longer than an instance takes to give credentials.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why no session could be opened now, for whoever runs the gateway.
+pub(super) async fn unanswered(backend: &AwsBackend) -> Option<String> {
+    match tokio::time::timeout(PATIENCE, backend.answers()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.for_operator()),
+        Err(_) => Some(format!("Systems Manager has not answered in {} s", PATIENCE.as_secs())),
+    }
 }

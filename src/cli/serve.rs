@@ -1,6 +1,7 @@
 //! `portcullis serve`: the gateway itself.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,15 @@ use super::failure::{app_failure, config_failure};
 use super::realm;
 use super::runtime::{Ending, next, patiently};
 use crate::app::{self, App};
-use crate::config::{Loaded, Trust};
+use crate::backend::aws::AwsBackend;
+use crate::config::{Config, Loaded, Trust};
 use crate::evidence::EventLog;
 
 /// How long open channels may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
+/// When Systems Manager is asked again that did not answer, at first; each time twice as long, up to the longest.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASK_AGAIN_AT_LAST: Duration = Duration::from_secs(60);
 /// When the event log is opened again after it could not be.
 const REOPEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -32,27 +37,71 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         tracing::warn!(help = warning.help, "{warning}");
     }
     let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
-    let app = App::start(&config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))?;
-    for address in app.addresses() {
-        tracing::info!(%address, "ready");
-    }
-    let log = app.event_log();
+    let app = App::start(&config, backend.clone(), backend.clone(), DRAIN).await;
+    let app = app.map_err(|error| app_failure(&error))?;
+    let (addresses, log) = (app.addresses(), app.event_log());
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
-        never = reopen_when_told(&log, hangup) => match never {},
+        never = say_whether_ready(&addresses, &backend) => match never {},
+        never = heed_hangups(&log, hangup, args, &config) => match never {},
     }
 }
 
+/// Says that the gateway is ready, or, in the same place, why nobody will get further than it. It serves in either case: people
+/// learn there what is wrong, and credentials and networks may come later than a service at a machine's start. Then it asks
+/// again, until it can say so.
+async fn say_whether_ready(addresses: &[SocketAddr], backend: &AwsBackend) -> Infallible {
+    let mut unanswered = realm::unanswered(backend).await;
+    for address in addresses {
+        match &unanswered {
+            None => tracing::info!(%address, "ready"),
+            Some(why) => tracing::error!(%address, "listening, but no session can be opened: {why}"),
+        }
+    }
+    let mut pause = ASK_AGAIN;
+    while unanswered.is_some() {
+        tokio::time::sleep(pause).await;
+        pause = ASK_AGAIN_AT_LAST.min(2 * pause);
+        unanswered = realm::unanswered(backend).await;
+        if unanswered.is_none() {
+            tracing::info!("Systems Manager answers now: ready");
+        }
+    }
+    std::future::pending().await
+}
+
 /// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
-/// a file that is about to be compressed and deleted.
-async fn reopen_when_told(log: &EventLog, mut hangup: Option<Signal>) -> Infallible {
+/// a file that is about to be compressed and deleted. The configuration stays as it was read at the start, which is said,
+/// since other services read theirs again.
+async fn heed_hangups(log: &EventLog, mut hangup: Option<Signal>, args: &ServeArgs, config: &Config) -> Infallible {
     loop {
         next(&mut hangup).await;
+        say_what_a_restart_would_change(args, config);
         while let Err(error) = log.reopen().await {
             tracing::error!(%error, "the event log goes on where it was, until a new one can be opened");
             // or sooner, if told again
             let _ = timeout(REOPEN_AGAIN, next(&mut hangup)).await;
         }
         tracing::info!("the event log was opened again");
+    }
+}
+
+/// Somebody who was taken out of the file can still log in: that must not be found out by surprise.
+fn say_what_a_restart_would_change(args: &ServeArgs, in_force: &Config) {
+    match app::read(&args.config.config, Trust::Ours, &args.config.overrides) {
+        Ok(Loaded { config, .. }) => match in_force.differing(&config).as_slice() {
+            [] => tracing::info!("the configuration is what it was at the start"),
+            sections => {
+                let sections = sections.join(", ");
+                tracing::warn!(
+                    %sections,
+                    "the configuration has changed, and is read at the start only: people, rules and all else stay as they \
+                     were; restart the gateway to apply it"
+                );
+            }
+        },
+        Err(error) => {
+            tracing::error!(%error, "the configuration has changed, and a restart would refuse it; what was read at the start stays");
+        }
     }
 }

@@ -30,6 +30,19 @@ pub struct Config {
     pub evidence: Evidence,
 }
 
+impl Config {
+    /// The sections in which another one says something else.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let sections = |config: &Self| match serde_json::to_value(config) {
+            Ok(serde_json::Value::Object(sections)) => sections,
+            // plain values always are one
+            _ => serde_json::Map::new(),
+        };
+        let (here, there) = (sections(self), sections(other));
+        here.into_iter().filter(|(name, value)| there.get(name) != Some(value)).map(|(name, _)| name).collect()
+    }
+}
+
 /// Where the gateway listens and who it is.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

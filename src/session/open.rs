@@ -135,7 +135,9 @@ impl Refused {
             Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
             Self::Node(BackendError::Target(_)) => RefusalCode::NodeNotConnected,
-            Self::Node(BackendError::Refused(_)) => RefusalCode::AwsRefused,
+            Self::Node(BackendError::Refused(_) | BackendError::Denied { .. } | BackendError::Credentials { .. }) => {
+                RefusalCode::AwsRefused
+            }
             Self::Node(BackendError::Document(_)) => RefusalCode::DocumentWrong,
             Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
             Self::Evidence(EvidenceError::PersonShare { .. } | EvidenceError::SessionShare { .. }) => {

@@ -181,6 +181,40 @@ fn a_key_that_aws_refuses_is_a_sentence() {
     assert_eq!(refused.err().lines().count(), 1, "{refused}");
 }
 
+#[test]
+fn a_gateway_that_aws_refuses_says_so_at_its_start_and_once_for_all_who_come() {
+    let account = Account::new("");
+    let keys = std::fs::read_to_string(account.at("keys")).unwrap();
+    std::fs::write(account.at("keys"), keys.replace("aws_secret_access_key = ", "aws_secret_access_key = x")).unwrap();
+    let checked = account.portcullis(&["check"]).ok();
+    let warned = checked.err().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(warned.contains("does not accept the gateway's credentials"), "{checked}");
+    assert!(checked.out().contains("fine, with 1 warning") && !checked.err().contains('{'), "{checked}");
+    let _serving = account.serve();
+    until("the complaint", PATIENCE, || {
+        account.log().contains("listening, but no session can be opened: AWS does not")
+    });
+    for _ in 0..3 {
+        let refused = account.ssh("web-1", "true");
+        assert_eq!(refused.code(), Some(255));
+        assert!(refused.err().contains("no AWS credentials that work; whoever runs the gateway"), "{refused}");
+    }
+    let log = account.log();
+    assert_eq!(log.matches("AWS refuses the gateway: AWS does not accept").count(), 1, "{log}");
+    assert!(!log.contains("\"message\":\"ready\""), "{log}");
+}
+
+#[test]
+fn without_credentials_there_is_one_sentence_and_no_word_of_the_sdk() {
+    let account = Account::new("");
+    std::fs::write(account.at("keys"), "").unwrap();
+    let checked = run(&mut account.command(&["check"]), b"", PATIENCE).ok();
+    assert!(checked.err().contains("the gateway has no AWS credentials: there are none in"), "{checked}");
+    assert!(!checked.err().contains('{') && !checked.err().contains("Attempted"), "{checked}");
+    let refused = account.portcullis(&["documents"]).ends(7);
+    assert_eq!(refused.err().lines().count(), 1, "{refused}");
+}
+
 /// The gateway, or the service with the node's agent, is killed while a command says nothing: with either helper, the
 /// command and its directory must be gone within a minute. All four at once, because they wait most of their time.
 #[test]
@@ -268,6 +302,20 @@ fn a_rotated_event_log_goes_on_in_a_new_file() {
     until("the log is there again", PATIENCE, || log.exists());
     assert!(account.ssh("nowhere", "true").code() != Some(0));
     assert_eq!((refused(&account.at("evidence/old")), refused(&log)), (3, 1), "{}", account.log());
+    assert!(account.log().contains("the configuration is what it was"), "{}", account.log());
+    // who is taken out of the file stays until a restart, and nobody is left to believe otherwise
+    let config = std::fs::read_to_string(account.at("gateway.toml")).unwrap();
+    for (text, says) in [
+        (
+            config.replace("name = \"ada\"", "name = \"eve\"").replace("[\"ada\"]", "[\"eve\"]"),
+            "\"sections\":\"people, rules\"",
+        ),
+        ("[gateway".to_owned(), "a restart would refuse it"),
+    ] {
+        std::fs::write(account.at("gateway.toml"), text).unwrap();
+        kill_process(Pid::from_raw(serving.0.id() as i32).unwrap(), Signal::HUP).unwrap();
+        until(says, PATIENCE, || account.log().contains(says));
+    }
     assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
 }
 

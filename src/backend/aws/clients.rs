@@ -18,13 +18,18 @@ use aws_sdk_ssm::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 
-use super::error::clean;
+use super::error::{CallContext, clean, no_credentials};
+use super::refusals::Refusals;
 use super::stream_url::{Endpoint, StreamOrigin};
 use crate::backend::BackendError;
 use crate::data_channel::{Dialer, ProxyRules};
 
-/// What of the SDK is logged when nobody says. At `info` it tells of every profile and key that it has looked at.
-pub const LOG_FILTER: &str = "aws_config=warn";
+/// What of the SDK is logged when nobody says: nothing. It tells of every profile and key that it has looked at, and of each
+/// place where it found no credentials; what came of that is told here, in one sentence.
+pub const LOG_FILTER: &str = "aws_config=off";
+
+/// What a command that ends with the answer logs of it: it has no need to tell it twice.
+pub const LOG_FILTER_OF_TOOLS: &str = "portcullis::backend::aws::refusals=off";
 
 /// Credentials are renewed this long before they end.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -63,6 +68,8 @@ pub(super) struct Clients {
     pub(super) origin: StreamOrigin,
     pub(super) dialer: Dialer,
     pub(super) credentials: CredentialCache,
+    /// What is to be told to whoever runs the gateway.
+    pub(super) refusals: Refusals,
 }
 
 impl Clients {
@@ -124,7 +131,15 @@ impl Clients {
             region,
             dialer,
             credentials: CredentialCache { provider: credentials, kept: Mutex::default() },
+            refusals: Refusals::default(),
         })
+    }
+}
+
+impl Clients {
+    /// What is being done, should it fail.
+    pub(super) fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
+        CallContext { call, on, region: &self.region, refusals: &self.refusals }
     }
 }
 
@@ -201,22 +216,14 @@ pub(super) struct CredentialCache {
 }
 
 impl CredentialCache {
-    pub(super) async fn current(&self) -> Result<Credentials, BackendError> {
+    pub(super) async fn current(&self, refusals: &Refusals) -> Result<Credentials, BackendError> {
         let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let now = SystemTime::now();
         if let Some((_, credentials)) = kept.filter(|(since, credentials)| is_fresh(*since, credentials, now)) {
             return Ok(credentials);
         }
-        let credentials = self.provider.provide_credentials().await.map_err(|error| {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            BackendError::Unreachable(format!(
-                "the gateway has no usable AWS credentials: {}; check its profile, role or environment",
-                clean(&cause.to_string())
-            ))
-        })?;
+        let credentials =
+            self.provider.provide_credentials().await.map_err(|error| no_credentials(refusals, &error))?;
         *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((now, credentials.clone()));
         Ok(credentials)
     }

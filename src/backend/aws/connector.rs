@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 use uuid::Uuid;
 
-use super::error::{CallContext, Kind, explain, kind};
+use super::error::{Kind, explain, kind};
 use super::shared::Inner;
 use super::sign::upgrade_request;
 use crate::data_channel::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
@@ -47,8 +47,11 @@ impl AwsConnector {
         };
         let clients = &self.inner.clients;
         let uri = clients.origin.check(&url).map_err(|error| ConnectError::Permanent(error.to_string()))?;
-        let credentials =
-            clients.credentials.current().await.map_err(|error| ConnectError::Transient(error.to_string()))?;
+        let credentials = clients
+            .credentials
+            .current(&self.inner.clients.refusals)
+            .await
+            .map_err(|error| ConnectError::Transient(error.to_string()))?;
         let request = upgrade_request(&uri, &clients.region, &credentials, SystemTime::now())
             .map_err(|error| ConnectError::Permanent(error.to_string()))?;
         let socket = clients.dialer.dial(request).await.map_err(|error| self.explain_dial(&error))?;
@@ -64,8 +67,7 @@ impl AwsConnector {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let context =
-                    CallContext { call: "ResumeSession", on: &self.session.0, region: &self.inner.clients.region };
+                let context = self.inner.clients.call("ResumeSession", &self.session.0);
                 return Err(match kind(&error) {
                     Kind::NoSuchThing => ended(),
                     Kind::Denied | Kind::BadParameters => ConnectError::Permanent(explain(context, &error).to_string()),

@@ -3,7 +3,7 @@
 use aws_sdk_ssm::types::{DocumentFormat, DocumentType};
 
 use super::clients::Clients;
-use super::error::{CallContext, Kind, explain, kind};
+use super::error::{Kind, explain, kind};
 use crate::backend::BackendError;
 
 /// The document's content as JSON text; `None` where there is none of that name.
@@ -11,7 +11,7 @@ pub(super) async fn get(clients: &Clients, name: &str) -> Result<Option<String>,
     match clients.ssm.get_document().name(name).document_format(DocumentFormat::Json).send().await {
         Ok(answer) => Ok(answer.content),
         Err(error) if kind(&error) == Kind::NoSuchDocument => Ok(None),
-        Err(error) => Err(explain(context(clients, "GetDocument", name), &error)),
+        Err(error) => Err(explain(clients.call("GetDocument", name), &error)),
     }
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn put(clients: &Clients, name: &str, content: &str) -> Result<
     match created {
         Ok(_) => return Ok(()),
         Err(error) if kind(&error) == Kind::DocumentExists => {}
-        Err(error) => return Err(explain(context(clients, "CreateDocument", name), &error)),
+        Err(error) => return Err(explain(clients.call("CreateDocument", name), &error)),
     }
     let updated = clients
         .ssm
@@ -44,7 +44,7 @@ pub(super) async fn put(clients: &Clients, name: &str, content: &str) -> Result<
         Ok(answer) => answer.document_description.and_then(|description| description.document_version),
         // The latest version is this one; it may not be the default yet.
         Err(error) if kind(&error) == Kind::SameContent => None,
-        Err(error) => return Err(explain(context(clients, "UpdateDocument", name), &error)),
+        Err(error) => return Err(explain(clients.call("UpdateDocument", name), &error)),
     };
     let version = match version {
         Some(version) => version,
@@ -53,7 +53,7 @@ pub(super) async fn put(clients: &Clients, name: &str, content: &str) -> Result<
     // Sessions use the default version, and an update leaves that where it was.
     match clients.ssm.update_document_default_version().name(name).document_version(version).send().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(explain(context(clients, "UpdateDocumentDefaultVersion", name), &error)),
+        Err(error) => Err(explain(clients.call("UpdateDocumentDefaultVersion", name), &error)),
     }
 }
 
@@ -62,10 +62,6 @@ async fn latest(clients: &Clients, name: &str) -> Result<String, BackendError> {
         Ok(answer) => answer.document_version.ok_or_else(|| {
             BackendError::Document(format!("Systems Manager did not say which version of {name} is the latest"))
         }),
-        Err(error) => Err(explain(context(clients, "GetDocument", name), &error)),
+        Err(error) => Err(explain(clients.call("GetDocument", name), &error)),
     }
-}
-
-fn context<'a>(clients: &'a Clients, call: &'static str, on: &'a str) -> CallContext<'a> {
-    CallContext { call, on, region: &clients.region }
 }

@@ -146,8 +146,8 @@ async fn the_services_refusals_are_waited_out_or_said() {
         credentials: Some(Credentials::new("AKIDCLIENT", "wrong-secret", None, None, "test")),
         ..service.aws_options()
     };
-    let text =
-        AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
+    let refused = AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.unwrap_err();
+    let text = refused.for_operator();
     assert!(text.contains("does not accept the gateway's credentials") && !text.contains("secret"), "{text}");
     let options = AwsOptions { region: Some("eu-west-1".into()), ..service.aws_options() };
     assert!(

@@ -1,12 +1,14 @@
 //! Every error of AWS as a sentence with the next step. A token, a key, a canonical request or a debug dump is in none.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 
+use super::refusals::Refusals;
 use crate::backend::BackendError;
-use crate::model::plain_text_up_to;
+use crate::model::{plain_text, plain_text_up_to};
 
-/// The longest piece of AWS's own text that is passed on.
-const MAX_TEXT: usize = 300;
+/// The longest piece of AWS's own text that is passed on, in characters: IAM's sentences are up to some 600.
+const MAX_TEXT: usize = 1000;
 
 /// What was being done, for the sentence.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub(super) struct CallContext<'a> {
     pub(super) on: &'a str,
     /// The region.
     pub(super) region: &'a str,
+    /// Where whoever runs the gateway is told.
+    pub(super) refusals: &'a Refusals,
 }
 
 /// What kind of failure it was, for those who can do something about it.
@@ -80,7 +84,7 @@ pub(super) fn kind<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Kind {
         SdkError::ServiceError(error) => Kind::of_code(error.err().code().unwrap_or_default()),
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Transient,
         // Nothing was sent: no credentials, or no connection.
-        SdkError::DispatchFailure(_) if is_about_credentials(error) => Kind::Credentials,
+        SdkError::DispatchFailure(_) if credentials_error(error).is_some() => Kind::Credentials,
         SdkError::DispatchFailure(_) => Kind::Transient,
         _ => Kind::Other,
     }
@@ -92,16 +96,13 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let CallContext { call, on, region } = context;
-    let kind = kind(error);
+    let (CallContext { call, on, region, refusals }, kind) = (context, kind(error));
     let SdkError::ServiceError(service) = error else {
+        if let Some(missing) = credentials_error(error) {
+            return no_credentials(refusals, missing);
+        }
         let why = clean(&root_cause(error));
-        return BackendError::Unreachable(match kind {
-            Kind::Credentials => {
-                format!("the gateway has no usable AWS credentials: {why}; check its profile, role or environment")
-            }
-            _ => format!("could not reach Systems Manager in {region} for {call}: {why}"),
-        });
+        return BackendError::Unreachable(format!("could not reach Systems Manager in {region} for {call}: {why}"));
     };
     let code = clean(service.err().code().unwrap_or("an error without a code"));
     let text = clean(service.err().message().unwrap_or("no text was given"));
@@ -114,11 +115,22 @@ where
         Kind::SameContent => BackendError::Document(format!("the session document {on} has that content already")),
         Kind::NoSuchThing => BackendError::Target(format!("{on} does not exist in {region} ({code})")),
         Kind::BadParameters => BackendError::Document(format!("Systems Manager refuses {call} on {on}: {text}")),
-        Kind::Denied => BackendError::Refused(format!("IAM refuses ssm:{call} on {on}: {text}")),
+        Kind::Denied => {
+            let call = format!("ssm:{call}");
+            let operator = format!(
+                "IAM refuses {call} on {on}: {text}; grant {call} to the gateway's role (deploy/iam has the whole policy)"
+            );
+            refusals.note(&call, &operator);
+            BackendError::Denied { call, operator }
+        }
         // AWS's text may quote the whole canonical request here, so it stays out.
-        Kind::Credentials => BackendError::Refused(format!(
-            "AWS does not accept the gateway's credentials in {region} ({code}): renew them, and check the clock"
-        )),
+        Kind::Credentials => {
+            let operator = format!(
+                "AWS does not accept the gateway's credentials in {region} ({code}): renew them, check the clock, and restart it where they are in a file, which is read at the start"
+            );
+            refusals.note("credentials", &operator);
+            BackendError::Credentials { operator }
+        }
         Kind::Throttled => BackendError::Unreachable(format!(
             "Systems Manager in {region} is throttling {call}: try again in a moment"
         )),
@@ -129,9 +141,28 @@ where
     }
 }
 
-/// One line without control characters, of bounded length.
+/// There are no credentials: told to whoever runs the gateway, and to the person without how it is set up.
+pub(super) fn no_credentials(refusals: &Refusals, error: &CredentialsError) -> BackendError {
+    let why = match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "there are none in the environment, a profile, a web identity, a container or on the instance".to_owned()
+        }
+        CredentialsError::ProviderTimedOut(_) => "asking for them took too long".to_owned(),
+        _ => clean(&root_cause(error)),
+    };
+    let operator = format!("the gateway has no AWS credentials: {why}; give it a role, a profile or AWS's variables");
+    refusals.note("credentials", &operator);
+    BackendError::Credentials { operator }
+}
+
+/// One line without control characters, of bounded length: what is cut ends in a whole word, and shows that it was cut.
 pub(super) fn clean(text: &str) -> String {
     let mut clean = plain_text_up_to(MAX_TEXT, text);
+    if clean.len() < plain_text(text).len() {
+        clean.truncate(clean.rfind(' ').unwrap_or(clean.len()));
+        clean.push_str(" …");
+        return clean;
+    }
     clean.truncate(clean.trim_end_matches([' ', '.']).len());
     clean
 }
@@ -145,17 +176,18 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
-fn is_about_credentials<E, R>(error: &SdkError<E, R>) -> bool {
-    let SdkError::DispatchFailure(failure) = error else { return false };
+/// That nothing was sent, because there are no credentials.
+fn credentials_error<E, R>(error: &SdkError<E, R>) -> Option<&CredentialsError> {
+    let SdkError::DispatchFailure(failure) = error else { return None };
     let mut cause: Option<&(dyn std::error::Error + 'static)> =
         failure.as_connector_error().map(|error| error as &(dyn std::error::Error + 'static));
     while let Some(error) = cause {
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -168,7 +200,8 @@ mod tests {
     fn sentence(code: &str, message: &str) -> BackendError {
         let error = StartSessionError::generic(ErrorMetadata::builder().code(code).message(message).build());
         let error: SdkError<_, ()> = SdkError::service_error(error, ());
-        explain(CallContext { call: "StartSession", on: "web-1", region: "eu-west-1" }, &error)
+        let refusals = Refusals::default();
+        explain(CallContext { call: "StartSession", on: "web-1", region: "eu-west-1", refusals: &refusals }, &error)
     }
 
     #[test]
@@ -183,23 +216,51 @@ mod tests {
             ("SomethingNew", "refuses StartSession on web-1 (SomethingNew): because"),
         ];
         for (code, expected) in cases {
-            let text = sentence(code, "because").to_string();
+            let text = sentence(code, "because").for_operator();
             assert!(text.contains(expected), "{code}: {text}");
         }
         assert!(matches!(sentence("TargetNotConnected", ""), BackendError::Target(_)));
         assert!(matches!(sentence("InvalidDocument", ""), BackendError::Document(_)));
-        assert!(matches!(sentence("AccessDeniedException", ""), BackendError::Refused(_)));
+        assert!(matches!(sentence("AccessDeniedException", ""), BackendError::Denied { .. }));
         assert!(matches!(sentence("InternalServerError", ""), BackendError::Unreachable(_)));
+    }
+
+    #[test]
+    fn the_person_learns_no_name_of_a_role_or_a_node_that_aws_knows() {
+        let text =
+            "User: arn:aws:sts::123456789012:assumed-role/gateway/i-0 is not authorized to perform: ssm:StartSession";
+        for (code, says) in
+            [("AccessDeniedException", "ssm:StartSession"), ("ExpiredTokenException", "no AWS credentials")]
+        {
+            let error = sentence(code, text);
+            let told = error.to_string();
+            assert!(told.contains(says) && !told.contains("123456789012") && told.contains("in its log"), "{told}");
+            assert!(told.len() < 160, "{told}");
+        }
+        let operator = sentence("AccessDeniedException", text).for_operator();
+        assert!(operator.contains("assumed-role") && operator.contains("grant ssm:StartSession"), "{operator}");
+    }
+
+    #[test]
+    fn what_is_cut_ends_in_a_word_and_says_so() {
+        let long = "word ".repeat(MAX_TEXT);
+        let cut = clean(&long);
+        assert!(cut.ends_with("word …") && cut.chars().count() <= MAX_TEXT + 2, "{cut}");
+        assert_eq!(clean("whole. "), "whole");
+        let error =
+            CredentialsError::not_loaded("no credentials found in chain. Attempted: Environment: the credential");
+        let told = no_credentials(&Refusals::default(), &error).for_operator();
+        assert!(told.contains("none in the environment") && !told.contains("Attempted"), "{told}");
     }
 
     #[test]
     fn no_canonical_request_and_no_escape_sequence_gets_through() {
         let canonical =
             "The Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:hunter2'";
-        let text = sentence("InvalidSignatureException", canonical).to_string();
+        let text = sentence("InvalidSignatureException", canonical).for_operator();
         assert!(!text.contains("hunter2") && !text.contains("POST"), "{text}");
-        let text = sentence("AccessDeniedException", "no\u{1b}]0;owned\u{7}\r\nreally").to_string();
-        assert!(text.ends_with("no ]0;owned really"), "{text:?}");
-        assert!(sentence("AccessDeniedException", &"x".repeat(10_000)).to_string().len() < 500);
+        let text = sentence("AccessDeniedException", "no\u{1b}]0;owned\u{7}\r\nreally").for_operator();
+        assert!(text.contains("no ]0;owned really;"), "{text:?}");
+        assert!(sentence("AccessDeniedException", &"x".repeat(10_000)).for_operator().len() < 1500);
     }
 }

@@ -14,6 +14,7 @@ mod documents;
 #[cfg(test)]
 mod embedded_tests;
 mod error;
+mod refusals;
 mod service;
 mod sessions;
 mod shared;
@@ -24,5 +25,5 @@ mod targets;
 mod tests;
 mod throttle;
 
-pub use clients::{AwsOptions, LOG_FILTER};
+pub use clients::{AwsOptions, LOG_FILTER, LOG_FILTER_OF_TOOLS};
 pub use service::AwsBackend;

@@ -10,7 +10,7 @@ use super::clients::{AwsOptions, Clients};
 use super::documents;
 use super::sessions::Start;
 use super::shared::Inner;
-use super::targets::Targets;
+use super::targets::{self, Targets};
 use super::throttle::Throttle;
 use crate::backend::lanes::{Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
@@ -43,6 +43,11 @@ impl AwsBackend {
             sessions: TaskTracker::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether there are credentials, and the service answers to them.
+    pub async fn answers(&self) -> Result<(), BackendError> {
+        targets::answers(&self.inner.clients).await
     }
 }
 

@@ -149,7 +149,7 @@ impl Inner {
     }
 
     fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
-        CallContext { call, on, region: &self.clients.region }
+        self.clients.call(call, on)
     }
 }
 

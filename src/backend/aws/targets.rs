@@ -18,7 +18,7 @@ use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, P
 use tokio::time::Instant;
 
 use super::clients::Clients;
-use super::error::{CallContext, Kind, clean, explain, kind};
+use super::error::{Kind, clean, explain, kind};
 use crate::backend::{BackendError, Node};
 use crate::model::{NodeForm, NodeId, NodeName};
 
@@ -116,8 +116,7 @@ async fn by_connection(clients: &Clients, id: &str) -> Result<Node, BackendError
         Ok(answer) => answer.status().is_some_and(|status| status.as_str().eq_ignore_ascii_case("connected")),
         Err(error) if kind(&error) == Kind::Denied => true,
         Err(error) => {
-            let context = CallContext { call: "GetConnectionStatus", on: id, region: &clients.region };
-            return Err(explain(context, &error));
+            return Err(explain(clients.call("GetConnectionStatus", id), &error));
         }
     };
     Ok(Node { id: NodeId(id.to_owned()), name: id.to_owned(), online, last_ping: None })
@@ -176,6 +175,11 @@ struct Failure {
     error: BackendError,
 }
 
+/// Whether the service answers the gateway at all: by what every name of a node takes.
+pub(super) async fn answers(clients: &Clients) -> Result<(), BackendError> {
+    inventory(clients, Some(("PingStatus", "Online")), 1).await.map(drop).map_err(|failure| failure.error)
+}
+
 async fn inventory(
     clients: &Clients,
     filter: Option<(&str, &str)>,
@@ -194,8 +198,7 @@ async fn inventory(
     for _ in 0..pages {
         let answer = call.clone().set_next_token(next).send().await.map_err(|error| {
             let on = filter.map_or("the inventory", |(_, value)| value);
-            let context = CallContext { call: "DescribeInstanceInformation", on, region: &clients.region };
-            Failure { kind: kind(&error), error: explain(context, &error) }
+            Failure { kind: kind(&error), error: explain(clients.call("DescribeInstanceInformation", on), &error) }
         })?;
         next = answer.next_token.filter(|token| !token.is_empty());
         found.extend(answer.instance_information_list.unwrap_or_default());

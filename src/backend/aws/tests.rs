@@ -404,7 +404,7 @@ async fn documents_are_read_created_and_made_the_default() {
     service.only("GetDocument", &[error("AccessDeniedException")]);
     assert!(matches!(
         crate::backend::preferences::Preferences::of_account(&backend).await,
-        Err(BackendError::Refused(_))
+        Err(BackendError::Denied { .. })
     ));
 
     service.only("CreateDocument", &[(200, json!({}))]);

@@ -27,7 +27,9 @@ impl Retry {
     pub(super) fn after(before: Option<Self>, error: BackendError, now: Instant) -> Result<Self, LaneError> {
         let (since, pause) = before.map_or((now, FIRST_PAUSE), |before| (before.since, before.pause * 2));
         match error {
-            BackendError::Unreachable(_) | BackendError::Target(_) if now < since + PATIENCE => {
+            BackendError::Unreachable(_) | BackendError::Credentials { .. } | BackendError::Target(_)
+                if now < since + PATIENCE =>
+            {
                 tracing::debug!(%error, "a lane is tried again");
                 Ok(Self { since, at: now + pause.min(LONGEST_PAUSE), pause })
             }

@@ -1,0 +1,69 @@
+//! What AWS refuses the gateway, told to whoever runs it: the person at the other end can do nothing about it. Each kind of
+//! refusal is one line of the log at once, and one more with how many there were while it goes on.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Between two lines about the same.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Kinds that are told apart: there are about a dozen calls.
+const MAX_KINDS: usize = 64;
+
+/// The refusals so far.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<HashMap<String, Told>>);
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    /// Since then.
+    more: u64,
+}
+
+impl Refusals {
+    /// AWS has refused a call, or credentials; `about` is what is told apart, and the sentence ends in what would help.
+    pub(super) fn note(&self, about: &str, sentence: &str) {
+        if let Some(more) = self.due(about, Instant::now()) {
+            tracing::warn!(about, repeated = more, "AWS refuses the gateway: {sentence}");
+        }
+    }
+
+    /// How many were not told of since the last line, if it is time for one.
+    fn due(&self, about: &str, now: Instant) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = told.get_mut(about) {
+            if now.saturating_duration_since(known.at) < EVERY {
+                known.more += 1;
+                return None;
+            }
+            known.at = now;
+            return Some(std::mem::take(&mut known.more));
+        }
+        if told.len() >= MAX_KINDS {
+            told.clear();
+        }
+        told.insert(about.to_owned(), Told { at: now, more: 0 });
+        Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_at_once_and_one_with_the_number_while_it_goes_on() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        assert_eq!(refusals.due("ssm:StartSession", start), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(refusals.due("ssm:StartSession", start + EVERY / 2), None);
+        }
+        assert_eq!(refusals.due("ssm:GetDocument", start), Some(0));
+        assert_eq!(refusals.due("ssm:StartSession", start + EVERY), Some(1000));
+        assert_eq!(refusals.due("ssm:StartSession", start + EVERY), None);
+    }
+}
