@@ -193,8 +193,26 @@ fn signs_of_life() {
     server.handle_input(seconds(15), Bytes::from_static(&[1, 3, 0, 0, 0, 0, 0, 0])).unwrap();
     server.handle_timeout(seconds(44)).unwrap();
     assert_eq!(server.poll_timeout(), Some(seconds(45)));
-    assert_eq!(server.handle_timeout(seconds(45)), Err(MuxError::Lost(Duration::from_secs(30))));
+    server.handle_timeout(seconds(45)).unwrap();
+    assert_eq!(server.poll_timeout(), Some(seconds(54)), "a sign of its own, and then the end of its doubt");
+    server.handle_timeout(seconds(54)).unwrap();
+    assert_eq!(server.poll_timeout(), Some(seconds(55)));
+    assert_eq!(server.handle_timeout(seconds(55)), Err(MuxError::Lost(Duration::from_secs(40))));
     assert_eq!(mux(MuxRole::Client).poll_timeout(), None);
+}
+
+#[test]
+fn who_was_kept_from_running_hears_the_clock_first_and_loses_nobody() {
+    let limits = MuxLimits { keepalive: Some(Keepalive::default()), ..MuxLimits::default() };
+    let mut server = Mux::new(MuxRole::Server, limits, START);
+    let seconds = |number| START + Duration::from_secs(number);
+    // a minute late, while what the peer has said for all that time waits to be read
+    server.handle_timeout(seconds(70)).unwrap();
+    server.handle_timeout(seconds(79)).unwrap();
+    server.handle_input(seconds(79), Bytes::from_static(&[1, 3, 0, 0, 0, 0, 0, 0])).unwrap();
+    server.handle_timeout(seconds(108)).unwrap();
+    server.handle_timeout(seconds(109)).unwrap();
+    assert_eq!(server.handle_timeout(seconds(119)), Err(MuxError::Lost(Duration::from_secs(40))));
 }
 
 /// Moves everything from one to the other in pieces, and what can be read into `received`.
