@@ -75,15 +75,15 @@ pub(super) struct FaultArgs {
     /// Let something go wrong on the way, to see what becomes of your tools. May be given again
     ///
     /// Once in each session, after N data frames:
-    ///   cut agent|client after N frames    its websocket ends, what is on its way is lost
-    ///   pause after N frames [for TIME]    the agent is told to pause, and to go on after TIME
+    ///   cut agent|client after N frames [for TIME]  off, and all that is on its way is lost
+    ///   pause after N frames [for TIME]             the agent, which goes on after TIME
     /// Some of the frames, or all:
     ///   drop|duplicate|reorder P% [of data|acknowledgements] [to agent|client]
     ///   delay P% by TIME [of data|acknowledgements] [to agent|client]
-    ///   latency TIME                       every frame is so long on its way, each way
+    ///   latency TIME                                of every frame, each way
     /// The next N calls, such as StartSession, ResumeSession or CreateDataChannel:
     ///   fail CALL with 500|503|throttling [N times]
-    ///   lose CALL with 500|503|throttling [N times]    done, and answered so all the same
+    ///   lose CALL with 500|503|throttling [N times]  done, and answered so all the same
     #[arg(long, value_name = "FAULT", verbatim_doc_comment)]
     pub(super) fault: Vec<Fault>,
 }

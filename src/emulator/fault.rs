@@ -1,7 +1,7 @@
 //! A fault that somebody asks for, and how it is written: on the command line, in a script, in a test.
 //!
 //! ```text
-//!   cut agent|client after N frames          once in each session; what is on its way then is lost
+//!   cut agent|client after N frames [for TIME]   once in each session; what is on its way then is lost
 //!   pause after N frames [for TIME]          once in each session: pause_publication to the agent
 //!   drop|duplicate|reorder P%   [of data|acknowledgements] [to agent|client]
 //!   delay P% by TIME            [of data|acknowledgements] [to agent|client]
@@ -32,8 +32,8 @@ pub enum Fault {
 /// What happens at one moment of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// That end's websocket is taken away, and what is on its way is lost, until that end is back.
-    Cut(End),
+    /// That end's websocket is taken away, and what is on its way is lost, until that end is back: at once, or after so long.
+    Cut(End, Option<Duration>),
     /// The agent is told to pause; after so long, if ever, to start again.
     Pause(Option<Duration>),
 }
@@ -173,9 +173,12 @@ impl FromStr for Fault {
         match words.as_slice() {
             ["cut", rest @ ..] => match rest {
                 [end, "after", frames, "frames"] if let Some(end) = named_end(end) => {
-                    Ok(Self::Once(count(frames)?, Moment::Cut(end)))
+                    Ok(Self::Once(count(frames)?, Moment::Cut(end, None)))
                 }
-                _ => Err(form("cut agent|client after N frames", "cut agent after 700 frames")),
+                [end, "after", frames, "frames", "for", long] if let Some(end) = named_end(end) => {
+                    Ok(Self::Once(count(frames)?, Moment::Cut(end, Some(time(long)?))))
+                }
+                _ => Err(form("cut agent|client after N frames [for TIME]", "cut agent after 700 frames")),
             },
             ["pause", rest @ ..] => match rest {
                 ["after", frames, "frames"] => Ok(Self::Once(count(frames)?, Moment::Pause(None))),
@@ -308,8 +311,10 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        assert_eq!(parsed("cut agent after 700 frames"), Fault::Once(700, Moment::Cut(End::Agent)));
-        assert_eq!(parsed(" cut  client after 1 frames "), Fault::Once(1, Moment::Cut(End::Client)));
+        assert_eq!(parsed("cut agent after 700 frames"), Fault::Once(700, Moment::Cut(End::Agent, None)));
+        assert_eq!(parsed(" cut  client after 1 frames "), Fault::Once(1, Moment::Cut(End::Client, None)));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(parsed("cut agent after 1 frames for 1s"), Fault::Once(1, Moment::Cut(End::Agent, second)));
         assert_eq!(parsed("pause after 9 frames"), Fault::Once(9, Moment::Pause(None)));
         let two = Some(Duration::from_secs(2));
         assert_eq!(parsed("pause after 9 frames for 2s"), Fault::Once(9, Moment::Pause(two)));
@@ -347,7 +352,7 @@ mod tests {
         for (text, told) in [
             ("", "a fault begins with"),
             ("burn agent", "a fault begins with"),
-            ("cut node after 7 frames", "\"cut agent|client after N frames\""),
+            ("cut node after 7 frames", "\"cut agent|client after N frames [for TIME]\""),
             ("cut agent after 0 frames", "\"0\" is no count"),
             ("pause after 7", "\"pause after 700 frames for 2s\""),
             ("drop 0%", "\"0%\" is no percentage"),

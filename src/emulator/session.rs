@@ -105,6 +105,8 @@ struct State {
     client_tokens: Tokens,
     agent_tokens: Tokens,
     paused: bool,
+    /// An end that may not come back before then.
+    kept_away: Option<(End, Instant)>,
     /// The agent has reported the end, but its last frames may still be on their way through here.
     finishing: Option<(Status, String, Instant)>,
     counted: u64,
@@ -147,6 +149,7 @@ impl Session {
                 client_tokens: Tokens::default(),
                 agent_tokens: Tokens::default(),
                 paused: false,
+                kept_away: None,
                 finishing: None,
                 counted: 0,
                 active_at: now,
@@ -188,7 +191,10 @@ impl Session {
     pub(crate) fn suffer(self: &Arc<Self>, moment: Moment) {
         tracing::debug!(session = self.id(), ?moment, "a fault, as asked for");
         match moment {
-            Moment::Cut(end) => {
+            Moment::Cut(end, length) => {
+                if let Some(length) = length {
+                    self.lock().kept_away = Some((end, Instant::now() + length));
+                }
                 self.cut(end, Cut::Loss);
             }
             Moment::Pause(length) => {
@@ -201,6 +207,11 @@ impl Session {
                 });
             }
         }
+    }
+
+    /// Whether that end was cut off for longer than now.
+    pub(crate) fn is_kept_away(&self, end: End) -> bool {
+        self.lock().kept_away.is_some_and(|(away, until)| away == end && Instant::now() < until)
     }
 
     /// Takes one end's websocket away. False if there is no such socket.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{Channel, session_is_over};
 use crate::emulator::end::End;
+use crate::emulator::fault::Failure;
 use crate::emulator::http::keys::Caller;
 use crate::emulator::http::reply::{ApiError, Reply, xml_reply};
 use crate::emulator::state::Shared;
@@ -38,6 +39,9 @@ pub(crate) fn create(shared: &Shared, caller: &Caller, channel: &Channel, body: 
             let node = session.as_ref().map_or("*", |session| session.target());
             caller.may_as_agent("ssmmessages:CreateDataChannel", node)?;
             let session = session.ok_or_else(session_is_over)?;
+            if session.is_kept_away(End::Agent) {
+                return Err(ApiError::failed(Failure::Unavailable));
+            }
             let token = session.issue_token(End::Agent, shared.token_lifetime).ok_or_else(session_is_over)?;
             ("CreateDataChannelResponse", token)
         }

@@ -135,6 +135,9 @@ async fn serve_data(session: Arc<Session>, caller: Option<Caller>, mut stream: W
         tracing::debug!(session = session.id(), ?end, "a data channel came with a wrong token");
         return;
     }
+    if session.is_kept_away(end) {
+        return;
+    }
     Socket::new(stream, session, end).run().await;
 }
 

@@ -62,6 +62,23 @@ async fn the_client_is_cut_off_the_same_way_and_every_session_has_its_own_turn()
 }
 
 #[tokio::test]
+async fn an_end_can_be_kept_away_for_a_while() {
+    let callers = with_faults(&["cut agent after 1 frames for 300ms"]).await;
+    let Session { id, mut agent, control: _control, client: _client, .. } = callers.session().await;
+    let begun = Instant::now();
+    agent.send(output(0, b"with the cut")).await;
+    agent.ended().await;
+    let path = format!("/v1/data-channel/{id}");
+    let mut refused = 0;
+    while callers.token(&path, node()).await.is_err() {
+        refused += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(refused > 0 && begun.elapsed() >= Duration::from_millis(300), "{refused} in {:?}", begun.elapsed());
+    callers.agent_end(&id).await.silent().await;
+}
+
+#[tokio::test]
 async fn the_agent_is_told_to_pause_and_perhaps_to_start() {
     let callers = with_faults(&["pause after 2 frames", "pause after 4 frames for 50ms"]).await;
     let Session { mut agent, mut client, control: _control, .. } = callers.session().await;
