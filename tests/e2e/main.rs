@@ -13,6 +13,7 @@ mod compile_fail;
 mod demo;
 mod endurance;
 mod exec;
+mod faults;
 mod gateway;
 mod guards;
 mod harness;

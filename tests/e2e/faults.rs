@@ -1,0 +1,54 @@
+//! Files and output over a link that goes wrong: every byte arrives, once, and soon. The node is the faithful one, which
+//! loses what AWS's agent loses, or AWS's agent itself (scripts/matrix.sh).
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use crate::harness::{Demo, noise, run};
+
+const MIB: usize = 1 << 20;
+
+/// Some seconds on a quiet machine. What is lost comes back at ten frames a second where nobody does anything about it, and
+/// that takes a minute.
+const SOON: Duration = Duration::from_secs(30);
+
+/// One test for each fault.
+macro_rules! over_a_link {
+    ($($test:ident: $size:literal MiB, $fault:literal;)*) => { $(
+        #[test]
+        fn $test() { whole_both_ways($size * MIB, $fault); }
+    )* };
+}
+
+over_a_link! {
+    where_the_clients_websocket_is_cut: 8 MiB, "cut client after 700 frames";
+    where_frames_come_twice: 8 MiB, "duplicate 5%";
+    where_frames_overtake_each_other: 8 MiB, "reorder 5%";
+    of_40_ms_each_way: 8 MiB, "latency 40ms";
+    // a websocket loses no single frame, so that nobody is in a hurry to heal one
+    where_one_frame_of_a_hundred_is_lost: 1 MiB, "drop 1%";
+    where_two_frames_of_a_hundred_are_lost: 1 MiB, "drop 2%";
+}
+
+fn whole_both_ways(size: usize, fault: &str) {
+    let demo = Demo::start(&["--fault", fault, "--faithful"]);
+    // whoever runs the sessions may come in
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let bytes = noise(size, 8);
+    let (here, there, back) = (dir.path().join("here"), dir.path().join("there"), dir.path().join("back"));
+    std::fs::write(&here, &bytes).unwrap();
+    let remote = format!("demo:{}", there.display());
+    let told = |what: &str| format!("{fault}: {what}");
+
+    let down = run(demo.command("ssh").args(["demo", &format!("cat '{}'", here.display())]), b"", SOON).ok();
+    assert!(down.stdout == bytes, "{}", told("output"));
+    let up = run(demo.command("ssh").args(["demo", &format!("cat > '{}'", there.display())]), &bytes, SOON).ok();
+    assert!(up.err().is_empty() && std::fs::read(&there).unwrap() == bytes, "{}", told("input"));
+    std::fs::remove_file(&there).unwrap();
+    let scp = |from: &str, to: &str| run(demo.command("scp").args(["-q", from, to]), b"", SOON).ok();
+    scp(here.to_str().unwrap(), &remote);
+    assert!(std::fs::read(&there).unwrap() == bytes, "{}", told("upload"));
+    scp(&remote, back.to_str().unwrap());
+    assert!(std::fs::read(&back).unwrap() == bytes, "{}", told("download"));
+}
