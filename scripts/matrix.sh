@@ -79,6 +79,19 @@ printf '%s\n' "Port $sshd_port" 'ListenAddress 127.0.0.1' "HostKey $work/host" "
 /usr/sbin/sshd -D -f "$work/sshd_config" 2>"$work/sshd.log" &
 running+=($!)
 
+# listening PORT…: waits for them; who connects before is refused, which looks like a fault of what is tried
+listening() {
+    for port in "$@"; do
+        for _ in $(seq 300); do
+            (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue 2
+            sleep 0.1
+        done
+        echo "nothing listens on $port" >&2
+        exit 1
+    done
+}
+listening "$port" "$sshd_port"
+
 node=mi-0fedcba9876543210
 
 # service NAME ARGUMENTS…: an emulator, and the environment that AWS's programs need for it
@@ -149,6 +162,43 @@ both() {
     fi
 }
 
+# behind_aws_agent MODE OPTIONS-OF-REAL-AGENT…
+behind_aws_agent() {
+    local mode=$1 whose="AWS's agent, $1 mode" place=$work/$1
+    shift
+    service "$mode" --node "$node=matrix"
+    mkdir -p "$place/node" "$place/run"
+    key() { sed -n "/^\[agent\]/,\$s/^$1 = //p" "$place/keys"; }
+    env -u AWS_CA_BUNDLE PORTCULLIS_ENDPOINT="$endpoint" PORTCULLIS_REGION=us-east-1 PORTCULLIS_NODE_ID=$node \
+        PORTCULLIS_NODE_DIR="$place/node" PORTCULLIS_CA_FILE="$place/ca.pem" XDG_RUNTIME_DIR="$place/run" \
+        AWS_ACCESS_KEY_ID="$(key aws_access_key_id)" AWS_SECRET_ACCESS_KEY="$(key aws_secret_access_key)" \
+        scripts/real-agent.sh "$@" "$agent" <"$work/held" {held}>&- &
+    running+=($!)
+    if [[ -n $aws ]]; then
+        # shellcheck disable=SC2016  # for the shell that runs it
+        check "$whose: it registers" bash -c 'for i in $(seq 60); do "$@" | grep -q "\"connected\"" && exit 0; sleep 1; done; exit 1' \
+            - "${cli[@]}" ssm get-connection-status --target "$node"
+    fi
+    both "embedded service, $whose"
+
+    if [[ -z $quick ]]; then
+        echo "== the gateway with $whose: the end-to-end tests"
+        unset AWS_CA_BUNDLE SSL_CERT_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE AWS_REGION AWS_DEFAULT_REGION
+        export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $* $agent"
+        # As ssm-user only what needs no file of whoever runs the tests. Left out: where the demo is killed, everything that runs
+        # under real-agent.sh is killed with it, and the helper, which that test is about, can't clean up.
+        local tests=(faults::)
+        [[ $mode != container ]] || tests+=(exec:: shell:: screens:: login:: transfer:: limits:: endurance:: --skip after_the_gateways_sudden_death)
+        if cargo test --locked --features testing --test e2e -- --test-threads 2 --include-ignored "${tests[@]}"; then
+            say ok "the end-to-end tests with $whose"
+            passed=$((passed + 1))
+        else
+            say FAILED "the end-to-end tests with $whose"
+            failed=$((failed + 1))
+        fi
+    fi
+}
+
 service embedded --with-node matrix --node-dir "$work/node"
 both "embedded service, embedded agent"
 
@@ -156,36 +206,9 @@ if [[ -z $agent ]]; then
     skip "AWS's agent with the embedded service (--agent)"
     skip "the gateway with AWS's agent (--agent)"
 else
-    service real --node "$node=matrix"
-    mkdir -p "$work/real/node" "$work/real/run"
-    key() { sed -n "/^\[agent\]/,\$s/^$1 = //p" "$work/real/keys"; }
-    env -u AWS_CA_BUNDLE PORTCULLIS_ENDPOINT="$endpoint" PORTCULLIS_REGION=us-east-1 PORTCULLIS_NODE_ID=$node \
-        PORTCULLIS_NODE_DIR="$work/real/node" PORTCULLIS_CA_FILE="$work/real/ca.pem" XDG_RUNTIME_DIR="$work/real/run" \
-        AWS_ACCESS_KEY_ID="$(key aws_access_key_id)" AWS_SECRET_ACCESS_KEY="$(key aws_secret_access_key)" \
-        scripts/real-agent.sh "$agent" <"$work/held" {held}>&- &
-    running+=($!)
-    if [[ -n $aws ]]; then
-        # shellcheck disable=SC2016  # for the shell that runs it
-        check "AWS's agent registers" bash -c 'for i in $(seq 60); do "$@" | grep -q "\"connected\"" && exit 0; sleep 1; done; exit 1' \
-            - "${cli[@]}" ssm get-connection-status --target "$node"
-    fi
-    both "embedded service, AWS's agent"
-
-    if [[ -z $quick ]]; then
-        echo "== the gateway with AWS's agent: the end-to-end tests"
-        unset AWS_CA_BUNDLE SSL_CERT_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE AWS_REGION AWS_DEFAULT_REGION
-        export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $agent"
-        # left out: where the demo is killed, everything that runs under real-agent.sh is killed with it, and the helper, which
-        # that test is about, can't clean up
-        if cargo test --locked --features testing --test e2e -- --test-threads 2 --include-ignored exec:: shell:: screens:: login:: transfer:: \
-            limits:: endurance:: --skip after_the_gateways_sudden_death; then
-            say ok "the end-to-end tests"
-            passed=$((passed + 1))
-        else
-            say FAILED "the end-to-end tests"
-            failed=$((failed + 1))
-        fi
-    fi
+    # in container mode, and as on an instance: other users, a shell between
+    behind_aws_agent container
+    behind_aws_agent instance --instance
 fi
 
 echo "$passed ok, $failed failed, $skipped skipped"

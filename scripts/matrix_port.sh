@@ -5,10 +5,12 @@ local_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1"
 # shellcheck disable=SC2086  # $START is a command and its arguments
 setsid $START --document-name "$1" --parameters "$2,localPortNumber=$local_port" >"$WORK/port.log" 2>&1 </dev/null &
 trap 'kill -- -$! 2>/dev/null || true' EXIT
-for _ in $(seq 100); do
+# on a busy machine the CLI alone takes half a minute; who connects before the plugin listens is refused
+for _ in $(seq 300); do
     grep -q "Waiting for connections" "$WORK/port.log" && break
     sleep 0.2
 done
+grep -q "Waiting for connections" "$WORK/port.log" || { cat "$WORK/port.log"; exit 1; }
 for _ in 1 2 3; do
     curl -sS --max-time 60 "http://127.0.0.1:$local_port/noise" | cmp - "$WORK/www/noise"
 done
