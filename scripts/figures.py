@@ -335,13 +335,13 @@ class Emulator:
 
     NODE = "mi-0fedcba9876543210"
 
-    def __init__(self, binary, agent, plugin, aws):
+    def __init__(self, binary, agent, plugin, aws, *args):
         self.dir = Path(tempfile.mkdtemp(prefix="figures"))
         self.aws, self.plugin = aws, plugin
         ca, keys = self.dir / "ca.pem", self.dir / "keys"
         self.process = subprocess.Popen(
             [binary, "emulator", "--listen", "127.0.0.1:0", "--tls-ca-out", ca, "--keys-out", keys,
-             "--node", f"{self.NODE}=figures", "--until-stdin-closes"],
+             "--node", f"{self.NODE}=figures", "--until-stdin-closes", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if match := re.match(r"ready: .*(https:\S+) in", line):
@@ -622,12 +622,185 @@ def helper_rows(binary, node, helper, count, quick):
         shell.end()
 
 
+LOST = 700  # frames of a lane before it is hurt: in the middle of 8 MiB in frames of 1 KiB
+
+
+class Bytes:
+    """A file that goes back and forth, and whether what came is what went."""
+
+    def __init__(self, mebibytes):
+        self.dir = Path(tempfile.mkdtemp(prefix="figures"))
+        self.here, self.there = self.dir / "here", self.dir / "there"
+        self.here.write_bytes(os.urandom(mebibytes << 20))
+        self.mebibytes = mebibytes
+
+    def carry(self, demo, what, limit):
+        """Seconds of one transfer; None if it was not whole in time, with what was said."""
+        ssh, file = demo.ssh("demo"), f"demo:{self.there}"
+        with contextlib.suppress(FileNotFoundError):
+            self.there.unlink()
+        began = time.monotonic()
+        try:
+            if what == "exec down":
+                with self.there.open("wb") as out:
+                    ran = subprocess.run([*ssh, f"cat {self.here}"], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, timeout=limit)
+            elif what == "exec up":
+                with self.here.open("rb") as noise:
+                    ran = subprocess.run([*ssh, f"cat >{self.there}"], stdin=noise, stderr=subprocess.PIPE, timeout=limit)
+            else:
+                pair = (f"demo:{self.here}", str(self.there)) if what == "file down" else (str(self.here), file)
+                ran = subprocess.run([*Scp(demo.config, "demo"), *pair], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return None, f"not within {limit} s"
+        took = time.monotonic() - began
+        whole = self.there.exists() and self.there.read_bytes() == self.here.read_bytes()
+        if ran.returncode == 0 and whole:
+            return took, ""
+        return None, (ran.stderr.decode(errors="replace").strip() or f"status {ran.returncode}, bytes differ").splitlines()[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def counted(what, found, clean, aim):
+    """N of N, and the median beside the clean one's."""
+    whole = [took for took, _ in found if took is not None]
+    values = [Value(f"{len(whole)} of {len(found)},", statistics.median(whole), "s", 1)] if whole else []
+    failed = "; ".join(sorted({f"FAILED: {said}" for took, said in found if took is None}))
+    beside = f"clean {clean:.1f} s: {statistics.median(whole) - clean:+.1f} s, slowest {max(whole) - clean:+.1f} s ({aim})" if whole else f"0 of {len(found)} ({aim})"
+    return Figure(what, values, f"{beside} {failed}".strip())
+
+
+def workers(demo):
+    """The session workers of AWS's agent behind a demo."""
+    for pid in descendants(demo.process.pid):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "ssm-session-wor":
+                yield pid
+
+
+def lanes_rows(binary, bench):
+    """What a command and a file survive, and at what cost: AWS's agent if it is there, else the embedded one as true to it."""
+    options, quick = bench.options, bench.quick
+    node = ["--node-command", f"{ROOT}/scripts/real-agent.sh {options.agent}"] if options.agent else ["--faithful"]
+    whose = "AWS's agent" if options.agent else "the embedded agent, faithful"
+    rounds, limit = (2, 40) if quick else (10, 40)
+
+    def demo(*faults):
+        return Demo(binary, *node, *(word for fault in faults for word in ("--fault", fault)))
+
+    with Bytes(8) as cargo:
+        with demo() as fine:
+            clean = {what: statistics.median(took for took, _ in (cargo.carry(fine, what, limit) for _ in range(2 if quick else 5)) if took)
+                     for what in ("exec down", "exec up", "file down", "file up")}
+        hurts = [(f"cut agent after {LOST} frames", clean, rounds, "10 of 10, at most +3 s"),
+                 (f"pause after {LOST} frames", clean, rounds, "10 of 10, at most +3 s"),
+                 (f"cut client after {LOST} frames", clean, rounds, "10 of 10, at most +1 s"),
+                 ("drop 1%", ["exec down"], max(1, rounds // 3), "exact, no slower than 9.6 s"),
+                 ("drop 2%", ["exec down"], max(1, rounds // 3), "exact, no slower than 21 s"),
+                 ("fail StartSession with 500", ["exec down"], 1, "exact")]
+        for fault, whats, times_each, aim in hurts:
+            with demo(fault) as hurt:
+                for what in whats:
+                    found = []
+                    for _ in range(times_each):
+                        found.append(cargo.carry(hurt, what, limit))
+                        # what fails every time need not be waited for ten times
+                        if len(found) >= 3 and all(took is None for took, _ in found):
+                            break
+                    yield counted(f"8 MiB {what}, {fault}, {whose}", found, clean[what], aim)
+    size = 8 if quick else 64
+    with Bytes(size) as cargo, demo("latency 40ms") as far:
+        for what in ("exec down", "exec up", "file down", "file up"):
+            took, said = cargo.carry(far, what, 120)
+            values = [Value("", size / took, "MiB/s", 1, True)] if took else []
+            yield Figure(f"{size} MiB {what}, 40 ms each way, {whose}", values, said or "at least half of what the agent's window allows")
+    yield from far_agent_rows(binary, bench, size)
+    yield from worker_rows(demo, options, whose, quick)
+
+
+def far_agent_rows(binary, bench, size):
+    """What one session of the agent carries on such a line, without a gateway: the plugin's own way, down, which has no window."""
+    options = bench.options
+    if not (options.agent and options.plugin and options.aws):
+        yield Figure(f"{size} MiB by AWS's plugin, 40 ms each way", [], "SKIPPED: give --agent, --plugin and --aws")
+        return
+    with Emulator(binary, options.agent, options.plugin, options.aws, "--fault", "latency 40ms") as emulator:
+        remote = json.dumps({"command": [f"head -c {size << 20} /dev/zero"]})
+        document = ["--document-name", "Figures-FarAgent", "--parameters", remote]
+        content = {"schemaVersion": "1.0", "description": "", "sessionType": "NonInteractiveCommands",
+                   "parameters": {"command": {"type": "String", "default": "true"}},
+                   "properties": {"linux": {"commands": "{{ command }}", "separateOutputStream": True}}}
+        subprocess.run([options.aws, "--endpoint-url", emulator.url, "ssm", "create-document", "--document-type", "Session",
+                        "--name", "Figures-FarAgent", "--content", json.dumps(content)], check=True, stdout=subprocess.DEVNULL)
+        client = subprocess.Popen([*emulator.start, *document], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        got, first, last, end = 0, None, None, time.monotonic() + 120
+        while got < size << 20 and time.monotonic() < end:
+            if not select.select([client.stdout], [], [], 5)[0]:
+                break
+            chunk = os.read(client.stdout.fileno(), 1 << 20)
+            if not chunk:
+                break
+            if b"\0" in chunk:
+                first, last = first or time.monotonic(), time.monotonic()
+            got += chunk.count(b"\0")
+        client.kill()
+        client.wait()
+        whole = got == size << 20 and last > first
+        yield Figure(f"{size} MiB down by AWS's plugin and agent, separate streams, 40 ms each way",
+                     [Value("", size / (last - first), "MiB/s", 1, True)] if whole else [], "" if whole else f"FAILED: {got} bytes came")
+
+
+def worker_rows(demo, options, whose, quick):
+    """A worker is killed under a command that goes on, and all of them with the agent itself: how long until that is told."""
+    if not options.agent:
+        yield Figure("a lane's worker killed", [], "SKIPPED: the embedded agent has no workers; give --agent")
+        return
+    with demo() as real:
+        for which in (0, -1):
+            client = subprocess.Popen(real.ssh("demo", "cat; for i in 1 2 3 4 5 6 7 8; do sleep 0.5; echo $i; done; exit 7"),
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            client.stdin.write("first\n")
+            client.stdin.flush()
+            client.stdout.readline()
+            os.kill(sorted(workers(real))[which], signal.SIGKILL)
+            began = time.monotonic()
+            try:
+                out, said = client.communicate("last\n", timeout=60)
+            except subprocess.TimeoutExpired:
+                client.kill()
+                out, said = client.communicate()
+            took = time.monotonic() - began
+            whole = client.returncode == 7 and out == "last\n" + "".join(f"{i}\n" for i in range(1, 9))
+            beside = f"a command of 4 s: {took - 4:+.1f} s (at most +3 s)" if whole else f"FAILED: status {client.returncode}, {said.strip()}"
+            yield Figure(f"{'first' if which == 0 else 'last'} worker of a command killed, {whose}", [Value("", took, "s")], beside)
+    with demo() as real:
+        client = subprocess.Popen(real.ssh("demo", "echo up; sleep 1000"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        client.stdout.readline()
+        for pid in [pid for pid in descendants(real.process.pid) if Path(f"/proc/{pid}/comm").read_text().strip() != "unshare"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        try:
+            _, said = client.communicate(timeout=90)
+        except subprocess.TimeoutExpired:
+            client.kill()
+            _, said = client.communicate()
+        yield Figure(f"the node is gone: seconds until told, {whose}", [Value("", time.monotonic() - began, "s")],
+                     f"at most 10: status {client.returncode}, {' '.join(said.split())}")
+
+
 def on_the_node(what, demo, before, count):
     fresh = [pid for pid in descendants(demo.process.pid) if pid not in before]
     return Figure(what, [Value("", len(fresh) / count, "processes"), Value("", sum(map(pss, fresh)) / count / 1024, "MiB (PSS)")])
 
 
-SECTIONS = {"embedded": embedded_rows, "cpu": cpu_rows, "latency": latency_rows, "shells": shells_rows, "real": real_rows}
+SECTIONS = {"embedded": embedded_rows, "cpu": cpu_rows, "latency": latency_rows, "shells": shells_rows, "lanes": lanes_rows,
+            "real": real_rows}
 
 # --- one program, or two in turns -----------------------------------------------------------------------------------
 
