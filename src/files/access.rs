@@ -2,7 +2,7 @@
 //!
 //! Starting an operation and waiting for it are two steps, so that a server can issue what its client sends in order and
 //! without waiting, and answer as the node does. Where the grant looks at paths ([`Scope::Paths`]) the path is resolved
-//! first, and the operation is carried out on the resolved path. An open is judged again on what the node's kernel says
+//! first, and the operation is carried out on the resolved path. An open is judged again there on what the node's kernel says
 //! it opened, and nothing is emptied before that: `truncate` is carried out after the judgement. What is left is a race
 //! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
 //! have done those themselves.
@@ -54,12 +54,21 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) handle: Handle,
-    pub(super) flags: OpenFlags,
+    is_directory: bool,
     pub(super) real_path: Vec<u8>,
     path: Vec<u8>,
     actions: Vec<FileAction>,
     progress: Mutex<Progress>,
     ledger: FileLedger,
+}
+
+/// How a file is emptied that was opened to be, once it is known what was opened.
+#[derive(Clone, Copy, Debug)]
+enum Emptying {
+    /// By what is open.
+    Open,
+    /// By its name: it was opened for reading, which `open(2)` empties all the same.
+    Named,
 }
 
 #[derive(Debug, Default)]
@@ -125,26 +134,33 @@ impl Access {
 
     /// Opens a file.
     pub(super) async fn start_open(&self, path: Vec<u8>, flags: OpenFlags, mode: Option<u32>) -> Pending<OpenFile> {
-        // none goes unjudged: to make or empty a file is to change it, and to ask for nothing is to ask whether it is there
+        // none goes unjudged: what is not opened for writing alone can be read (open(2)), and to make or empty a file is to
+        // change it
         let changes = flags.write || flags.create || flags.truncate;
-        let actions = [(flags.read || !changes, FileAction::Download), (changes, FileAction::Upload)];
+        let actions = [(flags.read || !flags.write, FileAction::Download), (changes, FileAction::Upload)];
         let actions = actions.into_iter().filter_map(|(wanted, action)| wanted.then_some(action)).collect();
-        let at_once = OpenFlags { truncate: false, ..flags };
-        self.start_opening(Operation::Open { path, flags: at_once, mode }, flags, actions).await
+        let later = match self.files.grant().scope() {
+            Scope::Paths if flags.truncate => Some(if flags.write { Emptying::Open } else { Emptying::Named }),
+            // what it opens makes no difference to the judgement
+            Scope::Paths | Scope::Actions => None,
+        };
+        let flags = OpenFlags { truncate: flags.truncate && later.is_none(), ..flags };
+        self.start_opening(Operation::Open { path, flags, mode }, later, actions).await
     }
 
     /// Opens a directory.
     pub(super) async fn start_open_dir(&self, path: Vec<u8>) -> Pending<OpenFile> {
-        self.start_opening(Operation::OpenDir { path }, OpenFlags::default(), vec![FileAction::List]).await
+        self.start_opening(Operation::OpenDir { path }, None, vec![FileAction::List]).await
     }
 
     async fn start_opening(
         &self,
         mut operation: Operation,
-        flags: OpenFlags,
+        later: Option<Emptying>,
         actions: Vec<FileAction>,
     ) -> Pending<OpenFile> {
         let access = self.clone();
+        let is_directory = matches!(operation, Operation::OpenDir { .. });
         let mut event = event_of(&operation);
         for &action in &actions {
             event.action = action;
@@ -174,14 +190,17 @@ impl Access {
                 access.record(FileEvent { action, outcome: Outcome::Opened, ..event.clone() }).await?;
             }
             let mut progress = Progress::default();
-            if flags.truncate {
+            if let Some(how) = later {
                 let attributes = Attributes { size: Some(0), ..Attributes::default() };
-                let operation = Operation::FsetStat { handle: opened.handle, attributes };
+                let operation = match how {
+                    Emptying::Open => Operation::FsetStat { handle: opened.handle, attributes },
+                    Emptying::Named => Operation::SetStat { path: opened.real_path.clone(), attributes },
+                };
                 progress.truncation = Some(access.files.issue(operation).await);
             }
             Ok(OpenFile {
                 handle: opened.handle,
-                flags,
+                is_directory,
                 real_path: opened.real_path,
                 path: event.path,
                 actions,
@@ -192,11 +211,62 @@ impl Access {
         .boxed()
     }
 
+    /// Copies on the node from one open file to another, to its end where `length` is 0, and waits for that: in pieces, so
+    /// that no other session of the node waits for it. Gives how many bytes it was.
+    pub(super) async fn copy(
+        &self,
+        from: &OpenFile,
+        to: &OpenFile,
+        offset: u64,
+        length: u64,
+        to_offset: u64,
+    ) -> Result<u64, Refusal> {
+        let event = FileEvent {
+            action: FileAction::Copy,
+            path: from.path.clone(),
+            real_path: Some(from.real_path.clone()),
+            second: Some(to.path.clone()),
+            second_real: Some(to.real_path.clone()),
+            outcome: Outcome::Asked,
+            content: None,
+        };
+        let asks =
+            [(FileAction::Copy, from), (FileAction::Download, from), (FileAction::Copy, to), (FileAction::Upload, to)];
+        if let Err(refusal) = asks.iter().try_for_each(|(action, file)| self.allowed(*action, &file.real_path)) {
+            return self.conclude(event, Err(refusal)).await;
+        }
+        self.record(event.clone()).await?;
+        let mut copied = 0;
+        let result = loop {
+            let piece = if length == 0 { COPY_PIECE } else { COPY_PIECE.min(length - copied) };
+            let operation = Operation::Copy {
+                handle: from.handle,
+                offset: offset.saturating_add(copied),
+                length: piece,
+                to: to.handle,
+                to_offset: to_offset.saturating_add(copied),
+            };
+            match answer(self.files.issue(operation).await).await {
+                Ok(Answer::Copied(bytes)) if bytes <= piece => {
+                    copied += bytes;
+                    from.progress().read.add_unseen(bytes);
+                    to.progress().written.add_unseen(bytes);
+                    if bytes < piece || copied == length {
+                        break Ok(copied);
+                    }
+                }
+                Ok(_) => break Err(Refusal::nonsense()),
+                Err(refusal) => break Err(refusal),
+            }
+        };
+        self.conclude(event, result).await
+    }
+
     /// Closes what was open. Its end is recorded by [`Self::finish_close`].
     pub(super) async fn start_close(&self, file: &OpenFile) -> Closing {
-        let size = match file.flags.read || file.flags.write {
-            true => Some(self.files.issue(Operation::Fstat { handle: file.handle }).await),
-            false => None,
+        let size = match file.is_directory {
+            true => None,
+            false => Some(self.files.issue(Operation::Fstat { handle: file.handle }).await),
         };
         Closing { size, closed: self.files.issue(Operation::Close { handle: file.handle }).await }
     }
@@ -316,6 +386,11 @@ impl Access {
 }
 
 impl OpenFile {
+    /// Whether the client opened both by the same name, or they are the same.
+    pub(super) fn is_called_like(&self, other: &Self) -> bool {
+        self.handle == other.handle || self.path == other.path
+    }
+
     /// Counts bytes that were read and go to the client.
     pub(super) fn count_read(&self, offset: u64, bytes: &[u8]) {
         self.progress().read.add(offset, bytes);
@@ -468,5 +543,7 @@ impl Resolving {
     }
 }
 
+/// How much is copied by one operation.
+const COPY_PIECE: u64 = 4 * 1024 * 1024;
 /// Linux's own limit, `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;

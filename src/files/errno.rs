@@ -11,4 +11,3 @@ pub(super) const EINVAL: i32 = 22;
 pub(super) const ENAMETOOLONG: i32 = 36;
 pub(super) const ENOSYS: i32 = 38;
 pub(super) const ELOOP: i32 = 40;
-pub(super) const EOPNOTSUPP: i32 = 95;

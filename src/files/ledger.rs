@@ -41,6 +41,8 @@ pub(super) fn action_of(operation: &Operation) -> FileAction {
         Operation::Symlink { .. } => FileAction::Symlink,
         Operation::Link { .. } => FileAction::Link,
         Operation::Fsync { .. } => FileAction::Sync,
+        Operation::Copy { .. } => FileAction::Copy,
+        Operation::HomeDirectory { .. } | Operation::NamesOf { .. } => FileAction::Resolve,
         Operation::FileSystem { .. } | Operation::FileSystemOf { .. } => FileAction::FileSystem,
     }
 }
@@ -108,7 +110,7 @@ pub enum Hashed {
         /// Its digest.
         sha256: [u8; 32],
     },
-    /// None: the bytes did not go over in one run from start to end.
+    /// None: the bytes did not go over in one run from start to end, or not through here at all.
     No,
 }
 
@@ -145,6 +147,14 @@ impl Tally {
             _ => self.run = Run::Broken,
         }
         self.next = offset.saturating_add(bytes.len() as u64);
+    }
+
+    /// Counts bytes that the node copied by itself: they did not pass here, so there is nothing to hash.
+    pub(super) fn add_unseen(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.run = Run::Broken;
+        }
     }
 
     /// What to record, given the file's size at its end.
@@ -199,6 +209,16 @@ mod tests {
             }
             assert_eq!(tally.content(Some(8)), Content { bytes: 8, hashed: Hashed::No }, "{offsets:?}");
         }
+    }
+
+    #[test]
+    fn what_the_node_copied_by_itself_is_counted_and_not_hashed() {
+        let mut tally = Tally::default();
+        tally.add(0, b"1234");
+        tally.add_unseen(0);
+        assert!(matches!(tally.content(Some(4)).hashed, Hashed::Whole(_)));
+        tally.add_unseen(4);
+        assert_eq!(tally.content(Some(8)), Content { bytes: 8, hashed: Hashed::No });
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub(super) fn places(operation: &mut Operation) -> Vec<(&mut Vec<u8>, Place)> {
             vec![(from, Place::Itself), (to, Place::Itself)]
         }
         // these resolve; there is nothing to resolve before
-        Operation::RealPath { .. } | Operation::ExpandPath { .. } => Vec::new(),
+        Operation::RealPath { .. }
+        | Operation::ExpandPath { .. }
+        | Operation::HomeDirectory { .. }
+        | Operation::NamesOf { .. } => Vec::new(),
         Operation::Read { .. }
         | Operation::Write { .. }
         | Operation::Close { .. }
@@ -40,6 +43,7 @@ pub(super) fn places(operation: &mut Operation) -> Vec<(&mut Vec<u8>, Place)> {
         | Operation::FsetStat { .. }
         | Operation::ReadDir { .. }
         | Operation::Fsync { .. }
+        | Operation::Copy { .. }
         | Operation::FileSystemOf { .. } => Vec::new(),
     }
 }
@@ -81,6 +85,7 @@ pub(super) fn changes_names(action: FileAction) -> bool {
             | FileAction::MakeDirectory
             | FileAction::RemoveDirectory
             | FileAction::Rename
+            | FileAction::Copy
             | FileAction::Link
             | FileAction::Symlink
     )
@@ -120,6 +125,7 @@ pub(super) fn event_of(operation: &Operation) -> FileEvent {
         | Operation::ReadLink { path }
         | Operation::FileSystem { path } => (path.clone(), None),
         Operation::Rename { from, to, .. } | Operation::Link { from, to } => (from.clone(), Some(to.clone())),
+        Operation::HomeDirectory { user } => ([b"~", &user[..]].concat(), None),
         Operation::Symlink { target, path } => (path.clone(), Some(target.clone())),
         Operation::Read { .. }
         | Operation::Write { .. }
@@ -128,6 +134,8 @@ pub(super) fn event_of(operation: &Operation) -> FileEvent {
         | Operation::FsetStat { .. }
         | Operation::ReadDir { .. }
         | Operation::Fsync { .. }
+        | Operation::Copy { .. }
+        | Operation::NamesOf { .. }
         | Operation::FileSystemOf { .. } => (Vec::new(), None),
     };
     FileEvent {

@@ -37,6 +37,8 @@ pub enum FileAction {
     MakeDirectory,
     RemoveDirectory,
     Rename,
+    /// Copies from one open file to another, on the node.
+    Copy,
     Link,
     Symlink,
     ReadLink,
@@ -96,6 +98,7 @@ impl FileAction {
             Self::MakeDirectory => "MakeDirectory",
             Self::RemoveDirectory => "RemoveDirectory",
             Self::Rename => "Rename",
+            Self::Copy => "Copy",
             Self::Link => "Link",
             Self::Symlink => "Symlink",
             Self::ReadLink => "ReadLink",

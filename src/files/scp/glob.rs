@@ -133,7 +133,7 @@ pub(super) async fn entries(access: &Access, open: &OpenFile) -> Result<Vec<Entr
     let mut all: Vec<Entry> = Vec::new();
     let mut held = 0;
     let result = loop {
-        match access.files.call(Operation::ReadDir { handle: open.handle }).await {
+        match access.files.call(Operation::ReadDir { handle: open.handle, again: false }).await {
             Ok(Answer::Entries(entries)) if entries.is_empty() => break Ok(()),
             Ok(Answer::Entries(entries)) => {
                 for mut entry in entries.into_iter().filter(is_proper) {

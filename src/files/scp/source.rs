@@ -218,7 +218,7 @@ where
         Err(refusal) => return session.refused(path, refusal).await,
     };
     let size = attributes.size.unwrap_or_default();
-    let mut ahead = ReadAhead::new(read_ahead::room());
+    let mut ahead = ReadAhead::new(read_ahead::room(), read_ahead::WHILE_TAKEN);
     // on its way while the client thinks about the name
     let mut first = match size {
         0 => None,

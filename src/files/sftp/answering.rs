@@ -25,7 +25,7 @@ pub(super) struct Coming {
 /// What has come of a request, to be counted and encoded in the order of requests.
 pub(super) enum Ready {
     Reply { id: u32, result: Result<Reply, Refusal> },
-    Data { id: u32, entry: Arc<OpenEntry>, offset: u64, result: Result<Bytes, Refusal> },
+    Data { id: u32, entry: Arc<OpenEntry>, offset: u64, asked: u32, result: Result<Bytes, Refusal> },
     Written { ids: Vec<u32>, entry: Arc<OpenEntry>, offset: u64, bytes: Bytes, result: Result<Answer, Refusal> },
     Closed { id: u32, entry: Arc<OpenEntry>, closing: Closing },
 }
@@ -96,13 +96,14 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Resul
 async fn put(access: &Access, ready: Ready, client_is_there: bool, out: &mut BytesMut) -> Option<FilesError> {
     let (ids, result) = match ready {
         Ready::Reply { id, result } => (vec![id], result),
-        Ready::Data { id, entry, offset, result } => {
+        Ready::Data { id, entry, offset, asked, result } => {
             let reply = result.map(|bytes| {
                 // what nobody takes was not transferred
                 if client_is_there {
                     entry.file.count_read(offset, &bytes);
                 }
-                match bytes.is_empty() {
+                // who asked for nothing has got it, and did not learn of an end
+                match bytes.is_empty() && asked > 0 {
                     true => Reply::Status(Status::end_of_file()),
                     false => Reply::Data(bytes),
                 }

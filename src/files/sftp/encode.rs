@@ -94,6 +94,19 @@ fn put_request(out: &mut BytesMut, id: u32, request: &Request) {
         }
         Request::Limits => start(EXTENDED, "limits@openssh.com", &[]),
         Request::ExpandPath { path } => start(EXTENDED, "expand-path@openssh.com", &[path]),
+        Request::CopyData { from, offset, length, to, to_offset } => {
+            start(EXTENDED, "copy-data", &[from]);
+            out.put_u64(*offset);
+            out.put_u64(*length);
+            put_string(out, to);
+            out.put_u64(*to_offset);
+        }
+        Request::HomeDirectory { user } => start(EXTENDED, "home-directory", &[user]),
+        Request::NamesOf { users, groups } => {
+            let [users, groups] =
+                [users, groups].map(|list| list.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<_>>());
+            start(EXTENDED, "users-groups-by-id@openssh.com", &[&users, &groups]);
+        }
         Request::Unknown => start(EXTENDED, "unheard-of@example.com", &[b"argument"]),
     }
 }

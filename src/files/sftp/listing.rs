@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::time::Instant;
 
 use super::reply::Name;
 use crate::files::access::{Answering, Refusal, answer};
+use crate::files::read_ahead::FRESH;
 use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operation};
 
 /// An open directory: what has come of it and is not yet handed on. The next batch is asked for while the client still
@@ -15,19 +17,39 @@ use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operati
 pub(super) struct Directory {
     names: VecDeque<Entry>,
     coming: Option<Answering>,
+    /// As long as the client has been given nothing: when the first names were asked for, and after which change of its own.
+    first: Option<(Instant, u64)>,
     ended: bool,
 }
 
 impl Directory {
-    /// Asks for names, so that they are on their way when the client wants them.
-    pub(super) async fn ask(&mut self, files: &FileService, handle: Handle) {
+    /// One whose first names are on their way before the client asks for them.
+    pub(super) async fn opened(files: &FileService, handle: Handle, changes: u64) -> Self {
+        let coming = Some(files.issue(Operation::ReadDir { handle, again: false }).await);
+        Self { coming, first: Some((Instant::now(), changes)), ..Self::default() }
+    }
+
+    /// Sees to it that names are on their way, and none that are older than the client's question: where it has changed
+    /// something since the directory was opened, or was long in asking, they are asked for again.
+    pub(super) async fn prepare(&mut self, files: &FileService, handle: Handle, changes: u64) {
+        if let Some((at, known)) = self.first.take()
+            && (changes != known || at.elapsed() > FRESH)
+        {
+            self.coming = Some(files.issue(Operation::ReadDir { handle, again: true }).await);
+        }
+        if self.names.is_empty() {
+            self.ask(files, handle).await;
+        }
+    }
+
+    async fn ask(&mut self, files: &FileService, handle: Handle) {
         if self.coming.is_none() && !self.ended {
-            self.coming = Some(files.issue(Operation::ReadDir { handle }).await);
+            self.coming = Some(files.issue(Operation::ReadDir { handle, again: false }).await);
         }
     }
 
     /// Some more names; none at the end.
-    pub(super) async fn next(&mut self, files: &FileService, handle: Handle, now: u64) -> Result<Vec<Name>, Refusal> {
+    pub(super) async fn next(&mut self, files: &FileService, handle: Handle, now: i64) -> Result<Vec<Name>, Refusal> {
         while self.names.is_empty() && !self.ended {
             self.ask(files, handle).await;
             let Some(coming) = self.coming.take() else { break };
@@ -60,7 +82,7 @@ impl Directory {
 }
 
 /// The line that OpenSSH's server sends, in UTC: `-rw-r--r--    1 ada      staff        1234 Nov 22 03:26 notes`.
-pub(super) fn long_name(entry: &Entry, now: u64) -> Vec<u8> {
+pub(super) fn long_name(entry: &Entry, now: i64) -> Vec<u8> {
     let attributes = &entry.attributes;
     let (user, group) = attributes.owner.unwrap_or_default();
     let or_number = |name: &str, number: u32| match name.is_empty() || name.contains(char::is_control) {
@@ -74,7 +96,7 @@ pub(super) fn long_name(entry: &Entry, now: u64) -> Vec<u8> {
         or_number(&entry.owner_names.0, user),
         or_number(&entry.owner_names.1, group),
         attributes.size.unwrap_or_default(),
-        time_text(attributes.times.map_or(0, |(_, modified)| modified), now),
+        time_text(attributes.times.map_or(0, |(_, modified)| modified.cast_signed()), now),
     );
     let mut line = line.into_bytes();
     line.extend(&entry.name);
@@ -109,15 +131,14 @@ fn mode_text(mode: u32) -> String {
 }
 
 /// With the time of day for the last half year, with the year for all else, as `ls` does.
-fn time_text(seconds: u64, now: u64) -> String {
-    let recent = seconds <= now && now - seconds < HALF_A_YEAR;
+fn time_text(seconds: i64, now: i64) -> String {
+    let recent = seconds <= now && now.saturating_sub(seconds) < HALF_A_YEAR;
     let format = match recent {
         true => format_description!("[month repr:short] [day padding:space] [hour]:[minute]"),
         false => format_description!("[month repr:short] [day padding:space]  [year]"),
     };
-    i64::try_from(seconds)
+    OffsetDateTime::from_unix_timestamp(seconds)
         .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(format).ok())
         .unwrap_or_else(|| "(far away)  ".to_owned())
 }
@@ -126,7 +147,7 @@ fn time_text(seconds: u64, now: u64) -> String {
 const LONGEST_NAME: usize = 4096;
 /// Bytes of names in one reply, well below what a packet may hold.
 const BATCH: usize = 96 * 1024;
-const HALF_A_YEAR: u64 = 365 * 24 * 60 * 60 / 2;
+const HALF_A_YEAR: i64 = 365 * 24 * 60 * 60 / 2;
 
 #[cfg(test)]
 mod tests {

@@ -126,6 +126,21 @@ pub enum Request {
     ExpandPath {
         path: Vec<u8>,
     },
+    /// `copy-data`: `length` 0 is to the end of the file.
+    CopyData {
+        from: Bytes,
+        offset: u64,
+        length: u64,
+        to: Bytes,
+        to_offset: u64,
+    },
+    HomeDirectory {
+        user: Vec<u8>,
+    },
+    NamesOf {
+        users: Vec<u32>,
+        groups: Vec<u32>,
+    },
     /// A type or an extension this server has not heard of.
     Unknown,
 }
@@ -205,6 +220,15 @@ impl Fields {
             b"lsetstat@openssh.com" => Request::LsetStat { path: self.path()?, attributes: self.attributes()? },
             b"limits@openssh.com" => Request::Limits,
             b"expand-path@openssh.com" => Request::ExpandPath { path: self.path()? },
+            b"copy-data" => Request::CopyData {
+                from: self.string()?,
+                offset: self.u64()?,
+                length: self.u64()?,
+                to: self.string()?,
+                to_offset: self.u64()?,
+            },
+            b"home-directory" => Request::HomeDirectory { user: self.path()? },
+            b"users-groups-by-id@openssh.com" => Request::NamesOf { users: self.numbers()?, groups: self.numbers()? },
             _ => Request::Unknown,
         })
     }
@@ -227,6 +251,15 @@ impl Fields {
 
     fn path(&mut self) -> Result<Vec<u8>, &'static str> {
         Ok(self.string()?.to_vec())
+    }
+
+    fn numbers(&mut self) -> Result<Vec<u32>, &'static str> {
+        let mut inner = Fields(self.string()?);
+        let mut numbers = Vec::with_capacity(inner.0.len() / 4);
+        while !inner.0.is_empty() {
+            numbers.push(inner.u32()?);
+        }
+        Ok(numbers)
     }
 
     fn open_flags(&mut self) -> Result<OpenFlags, &'static str> {
@@ -384,6 +417,12 @@ mod tests {
                 length
             }),
             (bytes(), any::<u64>(), bytes()).prop_map(|(handle, offset, data)| Request::Write { handle, offset, data }),
+            (bytes(), any::<[u64; 3]>(), bytes()).prop_map(|(from, [offset, length, to_offset], to)| {
+                Request::CopyData { from, offset, length, to, to_offset }
+            }),
+            path().prop_map(|user| Request::HomeDirectory { user }),
+            (vec(any::<u32>(), 0..9), vec(any::<u32>(), 0..9))
+                .prop_map(|(users, groups)| Request::NamesOf { users, groups }),
             Just(Request::Limits),
             Just(Request::Unknown),
         ]

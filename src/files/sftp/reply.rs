@@ -4,9 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::packet::{ATTR_ACMODTIME, ATTR_PERMISSIONS, ATTR_SIZE, ATTR_UIDGID};
 use crate::files::access::Refusal;
-use crate::files::errno::{
-    EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM,
-};
+use crate::files::errno::{EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EPERM};
 use crate::transport::file_service::{Attributes, FileSystem};
 
 /// One packet to the client.
@@ -20,6 +18,8 @@ pub(super) enum Reply {
     Attributes(Attributes),
     FileSystem(FileSystem),
     Limits,
+    /// Names of users, names of groups.
+    NamesOf(Vec<Vec<u8>>, Vec<Vec<u8>>),
 }
 
 /// A name in a directory, or the one name that answers `REALPATH` and `READLINK`.
@@ -39,8 +39,9 @@ pub(super) struct Status {
 
 /// The longest read and write the server takes: OpenSSH's own, a packet less 1 KiB.
 pub(super) const LARGEST_DATA: u32 = 255 * 1024;
-/// How many files a client may have open.
-pub(super) const MOST_HANDLES: usize = 256;
+/// How many files a client may have open, which it learns by `limits@openssh.com`. Each is a descriptor on the node, and here
+/// its paths and what is counted of it: a few kilobytes, and what is read ahead has one room for all of them.
+pub(super) const MOST_HANDLES: usize = 4096;
 
 impl Reply {
     /// Appends the packet that answers request `id`.
@@ -103,6 +104,15 @@ impl Reply {
                 out.put_u64(u64::from(LARGEST_DATA));
                 out.put_u64(MOST_HANDLES as u64);
             }
+            Self::NamesOf(users, groups) => {
+                out.put_u8(EXTENDED_REPLY);
+                out.put_u32(id);
+                for names in [users, groups] {
+                    let mut list = BytesMut::new();
+                    names.iter().for_each(|name| put_string(&mut list, name));
+                    put_string(out, &list);
+                }
+            }
         }
         let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -121,6 +131,10 @@ impl Status {
 
     pub(super) fn end_of_file() -> Self {
         Self { code: EOF, message: "End of file".to_owned() }
+    }
+
+    pub(super) fn no_such_file(message: &str) -> Self {
+        Self { code: NO_SUCH_FILE, message: message.to_owned() }
     }
 
     pub(super) fn failure(message: &str) -> Self {
@@ -145,7 +159,7 @@ impl From<&Refusal> for Status {
                 ENOENT | ENOTDIR | EBADF | ELOOP => (NO_SUCH_FILE, message.clone()),
                 EPERM | EACCES | EFAULT => (PERMISSION_DENIED, message.clone()),
                 ENAMETOOLONG | EINVAL => (BAD_MESSAGE, message.clone()),
-                ENOSYS | EOPNOTSUPP => (OP_UNSUPPORTED, message.clone()),
+                ENOSYS => (OP_UNSUPPORTED, message.clone()),
                 _ => (FAILURE, message.clone()),
             },
             Refusal::NodeGone(why) => (FAILURE, format!("the connection to the node's file service was lost: {why}")),
@@ -155,7 +169,8 @@ impl From<&Refusal> for Status {
     }
 }
 
-/// Appends an `ATTRS` structure (the draft's section 5). Its times end in 2106; later ones are told as that.
+/// Appends an `ATTRS` structure (the draft's section 5). Its times have 32 bits: of those before 1970 and after 2106 the lower
+/// ones are told, as OpenSSH's server does.
 pub(super) fn put_attributes(out: &mut BytesMut, attributes: &Attributes) {
     let bit = |set, bit| if set { bit } else { 0 };
     out.put_u32(
@@ -175,8 +190,9 @@ pub(super) fn put_attributes(out: &mut BytesMut, attributes: &Attributes) {
         out.put_u32(mode);
     }
     if let Some((accessed, modified)) = attributes.times {
-        out.put_u32(u32::try_from(accessed).unwrap_or(u32::MAX));
-        out.put_u32(u32::try_from(modified).unwrap_or(u32::MAX));
+        for time in [accessed, modified] {
+            out.put_slice(&time.to_be_bytes()[4..]);
+        }
     }
 }
 
@@ -185,8 +201,8 @@ fn put_string(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// What the server offers, with the versions OpenSSH gives (its `PROTOCOL`, sections 4.2 to 4.9).
-const EXTENSIONS: [(&[u8], &[u8]); 8] = [
+/// What the server offers, with the versions OpenSSH gives (its `PROTOCOL`, sections 4.2 to 4.12).
+const EXTENSIONS: [(&[u8], &[u8]); 11] = [
     (b"posix-rename@openssh.com", b"1"),
     (b"statvfs@openssh.com", b"2"),
     (b"fstatvfs@openssh.com", b"2"),
@@ -195,6 +211,9 @@ const EXTENSIONS: [(&[u8], &[u8]); 8] = [
     (b"lsetstat@openssh.com", b"1"),
     (b"limits@openssh.com", b"1"),
     (b"expand-path@openssh.com", b"1"),
+    (b"copy-data", b"1"),
+    (b"home-directory", b"1"),
+    (b"users-groups-by-id@openssh.com", b"1"),
 ];
 
 /// The version that is spoken (the draft, section 4).
@@ -229,7 +248,9 @@ mod tests {
         assert_eq!(code(EACCES), PERMISSION_DENIED);
         let full = Refusal::Node { errno: 28, message: "No space left on device".to_owned() };
         assert_eq!(Status::from(&full), Status::failure("No space left on device"));
-        assert_eq!(code(EOPNOTSUPP), OP_UNSUPPORTED);
+        assert_eq!(code(EBADF), NO_SUCH_FILE);
+        // EOPNOTSUPP, what a link has no mode by
+        assert_eq!(code(95), FAILURE);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::reply::{LARGEST_DATA, Reply, Status};
 use super::table::{OpenEntry, Table};
 use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
 use crate::files::mode::PERMISSIONS;
-use crate::files::read_ahead::{self, ReadAhead};
+use crate::files::read_ahead::{self, FRESH, ReadAhead};
 use crate::files::{FileLedger, FilesError};
 use crate::transport::file_service::{Answer, Attributes, FileService, Operation};
 
@@ -40,6 +40,7 @@ where
         flights: Arc::default(),
         room: Arc::new(Semaphore::new(ROOM)),
         ahead: read_ahead::room(),
+        changes: 0,
         replies,
         gone,
     };
@@ -66,6 +67,8 @@ struct Issuer {
     /// Bytes that requests without a written reply may take.
     room: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
+    /// How often the client has changed something, so that no older list of a directory is given to it.
+    changes: u64,
     replies: mpsc::Sender<Coming>,
     /// Whether the client takes no more answers.
     gone: watch::Receiver<bool>,
@@ -127,9 +130,9 @@ impl Issuer {
 
     async fn write(&mut self, id: u32, handle: &Bytes, offset: u64, data: Bytes) -> Result<(), FilesError> {
         let room = self.room(data.len()).await?;
-        let Some(entry) = self.table.file(handle).filter(|entry| entry.file.flags.write) else {
+        let Some(entry) = self.table.file(handle) else {
             self.flush().await?;
-            return self.reply(id, Reply::Status(Status::failure("the handle is not open for writing")), room).await;
+            return self.reply(id, Reply::Status(Status::failure(NO_HANDLE)), room).await;
         };
         match &mut self.gather {
             Some(gather) if gather.takes(&entry, offset, &data) => gather.add(id, data, room),
@@ -147,6 +150,7 @@ impl Issuer {
     /// Issues the writes that were gathered.
     async fn flush(&mut self) -> Result<(), FilesError> {
         let Some(mut gather) = self.gather.take() else { return Ok(()) };
+        self.changes += 1;
         self.forget_read_ahead().await;
         let bytes = gather.bytes();
         let Gather { entry, offset, ids, room, .. } = gather;
@@ -162,6 +166,9 @@ impl Issuer {
     }
 
     async fn request(&mut self, id: u32, request: Request) -> Result<(), FilesError> {
+        if changes(&request) {
+            self.changes += 1;
+        }
         let takes = match &request {
             Request::Read { length, .. } => (*length).min(LARGEST_DATA) as usize,
             _ => 0,
@@ -174,14 +181,17 @@ impl Issuer {
             | Request::FsetStat { handle, .. }
             | Request::ReadDir { handle }
             | Request::FstatVfs { handle }
-            | Request::Fsync { handle } => Some(handle),
+            | Request::Fsync { handle }
+            | Request::CopyData { from: handle, .. } => Some(handle),
             _ => None,
         };
         let work = match handle.map(|handle| self.table.entry(handle)) {
-            Some(None) => {
-                return self.reply(id, Reply::Status(Status::failure("there is no such handle")), room).await;
-            }
             Some(Some(entry)) => self.on_handle(id, entry, request).await,
+            // the numbers of OpenSSH's server, which are not the same for all
+            Some(None) => match request {
+                Request::Close { .. } | Request::Fsync { .. } => no_such_handle(id),
+                _ => at_once(id, Reply::Status(Status::failure(NO_HANDLE))),
+            },
             None => self.on_path(id, request).await,
         };
         self.send(Coming { work, room: vec![room] }).await
@@ -196,13 +206,12 @@ impl Issuer {
                 let closing = self.access.start_close(&entry.file).await;
                 async move { Ready::Closed { id, entry, closing: closing.arrived().await } }.boxed()
             }
-            Request::Read { offset, length, .. } if is_file && entry.file.flags.read => {
-                let length = length.min(LARGEST_DATA);
-                let reading = entry.ahead.lock().await.read(&self.access.files, handle, offset, length).await;
-                async move { Ready::Data { id, offset, result: reading.bytes().await, entry } }.boxed()
-            }
             Request::ReadDir { .. } if !is_file => {
                 let files = self.access.files.clone();
+                if let Some(directory) = &entry.directory {
+                    // now, in the order of requests
+                    directory.lock().await.prepare(&files, handle, self.changes).await;
+                }
                 let work = async move {
                     let Some(directory) = &entry.directory else { return Ok(Reply::Status(Status::end_of_file())) };
                     let names = directory.lock().await.next(&files, handle, now()).await?;
@@ -213,21 +222,38 @@ impl Issuer {
                 };
                 ready(id, work.boxed(), Ok)
             }
-            Request::Fstat { .. } => {
+            Request::Fsync { .. } if !is_file => no_such_handle(id),
+            Request::Read { offset, length, .. } if is_file => {
+                let length = length.min(LARGEST_DATA);
+                let reading = entry.ahead.lock().await.read(&self.access.files, handle, offset, length).await;
+                async move { Ready::Data { id, offset, asked: length, result: reading.bytes().await, entry } }.boxed()
+            }
+            Request::Fstat { .. } if is_file => {
                 let answer = self.access.start_on(&entry.file, Operation::Fstat { handle }).await;
                 ready(id, answer, attributes)
             }
-            Request::FsetStat { attributes, .. } => {
+            Request::FsetStat { attributes, .. } if is_file => {
                 self.forget_read_ahead().await;
                 let attributes = permissions_only(attributes);
                 done(id, self.access.start_on(&entry.file, Operation::FsetStat { handle, attributes }).await)
             }
             Request::Fsync { .. } => done(id, self.access.start_on(&entry.file, Operation::Fsync { handle }).await),
-            Request::FstatVfs { .. } => {
+            Request::FstatVfs { .. } if is_file => {
                 let answer = self.access.start_on(&entry.file, Operation::FileSystemOf { handle }).await;
                 ready(id, answer, file_system)
             }
-            _ => at_once(id, Reply::Status(Status::failure("the handle was not opened for that"))),
+            Request::CopyData { offset, length, to, to_offset, .. } if is_file => {
+                let to = self.table.file(&to).filter(|to| !entry.file.is_called_like(&to.file));
+                let Some(to) = to else {
+                    return at_once(id, Reply::Status(Status::failure("not from one file to another")));
+                };
+                self.forget_read_ahead().await;
+                // what comes behind it waits, as if the node did it in one go
+                let copied = self.access.copy(&entry.file, &to.file, offset, length, to_offset).await;
+                let reply = copied.map(|copied| Reply::Status(copied_status(length, copied)));
+                async move { Ready::Reply { id, result: reply } }.boxed()
+            }
+            _ => at_once(id, Reply::Status(Status::failure("the handle is not open for that"))),
         }
     }
 
@@ -268,6 +294,20 @@ impl Issuer {
                 ready(id, access.start(Operation::RealPath { path }).await, path_reply)
             }
             Request::ExpandPath { path } => ready(id, access.start(Operation::ExpandPath { path }).await, path_reply),
+            Request::HomeDirectory { user } => {
+                let home = access.start(Operation::HomeDirectory { user }).await.map(|home| match home {
+                    Err(Refusal::Node { .. }) => Ok(Reply::Status(Status::failure("there is no such user"))),
+                    other => other.and_then(path_reply),
+                });
+                ready(id, home.boxed(), Ok)
+            }
+            Request::NamesOf { users, groups } if users.len() + groups.len() <= MOST_NAMES => {
+                let count = users.len();
+                let names = access.start(Operation::NamesOf { users, groups }).await;
+                let names = names.map(move |names| names.and_then(|names| names_reply(names, count)));
+                ready(id, names.boxed(), Ok)
+            }
+            Request::NamesOf { .. } => at_once(id, Reply::Status(Status::bad_message("so many names at once"))),
             Request::ReadLink { path } => ready(id, access.start(Operation::ReadLink { path }).await, path_reply),
             Request::Rename { from, to } => {
                 done(id, access.start(Operation::Rename { from, to, replace: false }).await)
@@ -286,17 +326,15 @@ impl Issuer {
     /// Gives what has been opened a number.
     fn opening(&self, id: u32, opening: Pending<OpenFile>, is_directory: bool) -> BoxFuture<'static, Ready> {
         let (access, table, ahead) = (self.access.clone(), Arc::clone(&self.table), Arc::clone(&self.ahead));
+        let changes = self.changes;
         let work = async move {
             let file = opening.await?;
-            let mut directory = Directory::default();
-            if is_directory {
-                directory.ask(&access.files, file.handle).await;
-            }
-            let entry = Arc::new(OpenEntry {
-                file,
-                ahead: tokio::sync::Mutex::new(ReadAhead::new(ahead)),
-                directory: is_directory.then(|| tokio::sync::Mutex::new(directory)),
-            });
+            let directory = match is_directory {
+                true => Some(tokio::sync::Mutex::new(Directory::opened(&access.files, file.handle, changes).await)),
+                false => None,
+            };
+            let ahead = tokio::sync::Mutex::new(ReadAhead::new(ahead, FRESH));
+            let entry = Arc::new(OpenEntry { file, ahead, directory });
             match table.insert(&entry) {
                 Some(number) => Ok(Reply::Handle(number)),
                 None => {
@@ -359,6 +397,49 @@ fn path_reply(answer: Answer) -> Result<Reply, Refusal> {
     Refusal::path(answer).map(Reply::path)
 }
 
+fn names_reply(answer: Answer, users: usize) -> Result<Reply, Refusal> {
+    match answer {
+        Answer::Names(mut names) if names.len() >= users => {
+            let groups = names.split_off(users);
+            Ok(Reply::NamesOf(names, groups))
+        }
+        _ => Err(Refusal::nonsense()),
+    }
+}
+
+fn no_such_handle(id: u32) -> BoxFuture<'static, Ready> {
+    at_once(id, Reply::Status(Status::no_such_file(NO_HANDLE)))
+}
+
+/// Whether the client may find the node other than before.
+fn changes(request: &Request) -> bool {
+    match request {
+        Request::Open { flags, .. } => flags.create || flags.truncate,
+        Request::SetStat { .. }
+        | Request::FsetStat { .. }
+        | Request::LsetStat { .. }
+        | Request::Remove { .. }
+        | Request::MakeDir { .. }
+        | Request::RemoveDir { .. }
+        | Request::Rename { .. }
+        | Request::PosixRename { .. }
+        | Request::Symlink { .. }
+        | Request::HardLink { .. }
+        | Request::CopyData { .. } => true,
+        _ => false,
+    }
+}
+
+/// How a copy has ended that met with no error: less than was asked for is the end of the file, which OpenSSH's server,
+/// copying in pieces, tells only if it has met it before the last one.
+fn copied_status(asked: u64, copied: u64) -> Status {
+    let seen = copied.div_ceil(COPY_PIECE).saturating_add(1).saturating_mul(COPY_PIECE);
+    match asked == 0 || asked <= seen {
+        true => Status::ok(),
+        false => Status::end_of_file(),
+    }
+}
+
 fn file_system(answer: Answer) -> Result<Reply, Refusal> {
     match answer {
         Answer::FileSystem(figures) => Ok(Reply::FileSystem(figures)),
@@ -373,8 +454,8 @@ fn permissions_only(attributes: Attributes) -> Attributes {
 
 fn landed(_: Flight) {}
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
 fn protocol(malformed: Malformed) -> FilesError {
@@ -385,6 +466,11 @@ fn ended() -> FilesError {
     FilesError::NodeGone("the session is ending".to_owned())
 }
 
+const NO_HANDLE: &str = "there is no such handle, or it was not opened for that";
+/// Of how many users and groups the names are asked for at once.
+const MOST_NAMES: usize = 4096;
+/// How much OpenSSH's server copies at a time (`process_extended_copy_data`).
+const COPY_PIECE: u64 = 64 * 1024;
 /// Replies on their way between the halves.
 const QUEUE: usize = 16;
 /// Bytes of requests whose replies are not written yet.

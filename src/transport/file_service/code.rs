@@ -39,7 +39,7 @@ operations! {
     8  SetStat      "set_stat"       "puquuuqq" Nothing
     9  FsetStat     "fset_stat"      "huquuuqq" Nothing
     10 OpenDir      "open_dir"       "p"        Opened
-    11 ReadDir      "read_dir"       "h"        Entries
+    11 ReadDir      "read_dir"       "hu"       Entries
     12 Remove       "remove"         "p"        Nothing
     13 MakeDir      "make_dir"       "pu"       Nothing
     14 RemoveDir    "remove_dir"     "p"        Nothing
@@ -53,6 +53,9 @@ operations! {
     22 LsetStat     "lset_stat"      "puquuuqq" Nothing
     23 ExpandPath   "expand_path"    "t"        Path
     24 FileSystemOf "file_system_of" "h"        FileSystem
+    25 Copy         "copy"           "hqqhq"    Copied
+    26 HomeDirectory "home_directory" "t"       Path
+    27 NamesOf      "names_of"       "ud"       Names
 }
 
 #[cfg(test)]
@@ -113,7 +116,7 @@ mod tests {
             Operation::SetStat { path: path.clone(), attributes },
             Operation::FsetStat { handle, attributes },
             Operation::OpenDir { path: path.clone() },
-            Operation::ReadDir { handle },
+            Operation::ReadDir { handle, again: false },
             Operation::Remove { path: path.clone() },
             Operation::MakeDir { path: path.clone(), mode: 0o755 },
             Operation::RemoveDir { path: path.clone() },
@@ -127,6 +130,9 @@ mod tests {
             Operation::LsetStat { path: path.clone(), attributes },
             Operation::ExpandPath { path },
             Operation::FileSystemOf { handle },
+            Operation::Copy { handle, offset: 1, length: 2, to: handle, to_offset: 3 },
+            Operation::HomeDirectory { user: b"ada".to_vec() },
+            Operation::NamesOf { users: vec![0], groups: vec![1, 2] },
         ]
     }
 

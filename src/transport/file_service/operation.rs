@@ -32,7 +32,7 @@ pub struct Attributes {
     pub owner: Option<(u32, u32)>,
     /// Type and permission bits, `st_mode`.
     pub mode: Option<u32>,
-    /// Access and modification time, whole seconds since the epoch.
+    /// Access and modification time, whole seconds since the epoch; one before that is negative, in two's complement.
     pub times: Option<(u64, u64)>,
 }
 
@@ -98,13 +98,14 @@ pub enum Operation {
         mode: Option<u32>,
     },
     /// Fewer bytes than asked for mean the end of the file: the node reads again until it has them all or has read none.
-    /// Answer: [`Answer::Bytes`].
+    /// Of no bytes only the offset is looked at. Answer: [`Answer::Bytes`].
     Read {
         handle: Handle,
         offset: u64,
         length: u32,
     },
-    /// All or an error; what an interrupted write left is written again.
+    /// All or an error; what an interrupted write left is written again. No bytes are written as well, to see whether they
+    /// could be.
     Write {
         handle: Handle,
         offset: u64,
@@ -128,7 +129,7 @@ pub enum Operation {
         path: Vec<u8>,
         attributes: Attributes,
     },
-    /// The same on the link itself; size and mode of a link can't change.
+    /// The same on the link itself. There is no size of a link to change: then nothing is done (`EINVAL`).
     LsetStat {
         path: Vec<u8>,
         attributes: Attributes,
@@ -141,9 +142,10 @@ pub enum Operation {
     OpenDir {
         path: Vec<u8>,
     },
-    /// Answer: [`Answer::Entries`].
+    /// Names on from where the last answer ended; `again`, from the first. Answer: [`Answer::Entries`].
     ReadDir {
         handle: Handle,
+        again: bool,
     },
     Remove {
         path: Vec<u8>,
@@ -155,7 +157,8 @@ pub enum Operation {
     RemoveDir {
         path: Vec<u8>,
     },
-    /// The absolute path with all links resolved. The last component need not exist; the others must.
+    /// The absolute path with all links resolved. The last component need not exist unless a slash follows it; the others
+    /// must.
     /// Answer: [`Answer::Path`], as for the next one.
     RealPath {
         path: Vec<u8>,
@@ -164,7 +167,7 @@ pub enum Operation {
     ExpandPath {
         path: Vec<u8>,
     },
-    /// `rename(2)`; unless `replace`, `EEXIST` where `to` is there.
+    /// `rename(2)`; unless `replace`, `EEXIST` where `to` is there (for what is no regular file: where it leads to something).
     Rename {
         from: Vec<u8>,
         to: Vec<u8>,
@@ -194,6 +197,24 @@ pub enum Operation {
     FileSystemOf {
         handle: Handle,
     },
+    /// Copies from one open file to another; less than `length` only at the end of the file. Answer: [`Answer::Copied`].
+    Copy {
+        handle: Handle,
+        offset: u64,
+        length: u64,
+        to: Handle,
+        to_offset: u64,
+    },
+    /// The home of the user that the service runs as, if there is a user of this name: that is how OpenSSH's server answers.
+    /// Answer: [`Answer::Path`].
+    HomeDirectory {
+        user: Vec<u8>,
+    },
+    /// The names of users and groups; an empty one where there is none. Answer: [`Answer::Names`].
+    NamesOf {
+        users: Vec<u32>,
+        groups: Vec<u32>,
+    },
 }
 
 /// The answer to an [`Operation`] that succeeded.
@@ -208,4 +229,8 @@ pub enum Answer {
     Entries(Vec<Entry>),
     Path(Vec<u8>),
     FileSystem(FileSystem),
+    /// How many bytes.
+    Copied(u64),
+    /// As many as were asked for, users first.
+    Names(Vec<Vec<u8>>),
 }

@@ -107,6 +107,8 @@ pub(super) enum Expect {
     Entries,
     Path,
     FileSystem,
+    Copied,
+    Names,
 }
 
 fn answer_all(inbox: &mut BytesMut, waiting: &mut VecDeque<Waiting>) -> Result<(), String> {
@@ -171,6 +173,14 @@ fn parse(expect: Expect, mut body: Bytes) -> Option<Answer> {
             }
             Answer::FileSystem(FileSystem { fields })
         }
+        Expect::Copied => Answer::Copied(body.try_get_u64().ok()?),
+        Expect::Names => {
+            let mut names = Vec::new();
+            while !body.is_empty() {
+                names.push(text(&mut body)?.to_vec());
+            }
+            Answer::Names(names)
+        }
     })
 }
 
@@ -234,7 +244,11 @@ fn put_arguments(body: &mut BytesMut, operation: &Operation) -> Code {
             put_attributes(body, attributes, Code::FsetStat)
         }
         Operation::OpenDir { path } => put_path(body, path, Code::OpenDir),
-        Operation::ReadDir { handle } => put_handle(body, *handle, Code::ReadDir),
+        Operation::ReadDir { handle, again } => {
+            body.put_u32(handle.0);
+            body.put_u32(u32::from(*again));
+            Code::ReadDir
+        }
         Operation::Remove { path } => put_path(body, path, Code::Remove),
         Operation::MakeDir { path, mode } => {
             put_text(body, path);
@@ -266,6 +280,22 @@ fn put_arguments(body: &mut BytesMut, operation: &Operation) -> Code {
         }
         Operation::ExpandPath { path } => put_path(body, path, Code::ExpandPath),
         Operation::FileSystemOf { handle } => put_handle(body, *handle, Code::FileSystemOf),
+        Operation::Copy { handle, offset, length, to, to_offset } => {
+            body.put_u32(handle.0);
+            body.put_u64(*offset);
+            body.put_u64(*length);
+            body.put_u32(to.0);
+            body.put_u64(*to_offset);
+            Code::Copy
+        }
+        Operation::HomeDirectory { user } => put_path(body, user, Code::HomeDirectory),
+        Operation::NamesOf { users, groups } => {
+            body.put_u32(u32::try_from(users.len()).unwrap_or(u32::MAX));
+            for number in users.iter().chain(groups) {
+                body.put_u32(*number);
+            }
+            Code::NamesOf
+        }
     }
 }
 
@@ -330,6 +360,8 @@ mod tests {
             Just(Expect::Entries),
             Just(Expect::Path),
             Just(Expect::FileSystem),
+            Just(Expect::Copied),
+            Just(Expect::Names),
         ]
     }
 

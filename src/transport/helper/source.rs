@@ -113,7 +113,7 @@ macro_rules! files {
 
 const PYTHON: &[(&str, &str)] = files! { "python" ".py"
     out_command out_files in_lane one_command one_files
-    attach command common files job lane main operations owner proc process settle
+    attach command common files job lane main operations owner paths proc process settle
 };
 
 const SH: &[(&str, &str)] = files! { "sh" ".sh"

@@ -27,6 +27,11 @@ class Files(Job):
         self.held = 0
 
     def begin(self, text):
+        import resource
+
+        # each open file is a descriptor, and nothing is started that would inherit them
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         # relative paths start at the user's home
         try:
             os.chdir(pwd.getpwuid(os.getuid()).pw_dir)

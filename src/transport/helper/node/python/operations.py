@@ -4,6 +4,8 @@ import os
 import pwd
 import struct
 
+from paths import expand_path, home_of, real_path
+
 # The operations: number, name, and the kinds of the arguments (h a handle and u a number, 32 bits; q 64 bits; p a path and
 # t a text: length and bytes; d the data that is left). The gateway's table and the one of the sh helper say the same, or
 # a test fails.
@@ -18,7 +20,7 @@ OPERATIONS = {
     8: ("set_stat", "puquuuqq"),
     9: ("fset_stat", "huquuuqq"),
     10: ("open_dir", "p"),
-    11: ("read_dir", "h"),
+    11: ("read_dir", "hu"),
     12: ("remove", "p"),
     13: ("make_dir", "pu"),
     14: ("remove_dir", "p"),
@@ -32,6 +34,9 @@ OPERATIONS = {
     22: ("lset_stat", "puquuuqq"),
     23: ("expand_path", "t"),
     24: ("file_system_of", "h"),
+    25: ("copy", "hqqhq"),
+    26: ("home_directory", "t"),
+    27: ("names_of", "ud"),
 }
 
 # the flags of open, those of SFTP version 3, section 6.3
@@ -43,6 +48,8 @@ SIZE, OWNER, MODE, TIMES = 1, 2, 4, 8
 LONGEST_READ = 1048576
 # what one answer lists of a directory: a little more than this
 LISTED = 32768
+# how much is copied at a time
+COPIED = 262144
 
 
 def arguments(kinds, body):
@@ -71,6 +78,16 @@ class OpenFile:
         self.fd = fd
         self.append = append
 
+    def seek(self, offset):
+        # not pread() and pwrite(), whose errors are others
+        os.lseek(self.fd, offset, os.SEEK_SET)
+
+    def write(self, data):
+        # all or an error; of nothing, whether it could be written
+        data = data[os.write(self.fd, data) :]
+        while data:
+            data = data[os.write(self.fd, data) :]
+
     def close(self):
         os.close(self.fd)
 
@@ -78,13 +95,20 @@ class OpenFile:
 class OpenDirectory:
     def __init__(self, fd, path):
         self.fd = fd
+        self.path = path
+        self.names = None
+        self.start()
+
+    def start(self):
         # . and .. come first, which scandir leaves out
         self.fresh = True
+        if self.names is not None:
+            self.names.close()
         try:
-            self.names = os.scandir(fd)
+            self.names = os.scandir(self.fd)
         except TypeError:
             # Python 3.6 takes only paths
-            self.names = os.scandir(path)
+            self.names = os.scandir(self.path)
 
     def close(self):
         self.names.close()
@@ -118,34 +142,44 @@ class Operations:
         ):
             if flags & bit:
                 how |= value
-        # without waiting for the other end of a named pipe, which would stop the operations behind this one
+        # never waits for the other end of a named pipe, nor later for what is in it: that would stop the operations behind
         how |= os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(path, how, 0o666 if mode == NO_MODE else mode)
-        if os.fstat(fd).st_mode & 0o170000 == 0o040000:
-            os.close(fd)
-            raise OSError(errno.EISDIR, "")
-        os.set_blocking(fd, True)
         return self.keep(OpenFile(fd, flags & APPEND), path)
 
     def read(self, handle, offset, length):
         # short only at the end of the file
-        fd = self.handles[handle].fd
+        file = self.handles[handle]
+        file.seek(offset)
         length = min(length, LONGEST_READ)
-        data = os.pread(fd, length, offset)
+        data = os.read(file.fd, length) if length else b""
         while 0 < len(data) < length:
-            more = os.pread(fd, length - len(data), offset + len(data))
+            more = os.read(file.fd, length - len(data))
             if not more:
                 break
             data += more
         return data
 
     def write(self, handle, offset, data):
-        # all or an error
         file = self.handles[handle]
-        while data:
-            done = os.write(file.fd, data) if file.append else os.pwrite(file.fd, data, offset)
-            data = data[done:]
-            offset += done
+        if not file.append:
+            file.seek(offset)
+        file.write(data)
+
+    def copy(self, handle, offset, length, to, to_offset):
+        # how much it was; less only at the end of the file
+        file, other = self.handles[handle], self.handles[to]
+        file.seek(offset)
+        if not other.append:
+            other.seek(to_offset)
+        copied = 0
+        while copied < length:
+            data = os.read(file.fd, min(length - copied, COPIED))
+            if not data:
+                break
+            other.write(data)
+            copied += len(data)
+        return struct.pack(">Q", copied)
 
     def close(self, handle):
         self.handles.pop(handle).close()
@@ -188,23 +222,38 @@ class Operations:
     def change(self, target, follow, mask, size, uid, gid, mode, atime, mtime):
         # goes on after an error and raises the last one; a size first, since it moves the times
         link = {} if follow else {"follow_symlinks": False}
+        if mask & SIZE and not follow:
+            # there is no such thing, and nothing else is done
+            raise OSError(errno.EINVAL, "")
         failed = None
         for bit, step in (
             (SIZE, lambda: os.truncate(target, size)),
-            (MODE, lambda: os.chmod(target, mode & 0o7777)),
+            (MODE, lambda: self.change_mode(target, follow, mode & 0o7777)),
             (TIMES, lambda: os.utime(target, (atime, mtime), **link)),
             (OWNER, lambda: os.chown(target, uid, gid, **link)),
         ):
             if mask & bit:
-                if bit in (SIZE, MODE) and not follow:
-                    failed = OSError(errno.EOPNOTSUPP, "")
-                    continue
                 try:
                     step()
                 except OSError as error:
                     failed = error
+                except OverflowError:
+                    failed = OSError(errno.EINVAL, "")
         if failed is not None:
             raise failed
+
+    def change_mode(self, target, follow, mode):
+        if follow:
+            os.chmod(target, mode)
+            return
+        # Linux has no lchmod(2); what is open by its name alone is not exchanged for a link meanwhile
+        fd = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_mode & 0o170000 == 0o120000:
+                raise OSError(errno.EOPNOTSUPP, "")
+            os.chmod(b"/proc/self/fd/%d" % fd, mode)
+        finally:
+            os.close(fd)
 
     # --- directories
 
@@ -212,11 +261,13 @@ class Operations:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self.keep(OpenDirectory(fd, path), path)
 
-    def read_dir(self, handle):
-        # some of its names; none at the end
+    def read_dir(self, handle, again):
+        # some of its names; none at the end. From the first on, if asked for again
         directory = self.handles[handle]
+        if again:
+            directory.start()
         entries = []
-        if directory.fresh:
+        if directory.fresh and os.fstat(directory.fd).st_nlink:
             directory.fresh = False
             for name in (b".", b".."):
                 entries.append(self.entry(name, os.stat(name, dir_fd=directory.fd)))
@@ -256,14 +307,29 @@ class Operations:
         os.unlink(path)
 
     def rename(self, old, new, replace):
-        if not replace:
+        if replace:
+            os.rename(old, new)
+            return
+        if os.lstat(old).st_mode & 0o170000 == 0o100000:
+            # never over what is there, not even over what has come this moment
             try:
-                os.lstat(new)
-            except FileNotFoundError:
-                pass
+                os.link(old, new)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV):
+                    raise
             else:
-                raise OSError(errno.EEXIST, "")
-        os.rename(old, new)
+                try:
+                    os.unlink(old)
+                except OSError:
+                    os.unlink(new)
+                    raise
+                return
+        try:
+            os.stat(new)
+        except OSError:
+            os.rename(old, new)
+            return
+        raise OSError(errno.EEXIST, "")
 
     def read_link(self, path):
         return os.readlink(path)
@@ -275,22 +341,29 @@ class Operations:
         os.link(old, new)
 
     def real_path(self, path):
-        # the last component need not exist, the others must
-        real = os.path.realpath(path)
-        if not os.path.lexists(real):
-            os.stat(os.path.dirname(real) + b"/.")
-        return real
+        return real_path(path)
 
     def expand_path(self, path):
-        # ~ and ~user at the start
-        if path.startswith(b"~"):
-            name, slash, rest = path[1:].partition(b"/")
+        return expand_path(path)
+
+    def home_directory(self, name):
+        # of whoever this is, if there is a user of the name that was asked for
+        home_of(name)
+        return os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
+
+    def names_of(self, users, numbers):
+        # so many users and then groups, none where there is no name
+        import grp
+
+        names = []
+        for at in range(0, len(numbers) // 4 * 4, 4):
+            lookup = pwd.getpwuid if at < users * 4 else grp.getgrgid
             try:
-                home = pwd.getpwnam(os.fsdecode(name)) if name else pwd.getpwuid(os.getuid())
-            except KeyError:
-                raise OSError(errno.ENOENT, "") from None
-            path = os.fsencode(home.pw_dir) + slash + rest
-        return self.real_path(path)
+                name = lookup(struct.unpack_from(">I", numbers, at)[0])[0].encode()
+            except (KeyError, OSError):
+                name = b""
+            names.append(struct.pack(">I", len(name)) + name)
+        return b"".join(names)
 
     # --- file systems
 
@@ -307,7 +380,8 @@ class Operations:
             found.f_ffree,
             found.f_favail,
             getattr(found, "f_fsid", 0) & (1 << 64) - 1,
-            found.f_flag,
+            # read-only and no set-user-id, which are the ones that the protocol has
+            found.f_flag & 3,
             found.f_namemax,
         )
 

@@ -24,13 +24,23 @@ status() {
     fi
 }
 
-# the figures of the file system of $1
+# the figures of the file system of $1; of its flags nobody tells a shell
 system() {
-    if found=$(stat -f -c "%s %S %b %f %a %c %d %d 0x%i 0 %l" "$1" 2>&1); then
+    if found=$(stat -f -c "%i %s %S %b %f %a %c %d %d 0 %l" "$1" 2>&1); then
+        # the two halves of its number are the other way round in statvfs(3)
+        number=0000000000000000${found%% *}
+        number=${number#"${number%????????????????}"}
+        pack32 $((0x${number#????????}))
+        halves=$packed
+        pack32 $((0x${number%????????}))
+        halves=$halves$packed
         figures=
-        for field in $found; do
+        count=0
+        for field in ${found#* }; do
+            [ "$count" != 8 ] || figures=$figures$halves
             pack64 "$field"
             figures=$figures$packed
+            count=$((count + 1))
         done
         answer 88 "$figures"
     else
@@ -44,30 +54,56 @@ octal() {
 }
 
 # of $2, or if $1 is -h of the link itself: mask (1 size, 2 owner, 4 mode, 8 times), size, owner, group, mode, times. Goes on
-# after an error and answers the last one; a size first, since it moves the times
+# after an error and answers the last one; a size first, since it moves the times. $1 is ! where the size can't be changed
 change() {
     why=
+    followed=-L
+    link=
+    if [ "$1" = -h ]; then
+        link=-h
+        followed=
+        if [ $(($3 & 1)) != 0 ]; then
+            fail "Invalid argument"
+            return
+        fi
+    fi
     if [ $(($3 & 1)) != 0 ]; then
-        if [ -n "$1" ]; then
-            why="Operation not supported"
+        if [ "$1" = ! ] || [ "$4" -lt 0 ]; then
+            why="Invalid argument"
         elif [ -d "$2" ]; then
             why="Is a directory"
-        elif said=$(stat -L "$2" 2>&1); then
-            said=$(dd if=/dev/null of="$2" bs=1 seek="$4" count=0 2>&1) || why=${said%%"$newline"*}
-        else
+        elif ! said=$(stat -L "$2" 2>&1); then
             why=$said
+        elif [ ! -f "$2" ]; then
+            why="Invalid argument"
+        else
+            said=$(dd if=/dev/null of="$2" bs=1 seek="$4" count=0 2>&1) || why=${said%%"$newline"*}
         fi
     fi
     if [ $(($3 & 4)) != 0 ]; then
         octal "$7"
-        if [ -n "$1" ]; then why="Operation not supported"; else said=$(chmod "$bits" "$2" 2>&1) || why=$said; fi
+        if [ -n "$link" ] && [ -h "$2" ]; then
+            why="Operation not supported"
+        else
+            # a digit more, or a directory keeps some bits
+            said=$(chmod "0$bits" "$2" 2>&1) || why=$said
+        fi
     fi
     if [ $(($3 & 8)) != 0 ]; then
-        said=$({ exists "$2" || stat "$2"; } 2>&1 && touch $1 -c -a -d "@$8" "$2" 2>&1 &&
-            touch $1 -c -m -d "@$9" "$2" 2>&1) || why=$said
+        said=$({ stat $followed "$2" && touch $link -c -a -d "@$8" "$2" && touch $link -c -m -d "@$9" "$2"; } 2>&1) || why=$said
     fi
     if [ $(($3 & 2)) != 0 ]; then
-        said=$(chown $1 "$5:$6" "$2" 2>&1) || why=$said
+        # all bits set stand for no change
+        user=$5
+        group=$6
+        [ "$user" != 4294967295 ] || user=
+        [ "$group" != 4294967295 ] || group=
+        case $user:$group in
+        :) said=$(stat $followed "$2" 2>&1);;
+        *:) said=$(chown $link "$user" "$2" 2>&1);;
+        :*) said=$(chgrp $link "$group" "$2" 2>&1);;
+        *) said=$(chown $link "$user:$group" "$2" 2>&1);;
+        esac || why=$said
     fi
     if [ -n "$why" ]; then fail "$why"; else answer 0 ""; fi
 }

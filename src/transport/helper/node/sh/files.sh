@@ -36,7 +36,7 @@ operation_of() {
     8) operation=set_stat kinds=puquuuqq;;
     9) operation=fset_stat kinds=huquuuqq;;
     10) operation=open_dir kinds=p;;
-    11) operation=read_dir kinds=h;;
+    11) operation=read_dir kinds=hu;;
     12) operation=remove kinds=p;;
     13) operation=make_dir kinds=pu;;
     14) operation=remove_dir kinds=p;;
@@ -50,6 +50,9 @@ operation_of() {
     22) operation=lset_stat kinds=puquuuqq;;
     23) operation=expand_path kinds=t;;
     24) operation=file_system_of kinds=h;;
+    25) operation=copy kinds=hqqhq;;
+    26) operation=home_directory kinds=t;;
+    27) operation=names_of kinds=ud;;
     *) operation= kinds=;;
     esac
 }
@@ -64,6 +67,8 @@ serve() {
     newline=$(printf "\\n.")
     newline=${newline%.}
     handles=0
+    held=0
+    command -v unlink >/dev/null && command -v link >/dev/null && calls=1 || calls=
     while :; do
         set -- $(numbers 9)
         [ $# = 9 ] || break
@@ -74,9 +79,10 @@ serve() {
         fixed=$size
         case $kinds in
         *d)
-            # data stays where it is, for whoever writes it
+            # data stays where it is, for whoever takes it
             fixed=12
-            size=$((size - 12))
+            [ "$kinds" != ud ] || fixed=4
+            size=$((size - fixed))
             kinds=${kinds%d}
             ;;
         esac
@@ -144,10 +150,19 @@ arguments() {
 # gives an operation to whoever has the handle, and waits until it is answered
 pass_on() {
     if [ -p "$where/h.$argument1" ]; then
+        if [ "$operation" = copy ]; then
+            # the other file is open in another process
+            eval "argument4=\"\${holder_$argument4:-}\""
+            [ -n "$argument4" ] || argument4="0 0"
+        fi
         printf "%s\n" "$operation $id $argument2 $argument3 $argument4 $argument5 $argument6 $argument7 $argument8 $size" \
             >"$where/h.$argument1"
         read -r answered <&7
-        [ "$operation" != close ] || rm -f "$where/h.$argument1"
+        if [ "$operation" = close ]; then
+            rm -f "$where/h.$argument1"
+            unset "holder_$argument1"
+            held=$((held - 1))
+        fi
     else
         [ "$operation" != write ] || take "$size" >/dev/null 2>&1
         fail "Invalid argument"
@@ -158,24 +173,34 @@ pass_on() {
 perform() {
     case $operation in
     open|open_dir)
+        # each is a process
+        if [ "$held" -ge 256 ]; then
+            fail "Too many open files"
+            return
+        fi
         handles=$((handles + 1))
         mkfifo "$where/h.$handles"
-        if [ "$operation" = open ]; then holder "$@" <&5 & else lister "$1" & fi
+        if [ "$operation" = open ]; then
+            holder "$@" <&5 &
+            eval "holder_$handles=\"\$! \$2\""
+        else
+            lister "$1" &
+        fi
         read -r failed <&7
+        held=$((held + 1))
         if [ -n "$failed" ]; then
             rm -f "$where/h.$handles"
+            unset "holder_$handles"
             handles=$((handles - 1))
+            held=$((held - 1))
         fi
         ;;
     stat) status -L "$1";;
     lstat) status "" "$1";;
     set_stat) change "" "$@";;
     lset_stat) change -h "$@";;
-    remove) run rm "$1";;
-    make_dir)
-        octal $(($2 & ~0$(umask)))
-        run mkdir -m "$bits" "$1"
-        ;;
+    remove) if [ -n "$calls" ]; then run unlink "$1"; else run rm "$1"; fi;;
+    make_dir) run make_dir "$1" "$2";;
     remove_dir) run rmdir "$1";;
     real_path) real_path "$1";;
     expand_path) expand_path "$1";;
@@ -189,8 +214,15 @@ perform() {
             fail "$why"
         fi
         ;;
-    symlink) if exists "$2"; then fail "File exists"; else run ln -s -- "$1" "$2"; fi;;
-    link) if exists "$2"; then fail "File exists"; else run ln "$1" "$2"; fi;;
+    symlink)
+        if [ -n "$1" ] && exists "$2"; then fail "File exists"; else run ln -s -- "$1" "$2"; fi
+        ;;
+    link) run link_to "$1" "$2";;
+    home_directory)
+        entry_of passwd "$1" 1
+        if [ -n "$entry" ]; then answer_path "$home$newline."; else fail "No such file"; fi
+        ;;
+    names_of) names_of "$1" $(numbers "$size");;
     file_system) system "$1";;
     *) fail "Operation not supported";;
     esac
@@ -200,32 +232,98 @@ exists() {
     [ -e "$1" ] || [ -h "$1" ]
 }
 
-# rename(2), which mv is not where there is a directory; $3 is whether to replace what is there
+# mkdir(1) would make a mode of its own exact; mkdir(2) leaves the umask in force, and the parent's set-group-ID
+make_dir() {
+    octal $((0$(umask) | (~$2 & 0777)))
+    (umask "$bits" && mkdir "$1") && { [ $(($2 & 01000)) = 0 ] || chmod +t "$1"; }
+}
+
+# link(2), which ln is not where there is a directory
+link_to() {
+    if [ -n "$calls" ]; then
+        link "$1" "$2"
+    elif exists "$2"; then
+        echo "File exists"
+        return 1
+    else
+        ln "$1" "$2"
+    fi
+}
+
+# which file a name is, the link itself where it is one
+identity() {
+    stat -c %d:%i "$1" 2>&1
+}
+
+# as OpenSSH's server does it: nothing that is there is replaced, unless $3 says so
 rename() {
-    if ! why=$(stat "$1" 2>&1); then
-        fail "$why"
-    elif [ "$3" = 0 ] && exists "$2"; then
+    if ! old=$(identity "$1"); then
+        fail "$old"
+    elif [ "$3" = 0 ] && [ -f "$1" ] && [ ! -h "$1" ]; then
+        if said=$(link_to "$1" "$2" 2>&1); then run rm -f "$1"; else fail "${said:-failed}"; fi
+    elif [ "$3" = 0 ] && [ -e "$2" ]; then
         fail "File exists"
+    elif [ "$old" = "$(identity "$2")" ]; then
+        # two names of one file: rename(2) leaves both
+        answer 0 ""
     elif [ -d "$2" ] && [ ! -h "$2" ] && { [ ! -d "$1" ] || [ -h "$1" ]; }; then
         fail "Is a directory"
     elif [ -d "$1" ] && [ ! -h "$1" ] && exists "$2" && { [ ! -d "$2" ] || [ -h "$2" ]; }; then
         fail "Not a directory"
+    elif said=$(mv -f -T "$1" "$2" 2>&1); then
+        answer 0 ""
     else
-        run mv -f -T "$1" "$2"
+        case $said in *" to a subdirectory of itself"*) said="Invalid argument";; esac
+        fail "${said:-failed}"
     fi
+}
+
+# the line of $1 (passwd or group) whose field $3 is $2, into $entry
+entry_of() {
+    entry=
+    case $2 in ""|*[!A-Za-z0-9._@-]*|-*) return;; esac
+    for entry in "$(getent "$1" "$2" 2>/dev/null)" "$(grep "^$2:" "/etc/$1" 2>/dev/null)" \
+        "$(grep "^[^:]*:[^:]*:$2:" "/etc/$1" 2>/dev/null)"; do
+        entry=${entry%%"$newline"*}
+        IFS=:
+        set -- "$1" "$2" "$3" $entry
+        IFS=$ifs
+        if [ "$3" = 1 ]; then field=${4:-}; else field=${6:-}; fi
+        [ "$field" != "$2" ] || return
+    done
+    entry=
+}
+
+# of $1 users and then groups, whose numbers are the bytes that follow
+names_of() {
+    users=$1
+    names=
+    total=0
+    shift
+    while [ $# -ge 4 ]; do
+        of=group
+        [ "$users" -le 0 ] || of=passwd
+        users=$((users - 1))
+        entry_of "$of" $(($1 << 24 | $2 << 16 | $3 << 8 | $4)) 3
+        name=${entry%%:*}
+        case $name in *[%\\]*) name=;; esac
+        pack32 ${#name}
+        names=$names$packed$name
+        total=$((total + 4 + ${#name}))
+        shift 4
+    done
+    answer "$total" "$names"
 }
 
 # ~ and ~user at the start
 expand_path() {
     case $1 in
+    "~"|"~"/*) real_path "./${1#"~"}";;
     "~"*)
         tilde=${1%%/*}
-        found=$home
-        if [ "$tilde" != "~" ]; then
-            found=$(getent passwd "${tilde#?}" 2>/dev/null || grep "^${tilde#?}:" /etc/passwd)
-            found=${found#*:*:*:*:*:}
-            found=${found%%:*}
-        fi
+        entry_of passwd "${tilde#?}" 1
+        found=${entry#*:*:*:*:*:}
+        found=${found%%:*}
         if [ -n "$found" ]; then real_path "$found${1#"$tilde"}"; else fail "No such file"; fi
         ;;
     /*) real_path "$1";;
@@ -233,13 +331,18 @@ expand_path() {
     esac
 }
 
-# the last component need not exist, the others must
+# the last component need not exist unless a slash follows it, the others must
 real_path() {
-    if real=$(readlink -f "$1" 2>/dev/null && echo .); then
-        answer_path "$real"
-    elif why=$(stat "${1%/*}/." 2>&1); then
-        fail "No such file"
-    else
+    set -- "$1" "$1"
+    while :; do
+        case $2 in ?*/) set -- "$1" "${2%/}";; *) break;; esac
+    done
+    if [ "$1" != "$2" ] && ! why=$(stat -L "$2" 2>&1); then
         fail "$why"
+    elif real=$(readlink -f "$2" 2>/dev/null && echo .); then
+        answer_path "$real"
+    else
+        why=$(stat -L "$2" 2>&1)
+        case $why in *" too long"|*"Too many "*|*" directory") fail "$why";; *) fail "No such file";; esac
     fi
 }

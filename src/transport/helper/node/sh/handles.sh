@@ -20,10 +20,21 @@ holder() {
     while read -r operation id rest <&8 && [ -n "$operation" ]; do
         set -- $rest
         case $operation in
-        read) if [ $((flags & READ)) = 0 ]; then fail "Bad file descriptor"; else read_file "$1" "$2"; fi;;
+        read)
+            if [ "$1" -lt 0 ]; then
+                fail "Invalid argument"
+            elif [ "$2" != 0 ] && [ $((flags & 3)) = $WRITE ]; then
+                fail "Bad file descriptor"
+            else
+                read_file "$1" "$2"
+            fi
+            ;;
         write)
-            if [ $((flags & (WRITE | APPEND))) = 0 ]; then
-                take "$2" >/dev/null 2>&1
+            if [ "$1" -lt 0 ] && [ $((flags & APPEND)) = 0 ]; then
+                [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
+                fail "Invalid argument"
+            elif [ $((flags & WRITE)) = 0 ]; then
+                [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
                 fail "Bad file descriptor"
             else
                 write_file "$1" "$2"
@@ -31,7 +42,12 @@ holder() {
             ;;
         close) answer 0 "";;
         fstat) status -L /proc/self/fd/9;;
-        fset_stat) change "" /proc/self/fd/9 "$@";;
+        fset_stat)
+            writable=!
+            [ $((flags & WRITE)) = 0 ] || writable=
+            change "$writable" /proc/self/fd/9 "$@"
+            ;;
+        copy) copy_file "$@";;
         fsync)
             sync /proc/self/fd/9 2>/dev/null || sync
             answer 0 ""
@@ -56,8 +72,6 @@ opened() {
 
 # opens $1 with flags $2 and mode $3, or says why not in $why
 open_file() {
-    why="Is a directory"
-    [ ! -d "$1" ] || return 1
     fresh=
     exclusive=
     if ! [ -e "$1" ]; then
@@ -69,13 +83,18 @@ open_file() {
         why="File exists"
         ! exists "$1" || return 1
     fi
+    if [ -d "$1" ]; then
+        why="Is a directory"
+        [ $(($2 & (WRITE | CREATE | TRUNCATE))) = 0 ] || return 1
+    fi
     # <> makes what is not there, and at a FIFO waits for nobody
     how="<>"
     case $(($2 & (READ | WRITE | APPEND))) in
-    4|5|6|7) how=">>";;
-    1) [ -p "$1" ] || [ -n "$fresh" ] || how="<";;
+    6) how=">>";;
     2) [ -z "$fresh" ] && [ $(($2 & TRUNCATE)) = 0 ] || how=">";;
+    0|1|4|5) [ -p "$1" ] || [ -n "$fresh" ] || how="<";;
     esac
+    [ ! -p "$1" ] || how="<>"
     mask=$(umask)
     if [ "$3" != "$no_mode" ]; then
         octal $((0$mask | (~$3 & 0777)))
@@ -83,7 +102,7 @@ open_file() {
     fi
     why=
     { [ -z "$exclusive" ] || set -C; } 2>/dev/null
-    if [ "$how" != ">" ] && [ $(($2 & (TRUNCATE | EXCLUSIVE))) != 0 ] && [ $(($2 & (WRITE | APPEND))) != 0 ]; then
+    if [ "$how" != ">" ] && [ ! -p "$1" ] && { [ $(($2 & TRUNCATE)) != 0 ] || [ -n "$exclusive" ]; }; then
         { true >"$1"; } 2>|"$where/said" || why=$(cat "$where/said"; echo failed)
         set +C
     fi
@@ -103,16 +122,23 @@ open_file() {
 # offset $1, length $2. What is read goes through Base64, because its length comes first and the file may be changing
 read_file() {
     most=$2
+    blocks=1
+    # of nothing only the offset is looked at
+    [ "$most" != 0 ] || most=1 blocks=0
     [ "$most" -le 1048576 ] || most=1048576
     if [ "$1" = "$at" ]; then
-        encoded=$(dd bs="$most" count=1 iflag=fullblock <&9 2>"$where/said" | base64 $wide)
+        encoded=$(dd bs="$most" count="$blocks" iflag=fullblock <&9 2>"$where/said" | base64 $wide)
     else
-        encoded=$(dd bs="$most" count=1 iflag=fullblock,skip_bytes skip="$1" </proc/self/fd/9 2>"$where/said" | base64 $wide)
+        encoded=$(dd bs="$most" count="$blocks" iflag=fullblock,skip_bytes skip="$1" </proc/self/fd/9 2>"$where/said" | base64 $wide)
     fi
     said=
     { read -r said <"$where/said"; } 2>/dev/null
     case $said in
     [01]+[01]" "*) ;;
+    *"Invalid argument")
+        fail "$said"
+        return
+        ;;
     # behind the end
     *"cannot skip"*|*"offset"*) encoded=;;
     *)
@@ -130,20 +156,51 @@ read_file() {
 
 # offset $1, length $2; the data is the next on the input
 write_file() {
-    if [ $((flags & APPEND)) != 0 ] || [ "$1" = "$at" ]; then
-        said=$(take "$2" 2>&1 >&9) || {
-            at=-1
-            fail "${said%%"$newline"*}"
-            return
-        }
+    if [ "$2" = 0 ]; then
+        answer 0 ""
+    elif [ $((flags & (READ | APPEND))) = $((READ | APPEND)) ]; then
+        written "$2" "$(dd bs="$2" count=1 iflag=fullblock conv=notrunc oflag=append of=/proc/self/fd/9 2>&1 || echo failed)"
+    elif [ $((flags & APPEND)) != 0 ] || [ "$1" = "$at" ]; then
         at=$((at + $2))
+        written "$2" "$(take "$2" 2>&1 >&9 || echo failed)"
     else
-        said=$(dd bs="$2" count=1 iflag=fullblock oflag=seek_bytes seek="$1" 2>&1 3<>/proc/self/fd/9 >&3) || {
-            fail "${said%%"$newline"*}"
-            return
-        }
+        written "$2" "$(dd bs="$2" count=1 iflag=fullblock oflag=seek_bytes seek="$1" 2>&1 3<>/proc/self/fd/9 >&3 || echo failed)"
     fi
-    answer 0 ""
+}
+
+# answers a write of $1 bytes after what dd has said, $2; what it did not read is taken out of the way
+written() {
+    case $2 in
+    *failed)
+        at=-1
+        case $2 in *"records in"*|*writing*) ;; *) take "$1" >/dev/null 2>&1;; esac
+        fail "${2%%"$newline"*}"
+        ;;
+    *) answer 0 "";;
+    esac
+}
+
+# from offset $1, $2 bytes, to the file that process $3 has open with flags $4, at offset $5
+copy_file() {
+    if [ "$1" -lt 0 ] || { [ "$5" -lt 0 ] && [ $(($4 & APPEND)) = 0 ]; }; then
+        fail "Invalid argument"
+    elif [ $((flags & 3)) = $WRITE ] || [ $(($4 & WRITE)) = 0 ]; then
+        fail "Bad file descriptor"
+    else
+        how="oflag=seek_bytes seek=$5"
+        [ $(($4 & APPEND)) = 0 ] || how="oflag=append"
+        if said=$(dd if=/proc/self/fd/9 of="/proc/$3/fd/9" bs=65536 iflag=skip_bytes,count_bytes skip="$1" count="$2" \
+            conv=notrunc $how 2>&1); then
+            said=${said##*"$newline"}
+            said=${said%%" "*}
+            case $said in ""|*[!0-9]*) said=0;; esac
+            pack64 "$said"
+            answer 8 "$packed"
+        else
+            fail "${said%%"$newline"*}"
+        fi
+        at=-1
+    fi
 }
 
 # an open directory, $1, which is where this process is
@@ -163,15 +220,7 @@ lister() {
     fi
     exec 8<>"$where/h.$handles"
     opened "$(readlink /proc/self/cwd; echo .)"
-    set +f
-    set -- *
-    # a pattern that matches nothing stays as it is
-    exists "./$1" || set --
-    for name in .[!.]* ..?*; do
-        ! exists "./$name" || set -- "$@" "$name"
-    done
-    set -f
-    set -- . .. "$@"
+    listed=
     while read -r operation id rest <&8 && [ -n "$operation" ]; do
         case $operation in
         close) answer 0 "";;
@@ -179,6 +228,23 @@ lister() {
         file_system_of) system .;;
         fsync) answer 0 "";;
         read_dir)
+            case $listed$rest in
+            listed0*) ;;
+            *)
+                listed=listed
+                set +f
+                set -- *
+                # a pattern that matches nothing stays as it is
+                exists "./$1" || set --
+                for name in .[!.]* ..?*; do
+                    ! exists "./$name" || set -- "$@" "$name"
+                done
+                set -f
+                set -- . .. "$@"
+                # of a directory that has been removed there is nothing to say
+                [ "$(stat -c %h .)" != 0 ] || set --
+                ;;
+            esac
             list_some "$@"
             if [ $# -gt 100 ]; then shift 100; else set --; fi
             ;;
