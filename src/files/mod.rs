@@ -29,4 +29,4 @@ pub use ledger::FileLedger;
 #[cfg(test)]
 pub(crate) use ledger::{FileEvent, FileEvents, Hashed, Outcome};
 pub use scp::{ScpCommand, parse_scp_command, serve_scp};
-pub use sftp::serve_sftp;
+pub use sftp::{refuse_sftp, serve_sftp};

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!  asked for            why nothing runs                          what clients make of it
-//!  shell, exec, sftp    a line on stderr, status 255              shown; the status is theirs
+//!  shell, exec          a line on stderr, status 255              shown; the status is theirs
+//!  sftp                 the line on stderr; the version, and to   shown; OpenSSH, libssh2 and curl end at the first answer
+//!                       each request "permission denied" and it
 //!  scp -t, scp -f       \x02 and the line on stdout, status 255   shown by scp; an error also for libssh2 and curl, which
 //!                                                                 look at neither stderr nor the status
 //!  another subsystem    a line on stderr, then the failure        shown, and "subsystem request failed"
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelId, ChannelWriteHalf, Sig};
 
+use super::channel_stream::ChannelStream;
 use super::inbox::Inbox;
 use crate::files;
 use crate::model::{Exit, plain_text};
@@ -25,6 +28,9 @@ pub(super) const FAILED: u32 = 255;
 
 /// How long a client has to show a sentence before the failure that makes it end.
 const SHOWN: Duration = Duration::from_millis(50);
+
+/// What a client that is refused may send: some requests.
+const REFUSED_WINDOW: u32 = 32 * 1024;
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
@@ -48,12 +54,15 @@ pub(super) enum Dialect {
     Plain,
     /// SCP's records, in which an error is one as well.
     Scp,
+    /// SFTP's packets.
+    Sftp,
 }
 
 impl Dialect {
     pub(super) fn of(kind: &RequestKind) -> Self {
         match kind {
             RequestKind::Exec(command) if files::parse_scp_command(command).is_some() => Self::Scp,
+            RequestKind::Sftp => Self::Sftp,
             _ => Self::Plain,
         }
     }
@@ -98,6 +107,18 @@ impl ClientChannel {
                     self.tell(sentence).await?;
                 }
             }
+            // the person's words, and then the client's own
+            Dialect::Sftp => {
+                for sentence in sentences {
+                    self.tell(sentence).await?;
+                }
+                self.inbox.open_window(REFUSED_WINDOW);
+                let sentence = plain_text(&sentences.join("; "));
+                tokio::select! {
+                    () = files::refuse_sftp(ChannelStream::new(self), &sentence) => {}
+                    () = self.inbox.gone() => {}
+                }
+            }
             // a message is one line (scp.c, `response` and `sink`), and after this one nothing goes on
             Dialect::Scp => {
                 let sentence = format!("\x02{}\n", plain_text(&sentences.join("; ")));
@@ -134,7 +155,7 @@ impl ClientChannel {
 
     /// A reply of the gateway's own, and its end.
     pub(super) async fn reply(&self, reply: &Reply) -> Result<(), russh::Error> {
-        if self.dialect == Dialect::Scp {
+        if self.dialect != Dialect::Plain {
             return self.refuse_with(&[&reply.err], reply.status).await;
         }
         let out: String = reply.out.lines().map(|line| format!("{line}{}", self.newline)).collect();

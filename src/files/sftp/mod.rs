@@ -17,10 +17,12 @@ mod encode;
 mod gather;
 mod listing;
 pub mod packet;
+mod refusal;
 mod reply;
 mod server;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use refusal::refuse_sftp;
 pub use server::serve_sftp;

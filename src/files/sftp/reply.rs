@@ -11,6 +11,8 @@ use crate::transport::file_service::{Attributes, FileSystem};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Version,
+    /// The version, where nothing is offered.
+    RefusingVersion,
     Status(Status),
     Handle(u32),
     Data(Bytes),
@@ -56,6 +58,10 @@ impl Reply {
                     put_string(out, name);
                     put_string(out, value);
                 }
+            }
+            Self::RefusingVersion => {
+                out.put_u8(VERSION);
+                out.put_u32(PROTOCOL_VERSION);
             }
             Self::Status(status) => {
                 out.put_u8(STATUS);
@@ -131,6 +137,10 @@ impl Status {
 
     pub(super) fn end_of_file() -> Self {
         Self { code: EOF, message: "End of file".to_owned() }
+    }
+
+    pub(super) fn denied(message: &str) -> Self {
+        Self { code: PERMISSION_DENIED, message: message.to_owned() }
     }
 
     pub(super) fn no_such_file(message: &str) -> Self {

@@ -112,6 +112,33 @@ async fn an_scp_that_is_denied_is_a_failure_to_every_client() {
     assert_eq!(std::fs::read(&copy).unwrap_or_default(), b"");
 }
 
+/// libssh2 (and so curl) waits for the server's version and for answers, and looks at nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sftp_that_is_denied_is_a_failure_to_every_client_and_at_once() {
+    let gateway = TestGateway::start().await;
+    noise(&gateway.path("x"), 10);
+    let local = gateway.path("x").display().to_string();
+    let (key, copy) = (gateway.path("bob").display().to_string(), gateway.path("copy").display().to_string());
+    let denied = "portcullis: denied by policy \"default\": no rule lets bob do Files on web-1";
+    for login in ["web-1", "bob", "web%201"] {
+        let url = format!("sftp://{login}@{}/etc/hostname", gateway.address);
+        for args in [["-o", &copy], ["-T", &local]] {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--insecure", "--max-time", "20", "--key", &key, "--pubkey", &format!("{key}.pub")]);
+            curl.args(args).arg(&url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let ended = finish(curl).await;
+            // 28 would be that it waited for all of that time
+            assert!(!matches!(ended.status.code(), Some(0 | 28) | None), "{login} {args:?}: {ended:?}");
+        }
+    }
+    for (program, args) in [("scp", [&local[..], "bob:x"]), ("scp", ["bob:x", &copy]), ("sftp", ["bob:x", &copy])] {
+        let ran = finish(client(&gateway, program, &args)).await;
+        assert_ne!(ran.status.code(), Some(0), "{program} {args:?}");
+        assert!(text(&ran.stderr).contains(denied), "{program} {args:?}: {ran:?}");
+    }
+    assert_eq!(std::fs::read(&copy).unwrap_or_default(), b"");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_killed_in_the_middle_leaves_an_event_and_no_session() {
     let gateway = TestGateway::start().await;
