@@ -41,6 +41,10 @@ matrix *ARGS:
 figures *ARGS:
     ./scripts/figures.py {{ARGS}}
 
+# Ten thousand sequences of SFTP requests beside OpenSSH's own server, of a demo that runs (needs root); HELPER is what it serves by
+differential HELPER="python" CONFIG="~/.portcullis-demo/ssh_config" *ARGS="--sequences 10000":
+    tests/differential/sftp.py --ours "ssh -F {{CONFIG}} demo -s sftp" --helper {{HELPER}} {{ARGS}}
+
 # Switch off one guard at a time; its own test must notice
 guards *ARGS:
     ./scripts/guards.py {{ARGS}}

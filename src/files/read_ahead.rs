@@ -37,6 +37,7 @@ pub(super) struct ReadAhead {
     threshold: u64,
     /// Requests in sequence so far.
     streak: u32,
+    last_request: Instant,
     /// How long what has come may be given to the client.
     fresh: Duration,
     /// Bytes that all files of the session together may have asked for ahead.
@@ -79,8 +80,8 @@ pub(super) fn room() -> Arc<Semaphore> {
 
 impl ReadAhead {
     pub(super) fn new(room: Arc<Semaphore>, fresh: Duration) -> Self {
-        let chunks = VecDeque::new();
-        Self { chunks, next: 0, reach: FIRST_REACH, threshold: DEPTH, streak: 0, fresh, room }
+        let (chunks, last_request) = (VecDeque::new(), Instant::now());
+        Self { chunks, next: 0, reach: FIRST_REACH, threshold: DEPTH, streak: 0, last_request, fresh, room }
     }
 
     /// Forgets what was read ahead: it may no longer be what the file holds.
@@ -97,6 +98,7 @@ impl ReadAhead {
             let data = ask(files, handle, offset, length).await;
             return Reading { parts: vec![Part { data, skip: 0, take: length as usize }] };
         }
+        let in_time = std::mem::replace(&mut self.last_request, Instant::now()).elapsed() <= self.fresh;
         if self.chunks.iter().any(Chunk::failed) {
             self.clear();
         }
@@ -126,6 +128,11 @@ impl ReadAhead {
             (self.streak, self.next) = (0, end);
             self.clear();
         } else {
+            // for who takes longer than an answer may be old, nothing ahead will be in time
+            if in_time && self.streak > 1 {
+                let grown = if self.reach < self.threshold { self.reach * 2 } else { self.reach + u64::from(length) };
+                self.reach = grown.min(DEPTH);
+            }
             self.extend(files, handle, length).await;
         }
         Reading { parts }
@@ -168,8 +175,6 @@ impl ReadAhead {
         if self.streak < 2 || self.chunks.iter().any(Chunk::short) {
             return;
         }
-        let grown = if self.reach < self.threshold { self.reach * 2 } else { self.reach + u64::from(length) };
-        self.reach = grown.min(DEPTH);
         loop {
             let asked = self.chunks.back().map_or(self.next, Chunk::end);
             let chunk = self.chunk_length(length);
@@ -371,11 +376,11 @@ mod tests {
         let (operations, mut calls) = mpsc::channel::<Call>(64);
         let (log, seen) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            let mut version = 0;
+            let mut version = 0_u8;
             while let Some((operation, answer)) = calls.recv().await {
                 let Operation::Read { offset, length, .. } = operation else { panic!("{operation:?}") };
                 let _ = log.send((offset, length));
-                version += 1;
+                version = version.wrapping_add(1);
                 let _ = answer.send(Ok::<_, FileError>(Answer::Bytes(vec![version; length as usize].into())));
             }
         });
@@ -389,10 +394,7 @@ mod tests {
         let mut asked = 0;
         let mut answered = 0;
         for number in 0..200_u64 {
-            let before = seen.len();
-            let bytes = read(&mut ahead, &files, number * 4096, 4096).await;
-            answered += bytes.len();
-            assert!(seen.len() > before || bytes[0] > 0);
+            answered += read(&mut ahead, &files, number * 4096, 4096).await.len();
             // a client that takes longer for each piece than an answer may be old
             tokio::time::advance(FRESH + Duration::from_millis(1)).await;
         }

@@ -32,6 +32,27 @@ fn remote(path: &Path) -> String {
     format!("demo:{}", path.display())
 }
 
+/// A few of the sequences that `just differential` draws by the thousand.
+fn beside_openssh_s_server(demo: &Demo, helper: &str, sequences: &str) {
+    let ours = format!("ssh -F '{}' demo -s sftp", demo.dir().join("ssh_config").display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/sftp.py");
+    let mut command = Command::new("python3");
+    command.arg(script).args(["--ours", &ours, "--helper", helper, "--sequences", sequences, "--seed", "1"]);
+    let ran = run(&mut command, b"", PATIENCE);
+    assert_eq!(ran.code(), Some(0), "{ran}");
+}
+
+#[test]
+fn sftp_answers_as_openssh_s_server_does() {
+    beside_openssh_s_server(&Demo::shared(&[]), "python", "100");
+}
+
+/// A shell starts a program for nearly everything, so it has fewer.
+#[test]
+fn sftp_by_sh_answers_as_openssh_s_server_does() {
+    beside_openssh_s_server(&Demo::shared(&["--helper", "sh"]), "sh", "25");
+}
+
 /// The two modes of scp: over SFTP, and its own old protocol.
 const MODES: [&[&str]; 2] = [&[], &["-O"]];
 

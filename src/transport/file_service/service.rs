@@ -54,6 +54,11 @@ impl FileService {
         {
             *path = shorter;
         }
+        if let (Operation::HomeDirectory { user }, Some(login)) = (&operation, &self.login)
+            && login.is_written(user)
+        {
+            operation = Operation::ExpandPath { path: b"~".to_vec() };
+        }
         let (answer, receiver) = oneshot::channel();
         // a refused send drops the answering half, which the receiver reports
         let _ = self.operations.send((operation, answer)).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::node::{Kind, Node, Setup};
 use crate::transport::file_service::Code::{
-    self, Close, ExpandPath, FileSystem, FileSystemOf, FsetStat, Fstat, Fsync, Link, LsetStat, Lstat, MakeDir, Open,
-    OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename, SetStat, Stat, Symlink, Write,
+    self, Close, Copy, ExpandPath, FileSystem, FileSystemOf, FsetStat, Fstat, Fsync, HomeDirectory, Link, LsetStat,
+    Lstat, MakeDir, NamesOf, Open, OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename, SetStat,
+    Stat, Symlink, Write,
 };
 
 /// One argument of a request.
@@ -201,6 +202,37 @@ fn everything(kind: Kind, tree: &Path) -> Vec<String> {
     step(s, "list nothing", OpenDir, &[P("f")]);
     let (errno, figures) = s.ask(FileSystem, &[P("")]);
     assert_eq!((errno, figures.len()), (0, 88));
+    // what the node does by itself
+    let from = number(&step(s, "from", Open, &[P("e"), U(1), U(all)]).1);
+    let to = number(&step(s, "to", Open, &[P("copied"), U(1 | 2 | 8), U(all)]).1);
+    step(s, "write to the source", Write, &[U(from), Q(0), Raw(b"no")]);
+    step(s, "fill", Write, &[U(to), Q(0), Raw(b"0123456789")]);
+    let again = number(&step(s, "again", Open, &[P("copied"), U(1), U(all)]).1);
+    step(s, "copy", Copy, &[U(again), Q(2), Q(5), U(to), Q(20)]);
+    step(s, "copy what is not there", Copy, &[U(from), Q(100), Q(5), U(to), Q(0)]);
+    step(s, "copy to what is read-only", Copy, &[U(to), Q(0), Q(5), U(from), Q(0)]);
+    step(s, "copied", Read, &[U(to), Q(0), U(100)]);
+    step(s, "of nothing", Read, &[U(to), Q(1), U(0)]);
+    step(s, "of nothing where nothing can be", Read, &[U(to), Q(1 << 63), U(0)]);
+    step(s, "write where nothing can be", Write, &[U(to), Q(1 << 63), Raw(b"x")]);
+    step(s, "nothing", Write, &[U(to), Q(5), Raw(b"")]);
+    step(s, "close", Close, &[U(again)]);
+    step(s, "close", Close, &[U(from)]);
+    step(s, "close", Close, &[U(to)]);
+    let d = number(&step(s, "a directory", Open, &[P(""), U(1), U(all)]).1);
+    step(s, "read a directory", Read, &[U(d), Q(0), U(10)]);
+    step(s, "close", Close, &[U(d)]);
+    step(s, "home of root's name", HomeDirectory, &[T(b"root")]);
+    step(s, "home of no name", HomeDirectory, &[T(b"no-such-user")]);
+    step(s, "names", NamesOf, &[U(2), Raw(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xf0, 0, 0, 0, 0])]);
+    step(s, "mode of a link", LsetStat, &[P("l"), U(4), Q(none), U(0), U(0), U(0o600), Q(0), Q(0)]);
+    step(s, "mode of what is none", LsetStat, &[P("e"), U(4), Q(none), U(0), U(0), U(0o640), Q(0), Q(0)]);
+    step(s, "size of a link", LsetStat, &[P("l"), U(1), Q(5), U(0), U(0), U(0), Q(0), Q(0)]);
+    step(s, "a huge size", SetStat, &[P("e"), U(1), Q(1 << 63), U(0), U(0), U(0), Q(0), Q(0)]);
+    step(s, "rename a link onto one that leads nowhere", Symlink, &[T(b"nowhere"), P("l2")]);
+    step(s, "rename it", Rename, &[P("l2"), P("l"), U(0)]);
+    step(s, "realpath of nothing with a slash", RealPath, &[P("nothing/")]);
+    step(s, "realpath of a file with a slash", RealPath, &[P("e/")]);
     step(s, "an unknown handle", Read, &[U(999), Q(0), U(1)]);
     let listed = names(s, "");
     service.finish();
@@ -215,7 +247,7 @@ fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
     let handle = number(&opened);
     let mut all = Vec::new();
     loop {
-        let (errno, result) = service.ask(ReadDir, &[U(handle)]);
+        let (errno, result) = service.ask(ReadDir, &[U(handle), U(0)]);
         assert_eq!(errno, 0);
         let mut rest = &result[4..];
         if number(&result) == 0 {

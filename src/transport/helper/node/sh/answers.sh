@@ -32,9 +32,9 @@ answer_path() {
 # the errno is found by what a program said last, $1
 fail() {
     for errno in "1 Operation not permitted" "6 No such device or address" "9 Bad file descriptor" "13 Permission denied" \
-        "16 Device or resource busy" "17 File exists" "18 Invalid cross-device link" "20 Not a directory" \
+        "16 Device or resource busy" "17 File exists" "18 Invalid cross-device link" "20 Not a directory" "20 Symbolic link not followed" \
         "21 Is a directory" "21 is a directory" "22 Invalid argument" "24 Too many open files" "26 Text file busy" "27 File too large" \
-        "28 No space left on device" "30 Read-only file system" "36 File name too long" "39 Directory not empty" \
+        "28 No space left on device" "29 Illegal seek" "30 Read-only file system" "36 File name too long" "39 Directory not empty" \
         "40 Too many levels of symbolic links" "95 Operation not supported" "122 Disk quota exceeded" \
         "2 No such file or directory" "2 No such file" "2 no such file" "2 nonexistent" "2 nonexistent directory" \
         "17 overwrite existing file" "5 "; do
@@ -45,6 +45,7 @@ fail() {
     2) errno="2 No such file or directory";;
     5) errno="5 Input/output error";;
     17) errno="17 File exists";;
+    20) errno="20 Not a directory";;
     21) errno="21 Is a directory";;
     esac
     set -- "${errno%% *}" "${errno#* }"

@@ -86,7 +86,7 @@ change() {
             why="Operation not supported"
         else
             # a digit more, or a directory keeps some bits
-            said=$(chmod "0$bits" "$2" 2>&1) || why=$said
+            said=$({ stat $followed "$2" && chmod "0$bits" "$2"; } 2>&1) || why=$said
         fi
     fi
     if [ $(($3 & 8)) != 0 ]; then

@@ -255,6 +255,10 @@ identity() {
     stat -c %d:%i "$1" 2>&1
 }
 
+is_within() {
+    case $1 in "$2"*) ;; *) false;; esac
+}
+
 # as OpenSSH's server does it: nothing that is there is replaced, unless $3 says so
 rename() {
     if ! old=$(identity "$1"); then
@@ -266,6 +270,8 @@ rename() {
     elif [ "$old" = "$(identity "$2")" ]; then
         # two names of one file: rename(2) leaves both
         answer 0 ""
+    elif [ -d "$1" ] && [ ! -h "$1" ] && is_within "$(readlink -f "${2%/*}")/" "$(readlink -f "$1")/"; then
+        fail "Invalid argument"
     elif [ -d "$2" ] && [ ! -h "$2" ] && { [ ! -d "$1" ] || [ -h "$1" ]; }; then
         fail "Is a directory"
     elif [ -d "$1" ] && [ ! -h "$1" ] && exists "$2" && { [ ! -d "$2" ] || [ -h "$2" ]; }; then
@@ -273,7 +279,7 @@ rename() {
     elif said=$(mv -f -T "$1" "$2" 2>&1); then
         answer 0 ""
     else
-        case $said in *" to a subdirectory of itself"*) said="Invalid argument";; esac
+        case $said in *"overwrite non-directory"*) said="Not a directory";; esac
         fail "${said:-failed}"
     fi
 }

@@ -23,6 +23,9 @@ holder() {
         read)
             if [ "$1" -lt 0 ]; then
                 fail "Invalid argument"
+            elif [ -p /proc/self/fd/9 ]; then
+                # nor would it end before something is in it
+                fail "Illegal seek"
             elif [ "$2" != 0 ] && [ $((flags & 3)) = $WRITE ]; then
                 fail "Bad file descriptor"
             else
@@ -36,6 +39,9 @@ holder() {
             elif [ $((flags & WRITE)) = 0 ]; then
                 [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
                 fail "Bad file descriptor"
+            elif [ -p /proc/self/fd/9 ]; then
+                [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
+                fail "Illegal seek"
             else
                 write_file "$1" "$2"
             fi
@@ -173,7 +179,11 @@ written() {
     case $2 in
     *failed)
         at=-1
-        case $2 in *"records in"*|*writing*) ;; *) take "$1" >/dev/null 2>&1;; esac
+        case $2 in
+        *"0+0 records in"*) take "$1" >/dev/null 2>&1;;
+        *"records in"*|*writ*) ;;
+        *) take "$1" >/dev/null 2>&1;;
+        esac
         fail "${2%%"$newline"*}"
         ;;
     *) answer 0 "";;
@@ -193,7 +203,14 @@ copy_file() {
             conv=notrunc $how 2>&1); then
             said=${said##*"$newline"}
             said=${said%%" "*}
-            case $said in ""|*[!0-9]*) said=0;; esac
+            case $said in
+            ""|*[!0-9]*)
+                # not every dd says how much it was
+                said=$(($(stat -L -c %s /proc/self/fd/9) - $1))
+                [ "$said" -le "$2" ] || said=$2
+                [ "$said" -ge 0 ] || said=0
+                ;;
+            esac
             pack64 "$said"
             answer 8 "$packed"
         else
