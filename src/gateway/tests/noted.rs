@@ -104,7 +104,6 @@ async fn what_is_not_served_leaves_one_event_each() {
         ("signal", string(b"KILL")),
         ("auth-agent-req@openssh.com", vec![]),
         ("x11-req", [&[0], &string(b"MIT-MAGIC-COOKIE-1")[..], &string(b"c00c1e"), &[0; 4]].concat()),
-        ("subsystem", string(b"netconf")),
         ("winadj@putty.projects.tartarus.org", vec![]),
     ] {
         raw.send(&channel_request(id, name, &rest)).await;
@@ -122,6 +121,10 @@ async fn what_is_not_served_leaves_one_event_each() {
         raw.send(&channel_request(id, name, &rest)).await;
         raw.until(100).await;
     }
+    // refused on the channel's own stderr, in its own time
+    let id = channel(&mut raw).await;
+    raw.send(&channel_request(id, "subsystem", &string(b"netconf"))).await;
+    gateway.event(|event| event["asked"] == "subsystem netconf").await;
     drop(raw);
     gateway.event(|event| event["event"] == "refusals.summed").await;
     let told = named(&gateway, "channel.refused");
@@ -136,9 +139,9 @@ async fn what_is_not_served_leaves_one_event_each() {
         "signal: request-out-of-place",
         "agent forwarding: forwarding-not-served",
         "X11 forwarding: forwarding-not-served",
-        "subsystem netconf: subsystem-not-served",
         "request open-sesame@example.com: request-not-served",
         "second Exec: request-out-of-place",
+        "subsystem netconf: subsystem-not-served",
     ];
     assert_eq!(told.join("\n").replace('"', ""), expected.join("\n"));
     let summed = named(&gateway, "refusals.summed");

@@ -4,8 +4,10 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
 
+use super::wire::{Raw, take};
 use crate::session::Running;
 use crate::testing::{SOON, TestGateway, text};
 
@@ -86,6 +88,22 @@ async fn a_killed_file_session_ends_and_is_counted() {
     assert!(text(&ran.stderr).contains("portcullis: enough"), "{}", text(&ran.stderr));
     assert_eq!((&closed["outcome"], &closed["why"]), (&"killed".into(), &"enough".into()));
     assert!(closed["stdin"]["bytes"].as_u64() > Some(0) && closed["stdout"]["bytes"].as_u64() > Some(0), "{closed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_sessions_sums_are_of_what_passed() {
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
+    let channel = raw.subsystem(0, 1 << 20, 32768, "sftp").await;
+    // SSH_FXP_INIT, version 3
+    let init = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+    raw.data(channel, &init).await;
+    let answer = raw.until(94).await;
+    let version = take(&mut &answer[5..]);
+    raw.send(&[&[96], &channel.to_be_bytes()[..]].concat()).await;
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
+    let sum = |bytes: &[u8]| serde_json::json!({ "bytes": bytes.len(), "sha256": hex::encode(Sha256::digest(bytes)) });
+    assert_eq!((&closed["stdin"], &closed["stdout"]), (&sum(&init), &sum(&version)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,6 +82,10 @@ fn with_data(line: &str, data: &[u8]) -> Bytes {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     buffer: BytesMut,
+    /// How much of it has no newline: a node that sends a line byte by byte is not to have it read over each time.
+    seen: usize,
+    #[cfg(test)]
+    steps: usize,
 }
 
 impl Reader {
@@ -90,11 +94,19 @@ impl Reader {
     }
 
     pub(super) fn next_record(&mut self) -> Result<Option<FromNode>, RecordError> {
-        let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') else {
+        let fresh = self.buffer.get(self.seen..).unwrap_or_default();
+        let found = fresh.iter().position(|&byte| byte == b'\n');
+        #[cfg(test)]
+        {
+            self.steps += found.map_or(fresh.len(), |at| at + 1);
+        }
+        let Some(end) = found.map(|at| self.seen + at) else {
+            self.seen = self.buffer.len();
             // Base64 makes four bytes of three
             let too_long = self.buffer.len() > LONGEST_PAYLOAD * 2;
             return if too_long { Err(RecordError::Malformed("its length")) } else { Ok(None) };
         };
+        self.seen = 0;
         let mut line = self.buffer.split_to(end + 1).freeze();
         line.truncate(end);
         let kind = line.first().copied().unwrap_or_default();
@@ -143,6 +155,46 @@ mod tests {
         assert_eq!(line(ToNode::Variables(variables)), &b"v 7 0 28\nA=b\\040c\\012d\\045\\377\nLC_X=\n\n"[..]);
         let state = ToNode::State { received: 1, credit: 2, lease: 3 };
         assert_eq!(line(state), &b"S 7 1 2 3\n"[..]);
+    }
+
+    proptest::proptest! {
+        /// Counted in bytes looked at, not in time: each is looked at once, however the input is cut.
+        #[test]
+        fn a_node_cannot_have_its_text_read_twice(
+            lines in proptest::collection::vec((0usize..400, proptest::bool::ANY), 1..20),
+            cut in 1usize..50,
+        ) {
+            let mut input = Vec::new();
+            for (length, ends) in lines {
+                input.extend(b"o ");
+                input.extend(std::iter::repeat_n(b'A', length / 4 * 4));
+                input.extend(ends.then_some(b'\n'));
+            }
+            let mut reader = Reader::default();
+            for piece in input.chunks(cut) {
+                reader.feed(piece);
+                while let Ok(Some(_)) = reader.next_record() {}
+            }
+            proptest::prop_assert!(reader.steps <= input.len(), "{} steps for {} bytes", reader.steps, input.len());
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_has_one_nevertheless() {
+        let mut reader = Reader::default();
+        let fed = fed_until_it_has_enough(&mut reader);
+        assert!(fed <= LONGEST_PAYLOAD * 2 + 1 && reader.steps <= fed, "{fed} bytes, {} steps", reader.steps);
+    }
+
+    /// Feeds single bytes until the reader has had enough: how many.
+    fn fed_until_it_has_enough(reader: &mut Reader) -> usize {
+        for fed in 1.. {
+            reader.feed(b"A");
+            if reader.next_record().is_err() {
+                return fed;
+            }
+        }
+        unreachable!()
     }
 
     /// A pipe holds 64 KiB; the window of input is 1 MiB.
