@@ -55,6 +55,20 @@ pub struct Gateway {
     pub host_certificates: Vec<PathBuf>,
     /// A text shown before login.
     pub banner: Option<String>,
+    /// Which algorithms are spoken.
+    pub algorithms: Algorithms,
+}
+
+/// Which algorithms are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithms {
+    /// ML-KEM with X25519, and X25519; ChaCha20-Poly1305, AES-GCM and AES-CTR, authenticated as encrypted.
+    #[default]
+    Modern,
+    /// Besides, NIST's curves, group 14 and MACs before the encryption, for older clients: JSch, libssh2 before 1.11 (and
+    /// curl, PHP and the like with it).
+    Compatible,
 }
 
 impl Default for Gateway {
@@ -66,6 +80,7 @@ impl Default for Gateway {
                 .to_vec(),
             host_certificates: Vec::new(),
             banner: None,
+            algorithms: Algorithms::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ mod warn;
 mod words;
 
 pub use check::{Checks, Fault};
-pub use file::{Config, Environment, Limits, Person, Rule};
+pub use file::{Algorithms, Config, Environment, Limits, Person, Rule};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, load};
 pub use problem::{ConfigError, Problem, render};

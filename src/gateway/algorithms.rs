@@ -4,25 +4,42 @@
 //! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits (weak) or over (34 ms of our time for a packet of theirs
 //! at 4096 bits, 4 ms at 2048; who wants more strength has a curve), group exchange (a client's sizes are not ours to
 //! serve), compression.
+//!
+//! By default there are no curves of NIST's, no finite field and no MAC before the encryption, either: who has to serve older
+//! clients says so (`algorithms = "compatible"`).
 
 use std::borrow::Cow;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{Preferred, cipher, compression, kex, mac};
 
+use crate::config::Algorithms;
+
 /// Ours, in the order of preference; the client's order decides.
-pub(super) fn preferred() -> Preferred {
+pub(super) fn preferred(algorithms: Algorithms) -> Preferred {
+    let (kex, mac) = match algorithms {
+        Algorithms::Modern => (KEX, MACS),
+        Algorithms::Compatible => (COMPATIBLE_KEX, COMPATIBLE_MACS),
+    };
     Preferred {
-        kex: Cow::Borrowed(KEX),
+        kex: Cow::Borrowed(kex),
         host_key_certificates: Cow::Borrowed(&[]),
         key: Cow::Borrowed(KEYS),
         cipher: Cow::Borrowed(CIPHERS),
-        mac: Cow::Borrowed(MACS),
+        mac: Cow::Borrowed(mac),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
 }
 
 const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+const COMPATIBLE_KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
     kex::CURVE25519_PRE_RFC_8731,
@@ -56,7 +73,11 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
-const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+/// With the counter mode; the other ciphers bring their own. The message is authenticated as it was encrypted.
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+
+/// libssh2 before 1.11 and JSch know only those of RFC 6668, which authenticate the message before it is encrypted.
+const COMPATIBLE_MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 
 #[cfg(test)]
 mod tests {
@@ -69,8 +90,11 @@ mod tests {
     /// Changing a list is a decision: it has to be made here as well.
     #[test]
     fn the_lists_are_these() {
+        let modern = ["mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org"];
+        let both = ["ext-info-s", "kex-strict-s-v00@openssh.com"];
+        assert_eq!(names(KEX), [&modern[..], &both].concat());
         assert_eq!(
-            names(KEX),
+            names(COMPATIBLE_KEX),
             [
                 "mlkem768x25519-sha256",
                 "curve25519-sha256",
@@ -108,19 +132,22 @@ mod tests {
                 "aes128-ctr",
             ]
         );
+        assert_eq!(names(MACS), ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"]);
         assert_eq!(
-            names(MACS),
+            names(COMPATIBLE_MACS),
             ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512"]
         );
-        assert_eq!(names(&preferred().compression), ["none"]);
+        for algorithms in [Algorithms::Modern, Algorithms::Compatible] {
+            assert_eq!(names(&preferred(algorithms).compression), ["none"]);
+        }
     }
 
     #[test]
     fn nothing_weak_is_among_them() {
-        let all: Vec<String> = names(KEX)
+        let all: Vec<String> = names(COMPATIBLE_KEX)
             .into_iter()
             .chain(names(CIPHERS))
-            .chain(names(MACS))
+            .chain(names(COMPATIBLE_MACS))
             .map(str::to_owned)
             .chain(KEYS.iter().map(ToString::to_string))
             .collect();

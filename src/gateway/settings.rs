@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::algorithms;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
-use crate::config::{Environment, Limits};
+use crate::config::{Algorithms, Environment, Limits};
 
 /// How the front-end behaves.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Shown before login.
     pub banner: Option<String>,
+    /// Which algorithms are spoken.
+    pub algorithms: Algorithms,
     /// Terminals are the agent's own sessions, which have no exit status: `ssh -v` says so when one starts.
     pub agent_shells: bool,
     /// A channel's window: what a client may send before somebody has taken it.
@@ -36,6 +38,7 @@ impl Settings {
             limits: limits.clone(),
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
+            algorithms: Algorithms::default(),
             agent_shells: false,
             window: WINDOW,
             eof_grace: EOF_GRACE,
@@ -78,7 +81,7 @@ impl Settings {
             // nobody reads the library's own queues: the handler's callbacks put everything into inboxes
             channel_buffer_size: 1,
             event_buffer_size: 64,
-            preferred: algorithms::preferred(),
+            preferred: algorithms::preferred(self.algorithms),
             max_auth_attempts: usize::try_from(self.limits.auth_attempts).unwrap_or(usize::MAX),
             inactivity_timeout: self.inactivity(),
             keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),

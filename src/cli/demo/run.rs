@@ -20,7 +20,7 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Config, Person, Rule};
+use crate::config::{Algorithms, Config, Person, Rule};
 use crate::emulator::{SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -198,6 +198,8 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.lanes.helper = args.helper;
     config.lanes.shell = args.shell;
     config.lanes.frame_bytes = args.frame_bytes;
+    // whoever tries it out comes with whatever client is there
+    config.gateway.algorithms = Algorithms::Compatible;
     config.lanes.channels_per_node = 1000;
     config.lanes.channels_per_person_on_a_node = 1000;
     config.evidence.directory = dir.subdirectory("evidence")?;

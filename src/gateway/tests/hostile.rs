@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::process::{alone, resident};
 use super::wire::{Offer, Raw, name_lists, string};
-use crate::testing::{SOON, TestGateway};
+use crate::config::Algorithms;
+use crate::testing::{SOON, TestGateway, text};
 
 #[tokio::test]
 async fn t1_strict_key_exchange_is_offered_kept_and_resets_the_sequence() {
@@ -51,6 +52,21 @@ async fn t2_nothing_that_terrapin_needs_and_t11_no_compression() {
         assert!(raw.gets_hung_up_on(SOON).await, "{}", offer.kex);
     }
     gateway.works().await;
+}
+
+#[tokio::test]
+async fn by_default_no_curve_of_nist_no_finite_field_and_no_mac_before_the_encryption() {
+    let gateway = TestGateway::with(|settings| settings.algorithms = Algorithms::Modern).await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let lists = name_lists(&raw.receive().await);
+    assert!(!lists[0].contains("nistp") && !lists[0].contains("group"), "{}", lists[0]);
+    assert!(lists[0].starts_with("mlkem768x25519-sha256,"), "{}", lists[0]);
+    for macs in [&lists[4], &lists[5]] {
+        assert!(macs.split(',').all(|mac| mac.ends_with("-etm@openssh.com")), "{macs}");
+    }
+    // with AES in the counter mode, too
+    gateway.works().await;
+    assert_eq!(text(&gateway.run(&["-c", "aes128-ctr", "web", "echo fine"]).await.stdout), "fine\n");
 }
 
 #[tokio::test]
