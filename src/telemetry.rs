@@ -44,3 +44,18 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     };
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `--log` is built on: of two directives about one target the later one stands, and a level is about the rest.
+    #[test]
+    fn a_level_leaves_the_directives_for_a_library_and_a_later_one_for_it_wins() {
+        let filter = |text: &str| EnvFilter::try_new(text).unwrap().to_string();
+        let kept = filter("russh=off,info");
+        assert!(kept.contains("russh=off") && kept.contains("info"), "{kept}");
+        let said = filter("russh=off,russh=debug,info");
+        assert!(said.contains("russh=debug") && !said.contains("russh=off"), "{said}");
+    }
+}

@@ -30,6 +30,20 @@ pub(super) struct Args {
     pub(super) command: Command,
 }
 
+impl Args {
+    /// The filter of the log. What is said comes last, so that it wins; what it does not say of a library stays as it is, or
+    /// a plain level would let strangers fill the log with a library's words.
+    pub(super) fn log_filter(&self) -> String {
+        let mut parts = vec![aws::LOG_FILTER, gateway::LOG_FILTER];
+        if !matches!(self.command, Command::Serve(_)) {
+            // what AWS refuses them is their own answer
+            parts.push(aws::LOG_FILTER_OF_TOOLS);
+        }
+        parts.push(self.log.as_deref().unwrap_or(self.command.default_log()));
+        parts.join(",")
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Try everything on this machine: a Session Manager, a node and a gateway; no AWS account
@@ -50,11 +64,10 @@ pub(super) enum Command {
 
 impl Command {
     /// What is logged when nobody says: a server its events, a tool only what went wrong.
-    pub(super) fn default_log(&self) -> String {
+    fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => ["info", aws::LOG_FILTER, gateway::LOG_FILTER].join(","),
-            // what AWS refuses them is their own answer
-            _ => ["warn", aws::LOG_FILTER, aws::LOG_FILTER_OF_TOOLS, gateway::LOG_FILTER].join(","),
+            Self::Serve(_) => "info",
+            _ => "warn",
         }
     }
 }

@@ -30,8 +30,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
-    let filter = args.log.clone().unwrap_or_else(|| args.command.default_log());
-    telemetry::start(&filter, args.log_format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    telemetry::start(&args.log_filter(), args.log_format)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     // the only global: one TLS provider for the whole process. A second installation, in tests, changes nothing
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match args.command {
