@@ -45,6 +45,7 @@ pub(super) struct Connection {
     closing: Vec<Arc<Inbox>>,
     /// The node's lookup, for the first channel; later ones look again.
     lookup: Option<(Instant, Lookup)>,
+    looked_up: bool,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
     refusals: Refusals,
@@ -59,7 +60,7 @@ const FIRST_WINDOW: u32 = 64 * 1024;
 /// The same where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
 const WINDOW_FOR_A_REFUSAL: u32 = 4 * 1024;
 
-/// How old a lookup may be that was begun at the login.
+/// How old a lookup may be that was begun when the channel was opened.
 const LOOKUP_FRESH: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -122,6 +123,7 @@ impl Connection {
             channels: HashMap::new(),
             closing: Vec::new(),
             lookup: None,
+            looked_up: false,
             notices: Vec::new(),
             refusals: Refusals::default(),
             no_more_sessions: false,
@@ -137,9 +139,6 @@ impl Connection {
             proof: identity.proof(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
-        let node = login.as_ref().ok().and_then(|login| login.node_for(identity.person()));
-        let lookup = node.and_then(|node| self.shared.sessions.look_up(&identity, node));
-        self.lookup = lookup.map(|lookup| (Instant::now(), lookup));
         let has_rules = self.shared.sessions.policy().has_rules(identity.person());
         // one connection too many ends, but only when the client knows that it was let in: then it shows why
         let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
@@ -219,7 +218,17 @@ impl Connection {
         let held = place.held();
         let state = ChannelState { inbox, setup, reason: None, held, place: Some(place), writer: Some(writer) };
         self.channels.insert(id, state);
+        self.look_up();
         Ok(())
+    }
+
+    /// Begins to look the node up, for the first channel: by the time that something is to start on it, the node is known. A
+    /// connection without a channel asks nobody for anything.
+    fn look_up(&mut self) {
+        let lookup = self.node().zip(self.login.as_ref()).filter(|_| !self.looked_up);
+        let lookup = lookup.and_then(|(node, login)| self.shared.sessions.look_up(&login.identity, node));
+        self.lookup = self.lookup.take().or_else(|| lookup.map(|lookup| (Instant::now(), lookup)));
+        self.looked_up = true;
     }
 
     pub(super) fn channel(&mut self, id: ChannelId) -> Option<&mut ChannelState> {

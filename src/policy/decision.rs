@@ -68,6 +68,17 @@ impl Policy {
         theirs.any(|rule| rule.nodes.has(|node| node == node_name || node.may_be_an_id()))
     }
 
+    /// Whether any rule lets this person use a node by that very name, if there is one.
+    pub fn names(&self, person: &str, node_name: &NodeName) -> bool {
+        self.rules_of(person).any(|rule| rule.nodes.has(|node| node == node_name))
+    }
+
+    /// The refusal of a name that is no node's, for whom no rule lets use it by that name: the same as for a node of others,
+    /// or whoever has a rule for one node could ask for the names of all.
+    pub fn denies_unnamed(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
+        (!self.names(person, node_name)).then(|| Denial::of_default(person, action.name(), node_name, None))
+    }
+
     /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
     /// answer whether there is such a node, and nobody looks for one on their behalf.
     pub fn denies_unseen(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
@@ -183,6 +194,20 @@ mod tests {
             Policy::new(Vec::new()).denies_unseen("ada", &NodeName::for_test("web-1"), &Action::Shell),
             Some(seen)
         );
+    }
+
+    #[test]
+    fn a_name_that_is_no_node_s_is_denied_like_another_s_node_unless_a_rule_has_it() {
+        let unnamed = |nodes: &str| {
+            let name = NodeName::for_test("web-1");
+            Policy::new(vec![rule("ada", nodes, &[], "*")]).denies_unnamed("ada", &name, &Action::Shell)
+        };
+        assert!(unnamed("web-1").is_none() && unnamed("*").is_none());
+        let Decision::Deny(denial) = decide(&[rule("ada", "i-0123456789abcdef0", &[], "*")], None, Action::Shell)
+        else {
+            panic!("allowed")
+        };
+        assert_eq!(unnamed("i-0123456789abcdef0"), Some(denial), "in the same words");
     }
 
     #[test]

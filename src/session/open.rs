@@ -93,7 +93,7 @@ pub struct Lookup(JoinHandle<Result<Node, BackendError>>);
 pub struct Destination {
     /// The node, as they wrote it.
     pub node: NodeName,
-    /// The node's lookup, where it was begun when the person logged in.
+    /// The node's lookup, where it was begun when the channel was opened.
     pub lookup: Option<Lookup>,
 }
 
@@ -269,7 +269,10 @@ impl SessionOpener {
             None => self.directory.resolve(&to.node).await,
         };
         let node = found.map_err(|error| match error {
-            BackendError::Target(_) => Refused::NoSuchNode(error),
+            BackendError::Target(_) => {
+                let unnamed = self.policy.denies_unnamed(caller.identity.person(), &to.node, &action);
+                unnamed.map_or(Refused::NoSuchNode(error), Refused::NotConcerned)
+            }
             _ => Refused::Node(error),
         })?;
         let decision = self.policy.decide(Request {

@@ -11,7 +11,7 @@
 //! in either step: a name that could mean two nodes means none.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, PingStatus};
@@ -31,17 +31,63 @@ const MAX_PAGES: usize = 100;
 /// Matches named in an error.
 const MAX_SHOWN: usize = 8;
 
-/// Recent answers. Only nodes that were there and online are remembered.
+/// How long a name is remembered that is no node's, or that of several: long enough for a client that tries again and
+/// again, and short for whoever has just started the node.
+const ABSENCE_TTL: Duration = Duration::from_secs(5);
+/// Such names kept, and names that are being looked up.
+const MAX_ABSENT: usize = 1024;
+
+/// Recent answers: nodes that were there and online, and names that are nobody's.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     kept: Mutex<HashMap<NodeName, (Instant, Node)>>,
+    absent: Mutex<HashMap<NodeName, (Instant, String)>>,
+    /// Held by whoever looks a name up; others wait for the answer.
+    asked: Mutex<HashMap<NodeName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Targets {
     pub(super) async fn resolve(&self, clients: &Clients, name: &NodeName) -> Result<Node, BackendError> {
-        if let Some(node) = self.recent(name) {
-            return Ok(node);
+        if let Some(known) = self.known(name) {
+            return known;
         }
+        let asked = self.asked(name);
+        let _one_at_a_time = asked.lock().await;
+        if let Some(known) = self.known(name) {
+            return known;
+        }
+        let found = self.ask(clients, name).await;
+        if let Err(BackendError::Target(why)) = &found {
+            let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+            if absent.len() >= MAX_ABSENT {
+                absent.retain(|_, (since, _)| since.elapsed() < ABSENCE_TTL);
+            }
+            if absent.len() < MAX_ABSENT {
+                absent.insert(name.clone(), (Instant::now(), why.clone()));
+            }
+        }
+        found
+    }
+
+    /// What was found a moment ago.
+    fn known(&self, name: &NodeName) -> Option<Result<Node, BackendError>> {
+        if let Some(node) = self.recent(name) {
+            return Some(Ok(node));
+        }
+        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, why) = absent.get(name).filter(|(since, _)| since.elapsed() < ABSENCE_TTL)?;
+        Some(Err(BackendError::Target(why.clone())))
+    }
+
+    fn asked(&self, name: &NodeName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() >= MAX_ABSENT {
+            asked.retain(|_, lock| Arc::strong_count(lock) > 1);
+        }
+        asked.entry(name.clone()).or_default().clone()
+    }
+
+    async fn ask(&self, clients: &Clients, name: &NodeName) -> Result<Node, BackendError> {
         let unknown = || nobody(clients, name.as_str());
         let node = match name.form() {
             NodeForm::Instance(id) => by_id(clients, id).await?,

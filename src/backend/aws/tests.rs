@@ -389,6 +389,21 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_node_s_is_asked_for_once_by_many_and_remembered_for_seconds() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": []}))]);
+    let name = NodeName::for_test("web-9");
+    let asked = || backend.resolve(&name);
+    let (first, second, third) = tokio::join!(asked(), asked(), asked());
+    for refused in [first, second, third, asked().await] {
+        assert!(refused.unwrap_err().to_string().starts_with("web-9 is no managed node"));
+    }
+    // by its tag and by its computer name
+    assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
+}
+
+#[tokio::test]
 async fn documents_are_read_created_and_made_the_default() {
     let service = Service::start().await;
     let backend = service.backend().await;
