@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -404,8 +405,11 @@ class Gateway:
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
         text = re.sub(r"directory = .*", f'directory = "{place}"', text)
-        # all of them come from one address
-        text = re.sub(r"connections_per_address = .*", "connections_per_address = 1000", text)
+        # all of them come from one address, and are one person
+        text = re.sub(r"connections_per_(address|person) = .*", r"connections_per_\1 = 1000", text)
+        # somebody whom no rule lets do anything
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "nobody"], check=True)
+        text += f'\n[[people]]\nname = "nobody"\nkeys = ["{(place / "nobody.pub").read_text().strip()}"]\n'
         (place / "gateway.toml").write_text(text)
         env = {**os.environ, "AWS_SHARED_CREDENTIALS_FILE": str(keys), "AWS_CONFIG_FILE": "/dev/null"}
         subprocess.run([binary, "documents", "--apply", "--config", place / "gateway.toml"], env=env, check=True,
@@ -417,6 +421,8 @@ class Gateway:
         told = (place / "demo" / "ssh_config").read_text().replace(old, str(place / "demo"))
         self.config.write_text(re.sub(r"Port \d+", f"Port {port}", told))
         self.ssh = ["ssh", "-F", str(self.config)]
+        self.port = port
+        self.nobody = ["-i", str(place / "nobody")]
         while subprocess.run([*self.ssh, "demo", "true"], stderr=subprocess.DEVNULL).returncode:
             if self.process.poll() is not None:
                 sys.exit("the gateway does not start")
@@ -539,6 +545,87 @@ def shells_rows(binary, bench):
                      [Value("", len(node) / count, "processes"), Value("", sum(node) / count / 1024, "MiB (PSS)")])
         for shell in started:
             shell.end()
+
+
+def at_once(commands):
+    """Starts all of them, and waits for them all; whether each went well."""
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return [process.wait() == 0 for process in [subprocess.Popen(command, **quiet) for command in commands]]
+
+
+def memory_rows(binary, bench):
+    """What the gateway holds 30 s after a burst, and for somebody who may do nothing."""
+    copies, sessions = (6, 50) if bench.quick else (24, 500)
+    with Gateway(binary) as gateway:
+        time.sleep(2)
+        first = resident(gateway.pid)
+        place = Path(tempfile.mkdtemp(prefix="figures"))
+        (place / "here").write_bytes(os.urandom(8 << 20))
+        scp = ["scp", "-q", "-F", str(gateway.config)]
+        fine = at_once([*scp, place / "here", f"demo:{place}/there{n}"] for n in range(copies))
+        fine += at_once([*scp, f"demo:{place}/there{n}", place / f"back{n}"] for n in range(copies))
+        shutil.rmtree(place)
+        for begin in range(0, sessions, 25):
+            fine += at_once([*gateway.ssh, "demo", "true"] for _ in range(begin, min(begin + 25, sessions)))
+        if not all(fine):
+            sys.exit(f"{fine.count(False)} of the burst failed")
+        time.sleep(30)
+        yield Figure(f"the gateway's memory 30 s after {copies} copies of 8 MiB each way and {sessions} sessions",
+                     [Value("", resident(gateway.pid) / first, "times the first", 1)], "at most 2")
+    with Gateway(binary) as gateway:
+        time.sleep(2)
+        first, most, dir = resident(gateway.pid), 0, Path(tempfile.mkdtemp(prefix="figures"))
+        nobody = [*gateway.ssh, *gateway.nobody, "-o", "BatchMode=yes", "demo"]
+        masters = [subprocess.Popen([*nobody[:-1], "-MN", "-S", dir / f"{n}", "demo"], stdin=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL) for n in range(8)]
+        time.sleep(3)
+        with open("/dev/zero", "rb") as zero:
+            asking = [subprocess.Popen([*nobody[:-1], "-o", "ProxyCommand=false", "-S", dir / f"{n % 8}", "demo", "cat"],
+                                       stdin=zero, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for n in range(8 * 64)]
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                most = max(most, resident(gateway.pid))
+                time.sleep(0.1)
+        for process in asking + masters:
+            process.kill()
+            process.wait()
+        shutil.rmtree(dir, ignore_errors=True)
+        yield Figure("the gateway's memory for a person without a rule, 8 connections of 64 sessions that send all they may",
+                     [Value("", (most - first) / 1024, "MiB")], "at most 8")
+
+
+def strangers_rows(binary, bench):
+    """A person's login beside 1,000 connections that say nothing, and 50 new ones a second."""
+    def connect(number, port):
+        stranger = socket.socket()
+        stranger.bind((f"127.{1 + number // 65536}.{number // 256 % 256}.{number % 256}", 0))
+        stranger.settimeout(1)
+        with contextlib.suppress(OSError):
+            stranger.connect(("127.0.0.1", port))
+        return stranger
+
+    count = 10 if bench.quick else 30
+    with Gateway(binary) as gateway:
+        login = [*gateway.ssh, "demo", "true"]
+        alone = times(login, count)
+        held, done = [connect(number, gateway.port) for number in range(1000)], threading.Event()
+
+        def come():
+            number = 1000
+            while not done.wait(0.02):
+                held.append(connect(number, gateway.port))
+                number += 1
+
+        coming = threading.Thread(target=come)
+        coming.start()
+        beside = times(login, count)
+        done.set()
+        coming.join()
+        for stranger in held:
+            stranger.close()
+        yield Figure("ssh demo true, beside 1,000 silent strangers and 50 new ones a second",
+                     [Value("p50", statistics.median(beside), "ms"), Value("longest", max(beside), "ms")],
+                     f"alone {statistics.median(alone):.0f} ms, longest {max(alone):.0f} ms; at most 1,000 ms")
 
 
 def echo_rows(label, shell, count, aim=""):
@@ -799,8 +886,8 @@ def on_the_node(what, demo, before, count):
     return Figure(what, [Value("", len(fresh) / count, "processes"), Value("", sum(map(pss, fresh)) / count / 1024, "MiB (PSS)")])
 
 
-SECTIONS = {"embedded": embedded_rows, "cpu": cpu_rows, "latency": latency_rows, "shells": shells_rows, "lanes": lanes_rows,
-            "real": real_rows}
+SECTIONS = {"embedded": embedded_rows, "cpu": cpu_rows, "latency": latency_rows, "shells": shells_rows, "memory": memory_rows,
+            "strangers": strangers_rows, "lanes": lanes_rows, "real": real_rows}
 
 # --- one program, or two in turns -----------------------------------------------------------------------------------
 
