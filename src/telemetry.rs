@@ -25,10 +25,12 @@ pub struct FilterError {
     reason: String,
 }
 
-/// Starts logging, once per process. `filter` is `info`, `debug`, `portcullis::gateway=trace,info` and the like.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
+/// Starts logging, once per process. `filter` is `info`, `debug`, `portcullis::gateway=trace,info` and the like; what it does
+/// not say of a library is as `built_in` says.
+pub fn start(built_in: &str, filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let broken = |reason: String| FilterError { filter: filter.to_owned(), reason };
-    let parsed = EnvFilter::try_new(filter).map_err(|error| broken(error.to_string()))?;
+    EnvFilter::try_new(filter).map_err(|error| broken(error.to_string()))?;
+    let parsed = EnvFilter::try_new(format!("{built_in},{filter}")).map_err(|error| broken(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
     let terminal = std::io::stderr().is_terminal();
     let json = match format {

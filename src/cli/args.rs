@@ -31,16 +31,20 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The filter of the log. What is said comes last, so that it wins; what it does not say of a library stays as it is, or
-    /// a plain level would let strangers fill the log with a library's words.
-    pub(super) fn log_filter(&self) -> String {
+    /// What is logged of libraries and parts unless somebody says otherwise: a plain level must not let strangers fill the
+    /// log with a library's words.
+    pub(super) fn built_in_log(&self) -> String {
         let mut parts = vec![aws::LOG_FILTER, gateway::LOG_FILTER];
         if !matches!(self.command, Command::Serve(_)) {
             // what AWS refuses them is their own answer
             parts.push(aws::LOG_FILTER_OF_TOOLS);
         }
-        parts.push(self.log.as_deref().unwrap_or(self.command.default_log()));
         parts.join(",")
+    }
+
+    /// What is logged besides.
+    pub(super) fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or(self.command.default_log())
     }
 }
 

@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
-    telemetry::start(&args.log_filter(), args.log_format)
+    telemetry::start(&args.built_in_log(), args.log(), args.log_format)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     // the only global: one TLS provider for the whole process. A second installation, in tests, changes nothing
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
