@@ -425,7 +425,6 @@ async fn requests_of_every_kind_are_answered() {
         ("signal", string(b"TERM"), false),
         ("break", 500_u32.to_be_bytes().to_vec(), false),
         ("eow@openssh.com", Vec::new(), false),
-        ("subsystem", string(b"netconf"), false),
         ("exec", string(b"sleep 20"), true),
         ("exec", string(b"echo twice"), false),
         ("shell", Vec::new(), false),
@@ -447,6 +446,12 @@ async fn requests_of_every_kind_are_answered() {
             }
         }
     }
+    // this one ends its channel
+    let open = [&[90], &string(b"session")[..], &[0, 0, 0, 1, 0, 16, 0, 0, 0, 0, 128, 0]].concat();
+    raw.send(&open).await;
+    let confirmed = raw.until(91).await;
+    raw.send(&[&[98], &confirmed[5..9], &string(b"subsystem"), &[1], &string(b"netconf")].concat()).await;
+    raw.until(100).await;
     for name in
         ["tcpip-forward", "streamlocal-forward@openssh.com", "cancel-tcpip-forward", "hostkeys-prove-00@openssh.com"]
     {
