@@ -3,7 +3,7 @@
 //! Not here, on purpose: `ssh-rsa` (SHA-1), DSA, CBC (and with it what Terrapin needs besides chacha20: strict key
 //! exchange closes that), 3DES, HMAC-SHA1, groups under 2048 bits (weak) or over (34 ms of our time for a packet of theirs
 //! at 4096 bits, 4 ms at 2048; who wants more strength has a curve), group exchange (a client's sizes are not ours to
-//! serve), compression.
+//! serve), compression before the login.
 //!
 //! By default there are no curves of NIST's, no finite field and no MAC before the encryption, either: who has to serve older
 //! clients says so (`algorithms = "compatible"`).
@@ -27,7 +27,7 @@ pub(super) fn preferred(algorithms: Algorithms) -> Preferred {
         key: Cow::Borrowed(KEYS),
         cipher: Cow::Borrowed(CIPHERS),
         mac: Cow::Borrowed(mac),
-        compression: Cow::Borrowed(&[compression::NONE]),
+        compression: Cow::Borrowed(COMPRESSION),
     }
 }
 
@@ -78,6 +78,10 @@ const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 
 /// libssh2 before 1.11 and JSch know only those of RFC 6668, which authenticate the message before it is encrypted.
 const COMPATIBLE_MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+
+/// For who asks for it (`ssh -C`). It begins behind the login (draft-miller-secsh-compression-delayed), so a stranger costs
+/// no memory by it and reaches no decompressor; `zlib` itself (RFC 4253, section 6.2) would begin before.
+const COMPRESSION: &[compression::Name] = &[compression::NONE, compression::ZLIB_LEGACY];
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +142,7 @@ mod tests {
             ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512"]
         );
         for algorithms in [Algorithms::Modern, Algorithms::Compatible] {
-            assert_eq!(names(&preferred(algorithms).compression), ["none"]);
+            assert_eq!(names(&preferred(algorithms).compression), ["none", "zlib@openssh.com"]);
         }
     }
 

@@ -72,6 +72,23 @@ async fn a_megabyte_in_one_go_reaches_the_node_whole() {
     assert_eq!(ran.stdout, child.wait_with_output().await.unwrap().stdout);
 }
 
+/// `ssh -C`: both ways, behind the login.
+#[tokio::test]
+async fn who_asks_for_compression_has_it() {
+    let gateway = TestGateway::start().await;
+    let line = "the same line again and again\n";
+    let given = line.repeat(20_000);
+    let ran = gateway.run_with(&["-C", "-o", "LogLevel=DEBUG1", "web", "cat"], given.as_bytes()).await;
+    assert!(ran.status.success() && ran.stdout == given.as_bytes());
+    let notes = text(&ran.stderr);
+    assert!(notes.contains("compression: zlib@openssh.com"), "{notes}");
+    for way in ["compress outgoing: raw data", "compress incoming: raw data"] {
+        let said = notes.lines().find_map(|note| note.split_once(way)).unwrap().1;
+        let numbers: Vec<f64> = said.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+        assert!(numbers[0] > 500_000.0 && numbers[1] < numbers[0] / 10.0, "{way}{said}");
+    }
+}
+
 /// A command with an agent and a display, and a forwarding of the remote side where `more` asks for it.
 async fn with_offers(gateway: &TestGateway, more: &[&str]) -> std::process::Output {
     let mut ssh = Command::new("ssh-agent");

@@ -6,13 +6,14 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::wire::{Offer, Raw, string};
-use crate::testing::{SOON, TestGateway, text};
+use crate::testing::{SOON, TestGateway, noise, text};
 
 /// Both ways at once, with both sides asking for new keys again and again.
-async fn both_ways(megabytes: usize, every: u64) {
+async fn both_ways(megabytes: usize, every: u64, compression: &str) {
     let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = every).await;
     let client = format!("RekeyLimit={}", every / 2);
-    let mut ssh = gateway.ssh(&["-o", &client, "-o", "LogLevel=DEBUG1", "web", "cat"]);
+    let compression = format!("Compression={compression}");
+    let mut ssh = gateway.ssh(&["-o", &client, "-o", &compression, "-o", "LogLevel=DEBUG1", "web", "cat"]);
     let mut child = ssh.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut stderr = child.stderr.take().unwrap();
@@ -23,9 +24,10 @@ async fn both_ways(megabytes: usize, every: u64) {
     });
     let writes = tokio::spawn(async move {
         let mut hash = Sha256::new();
+        // further apart than any compression looks back, so that as much is sent with it as without
+        let mut block = noise(1 << 20);
         for n in 0..megabytes {
-            let block: Vec<u8> =
-                (0..1 << 20).map(|at: usize| u8::try_from((at * 31 + at / 251 + n) % 251).unwrap()).collect();
+            block[..8].copy_from_slice(&n.to_be_bytes());
             hash.update(&block);
             stdin.write_all(&block).await.unwrap();
         }
@@ -52,15 +54,21 @@ async fn both_ways(megabytes: usize, every: u64) {
     assert!(exchanges > least, "{exchanges} exchanges of keys in {megabytes} MiB each way");
 }
 
+/// The state of the compression goes on over an exchange of keys (draft-miller-secsh-compression-delayed).
+#[tokio::test(flavor = "multi_thread")]
+async fn t9_new_keys_while_both_ways_are_compressed() {
+    both_ways(12, 1 << 20, "yes").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dozens_of_times_in_a_transfer_both_ways() {
-    both_ways(48, 1 << 20).await;
+    both_ways(48, 1 << 20, "no").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "3 GiB each way take minutes in a debug build"]
 async fn in_three_gibibytes_each_way() {
-    both_ways(3 << 10, 64 << 20).await;
+    both_ways(3 << 10, 64 << 20, "no").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
