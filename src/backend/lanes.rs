@@ -61,14 +61,24 @@ impl Lane {
     }
 }
 
+/// What became of a session, as the service has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It broke: the agent reported a failure. Nobody ended it then, neither a person nor a limit.
+    Failed,
+    /// Its program ended, or somebody or a limit ended it.
+    Ended,
+    /// The service does not know it.
+    Unknown,
+}
+
 /// Sessions on nodes, opened for a person.
 pub trait Lanes: Send + Sync + std::fmt::Debug {
     /// StartSession on the grant's node, then the data channel: signed upgrade, open message, driver. Returns as soon as
     /// the socket is open. What is let go of is terminated.
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>>;
-    /// Whether a session that is over broke: the agent reported a failure. Nobody ended it then, neither a person nor a
-    /// limit. Where the service does not know it is `false`.
-    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>>;
+    /// What became of a session that is over, as the service has it.
+    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>>;
     /// For the end of the program, when whoever held sessions has let go of them: waits until each is terminated, for at
     /// most `patience`. How many are left.
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize>;

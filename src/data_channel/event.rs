@@ -1,6 +1,7 @@
 //! What a data channel tells whoever uses it: in order, and past everything that waits to be read.
 
 use bytes::Bytes;
+pub use portcullis_protocol::channel::Stall;
 use portcullis_protocol::channel::{ChannelError, Event};
 use portcullis_protocol::payload::ExitCode;
 use portcullis_protocol::{Flag, PayloadType};
@@ -21,6 +22,11 @@ pub enum ChannelEvent {
     /// The websocket was lost and is back; nothing of the channel was lost. But the service may have paused the agent
     /// meanwhile, which kills a NonInteractiveCommands session with separate streams: ask whoever is there for a sign.
     Reconnected,
+    /// The service has asked not to publish, or to go on: the other end is, or was, away, and what was on its way to it may
+    /// be lost.
+    Interrupted,
+    /// A sign that the channel is worse than slow; it goes on all the same.
+    Stalled(Stall),
     /// The service or the agent closed the channel, with the text it gave.
     Closed(String),
     /// The channel broke and could not be resumed; the sentence says why. Nothing follows.
@@ -70,7 +76,7 @@ pub enum ChannelEnd {
 }
 
 impl ChannelEvent {
-    /// A driver's news in a client's words; what means nothing to a client (pauses, types unknown here) is nothing.
+    /// A driver's news in a client's words; what means nothing to a client (types unknown here) is nothing.
     pub(super) fn from_driver(event: DriverEvent) -> Option<Self> {
         match event {
             DriverEvent::Reconnected => Some(Self::Reconnected),
@@ -85,7 +91,9 @@ impl ChannelEvent {
                 }),
                 Event::Flag(Flag::ConnectToPortError) => Some(Self::ConnectFailed),
                 Event::Closed { output } => Some(Self::Closed(output)),
-                Event::Data { .. } | Event::Flag(_) | Event::Size(_) | Event::Paused | Event::Resumed => None,
+                Event::Paused | Event::Resumed => Some(Self::Interrupted),
+                Event::Stalled(stall) => Some(Self::Stalled(stall)),
+                Event::Data { .. } | Event::Flag(_) | Event::Size(_) => None,
             },
         }
     }

@@ -43,7 +43,7 @@ mod writer;
 pub use clock::{Clock, sleep_until};
 pub use connection::PING;
 pub use error::DialError;
-pub use event::{ChannelEnd, ChannelEvent, ChannelStatus, DriverEvent, Loss};
+pub use event::{ChannelEnd, ChannelEvent, ChannelStatus, DriverEvent, Loss, Stall};
 pub use keepalive::{Keepalive, Pulse};
 pub use mux_stream::{MuxStream, MuxStreams};
 pub use open::{CLIENT_VERSION, open, open_prepared};

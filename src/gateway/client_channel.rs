@@ -168,6 +168,12 @@ impl ClientChannel {
 
     /// Status, EOF, close (RFC 4254, sections 6.10 and 5.3), in the order that every client understands.
     pub(super) async fn end(&self, exit: &Exit) -> Result<(), russh::Error> {
+        self.status(exit).await?;
+        self.finish().await
+    }
+
+    /// How the command ended; output of what it left running may follow.
+    pub(super) async fn status(&self, exit: &Exit) -> Result<(), russh::Error> {
         match exit {
             Exit::Code(code) => self.writer.exit_status(*code).await?,
             Exit::Signal { name, core_dumped } => {
@@ -180,6 +186,11 @@ impl ClientChannel {
             // `ssh -v` was told when the shell started
             Exit::Unknown => self.writer.exit_status(0).await?,
         }
+        Ok(())
+    }
+
+    /// No more output, and the end of the channel.
+    pub(super) async fn finish(&self) -> Result<(), russh::Error> {
         self.writer.eof().await?;
         self.writer.close().await
     }

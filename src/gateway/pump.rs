@@ -6,9 +6,12 @@
 //!  output.next ──────▶ channel data, stderr         waits while the client does not read
 //! ```
 //!
-//! The end of the output is the end of the session; the client's hanging up is one, too.
+//! The end of the output is the end of the session; the client's hanging up is one, too. How the command ended is told when
+//! that is known, and not only when what it left running has closed its output: as sshd does, whoever waits for it.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::client_channel::{ClientChannel, FAILED};
 use super::inbox::Control;
@@ -29,8 +32,8 @@ pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
         reason = end.killed() => Ended::Killed(reason),
     };
     let outcome = match ended {
-        Ended::Exit(exit) => match end.exit(&exit).await {
-            Ok(()) => match client.end(&exit).await {
+        Ended::Exit { exit, told } => match end.exit(&exit).await {
+            Ok(()) => match if told { client.finish().await } else { client.end(&exit).await } {
                 Ok(()) => Outcome::Finished,
                 Err(_) => Outcome::ClientGone,
             },
@@ -48,7 +51,11 @@ pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
 }
 
 enum Ended {
-    Exit(Exit),
+    /// `told`: the client knows it already.
+    Exit {
+        exit: Exit,
+        told: bool,
+    },
     Broken(String),
     Killed(String),
     ClientGone,
@@ -81,12 +88,27 @@ async fn broken(client: &ClientChannel, error: &str) -> Outcome {
 
 async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
     let mut exit = None;
+    let mut told = false;
     loop {
-        let sent = match output.next().await {
+        let next = match &exit {
+            // an output that is over by then is told of with the status, so that nothing that may yet fail comes after it
+            Some((status, until)) if !told => match tokio::time::timeout_at(*until, output.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    told = true;
+                    if client.status(status).await.is_err() {
+                        return Ended::ClientGone;
+                    }
+                    continue;
+                }
+            },
+            _ => output.next().await,
+        };
+        let sent = match next {
             Some(Ok(Out::Stdout(bytes))) => client.stdout(bytes).await,
             Some(Ok(Out::Stderr(bytes))) => client.stderr(bytes).await,
             Some(Ok(Out::Exit(status))) => {
-                exit = Some(status);
+                exit = Some((status, Instant::now() + TOGETHER));
                 Ok(())
             }
             Some(Err(error)) => return Ended::Broken(error.to_string()),
@@ -97,8 +119,14 @@ async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
         }
     }
     // an end without a status is never taken for success
-    exit.map_or_else(|| Ended::Broken("the session ended without saying how".to_owned()), Ended::Exit)
+    match exit {
+        Some((exit, _)) => Ended::Exit { exit, told },
+        None => Ended::Broken("the session ended without saying how".to_owned()),
+    }
 }
+
+/// How long the end of the output may come after the command's before the two are told apart.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Comes back only with an error; the end of the input is no end of the session.
 async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {

@@ -45,6 +45,22 @@ impl ChannelContext {
         self.request(document, [("options", options), ("command", "lane:".to_owned())], silent)
     }
 
+    /// The request of a session that takes the out lane's place. `directory`: the helper's own word for where it is;
+    /// `received`: the last record that has arrived.
+    pub(super) fn rejoin_request(&self, directory: Option<&str>, received: u32) -> SessionRequest {
+        match self.rung {
+            Rung::TwoLanes => {
+                self.attach_request(self.out_document(), self.options.attach("out", directory, received), false)
+            }
+            Rung::OneLane => self.one_lane_request(&self.options.attach("both", directory, received), "lane:"),
+        }
+    }
+
+    fn one_lane_request(&self, options: &str, command: &str) -> SessionRequest {
+        let program = if self.options.serve_files() { Program::OneFiles } else { Program::OneCommand };
+        self.request(ONE_LANE_DOCUMENT, [("command", boot(options, command, program))], true)
+    }
+
     /// The request of a session of this channel.
     fn request<const N: usize>(&self, document: &str, parameters: [(&str, String); N], silent: bool) -> SessionRequest {
         SessionRequest {
@@ -68,10 +84,6 @@ pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {
             let parameters = [("options", context.options.start("out")), ("command", context.command.clone())];
             context.request(context.out_document(), parameters, false)
         }
-        Rung::OneLane => {
-            let program = if context.options.serve_files() { Program::OneFiles } else { Program::OneCommand };
-            let line = boot(&context.options.start("both"), &context.command, program);
-            context.request(ONE_LANE_DOCUMENT, [("command", line)], true)
-        }
+        Rung::OneLane => context.one_lane_request(&context.options.start("both"), &context.command),
     }
 }

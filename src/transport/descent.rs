@@ -2,11 +2,11 @@
 //! the node or its silence says no. The only place where a rung is left.
 
 use super::context::{ChannelContext, first_request};
-use super::end_cause::has_failed;
+use super::end_cause::fate;
 use super::error::TransportError;
 use super::ladder::Ladder;
 use crate::backend::BackendError;
-use crate::backend::lanes::Lane;
+use crate::backend::lanes::{Fate, Lane};
 
 /// Why a rung is left.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl ChannelContext {
             let reason = match &error {
                 BackendError::Document(_) => Reason::Documents(&error),
                 BackendError::Ended { session, .. }
-                    if self.ladder.below(self.rung).is_some() && has_failed(&self.opener, session).await =>
+                    if self.ladder.below(self.rung).is_some() && fate(&self.opener, session).await == Fate::Failed =>
                 {
                     Reason::Refused(&error)
                 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::backend::BackendError;
-use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::evidence::LaneRecord;
 use crate::model::SessionId;
 use crate::policy::Grant;
@@ -53,8 +53,8 @@ impl LaneOpener {
         opened
     }
 
-    /// Whether a session of the channel broke, as the service has it.
-    pub(super) async fn has_failed(&self, session: &SessionId) -> Result<bool, BackendError> {
-        self.lanes.has_failed(session).await
+    /// What became of a session of the channel, as the service has it.
+    pub(super) async fn fate(&self, session: &SessionId) -> Result<Fate, BackendError> {
+        self.lanes.fate(session).await
     }
 }

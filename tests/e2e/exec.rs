@@ -36,6 +36,7 @@ in_each_way! {
     what_was_detached_outlives_the_client
     a_vanished_client_takes_its_command_along
     output_after_the_exit_of_the_first_process
+    how_it_ended_is_told_before_what_it_left_running_has_ended
     many_at_once_on_one_connection
     arguments_arrive_as_written
     the_allowed_environment_arrives
@@ -172,6 +173,23 @@ fn a_vanished_client_takes_its_command_along(demo: &Demo) {
 fn output_after_the_exit_of_the_first_process(demo: &Demo) {
     let run = demo.ssh("(sleep 1; echo late) & echo early", b"").ok();
     assert_eq!(run.out(), "early\nlate\n", "{run}");
+}
+
+fn how_it_ended_is_told_before_what_it_left_running_has_ended(demo: &Demo) {
+    use std::io::BufRead as _;
+    let go = demo.dir().join(format!("go{:?}", std::thread::current().id()));
+    let line = format!("(until [ -e '{}' ]; do sleep 0.1; done; echo late) & exit 4", go.display());
+    let mut client = demo.command("ssh");
+    client.args(["-v", "-n", "demo", &line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = client.spawn().unwrap();
+    let mut told = std::io::BufReader::new(client.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("rtype exit-status")), "nothing was told");
+    std::fs::write(&go, "").unwrap();
+    // what it says from now on is of no interest, but must not block it
+    std::thread::spawn(move || told.for_each(drop));
+    let output = client.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(4), &b"late\n"[..]));
+    std::fs::remove_file(&go).unwrap();
 }
 
 fn many_at_once_on_one_connection(demo: &Demo) {

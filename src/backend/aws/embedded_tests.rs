@@ -62,7 +62,10 @@ async fn listen(lane: &mut Lane) -> Said {
             ChannelEvent::Reconnected => said.reconnects += 1,
             ChannelEvent::Closed(text) => said.end = format!("closed {text}"),
             ChannelEvent::Lost(text) => said.end = format!("lost {text}"),
-            ChannelEvent::Established | ChannelEvent::ConnectFailed => {}
+            ChannelEvent::Established
+            | ChannelEvent::ConnectFailed
+            | ChannelEvent::Interrupted
+            | ChannelEvent::Stalled(_) => {}
         }
     }
     said
@@ -121,6 +124,32 @@ async fn cuts_of_either_kind_lose_nothing_of_a_download() {
     assert!(said.output == expected.as_bytes(), "{} bytes of {}: {}", said.output.len(), expected.len(), said.end);
     assert_eq!(said.exit, Some(0));
     assert!(cutting.await.unwrap() > 0 && said.reconnects > 0, "nothing was cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_is_made_again_and_none_that_nobody_heard_of_is_left() {
+    let service = over_tls().await;
+    let backend = backend_of(&service).await;
+    let neighbour = backend.open(&grant(), command("sleep 60")).await.unwrap();
+    for fault in [
+        "fail StartSession with 500 2 times",
+        "fail StartSession with 503 1 times",
+        "lose StartSession with 500 2 times",
+        "lose StartSession with 503 1 times",
+    ] {
+        service.faults().add(fault.parse().unwrap());
+        let mut lane = backend.open(&grant(), command("sleep 1")).await.unwrap();
+        let live: Vec<_> = service.faults().sessions().into_iter().map(|session| session.id).collect();
+        assert!(live.contains(&lane.id.0) && live.contains(&neighbour.id.0) && live.len() == 2, "{fault}: {live:?}");
+        assert_eq!(listen(&mut lane).await.exit, Some(0));
+    }
+    neighbour.close().await;
+    service.no_session_is_left().await;
+    // what can't be looked up is not tried again
+    service.faults().add("lose StartSession with 500 1 times".parse().unwrap());
+    service.faults().add("fail DescribeSessions with 500 9 times".parse().unwrap());
+    let text = backend.open(&grant(), command("true")).await.unwrap_err().to_string();
+    assert!(text.contains("failed at StartSession"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

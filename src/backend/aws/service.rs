@@ -12,7 +12,8 @@ use super::sessions::Start;
 use super::shared::Inner;
 use super::targets::{self, Targets};
 use super::throttle::Throttle;
-use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use super::unheard::Heard;
+use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::data_channel::ReconnectPolicy;
 use crate::model::{NodeName, SessionId};
@@ -38,6 +39,7 @@ impl AwsBackend {
             clients: Clients::build(&options).await?,
             targets: Targets::default(),
             throttle: Throttle::new(options.starts_per_second),
+            heard: Heard::default(),
             reconnect,
             terminations: Semaphore::new(MAX_TERMINATIONS),
             sessions: TaskTracker::new(),
@@ -82,9 +84,9 @@ impl Lanes for AwsBackend {
         })
     }
 
-    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
+    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {
         let session = session.clone();
-        Box::pin(async move { self.inner.has_failed(&session).await })
+        Box::pin(async move { self.inner.fate(&session).await })
     }
 
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {

@@ -2,7 +2,7 @@
 //! of it afterwards.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::retry::RetryConfig;
@@ -15,13 +15,16 @@ use super::connector::AwsConnector;
 use super::error::{CallContext, Kind, explain, kind};
 use super::shared::Inner;
 use crate::backend::BackendError;
-use crate::backend::lanes::{Lane, SessionRequest};
+use crate::backend::lanes::{Fate, Lane, SessionRequest};
 use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError};
 use crate::model::{NodeId, ReasonText, SessionId};
 use crate::policy::Grant;
 
-/// The longest that a session waits to be started because AWS throttles.
+/// The longest that a session waits to be started because AWS throttles, or fails.
 const MAX_THROTTLED: Duration = Duration::from_secs(30);
+/// The pause after the service failed for the first time; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often, and how far apart, the history is asked for a session that has just ended.
 const HISTORY_ATTEMPTS: u32 = 6;
@@ -29,9 +32,9 @@ const HISTORY_WAIT: Duration = Duration::from_millis(500);
 
 /// What a session is started with: where to and why as the grant says, the rest as asked.
 pub(super) struct Start {
-    node: NodeId,
-    reason: Option<ReasonText>,
-    request: SessionRequest,
+    pub(super) node: NodeId,
+    pub(super) reason: Option<ReasonText>,
+    pub(super) request: SessionRequest,
 }
 
 impl Start {
@@ -76,6 +79,7 @@ impl Inner {
     async fn start(&self, start: &Start) -> Result<Started, BackendError> {
         let Start { node, reason, request } = start;
         let deadline = Instant::now() + MAX_THROTTLED;
+        let mut pause = FIRST_PAUSE;
         loop {
             let wait = self.throttle.acquire(Instant::now());
             let throttled = || {
@@ -100,13 +104,30 @@ impl Inner {
                     }));
             // One attempt: the SDK's retries would start a second session when an answer was lost.
             let once = ssm::config::Builder::new().retry_config(RetryConfig::disabled());
+            let since = SystemTime::now();
+            let starting = self.heard.starting().await;
             let error = match call.customize().config_override(once).send().await {
-                Ok(answer) => return Started::new(answer),
+                Ok(answer) => {
+                    let started = Started::new(answer)?;
+                    self.heard.note(&SessionId(started.id.clone()));
+                    return Ok(started);
+                }
                 Err(error) => error,
             };
+            drop(starting);
             match kind(&error) {
                 // Nothing was started.
                 Kind::Throttled => self.throttle.refused(Instant::now()),
+                // Perhaps something was, and nobody has heard of it: it ends before another begins.
+                Kind::Transient if Instant::now() + pause < deadline => {
+                    if let Err(unknown) = self.end_unheard(start, since).await {
+                        tracing::warn!(error = %unknown, "whether a session was started can't be told");
+                        return Err(explain(self.call("StartSession", &node.0), &error));
+                    }
+                    tracing::debug!(error = %explain(self.call("StartSession", &node.0), &error), "tried again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 Kind::NotConnected => {
                     let sentence = self.targets.describe_absence(&self.clients, node).await;
                     return Err(BackendError::Target(sentence));
@@ -130,25 +151,33 @@ impl Inner {
     }
 
     /// What the history says, which may learn of an end a moment after the data channel.
-    pub(super) async fn has_failed(&self, session: &SessionId) -> Result<bool, BackendError> {
+    pub(super) async fn fate(&self, session: &SessionId) -> Result<Fate, BackendError> {
+        for attempt in 0..HISTORY_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(HISTORY_WAIT).await;
+            }
+            if let Some(status) = self.last_status(session).await? {
+                let failed = status == ssm::types::SessionStatus::Failed;
+                return Ok(if failed { Fate::Failed } else { Fate::Ended });
+            }
+        }
+        Ok(Fate::Unknown)
+    }
+
+    async fn last_status(&self, session: &SessionId) -> Result<Option<ssm::types::SessionStatus>, BackendError> {
         let only = ssm::types::SessionFilter::builder()
             .key(ssm::types::SessionFilterKey::SessionId)
             .value(&session.0)
             .build()
             .map_err(|error| BackendError::Unreachable(error.to_string()))?;
-        for _ in 0..HISTORY_ATTEMPTS {
-            let history = self.clients.ssm.describe_sessions().state(ssm::types::SessionState::History);
-            let answer = history.filters(only.clone()).send().await;
-            let answer = answer.map_err(|error| explain(self.call("DescribeSessions", &session.0), &error))?;
-            if let Some(found) = answer.sessions().iter().find(|found| found.session_id() == Some(&session.0)) {
-                return Ok(found.status() == Some(&ssm::types::SessionStatus::Failed));
-            }
-            tokio::time::sleep(HISTORY_WAIT).await;
-        }
-        Ok(false)
+        let history = self.clients.ssm.describe_sessions().state(ssm::types::SessionState::History);
+        let asked = history.filters(only).send().await;
+        let answer = asked.map_err(|error| explain(self.call("DescribeSessions", &session.0), &error))?;
+        let found = answer.sessions().iter().find(|found| found.session_id() == Some(&session.0));
+        Ok(found.and_then(|found| found.status().cloned()))
     }
 
-    fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
+    pub(super) fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
         self.clients.call(call, on)
     }
 }

@@ -115,6 +115,11 @@ pub struct Limits {
     /// How long an agent waits for the answer to its handshake request (agent/session/datachannel/datachannel.go,
     /// `handshakeTimeout`).
     pub handshake_timeout: Duration,
+    /// How long a row of missing frames may keep later ones waiting, and frames come again without anything new, before
+    /// [`super::Event::Stalled`] says so.
+    pub gap_patience: Option<Duration>,
+    /// How long nothing may be acknowledged before it says so.
+    pub ack_patience: Option<Duration>,
     /// How long the websocket may be gone.
     pub reconnect_timeout: Option<Duration>,
 }
@@ -139,6 +144,8 @@ impl Default for Limits {
             ack_timeout: Some(Duration::from_secs(300)),
             establish_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(15),
+            gap_patience: None,
+            ack_patience: None,
             reconnect_timeout: Some(Duration::from_secs(900)),
         }
     }

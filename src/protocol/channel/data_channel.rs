@@ -17,6 +17,7 @@ use super::event::{Event, Stats};
 use super::handshake::{Handshake, Step};
 use super::inbound::{Arrival, Frame, Inbound};
 use super::outbound::Outbound;
+use super::stall::Watch;
 
 /// One end of a data channel, client or agent, over any number of websockets one after the other.
 ///
@@ -35,6 +36,7 @@ pub struct DataChannel {
     handshake: Handshake,
     inbound: Inbound,
     outbound: Outbound,
+    watch: Watch,
     /// Frames outside the stream: session states.
     notices: VecDeque<Message>,
     events: VecDeque<Event>,
@@ -80,6 +82,7 @@ impl DataChannel {
             handshake: Handshake::new(role),
             inbound: Inbound::new(resends, &limits),
             outbound: Outbound::new(kind, resends, &limits, now),
+            watch: Watch::new(&limits),
             notices: VecDeque::new(),
             events: VecDeque::new(),
             events_weight: 0,
@@ -114,6 +117,7 @@ impl DataChannel {
         self.link = Link::Up;
         self.connections += 1;
         self.outbound.reconnected(now);
+        self.watch.restart(now);
         // agent/session/datachannel/datachannel.go, Reconnect
         self.set_paused(now, false);
         let step = self.handshake.connected(now);
@@ -161,6 +165,7 @@ impl DataChannel {
         if self.may_resend() {
             self.outbound.check(now);
         }
+        self.watch(now);
         let outcome = match self.expired(now) {
             Some(lost) => Err(self.handshake.refusal().cloned().map_or(lost.into(), ChannelError::from)),
             None => Ok(()),
@@ -272,7 +277,9 @@ impl DataChannel {
         }
         let resend = if self.may_resend() { self.outbound.deadline() } else { None };
         let acks = self.inbound.ack_deadline().filter(|_| self.link == Link::Up);
-        let deadlines = [resend, acks, self.stall_deadline(), self.establish_deadline(), self.reconnect_deadline()];
+        let sign = self.watch.deadline(self.silent_since()).filter(|_| self.may_resend());
+        let deadlines =
+            [resend, acks, sign, self.stall_deadline(), self.establish_deadline(), self.reconnect_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -426,7 +433,17 @@ impl DataChannel {
 
     fn take_stream(&mut self, now: Time, message: Message) -> Result<(), ChannelError> {
         let id = message.id;
-        let Arrival::Expected(frame) = self.inbound.arrive(now, message) else { return Ok(()) };
+        let duplicates = self.inbound.duplicates;
+        let Arrival::Expected(frame) = self.inbound.arrive(now, message) else {
+            if self.inbound.duplicates > duplicates {
+                self.watch.repeated(now);
+            } else {
+                self.watch.progressed();
+            }
+            self.watch.arrived(now, self.inbound.expected(), self.inbound.first_held());
+            self.watch(now);
+            return Ok(());
+        };
         if self.refuses(&frame) {
             self.rejected += 1;
             return Ok(());
@@ -435,7 +452,10 @@ impl DataChannel {
         // what fails ends the channel, and nothing more is sent.
         self.inbound.advance(now, Some(id));
         self.deliver(now, frame)?;
-        self.deliver_held(now)
+        self.deliver_held(now)?;
+        self.watch.progressed();
+        self.watch.arrived(now, self.inbound.expected(), self.inbound.first_held());
+        Ok(())
     }
 
     /// Frames that waited for one that is here now. They were acknowledged when they came
@@ -543,6 +563,7 @@ impl DataChannel {
             Some(since) if self.has_room() => {
                 self.deaf_since = None;
                 self.outbound.listens_again(now, now.saturating_sub(since));
+                self.watch.restart(now);
             }
             _ => {}
         }
@@ -589,6 +610,20 @@ impl DataChannel {
             return Some(Lost::Unacknowledged { after, sequence, sends, outstanding: flight.outstanding() });
         }
         None
+    }
+
+    /// Tells of a sign, when it has become one.
+    fn watch(&mut self, now: Time) {
+        if self.may_resend()
+            && let Some(stall) = self.watch.poll(now, self.silent_since())
+        {
+            self.emit(Event::Stalled(stall));
+        }
+    }
+
+    /// Since when frames are out and none was acknowledged.
+    fn silent_since(&self) -> Option<Time> {
+        (self.outbound.flight().outstanding() > 0).then_some(self.outbound.stalled_since)
     }
 
     fn stall_deadline(&self) -> Option<Time> {

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::payload::{Flag, PayloadType, Size};
 
+use super::stall::Stall;
+
 /// News for the application, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -43,6 +45,8 @@ pub enum Event {
     Paused,
     /// Publication goes on.
     Resumed,
+    /// A sign that the channel is worse than slow; it goes on all the same.
+    Stalled(Stall),
     /// The service ended the session. Nothing comes after it.
     Closed {
         /// A text for the user, often empty.

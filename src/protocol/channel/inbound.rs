@@ -205,6 +205,16 @@ impl Inbound {
         self.held.insert(frame.sequence, frame);
     }
 
+    /// The next frame in order.
+    pub(crate) fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    /// The first frame that waits for an earlier one.
+    pub(crate) fn first_held(&self) -> Option<i64> {
+        self.held.first_key_value().map(|(sequence, _)| *sequence)
+    }
+
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }

@@ -30,6 +30,7 @@
 //! | `window` | how many bytes may be on their way |
 //! | `tick` | the clock by which AWS's agent sends again |
 //! | `rtt` | the round trip, and when to lose patience |
+//! | `stall` | signs that the channel is worse than slow |
 
 mod config;
 mod data_channel;
@@ -40,6 +41,7 @@ mod handshake;
 mod inbound;
 mod outbound;
 mod rtt;
+mod stall;
 mod tick;
 mod window;
 
@@ -47,6 +49,7 @@ pub use config::{AgentRole, ClientRole, Limits, Resends, Role};
 pub use data_channel::DataChannel;
 pub use error::{ChannelError, Lost, Misuse, PeerIncompatible, PeerMisbehaved};
 pub use event::{Event, Stats};
+pub use stall::Stall;
 
 #[cfg(test)]
 mod tests;

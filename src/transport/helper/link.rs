@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::codec::{Decoder, Dialect};
+use super::pulse::{Beat, Pulse};
 use super::record::{FromNode, Hello, RecordError, ToNode};
 use crate::model::{Exit, WindowSize};
 
@@ -73,6 +74,8 @@ pub enum LinkError {
 #[derive(Debug)]
 pub struct Link {
     decoder: Decoder,
+    /// Of an out lane that is to take the place of the one there is, as soon as the helper speaks on it.
+    coming: Option<Decoder>,
     events: VecDeque<Event>,
     received: u32,
     stdout: Stream,
@@ -84,6 +87,9 @@ pub struct Link {
     granted: u64,
 
     in_ready: bool,
+    /// Which in lane the gateway has opened last: what is said of an earlier one means nothing any more.
+    in_lane: u32,
+    in_lost: bool,
     sent: u32,
     kept: VecDeque<(u32, Bytes)>,
     kept_cost: usize,
@@ -104,6 +110,9 @@ pub struct Link {
     /// How many states were sent, and which of them was the last one answered.
     stamp: u32,
     answered: u32,
+    pulse: Pulse,
+    /// Records that have come as a whole.
+    whole: u64,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +142,7 @@ impl Link {
     pub fn new(now: Instant, stdin_closed: bool) -> Self {
         Self {
             decoder: Decoder::default(),
+            coming: None,
             events: VecDeque::new(),
             received: 0,
             stdout: Stream::default(),
@@ -143,6 +153,8 @@ impl Link {
             taken: 0,
             granted: OUTPUT_WINDOW,
             in_ready: false,
+            in_lane: 0,
+            in_lost: false,
             sent: 0,
             kept: VecDeque::new(),
             kept_cost: 0,
@@ -160,6 +172,8 @@ impl Link {
             dialect: Dialect::default(),
             stamp: 0,
             answered: 0,
+            pulse: Pulse::default(),
+            whole: 0,
         }
     }
 
@@ -178,22 +192,70 @@ impl Link {
         self.in_ready
     }
 
-    /// A new out lane: what comes next starts with a hello.
+    /// The first out lane: what comes next starts with a hello.
     pub fn handle_out_attached(&mut self) {
         self.decoder = Decoder::default();
+        self.coming = None;
     }
 
-    /// The in lane has gone; what the helper has not acknowledged is sent again on the next.
-    pub fn handle_in_lost(&mut self) {
+    /// Another out lane is there, which the helper may take in the place of the one before.
+    pub fn handle_out_coming(&mut self) {
+        self.coming = Some(Decoder::default());
+    }
+
+    /// Bytes of that other lane; whether the helper has taken it. Then it is the out lane, and nothing more may be brought
+    /// of the one before.
+    ///
+    /// `both`: it is the in lane as well, so nothing is sent until the helper reads it.
+    pub fn handle_coming_output(&mut self, bytes: &[u8], both: bool) -> Result<bool, LinkError> {
+        let Some(coming) = &mut self.coming else { return Ok(false) };
+        coming.feed(bytes)?;
+        let Some((_, record)) = coming.next_record()? else { return Ok(false) };
+        if let FromNode::Hello(_) = record
+            && let Some(decoder) = self.coming.take()
+        {
+            self.decoder = decoder;
+            if both {
+                self.in_ready = false;
+                self.again.clear();
+            }
+            self.unanswered = None;
+            self.pulse.handle_attached();
+            // an answer may have gone down with the lane before
+            self.state_due = true;
+            self.handle_records()?;
+            return Ok(true);
+        }
+        Err(RecordError::Malformed("what a lane begins with").into())
+    }
+
+    /// The in lane has gone; what the helper has not acknowledged is sent again on the next, which has the number that this
+    /// returns.
+    pub fn handle_in_lost(&mut self) -> u32 {
         self.in_ready = false;
+        self.in_lost = false;
         self.again.clear();
+        self.pulse.handle_in_lost();
+        self.in_lane += 1;
+        self.in_lane
+    }
+
+    /// Whether the helper has said that the in lane broke; said once.
+    pub fn take_in_lost(&mut self) -> bool {
+        std::mem::take(&mut self.in_lost)
     }
 
     /// Bytes of the out lane.
     pub fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         self.unanswered = None;
+        self.pulse.heard += bytes.len() as u64;
         self.decoder.feed(bytes)?;
+        self.handle_records()
+    }
+
+    fn handle_records(&mut self) -> Result<(), LinkError> {
         while let Some((number, record)) = self.decoder.next_record()? {
+            self.whole += 1;
             if number > 0 {
                 if number <= self.received {
                     continue;
@@ -217,8 +279,12 @@ impl Link {
                     self.hello = Greeting::Heard(hello);
                 }
             }
-            FromNode::Ready { received } => {
+            // said of a lane that has been given up meanwhile, it would let bytes go out before the next is raw
+            FromNode::Ready { lane, .. } if lane != self.in_lane => {}
+            FromNode::InLost { lane } => self.in_lost |= lane == self.in_lane,
+            FromNode::Ready { received, .. } => {
                 self.in_ready = true;
+                self.in_lost = false;
                 self.state_due = true;
                 self.prune(received);
                 self.again = self.kept.iter().map(|(_, record)| record.clone()).collect();
@@ -230,6 +296,7 @@ impl Link {
             FromNode::Pong { stamp, received } => {
                 self.prune(received);
                 self.answered = self.answered.max(stamp);
+                self.pulse.handle_answer(stamp);
             }
             FromNode::Stdout(bytes) => {
                 count(&mut self.stdout, bytes.len(), self.granted - self.taken)?;
@@ -394,7 +461,8 @@ impl Link {
 
     /// Whether anything waits for an in lane that is not there.
     pub fn needs_in_lane(&self, now: Instant) -> bool {
-        let waiting = !self.control.is_empty() || !self.input.is_empty() || self.finished == Finish::Asked;
+        let waiting = !(self.control.is_empty() && self.input.is_empty() && self.kept.is_empty())
+            || self.finished == Finish::Asked;
         let starved = self.granted - (self.stdout.count + self.stderr.count) < OUTPUT_WINDOW / 2 && self.state_due;
         !self.in_ready && !self.done && (waiting || starved || now >= self.renew_at)
     }
@@ -404,8 +472,7 @@ impl Link {
         self.unanswered.map(|since| since + DEAF)
     }
 
-    /// Asks the helper for a sign of life over both lanes, and returns what [`Link::answered`] will be. Only the
-    /// helper for `sh` answers; the other one is given a new lane where there is doubt.
+    /// Asks the helper for a sign of life over both lanes, and returns what [`Link::answered`] will be.
     pub fn ask(&mut self, now: Instant) -> u32 {
         self.renew_at = now;
         self.stamp + 1
@@ -414,6 +481,36 @@ impl Link {
     /// The last of what was asked that was answered.
     pub fn answered(&self) -> u32 {
         self.answered
+    }
+
+    /// Whether an answer of the helper's is overdue although next to nothing comes: then it is asked again, and one of the
+    /// lanes may be dead. How often in a row that has been so; 0 while all is well.
+    pub fn check_pulse(&mut self, now: Instant) -> u32 {
+        let said = self.stdout.count + self.stderr.count;
+        match self.pulse.check(said, self.in_ready && !self.done, now) {
+            Beat::Well => 0,
+            Beat::Ask => {
+                self.state_due = true;
+                0
+            }
+            Beat::Missed(times) => {
+                self.state_due = true;
+                times
+            }
+        }
+    }
+
+    /// Whether a record has begun and does not become whole: helpers write whole ones, so the rest is somewhere on its way.
+    /// True once for each record.
+    pub fn is_crawling(&mut self, now: Instant) -> bool {
+        self.pulse.is_crawling(self.decoder.is_partial(), self.whole, now)
+    }
+
+    /// When [`Link::check_pulse`] and [`Link::is_crawling`] must be asked again.
+    pub fn pulse_timeout(&self) -> Option<Instant> {
+        let said = self.stdout.count + self.stderr.count;
+        let pulse = self.pulse.timeout(said, self.in_ready && !self.done);
+        pulse.into_iter().chain(self.pulse.crawl_timeout()).min()
     }
 
     /// When [`Link::poll_transmit`] or [`Link::needs_in_lane`] must be asked again.
@@ -437,6 +534,7 @@ impl Link {
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
             let state = ToNode::State { received: self.received, credit: self.granted, lease };
             self.stamp += 1;
+            self.pulse.handle_asked(self.stamp, now);
             return Some(self.dialect.encode(self.stamp, &state));
         }
         if self.kept_cost > MOST_KEPT {

@@ -10,7 +10,8 @@ fn started(now: Instant) -> Link {
 }
 
 fn ready(link: &mut Link, received: u32) {
-    link.handle_output(&raw(b'R', 0, &received.to_be_bytes())).unwrap();
+    let lane = [received.to_be_bytes(), link.in_lane.to_be_bytes()].concat();
+    link.handle_output(&raw(b'R', 0, &lane)).unwrap();
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn input_stops_at_the_helper_s_credit() {
 fn a_helper_that_speaks_lines_is_answered_in_lines() {
     let now = Instant::now();
     let mut link = Link::new(now, false);
-    link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0\n").unwrap();
+    link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0 0\n").unwrap();
     link.write(Bytes::from_static(b"ab"));
     link.write(Bytes::from_static(b"c"));
     assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 32\n"[..]);

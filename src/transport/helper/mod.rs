@@ -4,6 +4,7 @@
 mod codec;
 pub mod link;
 pub mod program;
+mod pulse;
 pub mod record;
 mod source;
 

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use crate::model::{Exit, WindowSize, plain_text_up_to};
 
+/// What the helper says on the in lane, on which it is silent otherwise, when the out lane broke.
+pub(in crate::transport) const OUT_LOST: &[u8] = b"PCR1 the way out is lost\n";
+
 /// The longest payload that either end accepts.
 pub const LONGEST_PAYLOAD: usize = 128 * 1024;
 
@@ -19,6 +22,13 @@ pub enum FromNode {
     Ready {
         /// The last number received.
         received: u32,
+        /// Which in lane it is, as the gateway has numbered it.
+        lane: u32,
+    },
+    /// That in lane broke; the helper has let go of it.
+    InLost {
+        /// Which.
+        lane: u32,
     },
     /// What has arrived, and how many bytes of input may be sent in all.
     State {

@@ -11,16 +11,17 @@ use super::noise::Noise;
 use super::out_lane::{Action, OutLane};
 use super::slot::{Slot, next_event, opened};
 use crate::backend::BackendError;
-use crate::backend::lanes::Lane;
+use crate::backend::lanes::{Fate, Lane};
 use crate::config::Rung;
-use crate::data_channel::ChannelEvent;
+use crate::data_channel::{ChannelEvent, Stall};
 use crate::model::SessionId;
 use crate::transport::channel::{Client, Control, Delivery, InputData, Out};
 use crate::transport::context::ChannelContext;
-use crate::transport::end_cause::EndCause;
+use crate::transport::end_cause::{EndCause, answered};
 use crate::transport::error::TransportError;
-use crate::transport::helper::link::{Event, Link};
+use crate::transport::helper::link::{Event, Link, LinkError};
 use crate::transport::helper::program::IN_DOCUMENT;
+use crate::transport::helper::record::{OUT_LOST, RecordError};
 use crate::transport::limits::{Clock, sleep_until};
 
 /// The lanes of a channel on one rung.
@@ -29,15 +30,21 @@ pub(super) struct Driver {
     pub(super) link: Link,
     pub(super) client: Client,
     pub(super) out_lane: OutLane,
-    in_lane: InLane,
+    pub(super) in_lane: InLane,
     pub(super) out_slot: Slot,
+    /// What is to take the place of the out lane's session as soon as the helper speaks on it.
+    pub(super) coming_slot: Slot,
     pub(super) in_slot: Slot,
     pub(super) noise: Noise,
+    /// The same of the session that is coming.
+    coming_noise: Noise,
     clock: Clock,
-    /// The last session that the out lane has lost.
-    lost: Option<SessionId>,
-    /// How that ended; the service is being asked.
+    /// The out lane's session, or the last that it has lost.
+    out_session: SessionId,
+    /// What became of it; the service is being asked.
     end_cause: Option<EndCause>,
+    /// The same of the in lane's.
+    in_end_cause: Option<EndCause>,
     /// What the link has said and no lane has taken yet.
     pub(super) pending: Option<Bytes>,
 }
@@ -45,10 +52,12 @@ pub(super) struct Driver {
 /// What the loop woke up for.
 enum Wake {
     Out(Option<ChannelEvent>),
+    Coming(Option<ChannelEvent>),
     In(Option<ChannelEvent>),
     OutOpened(Result<Lane, BackendError>),
     InOpened(Result<Lane, BackendError>),
-    EndCause { failed: bool },
+    EndCause(Fate),
+    InEndCause(Fate),
     Data(Option<InputData>),
     Control(Option<Control>),
     Delivered,
@@ -65,13 +74,16 @@ impl Driver {
         let mut clock = context.clock;
         clock.touch(now);
         Self {
-            out_lane: OutLane::new(context.rung, now),
+            out_lane: OutLane::new(context.rung, context.ladder.below(context.rung).is_some(), now),
             in_lane: InLane::default(),
+            out_session: first.id.clone(),
             out_slot: Slot::of(first),
+            coming_slot: Slot::default(),
             in_slot: Slot::default(),
             noise: Noise::default(),
-            lost: None,
+            coming_noise: Noise::default(),
             end_cause: None,
+            in_end_cause: None,
             pending: None,
             context,
             link,
@@ -108,23 +120,23 @@ impl Driver {
         }
         match self.wait().await {
             Wake::Out(event) => self.handle_out(event)?,
+            Wake::Coming(event) => self.handle_coming(event)?,
             Wake::In(event) => self.handle_in(event),
             Wake::OutOpened(Ok(lane)) => {
                 self.out_lane.handle_opened(Instant::now());
-                self.link.handle_out_attached();
-                self.noise.handle_attached();
-                // the session before it ends by itself, and nobody waits for that
-                self.out_slot.lane = Some(lane);
+                self.link.handle_out_coming();
+                self.coming_noise = Noise::default();
+                self.coming_slot.lane = Some(lane);
             }
             Wake::OutOpened(Err(error)) => self.out_lane.handle_open_failed(error, Instant::now())?,
-            Wake::InOpened(Ok(lane)) => {
-                self.in_lane.handle_opened(Instant::now());
-                self.in_slot.lane = Some(lane);
-            }
-            Wake::InOpened(Err(error)) => self.in_lane.handle_open_failed(error, Instant::now())?,
-            Wake::EndCause { failed } => {
+            Wake::InOpened(lane) => self.handle_in_opened(lane)?,
+            Wake::EndCause(fate) => {
                 self.end_cause = None;
-                self.out_lane.on_end_cause(failed, &self.noise, Instant::now())?;
+                self.out_lane.on_end_cause(fate, &self.noise, Instant::now())?;
+            }
+            Wake::InEndCause(fate) => {
+                self.in_end_cause = None;
+                self.in_lane.handle_fate(fate, Instant::now());
             }
             Wake::Data(Some(InputData::Bytes(bytes))) => {
                 self.clock.touch(Instant::now());
@@ -148,7 +160,7 @@ impl Driver {
         let carrier = if self.context.rung == Rung::OneLane { &self.out_slot } else { &self.in_slot };
         let writer = carrier.lane.as_ref().map(|lane| lane.writer.clone());
         let sending = self.pending.clone().zip(writer);
-        let Self { link, client, out_slot, in_slot, end_cause, clock, .. } = self;
+        let Self { link, client, out_slot, coming_slot, in_slot, end_cause, in_end_cause, clock, .. } = self;
         tokio::select! {
             // what is here already goes out before anything comes in, or a node that never stops talking would keep the
             // client waiting for what it has said
@@ -178,15 +190,12 @@ impl Driver {
             event = next_event(&mut out_slot.lane) => Wake::Out(event),
             event = next_event(&mut in_slot.lane) => Wake::In(event),
             // after the lanes that are there: what the old one still says comes before the new one takes its place
-            lane = opened(&mut out_slot.opening) => Wake::OutOpened(lane),
+            event = next_event(&mut coming_slot.lane) => Wake::Coming(event),
+            lane = opened(&mut coming_slot.opening) => Wake::OutOpened(lane),
             lane = opened(&mut in_slot.opening) => Wake::InOpened(lane),
             // beside everything else: the service may take seconds, and a replacement may be running meanwhile
-            failed = async {
-                match end_cause {
-                    Some(cause) => cause.has_failed().await,
-                    None => std::future::pending().await,
-                }
-            } => Wake::EndCause { failed },
+            fate = answered(end_cause) => Wake::EndCause(fate),
+            fate = answered(in_end_cause) => Wake::InEndCause(fate),
             // only while the link takes more: a command that reads nothing holds up its client, not the gateway's memory
             data = client.data.recv(), if link.takes_input() && (!client.data.is_closed() || !client.data.is_empty()) =>
                 Wake::Data(data),
@@ -197,7 +206,7 @@ impl Driver {
         }
     }
 
-    fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), LaneError> {
+    pub(super) fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), LaneError> {
         let now = Instant::now();
         match event {
             Some(ChannelEvent::Output(bytes)) => self.handle_output(&bytes),
@@ -210,69 +219,161 @@ impl Driver {
                 Ok(())
             }
             Some(ChannelEvent::Reconnected) => self.out_lane.handle_reconnected(now),
-            Some(ChannelEvent::Established | ChannelEvent::ConnectFailed) => Ok(()),
+            // what was in flight may be lost: the helper's answer shows it, or a gap, and soon
+            Some(ChannelEvent::Interrupted) => {
+                self.link.ask(now);
+                Ok(())
+            }
+            Some(ChannelEvent::Stalled(stall)) => {
+                tracing::debug!(session = %self.out_session, ?stall, "the out lane is worse than slow");
+                match stall {
+                    Stall::Gap => self.out_lane.handle_gap(now),
+                    Stall::Duplicates | Stall::Unacknowledged => self.out_lane.handle_sign(now),
+                }
+            }
+            Some(ChannelEvent::Established) => {
+                if self.context.rung == Rung::TwoLanes {
+                    self.out_lane.handle_established(now);
+                }
+                Ok(())
+            }
+            Some(ChannelEvent::ConnectFailed) => Ok(()),
             Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => self.out_ended(&text, now),
             None => self.out_ended("", now),
         }
     }
 
     fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
-        self.out_lane.handle_output();
+        self.out_lane.handle_output(bytes.len(), Instant::now());
         let taken = self.link.handle_output(bytes);
         taken.map_err(|error| LaneError::Helper { error, said: self.noise.tail("") })?;
+        self.handle_said();
+        Ok(())
+    }
+
+    /// What the helper has said is in the link.
+    fn handle_said(&mut self) {
         self.out_lane.handle_answer(self.link.answered());
         if let Some(hello) = self.link.take_hello() {
             tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
             self.context.ladder.stands(self.context.node(), self.context.rung, Instant::now());
             self.out_lane.handle_hello(hello);
         }
+        if self.link.take_in_lost() {
+            tracing::debug!("the helper has lost the in lane");
+            self.in_lane.handle_broken(Instant::now());
+        }
         if self.link.is_done() {
             self.out_lane.handle_done();
             self.in_lane.handle_done();
         }
-        Ok(())
+    }
+
+    /// What comes of the session that is to take the out lane's place.
+    pub(super) fn handle_coming(&mut self, event: Option<ChannelEvent>) -> Result<(), LaneError> {
+        let now = Instant::now();
+        match event {
+            Some(ChannelEvent::Output(bytes)) => {
+                match self.link.handle_coming_output(&bytes, self.context.rung == Rung::OneLane) {
+                    Ok(false) => return Ok(()),
+                    Ok(true) => {}
+                    Err(LinkError::Record(RecordError::Foreign(_))) => {
+                        self.coming_noise.handle_bytes(&bytes);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(LaneError::Helper { error, said: self.coming_noise.tail("") }),
+                }
+                tracing::debug!("the helper has taken another lane");
+                self.out_lane.handle_joined(now);
+                self.noise = std::mem::take(&mut self.coming_noise);
+                // the session before it is let go of, and nobody waits for its end
+                self.out_slot.lane = self.coming_slot.lane.take();
+                if let Some(lane) = &self.out_slot.lane {
+                    self.out_session = lane.id.clone();
+                }
+                if self.context.rung == Rung::OneLane {
+                    // the link keeps what the helper has not acknowledged
+                    self.pending = None;
+                }
+                self.handle_said();
+                Ok(())
+            }
+            Some(ChannelEvent::StdErr(bytes)) => {
+                self.coming_noise.handle_bytes(&bytes);
+                Ok(())
+            }
+            Some(ChannelEvent::ExitCode(code)) => {
+                self.coming_noise.handle_exit_code(code);
+                Ok(())
+            }
+            Some(ChannelEvent::Closed(_) | ChannelEvent::Lost(_)) | None => {
+                self.coming_slot.lane = None;
+                self.out_lane.handle_coming_ended(&self.coming_noise, now)
+            }
+            Some(ChannelEvent::Reconnected) => self.out_lane.handle_coming_reconnected(now),
+            Some(_) => Ok(()),
+        }
     }
 
     fn out_ended(&mut self, text: &str, now: Instant) -> Result<(), LaneError> {
-        self.lost = self.out_slot.lane.take().map(|lane| lane.id);
+        self.out_slot.lane = None;
         let lower = self.is_rung_to_blame(now) && self.context.ladder.below(self.context.rung).is_some();
         self.out_lane.handle_ended(text, &self.noise, lower, now)
     }
 
-    fn handle_in(&mut self, event: Option<ChannelEvent>) {
+    pub(super) fn handle_in(&mut self, event: Option<ChannelEvent>) {
         let text = match event {
+            Some(ChannelEvent::Output(bytes)) if bytes.ends_with(OUT_LOST) => {
+                tracing::debug!(session = %self.out_session, "the helper has lost the out lane");
+                return self.out_lane.handle_broken(Instant::now());
+            }
             // the in lane is silent; what a shell there prints before the helper's end runs is a reason for its failure
             Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => return self.noise.handle_bytes(&bytes),
             Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => text,
+            Some(ChannelEvent::Stalled(stall)) => {
+                tracing::debug!(?stall, "the in lane is worse than slow");
+                if stall == Stall::Unacknowledged && self.in_lane.handle_sign(Instant::now()) {
+                    self.let_go_of_in();
+                }
+                return;
+            }
             None => String::new(),
             Some(_) => return,
         };
+        let session = self.in_slot.lane.take().map(|lane| lane.id);
+        self.let_go_of_in();
+        if self.in_lane.handle_ended(&text) {
+            self.in_end_cause = session.map(|id| EndCause::of(id, self.context.opener.clone()));
+        }
+    }
+
+    /// The in lane's session is of no more use; the link keeps what the helper has not acknowledged.
+    fn let_go_of_in(&mut self) {
         self.in_slot.lane = None;
-        // the link keeps what the helper has not acknowledged
         self.pending = None;
         self.link.handle_in_lost();
-        self.in_lane.handle_ended(&text, Instant::now());
     }
 
     /// Does what the lanes ask for.
-    fn act(&mut self, now: Instant) {
+    pub(super) fn act(&mut self, now: Instant) {
         while let Some(action) = self.out_lane.poll_action() {
             match action {
                 Action::Open => {
-                    let options = self.context.options.attach("out", self.out_lane.directory(), self.link.received());
-                    let request = self.context.attach_request(self.context.out_document(), options, false);
-                    self.out_slot.open(self.context.opener.clone(), request);
+                    self.coming_slot.lane = None;
+                    let request = self.context.rejoin_request(self.out_lane.directory(), self.link.received());
+                    self.coming_slot.open(self.context.opener.clone(), request);
                 }
                 Action::AskCause => {
-                    let ask = |session| EndCause::of(session, self.context.opener.clone());
-                    self.end_cause = self.lost.take().map(ask);
+                    let session = self.out_session.clone();
+                    self.end_cause = Some(EndCause::of(session, self.context.opener.clone()));
                 }
                 Action::AskHelper => self.out_lane.handle_asked(self.link.ask(now), now),
             }
         }
         let is_needed = self.link.needs_in_lane(now) || self.context.eager;
         if is_needed && self.out_lane.allows_in_lane() && self.in_lane.poll_open(now) {
-            let options = self.context.options.attach("in", self.out_lane.directory(), 0);
+            let number = self.link.handle_in_lost();
+            let options = self.context.options.attach("in", self.out_lane.directory(), number);
             let request = self.context.attach_request(IN_DOCUMENT, options, true);
             self.in_slot.open(self.context.opener.clone(), request);
         }
@@ -290,6 +391,7 @@ impl Driver {
             self.out_lane.poll_timeout(),
             self.in_lane.poll_timeout(ready, now),
             self.link.deaf_at().filter(|_| !is_done),
+            self.link.pulse_timeout().filter(|_| !is_done),
             (can_say && !is_done).then(|| self.link.poll_timeout()),
             self.clock.deadline(),
         ];
@@ -304,7 +406,53 @@ impl Driver {
         if !self.link.is_done() && self.link.deaf_at().is_some_and(|at| now >= at) {
             return Err(LaneError::Deaf.into());
         }
-        Ok(self.in_lane.handle_timeout(self.link.in_lane_ready(), &self.noise, now)?)
+        if !self.link.is_done() {
+            self.check_pulse(now)?;
+        }
+        Ok(self.handle_in_timeout(now)?)
+    }
+
+    pub(super) fn handle_in_timeout(&mut self, now: Instant) -> Result<(), LaneError> {
+        if self.in_lane.handle_timeout(self.link.in_lane_ready(), &self.noise, now)? {
+            self.let_go_of_in();
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_in_opened(&mut self, lane: Result<Lane, BackendError>) -> Result<(), LaneError> {
+        let now = Instant::now();
+        match lane {
+            Ok(lane) => {
+                self.in_lane.handle_opened(now);
+                self.in_slot.lane = Some(lane);
+                Ok(())
+            }
+            Err(error) => self.in_lane.handle_open_failed(error, now),
+        }
+    }
+
+    /// The helper does not answer, although the agents acknowledge: which of the lanes is dead can't be told, so first the
+    /// one out is replaced, and the next time the one in.
+    fn check_pulse(&mut self, now: Instant) -> Result<(), LaneError> {
+        let missed = self.link.check_pulse(now);
+        if self.link.is_crawling(now) {
+            tracing::debug!(session = %self.out_session, "the out lane crawls");
+            self.out_lane.handle_gap(now)?;
+        }
+        if missed > 0 {
+            tracing::debug!(missed, "the helper did not answer in time");
+        }
+        match missed {
+            0 => Ok(()),
+            odd if odd % 2 == 1 => self.out_lane.handle_sign(now),
+            _ => {
+                // the answer may only wait for the way out
+                if self.out_lane.is_settled() && self.in_lane.handle_sign(now) {
+                    self.let_go_of_in();
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -5,15 +5,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::driver::Driver;
-use super::slot::Slot;
+use super::slot::{Slot, next_event, opened};
 use crate::config::Rung;
 use crate::data_channel::ChannelEvent;
 use crate::transport::channel::{Client, Delivery, send_final};
 use crate::transport::error::TransportError;
 use crate::transport::helper::link::Link;
+use crate::transport::limits::sleep_until;
 
 /// How long the last words may take, and the lanes to end by themselves after them.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// How long a way in may take that is opened only for the last word.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How the lanes of a channel come to their end.
 #[derive(Debug)]
@@ -37,7 +40,8 @@ impl Driver {
                 self.hang_up().await
             }
         };
-        let Self { client, out_slot, in_slot, .. } = self;
+        let Self { client, out_slot, coming_slot, in_slot, .. } = self;
+        drop(coming_slot);
         // the client has its end now and does not wait for the lanes'
         drop(client);
         // a helper that was told ends its lanes by itself, which is kinder to the node than the service's kill
@@ -58,10 +62,40 @@ impl Driver {
         self.flush_in().await || self.in_slot.lane.is_none()
     }
 
-    /// The command is hung up as sshd would; whether the helper knows.
+    /// The command is hung up as sshd would; whether the helper knows. Where there is no way in, one is opened for that: a
+    /// helper whose lanes just go waits for others, and the command with it.
     async fn hang_up(&mut self) -> bool {
         self.link.hang_up();
-        self.flush_in().await
+        self.link.in_lane_ready() && self.flush_in().await
+            || matches!(tokio::time::timeout(FAREWELL, self.say_farewell()).await, Ok(true))
+    }
+
+    /// Opens an in lane and says goodbye on it; nobody takes what the helper still says.
+    async fn say_farewell(&mut self) -> bool {
+        while self.out_slot.lane.is_some() && self.out_lane.allows_in_lane() {
+            while self.link.poll_event().is_some() {}
+            if self.link.is_done() || self.link.in_lane_ready() {
+                return self.flush_in().await;
+            }
+            let now = Instant::now();
+            self.act(now);
+            let Self { out_slot, coming_slot, in_slot, in_lane, .. } = self;
+            let again = in_lane.poll_timeout(false, now);
+            let taken = tokio::select! {
+                event = next_event(&mut out_slot.lane) => self.handle_out(event),
+                event = next_event(&mut coming_slot.lane) => self.handle_coming(event),
+                event = next_event(&mut in_slot.lane) => {
+                    self.handle_in(event);
+                    Ok(())
+                }
+                lane = opened(&mut in_slot.opening) => self.handle_in_opened(lane),
+                () = sleep_until(again) => self.handle_in_timeout(Instant::now()),
+            };
+            if taken.is_err() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Sends what the link still has to say; whether there was a way.

@@ -1,6 +1,6 @@
 //! Why the lanes of a channel ended before its command did.
 
-use super::out_lane::HELLO_WAIT;
+use super::out_lane::{HELLO_WAIT, START_WAIT};
 use crate::backend::BackendError;
 use crate::transport::helper::link::LinkError;
 
@@ -22,6 +22,33 @@ pub enum LaneError {
         /// The node's words.
         said: String,
     },
+    /// No worker came for the first session.
+    #[error(
+        "the node's agent did not begin the session within {} seconds; the node may be overloaded{said}",
+        START_WAIT.as_secs()
+    )]
+    NoWorker {
+        /// The node's words.
+        said: String,
+    },
+    /// The out lane is gone, and the helper was not reached by another.
+    #[error("the node was not reached again within {} seconds; it may be overloaded, or gone", START_WAIT.as_secs())]
+    NotRejoined,
+    /// The node has no agent any more that would open a lane.
+    #[error("the connection to the node was lost: {0}")]
+    NodeGone(String),
+    /// The helper is not there any more, and it had not said how the command ended.
+    #[error("the command's helper on the node is gone, and with it the end of the output{said}")]
+    HelperGone {
+        /// The node's words.
+        said: String,
+    },
+    /// The helper has hung up the command by itself.
+    #[error(
+        "the node did not hear from this gateway for so long that the command was hung up there; the way to the node may \
+         be interrupted"
+    )]
+    LeaseOver,
     /// The out lane ended, and that is final.
     #[error("{}{said}", if .text.is_empty() { "the session was ended" } else { .text })]
     Ended {
@@ -37,7 +64,10 @@ pub enum LaneError {
         said: String,
     },
     /// The in lane was opened, and the helper did not take it.
-    #[error("the node did not take the way in; the command is being ended")]
+    #[error(
+        "the node did not begin a session for the command's input within {} seconds; the command is being ended",
+        START_WAIT.as_secs()
+    )]
     InLaneNotTaken,
     /// Renewals go out and nothing comes back.
     #[error("the node no longer answers; the command is being ended")]

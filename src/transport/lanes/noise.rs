@@ -21,11 +21,6 @@ impl Noise {
         self.exit_code = Some(code);
     }
 
-    /// Another out lane has come: the code was the last one's.
-    pub(super) fn handle_attached(&mut self) {
-        self.exit_code = None;
-    }
-
     /// How the out lane's process ended.
     pub(super) fn exit_code(&self) -> Option<i32> {
         self.exit_code

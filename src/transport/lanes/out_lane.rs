@@ -1,18 +1,20 @@
-//! The out lane, without its session: how far the helper is, what a reconnection puts in doubt, and what it means that a
-//! session has ended. It holds no socket and reads no clock.
+//! The out lane, without its session: how far the helper is, what puts a lane in doubt, and what it means that a session
+//! has ended. It holds no socket and reads no clock.
 //!
 //! ```text
-//!                       reconnected, the helper has spoken
-//!   Current ──────────────────────────────────────────────────────▶ Wanted ──poll_action──▶ Opening
-//!      ▲ │                                                            ▲                      │  │
-//!      │ └─ reconnected before its first word ─▶ At(reattach_at) ─────┘                      │  │
-//!      │                 │                         ▲   at last                               │  │
-//!      │◀── first word ──┘                         └──────────── handle_open_failed ─────────┘  │
-//!      └─────────────────────────────── handle_opened ──────────────────────────────────────────┘
+//!              reconnected, stalled, silent, lost; the helper has spoken
+//!   Current ────────────────────────────────────────────────────────────▶ Wanted ──poll_action──▶ Opening
+//!      ▲ │                                                                 ▲  ▲                    │    │
+//!      │ └─ the same before its first word, or too often ─▶ At(then) ──────┘  │                    │    │
+//!      │                 │                                   ▲  ▲             │ not in time        │    │
+//!      │◀── first word ──┘                                   │  └─ handle_open_failed ─────────────┘    │
+//!      │                                                     └──── handle_coming_ended ─┐               │
+//!      └──────────── handle_joined: the helper speaks on it ──────────────────────── Joining ◀──────────┘
 //! ```
 //!
-//! An end is final unless it is certain that nobody wanted it (docs/decisions/0003): the service is asked, and meanwhile
-//! no lane is opened and no first word is missed.
+//! Until the helper has taken the new lane, what the one before still brings counts. What is a sign and what is an end is in
+//! docs/decisions/0003 and 0012: an end is final unless it is certain that nobody wanted it. The service is asked, and
+//! meanwhile no lane is opened and no first word is missed.
 
 use std::time::Duration;
 
@@ -22,23 +24,44 @@ use super::error::LaneError;
 use super::noise::Noise;
 use super::retry::Retry;
 use crate::backend::BackendError;
+use crate::backend::lanes::Fate;
 use crate::config::Rung;
 use crate::transport::helper::record::Hello;
 
-/// How long a node may take from the start of a session to the helper's first word.
+/// How long a node may take from the start of a session's worker to the helper's first word, where there is another rung
+/// to try.
 pub(super) const HELLO_WAIT: Duration = Duration::from_secs(20);
+/// How long a node may take from the start of a session to the helper's word on it: a small one under load needs half a
+/// minute for a worker alone.
+pub(super) const START_WAIT: Duration = Duration::from_secs(100);
+/// After so long without the helper another lane is tried beside that: its worker may have been killed.
+const JOIN_WAIT: Duration = Duration::from_secs(35);
 /// How long a helper may take to start after a reconnection: a lane that comes before it would find nothing.
 const STARTING: Duration = Duration::from_secs(2);
 /// How long after a reconnection the failure of a session is taken for its consequence.
 const AFTER_RESUME: Duration = Duration::from_secs(30);
 /// How long a lane that may be dead has to answer; opening an in lane is in it.
-const ANSWER_WAIT: Duration = Duration::from_secs(15);
+const ANSWER_WAIT: Duration = Duration::from_secs(8);
 /// The exit code of a lane process that the helper has let go of: another lane has its place, or it broke.
 const LET_GO: i32 = 75;
+/// The exit code of a lane process that finds no helper to join.
+const NO_HELPER: i32 = 69;
+/// The exit code of a lane process whose helper has hung up the command by itself.
+const LEASE_OVER: i32 = 129;
+/// The exit codes of a lane process that was killed on the node: what the agent says, and what sudo does.
+const KILLED: [i32; 2] = [-1, 137];
 /// Replacements of lanes that did not last.
 const MOST_ATTEMPTS: u32 = 100;
 /// A lane that has lasted this long was no trouble: one replacement a day is none, however many days there are.
 const STEADY: Duration = Duration::from_secs(60);
+/// So many lanes in a row that stalled are replaced at once; later ones wait a second, then two, and so on: on a way that
+/// only ever crawls, a new lane each second would carry nothing at all.
+const AT_ONCE: u32 = 4;
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// What a lane carries that was worth it.
+const MUCH: usize = 128 * 1024;
+/// How long the end of a session may take to be heard after the helper has lost its lane.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The out lane of a channel on one rung.
 #[derive(Debug)]
@@ -55,6 +78,13 @@ pub(super) struct OutLane {
     attached: Instant,
     /// Replacements since a lane was last steady.
     attempts: u32,
+    /// The same, of lanes that stalled before they had carried much, and what this one has.
+    stalls: u32,
+    carried: usize,
+    /// Since when a replacement is wanted.
+    wanted_since: Option<Instant>,
+    /// Whether there is a rung to go to if nothing is ever heard.
+    has_lower: bool,
 }
 
 /// How far the helper at the other end is.
@@ -63,6 +93,8 @@ enum Helper {
     /// It was started, and its first word is to come.
     Awaited {
         since: Instant,
+        /// When the session's worker was there.
+        worker_at: Option<Instant>,
         /// The lane has carried something, so the command may be running.
         got_output: bool,
     },
@@ -92,6 +124,11 @@ enum Replacement {
         before: Option<Retry>,
     },
     Opening {
+        before: Option<Retry>,
+    },
+    /// It is there, and the helper has not taken it yet.
+    Joining {
+        since: Instant,
         before: Option<Retry>,
     },
 }
@@ -134,10 +171,10 @@ pub(super) enum Action {
 
 impl OutLane {
     /// The lane whose session starts the helper.
-    pub(super) fn new(rung: Rung, now: Instant) -> Self {
+    pub(super) fn new(rung: Rung, has_lower: bool, now: Instant) -> Self {
         Self {
             rung,
-            helper: Helper::Awaited { since: now, got_output: false },
+            helper: Helper::Awaited { since: now, worker_at: None, got_output: false },
             session: Session::Attached,
             replacement: Replacement::No,
             cause: Cause::None,
@@ -145,6 +182,10 @@ impl OutLane {
             resumed: None,
             attached: now,
             attempts: 0,
+            stalls: 0,
+            carried: 0,
+            wanted_since: None,
+            has_lower,
         }
     }
 
@@ -152,6 +193,13 @@ impl OutLane {
     /// and not while the service is asked how the out lane ended. What somebody ended stays ended.
     pub(super) fn allows_in_lane(&self) -> bool {
         matches!(self.helper, Helper::Started(_)) && self.rung == Rung::TwoLanes && !self.is_asking()
+    }
+
+    /// Whether the lane there is has the helper, and no other is wanted.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.helper, Helper::Started(_))
+            && self.session == Session::Attached
+            && self.replacement == Replacement::No
     }
 
     /// The helper's directory, in its own words.
@@ -168,10 +216,25 @@ impl OutLane {
             && self.cause == Cause::None
     }
 
+    /// The session's worker is there.
+    pub(super) fn handle_established(&mut self, now: Instant) {
+        if let Helper::Awaited { worker_at, .. } = &mut self.helper {
+            worker_at.get_or_insert(now);
+        }
+    }
+
     /// Bytes have come.
-    pub(super) fn handle_output(&mut self) {
+    pub(super) fn handle_output(&mut self, bytes: usize, now: Instant) {
+        self.carried = self.carried.saturating_add(bytes);
+        if self.carried >= MUCH {
+            self.stalls = 0;
+        }
         if let Helper::Awaited { got_output, .. } = &mut self.helper {
             *got_output = true;
+        }
+        // while anything comes, an answer may be behind it
+        if let Probe::Asked { until, .. } = &mut self.probe {
+            *until = now + ANSWER_WAIT;
         }
     }
 
@@ -209,35 +272,77 @@ impl OutLane {
     pub(super) fn handle_reconnected(&mut self, now: Instant) -> Result<(), LaneError> {
         self.resumed = Some(now);
         if self.rung == Rung::OneLane {
+            // a pause does not end a terminal
             return Ok(());
         }
+        match (&self.helper, self.replacement) {
+            (Helper::Started(hello), Replacement::No | Replacement::At { .. })
+                if hello.resumable && !self.is_asking() =>
+            {
+                // as certain as a sign can be, so however often it comes
+                self.reattach(now)
+            }
+            _ => self.handle_sign(now),
+        }
+    }
+
+    /// A sign that the lane is worse than slow: its websocket was lost and is back, what was in flight is lost, or the helper
+    /// does not answer. A new one costs little.
+    pub(super) fn handle_sign(&mut self, now: Instant) -> Result<(), LaneError> {
         match &self.helper {
             Helper::Done => Ok(()),
             Helper::Started(hello) if !hello.resumable => {
-                self.probe = Probe::Wanted;
+                if self.probe == Probe::Alive {
+                    self.probe = Probe::Wanted;
+                }
                 Ok(())
             }
             // the helper may be about to start; and how the lane before this one ended must be known first
             Helper::Awaited { .. } => {
-                self.doubt(now);
+                self.doubt(now + STARTING);
                 Ok(())
             }
             Helper::Started(_) if self.is_asking() => {
-                self.doubt(now);
+                self.doubt(now + STARTING);
                 Ok(())
             }
-            Helper::Started(_) => self.reattach(now),
+            Helper::Started(_) if self.replacement != Replacement::No => Ok(()),
+            Helper::Started(_) => {
+                self.stalls = if now > self.attached + STEADY { 1 } else { self.stalls + 1 };
+                match self.stalls.checked_sub(AT_ONCE) {
+                    Some(more) if more > 0 => {
+                        let wait = Duration::from_secs(1 << (more - 1).min(5)).min(LONGEST_WAIT);
+                        self.doubt(now + wait);
+                        Ok(())
+                    }
+                    _ => self.reattach(now),
+                }
+            }
         }
     }
 
-    fn doubt(&mut self, now: Instant) {
+    /// What was lost comes back, though slowly: a helper that can't change lanes has nothing better.
+    pub(super) fn handle_gap(&mut self, now: Instant) -> Result<(), LaneError> {
+        match &self.helper {
+            Helper::Started(hello) if !hello.resumable => Ok(()),
+            _ => self.handle_sign(now),
+        }
+    }
+
+    /// The helper has said on the in lane that this one broke. If somebody has ended it, its end is heard in a moment, and
+    /// then that is what counts.
+    pub(super) fn handle_broken(&mut self, now: Instant) {
+        if self.is_settled() {
+            self.doubt(now + LAST_WORD);
+        }
+    }
+
+    fn doubt(&mut self, reattach_at: Instant) {
         match self.replacement {
-            Replacement::No => self.replacement = Replacement::At { reattach_at: now + STARTING, before: None },
-            Replacement::At { before, .. } => {
-                self.replacement = Replacement::At { reattach_at: now + STARTING, before };
-            }
+            Replacement::No => self.replacement = Replacement::At { reattach_at, before: None },
+            Replacement::At { before, .. } => self.replacement = Replacement::At { reattach_at, before },
             // what comes is not what was in doubt
-            Replacement::Wanted { .. } | Replacement::Opening { .. } => {}
+            Replacement::Wanted { .. } | Replacement::Opening { .. } | Replacement::Joining { .. } => {}
         }
     }
 
@@ -248,9 +353,18 @@ impl OutLane {
         }
         let before = match self.replacement {
             Replacement::No => None,
-            Replacement::At { before, .. } => before,
+            Replacement::At { before, .. } | Replacement::Joining { before, .. } => before,
             Replacement::Wanted { .. } | Replacement::Opening { .. } => return Ok(()),
         };
+        let wanted_since = *self.wanted_since.get_or_insert(now);
+        if now >= wanted_since + START_WAIT {
+            if self.session == Session::Lost {
+                return Err(LaneError::NotRejoined);
+            }
+            // the one there is may do yet
+            self.forget_replacement();
+            return Ok(());
+        }
         self.attempts = if now > self.attached + STEADY { 1 } else { self.attempts + 1 };
         if self.attempts > MOST_ATTEMPTS {
             return Err(LaneError::Unsteady);
@@ -275,11 +389,54 @@ impl OutLane {
         (self.probe == Probe::Wanted).then_some(Action::AskHelper)
     }
 
-    /// A session has come in the place of the one there was, which ends by itself.
+    /// A session is there for the place of the one there is, or was.
     pub(super) fn handle_opened(&mut self, now: Instant) {
+        if let Replacement::Opening { before } = self.replacement {
+            self.replacement = Replacement::Joining { since: now, before };
+        }
+    }
+
+    /// The helper speaks on it: it has the place, and the one before ends by itself.
+    pub(super) fn handle_joined(&mut self, now: Instant) {
         self.session = Session::Attached;
-        self.replacement = Replacement::No;
+        self.carried = 0;
+        self.forget_replacement();
         self.attached = now;
+    }
+
+    fn forget_replacement(&mut self) {
+        self.replacement = Replacement::No;
+        self.wanted_since = None;
+    }
+
+    /// The websocket of the session that is to have the place was lost and is back, before the helper took it: a pause may
+    /// have killed it as any other.
+    pub(super) fn handle_coming_reconnected(&mut self, now: Instant) -> Result<(), LaneError> {
+        match self.replacement {
+            Replacement::Joining { .. } if self.rung == Rung::TwoLanes => self.reattach(now),
+            _ => Ok(()),
+        }
+    }
+
+    /// The session that was to have the place has ended before the helper took it.
+    pub(super) fn handle_coming_ended(&mut self, noise: &Noise, now: Instant) -> Result<(), LaneError> {
+        let Replacement::Joining { before, .. } = self.replacement else { return Ok(()) };
+        if matches!(self.helper, Helper::Done) {
+            return Ok(());
+        }
+        if noise.exit_code() == Some(NO_HELPER) {
+            // what it said last may still be on its way
+            self.forget_replacement();
+            return if self.session == Session::Attached {
+                Ok(())
+            } else {
+                Err(LaneError::HelperGone { said: noise.tail("") })
+            };
+        }
+        let error = BackendError::Unreachable(format!("the node did not go on with the command{}", noise.tail("")));
+        let retry = Retry::after(before, error, now)?;
+        self.replacement = Replacement::At { reattach_at: retry.at, before: Some(retry) };
+        Ok(())
     }
 
     /// A session could not be opened.
@@ -307,33 +464,48 @@ impl OutLane {
             return Ok(());
         }
         self.session = Session::Lost;
+        let resumed = self.resumed.is_some_and(|at| now < at + AFTER_RESUME);
         let resumable = match &self.helper {
             Helper::Done => return Ok(()),
-            Helper::Awaited { .. } => self.rung == Rung::TwoLanes,
-            Helper::Started(hello) => self.rung == Rung::TwoLanes && hello.resumable,
+            Helper::Awaited { .. } => resumed && self.rung == Rung::TwoLanes,
+            Helper::Started(hello) => hello.resumable,
         };
-        if self.replacement != Replacement::No && noise.exit_code() == Some(LET_GO) {
-            // the helper has let go of it, as it does of a lane that broke
+        if let Replacement::Joining { .. } = self.replacement
+            && resumable
+        {
+            // its place is taken: most likely the helper has let go of it just now
             return Ok(());
         }
-        let resumed = self.resumed.is_some_and(|at| now < at + AFTER_RESUME);
-        if self.cause == Cause::None && (lower || (resumed && resumable)) {
+        match noise.exit_code() {
+            Some(LEASE_OVER) if resumable => return Err(LaneError::LeaseOver),
+            // The helper has let go of it, as it does of a lane that broke; or it was killed, or what it said at its end was
+            // lost. Whoever comes next finds out.
+            Some(code) if resumable && (code == LET_GO || code == 0 || KILLED.contains(&code)) => {
+                return self.reattach(now);
+            }
+            Some(_) if !lower => return Err(self.why_ended(text, noise)),
+            Some(_) | None => {}
+        }
+        if self.cause == Cause::None && (lower || resumable) {
             self.cause = Cause::Wanted { text: text.to_owned() };
             return Ok(());
         }
         Err(self.why_ended(text, noise))
     }
 
-    /// The service has said whether the session failed, or was ended.
-    pub(super) fn on_end_cause(&mut self, failed: bool, noise: &Noise, now: Instant) -> Result<(), LaneError> {
+    /// The service has said what became of the session. What can't be found out was an end.
+    pub(super) fn on_end_cause(&mut self, fate: Fate, noise: &Noise, now: Instant) -> Result<(), LaneError> {
         let Cause::Asked { text } = std::mem::replace(&mut self.cause, Cause::None) else { return Ok(()) };
-        let is_replaced = self.session == Session::Attached || self.replacement != Replacement::No;
-        if matches!(self.helper, Helper::Done) || (failed && is_replaced) {
+        if matches!(self.helper, Helper::Done) {
             return Ok(());
         }
-        if !failed {
+        if fate != Fate::Failed {
             self.cause = Cause::Killed;
             return Err(self.why_ended(&text, noise));
+        }
+        let is_replaced = self.session == Session::Attached || self.replacement != Replacement::No;
+        if is_replaced {
+            return Ok(());
         }
         match self.helper {
             Helper::Started(_) => self.reattach(now),
@@ -345,12 +517,13 @@ impl OutLane {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let hello = match self.helper {
             Helper::Done => return None,
-            Helper::Awaited { since, .. } if !self.is_asking() => Some(since + HELLO_WAIT),
+            Helper::Awaited { .. } if !self.is_asking() => self.hello_until(),
             Helper::Awaited { .. } | Helper::Started(_) => None,
         };
         let answer = if let Probe::Asked { until, .. } = self.probe { Some(until) } else { None };
         let reattach = match self.replacement {
             Replacement::At { reattach_at, .. } if !self.is_asking() => Some(reattach_at),
+            Replacement::Joining { since, .. } if !self.is_asking() => Some(since + JOIN_WAIT),
             _ => None,
         };
         [hello, answer, reattach].into_iter().flatten().min()
@@ -360,8 +533,12 @@ impl OutLane {
     pub(super) fn handle_timeout(&mut self, noise: &Noise, now: Instant) -> Result<(), LaneError> {
         match self.helper {
             Helper::Done => return Ok(()),
-            Helper::Awaited { since, .. } if !self.is_asking() && now >= since + HELLO_WAIT => {
-                return Err(LaneError::NoHello { said: noise.tail("") });
+            Helper::Awaited { worker_at, .. }
+                if !self.is_asking() && self.hello_until().is_some_and(|until| now >= until) =>
+            {
+                let said = noise.tail("");
+                let by_helper = worker_at.is_some() && self.has_lower;
+                return Err(if by_helper { LaneError::NoHello { said } } else { LaneError::NoWorker { said } });
             }
             Helper::Awaited { .. } | Helper::Started(_) => {}
         }
@@ -370,8 +547,17 @@ impl OutLane {
         }
         match self.replacement {
             Replacement::At { reattach_at, .. } if !self.is_asking() && now >= reattach_at => self.reattach(now),
+            Replacement::Joining { since, .. } if !self.is_asking() && now >= since + JOIN_WAIT => self.reattach(now),
             _ => Ok(()),
         }
+    }
+
+    fn hello_until(&self) -> Option<Instant> {
+        let Helper::Awaited { since, worker_at, .. } = self.helper else { return None };
+        Some(match worker_at {
+            Some(at) if self.has_lower => at + HELLO_WAIT,
+            _ => since + START_WAIT,
+        })
     }
 
     fn is_asking(&self) -> bool {

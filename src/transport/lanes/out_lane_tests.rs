@@ -22,7 +22,7 @@ struct TimedLane {
 impl TimedLane {
     fn new() -> Self {
         let now = Instant::now();
-        Self { lane: OutLane::new(Rung::TwoLanes, now), noise: Noise::default(), now }
+        Self { lane: OutLane::new(Rung::TwoLanes, true, now), noise: Noise::default(), now }
     }
 
     /// One whose helper has spoken.
@@ -45,16 +45,18 @@ impl TimedLane {
         self.lane.handle_ended(text, &self.noise, lower, self.now)
     }
 
-    fn cause(&mut self, failed: bool) -> Result<(), LaneError> {
-        self.lane.on_end_cause(failed, &self.noise, self.now)
+    fn cause(&mut self, fate: Fate) -> Result<(), LaneError> {
+        self.lane.on_end_cause(fate, &self.noise, self.now)
     }
 
     fn timeout(&mut self) -> Result<(), LaneError> {
         self.lane.handle_timeout(&self.noise, self.now)
     }
 
+    /// A session has come, and the helper has taken it.
     fn opened(&mut self) {
         self.lane.handle_opened(self.now);
+        self.lane.handle_joined(self.now);
     }
 
     fn open_failed(&mut self, error: BackendError) -> Result<(), LaneError> {
@@ -103,7 +105,7 @@ fn states() -> Vec<(&'static str, TimedLane)> {
 fn outcome(timed: &mut TimedLane, result: Result<(), LaneError>) -> String {
     match (result, timed.action(), timed.next()) {
         (Err(error), ..) => format!("{error:?}").split([' ', '(']).next().unwrap().to_owned(),
-        (Ok(()), Some(action), _) => format!("{action:?}"),
+        (Ok(()), Some(action), _) => format!("{action:?}").split([' ', '(']).next().unwrap().to_owned(),
         (Ok(()), None, Some(next)) => format!("{} s", next.as_secs()),
         (Ok(()), None, None) => "rests".to_owned(),
     }
@@ -112,7 +114,7 @@ fn outcome(timed: &mut TimedLane, result: Result<(), LaneError>) -> String {
 #[test]
 fn what_each_event_does_in_each_state() {
     type Event = fn(&mut TimedLane) -> Result<(), LaneError>;
-    let events: [(&str, Event, [&str; 7]); 8] = [
+    let events: [(&str, Event, [&str; 7]); 10] = [
         //              awaited       started    doubtful   opening    retrying   asking     done
         ("reconnected", TimedLane::reconnected, ["2 s", "Open", "2 s", "rests", "Open", "rests", "rests"]),
         (
@@ -129,16 +131,33 @@ fn what_each_event_does_in_each_state() {
                 w.opened();
                 Ok(())
             },
-            ["20 s", "rests", "20 s", "rests", "rests", "rests", "rests"],
+            ["100 s", "rests", "100 s", "rests", "rests", "rests", "rests"],
         ),
-        ("open failed", |w| w.open_failed(away()), ["20 s", "rests", "2 s", "1 s", "1 s", "rests", "rests"]),
+        ("open failed", |w| w.open_failed(away()), ["100 s", "rests", "2 s", "1 s", "1 s", "rests", "rests"]),
         (
             "ended",
             |w| w.ended("", false),
-            ["NotStarted", "Ended", "AskCause", "AskCause", "AskCause", "rests", "rests"],
+            ["NotStarted", "AskCause", "AskCause", "AskCause", "AskCause", "rests", "rests"],
         ),
-        ("failed, as the service says", |w| w.cause(true), ["20 s", "rests", "2 s", "rests", "1 s", "Open", "rests"]),
-        ("killed, as the service says", |w| w.cause(false), ["20 s", "rests", "2 s", "rests", "1 s", "Ended", "rests"]),
+        ("stalled", |w| w.lane.handle_sign(w.now), ["2 s", "Open", "2 s", "rests", "1 s", "rests", "rests"]),
+        (
+            "lost, as the helper says",
+            |w| {
+                w.lane.handle_broken(w.now);
+                Ok(())
+            },
+            ["100 s", "0 s", "2 s", "rests", "1 s", "rests", "rests"],
+        ),
+        (
+            "failed, as the service says",
+            |w| w.cause(Fate::Failed),
+            ["100 s", "rests", "2 s", "rests", "1 s", "Open", "rests"],
+        ),
+        (
+            "killed, as the service says",
+            |w| w.cause(Fate::Ended),
+            ["100 s", "rests", "2 s", "rests", "1 s", "Ended", "rests"],
+        ),
         (
             "done",
             |w| {
@@ -159,6 +178,10 @@ fn what_each_event_does_in_each_state() {
 #[test]
 fn the_first_word_is_waited_for_but_not_for_ever() {
     let mut timed = TimedLane::new();
+    // a node that needs long for a worker
+    assert_eq!(timed.next(), Some(START_WAIT));
+    assert_eq!(timed.wait(START_WAIT - SECOND).timeout(), Ok(()));
+    timed.lane.handle_established(timed.now);
     assert_eq!(timed.next(), Some(HELLO_WAIT));
     assert_eq!(timed.wait(HELLO_WAIT - SECOND).timeout(), Ok(()));
     timed.noise.handle_bytes(b"sh: not found\n");
@@ -166,6 +189,15 @@ fn the_first_word_is_waited_for_but_not_for_ever() {
     assert_eq!(error, "the node did not start the command within 20 seconds: sh: not found");
     timed.lane.handle_hello(hello(true));
     assert_eq!((timed.timeout(), timed.next()), (Ok(()), None));
+
+    let mut timed = TimedLane::new();
+    let error = timed.wait(START_WAIT).timeout().unwrap_err().to_string();
+    assert!(error.starts_with("the node's agent did not begin the session within 100 seconds"), "{error}");
+    // where there is no other rung to try, a slow helper has as long as a slow worker
+    let mut timed = TimedLane::new();
+    timed.lane.has_lower = false;
+    timed.lane.handle_established(timed.now);
+    assert_eq!(timed.next(), Some(START_WAIT));
 }
 
 #[test]
@@ -176,7 +208,7 @@ fn a_rung_is_silent_until_anything_at_all_is_known_of_it() {
         timed.lane.is_silent()
     };
     assert!(silent(|_| {}));
-    assert!(!silent(|w| w.lane.handle_output()), "the command may be running");
+    assert!(!silent(|w| w.lane.handle_output(1, w.now)), "the command may be running");
     assert!(!silent(|w| w.lane.handle_hello(hello(true))));
     assert!(!silent(|w| w.reconnected().unwrap()), "its words may have been lost");
     assert!(!silent(|w| w.ended("", true).unwrap()), "somebody may have ended it");
@@ -198,7 +230,7 @@ fn a_cut_before_the_first_word_is_answered_by_it_or_by_another_lane() {
     timed.reconnected().unwrap();
     assert_eq!((timed.wait(STARTING).timeout(), timed.action()), (Ok(()), None));
     timed.opened();
-    assert_eq!((timed.timeout(), timed.action(), timed.next()), (Ok(()), None, Some(HELLO_WAIT - 2 * STARTING)));
+    assert_eq!((timed.timeout(), timed.action(), timed.next()), (Ok(()), None, Some(START_WAIT - 2 * STARTING)));
 }
 
 #[test]
@@ -211,32 +243,118 @@ fn a_lane_that_was_let_go_of_ends_without_a_word() {
     // heard twice, it is one end
     assert_eq!((timed.ended("", false), timed.action()), (Ok(()), None));
     timed.opened();
-    assert_eq!(timed.ended("", false), Ok(()), "soon after a reconnection the service is asked");
-    assert_eq!(timed.action(), Some(Action::AskCause));
+    // one that nobody has replaced: the helper has lost it, or is gone, and whoever joins it finds out
+    assert_eq!((timed.ended("", false), timed.action()), (Ok(()), Some(Action::Open)));
+    timed.lane.handle_opened(timed.now);
+    timed.noise = Noise::default();
+    timed.noise.handle_exit_code(NO_HELPER);
+    let gone = timed.lane.handle_coming_ended(&timed.noise, timed.now);
+    assert!(matches!(gone, Err(LaneError::HelperGone { .. })), "{gone:?}");
 }
 
 #[test]
-fn only_a_failure_soon_after_a_reconnection_brings_another_lane() {
-    for (after, failed, asks, goes_on) in [
-        (SECOND, true, true, true),
-        (SECOND, false, true, false),
-        (AFTER_RESUME - SECOND, true, true, true),
-        (AFTER_RESUME, true, false, false),
-    ] {
+fn a_failure_brings_another_lane_and_an_end_does_not() {
+    for (fate, goes_on) in [(Fate::Failed, true), (Fate::Ended, false), (Fate::Unknown, false)] {
         let mut timed = TimedLane::started();
-        timed.reconnected().unwrap();
-        timed.action();
-        timed.opened();
-        let ended = timed.wait(after).ended("gone", false);
-        assert_eq!(ended.is_ok(), asks, "{after:?}");
-        if asks {
-            assert_eq!((timed.action(), timed.action()), (Some(Action::AskCause), None));
-            assert!(!timed.lane.allows_in_lane(), "what somebody ended stays ended");
-            assert_eq!(timed.cause(failed).is_ok(), goes_on, "{after:?}, failed: {failed}");
-            assert_eq!(timed.action() == Some(Action::Open), goes_on);
-        }
+        timed.ended("gone", false).unwrap();
+        assert_eq!((timed.action(), timed.action()), (Some(Action::AskCause), None));
+        assert!(!timed.lane.allows_in_lane(), "what somebody ended stays ended");
+        let error = timed.cause(fate).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), (!goes_on).then_some("gone"), "{fate:?}");
+        assert_eq!(timed.action() == Some(Action::Open), goes_on);
     }
-    assert_eq!(TimedLane::started().ended("gone", false).unwrap_err().to_string(), "gone");
+}
+
+#[test]
+fn a_lane_that_the_helper_has_lost_is_replaced_unless_somebody_ended_it() {
+    let lost = || {
+        let mut timed = TimedLane::started();
+        timed.lane.handle_broken(timed.now);
+        assert_eq!((timed.action(), timed.next()), (None, Some(LAST_WORD)));
+        timed
+    };
+    assert_eq!((lost().wait(LAST_WORD).timeout(), lost().wait(LAST_WORD / 2).timeout()), (Ok(()), Ok(())));
+    let mut timed = lost();
+    timed.wait(LAST_WORD).timeout().unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    // its end comes, and then that is what counts
+    let mut timed = lost();
+    timed.ended("gone", false).unwrap();
+    assert_eq!(timed.action(), Some(Action::AskCause));
+    assert_eq!((timed.wait(LAST_WORD).timeout(), timed.action()), (Ok(()), None));
+    assert!(timed.cause(Fate::Ended).is_err());
+}
+
+#[test]
+fn how_the_lane_s_process_ended_says_what_became_of_the_helper() {
+    let ended = |code| {
+        let mut timed = TimedLane::started();
+        timed.noise.handle_exit_code(code);
+        (timed.ended("", false), timed.action())
+    };
+    for killed_or_let_go in [LET_GO, 0, -1, 137] {
+        assert_eq!(ended(killed_or_let_go), (Ok(()), Some(Action::Open)));
+    }
+    assert_eq!(ended(LEASE_OVER).0, Err(LaneError::LeaseOver), "no exit status of the command's");
+    assert!(matches!(ended(70).0, Err(LaneError::Ended { .. })));
+}
+
+#[test]
+fn a_lane_that_stalls_is_replaced_and_the_one_after_others_that_did_only_after_a_while() {
+    let mut timed = TimedLane::started();
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        timed.lane.handle_gap(timed.now).unwrap();
+        // another sign changes nothing
+        let wait = timed.next().unwrap_or_default();
+        waits.push(wait.as_secs());
+        timed.wait(wait).timeout().unwrap();
+        assert_eq!(timed.action(), Some(Action::Open));
+        timed.lane.handle_sign(timed.now).unwrap();
+        assert_eq!(timed.action(), None);
+        timed.opened();
+    }
+    assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 8]);
+    // one that has carried much was worth it
+    timed.lane.handle_output(MUCH, timed.now);
+    timed.lane.handle_gap(timed.now).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    timed.opened();
+    timed.wait(STEADY + SECOND);
+    timed.lane.handle_gap(timed.now).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+}
+
+#[test]
+fn a_lane_that_the_helper_does_not_take_is_followed_by_others_until_it_is_too_late() {
+    for (is_lost, error) in [(true, Some(LaneError::NotRejoined)), (false, None)] {
+        let mut timed = TimedLane::started();
+        timed.lane.handle_sign(timed.now).unwrap();
+        if is_lost {
+            timed.noise.handle_exit_code(LET_GO);
+            timed.ended("", false).unwrap();
+        }
+        for _ in 0..3 {
+            assert_eq!(timed.action(), Some(Action::Open));
+            timed.lane.handle_opened(timed.now);
+            assert_eq!(timed.next(), Some(JOIN_WAIT));
+            let result = timed.wait(JOIN_WAIT).timeout();
+            let is_last = timed.now >= timed.lane.attached + START_WAIT;
+            assert_eq!(result.err(), error.clone().filter(|_| is_last));
+        }
+        // the one there is may do yet
+        assert!(is_lost || (timed.action(), timed.next()) == (None, None));
+    }
+}
+
+#[test]
+fn a_lane_whose_websocket_was_lost_before_the_helper_took_it_is_followed_by_another() {
+    let mut timed = TimedLane::started();
+    timed.reconnected().unwrap();
+    timed.action();
+    timed.lane.handle_opened(timed.now);
+    timed.lane.handle_coming_reconnected(timed.now).unwrap();
+    assert_eq!((timed.action(), timed.action()), (Some(Action::Open), None));
 }
 
 #[test]
@@ -245,12 +363,12 @@ fn nothing_is_missed_and_no_lane_comes_while_the_service_is_asked() {
     timed.ended("", true).unwrap();
     assert_eq!((timed.action(), timed.next()), (Some(Action::AskCause), None));
     assert_eq!(timed.wait(2 * HELLO_WAIT).timeout(), Ok(()));
-    assert_eq!(timed.cause(false), Err(LaneError::EndedBeforeStart));
+    assert_eq!(timed.cause(Fate::Ended), Err(LaneError::EndedBeforeStart));
 
     let mut timed = TimedLane::new();
     timed.ended("", true).unwrap();
     timed.action();
-    assert_eq!(timed.cause(true), Err(LaneError::NotStarted { said: String::new() }));
+    assert_eq!(timed.cause(Fate::Failed), Err(LaneError::NotStarted { said: String::new() }));
     assert!(timed.lane.is_silent(), "another rung may do better");
 }
 
@@ -263,7 +381,7 @@ fn a_failure_of_a_lane_that_is_replaced_already_is_nothing() {
     timed.ended("", false).unwrap();
     assert_eq!(timed.action(), Some(Action::AskCause));
     timed.opened();
-    assert_eq!((timed.cause(true), timed.action()), (Ok(()), None));
+    assert_eq!((timed.cause(Fate::Failed), timed.action()), (Ok(()), None));
     // but if somebody ended it, the new one ends as well
     let mut timed = TimedLane::started();
     timed.reconnected().unwrap();
@@ -271,7 +389,7 @@ fn a_failure_of_a_lane_that_is_replaced_already_is_nothing() {
     timed.ended("", false).unwrap();
     timed.action();
     timed.opened();
-    assert!(timed.cause(false).is_err());
+    assert!(timed.cause(Fate::Ended).is_err());
 }
 
 #[test]
@@ -332,10 +450,27 @@ fn a_helper_that_cannot_change_lanes_is_asked_for_a_sign_of_life() {
 }
 
 #[test]
-fn one_lane_for_both_directions_is_never_replaced() {
+fn what_a_helper_that_cannot_change_lanes_has_lost_comes_back_slowly_and_is_waited_for() {
+    let mut timed = TimedLane::new();
+    timed.lane.handle_hello(hello(false));
+    timed.lane.handle_gap(timed.now).unwrap();
+    assert_eq!((timed.action(), timed.next()), (None, None));
+    // nothing is acknowledged any more: it is asked, and while anything comes its answer may be behind that
+    timed.lane.handle_sign(timed.now).unwrap();
+    assert_eq!(timed.action(), Some(Action::AskHelper));
+    timed.lane.handle_asked(1, timed.now);
+    timed.wait(ANSWER_WAIT - SECOND);
+    timed.lane.handle_output(1, timed.now);
+    assert_eq!(timed.wait(SECOND).timeout(), Ok(()));
+    assert_eq!(timed.wait(ANSWER_WAIT).timeout(), Err(LaneError::CantResume));
+}
+
+#[test]
+fn one_lane_for_both_directions_survives_a_pause_and_is_replaced_where_it_stalls() {
     let mut timed = TimedLane::started();
     timed.lane.rung = Rung::OneLane;
     timed.reconnected().unwrap();
     assert_eq!((timed.action(), timed.next(), timed.lane.allows_in_lane()), (None, None, false));
-    assert!(timed.ended("", false).is_err());
+    timed.lane.handle_gap(timed.now).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
 }

@@ -9,6 +9,8 @@ use crate::backend::BackendError;
 
 /// How long a lane is tried for: no longer than a helper's lease, which ends what nobody reaches.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long for a node that has no agent, as the service says: long enough for one that restarts.
+const PATIENCE_WITH_AWAY: Duration = Duration::from_secs(6);
 /// The pause after the first failure; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -27,11 +29,14 @@ impl Retry {
     pub(super) fn after(before: Option<Self>, error: BackendError, now: Instant) -> Result<Self, LaneError> {
         let (since, pause) = before.map_or((now, FIRST_PAUSE), |before| (before.since, before.pause * 2));
         match error {
-            BackendError::Unreachable(_) | BackendError::Credentials { .. } | BackendError::Target(_)
-                if now < since + PATIENCE =>
-            {
+            BackendError::Unreachable(_) | BackendError::Credentials { .. } if now < since + PATIENCE => {
                 tracing::debug!(%error, "a lane is tried again");
                 Ok(Self { since, at: now + pause.min(LONGEST_PAUSE), pause })
+            }
+            BackendError::Target(why) if now >= since + PATIENCE_WITH_AWAY => Err(LaneError::NodeGone(why)),
+            BackendError::Target(why) => {
+                tracing::debug!(why, "a lane is tried again");
+                Ok(Self { since, at: now + pause.min(FIRST_PAUSE * 2), pause })
             }
             error => Err(LaneError::CantOpen(error)),
         }
@@ -69,6 +74,19 @@ mod tests {
         for error in [BackendError::Refused("IAM".to_owned()), BackendError::Document("none".to_owned())] {
             assert_eq!(Retry::after(None, error.clone(), now), Err(LaneError::CantOpen(error)));
         }
-        assert!(Retry::after(None, BackendError::Target("away".to_owned()), now).is_ok());
+    }
+
+    #[test]
+    fn a_node_without_an_agent_is_given_up_sooner() {
+        let away = || BackendError::Target("web-1 is not connected".to_owned());
+        let start = Instant::now();
+        let (mut now, mut retry) = (start, None);
+        let last = loop {
+            match Retry::after(retry, away(), now) {
+                Ok(next) => (now, retry) = (next.at, Some(next)),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((now - start, last), (Duration::from_secs(7), LaneError::NodeGone("web-1 is not connected".into())));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::backend::aws::AwsBackend;
-use crate::backend::lanes::{Lane, Lanes, SessionRequest};
+use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
@@ -74,8 +74,8 @@ impl Lanes for Watched {
         })
     }
 
-    fn has_failed(&self, session: &SessionId) -> BoxFuture<'_, Result<bool, BackendError>> {
-        let answer = self.inner.has_failed(session);
+    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {
+        let answer = self.inner.fate(session);
         Box::pin(async move {
             tokio::time::sleep(self.slow.history).await;
             answer.await

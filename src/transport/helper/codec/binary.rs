@@ -18,7 +18,7 @@ use crate::transport::helper::record::{FromNode, Hello, LONGEST_PAYLOAD, RecordE
 /// How a lane begins on which a helper speaks so.
 pub(super) const MAGIC: &[u8] = b"PCR1\n";
 
-/// The record's bytes; a state is not counted, so its number is 0.
+/// The record's bytes. A state is not counted, so its number is 0, and its stamp is a part of it.
 pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
     let (kind, length) = (record.kind(), payload_len(record));
     let mut bytes = BytesMut::with_capacity(HEADER + length);
@@ -30,6 +30,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
             bytes.put_u32(*received);
             bytes.put_u64(*credit);
             bytes.put_u32(*lease);
+            bytes.put_u32(number);
         }
         ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
         ToNode::StdinEnd(count) => bytes.put_u64(*count),
@@ -46,7 +47,7 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
 
 fn payload_len(record: &ToNode) -> usize {
     match record {
-        ToNode::State { .. } => 16,
+        ToNode::State { .. } => 20,
         ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => data.len(),
         ToNode::StdinEnd(_) | ToNode::Size(_) => 8,
         ToNode::Signal(name) => name.len(),
@@ -84,6 +85,10 @@ impl Reader {
         Ok(())
     }
 
+    pub(super) fn is_partial(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     pub(super) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
         if self.buffer.len() < HEADER {
             return Ok(None);
@@ -111,7 +116,15 @@ fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
     let short = |_| RecordError::Malformed("a short payload");
     Ok(match kind {
         b'H' => FromNode::Hello(Hello::parse(proven(&payload)?)?),
-        b'R' => FromNode::Ready { received: payload.try_get_u32().map_err(short)? },
+        b'R' => FromNode::Ready {
+            received: payload.try_get_u32().map_err(short)?,
+            lane: payload.try_get_u32().map_err(short)?,
+        },
+        b'L' => FromNode::InLost { lane: payload.try_get_u32().map_err(short)? },
+        b'P' => FromNode::Pong {
+            stamp: payload.try_get_u32().map_err(short)?,
+            received: payload.try_get_u32().map_err(short)?,
+        },
         b'A' => FromNode::State {
             received: payload.try_get_u32().map_err(short)?,
             credit: payload.try_get_u64().map_err(short)?,

@@ -59,6 +59,15 @@ impl Decoder {
         }
     }
 
+    /// Whether something has come of a record that is not whole.
+    pub(in crate::transport::helper) fn is_partial(&self) -> bool {
+        match &self.state {
+            State::Greeting(_) => false,
+            State::Binary(reader) => reader.is_partial(),
+            State::Lines(reader) => reader.is_partial(),
+        }
+    }
+
     /// The next whole record with its number.
     pub(in crate::transport::helper) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
         match &mut self.state {

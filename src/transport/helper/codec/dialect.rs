@@ -17,7 +17,7 @@ pub(in crate::transport::helper) enum Dialect {
 
 impl Dialect {
     /// The bytes of a record under its number. A state has none; what is given for it is the stamp that a
-    /// [`FromNode::Pong`] repeats, which only lines carry.
+    /// [`FromNode::Pong`] repeats.
     ///
     /// [`FromNode::Pong`]: crate::transport::helper::record::FromNode::Pong
     pub(in crate::transport::helper) fn encode(self, number: u32, record: &ToNode) -> Bytes {
@@ -49,9 +49,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lines_carry_the_stamp_of_a_state() {
+    fn a_state_carries_its_stamp_and_no_number() {
         let state = ToNode::State { received: 1, credit: 2, lease: 3 };
         assert_eq!(Dialect::Lines.encode(7, &state), &b"S 7 1 2 3\n"[..]);
-        assert_eq!(Dialect::Binary.encode(7, &state)[..5], *b"S\0\0\0\0");
+        let binary = Dialect::Binary.encode(7, &state);
+        assert_eq!((&binary[..5], &binary[25..]), (&b"S\0\0\0\0"[..], &[0, 0, 0, 7][..]));
     }
 }

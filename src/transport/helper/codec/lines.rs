@@ -4,7 +4,7 @@
 //! or is written in octal where it is so short that a process to read it would be a waste:
 //!
 //! ```text
-//!  from the node:  H <hello>   R <received>   A <received> <credit>   P <stamp> <received>   F <sentence>
+//!  from the node:  H <hello>   R <received> <lane>   L <lane>   A <received> <credit>   P <stamp> <received>   F <sentence>
 //!                  o <Base64>   e <Base64>   O <count>   E <count>   X <status>   Q
 //!  to the node:    S <stamp> <received> <credit> <lease>   W <number> <cols> <rows> <x> <y>   K <number> <name>
 //!                  t <number> <cost> <\\ooo…>   i <number> <cost> <length>⏎<bytes>   c <number> 0 <length>⏎<bytes>
@@ -93,6 +93,10 @@ impl Reader {
         self.buffer.extend_from_slice(input);
     }
 
+    pub(super) fn is_partial(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     pub(super) fn next_record(&mut self) -> Result<Option<FromNode>, RecordError> {
         let fresh = self.buffer.get(self.seen..).unwrap_or_default();
         let found = fresh.iter().position(|&byte| byte == b'\n');
@@ -123,7 +127,8 @@ fn parse(kind: u8, rest: &[u8]) -> Result<FromNode, RecordError> {
     let data = || STANDARD.decode(rest).map(Bytes::from).map_err(|_| malformed());
     Ok(match kind {
         b'H' => FromNode::Hello(Hello::parse(rest)?),
-        b'R' => FromNode::Ready { received: small(number()?)? },
+        b'R' => FromNode::Ready { received: small(number()?)?, lane: small(number()?)? },
+        b'L' => FromNode::InLost { lane: small(number()?)? },
         b'A' => FromNode::State { received: small(number()?)?, credit: number()? },
         b'P' => FromNode::Pong { stamp: small(number()?)?, received: small(number()?)? },
         b'o' => FromNode::Stdout(data()?),

@@ -19,7 +19,7 @@ def attach(opts):
     # the name of a socket may be 107 bytes long, the path of a home longer
     os.chdir(path)
     fd = 1
-    if role == "in":
+    if role != "out":
         fd = 0
         raw(0)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)

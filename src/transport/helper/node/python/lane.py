@@ -17,12 +17,16 @@ TRAILER = b"~~~\n"
 LONGEST_PAYLOAD = 131072
 # how much input may be on its way to the job
 WINDOW = 1048576
-# how many seconds an owner waits for a lane when it has none
-UNATTENDED = 12
+# how many seconds an owner waits for a lane when it has none: about as long as its lease, since a lane is only a means; and
+# less where the last lane's process was killed, which is how the agent ends a session that somebody ended
+UNATTENDED = 30
+ENDED = 12
 # fcntl(2): so much may wait in the pipe to the agent; the fcntl module has a name for it since Python 3.10
 F_SETPIPE_SZ = 1031
 # what a lane process ends with whose lane was let go of, so that the gateway can tell it from a session that was ended
 LET_GO = 75
+# what is said on the in lane, where nothing is said otherwise, when the out lane broke
+OUT_LOST = b"PCR1 the way out is lost\n"
 
 
 def encode(kind, number, payload):
@@ -42,6 +46,10 @@ class Lanes:
         self.waiting_as = {"out": None, "in": None}
         self.out_fd = -1
         self.in_fd = -1
+        # which of its in lanes this is, in the gateway's count: what is said of one must not be taken for another's
+        self.in_lane = 0
+        # how far the gateway was when it asked for the out lane
+        self.out_ack = 0
         # when to give up, as long as no lane is there
         self.alone_until = None
         # towards the gateway: the last number, what is not acknowledged yet, what the lane has still to take
@@ -49,6 +57,9 @@ class Lanes:
         self.kept = []
         self.acked = 0
         self.queue = []
+        # the same of state, which goes before all that, and what is left of a record that was begun
+        self.urgent = []
+        self.begun = b""
         # from the gateway: what came and is no whole record yet, the last number, and which of them was said last
         self.inbox = bytearray()
         self.received = 0
@@ -69,6 +80,7 @@ class Lanes:
         self.alone_until = None
         if role == "out":
             self.out_fd = fd
+            self.out_ack = ack
             try:
                 fcntl.fcntl(fd, F_SETPIPE_SZ, 1048576)
             except OSError:
@@ -82,16 +94,23 @@ class Lanes:
                 os.getuid(),
                 os.getpid(),
             )
-            self.queue = [b"PCR1\n", encode(b"H", 0, hello.encode() + b";" + bytes(range(256)))]
-            self.queue += [record for _, record in self.kept]
+            self.begun = b"PCR1\n" + encode(b"H", 0, hello.encode() + b";" + bytes(range(256)))
+            self.urgent = []
+            self.queue = [record for _, record in self.kept]
             if self.in_fd >= 0:
-                self.send_now(b"R", struct.pack(">I", self.received))
+                self.say_ready()
+            elif self.in_lane:
+                self.say_in_lost()
         else:
             self.in_fd = fd
+            self.in_lane = ack
             # the rest of a record that the lane before cut short comes again as a whole
             self.inbox = bytearray()
-            self.send_now(b"R", struct.pack(">I", self.received))
+            self.say_ready()
         self.flush()
+
+    def say_ready(self):
+        self.send_now(b"R", struct.pack(">II", self.received, self.in_lane))
 
     def drop(self, role, code=LET_GO):
         sock = self.waiting_as[role]
@@ -103,6 +122,8 @@ class Lanes:
         if role == "out":
             self.out_fd = -1
             self.queue = []
+            self.urgent = []
+            self.begun = b""
         else:
             self.in_fd = -1
         self.waiting_as[role] = None
@@ -117,11 +138,31 @@ class Lanes:
         if self.out_fd < 0 and self.in_fd < 0:
             self.alone_until = time.monotonic() + UNATTENDED
 
-    def drop_of(self, sock):
+    def lose(self, role):
+        # it broke: the gateway may not know yet, and hears of it by the other lane
+        try:
+            killed = not self.waiting_as[role].recv(1, _socket.MSG_DONTWAIT)
+        except OSError:
+            killed = False
+        self.drop(role)
+        if killed and self.alone_until is not None:
+            self.alone_until = time.monotonic() + ENDED
+        if role == "in":
+            self.say_in_lost()
+        elif self.in_fd >= 0:
+            try:
+                os.write(self.in_fd, OUT_LOST)
+            except OSError:
+                pass
+
+    def say_in_lost(self):
+        self.send_now(b"L", struct.pack(">I", self.in_lane))
+
+    def lose_of(self, sock):
         # a lane process has gone, and its lane with it
         for role in ("out", "in"):
             if self.waiting_as[role] is sock:
-                self.drop(role)
+                self.lose(role)
 
     def accept(self):
         fd, _ = self.listener._accept()
@@ -143,13 +184,23 @@ class Lanes:
             ack = int(ack or 0)
         except (OSError, ValueError):
             role = ""
-        if len(fds) != 1 or role not in self.waiting_as:
+        if len(fds) != 1 or role not in ("out", "in", "both"):
             for fd in fds:
                 os.close(fd)
             sock.close()
             return
         sock.settimeout(None)
         os.set_inheritable(fds[0], False)
+        # one that was asked for before the one there is comes late, and nobody is at its other end
+        if ack < (self.in_lane if role == "in" else self.out_ack):
+            os.close(fds[0])
+            sock.close()
+            return
+        if role == "both":
+            self.add("out", sock, fds[0], ack)
+            if self.out_fd < 0:
+                return
+            role, ack = "in", 0
         self.add(role, sock, fds[0], ack)
 
     # --- towards the gateway
@@ -162,9 +213,14 @@ class Lanes:
             self.queue.append(record)
 
     def send_now(self, kind, payload):
-        # unnumbered: state that a later one replaces, of no use to a lane that is not there
+        # unnumbered: state that a later one replaces, of no use to a lane that is not there. It goes first: on a lane that
+        # is in trouble what stands behind much data may never come
         if self.out_fd >= 0:
-            self.queue.append(encode(kind, 0, payload))
+            self.urgent.append(encode(kind, 0, payload))
+
+    def is_idle(self):
+        # whether all there is to say is in the lane
+        return not (self.begun or self.urgent or self.queue)
 
     def acknowledge(self, number):
         if number > self.acked:
@@ -175,18 +231,20 @@ class Lanes:
             del self.kept[:at]
 
     def flush(self):
-        while self.queue and self.out_fd >= 0:
+        while self.out_fd >= 0 and not self.is_idle():
+            if not self.begun:
+                self.begun = (self.urgent or self.queue).pop(0)
             try:
-                done = os.write(self.out_fd, self.queue[0])
+                done = os.write(self.out_fd, self.begun)
             except BlockingIOError:
                 return
             except OSError:
-                self.drop("out")
+                self.lose("out")
                 return
-            if done < len(self.queue[0]):
-                self.queue[0] = memoryview(self.queue[0])[done:]
+            if done < len(self.begun):
+                self.begun = memoryview(self.begun)[done:]
                 return
-            del self.queue[0]
+            self.begun = b""
 
     def say_state(self, force=False):
         # not for every record: the gateway only needs to know before its window is used up
@@ -211,7 +269,7 @@ class Lanes:
             # a terminal whose other end has gone gives an error, which is its end
             data = b""
         if not data:
-            self.drop("in")
+            self.lose("in")
             return
         inbox = self.inbox
         inbox += data

@@ -1,7 +1,11 @@
-# The one lane of a file service, both in and out. It can't be taken over, so there is nothing to join.
+# The one lane of a file service, both in and out: it starts the owner, or takes the place of a lane that was lost.
+from attach import attach
 from files import Files
 from main import begin
 from owner import own
 
 opts, null = begin()
-own(opts, null, Files)
+if "w" in opts:
+    own(opts, null, Files)
+else:
+    attach(opts)

@@ -99,11 +99,12 @@ class Owner:
 
     def handle(self, kind, payload):
         if kind == b"S":
-            ack, credit, lease = struct.unpack(">IQI", payload)
+            ack, credit, lease, stamp = struct.unpack(">IQII", payload)
             self.lanes.acknowledge(ack)
             self.credit = max(self.credit, credit)
             self.deadline = time.monotonic() + lease
             self.lanes.say_state(True)
+            self.lanes.send_now(b"P", struct.pack(">II", stamp, self.lanes.received))
         elif kind == b"i":
             self.job.take_input(payload)
         elif kind == b"I":
@@ -143,17 +144,17 @@ class Owner:
         # all is said: once the gateway has it all, or can no longer ask for it, leave. Without a way for it to say so it
         # gets a moment, from when the last of it has gone; a slow reader has as long as the lease
         lanes = self.lanes
-        if lanes.queue:
+        if not lanes.is_idle():
             self.linger_until = None
         elif self.linger_until is None:
             self.linger_until = now + LINGER
-        until = self.deadline if lanes.queue or lanes.in_fd >= 0 else self.linger_until
+        until = self.deadline if not lanes.is_idle() or lanes.in_fd >= 0 else self.linger_until
         if not lanes.kept or now >= until:
             self.leave(0)
 
     def release_out(self):
         # no way for an acknowledgement to come: let the lane end, and stay a little in case it was lost
-        if not self.lanes.queue and self.lanes.out_fd >= 0:
+        if self.lanes.is_idle() and self.lanes.out_fd >= 0:
             self.lanes.drop("out", 0)
             self.lanes.alone_until = None
 
@@ -204,11 +205,11 @@ class Owner:
         for fd in lanes.waiting:
             watch(fd, select.POLLIN)
         if lanes.out_fd >= 0 and lanes.out_fd == lanes.in_fd:
-            watch(lanes.out_fd, select.POLLIN | (select.POLLOUT if lanes.queue else 0))
+            watch(lanes.out_fd, select.POLLIN | (0 if lanes.is_idle() else select.POLLOUT))
         else:
             if lanes.out_fd >= 0:
                 # with nothing to send, its end must still be noticed
-                watch(lanes.out_fd, select.POLLOUT if lanes.queue else select.POLLERR)
+                watch(lanes.out_fd, select.POLLERR if lanes.is_idle() else select.POLLOUT)
             if lanes.in_fd >= 0:
                 watch(lanes.in_fd, select.POLLIN)
         self.job.interests(self.may_send())
@@ -232,14 +233,14 @@ class Owner:
             lanes.accept()
         elif fd in lanes.waiting:
             # a lane process says nothing: it has gone
-            lanes.drop_of(lanes.waiting[fd])
+            lanes.lose_of(lanes.waiting[fd])
         elif fd == lanes.in_fd and event & (select.POLLIN | select.POLLHUP | select.POLLERR):
             lanes.read()
         elif fd == lanes.out_fd:
             if event & select.POLLOUT:
                 lanes.flush()
             elif event & (select.POLLERR | select.POLLHUP):
-                lanes.drop("out")
+                lanes.lose("out")
         else:
             self.job.event(fd, event)
 

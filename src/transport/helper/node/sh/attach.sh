@@ -22,5 +22,9 @@ attach() {
     stat_of "$me"
     set -- "$me" $stat
     printf "%s %s\n" "$1" "${21}" >lane
+    # a terminal that goes away is its end, of which the gateway may not know yet. Not ignored, or what bash reads with would
+    # stay when it is killed
+    trap : HUP
     hear
+    printf "L %s\n" "$lane" >&6
 }

@@ -6,12 +6,13 @@ begin() {
     options=$2
     given=$3
     ifs=$IFS
-    role= directory= credit=0 lease=40 job= pty= term= modes= environment= to_come= ends= no_input= user= is_owner=
+    role= lane=0 directory= credit=0 lease=40 job= pty= term= modes= environment= to_come= ends= no_input= user= is_owner=
     IFS=";"
     for option in $options; do
         case $option in
         r=*) role=${option#*=};;
         d=*) directory=${option#*=};;
+        a=*) lane=${option#*=};;
         c=*) credit=${option#*=};;
         l=*) lease=${option#*=};;
         w=*) job=${option#*=};;

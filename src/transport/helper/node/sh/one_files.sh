@@ -5,4 +5,5 @@
 . ./reader.sh
 . ./files.sh
 begin "$@"
+[ -n "$job" ] || die "the sh helper can not go on with another lane" 71
 start_owner

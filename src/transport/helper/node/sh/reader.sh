@@ -8,7 +8,7 @@ fault() {
 reader() {
     got=
     { read -r got <got; } 2>/dev/null
-    printf "R %s\n" "${got:=0}" >&6
+    printf "R %s %s\n" "${got:=0}" "$lane" >&6
     # a killed lane may have handed on a record without noting it; what the feeder has seen it does not take again
     first=1
     while read -r kind number word second third; do
