@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::error::{Kind, explain, kind};
 use super::shared::Inner;
 use super::sign::upgrade_request;
+use crate::backend::BackendError;
 use crate::data_channel::{CLIENT_VERSION, ConnectError, ConnectFuture, Connected, Connector, DialError, Finish};
 use crate::model::SessionId;
 
@@ -83,11 +84,13 @@ impl AwsConnector {
 
     fn explain_dial(&self, error: &DialError) -> ConnectError {
         match error {
-            DialError::Refused { status: status @ (401 | 403), .. } => {
-                self.inner.clients.credentials.forget();
-                ConnectError::Transient(format!(
-                    "{error}; the gateway's role needs ssmmessages:OpenDataChannel on the session (status {status})"
-                ))
+            DialError::Refused { status: 401 | 403, .. } => {
+                let clients = &self.inner.clients;
+                clients.credentials.forget();
+                let operator = format!("{error}; grant {OPEN_DATA_CHANNEL} to the gateway's role, and check the clock");
+                clients.refusals.note(OPEN_DATA_CHANNEL, &operator);
+                let denied = BackendError::Denied { call: OPEN_DATA_CHANNEL.to_owned(), operator };
+                ConnectError::Transient(denied.to_string())
             }
             DialError::Refused { status: 400..=499, .. } => {
                 // the token is of no more use; whether the session is over is what ResumeSession knows
@@ -99,6 +102,9 @@ impl AwsConnector {
         }
     }
 }
+
+/// The permission to connect a websocket to a session's data channel, as policies name it.
+const OPEN_DATA_CHANNEL: &str = "ssmmessages:OpenDataChannel";
 
 impl Connector for AwsConnector {
     type Io = MaybeTlsStream<TcpStream>;
