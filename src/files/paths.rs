@@ -4,6 +4,9 @@ use super::ledger::{FileEvent, Outcome, action_of};
 use crate::policy::FileAction;
 use crate::transport::file_service::Operation;
 
+/// The longest name that any file system has, and more: a node that lists longer ones is not believed.
+pub(super) const LONGEST_NAME: usize = 4096;
+
 /// Which file a path means to its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {

@@ -63,11 +63,14 @@ fn alternatives(
         match group {
             Some((close, group)) => {
                 let group = group?;
-                if words.len().saturating_mul(group.len()) > MOST_WORDS {
+                // before any of it is made
+                let bytes =
+                    (words.len().saturating_mul(size(&group))).saturating_add(group.len().saturating_mul(size(&words)));
+                if words.len().saturating_mul(group.len()) > MOST_WORDS || bytes > MOST_BYTES {
                     return Err(TooMany);
                 }
                 words = words.iter().flat_map(|head| group.iter().map(move |tail| head.followed_by(tail))).collect();
-                held = words.iter().map(|word| word.bytes.len()).sum();
+                held = size(&words);
                 index = close + 1;
             }
             None => {
@@ -113,16 +116,22 @@ fn group(
             None => Ok(None),
         };
     }
-    let mut words = Vec::new();
+    let (mut words, mut held) = (Vec::new(), 0_usize);
     let mut from = start;
     for to in commas.into_iter().chain([end]) {
-        words.extend(alternatives(word, closes, from, to, depth + 1)?);
-        if words.len() > MOST_WORDS {
+        let more = alternatives(word, closes, from, to, depth + 1)?;
+        held += size(&more);
+        words.extend(more);
+        if words.len() > MOST_WORDS || held > MOST_BYTES {
             return Err(TooMany);
         }
         from = to + 1;
     }
     Ok(Some(words))
+}
+
+fn size(words: &[ShellWord]) -> usize {
+    words.iter().map(|word| word.bytes.len()).sum()
 }
 
 /// `1..10`, `01..10..3`, `a..e`; `None` where it is none.
@@ -163,11 +172,11 @@ fn sequence(text: &[u8]) -> Option<Result<Vec<ShellWord>, TooMany>> {
 
 /// Words that one word may stand for, and what they may take together.
 const MOST_WORDS: usize = 10_000;
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+const MOST_BYTES: usize = 1024 * 1024;
 /// Three numbers of 64 bits and the dots between them.
 const LONGEST_SEQUENCE: usize = 64;
 /// Braces in braces.
-const DEEPEST: usize = 32;
+const DEEPEST: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +229,11 @@ mod tests {
     fn what_nobody_means_has_an_end() {
         for text in ["{a,b}".repeat(14), "{1..20000}".to_owned(), "{1..9223372036854775807}".to_owned()] {
             assert_eq!(expand(&ShellWord::unquoted(text.as_bytes())), Err(TooMany), "{text}");
+        }
+        // few names, each of them long: refused before it is made
+        let long = "a".repeat(120_000);
+        for text in [format!("{{1..5000}}{{{long},{long}}}"), format!("{{{}x}}", format!("{long},").repeat(10))] {
+            assert_eq!(expand(&ShellWord::unquoted(text.as_bytes())), Err(TooMany));
         }
         let deep = [b"{a,".repeat(100), b"}".repeat(100)].concat();
         assert_eq!(expand(&ShellWord::unquoted(&deep)), Err(TooMany));

@@ -12,7 +12,9 @@ use super::braces;
 use super::pattern::Pattern;
 use super::session::join;
 use crate::files::access::{Access, OpenFile, Refusal};
+use crate::files::errno::ENAMETOOLONG;
 use crate::files::mode::is_directory;
+use crate::files::paths::LONGEST_NAME;
 use crate::model::ShellWord;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
@@ -63,6 +65,9 @@ async fn matches(access: &Access, ShellWord { bytes, quoted }: ShellWord) -> Res
         }
         let mut next = Vec::new();
         if Pattern::is_one(part, part_quoted) {
+            if Pattern::is_too_long(part) {
+                return Err(Refusal::Node { errno: ENAMETOOLONG, message: "File name too long".into() });
+            }
             let pattern = Pattern::new(part, part_quoted);
             for directory in &found {
                 next.extend(matches_in(access, directory, &pattern).await?);
@@ -166,9 +171,11 @@ pub(super) fn too_many() -> Refusal {
     Refusal::Node { errno: E2BIG, message: "there are too many names in this directory to list it whole".to_owned() }
 }
 
-/// The node is not trusted: a name that leads elsewhere is left out.
+/// The node is not trusted: a name that leads elsewhere, or that no file system has, is left out.
 fn is_proper(entry: &Entry) -> bool {
-    !matches!(&entry.name[..], b"" | b"." | b"..") && !entry.name.iter().any(|byte| b"/\0".contains(byte))
+    entry.name.len() <= LONGEST_NAME
+        && !matches!(&entry.name[..], b"" | b"." | b"..")
+        && !entry.name.iter().any(|byte| b"/\0".contains(byte))
 }
 
 /// Names that one pattern may stand for.

@@ -16,10 +16,18 @@ enum Item {
     },
 }
 
+/// The longest component that is taken for a pattern: every byte of the longest name as a class with a range.
+const LONGEST: usize = 4096;
+
 impl Pattern {
     /// Whether anything in it can be a pattern; a word that nothing matches stays as it is in any case.
     pub(super) fn is_one(bytes: &[u8], quoted: &[bool]) -> bool {
         bytes.iter().zip(quoted).any(|(byte, &quoted)| !quoted && b"*?[".contains(byte))
+    }
+
+    /// Whether it is longer than anybody means; to read it would take long.
+    pub(super) fn is_too_long(bytes: &[u8]) -> bool {
+        bytes.len() > LONGEST
     }
 
     pub(super) fn new(bytes: &[u8], quoted: &[bool]) -> Self {
@@ -141,11 +149,16 @@ fn element(bytes: &[u8], quoted: &[bool], index: usize) -> Option<(u8, usize)> {
     Some((byte, 1))
 }
 
-/// The text in `[:…:]`, `[.….]` or `[=…=]`, and how much all of it takes.
+/// The text in `[:…:]`, `[.….]` or `[=…=]`, and how much all of it takes. Looked for no further than a name goes: who
+/// writes nothing but beginnings must not have each searched to the word's end.
 fn named(bytes: &[u8], kind: u8) -> Option<(&[u8], usize)> {
-    let end = bytes.get(2..)?.windows(2).position(|two| two == [kind, b']'])?;
-    Some((&bytes[2..2 + end], end + 4))
+    let near = bytes.get(2..bytes.len().min(2 + LONGEST_CLASS + 2))?;
+    let end = near.windows(2).position(|two| two == [kind, b']'])?;
+    Some((&near[..end], end + 4))
 }
+
+/// `xdigit`
+const LONGEST_CLASS: usize = 6;
 
 /// A character class, in the POSIX locale: what a command that `ssh` starts on a node has, unless it is told another.
 fn class(name: &[u8]) -> Option<&'static [(u8, u8)]> {
@@ -241,5 +254,14 @@ mod tests {
     fn many_stars_are_not_slow() {
         assert!(!matches(&"*a".repeat(100), &"a".repeat(99)));
         assert!(!matches(&format!("{}b", "*a".repeat(50)), &"a".repeat(10_000)));
+    }
+
+    #[test]
+    fn a_class_is_looked_for_no_further_than_its_name_goes() {
+        for (kind, byte) in [("[:", b':'), ("[.", b'.'), ("[=", b'=')] {
+            let text = format!("{kind}{}{0}]", kind.repeat(2000));
+            assert!(named(text.as_bytes(), byte).is_none_or(|(name, _)| name.len() <= LONGEST_CLASS), "{kind}");
+            assert!(matches(&text, &text), "without an end they are letters");
+        }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::reply::Name;
 use crate::files::access::{Answering, Refusal, answer};
+use crate::files::paths::LONGEST_NAME;
 use crate::files::read_ahead::FRESH;
 use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operation};
 
@@ -143,8 +144,6 @@ fn time_text(seconds: i64, now: i64) -> String {
         .unwrap_or_else(|| "(far away)  ".to_owned())
 }
 
-/// The longest name that any file system has, and more.
-const LONGEST_NAME: usize = 4096;
 /// Bytes of names in one reply, well below what a packet may hold.
 const BATCH: usize = 96 * 1024;
 const HALF_A_YEAR: i64 = 365 * 24 * 60 * 60 / 2;
