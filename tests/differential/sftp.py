@@ -318,6 +318,18 @@ LISTED = [
 # What a shell can't do as well, in the same form.
 UNABLE = [
     (
+        "a rename of or to a name that ends in a slash or is a dot: mv(1) is not always as exact as rename(2)",
+        lambda kind, parts, ours, theirs: (kind == RENAME or is_extension(parts, b"posix-rename@openssh.com"))
+        and any(value.endswith((b"/", b"/.", b"/..")) for _, value in parts)
+        and {ours[1], theirs[1]} <= {2, 4, 5},
+    ),
+    (
+        "copy-data of nothing to what can't be written: that is looked at first",
+        lambda kind, parts, ours, theirs: is_extension(parts, b"copy-data")
+        and ours == ("status", 2)
+        and theirs == ("status", 1),
+    ),
+    (
         "an offset where no file can be: only what really reads or writes there is told",
         lambda kind, parts, ours, theirs: kind in (READ, WRITE)
         and parts[1][1] >= 1 << 40
@@ -402,7 +414,7 @@ class Generator:
                 return b""
         if r.random() < 0.02:
             # relative: nothing is there, in anybody's home
-            return b"no-such-thing-at-home/" + name
+            return b"no-such-thing-at-home/x/" + name
         return b"@ROOT@/" + name
 
     def attrs(self, kinds=15):

@@ -189,6 +189,26 @@ async fn the_file_system_has_figures_and_writes_can_be_synced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_are_made_on_the_node_and_recorded_as_such() {
+    let servers = FileServers::new();
+    let bytes = noise(10_000_000);
+    fs::write(servers.remote("from"), &bytes).unwrap();
+    content(&servers.sftp("cp from to\n").await);
+    assert!(fs::read(servers.remote("to")).unwrap() == bytes);
+    let (reads, writes) = servers.reads_and_writes();
+    assert_eq!((reads, writes), (0, 0), "nothing of it went over the lanes");
+    for (action, name) in [(FileAction::Download, "/from"), (FileAction::Upload, "/to")] {
+        let moved = servers.events.transfer(action, name).content.unwrap();
+        assert_eq!((moved.bytes, moved.hashed), (10_000_000, Hashed::No), "{action:?}");
+    }
+    let events = servers.events.take();
+    let copies: Vec<_> = events.iter().filter(|event| event.action == FileAction::Copy).collect();
+    assert_eq!(copies.iter().map(|event| &event.outcome).collect::<Vec<_>>(), [&Outcome::Asked, &Outcome::Done]);
+    assert!(copies[1].real_path.as_ref().unwrap().ends_with(b"/from"));
+    assert!(copies[1].second_real.as_ref().unwrap().ends_with(b"/to"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_named_as_usual() {
     let servers = FileServers::new();
     fs::create_dir(servers.remote("full")).unwrap();
