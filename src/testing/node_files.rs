@@ -78,16 +78,15 @@ impl Local {
             }
             Operation::OpenDir { path } => {
                 let path = fs::canonicalize(self.path(&path)?)?;
-                let mut entries = vec![entry(b".", &path)?, entry(b"..", &path.join(".."))?];
-                for found in fs::read_dir(&path)? {
-                    let found = found?;
-                    entries.push(entry(found.file_name().as_bytes(), &found.path())?);
-                }
+                let entries = entries(&path)?;
                 self.opened(Open::Directory(path, entries))
             }
-            Operation::ReadDir { handle, .. } => match self.open.get_mut(&handle.0) {
-                Some(Open::Directory(_, entries)) => {
-                    Ok(Answer::Entries(entries.drain(..entries.len().min(100)).collect()))
+            Operation::ReadDir { handle, again } => match self.open.get_mut(&handle.0) {
+                Some(Open::Directory(path, names)) => {
+                    if again {
+                        *names = entries(path)?;
+                    }
+                    Ok(Answer::Entries(names.drain(..names.len().min(100)).collect()))
                 }
                 _ => Err(io::Error::from_raw_os_error(9)),
             },
@@ -252,6 +251,15 @@ fn change(path: &Path, wanted: &Attributes, follow: bool) -> io::Result<Answer> 
         }
     }
     Ok(Answer::Done)
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = vec![entry(b".", directory)?, entry(b"..", &directory.join(".."))?];
+    for found in fs::read_dir(directory)? {
+        let found = found?;
+        entries.push(entry(found.file_name().as_bytes(), &found.path())?);
+    }
+    Ok(entries)
 }
 
 fn entry(name: &[u8], path: &Path) -> io::Result<Entry> {

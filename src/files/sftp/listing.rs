@@ -1,9 +1,10 @@
 //! Directories as SFTP shows them: batches of names, each with a line as `ls -l` prints it.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::reply::Name;
@@ -12,22 +13,36 @@ use crate::files::paths::LONGEST_NAME;
 use crate::files::read_ahead::FRESH;
 use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operation};
 
-/// An open directory: what has come of it and is not yet handed on. The next batch is asked for while the client still
-/// takes the last one.
-#[derive(Debug, Default)]
+/// An open directory. While the client takes some of its names the next are asked for, and the first as soon as it is open,
+/// as long as there is room for that: who opens many and reads none must not fill the gateway with names.
+#[derive(Debug)]
 pub(super) struct Directory {
-    names: VecDeque<Entry>,
-    coming: Option<Answering>,
+    coming: Option<Coming>,
     /// As long as the client has been given nothing: when the first names were asked for, and after which change of its own.
     first: Option<(Instant, u64)>,
     ended: bool,
+    room: Arc<Semaphore>,
+}
+
+/// Names on their way, which take a place among those that nobody has asked for yet.
+#[derive(Debug)]
+struct Coming {
+    names: Answering,
+    _ahead: Option<OwnedSemaphorePermit>,
+}
+
+/// Places for answers that come before the client asks for them, for all directories of a session.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MOST_AHEAD))
 }
 
 impl Directory {
-    /// One whose first names are on their way before the client asks for them.
-    pub(super) async fn opened(files: &FileService, handle: Handle, changes: u64) -> Self {
-        let coming = Some(files.issue(Operation::ReadDir { handle, again: false }).await);
-        Self { coming, first: Some((Instant::now(), changes)), ..Self::default() }
+    /// One whose first names are on their way before the client asks for them, where there is room.
+    pub(super) async fn opened(files: &FileService, handle: Handle, changes: u64, room: Arc<Semaphore>) -> Self {
+        let mut directory = Self { coming: None, first: None, ended: false, room };
+        directory.ask_ahead(files, handle).await;
+        directory.first = directory.coming.is_some().then(|| (Instant::now(), changes));
+        directory
     }
 
     /// Sees to it that names are on their way, and none that are older than the client's question: where it has changed
@@ -36,49 +51,44 @@ impl Directory {
         if let Some((at, known)) = self.first.take()
             && (changes != known || at.elapsed() > FRESH)
         {
-            self.coming = Some(files.issue(Operation::ReadDir { handle, again: true }).await);
+            let names = files.issue(Operation::ReadDir { handle, again: true }).await;
+            self.coming = Some(Coming { names, _ahead: None });
         }
-        if self.names.is_empty() {
-            self.ask(files, handle).await;
+        self.ask(files, handle).await;
+    }
+
+    /// Asks for what the client waits for; the room of its request is enough for it.
+    async fn ask(&mut self, files: &FileService, handle: Handle) {
+        if self.coming.is_none() && !self.ended {
+            let names = files.issue(Operation::ReadDir { handle, again: false }).await;
+            self.coming = Some(Coming { names, _ahead: None });
         }
     }
 
-    async fn ask(&mut self, files: &FileService, handle: Handle) {
-        if self.coming.is_none() && !self.ended {
-            self.coming = Some(files.issue(Operation::ReadDir { handle, again: false }).await);
+    async fn ask_ahead(&mut self, files: &FileService, handle: Handle) {
+        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+            let names = files.issue(Operation::ReadDir { handle, again: false }).await;
+            self.coming = Some(Coming { names, _ahead: Some(place) });
         }
     }
 
     /// Some more names; none at the end.
     pub(super) async fn next(&mut self, files: &FileService, handle: Handle, now: i64) -> Result<Vec<Name>, Refusal> {
-        while self.names.is_empty() && !self.ended {
-            self.ask(files, handle).await;
-            let Some(coming) = self.coming.take() else { break };
-            match answer(coming).await? {
-                Answer::Entries(entries) if entries.is_empty() => self.ended = true,
-                Answer::Entries(entries) => {
-                    // the node is not trusted: a name that leads elsewhere would be followed by clients
-                    if entries.iter().any(|entry| {
-                        !(1..=LONGEST_NAME).contains(&entry.name.len()) || entry.name.iter().any(|b| b"/\0".contains(b))
-                    }) {
-                        return Err(Refusal::NodeGone("the node listed a name that can't be one".to_owned()));
-                    }
-                    self.names.extend(entries);
-                    self.ask(files, handle).await;
-                }
-                _ => return Err(Refusal::nonsense()),
-            }
+        self.ask(files, handle).await;
+        let Some(coming) = self.coming.take() else { return Ok(Vec::new()) };
+        let Answer::Entries(entries) = answer(coming.names).await? else { return Err(Refusal::nonsense()) };
+        // the node is not trusted: a name that leads elsewhere would be followed by clients
+        let can_be = |name: &[u8]| (1..=LONGEST_NAME).contains(&name.len()) && !name.iter().any(|b| b"/\0".contains(b));
+        if !entries.iter().all(|entry| can_be(&entry.name)) {
+            return Err(Refusal::NodeGone("the node listed a name that can't be one".to_owned()));
         }
-        let mut size = 0;
-        let mut batch = Vec::new();
-        while size < BATCH
-            && let Some(entry) = self.names.pop_front()
-        {
-            let name = Name { long_name: long_name(&entry, now), name: entry.name, attributes: entry.attributes };
-            size += name.name.len() + name.long_name.len() + 64;
-            batch.push(name);
+        match entries.is_empty() {
+            true => self.ended = true,
+            false => self.ask_ahead(files, handle).await,
         }
-        Ok(batch)
+        let shown =
+            |entry: Entry| Name { long_name: long_name(&entry, now), name: entry.name, attributes: entry.attributes };
+        Ok(entries.into_iter().map(shown).collect())
     }
 }
 
@@ -144,8 +154,8 @@ fn time_text(seconds: i64, now: i64) -> String {
         .unwrap_or_else(|| "(far away)  ".to_owned())
 }
 
-/// Bytes of names in one reply, well below what a packet may hold.
-const BATCH: usize = 96 * 1024;
+/// Answers that nobody has asked for yet. A client that walks a tree reads one directory at a time.
+const MOST_AHEAD: usize = 8;
 const HALF_A_YEAR: i64 = 365 * 24 * 60 * 60 / 2;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::answering::{Coming, Ready, answer_all};
 use super::gather::{Flight, Flights, Gather};
-use super::listing::Directory;
+use super::listing::{self, Directory};
 use super::packet::{Malformed, Packet, Request, decode, next_frame};
 use super::reply::{LARGEST_DATA, Reply, Status};
 use super::table::{OpenEntry, Table};
@@ -19,7 +19,7 @@ use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
 use crate::files::mode::PERMISSIONS;
 use crate::files::read_ahead::{self, FRESH, ReadAhead};
 use crate::files::{FileLedger, FilesError};
-use crate::transport::file_service::{Answer, Attributes, FileService, Operation};
+use crate::transport::file_service::{Answer, Attributes, FileService, LONGEST_LISTING, Operation};
 
 /// Serves one client until it closes its side. Returns an error where the session could not be served to its end; what
 /// the client left open is closed either way, and recorded as unfinished.
@@ -40,6 +40,7 @@ where
         flights: Arc::default(),
         room: Arc::new(Semaphore::new(ROOM)),
         ahead: read_ahead::room(),
+        listings: listing::room(),
         changes: 0,
         replies,
         gone,
@@ -67,6 +68,7 @@ struct Issuer {
     /// Bytes that requests without a written reply may take.
     room: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
+    listings: Arc<Semaphore>,
     /// How often the client has changed something, so that no older list of a directory is given to it.
     changes: u64,
     replies: mpsc::Sender<Coming>,
@@ -171,6 +173,7 @@ impl Issuer {
         }
         let takes = match &request {
             Request::Read { length, .. } => (*length).min(LARGEST_DATA) as usize,
+            Request::ReadDir { .. } => LONGEST_LISTING,
             _ => 0,
         };
         let room = self.room(takes).await?;
@@ -326,13 +329,14 @@ impl Issuer {
     /// Gives what has been opened a number.
     fn opening(&self, id: u32, opening: Pending<OpenFile>, is_directory: bool) -> BoxFuture<'static, Ready> {
         let (access, table, ahead) = (self.access.clone(), Arc::clone(&self.table), Arc::clone(&self.ahead));
-        let changes = self.changes;
+        let (changes, listings) = (self.changes, Arc::clone(&self.listings));
         let work = async move {
             let file = opening.await?;
             let directory = match is_directory {
-                true => Some(tokio::sync::Mutex::new(Directory::opened(&access.files, file.handle, changes).await)),
+                true => Some(Directory::opened(&access.files, file.handle, changes, listings).await),
                 false => None,
             };
+            let directory = directory.map(tokio::sync::Mutex::new);
             let ahead = tokio::sync::Mutex::new(ReadAhead::new(ahead, FRESH));
             let entry = Arc::new(OpenEntry { file, ahead, directory });
             match table.insert(&entry) {

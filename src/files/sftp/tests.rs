@@ -456,6 +456,37 @@ async fn too_many_open_files_are_refused_and_closed() {
     assert_eq!(client.call(open()).await.0, 102);
 }
 
+#[tokio::test]
+async fn directories_that_nobody_reads_are_listed_for_few_of_them() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("file"), "x").unwrap();
+    let (files, log) = local_service(home.path());
+    let (mut client, _serving) = Client::new(files, &Arc::default()).await;
+    let mut handles = Vec::new();
+    for _ in 0..100 {
+        let (kind, rest) = client.call(Request::OpenDir { path: b".".to_vec() }).await;
+        assert_eq!(kind, 102);
+        handles.push(rest.slice(4..));
+    }
+    let listed = || log.lock().unwrap().iter().filter(|one| matches!(one, Operation::ReadDir { .. })).count();
+    assert_eq!(listed(), 8);
+    // each is read to its end all the same, and those that are half read don't count either
+    for handle in &handles {
+        assert_eq!(client.call(Request::ReadDir { handle: handle.clone() }).await.0, 104);
+    }
+    assert!(listed() <= 8 + 100 + 8, "{}", listed());
+    for handle in handles {
+        let (kind, rest) = client.call(Request::ReadDir { handle: handle.clone() }).await;
+        assert_eq!((kind, status(&rest)), (101, 1));
+        client.call(Request::Close { handle }).await;
+    }
+    // and whoever comes then finds the room again
+    let before = listed();
+    client.call(Request::OpenDir { path: b".".to_vec() }).await;
+    client.call(Request::Stat { path: b".".to_vec() }).await;
+    assert_eq!(listed(), before + 1);
+}
+
 /// A node whose one endless file is all zeros, and which says how many bytes it was asked to read and write. It stops
 /// answering writes when told so.
 fn endless(answer_writes: bool) -> (FileService, mpsc::UnboundedReceiver<usize>) {

@@ -15,7 +15,8 @@ pub(super) use code::Code;
 #[cfg(test)]
 pub(crate) use operation::Opened;
 pub use operation::{
-    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, OpenFlags, Operation,
+    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, LONGEST_LISTING, OpenFlags,
+    Operation,
 };
 #[cfg(test)]
 pub(crate) use service::Call;

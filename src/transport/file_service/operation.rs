@@ -85,6 +85,8 @@ pub struct Opened {
 pub const LARGEST_READ: u32 = 512 * 1024;
 /// The largest number of bytes in an [`Operation::Write`].
 pub const LARGEST_WRITE: usize = 256 * 1024;
+/// The longest answer to an [`Operation::ReadDir`]: a node's helper lists some 32 KiB at a time, or a hundred names.
+pub const LONGEST_LISTING: usize = 96 * 1024;
 
 /// One operation on the node's files. A relative path starts at the user's home directory; an empty one does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
 use super::code::Code;
-use super::operation::{Answer, Attributes, Entry, FileError, FileSystem, Handle, OpenFlags, Opened, Operation};
+use super::operation::{
+    Answer, Attributes, Entry, FileError, FileSystem, Handle, LONGEST_LISTING, OpenFlags, Opened, Operation,
+};
 use super::service::{Call, FileService};
 use crate::model::plain_text_up_to;
 use crate::policy::Grant;
@@ -153,6 +155,8 @@ fn parse(expect: Expect, mut body: Bytes) -> Option<Answer> {
             Answer::Opened(Opened { handle, real_path: text(&mut body)?.to_vec() })
         }
         Expect::Attributes => Answer::Attributes(attributes(&mut body)?),
+        // whoever asked keeps it until a client takes it
+        Expect::Entries if body.len() > LONGEST_LISTING => return None,
         Expect::Entries => {
             let count = body.try_get_u32().ok()?;
             let mut entries = Vec::new();
@@ -393,6 +397,19 @@ mod tests {
         assert!(answered(Expect::Nothing, &[&[0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0, 0]]).0.is_err());
         assert!(answered(Expect::Nothing, &[&[0, 0, 0, 7, 0, 0, 0, 1]]).0.is_err());
         assert!(answered(Expect::Opened, &[&[0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0]]).0.is_err());
+    }
+
+    #[test]
+    fn a_listing_has_a_length_that_can_be_kept() {
+        // no entries, and what stands behind them
+        let listing = |length: usize| {
+            let mut answer = u32::try_from(8 + length).unwrap().to_be_bytes().to_vec();
+            answer.extend([0, 0, 0, 1, 0, 0, 0, 0]);
+            answer.resize(4 + 8 + length, 0);
+            answered(Expect::Entries, &[&answer]).0
+        };
+        assert_eq!(listing(LONGEST_LISTING), Ok(()));
+        assert!(listing(LONGEST_LISTING + 1).is_err());
     }
 
     proptest! {
