@@ -73,7 +73,8 @@ pub(super) async fn killed(client: &ClientChannel, reason: String) -> Outcome {
 /// How long a client that stopped reading may hold up the end of a session that is to end.
 const LAST_SENTENCE: Duration = Duration::from_secs(5);
 
-/// A session that broke ends with a sentence and a status that no command returns by habit.
+/// A session that broke ends with a sentence and a status that no command returns by habit. Where the command's own was told
+/// already, this one comes after it: clients keep the last, and an output that was cut is not to pass for a whole one.
 async fn broken(client: &ClientChannel, error: &str) -> Outcome {
     // the client may have stopped reading for good: then hanging up is all there is to wait for
     tokio::select! {
@@ -94,6 +95,7 @@ async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
             // an output that is over by then is told of with the status, so that nothing that may yet fail comes after it
             Some((status, until)) if !told => match tokio::time::timeout_at(*until, output.next()).await {
                 Ok(next) => next,
+                // it is in the log: the session's output gives nothing that is not
                 Err(_) => {
                     told = true;
                     if client.status(status).await.is_err() {

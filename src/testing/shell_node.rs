@@ -110,6 +110,14 @@ async fn live(action: Action, setup: ChannelSetup, end: NodeEnd, controls: Arc<M
             voice.fail("the node is gone").await;
             return;
         }
+        // the command has ended, what it left running says something, and before that is over the node is gone
+        "cut-late!" => {
+            voice.say(Out::Exit(Exit::Code(0))).await;
+            let _ = data.recv().await;
+            voice.say(Out::Stdout(Bytes::from_static(b"half"))).await;
+            voice.fail("the node is gone").await;
+            return;
+        }
         "unknown!" => {
             voice.say(Out::Exit(Exit::Unknown)).await;
             return;

@@ -1,5 +1,6 @@
 //! Logging in, running things, being refused.
 
+use super::wire::{Raw, string};
 use crate::testing::{TestGateway, text};
 
 #[tokio::test]
@@ -83,6 +84,29 @@ async fn a_session_that_breaks_is_never_taken_for_success() {
         assert_eq!(text(&ran.stderr), format!("portcullis: {sentence}\n"));
         gateway.event(|event| event["outcome"] == "failed" && event["why"] == sentence).await;
     }
+}
+
+/// As sshd does it, the status doesn't wait for what holds the output open; it is recorded by then, and an output that is cut
+/// afterwards still ends in failure.
+#[tokio::test]
+async fn a_status_that_is_told_early_is_recorded_and_a_cut_after_it_is_told_as_well() {
+    let gateway = TestGateway::start().await;
+    let mut raw = Raw::logged_in(gateway.address, "web-1", &gateway.key("ada")).await;
+    let channel = raw.exec(0, 1 << 20, 32768, "cut-late!").await;
+    let status = |packet: &[u8]| {
+        assert_eq!(packet[5..20], string(b"exit-status"));
+        u32::from_be_bytes(packet[21..25].try_into().unwrap())
+    };
+    assert_eq!(status(&raw.until(98).await), 0);
+    let recorded = gateway.events();
+    assert!(recorded.iter().any(|event| event["event"] == "session.exit" && event["code"] == 0), "{recorded:?}");
+    raw.data(channel, b"go on").await;
+    assert!(raw.until(94).await.ends_with(b"half"));
+    assert!(raw.until(95).await.ends_with(b"portcullis: the node is gone\n"));
+    // the last one counts for ssh, libssh2, paramiko and PuTTY: none of them takes the half for the whole
+    assert_eq!(status(&raw.until(98).await), 255);
+    raw.until(97).await;
+    gateway.event(|event| event["outcome"] == "failed" && event["why"] == "the node is gone").await;
 }
 
 #[tokio::test]
