@@ -105,7 +105,8 @@ async fn serve(
     }
 }
 
-/// Waits for a session, and has the client hear what there is to hear meanwhile.
+/// Waits for a session, and has the client hear what there is to hear meanwhile. Once the client has gone nobody hears it, by
+/// which whoever opens the session knows not to start anything.
 async fn with_news<T>(
     opening: impl Future<Output = T>,
     mut news: mpsc::Receiver<News>,
@@ -127,6 +128,7 @@ async fn with_news<T>(
                     },
                 },
             },
+            () = client.inbox.gone(), if !news.is_closed() => news.close(),
             opened = &mut opening => break opened,
         }
     };

@@ -318,7 +318,11 @@ async fn opened<T>(
     match opened {
         Ok(Ok(way)) => Ok((way, end)),
         Ok(Err(error)) => {
-            end.close(&Outcome::Failed(error.to_string())).await;
+            let outcome = match &error {
+                TransportError::GivenUp => Outcome::ClientGone,
+                error => Outcome::Failed(error.to_string()),
+            };
+            end.close(&outcome).await;
             Err(Refused::Transport(error))
         }
         Err(reason) => {

@@ -18,7 +18,7 @@ use crate::model::{Exit, NodeId, NodeName, SessionId};
 use crate::policy::{Action, Grant};
 use crate::session::NodeTransport;
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, Control, Herald, InputData, OpenChannel, Out, TransportError};
+use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChannel, Out, TransportError};
 
 /// Knows two nodes, one of which is away.
 #[derive(Debug)]
@@ -74,13 +74,18 @@ impl NodeTransport for ShellNode {
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
-        _: Herald,
+        herald: Herald,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
             record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
             self.starts.lock().unwrap().push(setup.clone());
             if grant.os_user() == Some("deploy") {
                 return Err(TransportError::ShellLost("the agent may not run things as deploy".to_owned()));
+            }
+            if matches!(grant.action(), Action::Exec { command } if command == b"waits!") {
+                herald.bring(News::Waits("it waits".to_owned()));
+                herald.unheard().await;
+                return Err(TransportError::GivenUp);
             }
             let (open, end) = channel();
             if self.idle.load(Ordering::Relaxed) {

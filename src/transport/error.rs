@@ -13,6 +13,9 @@ pub enum TransportError {
     /// The channel has ended already.
     #[error("the channel to the node has ended")]
     Gone,
+    /// Whoever asked for it has gone before anything was started.
+    #[error("it was given up before there was a way to the node")]
+    GivenUp,
     /// The grant is for something else than what it was brought for.
     #[error("{}", .0.text)]
     Denied(Denial),

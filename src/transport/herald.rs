@@ -11,7 +11,7 @@ pub enum News {
     Waits(String),
 }
 
-/// Brings the news; the default one has nobody to bring them to.
+/// Brings the news for as long as somebody wants to hear them; the default one has nobody to bring them to.
 #[derive(Clone, Debug, Default)]
 pub struct Herald(Option<mpsc::Sender<News>>);
 
@@ -29,6 +29,14 @@ impl Herald {
     pub fn bring(&self, news: News) {
         if let Some(sender) = &self.0 {
             let _ = sender.try_send(news);
+        }
+    }
+
+    /// Waits until nobody wants to hear any more: whoever asked for the way has gone, and it need not be opened.
+    pub async fn unheard(&self) {
+        match &self.0 {
+            Some(sender) => sender.closed().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -146,7 +146,7 @@ impl Transport {
         if let Some(user) = grant.os_user() {
             return Err(TransportError::AgentShellUser(user.to_owned()));
         }
-        let permit = self.places.take(&grant, &herald).await?;
+        let permit = wanted(self.places.take(&grant, &herald), &herald).await?;
         let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
@@ -184,8 +184,14 @@ impl Transport {
         herald: &Herald,
     ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
         let Start { options, command, link, eager } = start;
-        let permit = self.places.take(&grant, herald).await?;
-        let terms = self.account.terms().await?;
+        let (permit, terms) = wanted(
+            async {
+                let permit = self.places.take(&grant, herald).await?;
+                Ok((permit, self.account.terms().await?))
+            },
+            herald,
+        )
+        .await?;
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
             opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),
@@ -207,6 +213,19 @@ impl Transport {
     /// What the configuration allows, whatever the account does.
     fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
+    }
+}
+
+/// What comes before anything is started on a node, for as long as somebody wants it. What has been started is wound up instead.
+async fn wanted<T>(
+    preparing: impl Future<Output = Result<T, TransportError>>,
+    herald: &Herald,
+) -> Result<T, TransportError> {
+    tokio::select! {
+        // first: who has gone gets no place that comes free at the same time
+        biased;
+        () = herald.unheard() => Err(TransportError::GivenUp),
+        prepared = preparing => prepared,
     }
 }
 

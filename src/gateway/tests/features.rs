@@ -187,6 +187,21 @@ async fn a_client_that_vanishes_takes_its_command_along() {
 }
 
 #[tokio::test]
+async fn who_gives_up_while_it_waits_has_nothing_started() {
+    let gateway = TestGateway::start().await;
+    let mut ssh = gateway.ssh(&["web", "waits!"]).spawn().unwrap();
+    let stderr = ssh.stderr.as_mut().unwrap();
+    let mut told = Vec::new();
+    while !told.ends_with(b"it waits\n") {
+        told.push(stderr.read_u8().await.unwrap());
+    }
+    ssh.kill().await.unwrap();
+    // at once, and not when it is forgotten
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "client-gone");
+}
+
+#[tokio::test]
 async fn a_client_that_stands_still_for_a_while_misses_nothing() {
     let gateway = TestGateway::start().await;
     let mut ssh = gateway.ssh(&["web", "head -c 30000000 /dev/zero | tr '\\0' x; sleep 1; echo end"]).spawn().unwrap();

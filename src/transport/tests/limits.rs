@@ -13,10 +13,12 @@ use crate::backend::Directory as _;
 use crate::config::{Rung, ShellTransport};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
+use crate::evidence::SessionRecord;
 use crate::model::Exit;
-use crate::testing::EmbeddedTransport;
+use crate::policy::{Action, Grant};
+use crate::testing::{EmbeddedTransport, NODE};
 use crate::transport::helper::program::OUT_DOCUMENT;
-use crate::transport::{OpenChannel, Out, TransportOptions};
+use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Out, TransportError, TransportOptions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -153,6 +155,31 @@ async fn a_shell_whose_client_takes_nothing_gives_its_share_of_the_node_back() {
     let next = tokio::time::timeout(20 * SECOND, embedded.exec("true", true)).await;
     next.expect("the share is not given back").unwrap();
     drop(stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_started_for_who_has_gone_while_it_waited_for_a_place() {
+    let one = TransportOptions { channels_per_node: 1, ..TransportOptions::default() };
+    let embedded = EmbeddedTransport::new(Fidelity::Fast, one).await;
+    let first = embedded.exec("exec sleep 987651", true).await.unwrap();
+    let before = sessions(&embedded);
+    let (herald, mut news) = Herald::new();
+    let grant = Grant::for_test(NODE, Action::Exec { command: b"true".to_vec() });
+    let (record, setup) = (SessionRecord::for_test(), ChannelSetup::default());
+    let opening = embedded.transport.open(grant, record.lanes(), setup, herald);
+    let leaves = async {
+        assert!(matches!(news.recv().await, Some(News::Waits(_))));
+        drop(news);
+        // free at the same time as nobody wants it any more
+        drop(first);
+    };
+    let (opened, ()) = tokio::join!(opening, leaves);
+    assert!(matches!(opened, Err(TransportError::GivenUp)), "{opened:?}");
+    let more: Vec<_> = sessions(&embedded).into_iter().filter(|session| !before.contains(session)).collect();
+    assert_eq!(more, [""; 0]);
+    // nor does it keep its place in the queue
+    let next = tokio::time::timeout(20 * SECOND, embedded.exec("true", true)).await;
+    next.expect("the place is not given back").unwrap();
 }
 
 /// A command whose lanes have just been resumed, and whose out lane is a new one.
