@@ -76,7 +76,7 @@ impl ConnectionLimits {
         if held.by_address.get(&address).is_some_and(|here| *here >= self.per_address) {
             return Err(LimitReached::ConnectionsPerAddress);
         }
-        if !held.strangers.make_room(now) {
+        if !held.strangers.make_room(address, now) {
             return Err(LimitReached::Unauthenticated);
         }
         *held.by_address.entry(address).or_default() += 1;

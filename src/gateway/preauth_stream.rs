@@ -5,15 +5,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
@@ -27,6 +27,8 @@ pub(super) struct Progress {
     /// Once the client has been told so; never taken back.
     logged_in: AtomicBool,
     reached: AtomicU8,
+    /// When it came so far.
+    moved: Mutex<Option<Instant>>,
     /// The time for a login was over.
     expired: AtomicBool,
     evicted: Notify,
@@ -68,7 +70,14 @@ pub(super) enum Reached {
 impl Progress {
     /// It has come so far.
     pub(super) fn reach(&self, reached: Reached) {
-        self.reached.fetch_max(reached as u8, Ordering::AcqRel);
+        if self.reached.fetch_max(reached as u8, Ordering::AcqRel) < reached as u8 {
+            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    /// When it last came further than it had been.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn reached(&self) -> Reached {

@@ -7,6 +7,10 @@
 //!                             is silent for a second goes         second; else it does not come in
 //! ```
 //!
+//! Where all places are taken, an address has a share of them, an eighth. What it holds beyond that goes for others, busy or
+//! not; and whoever comes from an address that has its share takes no place of an address that has less. So one address that
+//! is always in the middle of logins keeps nobody else out.
+//!
 //! `MaxStartups 10:30:100` of OpenSSH drops the newcomer, of whom it knows nothing. Here it is one of those who stand
 //! around: whoever says nothing is mostly no client, while a person's says who it is in the first milliseconds.
 
@@ -29,6 +33,9 @@ const CERTAIN: usize = 100;
 
 /// How long a client may be at one place of a login before it may lose it to others: a few round trips.
 const AT_REST: Duration = Duration::from_secs(1);
+
+/// The part of the places that one address has where all are taken.
+const SHARE_PART: usize = 8;
 
 /// A number below that one, at random.
 pub(super) type Draw = fn(usize) -> usize;
@@ -54,11 +61,11 @@ impl Strangers {
         Self { most, held: BTreeMap::new(), penalties: Penalties::default(), draw }
     }
 
-    /// Whether there is room for one more; somebody else may have to go for it.
-    pub(super) fn make_room(&mut self, now: Instant) -> bool {
+    /// Whether there is room for one more from there; somebody else may have to go for it.
+    pub(super) fn make_room(&mut self, source: IpAddr, now: Instant) -> bool {
         let taken = self.held.len();
         if taken >= self.most {
-            return self.evict_one(now);
+            return self.evict_one(source, now);
         }
         let begin = self.most.div_ceil(BEGIN_PART);
         if taken >= begin {
@@ -88,24 +95,42 @@ impl Strangers {
         }
     }
 
-    /// Ends whoever is least likely to be in the middle of a login; not one who may well be.
-    fn evict_one(&mut self, now: Instant) -> bool {
+    /// Ends whoever is least likely to be in the middle of a login. One who may well be goes only where its address holds more
+    /// than its share.
+    fn evict_one(&mut self, newcomer: IpAddr, now: Instant) -> bool {
         let mut of_a_source: HashMap<IpAddr, usize> = HashMap::new();
         for stranger in self.held.values() {
             *of_a_source.entry(stranger.source).or_default() += 1;
         }
-        // a line of text costs a stranger nothing; a key exchange does
-        let may_go = |stranger: &Stranger| stranger.progress.reached() < Reached::Asking || stranger.is_at_rest(now);
-        let first = self.held.iter().filter(|(_, stranger)| may_go(stranger)).min_by_key(|(number, stranger)| {
+        let holds = |source: IpAddr| of_a_source.get(&source).copied().unwrap_or_default();
+        let share = (self.most / SHARE_PART).max(1);
+        let newcomers = holds(newcomer);
+        let blameless = |stranger: &Stranger| !self.penalties.in_force(stranger.source, now);
+        let in_turn = |(number, stranger): &(&u64, &Stranger)| {
             let at_rest = stranger.is_at_rest(now);
-            // who has just come has had no time to say anything
-            let silent = at_rest && stranger.progress.reached() == Reached::Nothing;
-            let reached = if silent { Reached::Nothing } else { stranger.progress.reached().max(Reached::Identified) };
-            let blameless = !self.penalties.in_force(stranger.source, now);
+            let reached = stranger.progress.reached().max(Reached::Identified);
             // many that have just come from one address may be a person's own
-            let neighbours = of_a_source.get(&stranger.source).filter(|_| at_rest).copied().unwrap_or_default();
-            (reached, !at_rest, blameless, Reverse(neighbours), **number)
-        });
+            let neighbours = if at_rest { holds(stranger.source) } else { 0 };
+            (reached, !at_rest, blameless(stranger), Reverse(neighbours), **number)
+        };
+        let all = || self.held.iter();
+        // who has just come has had no time to say anything
+        let silent = all().filter(|(_, stranger)| stranger.is_silent(now)).min_by_key(in_turn);
+        let beyond_share = || {
+            let beyond = |source| holds(source) > share.max(newcomers) && source != newcomer;
+            let fullest = |entry: &(&u64, &Stranger)| {
+                (blameless(entry.1), Reverse(holds(entry.1.source)), entry.1.source, in_turn(entry))
+            };
+            all().filter(|(_, stranger)| beyond(stranger.source)).min_by_key(fullest)
+        };
+        let resting = || {
+            // a line of text costs a stranger nothing; a key exchange does
+            let may_go =
+                |stranger: &Stranger| stranger.progress.reached() < Reached::Asking || stranger.is_at_rest(now);
+            let reachable = |stranger: &Stranger| newcomers < share || stranger.source == newcomer;
+            all().filter(|(_, stranger)| may_go(stranger) && reachable(stranger)).min_by_key(in_turn)
+        };
+        let first = silent.or_else(beyond_share).or_else(resting);
         let Some(number) = first.map(|(number, _)| *number) else { return false };
         self.evict(number, now);
         true
@@ -113,9 +138,8 @@ impl Strangers {
 
     /// One of those who are silent, whichever.
     fn drop_early(&mut self, now: Instant) {
-        let silent = |stranger: &Stranger| stranger.progress.reached() == Reached::Nothing && stranger.is_at_rest(now);
-        let silent: Vec<u64> =
-            self.held.iter().filter(|(_, stranger)| silent(stranger)).map(|(number, _)| *number).collect();
+        let silent = self.held.iter().filter(|(_, stranger)| stranger.is_silent(now));
+        let silent: Vec<u64> = silent.map(|(number, _)| *number).collect();
         if !silent.is_empty()
             && let Some(number) = silent.get((self.draw)(silent.len()))
         {
@@ -138,7 +162,13 @@ impl Strangers {
 
 impl Stranger {
     fn is_at_rest(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= AT_REST
+        // a slow client that gets on is no idle one
+        let since = self.progress.moved().map_or(self.since, |moved| moved.max(self.since));
+        now.saturating_duration_since(since) >= AT_REST
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.progress.reached() == Reached::Nothing && self.is_at_rest(now)
     }
 }
 
@@ -181,12 +211,13 @@ mod tests {
         }
 
         fn come(&mut self, source: u8) -> Option<Arc<Progress>> {
-            if !self.strangers.make_room(self.now) {
+            let source = IpAddr::from([192, 0, 2, source]);
+            if !self.strangers.make_room(source, self.now) {
                 return None;
             }
             self.last += 1;
             let progress = Arc::new(Progress::default());
-            self.strangers.enter(self.last, IpAddr::from([192, 0, 2, source]), progress.clone(), self.now);
+            self.strangers.enter(self.last, source, progress.clone(), self.now);
             Some(progress)
         }
     }
@@ -220,6 +251,52 @@ mod tests {
         bench.later(1100);
         bench.come(4).unwrap();
         assert!(third.was_evicted() && !first.was_evicted(), "a known key stays longest");
+    }
+
+    #[test]
+    fn an_address_that_is_always_busy_has_its_share_and_keeps_nobody_out() {
+        let mut bench = Bench::new(16);
+        let busy: Vec<_> = (0..16).map(|_| bench.come(66).unwrap()).collect();
+        busy.iter().for_each(|progress| progress.reach(Reached::Asking));
+        assert!(bench.come(66).is_none(), "it takes its own no more than others'");
+        // the others come, one after the other, and whoever has come stays
+        let others: Vec<_> = (0..14).map(|n| bench.come(n).expect("a place of the fullest")).collect();
+        assert_eq!(busy.iter().filter(|progress| progress.was_evicted()).count(), 14);
+        assert!(bench.come(66).is_none() && others.iter().all(|progress| !progress.was_evicted()));
+        // one that only says what it is gives way to who has less than a share, and not to who has one
+        others[0].reach(Reached::Identified);
+        bench.come(66);
+        assert!(!others[0].was_evicted());
+        bench.come(99).unwrap();
+        assert!(others[0].was_evicted());
+    }
+
+    #[test]
+    fn of_the_addresses_beyond_their_share_those_under_a_penalty_give_first() {
+        let mut bench = Bench::new(16);
+        let fuller: Vec<_> = (0..9).map(|_| bench.come(1).unwrap()).collect();
+        let blamed: Vec<_> = (0..7).map(|_| bench.come(2).unwrap()).collect();
+        fuller.iter().chain(&blamed).for_each(|progress| progress.reach(Reached::Asking));
+        bench.come(3).unwrap().reach(Reached::Asking);
+        assert!(fuller[0].was_evicted());
+        for _ in 0..2 {
+            bench.strangers.penalties.add(IpAddr::from([192, 0, 2, 2]), Offence::Lingered, bench.now);
+        }
+        bench.come(4).unwrap();
+        assert!(blamed[0].was_evicted() && !fuller[1].was_evicted());
+    }
+
+    #[test]
+    fn who_gets_on_is_not_at_rest() {
+        let mut bench = Bench::new(1);
+        bench.now -= Duration::from_millis(1500);
+        let slow = bench.come(1).unwrap();
+        bench.later(1500);
+        slow.reach(Reached::Asking);
+        assert!(bench.come(2).is_none());
+        bench.later(1100);
+        bench.come(2).unwrap();
+        assert!(slow.was_evicted());
     }
 
     #[test]
