@@ -24,7 +24,6 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod throttle;
-mod unheard;
 
 pub use clients::{AwsOptions, LOG_FILTER, LOG_FILTER_OF_TOOLS};
 pub use service::AwsBackend;

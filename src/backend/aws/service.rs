@@ -12,7 +12,6 @@ use super::sessions::Start;
 use super::shared::Inner;
 use super::targets::{self, Targets};
 use super::throttle::Throttle;
-use super::unheard::Heard;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::data_channel::ReconnectPolicy;
@@ -39,7 +38,6 @@ impl AwsBackend {
             clients: Clients::build(&options).await?,
             targets: Targets::default(),
             throttle: Throttle::new(options.starts_per_second),
-            heard: Heard::default(),
             reconnect,
             terminations: Semaphore::new(MAX_TERMINATIONS),
             sessions: TaskTracker::new(),

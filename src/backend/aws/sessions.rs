@@ -2,7 +2,7 @@
 //! of it afterwards.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::retry::RetryConfig;
@@ -104,26 +104,18 @@ impl Inner {
                     }));
             // One attempt: the SDK's retries would start a second session when an answer was lost.
             let once = ssm::config::Builder::new().retry_config(RetryConfig::disabled());
-            let since = SystemTime::now();
-            let starting = self.heard.starting().await;
             let error = match call.customize().config_override(once).send().await {
-                Ok(answer) => {
-                    let started = Started::new(answer)?;
-                    self.heard.note(&SessionId(started.id.clone()));
-                    return Ok(started);
-                }
+                Ok(answer) => return Started::new(answer),
                 Err(error) => error,
             };
-            drop(starting);
             match kind(&error) {
                 // Nothing was started.
                 Kind::Throttled => self.throttle.refused(Instant::now()),
-                // Perhaps something was, and nobody has heard of it: it ends before another begins.
+                // Perhaps something was, and nobody has heard of it. It is left alone: whose a session is that the service
+                // lists can't be told, and another gateway's must not be ended. Without a client's handshake nothing is
+                // run in it, and the agent gives up after 15 s (agent/session/datachannel/datachannel.go,
+                // PerformHandshake); and a helper's directory keeps the same command from being started twice.
                 Kind::Transient if Instant::now() + pause < deadline => {
-                    if let Err(unknown) = self.end_unheard(start, since).await {
-                        tracing::warn!(error = %unknown, "whether a session was started can't be told");
-                        return Err(explain(self.call("StartSession", &node.0), &error));
-                    }
                     tracing::debug!(error = %explain(self.call("StartSession", &node.0), &error), "tried again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -6,7 +6,6 @@ use tokio_util::task::TaskTracker;
 use super::clients::Clients;
 use super::targets::Targets;
 use super::throttle::Throttle;
-use super::unheard::Heard;
 use crate::data_channel::ReconnectPolicy;
 
 /// What sessions share; they keep it for as long as they last.
@@ -15,7 +14,6 @@ pub(super) struct Inner {
     pub(super) clients: Clients,
     pub(super) targets: Targets,
     pub(super) throttle: Throttle,
-    pub(super) heard: Heard,
     pub(super) reconnect: ReconnectPolicy,
     pub(super) terminations: Semaphore,
     /// Sessions that are not out of the way yet.

@@ -1,7 +1,7 @@
 //! How fast sessions may be started. AWS throttles StartSession and publishes no figure, so the rate is learnt: there is
 //! none until the first refusal; then it is halved at each refusal and grows slowly while there is none.
 //!
-//! A throttled StartSession has started nothing and may be tried again; any other failed one may have (`unheard`).
+//! A throttled StartSession has started nothing and may be tried again; any other failed one may have.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
