@@ -22,6 +22,9 @@ macro_rules! over_a_link {
 
 over_a_link! {
     where_the_clients_websocket_is_cut: 8 MiB, "cut client after 700 frames";
+    where_the_agents_websocket_is_cut: 8 MiB, "cut agent after 700 frames";
+    where_the_agent_is_told_to_pause: 8 MiB, "pause after 700 frames";
+    whose_service_fails_once: 1 MiB, "fail StartSession with 500";
     where_frames_come_twice: 8 MiB, "duplicate 5%";
     where_frames_overtake_each_other: 8 MiB, "reorder 5%";
     of_40_ms_each_way: 8 MiB, "latency 40ms";

@@ -1,14 +1,18 @@
 //! The Python helper's dialect.
 //!
 //! ```text
-//!  0      1          5          9
-//!  | kind | number   | length   | payload …      all integers big-endian
+//!  0      1          5          9          13
+//!  | kind | number   | length   | check    | payload …      towards the node
+//!  | kind | number   | length   | payload …                 from it; all integers are big-endian
 //! ```
 //!
-//! Towards the node a lane is a raw terminal and carries the bytes as they are. From the node they pass the agent's UTF-8
-//! scan, which alters `EF BF BD` and holds back what is no whole character at the end of a chunk (observed with agent 3.3).
-//! So there a lane begins with `PCR1\n`; in each record DLE (10) is written `10 41` and EF `10 42`; and a trailer of ASCII
-//! bytes follows it.
+//! Towards the node a lane is a raw terminal and carries the bytes as they are. But an agent whose websocket breaks may
+//! deliver a frame twice (observed with agent 3.3): it expects the next one only when it has written that it has this one.
+//! So there the check is the CRC-32 of all the rest of the record, and a helper to whom it does not fit wants another lane.
+//!
+//! From the node records pass the agent's UTF-8 scan, which alters `EF BF BD` and holds back what is no whole character at
+//! the end of a chunk (observed with agent 3.3). So there a lane begins with `PCR1\n`; in each record DLE (10) is written
+//! `10 41` and EF `10 42`; and a trailer of ASCII bytes follows it.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -21,10 +25,11 @@ pub(super) const MAGIC: &[u8] = b"PCR1\n";
 /// The record's bytes. A state is not counted, so its number is 0, and its stamp is a part of it.
 pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
     let (kind, length) = (record.kind(), payload_len(record));
-    let mut bytes = BytesMut::with_capacity(HEADER + length);
+    let mut bytes = BytesMut::with_capacity(HEADER + CHECK + length);
     bytes.put_u8(kind);
     bytes.put_u32(if matches!(record, ToNode::State { .. }) { 0 } else { number });
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bytes.put_u32(0);
     match record {
         ToNode::State { received, credit, lease } => {
             bytes.put_u32(*received);
@@ -42,6 +47,10 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
         ToNode::Signal(name) => bytes.put_slice(name.as_bytes()),
         ToNode::CloseOutput | ToNode::Bye => {}
     }
+    let mut check = crc32fast::Hasher::new();
+    check.update(&bytes[..HEADER]);
+    check.update(&bytes[HEADER + CHECK..]);
+    bytes[HEADER..HEADER + CHECK].copy_from_slice(&check.finalize().to_be_bytes());
     bytes.freeze()
 }
 
@@ -179,6 +188,7 @@ fn signal_name(number: u32) -> Option<&'static str> {
 }
 
 const HEADER: usize = 9;
+const CHECK: usize = 4;
 const DLE: u8 = 0x10;
 const TRAILER: &[u8] = b"~~~\n";
 

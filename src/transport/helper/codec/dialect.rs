@@ -53,6 +53,6 @@ mod tests {
         let state = ToNode::State { received: 1, credit: 2, lease: 3 };
         assert_eq!(Dialect::Lines.encode(7, &state), &b"S 7 1 2 3\n"[..]);
         let binary = Dialect::Binary.encode(7, &state);
-        assert_eq!((&binary[..5], &binary[25..]), (&b"S\0\0\0\0"[..], &[0, 0, 0, 7][..]));
+        assert_eq!((&binary[..5], &binary[29..]), (&b"S\0\0\0\0"[..], &[0, 0, 0, 7][..]));
     }
 }

@@ -57,6 +57,7 @@ every_helper! {
     a_terminal_has_size_and_modes_before_the_first_byte
     a_shell_on_a_terminal
     a_lost_in_lane_is_replaced
+    a_frame_that_comes_twice_damages_nothing
     a_lost_out_lane_is_replaced_or_ends_the_command
     a_directory_that_is_not_ours_is_refused
     what_dead_helpers_left_is_swept
@@ -416,6 +417,26 @@ fn a_lost_in_lane_is_replaced(kind: Kind) {
     }
     node.eof();
     assert!(node.finish().0 == bytes, "{kind:?}");
+}
+
+fn a_frame_that_comes_twice_damages_nothing(kind: Kind) {
+    let bytes: Vec<u8> = (0..1u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let mut setup = Setup::command("cat");
+    // in the middle of a record of 32 KiB, and then close to its ends
+    setup.doubled = Some(30);
+    let mut node = Node::start(kind, setup);
+    if kind == Kind::Python {
+        node.input(&bytes);
+        node.eof();
+        node.until("the end", |node| node.link.is_done());
+        assert!(node.in_lanes > 1, "nothing was damaged");
+        assert!(node.finish().0 == bytes);
+    } else {
+        // nothing is checked there but where a record ends: it ends in an error
+        node.input(&bytes[..64 << 10]);
+        node.eof();
+        assert!(node.try_until("an end", |node| node.exit.is_some()).is_err());
+    }
 }
 
 fn a_lost_out_lane_is_replaced_or_ends_the_command(kind: Kind) {

@@ -1,10 +1,12 @@
 # The lanes of one owner, whichever are attached, and the records on them.
 #
-# A record: kind (1 byte), number (4), length (4), payload. Number 0 marks state that a later record replaces; the others
+# A record: kind (1 byte), number (4), length (4), payload; towards the node a check (4) stands before the payload: the CRC-32
+# of all the rest, since the agent may deliver a piece twice. Number 0 marks state that a later record replaces; the others
 # are counted from 1 in each direction and kept until the other end has acknowledged them, so that a lost lane loses
 # nothing. Towards the gateway every record is escaped (DLE A, DLE B) and followed by a trailer of ASCII bytes, because the
 # agent alters some bytes that are not UTF-8, and holds back what may be the beginning of a character.
 import _socket
+import binascii
 import fcntl
 import os
 import struct
@@ -12,6 +14,7 @@ import sys
 import time
 
 HEAD = struct.Struct(">BII")
+CHECK = struct.Struct(">I")
 TRAILER = b"~~~\n"
 # the longest payload that either end accepts
 LONGEST_PAYLOAD = 131072
@@ -274,22 +277,27 @@ class Lanes:
         inbox = self.inbox
         inbox += data
         at = 0
-        while len(inbox) - at >= HEAD.size:
+        whole = HEAD.size + CHECK.size
+        while len(inbox) - at >= whole:
             kind, number, length = HEAD.unpack_from(inbox, at)
             if length > LONGEST_PAYLOAD:
-                self.fault("a record from the gateway is too long")
+                self.lose("in")
                 return
-            if len(inbox) - at - HEAD.size < length:
+            if len(inbox) - at - whole < length:
                 break
-            at += HEAD.size
-            payload = bytes(inbox[at : at + length])
-            at += length
+            payload = bytes(inbox[at + whole : at + whole + length])
+            check = binascii.crc32(payload, binascii.crc32(inbox[at : at + HEAD.size]))
+            # what follows a piece that came twice is not where it should be: another lane brings it as it was
+            if check != CHECK.unpack_from(inbox, at + HEAD.size)[0]:
+                self.lose("in")
+                return
+            at += whole + length
             if number:
                 # what a new in lane brings again has been dealt with
                 if number <= self.received:
                     continue
                 if number != self.received + 1:
-                    self.fault("records from the gateway are missing")
+                    self.lose("in")
                     return
                 self.received = number
             self.handle(bytes([kind]), payload)
