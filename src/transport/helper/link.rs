@@ -487,10 +487,12 @@ impl Link {
     /// lanes may be dead. How often in a row that has been so; 0 while all is well.
     pub fn check_pulse(&mut self, now: Instant) -> u32 {
         let said = self.stdout.count + self.stderr.count;
-        match self.pulse.check(said, self.in_ready && !self.done, now) {
+        match self.pulse.check(said, self.in_ready, now) {
             Beat::Well => 0,
             Beat::Ask => {
+                // where there is no way in, that is what one is opened for
                 self.state_due = true;
+                self.renew_at = now;
                 0
             }
             Beat::Missed(times) => {
@@ -509,7 +511,7 @@ impl Link {
     /// When [`Link::check_pulse`] and [`Link::is_crawling`] must be asked again.
     pub fn pulse_timeout(&self) -> Option<Instant> {
         let said = self.stdout.count + self.stderr.count;
-        let pulse = self.pulse.timeout(said, self.in_ready && !self.done);
+        let pulse = self.pulse.timeout(said, self.in_ready);
         pulse.into_iter().chain(self.pulse.crawl_timeout()).min()
     }
 

@@ -19,8 +19,9 @@ const DOUBLINGS: u32 = 3;
 /// An agent that only sends its oldest frame again carries ten of 1 KiB a second; the slowest lane that is well carries a
 /// terminal's 0.7 MB.
 const CRAWL: u64 = 32 * 1024;
-/// Output that stops for so long may have been lost rather than over.
+/// Output that stops for so long may have been lost rather than over; longer, where a way to ask has to be opened first.
 const LULL: Duration = Duration::from_secs(1);
+const LULL_UNASKED: Duration = Duration::from_secs(2);
 
 /// A record of 48 KiB takes 70 ms on the slowest lane that is well.
 const WHOLE: Duration = Duration::from_secs(1);
@@ -121,7 +122,7 @@ impl Pulse {
             self.missed += 1;
             return Beat::Missed(self.missed);
         }
-        if can_ask && self.output.at.is_some_and(|at| now >= at + LULL) {
+        if self.output.at.is_some_and(|at| now >= at + lull(can_ask)) {
             self.output.at = None;
             return Beat::Ask;
         }
@@ -152,8 +153,12 @@ impl Pulse {
             return Some(asked.at + patience(self.missed));
         }
         // output that is not looked at yet is looked at in this round
-        self.output.at.filter(|_| can_ask && said == self.output.said).map(|at| at + LULL)
+        self.output.at.filter(|_| said == self.output.said).map(|at| at + lull(can_ask))
     }
+}
+
+fn lull(can_ask: bool) -> Duration {
+    if can_ask { LULL } else { LULL_UNASKED }
 }
 
 fn patience(missed: u32) -> Duration {
@@ -208,7 +213,7 @@ mod tests {
         let (now, mut pulse) = (Instant::now(), Pulse::default());
         assert_eq!((pulse.check(0, true, now), pulse.timeout(0, true)), (Beat::Well, None));
         assert_eq!(pulse.check(5, true, now), Beat::Well);
-        assert_eq!((pulse.timeout(5, false), pulse.timeout(5, true)), (None, Some(now + LULL)));
+        assert_eq!((pulse.timeout(5, false), pulse.timeout(5, true)), (Some(now + LULL_UNASKED), Some(now + LULL)));
         assert_eq!(pulse.check(5, false, now + LULL), Beat::Well);
         assert_eq!(pulse.check(5, true, now + LULL), Beat::Ask);
         assert_eq!((pulse.check(5, true, now + 9 * LULL), pulse.timeout(5, true)), (Beat::Well, None));

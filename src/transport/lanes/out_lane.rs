@@ -470,10 +470,8 @@ impl OutLane {
             Helper::Awaited { .. } => resumed && self.rung == Rung::TwoLanes,
             Helper::Started(hello) => hello.resumable,
         };
-        if let Replacement::Joining { .. } = self.replacement
-            && resumable
-        {
-            // its place is taken: most likely the helper has let go of it just now
+        if resumable && let Replacement::Opening { .. } | Replacement::Joining { .. } = self.replacement {
+            // its place is taken: most likely the helper has let go of it just now, and an agent that is paused says no more
             return Ok(());
         }
         match noise.exit_code() {
@@ -486,7 +484,7 @@ impl OutLane {
             Some(_) if !lower => return Err(self.why_ended(text, noise)),
             Some(_) | None => {}
         }
-        if self.cause == Cause::None && (lower || resumable) {
+        if self.cause != Cause::Killed && (lower || resumable) {
             self.cause = Cause::Wanted { text: text.to_owned() };
             return Ok(());
         }

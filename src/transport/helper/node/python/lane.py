@@ -109,6 +109,9 @@ class Lanes:
             self.in_lane = ack
             # the rest of a record that the lane before cut short comes again as a whole
             self.inbox = bytearray()
+            if self.out_fd < 0:
+                # lost when there was no other lane to say so
+                self.say_out_lost()
             self.say_ready()
         self.flush()
 
@@ -153,10 +156,13 @@ class Lanes:
         if role == "in":
             self.say_in_lost()
         elif self.in_fd >= 0:
-            try:
-                os.write(self.in_fd, OUT_LOST)
-            except OSError:
-                pass
+            self.say_out_lost()
+
+    def say_out_lost(self):
+        try:
+            os.write(self.in_fd, OUT_LOST)
+        except OSError:
+            pass
 
     def say_in_lost(self):
         self.send_now(b"L", struct.pack(">I", self.in_lane))
