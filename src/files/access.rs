@@ -212,7 +212,8 @@ impl Access {
     }
 
     /// Copies on the node from one open file to another, to its end where `length` is 0, and waits for that: in pieces, so
-    /// that no other session of the node waits for it. Gives how many bytes it was.
+    /// that no other session of the node waits for it. Gives how many bytes it was. Both may be one file by two hard links,
+    /// which would never end while its own copy makes it longer: so the end is where it was when the copy began.
     pub(super) async fn copy(
         &self,
         from: &OpenFile,
@@ -236,9 +237,20 @@ impl Access {
             return self.conclude(event, Err(refusal)).await;
         }
         self.record(event.clone()).await?;
+        let stat = answer(self.files.issue(Operation::Fstat { handle: from.handle }).await).await;
+        let most = match stat.and_then(Refusal::attributes) {
+            Ok(Attributes { size: Some(size), .. }) if size > 0 => size.saturating_sub(offset),
+            // what has no size but can be read, as the files of /proc, ends of its own
+            Ok(_) => u64::MAX,
+            Err(refusal) => return self.conclude(event, Err(refusal)).await,
+        };
+        let most = if length == 0 { most } else { most.min(length) };
         let mut copied = 0;
         let result = loop {
-            let piece = if length == 0 { COPY_PIECE } else { COPY_PIECE.min(length - copied) };
+            let piece = COPY_PIECE.min(most - copied);
+            if piece == 0 {
+                break Ok(copied);
+            }
             let operation = Operation::Copy {
                 handle: from.handle,
                 offset: offset.saturating_add(copied),
@@ -251,7 +263,7 @@ impl Access {
                     copied += bytes;
                     from.progress().read.add_unseen(bytes);
                     to.progress().written.add_unseen(bytes);
-                    if bytes < piece || copied == length {
+                    if bytes < piece {
                         break Ok(copied);
                     }
                 }
@@ -386,9 +398,9 @@ impl Access {
 }
 
 impl OpenFile {
-    /// Whether the client opened both by the same name, or they are the same.
+    /// Whether the client opened both by the same name, or by two that lead to one place, or they are the same.
     pub(super) fn is_called_like(&self, other: &Self) -> bool {
-        self.handle == other.handle || self.path == other.path
+        self.handle == other.handle || self.path == other.path || self.real_path == other.real_path
     }
 
     /// Counts bytes that were read and go to the client.

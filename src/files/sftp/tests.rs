@@ -487,6 +487,31 @@ async fn directories_that_nobody_reads_are_listed_for_few_of_them() {
     assert_eq!(listed(), before + 1);
 }
 
+#[tokio::test]
+async fn a_file_copied_to_itself_by_another_name_has_an_end() {
+    let home = tempfile::tempdir().unwrap();
+    let bytes = noise(5_000_000);
+    fs::write(home.path().join("file"), &bytes).unwrap();
+    fs::hard_link(home.path().join("file"), home.path().join("twin")).unwrap();
+    let (files, _log) = local_service(home.path());
+    let (mut client, _serving) = Client::new(files, &Arc::default()).await;
+    let from = client.open("file", OpenFlags { read: true, ..OpenFlags::default() }).await;
+    let same = client.open("./file", OpenFlags { write: true, ..OpenFlags::default() }).await;
+    let twin = client.open("twin", OpenFlags { write: true, ..OpenFlags::default() }).await;
+    let copy = |to: &Bytes, length| {
+        let (from, to) = (from.clone(), to.clone());
+        Request::CopyData { from, offset: 0, length, to, to_offset: 5_000_000 }
+    };
+    let (kind, rest) = client.call(copy(&same, 0)).await;
+    assert_eq!((kind, status(&rest)), (101, 4), "one name, written in two ways");
+    let (kind, rest) = client.call(copy(&twin, 0)).await;
+    assert_eq!((kind, status(&rest)), (101, 0));
+    assert!(fs::read(home.path().join("file")).unwrap() == [&bytes[..], &bytes].concat());
+    // nor does a length help that has no end
+    assert_eq!(client.call(copy(&twin, u64::MAX)).await.0, 101);
+    assert_eq!(fs::metadata(home.path().join("file")).unwrap().len(), 15_000_000);
+}
+
 /// A node whose one endless file is all zeros, and which says how many bytes it was asked to read and write. It stops
 /// answering writes when told so.
 fn endless(answer_writes: bool) -> (FileService, mpsc::UnboundedReceiver<usize>) {
