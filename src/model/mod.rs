@@ -9,6 +9,7 @@ mod refusal_code;
 mod session_id;
 mod shell_words;
 mod size;
+mod tame_variable;
 
 pub use exit::Exit;
 pub use node_id::NodeId;
@@ -19,3 +20,4 @@ pub use refusal_code::RefusalCode;
 pub use session_id::SessionId;
 pub use shell_words::{ShellWord, shell_words};
 pub use size::WindowSize;
+pub use tame_variable::says_nothing;
