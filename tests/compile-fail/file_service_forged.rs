@@ -2,5 +2,5 @@
 use portcullis::internals::transport::file_service::FileService;
 
 pub fn forge() -> FileService {
-    FileService { grant: todo!(), operations: todo!() }
+    FileService { grant: todo!(), operations: todo!(), login: todo!() }
 }

@@ -23,7 +23,7 @@ fn nothing_is_sent_before_the_lane_is_ready() {
     assert_eq!(link.poll_transmit(now), None);
     ready(&mut link, 0);
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
-    assert_eq!(&link.poll_transmit(now).unwrap()[9..], b"secret");
+    assert_eq!(&link.poll_transmit(now).unwrap()[13..], b"secret");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_new_in_lane_gets_what_was_not_acknowledged_and_no_more() {
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
     for text in ["a", "b", "c"] {
         link.write(Bytes::from(text));
-        assert_eq!(&link.poll_transmit(now).unwrap()[9..], text.as_bytes());
+        assert_eq!(&link.poll_transmit(now).unwrap()[13..], text.as_bytes());
     }
     link.handle_in_lost();
     link.write(Bytes::from("d"));
@@ -56,7 +56,7 @@ fn a_new_in_lane_gets_what_was_not_acknowledged_and_no_more() {
     let mut sent = Vec::new();
     while let Some(record) = link.poll_transmit(now) {
         if record[0] == b'i' {
-            sent.extend_from_slice(&record[9..]);
+            sent.extend_from_slice(&record[13..]);
         }
     }
     assert_eq!(sent, b"bcd");
@@ -98,7 +98,7 @@ fn input_stops_at_the_helper_s_credit() {
         link.write(Bytes::from(vec![0; INPUT_RECORD]));
     }
     while let Some(record) = link.poll_transmit(now) {
-        sent += if record[0] == b'i' { record.len() - 9 } else { 0 };
+        sent += if record[0] == b'i' { record.len() - 13 } else { 0 };
     }
     assert_eq!(sent as u64, FIRST_INPUT_CREDIT);
     let mut state = 3u32.to_be_bytes().to_vec();
@@ -141,7 +141,7 @@ fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
     ready(&mut link, 0);
     link.consumed(part.len());
     let state = link.poll_transmit(now).unwrap();
-    assert_eq!(state[13..21], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+    assert_eq!(state[17..25], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
 }
 
 #[test]
