@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use crate::backend::BackendError;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::evidence::LaneRecord;
@@ -31,12 +33,13 @@ impl LaneOpener {
 
     /// Opens a session on the grant's node.
     pub(super) async fn open(&self, request: SessionRequest) -> Result<Lane, BackendError> {
+        self.begin(request).done().await
+    }
+
+    /// Begins to open a session on the grant's node.
+    pub(super) fn begin(&self, request: SessionRequest) -> Opening {
         let opener = self.clone();
-        // in a task of its own: a caller that is cut off half-way must not leave a session that no event names
-        let opening = tokio::spawn(async move { opener.open_and_note(request).await });
-        opening.await.unwrap_or_else(|_| {
-            Err(BackendError::Unreachable("opening the session failed inside Portcullis; see its log".to_owned()))
-        })
+        Opening(tokio::spawn(async move { opener.open_and_note(request).await }))
     }
 
     async fn open_and_note(&self, request: SessionRequest) -> Result<Lane, BackendError> {
@@ -56,5 +59,19 @@ impl LaneOpener {
     /// What became of a session of the channel, as the service has it.
     pub(super) async fn fate(&self, session: &SessionId) -> Result<Fate, BackendError> {
         self.lanes.fate(session).await
+    }
+}
+
+/// A lane on its way, in a task of its own: a caller that is cut off half-way must not leave a session that no event
+/// names. A lane that nobody waits for any more is noted, and ended when it is dropped.
+#[derive(Debug)]
+pub(super) struct Opening(JoinHandle<Result<Lane, BackendError>>);
+
+impl Opening {
+    /// The lane, when it is there or can't be. Not to be asked again after that.
+    pub(super) async fn done(&mut self) -> Result<Lane, BackendError> {
+        (&mut self.0).await.unwrap_or_else(|_| {
+            Err(BackendError::Unreachable("opening the session failed inside Portcullis; see its log".to_owned()))
+        })
     }
 }

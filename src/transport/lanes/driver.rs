@@ -361,7 +361,7 @@ impl Driver {
                 Action::Open => {
                     self.coming_slot.lane = None;
                     let request = self.context.rejoin_request(self.out_lane.directory(), self.link.received());
-                    self.coming_slot.open(self.context.opener.clone(), request);
+                    self.coming_slot.open(&self.context.opener, request);
                 }
                 Action::AskCause => {
                     let session = self.out_session.clone();
@@ -375,7 +375,7 @@ impl Driver {
             let number = self.link.handle_in_lost();
             let options = self.context.options.attach("in", self.out_lane.directory(), number);
             let request = self.context.attach_request(IN_DOCUMENT, options, true);
-            self.in_slot.open(self.context.opener.clone(), request);
+            self.in_slot.open(&self.context.opener, request);
         }
     }
 

@@ -1,14 +1,9 @@
 //! The session that a lane has just now, and the one on its way.
 
-use tokio::task::JoinHandle;
-
 use crate::backend::BackendError;
 use crate::backend::lanes::{Lane, SessionRequest};
 use crate::data_channel::ChannelEvent;
-use crate::transport::lane_opener::LaneOpener;
-
-/// A lane on its way. It goes on by itself: a lane that nobody waits for any more is noted, and ended when it is dropped.
-type Opening = JoinHandle<Result<Lane, BackendError>>;
+use crate::transport::lane_opener::{LaneOpener, Opening};
 
 /// Where the session of a lane is kept. What it means that there is one, or none, is the lane's own business.
 #[derive(Debug, Default)]
@@ -24,8 +19,8 @@ impl Slot {
     }
 
     /// Begins to open a session for it.
-    pub(super) fn open(&mut self, opener: LaneOpener, request: SessionRequest) {
-        self.opening = Some(tokio::spawn(async move { opener.open(request).await }));
+    pub(super) fn open(&mut self, opener: &LaneOpener, request: SessionRequest) {
+        self.opening = Some(opener.begin(request));
     }
 }
 
@@ -39,9 +34,8 @@ pub(super) async fn next_event(lane: &mut Option<Lane>) -> Option<ChannelEvent> 
 
 /// The session that is on its way, when it is there or can't be. Never, where none is.
 pub(super) async fn opened(opening: &mut Option<Opening>) -> Result<Lane, BackendError> {
-    let Some(handle) = opening else { return std::future::pending().await };
-    let done = handle.await;
+    let Some(coming) = opening else { return std::future::pending().await };
+    let done = coming.done().await;
     *opening = None;
-    let failed = "the gateway failed while it opened a session; its log says more";
-    done.unwrap_or_else(|_| Err(BackendError::Refused(failed.to_owned())))
+    done
 }
