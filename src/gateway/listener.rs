@@ -15,12 +15,15 @@ use tokio::time::Instant;
 use super::client_socket::ClientSocket;
 use super::connection_limits::{ConnectionLimits, LimitReached};
 use super::hostkeys::HostKeys;
-use super::repeated::Repeated;
 use super::server::Server;
 use super::settings::Settings;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
 use crate::identity::People;
 use crate::session::{Registry, SessionOpener};
+use crate::telemetry::Repeated;
+
+/// Between two lines of the log about connections that strangers can make as many of as they like.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// A gateway that has its addresses.
 #[derive(Debug)]
@@ -125,7 +128,7 @@ async fn accept(
     mut stages: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
-    let failed = Repeated::default();
+    let mut failed = Repeated::new(BETWEEN_LINES);
     let mut refused: HashMap<LimitReached, Repeated> = HashMap::new();
     loop {
         let accepted = tokio::select! {
@@ -145,7 +148,9 @@ async fn accept(
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => {
-                        if let Some(times) = refused.entry(limit).or_default().count(now) {
+                        if let Some(times) =
+                            refused.entry(limit).or_insert_with(|| Repeated::new(BETWEEN_LINES)).count(now)
+                        {
                             tracing::warn!(%source, %limit, times, "connections refused");
                         }
                     }

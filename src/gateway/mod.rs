@@ -31,7 +31,6 @@ mod penalties;
 mod preauth_stream;
 mod pump;
 mod refusals;
-mod repeated;
 mod server;
 mod settings;
 mod shared;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::telemetry::Repeated;
+
 /// Between two lines about the same.
 const EVERY: Duration = Duration::from_secs(600);
 
@@ -15,14 +17,7 @@ const MAX_KINDS: usize = 64;
 
 /// The refusals so far.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<String, Told>>);
-
-#[derive(Debug)]
-struct Told {
-    at: Instant,
-    /// Since then.
-    more: u64,
-}
+pub(super) struct Refusals(Mutex<HashMap<String, Repeated>>);
 
 impl Refusals {
     /// AWS has refused a call, or credentials; `about` is what is told apart, and the sentence ends in what would help.
@@ -35,19 +30,11 @@ impl Refusals {
     /// How many were not told of since the last line, if it is time for one.
     fn due(&self, about: &str, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = told.get_mut(about) {
-            if now.saturating_duration_since(known.at) < EVERY {
-                known.more += 1;
-                return None;
-            }
-            known.at = now;
-            return Some(std::mem::take(&mut known.more));
-        }
-        if told.len() >= MAX_KINDS {
+        if !told.contains_key(about) && told.len() >= MAX_KINDS {
             told.clear();
         }
-        told.insert(about.to_owned(), Told { at: now, more: 0 });
-        Some(0)
+        let kind = told.entry(about.to_owned()).or_insert_with(|| Repeated::new(EVERY));
+        kind.count(now).map(|times| times - 1)
     }
 }
 
