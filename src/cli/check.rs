@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
-use super::failure::{config_failure, counted, summary};
+use super::failure::{config_failure, summary};
 use super::output;
 use super::realm;
 use super::runtime::patiently;
 use crate::app::{self, AppError};
 use crate::config::{self, ConfigError, Loaded, Problem, Trust};
+use crate::model::counted;
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {

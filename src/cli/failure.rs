@@ -7,6 +7,7 @@ use super::output;
 use crate::app::AppError;
 use crate::config::ConfigError;
 use crate::gateway::GatewayError;
+use crate::model::counted;
 
 /// The failure that a bad configuration is, drawn for a person; `therefore` is what did not happen because of it, if anything
 /// was to.
@@ -23,12 +24,6 @@ pub(super) fn summary(file: &Path, error: &ConfigError) -> String {
         count => format!(" and {}", counted(count, "warning")),
     };
     format!("{} has {problems}{warnings}", file.display())
-}
-
-/// So many of them.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 /// The failure that an app which did not start is.

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::model::RefusalCode;
+use crate::model::{RefusalCode, counted};
 
 /// Why a connection is ended; the text is the person's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Ended {
-    #[error("you have {} already, which is the limit{}: close one, or use it for more (ControlMaster)", connections(*.most),
+    #[error("you have {} already, which is the limit{}: close one, or use it for more (ControlMaster)", counted(*.most, "connection"),
         if *.has_rules { "" } else { " for somebody whom no rule lets do anything" })]
     TooManyConnections { most: usize, has_rules: bool },
     #[error("what you have sent and no node has taken is over {}: send less at once, or wait for the nodes", mebibytes(*.most))]
@@ -38,10 +38,6 @@ impl Ended {
             Self::PromiseBroken => russh::Disconnect::ProtocolError,
         }
     }
-}
-
-fn connections(count: usize) -> String {
-    format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
 
 fn mebibytes(bytes: usize) -> String {

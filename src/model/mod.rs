@@ -1,5 +1,6 @@
 //! The words everyone shares: small types that are valid by construction. Nothing of ours is below them.
 
+mod counted;
 mod exit;
 mod node_id;
 mod node_name;
@@ -11,6 +12,7 @@ mod shell_words;
 mod size;
 mod tame_variable;
 
+pub use counted::counted;
 pub use exit::Exit;
 pub use node_id::NodeId;
 pub use node_name::{NodeForm, NodeName, NodeNameError};

@@ -5,6 +5,7 @@ use super::limits::LimitReached;
 use super::parameter::NulInCommand;
 use crate::backend::BackendError;
 use crate::evidence::EvidenceError;
+use crate::model::counted;
 use crate::policy::Denial;
 
 /// Why there is no channel, or none any more.
@@ -29,7 +30,7 @@ pub enum TransportError {
     #[error("this gateway opens the agent's own shell, which can't be opened as {0}; leave the user out")]
     AgentShellUser(String),
     /// The node carries as many channels as the configuration allows.
-    #[error("{node} carries {} already, the most that this gateway allows", channels(*.most))]
+    #[error("{node} carries {} already, the most that this gateway allows", counted(*.most, "channel"))]
     NodeFull {
         /// The node, as the person wrote it.
         node: String,
@@ -37,7 +38,7 @@ pub enum TransportError {
         most: usize,
     },
     /// The person has as many channels there as the configuration allows one person.
-    #[error("you have {} on {node} already, the most that one person may have there; close one", channels(*.most))]
+    #[error("you have {} on {node} already, the most that one person may have there; close one", counted(*.most, "channel"))]
     NodeShareTaken {
         /// The node, as the person wrote it.
         node: String,
@@ -62,8 +63,4 @@ pub enum TransportError {
     /// It can't be recorded, so it can't go on.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
-}
-
-fn channels(count: usize) -> String {
-    format!("{count} channel{}", if count == 1 { "" } else { "s" })
 }

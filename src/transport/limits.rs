@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::counted;
+
 /// The limits of a channel; none means no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -36,8 +38,7 @@ pub enum LimitReached {
 }
 
 fn in_minutes(limit: Duration) -> String {
-    let minutes = limit.as_secs().div_ceil(60);
-    format!("{minutes} {}", if minutes == 1 { "minute" } else { "minutes" })
+    counted(limit.as_secs().div_ceil(60), "minute")
 }
 
 /// The limits of one channel, and where it stands. It reads no clock.
