@@ -27,6 +27,7 @@ use crate::rng::Rng;
 
 use super::config::{Limits, Resends};
 use super::outbound::CLIENT_HOLDS;
+use super::tick;
 
 #[derive(Debug)]
 pub(crate) struct Inbound {
@@ -272,11 +273,12 @@ impl Inbound {
     }
 
     /// A peer that sends only its oldest frame again, ten times a second, and now the very next one, has lost not one
-    /// acknowledgement but a row of them: give it all that we remember at once.
+    /// acknowledgement but a row of them: give it all that we remember at once. Two that come sooner than half of the
+    /// pause between its looks were not sent by that loop.
     fn notice_duplicate(&mut self, now: Time, sequence: i64) {
         if let Some((at, last)) = self.last_duplicate {
             let in_a_row = last.checked_add(1) == Some(sequence);
-            if in_a_row && now.saturating_sub(at) >= AGENT_PACE {
+            if in_a_row && now.saturating_sub(at) >= tick::SLEEP / 2 {
                 self.owed.extend(self.recent.drain(..).map(|(_, ack)| ack).filter(|ack| ack.sequence > sequence));
             }
         }
@@ -313,8 +315,3 @@ const DOUBTFUL: Duration = Duration::from_secs(30);
 const RECENT_MAX: usize = 4096;
 /// Room that an idle channel may keep.
 const RECENT_IDLE: usize = 128;
-/// How long the agent sleeps before it looks again at its oldest frame, in milliseconds: ResendSleepInterval in
-/// agent/session/config/config.go.
-const RESEND_SLEEP_INTERVAL: u64 = 100;
-/// Half of that: two frames that come sooner were not sent by that loop.
-const AGENT_PACE: Duration = Duration::from_millis(RESEND_SLEEP_INTERVAL / 2);

@@ -32,7 +32,7 @@ impl Tick {
 }
 
 /// ResendSleepInterval in agent/session/config/config.go.
-const SLEEP: Duration = Duration::from_millis(100);
+pub(crate) const SLEEP: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
