@@ -5,7 +5,12 @@ use crate::policy::FileAction;
 use crate::transport::file_service::Operation;
 
 /// The longest name that any file system has, and more: a node that lists longer ones is not believed.
-pub(super) const LONGEST_NAME: usize = 4096;
+const LONGEST_NAME: usize = 4096;
+
+/// Whether a directory can have such an entry. The node is not trusted: a name that leads elsewhere would be followed.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.iter().any(|byte| b"/\0".contains(byte))
+}
 
 /// Which file a path means to its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

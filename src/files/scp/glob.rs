@@ -14,7 +14,7 @@ use super::session::join;
 use crate::files::access::{Access, OpenFile, Refusal};
 use crate::files::errno::ENAMETOOLONG;
 use crate::files::mode::is_directory;
-use crate::files::paths::LONGEST_NAME;
+use crate::files::paths::is_name;
 use crate::model::ShellWord;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
@@ -171,11 +171,9 @@ pub(super) fn too_many() -> Refusal {
     Refusal::Node { errno: E2BIG, message: "there are too many names in this directory to list it whole".to_owned() }
 }
 
-/// The node is not trusted: a name that leads elsewhere, or that no file system has, is left out.
+/// What a pattern or a copy may come to: not the directory itself, nor the one above it.
 fn is_proper(entry: &Entry) -> bool {
-    entry.name.len() <= LONGEST_NAME
-        && !matches!(&entry.name[..], b"" | b"." | b"..")
-        && !entry.name.iter().any(|byte| b"/\0".contains(byte))
+    is_name(&entry.name) && !matches!(&entry.name[..], b"." | b"..")
 }
 
 /// Names that one pattern may stand for.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reply::Name;
 use crate::files::access::{Answering, Refusal, answer};
-use crate::files::paths::LONGEST_NAME;
+use crate::files::paths::is_name;
 use crate::files::read_ahead::FRESH;
 use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operation};
 
@@ -77,9 +77,7 @@ impl Directory {
         self.ask(files, handle).await;
         let Some(coming) = self.coming.take() else { return Ok(Vec::new()) };
         let Answer::Entries(entries) = answer(coming.names).await? else { return Err(Refusal::nonsense()) };
-        // the node is not trusted: a name that leads elsewhere would be followed by clients
-        let can_be = |name: &[u8]| (1..=LONGEST_NAME).contains(&name.len()) && !name.iter().any(|b| b"/\0".contains(b));
-        if !entries.iter().all(|entry| can_be(&entry.name)) {
+        if !entries.iter().all(|entry| is_name(&entry.name)) {
             return Err(Refusal::NodeGone("the node listed a name that can't be one".to_owned()));
         }
         match entries.is_empty() {
