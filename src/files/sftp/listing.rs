@@ -73,7 +73,7 @@ impl Directory {
     }
 
     /// Some more names; none at the end.
-    pub(super) async fn next(&mut self, files: &FileService, handle: Handle, now: i64) -> Result<Vec<Name>, Refusal> {
+    pub(super) async fn next(&mut self, files: &FileService, handle: Handle) -> Result<Vec<Name>, Refusal> {
         self.ask(files, handle).await;
         let Some(coming) = self.coming.take() else { return Ok(Vec::new()) };
         let Answer::Entries(entries) = answer(coming.names).await? else { return Err(Refusal::nonsense()) };
@@ -84,6 +84,8 @@ impl Directory {
             true => self.ended = true,
             false => self.ask_ahead(files, handle).await,
         }
+        // only now that the names are here: what was written meanwhile is not of the future, which is shown by its year
+        let now = OffsetDateTime::now_utc().unix_timestamp();
         let shown =
             |entry: Entry| Name { long_name: long_name(&entry, now), name: entry.name, attributes: entry.attributes };
         Ok(entries.into_iter().map(shown).collect())

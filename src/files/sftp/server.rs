@@ -1,7 +1,6 @@
 //! One client's SFTP session: the half that issues what the client asks, and the start and end of both.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -217,7 +216,7 @@ impl Issuer {
                 }
                 let work = async move {
                     let Some(directory) = &entry.directory else { return Ok(Reply::Status(Status::end_of_file())) };
-                    let names = directory.lock().await.next(&files, handle, now()).await?;
+                    let names = directory.lock().await.next(&files, handle).await?;
                     Ok(match names.is_empty() {
                         true => Reply::Status(Status::end_of_file()),
                         false => Reply::Names(names),
@@ -457,10 +456,6 @@ fn permissions_only(attributes: Attributes) -> Attributes {
 }
 
 fn landed(_: Flight) {}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
-}
 
 fn protocol(malformed: Malformed) -> FilesError {
     FilesError::Protocol { protocol: "SFTP", what: malformed.what.to_owned() }
