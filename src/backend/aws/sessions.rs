@@ -32,9 +32,9 @@ const HISTORY_WAIT: Duration = Duration::from_millis(500);
 
 /// What a session is started with: where to and why as the grant says, the rest as asked.
 pub(super) struct Start {
-    pub(super) node: NodeId,
-    pub(super) reason: Option<ReasonText>,
-    pub(super) request: SessionRequest,
+    node: NodeId,
+    reason: Option<ReasonText>,
+    request: SessionRequest,
 }
 
 impl Start {
@@ -169,7 +169,7 @@ impl Inner {
         Ok(found.and_then(|found| found.status().cloned()))
     }
 
-    pub(super) fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
+    fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
         self.clients.call(call, on)
     }
 }
