@@ -182,22 +182,13 @@ async fn serve_files(
         // an end of the stream is the client's goodbye in SFTP, whether or not it stays for the status
         Ok(status) => {
             let exit = Exit::Code(status.cast_unsigned());
-            if let Err(error) = end.exit(&exit).await {
-                let told = client.fail(&format!("portcullis: {error}")).await;
-                (Outcome::Failed(error.to_string()), told)
-            } else {
-                (Outcome::Finished, client.end(&exit).await)
+            match end.exit(&exit).await {
+                Ok(()) => (Outcome::Finished, client.end(&exit).await),
+                Err(error) => (pump::broken(client, &error.to_string()).await, Ok(())),
             }
         }
         Err(FilesError::Client(_)) => (Outcome::ClientGone, Ok(())),
-        Err(error) => {
-            let sentence = format!("portcullis: {error}");
-            tokio::select! {
-                told = client.fail(&sentence) => (Outcome::Failed(error.to_string()), told),
-                // a client that does not read what broke can still be ended
-                reason = end.killed() => (Outcome::Killed(reason), Ok(())),
-            }
-        }
+        Err(error) => (pump::broken_or_killed(client, &end, &error.to_string()).await, Ok(())),
     };
     end.close(&outcome).await;
     told

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client_channel::{ClientChannel, FAILED};
+use super::client_channel::ClientChannel;
 use super::inbox::Control;
 use crate::model::Exit;
-use crate::session::{InputError, Out, Outcome, RunningSession, SessionInput, SessionOutput};
+use crate::session::{InputError, Out, Outcome, RunningSession, SessionEnd, SessionInput, SessionOutput};
 
 /// Runs a session to its end, tells the client, and closes it.
 pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
@@ -39,11 +39,7 @@ pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
             },
             Err(error) => broken(client, &error.to_string()).await,
         },
-        Ended::Broken(error) => tokio::select! {
-            outcome = broken(client, &error) => outcome,
-            // a client that does not read what broke can still be ended
-            reason = end.killed() => Outcome::Killed(reason),
-        },
+        Ended::Broken(error) => broken_or_killed(client, &end, &error).await,
         Ended::Killed(reason) => killed(client, reason).await,
         Ended::ClientGone => Outcome::ClientGone,
     };
@@ -75,16 +71,24 @@ const LAST_SENTENCE: Duration = Duration::from_secs(5);
 
 /// A session that broke ends with a sentence and a status that no command returns by habit. Where the command's own was told
 /// already, this one comes after it: clients keep the last, and an output that was cut is not to pass for a whole one.
-async fn broken(client: &ClientChannel, error: &str) -> Outcome {
+pub(super) async fn broken(client: &ClientChannel, error: &str) -> Outcome {
+    let sentence = format!("portcullis: {error}");
     // the client may have stopped reading for good: then hanging up is all there is to wait for
     tokio::select! {
-        sent = async {
-            client.tell(&format!("portcullis: {error}")).await?;
-            client.end(&Exit::Code(FAILED)).await
-        } => if let Err(error) = sent { tracing::debug!(%error, "the client did not take the bad news"); },
+        sent = client.fail(&sentence) => if let Err(error) = sent {
+            tracing::debug!(%error, "the client did not take the bad news");
+        },
         () = client.inbox.gone() => {}
     }
     Outcome::Failed(error.to_owned())
+}
+
+/// The same, of a session that can still be ended from outside: a client that does not read what broke must not keep it.
+pub(super) async fn broken_or_killed(client: &ClientChannel, end: &SessionEnd, error: &str) -> Outcome {
+    tokio::select! {
+        outcome = broken(client, error) => outcome,
+        reason = end.killed() => Outcome::Killed(reason),
+    }
 }
 
 async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {

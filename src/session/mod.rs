@@ -15,9 +15,7 @@ mod registry;
 mod request;
 mod running;
 
-pub use close::Outcome;
-#[cfg(feature = "testing")]
-pub use close::SessionEnd;
+pub use close::{Outcome, SessionEnd};
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
 pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};
