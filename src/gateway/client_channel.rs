@@ -102,16 +102,10 @@ impl ClientChannel {
 
     async fn refuse_with(&self, sentences: &[&str], status: u32) -> Result<(), russh::Error> {
         match self.dialect {
-            Dialect::Plain => {
-                for sentence in sentences {
-                    self.tell(sentence).await?;
-                }
-            }
+            Dialect::Plain => self.tell_all(sentences).await?,
             // the person's words, and then the client's own
             Dialect::Sftp => {
-                for sentence in sentences {
-                    self.tell(sentence).await?;
-                }
+                self.tell_all(sentences).await?;
                 self.inbox.open_window(REFUSED_WINDOW);
                 let sentence = plain_text(&sentences.join("; "));
                 tokio::select! {
@@ -126,6 +120,13 @@ impl ClientChannel {
             }
         }
         self.end(&Exit::Code(status)).await
+    }
+
+    async fn tell_all(&self, sentences: &[&str]) -> Result<(), russh::Error> {
+        for sentence in sentences {
+            self.tell(sentence).await?;
+        }
+        Ok(())
     }
 
     /// A sentence, then the answer that nothing is started, then the end: for a request that has not been answered yet.

@@ -127,16 +127,14 @@ impl Progress {
                 std::future::pending::<()>().await;
             }
         };
+        let late = |missed: &str| {
+            self.expired.store(true, Ordering::Release);
+            io::Error::new(io::ErrorKind::TimedOut, missed)
+        };
         tokio::select! {
-            () = silent => {
-                self.expired.store(true, Ordering::Release);
-                io::Error::new(io::ErrorKind::TimedOut, "no identification in time")
-            }
+            () = silent => late("no identification in time"),
             // however busy it was: a handshake that trickles is no reason for more time
-            () = sleep(login) => {
-                self.expired.store(true, Ordering::Release);
-                io::Error::new(io::ErrorKind::TimedOut, "no login in time")
-            }
+            () = sleep(login) => late("no login in time"),
             // where others need the permit; a notification that came before this waits is kept
             () = self.evicted.notified() => {
                 io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another connection")
