@@ -20,7 +20,6 @@ use hyper::body::Incoming;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::keys::Caller;
 use super::reply::{ApiError, Reply, json_ok};
 use super::sigv4::Claim;
 use crate::emulator::api::{self, sts};
@@ -47,10 +46,7 @@ pub(crate) async fn handle(
             caller.and_then(|caller| upgrade(&shared, &parts, channel, caller, on_upgrade, permit))
         } else if parts.method == Method::POST {
             match read(body).await {
-                Ok(body) => shared
-                    .keys
-                    .authenticate(&parts, &body, MESSAGES, OffsetDateTime::now_utc())
-                    .and_then(|caller| create_channel(&shared, &caller, &channel, &body)),
+                Ok(body) => create_channel(&shared, &parts, &channel, &body).await,
                 Err(error) => Err(error),
             }
         } else {
@@ -89,23 +85,28 @@ async fn json_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply,
     let (service, name) = header.and_then(api::target).ok_or_else(unknown)?;
     let caller = shared.keys.authenticate(parts, body, service, OffsetDateTime::now_utc())?;
     tracing::debug!(call = name, caller = caller.arn(), "call");
-    let fault = shared.faults.fails(name);
-    if let Some(FailedCall { failure, done: false }) = fault {
-        return Err(ApiError::failed(failure));
-    }
-    let answer = api::call(shared, &caller, name, body).await.map(|value| json_ok(&value))?;
-    fault.map_or(Ok(answer), |fault| Err(ApiError::failed(fault.failure)))
+    let call = async { api::call(shared, &caller, name, body).await.map(|value| json_ok(&value)) };
+    unless_failed(shared.faults.fails(name), call).await
 }
 
-fn create_channel(shared: &Shared, caller: &Caller, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
+async fn create_channel(shared: &Shared, parts: &Parts, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
+    let caller = shared.keys.authenticate(parts, body, MESSAGES, OffsetDateTime::now_utc())?;
     let fault = match channel {
         Channel::Data(_) => shared.faults.fails(Call::CreateDataChannel.name()),
         Channel::Control(_) => None,
     };
+    unless_failed(fault, async { create::create(shared, &caller, channel, body) }).await
+}
+
+/// The answer to a call, unless it is to fail: before it is done, or after.
+async fn unless_failed(
+    fault: Option<FailedCall>,
+    call: impl Future<Output = Result<Reply, ApiError>>,
+) -> Result<Reply, ApiError> {
     if let Some(FailedCall { failure, done: false }) = fault {
         return Err(ApiError::failed(failure));
     }
-    let answer = create::create(shared, caller, channel, body)?;
+    let answer = call.await?;
     fault.map_or(Ok(answer), |fault| Err(ApiError::failed(fault.failure)))
 }
 
