@@ -25,7 +25,6 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// Fails with what the client said, unless it was content.
 #[track_caller]
 pub(crate) fn content(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{:?}: {}{}", output.status, text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
@@ -33,7 +32,7 @@ pub(crate) fn content(output: &Output) -> String {
 /// Fails if the client was content; gives what it said otherwise.
 #[track_caller]
 pub(crate) fn complaint(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{text}");
-    text
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    said
 }

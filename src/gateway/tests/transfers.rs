@@ -17,9 +17,17 @@ fn client(gateway: &TestGateway, program: &str, args: &[&str]) -> Command {
     command
 }
 
+/// `curl` by a person's key; it waits for no answer longer than 20 s.
+fn curl(key: &str, url: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["-sS", "--insecure", "--max-time", "20", "--key", key, "--pubkey", &format!("{key}.pub")]);
+    command.args(args).arg(url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A file whose bytes do not repeat early.
 fn noise(path: &Path, length: usize) -> Vec<u8> {
-    let bytes: Vec<u8> =
-        (0..length).map(|n| u8::try_from(n.wrapping_mul(2_654_435_761) >> 7 & 0xff).unwrap()).collect();
+    let bytes = crate::testing::noise(length);
     std::fs::write(path, &bytes).unwrap();
     bytes
 }
@@ -94,15 +102,9 @@ async fn an_scp_that_is_denied_is_a_failure_to_every_client() {
     // not what curl makes of a login that names no node, or one that can't be read: every end before the first record
     for login in ["web-1", "bob", "web%201"] {
         let url = format!("scp://{login}@{}/etc/hostname", gateway.address);
-        let curl = |args: &[&str]| {
-            let mut curl = Command::new("curl");
-            curl.args(["-sS", "--insecure", "--max-time", "20", "--key", &key, "--pubkey", &format!("{key}.pub")]);
-            curl.args(args).arg(&url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            curl
-        };
-        let down = finish(curl(&["-o", &copy])).await;
+        let down = finish(curl(&key, &url, &["-o", &copy])).await;
         assert!(matches!(down.status.code(), Some(78 | 79)), "{login} down: {down:?}");
-        let up = finish(curl(&["-T", &local])).await;
+        let up = finish(curl(&key, &url, &["-T", &local])).await;
         assert!(matches!(up.status.code(), Some(25 | 79)), "{login} up: {up:?}");
     }
     for args in [[&local, "bob:x"], ["bob:x", &copy]] {
@@ -123,10 +125,7 @@ async fn an_sftp_that_is_denied_is_a_failure_to_every_client_and_at_once() {
     for login in ["web-1", "bob", "web%201"] {
         let url = format!("sftp://{login}@{}/etc/hostname", gateway.address);
         for args in [["-o", &copy], ["-T", &local]] {
-            let mut curl = Command::new("curl");
-            curl.args(["-sS", "--insecure", "--max-time", "20", "--key", &key, "--pubkey", &format!("{key}.pub")]);
-            curl.args(args).arg(&url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let ended = finish(curl).await;
+            let ended = finish(curl(&key, &url, &args)).await;
             // 28 would be that it waited for all of that time
             assert!(!matches!(ended.status.code(), Some(0 | 28) | None), "{login} {args:?}: {ended:?}");
         }
