@@ -17,11 +17,12 @@ import random
 import re
 import shlex
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
 import time
+
+import planted
 
 # What differs on purpose: a pattern of what was asked, one of the difference, and the reason.
 EXPECTED = [
@@ -52,13 +53,7 @@ LINKS = {b"link": b"file", b"dangling": b"nowhere", b"dirlink": b"dir", b"loop":
 
 def plant(root):
     """The tree that each side has at the beginning of a case."""
-    for name in DIRS:
-        os.mkdir(os.path.join(root, name))
-    os.chmod(os.path.join(root, b"sticky"), 0o1777)
-    for name in FILES:
-        with open(os.path.join(root, name), "wb") as f:
-            f.write({b"empty": b"", b"big": bytes(range(256)) * 1200}.get(name, b"content of " + name))
-    os.chmod(os.path.join(root, b"readonly"), 0o400)
+    planted.plant(root, DIRS, FILES)
     os.chmod(os.path.join(root, b"suid"), 0o4755)
     os.chmod(os.path.join(root, b"noreach"), 0o500)
     for name, target in LINKS.items():
@@ -76,15 +71,9 @@ def tree(root):
         for name in dirs + files:
             full = os.path.join(path, name)
             s = os.lstat(full)
-            what = None
-            if stat.S_ISREG(s.st_mode):
-                with open(full, "rb") as f:
-                    what = f.read()
-            elif stat.S_ISLNK(s.st_mode):
-                what = os.readlink(full)
             # what is of now is of now on both sides, but not of the same second; a directory's time is what was put in it
             when = "now" if abs(s.st_mtime - time.time()) < 200 else s.st_mtime_ns
-            out[os.path.relpath(full, root)] = (oct(s.st_mode), when, what)
+            out[os.path.relpath(full, root)] = (oct(s.st_mode), when, planted.content(full, s.st_mode))
     return out
 
 

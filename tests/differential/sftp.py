@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 
+import planted
+
 (
     INIT,
     VERSION,
@@ -219,12 +221,9 @@ class Side:
             for name in dirs + files:
                 full = os.path.join(path, name)
                 s = os.lstat(full)
-                what = None
-                if stat.S_ISREG(s.st_mode):
-                    with open(full, "rb") as f:
-                        what = f.read()
-                elif stat.S_ISLNK(s.st_mode):
-                    what = os.readlink(full).replace(self.root, b"@ROOT@")
+                what = planted.content(full, s.st_mode)
+                if stat.S_ISLNK(s.st_mode):
+                    what = what.replace(self.root, b"@ROOT@")
                 now = time.time()
                 mtime = "now" if abs(s.st_mtime - now) < 100 else s.st_mtime_ns
                 out[os.path.relpath(full, self.root)] = (
@@ -244,13 +243,7 @@ LINKS = [b"link", b"dangling", b"dirlink", b"loop", b"abs"]
 
 
 def plant(root):
-    for name in DIRS:
-        os.mkdir(os.path.join(root, name))
-    os.chmod(os.path.join(root, b"sticky"), 0o1777)
-    for name in FILES:
-        with open(os.path.join(root, name), "wb") as f:
-            f.write({b"empty": b"", b"big": bytes(range(256)) * 1200}.get(name, b"content of " + name))
-    os.chmod(os.path.join(root, b"readonly"), 0o400)
+    planted.plant(root, DIRS, FILES)
     os.chmod(os.path.join(root, b"suid"), 0o6755)
     os.symlink(b"file", os.path.join(root, b"link"))
     os.symlink(b"nowhere", os.path.join(root, b"dangling"))
