@@ -41,6 +41,8 @@ pub(super) enum Kind {
 
 /// Longer than anything takes that does not hang.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
+/// How long the out lane may take to say that all is well after the in lane has ended.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// What to start.
 pub(super) enum Job {
@@ -155,6 +157,8 @@ pub(super) struct Node {
     pub(super) name: String,
     pub(super) out: Option<Child>,
     pub(super) inward: Option<Child>,
+    /// When the in lane ended, by itself.
+    in_ended: Option<Instant>,
     pub(super) hello: Option<Hello>,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
@@ -225,6 +229,7 @@ impl Node {
             name,
             out: None,
             inward: None,
+            in_ended: None,
             hello: None,
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -315,11 +320,13 @@ impl Node {
         });
         self.to_lane = Some(to_lane);
         self.inward = Some(child);
+        self.in_ended = None;
         self.in_lanes += 1;
     }
 
     pub(super) fn lose_in(&mut self) {
         kill(self.inward.take());
+        self.in_ended = None;
         self.to_lane = None;
         self.pending = None;
         self.link.handle_in_lost();
@@ -386,7 +393,9 @@ impl Node {
                 Ok(Heard::OutEnded(epoch)) if epoch == self.epoch => self.out_ended = true,
                 Ok(Heard::StdErr(bytes)) => self.stray.extend(bytes),
                 Ok(Heard::In(bytes)) => self.in_lane_said.extend(bytes),
-                Ok(Heard::InEnded(epoch)) if epoch == self.in_epoch && !self.link.is_done() => self.lose_in(),
+                Ok(Heard::InEnded(epoch)) if epoch == self.in_epoch && self.inward.is_some() => {
+                    self.in_ended = Some(Instant::now());
+                }
                 Ok(_) | Err(_) => {}
             }
         }
@@ -419,6 +428,10 @@ impl Node {
 
     fn transmit(&mut self) {
         let now = Instant::now();
+        // as the gateway does: the helper ends both lanes at once, and which of them is heard first is chance
+        if self.in_ended.is_some_and(|at| now >= at + LAST_WORD) && !self.link.is_done() {
+            self.lose_in();
+        }
         let wanted = self.setup.in_lane && self.hello.is_some() && self.inward.is_none();
         if wanted && self.link.needs_in_lane(now) {
             self.attach_in();
@@ -496,10 +509,18 @@ impl Node {
             self.link.is_done(),
             String::from_utf8_lossy(&self.stray),
             String::from_utf8_lossy(&self.in_lane_said),
-            self.processes(),
+            self.processes().into_iter().map(described).collect::<Vec<_>>(),
             self.litter(),
         )
     }
+}
+
+/// A process by its number, its state and how its arguments begin.
+fn described(pid: u32) -> String {
+    let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let (stat, line, waits) = (read("stat"), read("cmdline"), read("wchan"));
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(120).collect::<String>();
+    format!("{} in {}: {}", said(&stat), said(&waits), said(&line))
 }
 
 impl Drop for Node {
