@@ -10,7 +10,8 @@
 //! Each file is whole, in Python a module and in `sh` something to source, so a linter or a person reads it as what it
 //! is, and a program runs from its folder as it stands. A node gets one text: a line that names another file (`from x
 //! import …` or `. ./x.sh`) gives way to that file the first time and to nothing afterwards; what files import of
-//! Python's own is imported once; comments, and line ends and indentation that mean nothing, stay here.
+//! Python's own is imported once; comments, and line ends and indentation that mean nothing, stay here; statements of one
+//! block that begin no other stand in one line.
 
 use std::collections::BTreeSet;
 
@@ -57,24 +58,32 @@ impl Language {
         if body.is_empty() || body.starts_with('#') {
             return;
         }
+        // by four, and one does
+        let depth = if self == Self::Python { (line.len() - body.len()) / 4 } else { 0 };
         // a newline is two bytes in a document, and with it goes the indentation
-        if let Some(between) = self.goes_on(text) {
+        if let Some(between) = self.goes_on(text, depth, body) {
             text.truncate(text.len() - 1);
             text.push_str(between);
-        } else if self == Self::Python {
-            // by four, and one does
-            text.extend(std::iter::repeat_n(' ', (line.len() - body.len()) / 4));
+        } else {
+            text.extend(std::iter::repeat_n(' ', depth));
         }
         text.push_str(body.split("  # ").next().unwrap_or(body));
         text.push('\n');
     }
 
     /// Whether the last line can be joined with the next, and by what.
-    fn goes_on(self, text: &str) -> Option<&'static str> {
+    fn goes_on(self, text: &str, depth: usize, next: &str) -> Option<&'static str> {
         let line = text.strip_suffix('\n')?;
         match self {
             // within brackets, where lines and indentation mean nothing
-            Self::Python => line.ends_with([',', '(', '[', '{']).then_some(""),
+            Self::Python if line.ends_with([',', '(', '[', '{']) || next.starts_with([')', ']', '}']) => Some(""),
+            // what a file defines has a line of its own
+            Self::Python => {
+                let last = line.rsplit('\n').next()?;
+                let statement = last.trim_start_matches(' ');
+                let same_block = last.len() - statement.len() == depth;
+                (depth > 0 && same_block && is_simple(statement) && is_simple(next)).then_some(";")
+            }
             Self::Sh if line.ends_with(";;") => Some(""),
             Self::Sh => {
                 let last = line.rsplit([' ', '\n']).next()?;
@@ -82,6 +91,12 @@ impl Language {
             }
         }
     }
+}
+
+/// Whether a statement of Python begins no block, so that another may stand behind it.
+fn is_simple(statement: &str) -> bool {
+    let word = statement.split([' ', ':']).next().unwrap_or_default();
+    !["if", "elif", "else", "for", "while", "def", "class", "try", "except", "finally", "with"].contains(&word)
 }
 
 struct Joined {
@@ -166,6 +181,8 @@ mod tests {
         };
         let python = "# no\ndef f():  # no\n    # no\n    if a:\n\n        b(\n            c,\n        )";
         assert_eq!(slim(Python, python), "def f():\n if a:\n  b(c,)\n");
+        let blocks = "import a\nif b:\n    c = (\n        d\n    )\n    e()\nelse:\n    return\nf()\nx = 1";
+        assert_eq!(slim(Python, blocks), "import a\nif b:\n c = (d);e()\nelse:\n return\nf()\nx = 1\n");
         let sh = "f() {\n    # no\n    case $1 in\n    a) b;;\n    *) if c; then\n        undo\n    fi\n    esac\n}";
         assert_eq!(slim(Sh, sh), "f() { case $1 in\na) b;;*) if c; then undo\nfi\nesac\n}\n");
     }
@@ -210,15 +227,31 @@ mod tests {
         }
     }
 
+    /// What people read and what a node runs are the same program.
+    #[test]
+    fn slimming_changes_nothing_in_a_program() {
+        let check = "import ast, sys\nread, run = sys.stdin.read().split(chr(0))\n\
+            assert ast.dump(ast.parse(read)) == ast.dump(ast.parse(run))";
+        for (name, file) in PYTHON {
+            let mut slim = String::new();
+            file.lines().for_each(|line| Python.slim(line, &mut slim));
+            assert!(parsed(check, &format!("{file}\0{slim}")), "{name}");
+        }
+    }
+
     /// A Python that is too old hands over to `sh`, but for that it must compile the text first.
     #[test]
     fn the_oldest_python_3_can_compile_every_program() {
         let check = "import ast, sys\ntree = ast.parse(sys.stdin.read(), feature_version=(3, 4))\n\
             assert not any(isinstance(node, (ast.JoinedStr, ast.AnnAssign)) for node in ast.walk(tree))";
         for program in programs() {
-            let mut python = Command::new("python3").args(["-c", check]).stdin(Stdio::piped()).spawn().unwrap();
-            python.stdin.take().unwrap().write_all(Python.program(program).as_bytes()).unwrap();
-            assert!(python.wait().unwrap().success(), "{program}");
+            assert!(parsed(check, &Python.program(program)), "{program}");
         }
+    }
+
+    fn parsed(check: &str, text: &str) -> bool {
+        let mut python = Command::new("python3").args(["-c", check]).stdin(Stdio::piped()).spawn().unwrap();
+        python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        python.wait().unwrap().success()
     }
 }
