@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# a script that starts this in the background ignores SIGINT and SIGQUIT for it, which no shell can undo and everything
+# started here would inherit
+[[ -n ${PORTCULLIS_TEST_SIGNALS-} ]] || exec env --default-signal PORTCULLIS_TEST_SIGNALS=default ./scripts/test.sh "$@"
+
 ./scripts/setup.sh
 ./scripts/patch.sh
 # the same features everywhere (lints, documentation, tests), so that nothing is compiled twice

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, processes, run, until, wait};
+use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, processes, program, run, until, wait};
 
 #[test]
 fn its_page_is_short_and_its_commands_work_as_printed() {
@@ -147,7 +147,7 @@ fn while_it_waits_for_its_node_it_can_be_ended_and_leaves_nothing() {
     for (digit, by_signal) in [true, false].into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         let mark = format!("sleep 4{}{digit}.125", std::process::id());
-        let mut command = Command::new(PORTCULLIS);
+        let mut command = program(PORTCULLIS);
         command.args(["demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--node-command", &mark, "--dir"]);
         let mut demo = command.arg(dir.path().join("demo")).stdin(Stdio::piped()).spawn().unwrap();
         let sleeps = || processes(&mark).iter().any(|(_, line)| line.starts_with("sleep"));
@@ -171,7 +171,7 @@ fn nothing_is_left_outside_its_directory() {
     let home = tempfile::tempdir().unwrap();
     let (place, elsewhere) = (home.path().join("demo"), home.path().join("elsewhere"));
     std::fs::create_dir(&elsewhere).unwrap();
-    let mut command = Command::new(PORTCULLIS);
+    let mut command = program(PORTCULLIS);
     command.args(["demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--dir"]).arg(&place);
     for variable in ["HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
         command.env(variable, &elsewhere);

@@ -125,10 +125,18 @@ pub fn until(what: &str, deadline: Duration, mut check: impl FnMut() -> bool) {
     }
 }
 
+/// A program with the default dispositions of signals, whatever these tests were started with: a script that starts them in
+/// the background ignores SIGINT, and what is ignored is inherited.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal", name]);
+    command
+}
+
 /// Runs the binary itself.
 #[track_caller]
 pub fn portcullis(args: &[&str]) -> Run {
-    run(Command::new(PORTCULLIS).args(args).env_remove("PORTCULLIS_CONFIG"), b"", PATIENCE)
+    run(program(PORTCULLIS).args(args).env_remove("PORTCULLIS_CONFIG"), b"", PATIENCE)
 }
 
 /// A demo that is running.
@@ -172,7 +180,7 @@ impl Demo {
     /// A demo in a directory that the test owns.
     #[track_caller]
     pub fn start_in(dir: &Path, args: &[&str]) -> Self {
-        let mut command = Command::new(PORTCULLIS);
+        let mut command = program(PORTCULLIS);
         // another program keeps its own pace
         let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
         let filtered = args.iter().filter(|arg| !foreign || **arg != "--faithful");
@@ -251,7 +259,7 @@ impl Demo {
 
     /// One of OpenSSH's programs with the demo's configuration; arguments are added by the caller.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = self::program(program);
         command.arg("-F").arg(self.dir.join("ssh_config"));
         command
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{PATIENCE, PORTCULLIS, Run, processes, run, until, wait};
+use crate::harness::{PATIENCE, PORTCULLIS, Run, processes, program, run, until, wait};
 
 /// A service, an account with nothing in it, and a configuration for a gateway.
 struct Account {
@@ -24,7 +24,7 @@ impl Account {
     fn new(extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
-        let mut emulator = Command::new(PORTCULLIS)
+        let mut emulator = program(PORTCULLIS)
             .args(["emulator", "--listen", "127.0.0.1:0", "--with-node", "web-1", "--until-stdin-closes"])
             .args(["--keys-out", &at("keys"), "--node-dir", &at("node"), "--tls-ca-out", &at("ca.pem")])
             .stdin(Stdio::piped())
@@ -58,7 +58,7 @@ impl Account {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(PORTCULLIS);
+        let mut command = program(PORTCULLIS);
         command.args(args).arg("--config").arg(self.at("gateway.toml"));
         command.env("AWS_SHARED_CREDENTIALS_FILE", self.at("keys")).env("AWS_CONFIG_FILE", "/dev/null");
         command.env("AWS_EC2_METADATA_DISABLED", "true");

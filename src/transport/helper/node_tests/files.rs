@@ -41,8 +41,8 @@ impl Service {
         Self { node, tree: tree.to_str().unwrap().to_owned(), next: 0, taken: 0 }
     }
 
-    /// Asks, and gives errno and result.
-    fn ask(&mut self, operation: Code, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
+    /// Asks.
+    fn tell(&mut self, operation: Code, arguments: &[Arg<'_>]) {
         self.next += 1;
         let mut body = self.next.to_be_bytes().to_vec();
         body.push(operation as u8);
@@ -62,6 +62,11 @@ impl Service {
         let mut request = (body.len() as u32).to_be_bytes().to_vec();
         request.extend(body);
         self.node.input(&request);
+    }
+
+    /// Asks, and gives errno and result.
+    fn ask(&mut self, operation: Code, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
+        self.tell(operation, arguments);
         let taken = self.taken;
         let length = |node: &Node| {
             let head = node.stdout.get(taken..taken + 4)?;
@@ -90,6 +95,41 @@ fn number(bytes: &[u8]) -> u32 {
 }
 
 const ODD: &str = "sp ace\n'\"\\\\n%s*-$x";
+
+/// Who opens or reads one would wait for whoever writes: as long as they like.
+pub(super) fn a_named_pipe_stops_nothing(kind: Kind) {
+    let place = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(place.path().join("pipe")).status().unwrap();
+    assert!(made.success());
+    let mut service = Service::start(kind, place.path());
+    for flags in [1, 2, 1 | 2] {
+        let (errno, result) = service.ask(Open, &[P("pipe"), U(flags), U(u32::MAX)]);
+        if errno == 0 {
+            // whatever the answer, there is one
+            let handle = number(&result);
+            service.ask(Read, &[U(handle), Q(0), U(10)]);
+            service.ask(Close, &[U(handle)]);
+        }
+    }
+    assert_eq!(service.ask(Stat, &[P("pipe")]).0, 0);
+    service.finish();
+}
+
+/// Its lease ends a helper that never comes back from a call to the system.
+#[test]
+fn a_helper_whose_disk_hangs_ends_with_its_lease() {
+    let place = tempfile::tempdir().unwrap();
+    let mut setup = Setup::files();
+    setup.stuck_disk = true;
+    let mut service = Service::start_as(Kind::Python, place.path(), setup.lease(2));
+    let handle = number(&service.ask(Open, &[P("f"), U(2 | 8), U(u32::MAX)]).1);
+    service.tell(Fsync, &[U(handle)]);
+    service.node.until("a disk that hangs", |node| node.stuck().exists());
+    service.node.lose_in();
+    service.node.setup.in_lane = false;
+    service.node.lose_out();
+    service.node.until("its end", |node| !node.is_running());
+}
 
 /// All of it, as text that two helpers can be compared by.
 fn everything(kind: Kind, tree: &Path) -> Vec<String> {

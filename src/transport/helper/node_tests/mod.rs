@@ -67,10 +67,15 @@ every_helper! {
     a_process_with_an_odd_name_is_no_shelter
     a_place_that_takes_nothing_is_left_for_the_next
     what_the_arguments_name_cannot_be_taken_first
+    a_named_pipe_stops_nothing
+    signals_that_were_ignored_around_it_work
     what_was_started_is_not_started_again
 }
 
-use files::{files_are_served_alike, many_names_are_listed, what_is_left_open_ends_and_nobody_else_is_signalled};
+use files::{
+    a_named_pipe_stops_nothing, files_are_served_alike, many_names_are_listed,
+    what_is_left_open_ends_and_nobody_else_is_signalled,
+};
 use odd::{
     a_place_that_takes_nothing_is_left_for_the_next, a_process_with_an_odd_name_is_no_shelter,
     what_the_arguments_name_cannot_be_taken_first, what_was_started_is_not_started_again,
@@ -279,6 +284,22 @@ fn signals_reach_the_group(kind: Kind) {
     node.until("the trap", |node| node.stdout == b"ready\n");
     node.link.signal("INT".into());
     assert_eq!(node.finish().0, b"ready\nint\nafter\n");
+}
+
+fn signals_that_were_ignored_around_it_work(kind: Kind) {
+    if kind == Kind::Busybox {
+        // a shell can't undo it, nor can this env(1)
+        return;
+    }
+    let line = "trap \"echo caught\" INT; kill -s INT $$; kill -s USR1 $$; echo on";
+    let mut setup = Setup::command(line).stdin_closed();
+    setup.in_background = true;
+    let (stdout, _, exit) = Node::start(kind, setup).finish();
+    match kind {
+        Kind::Python => assert_eq!(exit, Exit::Signal { name: "USR1".into(), core_dumped: false }),
+        _ => assert_eq!(exit, Exit::Code(128 + 10), "{kind:?}"),
+    }
+    assert_eq!(stdout, b"caught\n", "{kind:?}");
 }
 
 fn a_command_too_long_for_a_parameter(kind: Kind) {

@@ -69,6 +69,10 @@ pub(super) struct Setup {
     pub(super) old_python: bool,
     /// Which frame of an in lane comes twice, as where an agent could not say that it had it.
     pub(super) doubled: Option<u32>,
+    /// Whether its disk does not come back from what is asked of it.
+    pub(super) stuck_disk: bool,
+    /// Whether whoever starts it ignores signals, as a script does with SIGINT for what it starts in the background.
+    pub(super) in_background: bool,
 }
 
 impl Setup {
@@ -84,6 +88,8 @@ impl Setup {
             deaf_for: Duration::ZERO,
             old_python: false,
             doubled: None,
+            stuck_disk: false,
+            in_background: false,
         }
     }
 
@@ -168,7 +174,7 @@ pub(super) struct Node {
     pub(super) in_lane_said: Vec<u8>,
     pub(super) exit: Option<Exit>,
     pub(super) in_lanes: u32,
-    setup: Setup,
+    pub(super) setup: Setup,
     pending: Option<Bytes>,
     to_lane: Option<SyncSender<Bytes>>,
     heard: Receiver<Heard>,
@@ -341,7 +347,19 @@ impl Node {
         if self.setup.old_python {
             words.iter_mut().for_each(|word| *word = word.replace("version_info < (3, 6)", "version_info < (99,)"));
         }
+        if self.setup.stuck_disk {
+            // which says that it has begun; a gateway's word holds for a few seconds, and an end takes one
+            let stuck = format!("open(\"{}\", \"w\") and time.sleep(99) or os.fsync(", self.stuck().display());
+            for (what, instead) in
+                [("os.fsync(", &*stuck), ("live_for(lease)", "live_for(5)"), ("longest_end = 70", "longest_end = 1")]
+            {
+                words.iter_mut().for_each(|word| *word = word.replace(what, instead));
+            }
+        }
         words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
+        if self.setup.in_background {
+            words.splice(0..0, ["/usr/bin/env", "--ignore-signal=INT,USR1"].map(str::to_owned));
+        }
         words
     }
 
@@ -488,6 +506,11 @@ impl Node {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(self.name.len()).any(|part| part == self.name.as_bytes())
         })
+    }
+
+    /// What is there once its disk hangs.
+    pub(super) fn stuck(&self) -> PathBuf {
+        self.place.path().join("stuck")
     }
 
     pub(super) fn litter(&self) -> Vec<PathBuf> {

@@ -10,6 +10,9 @@ class Job:
     # which of standard output (o) and error (e) it has
     streams = b"oe"
 
+    # how many seconds an end takes at most, from the hang-up on
+    longest_end = 20
+
     def __init__(self, owner, opts):
         self.owner = owner
         self.opts = opts

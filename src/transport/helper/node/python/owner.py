@@ -42,7 +42,8 @@ class Owner:
         self.count = {b"o": 0, b"e": 0}
         self.open = {b"o": True, b"e": True}
         # the lease: until when the job may live on without a word from the gateway
-        self.deadline = time.monotonic() + float(opts.get("l", "40"))
+        self.deadline = 0
+        self.live_for(int(opts.get("l", "40")))
         self.stage = RUNNING
         self.stage_at = 0
         # whether all is said, and since all of it has gone until when its acknowledgement is waited for
@@ -56,6 +57,9 @@ class Owner:
         _signal.set_wakeup_fd(wakeup)
         for number in (_signal.SIGHUP, _signal.SIGPIPE, _signal.SIGINT):
             _signal.signal(number, _signal.SIG_IGN)
+        _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+        # nor does whoever started the agent hold any back
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
     # --- what the job is given
 
@@ -102,7 +106,7 @@ class Owner:
             ack, credit, lease, stamp = struct.unpack(">IQII", payload)
             self.lanes.acknowledge(ack)
             self.credit = max(self.credit, credit)
-            self.deadline = time.monotonic() + lease
+            self.live_for(lease)
             self.lanes.say_state(True)
             self.lanes.send_now(b"P", struct.pack(">II", stamp, self.lanes.received))
         elif kind == b"i":
@@ -123,6 +127,11 @@ class Owner:
             self.job.take_variables(payload)
 
     # --- the end
+
+    def live_for(self, lease):
+        self.deadline = time.monotonic() + lease
+        # whatever call to the system the job is in by then: its own time is over, and the signal ends what waits
+        _signal.alarm(lease + self.job.longest_end)
 
     def hang_up(self):
         if self.stage == RUNNING:

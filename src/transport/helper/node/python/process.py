@@ -152,9 +152,14 @@ class Process:
             for at in range(3):
                 os.dup2(at + 200, at)
                 os.close(at + 200)
-            # what is ignored stays so in a new program, and Python ignores some by itself
-            for name in ("PIPE", "HUP", "INT", "QUIT", "CHLD", "XFSZ"):
-                _signal.signal(getattr(_signal, "SIG" + name), _signal.SIG_DFL)
+            # what is ignored stays so in a new program: Python ignores some by itself, and whoever started the agent may have
+            # ignored any, as a script does for what it starts in the background
+            for number in range(1, _signal.NSIG):
+                try:
+                    _signal.signal(number, _signal.SIG_DFL)
+                except (OSError, ValueError):
+                    # not to be set, or the system's own
+                    pass
             try:
                 os.chdir(home)
             except OSError:

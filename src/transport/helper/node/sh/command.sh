@@ -18,6 +18,14 @@ prepare_job() {
 
 run_job() {
     line=$given
+    # what is ignored when a shell begins it can not undo, and everything that it starts inherits it
+    defaults=
+    while read -r field ignored; do
+        [ "$field" != SigIgn: ] || break
+    done </proc/self/status
+    case $ignored in
+    *[!0]*) ! env --default-signal true 2>/dev/null || defaults=--default-signal;;
+    esac
     # each of the two that is to come says so when it has
     [ -z "$to_come" ] || read -r go <&9
     case $line in
@@ -104,7 +112,7 @@ import="{ . \"\$0/exports\"; rm \"\$0/exports\"; unset PWD OLDPWD SHLVL; } 2>/de
 
 # runs the command to its end; the words of its environment and its program are the arguments
 run_piped() {
-    set -- setsid sh -c "echo \$\$ >pid; cd \"\$0\" 2>/dev/null || cd /; exec env -i \"\$@\"" "$home" "$@"
+    set -- setsid sh -c "echo \$\$ >pid; cd \"\$0\" 2>/dev/null || cd /; exec env $defaults -i \"\$@\"" "$home" "$@"
     if [ "$no_input" = 1 ]; then
         "$@" </dev/null >out 2>err 3<&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     else

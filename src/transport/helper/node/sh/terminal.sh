@@ -59,7 +59,7 @@ set_modes() {
 in_terminal="t=\$(tty); { echo \$\$ >leader; stty sane; IFS=\", \"; [ -z \"\$1\" ] || stty \$1 || {
 IFS=,; for x in \$1; do IFS=\" \"; stty \$x; done; }; IFS=\" \"; echo \"\$t\" >tty; s=\"\$2 \$3\"; stty cols \${s% *} rows \${s#* }; while [ -s size ]; do
 read -r x <size; [ \"\$x\" != \"\$s\" ] || break; s=\$x; stty cols \${s% *} rows \${s#* }; done; cd \"\$0\" || cd /
-} 2>/dev/null; shift 3; unset IFS; exec env -i SSH_TTY=\"\$t\" \"\$@\""
+} 2>/dev/null; shift 3; unset IFS"
 
 run_in_terminal() {
     apostrophe=$(printf "\\047")
@@ -69,7 +69,8 @@ run_in_terminal() {
     rows=${pty#*,}
     rows=${rows%%,*}
     line="exec sh -c"
-    for argument in "$in_terminal" "$home" "$settings" "$cols" "$rows" "$@"; do
+    inner="$in_terminal; exec env $defaults -i SSH_TTY=\"\$t\" \"\$@\""
+    for argument in "$inner" "$home" "$settings" "$cols" "$rows" "$@"; do
         quote "$argument"
         line="$line $quoted"
     done
