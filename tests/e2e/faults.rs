@@ -30,6 +30,8 @@ over_a_link! {
     of_40_ms_each_way: 8 MiB, "latency 40ms";
     // a websocket loses no single frame, so that nobody is in a hurry to heal one
     where_one_frame_of_a_hundred_is_lost: 1 MiB, "drop 1%";
+    // the agent gives up what it has not been told to have arrived
+    where_two_frames_of_a_hundred_are_lost: 1 MiB, "drop 2%";
 }
 
 fn whole_both_ways(size: usize, fault: &str) {

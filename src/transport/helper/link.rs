@@ -89,7 +89,7 @@ pub struct Link {
     in_ready: bool,
     /// Which in lane the gateway has opened last: what is said of an earlier one means nothing any more.
     in_lane: u32,
-    in_lost: bool,
+    in_gone: Option<InGone>,
     sent: u32,
     kept: VecDeque<(u32, Bytes)>,
     kept_cost: usize,
@@ -113,6 +113,15 @@ pub struct Link {
     pulse: Pulse,
     /// Records that have come as a whole.
     whole: u64,
+}
+
+/// How an in lane has ended, as the helper sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InGone {
+    /// The helper has let go of it.
+    LetGo,
+    /// It broke, or somebody has ended it.
+    Broke,
 }
 
 #[derive(Debug, Default)]
@@ -154,7 +163,7 @@ impl Link {
             granted: OUTPUT_WINDOW,
             in_ready: false,
             in_lane: 0,
-            in_lost: false,
+            in_gone: None,
             sent: 0,
             kept: VecDeque::new(),
             kept_cost: 0,
@@ -203,15 +212,15 @@ impl Link {
         self.coming = Some(Decoder::default());
     }
 
-    /// Bytes of that other lane; whether the helper has taken it. Then it is the out lane, and nothing more may be brought
-    /// of the one before.
+    /// Bytes of that other lane; the helper's word if it has taken it. Then it is the out lane, and nothing more may be
+    /// brought of the one before.
     ///
     /// `both`: it is the in lane as well, so nothing is sent until the helper reads it.
-    pub fn handle_coming_output(&mut self, bytes: &[u8], both: bool) -> Result<bool, LinkError> {
-        let Some(coming) = &mut self.coming else { return Ok(false) };
+    pub fn handle_coming_output(&mut self, bytes: &[u8], both: bool) -> Result<Option<Hello>, LinkError> {
+        let Some(coming) = &mut self.coming else { return Ok(None) };
         coming.feed(bytes)?;
-        let Some((_, record)) = coming.next_record()? else { return Ok(false) };
-        if let FromNode::Hello(_) = record
+        let Some((_, record)) = coming.next_record()? else { return Ok(None) };
+        if let FromNode::Hello(hello) = record
             && let Some(decoder) = self.coming.take()
         {
             self.decoder = decoder;
@@ -224,7 +233,7 @@ impl Link {
             // an answer may have gone down with the lane before
             self.state_due = true;
             self.handle_records()?;
-            return Ok(true);
+            return Ok(Some(hello));
         }
         Err(RecordError::Malformed("what a lane begins with").into())
     }
@@ -233,16 +242,16 @@ impl Link {
     /// returns.
     pub fn handle_in_lost(&mut self) -> u32 {
         self.in_ready = false;
-        self.in_lost = false;
+        self.in_gone = None;
         self.again.clear();
         self.pulse.handle_in_lost();
         self.in_lane += 1;
         self.in_lane
     }
 
-    /// Whether the helper has said that the in lane broke; said once.
-    pub fn take_in_lost(&mut self) -> bool {
-        std::mem::take(&mut self.in_lost)
+    /// What the helper has said of the end of the in lane; said once.
+    pub fn take_in_gone(&mut self) -> Option<InGone> {
+        self.in_gone.take()
     }
 
     /// Bytes of the out lane.
@@ -281,10 +290,20 @@ impl Link {
             }
             // said of a lane that has been given up meanwhile, it would let bytes go out before the next is raw
             FromNode::Ready { lane, .. } if lane != self.in_lane => {}
-            FromNode::InLost { lane } => self.in_lost |= lane == self.in_lane,
+            FromNode::InGone { lane, let_go: true } => {
+                // its end may have been heard before, and then the next has its number and is not opened yet
+                if lane == self.in_lane || lane.checked_add(1) == Some(self.in_lane) {
+                    self.in_gone = Some(InGone::LetGo);
+                }
+            }
+            FromNode::InGone { lane, let_go: false } => {
+                if lane == self.in_lane {
+                    self.in_gone = Some(InGone::Broke);
+                }
+            }
             FromNode::Ready { received, .. } => {
                 self.in_ready = true;
-                self.in_lost = false;
+                self.in_gone = None;
                 self.state_due = true;
                 self.prune(received);
                 self.again = self.kept.iter().map(|(_, record)| record.clone()).collect();

@@ -147,7 +147,7 @@ fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
 #[test]
 fn a_node_cannot_fill_the_queue_with_what_costs_no_credit() {
     let mut link = started(Instant::now());
-    let hello = [&b"v=1;h=sh;d=x;u=1;"[..], &(0..=255).collect::<Vec<u8>>()].concat();
+    let hello = [&b"v=1;h=x;d=x;u=1;n=0;"[..], &(0..=255).collect::<Vec<u8>>()].concat();
     for number in 1..10_000 {
         link.handle_output(&raw(b'H', 0, &hello)).unwrap();
         link.handle_output(&raw(b'o', number, b"")).unwrap();
@@ -209,6 +209,26 @@ fn silence_after_a_renewal_is_noticed() {
     assert_eq!(link.deaf_at(), Some(now + DEAF));
     link.handle_output(&raw(b'A', 0, &[0; 12])).unwrap();
     assert_eq!(link.deaf_at(), None);
+}
+
+#[test]
+fn what_is_said_of_the_end_of_an_in_lane_is_said_of_that_one() {
+    let now = Instant::now();
+    let gone = |link: &mut Link, lane: u32, lost: u8| {
+        link.handle_output(&raw(b'L', 0, &[&lane.to_be_bytes()[..], &[lost]].concat())).unwrap();
+        link.take_in_gone()
+    };
+    let mut link = started(now);
+    let lane = link.handle_in_lost();
+    assert_eq!(gone(&mut link, lane, 1), Some(InGone::Broke));
+    assert_eq!(gone(&mut link, lane, 0), Some(InGone::LetGo));
+    assert_eq!(link.take_in_gone(), None, "it is said once");
+    // its end was heard before that
+    link.handle_in_lost();
+    assert_eq!((gone(&mut link, lane, 1), gone(&mut link, lane, 0)), (None, Some(InGone::LetGo)));
+    // and then the next was opened
+    link.handle_in_lost();
+    assert_eq!((gone(&mut link, lane, 0), gone(&mut link, u32::MAX, 0)), (None, None));
 }
 
 #[test]

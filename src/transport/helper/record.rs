@@ -25,10 +25,12 @@ pub enum FromNode {
         /// Which in lane it is, as the gateway has numbered it.
         lane: u32,
     },
-    /// That in lane broke; the helper has let go of it.
-    InLost {
+    /// That in lane is no more.
+    InGone {
         /// Which.
         lane: u32,
+        /// The helper has let go of it; else it broke, or somebody has ended it.
+        let_go: bool,
     },
     /// What has arrived, and how many bytes of input may be sent in all.
     State {
@@ -71,6 +73,10 @@ pub struct Hello {
     pub uid: u32,
     /// Whether another out lane may take the place of a lost one.
     pub resumable: bool,
+    /// Which of its out lanes this is, in its own count from 0.
+    pub lane: u32,
+    /// Which of them ended without its having let go of them: only those can somebody else have ended. The last few.
+    pub lost: Vec<u32>,
 }
 
 impl Hello {
@@ -87,7 +93,13 @@ impl Hello {
         }
         let uid = value("u").and_then(|uid| uid.parse().ok()).ok_or_else(|| malformed.clone())?;
         let resumable = value("r").as_deref() != Some("0");
-        Ok(Self { helper: value("h").unwrap_or_default(), directory, uid, resumable })
+        // one that takes no other has nothing to count
+        let lane = if resumable { value("n").and_then(|lane| lane.parse().ok()) } else { Some(0) };
+        let lane = lane.ok_or_else(|| malformed.clone())?;
+        let lost = value("k").unwrap_or_default();
+        let lost: Result<_, _> = lost.split(',').filter(|lane| !lane.is_empty()).map(str::parse).collect();
+        let lost = lost.map_err(|_| malformed)?;
+        Ok(Self { helper: value("h").unwrap_or_default(), directory, uid, resumable, lane, lost })
     }
 }
 

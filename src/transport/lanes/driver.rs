@@ -19,7 +19,7 @@ use crate::transport::channel::{Client, Control, Delivery, InputData, Out};
 use crate::transport::context::ChannelContext;
 use crate::transport::end_cause::{EndCause, answered};
 use crate::transport::error::TransportError;
-use crate::transport::helper::link::{Event, Link, LinkError};
+use crate::transport::helper::link::{Event, InGone, Link, LinkError};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::helper::record::{OUT_LOST, RecordError};
 use crate::transport::limits::{Clock, sleep_until};
@@ -259,9 +259,18 @@ impl Driver {
             self.context.ladder.stands(self.context.node(), self.context.rung, Instant::now());
             self.out_lane.handle_hello(hello);
         }
-        if self.link.take_in_lost() {
-            tracing::debug!("the helper has lost the in lane");
-            self.in_lane.handle_broken(Instant::now());
+        match self.link.take_in_gone() {
+            None => {}
+            Some(InGone::Broke) => {
+                tracing::debug!("the helper has lost the in lane");
+                self.in_lane.handle_broken(Instant::now());
+            }
+            Some(InGone::LetGo) => {
+                tracing::debug!("the helper has let go of the in lane");
+                if self.in_lane.handle_let_go(Instant::now()) {
+                    self.let_go_of_in();
+                }
+            }
         }
         if self.link.is_done() {
             self.out_lane.handle_done();
@@ -274,17 +283,21 @@ impl Driver {
         let now = Instant::now();
         match event {
             Some(ChannelEvent::Output(bytes)) => {
-                match self.link.handle_coming_output(&bytes, self.context.rung == Rung::OneLane) {
-                    Ok(false) => return Ok(()),
-                    Ok(true) => {}
+                let hello = match self.link.handle_coming_output(&bytes, self.context.rung == Rung::OneLane) {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(hello)) => hello,
                     Err(LinkError::Record(RecordError::Foreign(_))) => {
                         self.coming_noise.handle_bytes(&bytes);
                         return Ok(());
                     }
                     Err(error) => return Err(LaneError::Helper { error, said: self.coming_noise.tail("") }),
+                };
+                tracing::debug!(lost = ?hello.lost, "the helper has taken another lane");
+                let joined = self.out_lane.handle_joined(&hello, &self.noise, now);
+                if joined.is_ok() {
+                    // what is still to be asked is asked of the session before
+                    self.act(now);
                 }
-                tracing::debug!("the helper has taken another lane");
-                self.out_lane.handle_joined(now);
                 self.noise = std::mem::take(&mut self.coming_noise);
                 // the session before it is let go of, and nobody waits for its end
                 self.out_slot.lane = self.coming_slot.lane.take();
@@ -296,7 +309,7 @@ impl Driver {
                     self.pending = None;
                 }
                 self.handle_said();
-                Ok(())
+                joined
             }
             Some(ChannelEvent::StdErr(bytes)) => {
                 self.coming_noise.handle_bytes(&bytes);

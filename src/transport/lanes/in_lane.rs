@@ -9,6 +9,7 @@
 //!   │ └────────────────────┼┼──────────────────────┼────────────────────────┘                  │
 //!   └ Waiting ◀────────────┘└─ handle_open_failed  └─ the helper lost it ─▶ Doubted ─▶ Ended, or soon Closed
 //!
+//!   the helper has let go of it: Open, Doubted, Ended, Final ─▶ Closed, soon
 //!   Done: the helper has said everything, and nothing about the lane matters any more
 //! ```
 
@@ -137,6 +138,22 @@ impl InLane {
         }
     }
 
+    /// The helper has said that it has let go of the lane: nobody has ended it, whatever the service says of its session.
+    /// Whether to let go of it here.
+    pub(super) fn handle_let_go(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::Open { since } | State::Doubted { since, .. } => {
+                self.let_go(since, now);
+                true
+            }
+            State::Ended(_) | State::Final { .. } => {
+                self.let_go(now, now);
+                false
+            }
+            State::Closed | State::Later(_) | State::Waiting(_) | State::Opening(_) | State::Done => false,
+        }
+    }
+
     /// Its session has ended, and nobody here had asked for that: whether to ask the service how.
     pub(super) fn handle_ended(&mut self, text: &str) -> bool {
         let asks = !matches!(self.state, State::Done | State::Final { .. } | State::Ended(_));
@@ -244,7 +261,7 @@ mod tests {
         let now = Instant::now();
         let later = now + SECOND;
         type Event = fn(&mut InLane, Instant);
-        let events: [(&str, Event, [&str; 8]); 10] = [
+        let events: [(&str, Event, [&str; 8]); 11] = [
             //                 closed     waiting    opening    open       doubted    ended    final    done
             (
                 "poll_open",
@@ -272,6 +289,13 @@ mod tests {
                 "broken",
                 |lane, at| lane.handle_broken(at),
                 ["closed", "waiting", "opening", "doubted", "doubted", "ended", "final", "done"],
+            ),
+            (
+                "let go of, as the helper says",
+                |lane, at| {
+                    let _ = lane.handle_let_go(at);
+                },
+                ["closed", "waiting", "opening", "later", "later", "later", "later", "done"],
             ),
             (
                 "ended",

@@ -14,7 +14,15 @@
 //!
 //! Until the helper has taken the new lane, what the one before still brings counts. What is a sign and what is an end is in
 //! docs/decisions/0003 and 0012: an end is final unless it is certain that nobody wanted it. The service is asked, and
-//! meanwhile no lane is opened and no first word is missed.
+//! meanwhile no lane is opened and no first word is missed. The service can't tell a lane that came to its own end, since
+//! the helper had let go of it, from one that somebody has ended; the helper can, on the lane that comes next:
+//!
+//! ```text
+//!   None ── ended ──▶ Wanted ─▶ Asked ── it broke ──────────────────────────────────────▶ None, another lane
+//!    │                 ▲          └───── somebody may have ended it ──▶ Suspected ──┬──▶ None: the helper let go of it
+//!    │                 │                                                            └──▶ Killed: it did not
+//!    └ ended while another comes ─▶ Replaced ── joined, and the helper had not let go of it ──▶ Wanted ─▶ Asked ─▶ …
+//! ```
 
 use std::time::Duration;
 
@@ -74,6 +82,8 @@ pub(super) struct OutLane {
     probe: Probe,
     /// The last reconnection: what fails soon after it failed because of it.
     resumed: Option<Instant>,
+    /// The number of the lane there is or was, in the helper's count.
+    lane: u32,
     /// When the session there is or was last began, in whatever place it has.
     attached: Instant,
     /// Replacements since a lane was last steady.
@@ -142,6 +152,10 @@ enum Cause {
     Wanted { text: String },
     /// It is being asked.
     Asked { text: String },
+    /// It says that somebody may have; the helper knows more, and is asked by another lane.
+    Suspected { text: String },
+    /// Another was on its way already. Whether the service must be asked, the helper says on that one.
+    Replaced { text: String },
     /// Somebody, or a limit, ended it: that is final.
     Killed,
 }
@@ -180,6 +194,7 @@ impl OutLane {
             cause: Cause::None,
             probe: Probe::Alive,
             resumed: None,
+            lane: 0,
             attached: now,
             attempts: 0,
             stalls: 0,
@@ -190,9 +205,11 @@ impl OutLane {
     }
 
     /// Whether an in lane may be opened: not before the helper is there, not where one session carries both directions,
-    /// and not while the service is asked how the out lane ended. What somebody ended stays ended.
+    /// and not while it is open how the out lane ended. What somebody ended stays ended.
     pub(super) fn allows_in_lane(&self) -> bool {
-        matches!(self.helper, Helper::Started(_)) && self.rung == Rung::TwoLanes && !self.is_asking()
+        matches!(self.helper, Helper::Started(_))
+            && self.rung == Rung::TwoLanes
+            && matches!(self.cause, Cause::None | Cause::Killed)
     }
 
     /// Whether the lane there is has the helper, and no other is wanted.
@@ -241,6 +258,7 @@ impl OutLane {
     /// The helper's first word.
     pub(super) fn handle_hello(&mut self, hello: Hello) {
         if let Helper::Awaited { .. } = self.helper {
+            self.lane = hello.lane;
             self.helper = Helper::Started(hello);
             if let Replacement::At { .. } = self.replacement {
                 self.replacement = Replacement::No;
@@ -396,12 +414,30 @@ impl OutLane {
         }
     }
 
-    /// The helper speaks on it: it has the place, and the one before ends by itself.
-    pub(super) fn handle_joined(&mut self, now: Instant) {
+    /// The helper speaks on it: it has the place, and the one before ends by itself. `noise`: what that one had said.
+    pub(super) fn handle_joined(&mut self, hello: &Hello, noise: &Noise, now: Instant) -> Result<(), LaneError> {
+        let was_lost = hello.lost.contains(&self.lane);
+        self.lane = hello.lane;
         self.session = Session::Attached;
         self.carried = 0;
         self.forget_replacement();
         self.attached = now;
+        match std::mem::replace(&mut self.cause, Cause::None) {
+            Cause::Suspected { text } if was_lost => {
+                self.cause = Cause::Killed;
+                Err(self.why_ended(&text, noise))
+            }
+            Cause::Replaced { text } if was_lost => {
+                self.cause = Cause::Wanted { text };
+                Ok(())
+            }
+            // the helper had let go of it, and so nobody has ended it
+            Cause::Suspected { .. } | Cause::Replaced { .. } => Ok(()),
+            other => {
+                self.cause = other;
+                Ok(())
+            }
+        }
     }
 
     fn forget_replacement(&mut self) {
@@ -430,13 +466,25 @@ impl OutLane {
             return if self.session == Session::Attached {
                 Ok(())
             } else {
-                Err(LaneError::HelperGone { said: noise.tail("") })
+                Err(self.unless_suspected(LaneError::HelperGone { said: noise.tail("") }))
             };
         }
         let error = BackendError::Unreachable(format!("the node did not go on with the command{}", noise.tail("")));
-        let retry = Retry::after(before, error, now)?;
+        self.try_again(before, error, now)
+    }
+
+    fn try_again(&mut self, before: Option<Retry>, error: BackendError, now: Instant) -> Result<(), LaneError> {
+        let retry = Retry::after(before, error, now).map_err(|error| self.unless_suspected(error))?;
         self.replacement = Replacement::At { reattach_at: retry.at, before: Some(retry) };
         Ok(())
+    }
+
+    /// Where nobody is left to say more, what the service says of the end counts.
+    fn unless_suspected(&self, error: LaneError) -> LaneError {
+        match &self.cause {
+            Cause::Suspected { text } => LaneError::Ended { text: text.clone(), said: String::new() },
+            _ => error,
+        }
     }
 
     /// A session could not be opened.
@@ -444,8 +492,7 @@ impl OutLane {
         if let (Helper::Awaited { .. } | Helper::Started(_), Replacement::Opening { before }) =
             (&self.helper, self.replacement)
         {
-            let retry = Retry::after(before, error, now)?;
-            self.replacement = Replacement::At { reattach_at: retry.at, before: Some(retry) };
+            self.try_again(before, error, now)?;
         }
         Ok(())
     }
@@ -472,6 +519,9 @@ impl OutLane {
         };
         if resumable && let Replacement::Opening { .. } | Replacement::Joining { .. } = self.replacement {
             // its place is taken: most likely the helper has let go of it just now, and an agent that is paused says no more
+            if self.cause == Cause::None && noise.exit_code().is_none() {
+                self.cause = Cause::Replaced { text: text.to_owned() };
+            }
             return Ok(());
         }
         match noise.exit_code() {
@@ -498,6 +548,10 @@ impl OutLane {
             return Ok(());
         }
         if fate != Fate::Failed {
+            if matches!(&self.helper, Helper::Started(hello) if hello.resumable) && self.session == Session::Lost {
+                self.cause = Cause::Suspected { text };
+                return self.reattach(now);
+            }
             self.cause = Cause::Killed;
             return Err(self.why_ended(&text, noise));
         }

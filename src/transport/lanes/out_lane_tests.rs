@@ -5,7 +5,12 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn hello(resumable: bool) -> Hello {
-    Hello { helper: "test".to_owned(), directory: "/run/x".to_owned(), uid: 0, resumable }
+    taken(resumable, 0, &[])
+}
+
+/// What the helper says on a lane that it has taken, of those it has lost.
+fn taken(resumable: bool, lane: u32, lost: &[u32]) -> Hello {
+    Hello { helper: "test".to_owned(), directory: "/run/x".to_owned(), uid: 0, resumable, lane, lost: lost.to_vec() }
 }
 
 fn away() -> BackendError {
@@ -53,10 +58,16 @@ impl TimedLane {
         self.lane.handle_timeout(&self.noise, self.now)
     }
 
-    /// A session has come, and the helper has taken it.
+    /// A session has come, and the helper has taken it; the one before it had let go of.
     fn opened(&mut self) {
+        self.joined(&[]).unwrap();
+    }
+
+    /// The same, of lanes that the helper has lost.
+    fn joined(&mut self, lost: &[u32]) -> Result<(), LaneError> {
         self.lane.handle_opened(self.now);
-        self.lane.handle_joined(self.now);
+        let hello = taken(true, self.lane.lane + 1, lost);
+        self.lane.handle_joined(&hello, &self.noise, self.now)
     }
 
     fn open_failed(&mut self, error: BackendError) -> Result<(), LaneError> {
@@ -156,7 +167,7 @@ fn what_each_event_does_in_each_state() {
         (
             "killed, as the service says",
             |w| w.cause(Fate::Ended),
-            ["100 s", "rests", "2 s", "rests", "1 s", "Ended", "rests"],
+            ["100 s", "rests", "2 s", "rests", "1 s", "Open", "rests"],
         ),
         (
             "done",
@@ -253,16 +264,71 @@ fn a_lane_that_was_let_go_of_ends_without_a_word() {
 }
 
 #[test]
-fn a_failure_brings_another_lane_and_an_end_does_not() {
-    for (fate, goes_on) in [(Fate::Failed, true), (Fate::Ended, false), (Fate::Unknown, false)] {
+fn a_lane_that_broke_or_was_let_go_of_is_replaced_and_one_that_somebody_ended_is_final() {
+    let of_others = &[4, 7][..];
+    for (fate, lost, goes_on) in [
+        (Fate::Failed, of_others, true),
+        (Fate::Failed, &[0], true),
+        (Fate::Ended, of_others, true),
+        (Fate::Ended, &[0], false),
+        (Fate::Unknown, of_others, true),
+        (Fate::Unknown, &[0], false),
+    ] {
         let mut timed = TimedLane::started();
         timed.ended("gone", false).unwrap();
         assert_eq!((timed.action(), timed.action()), (Some(Action::AskCause), None));
         assert!(!timed.lane.allows_in_lane(), "what somebody ended stays ended");
+        timed.cause(fate).unwrap();
+        assert_eq!(
+            (timed.action(), timed.lane.allows_in_lane()),
+            (Some(Action::Open), fate == Fate::Failed),
+            "{fate:?}"
+        );
+        let error = timed.joined(lost).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), (!goes_on).then_some("gone"), "{fate:?} {lost:?}");
+        assert!(timed.lane.allows_in_lane(), "to go on, or to say goodbye");
+        assert_eq!(timed.action(), None);
+    }
+}
+
+#[test]
+fn the_end_of_a_lane_that_somebody_ends_while_another_comes_is_final_all_the_same() {
+    for (fate, goes_on) in [(Fate::Failed, true), (Fate::Ended, false), (Fate::Unknown, false)] {
+        let mut timed = TimedLane::started();
+        timed.reconnected().unwrap();
+        assert_eq!(timed.action(), Some(Action::Open));
+        timed.ended("gone", false).unwrap();
+        assert_eq!((timed.action(), timed.lane.allows_in_lane()), (None, false));
+        timed.joined(&[0]).unwrap();
+        assert_eq!((timed.action(), timed.lane.allows_in_lane()), (Some(Action::AskCause), false));
         let error = timed.cause(fate).err().map(|error| error.to_string());
         assert_eq!(error.as_deref(), (!goes_on).then_some("gone"), "{fate:?}");
-        assert_eq!(timed.action() == Some(Action::Open), goes_on);
+        assert_eq!((timed.action(), timed.lane.allows_in_lane()), (None, true));
     }
+}
+
+#[test]
+fn what_somebody_may_have_ended_is_over_where_no_other_lane_comes() {
+    let suspected = || {
+        let mut timed = TimedLane::started();
+        timed.ended("gone", false).unwrap();
+        timed.action();
+        timed.cause(Fate::Ended).unwrap();
+        assert_eq!(timed.action(), Some(Action::Open));
+        timed
+    };
+    let ended = Err(LaneError::Ended { text: "gone".to_owned(), said: String::new() });
+    assert_eq!(suspected().open_failed(BackendError::Refused("IAM".to_owned())), ended);
+    let mut timed = suspected();
+    timed.lane.handle_opened(timed.now);
+    timed.noise.handle_exit_code(NO_HELPER);
+    assert_eq!(timed.lane.handle_coming_ended(&timed.noise, timed.now), ended);
+    // one that can't be opened just now is tried again
+    let mut timed = suspected();
+    timed.open_failed(away()).unwrap();
+    let pause = timed.next().unwrap();
+    timed.wait(pause).timeout().unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
 }
 
 #[test]
@@ -282,7 +348,9 @@ fn a_lane_that_the_helper_has_lost_is_replaced_unless_somebody_ended_it() {
     timed.ended("gone", false).unwrap();
     assert_eq!(timed.action(), Some(Action::AskCause));
     assert_eq!((timed.wait(LAST_WORD).timeout(), timed.action()), (Ok(()), None));
-    assert!(timed.cause(Fate::Ended).is_err());
+    timed.cause(Fate::Ended).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    assert!(timed.joined(&[0]).is_err());
 }
 
 #[test]
@@ -388,7 +456,9 @@ fn the_end_of_a_lane_whose_place_is_being_taken_is_nothing() {
     timed.open_failed(away()).unwrap();
     timed.ended("", false).unwrap();
     assert_eq!(timed.action(), Some(Action::AskCause));
-    assert!(timed.cause(Fate::Ended).is_err());
+    timed.cause(Fate::Ended).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    assert!(timed.joined(&[0]).is_err());
 }
 
 #[test]

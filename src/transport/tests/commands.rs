@@ -1,8 +1,12 @@
 //! Commands over the lanes: what goes in, what comes out, and how they end.
 
+use std::time::Duration;
+
 use super::ended::collect;
+use super::watched::Slow;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
+use crate::emulator::{Cut, End};
 use crate::model::Exit;
 use crate::testing::{EmbeddedTransport, awkward};
 use crate::transport::{OpenChannel, Out, TransportOptions};
@@ -61,6 +65,32 @@ async fn a_terminated_session_stays_terminated() {
     for session in embedded.service.faults().sessions() {
         embedded.service.faults().close(&session.id, "Ended by an operator.");
     }
+    let ended = collect(output).await;
+    drop(input);
+    assert!(ended.error.unwrap().contains("Ended by an operator"));
+    assert_eq!(ended.exit, None);
+    assert!(embedded.litter().await.is_empty());
+}
+
+/// The helper lets go of a lane when another takes its place, and its session ends as if somebody had ended it. Only the
+/// helper knows the difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_terminated_while_another_opens_stays_terminated() {
+    let mut embedded = EmbeddedTransport::fast().await;
+    let slow = Slow { way_out: Duration::from_secs(1), ..Slow::default() };
+    let backend = embedded.watch(slow, TransportOptions::default());
+    let OpenChannel { input, mut output } = embedded.exec("echo here; sleep 987652", false).await.unwrap();
+    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    let (faults, first) = (embedded.service.faults(), backend.opened()[0].to_string());
+    assert!(faults.cut(&first, End::Client, Cut::Abort));
+    // it is back, and another is asked for because of that
+    let back = || faults.losses(End::Client) > 0 && faults.sessions().iter().any(|lane| lane.client_attached);
+    while !back() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(backend.opened().len(), 1);
+    assert!(faults.close(&first, "Ended by an operator."));
     let ended = collect(output).await;
     drop(input);
     assert!(ended.error.unwrap().contains("Ended by an operator"));

@@ -20,6 +20,8 @@ pub(super) struct Slow {
     pub(super) history: Duration,
     /// An in lane.
     pub(super) way_in: Duration,
+    /// Another out lane.
+    pub(super) way_out: Duration,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,8 @@ impl Lanes for Watched {
         Box::pin(async move {
             if request.document == IN_DOCUMENT {
                 tokio::time::sleep(self.slow.way_in).await;
+            } else if !self.opened().is_empty() {
+                tokio::time::sleep(self.slow.way_out).await;
             }
             let failing = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
             if failing.is_ok() {

@@ -129,7 +129,10 @@ fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
             received: payload.try_get_u32().map_err(short)?,
             lane: payload.try_get_u32().map_err(short)?,
         },
-        b'L' => FromNode::InLost { lane: payload.try_get_u32().map_err(short)? },
+        b'L' => FromNode::InGone {
+            lane: payload.try_get_u32().map_err(short)?,
+            let_go: payload.try_get_u8().map_err(short)? == 0,
+        },
         b'P' => FromNode::Pong {
             stamp: payload.try_get_u32().map_err(short)?,
             received: payload.try_get_u32().map_err(short)?,

@@ -118,7 +118,8 @@ mod tests {
         let lines = b"PCL1\no aGnvEA==\nO 4\nX 7\nA 9 256\n";
         assert_eq!(all(&[&bytes]).unwrap(), all(&[lines]).unwrap());
         let hello = all(&[b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=5\nP 3 2\n"]).unwrap();
-        let expected = Hello { helper: "sh".into(), directory: "/tmp/x".into(), uid: 5, resumable: false };
+        let (helper, directory) = ("sh".into(), "/tmp/x".into());
+        let expected = Hello { helper, directory, uid: 5, resumable: false, lane: 0, lost: Vec::new() };
         assert_eq!(hello[0].1, FromNode::Hello(expected));
         assert_eq!(hello[1].1, FromNode::Pong { stamp: 3, received: 2 });
         assert!(all(&[b"PCL1\nX 99999999999\n"]).is_err());

@@ -128,7 +128,7 @@ fn parse(kind: u8, rest: &[u8]) -> Result<FromNode, RecordError> {
     Ok(match kind {
         b'H' => FromNode::Hello(Hello::parse(rest)?),
         b'R' => FromNode::Ready { received: small(number()?)?, lane: small(number()?)? },
-        b'L' => FromNode::InLost { lane: small(number()?)? },
+        b'L' => FromNode::InGone { lane: small(number()?)?, let_go: false },
         b'A' => FromNode::State { received: small(number()?)?, credit: number()? },
         b'P' => FromNode::Pong { stamp: small(number()?)?, received: small(number()?)? },
         b'o' => FromNode::Stdout(data()?),

@@ -58,6 +58,7 @@ every_helper! {
     a_shell_on_a_terminal
     a_lost_in_lane_is_replaced
     a_frame_that_comes_twice_damages_nothing
+    the_next_lane_says_which_were_lost_and_not_which_were_let_go_of
     a_lost_out_lane_is_replaced_or_ends_the_command
     a_directory_that_is_not_ours_is_refused
     what_dead_helpers_left_is_swept
@@ -480,6 +481,29 @@ fn a_lost_out_lane_is_replaced_or_ends_the_command(kind: Kind) {
     }
     node.eof();
     assert!(node.finish().0 == bytes);
+}
+
+fn the_next_lane_says_which_were_lost_and_not_which_were_let_go_of(kind: Kind) {
+    let mut node = Node::start(kind, Setup::command("cat"));
+    node.input(b"a");
+    node.until("an echo", |node| node.stdout.len() == 1);
+    if kind != Kind::Python {
+        // it takes no other, and says so
+        assert!(!node.hello.take().unwrap().resumable);
+        node.eof();
+        return drop(node.finish());
+    }
+    let mut lanes = vec![node.hello.clone().unwrap()];
+    for is_lost in [false, true, true, false] {
+        if is_lost {
+            node.lose_out();
+        }
+        lanes.push(node.rejoin());
+    }
+    let said: Vec<(u32, &[u32])> = lanes.iter().map(|hello| (hello.lane, &hello.lost[..])).collect();
+    assert_eq!(said, [(0, &[][..]), (1, &[]), (2, &[1]), (3, &[1, 2]), (4, &[1, 2])]);
+    node.eof();
+    assert_eq!(node.finish().0, b"a");
 }
 
 fn a_directory_that_is_not_ours_is_refused(kind: Kind) {

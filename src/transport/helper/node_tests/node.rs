@@ -23,7 +23,7 @@ use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{Addresses, ChannelSetup, PtyRequest};
 use crate::transport::environment::by_way;
-use crate::transport::helper::link::{Event, Link, LinkError};
+use crate::transport::helper::link::{Event, InGone, Link, LinkError};
 use crate::transport::helper::program::{Program, boot};
 use crate::transport::helper::record::{Hello, OUT_LOST};
 use crate::transport::options::Options;
@@ -182,6 +182,8 @@ pub(super) struct Node {
     epoch: u32,
     in_epoch: u32,
     out_ended: bool,
+    /// The helper has not spoken yet on the out lane that is to take the place of another.
+    joining: bool,
     pub(super) place: Arc<tempfile::TempDir>,
 }
 
@@ -210,6 +212,7 @@ impl Node {
         let (user, directory) = (setup.user, name.clone());
         let closed = setup.channel.stdin_closed && setup.channel.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
+        link.handle_out_attached();
         if let Some(variables) = by_way(&setup.channel.env).over_lane {
             link.send_variables(variables);
         }
@@ -251,6 +254,7 @@ impl Node {
             epoch: 0,
             in_epoch: 0,
             out_ended: false,
+            joining: false,
             place,
         };
         before(&node);
@@ -259,7 +263,6 @@ impl Node {
     }
 
     fn attach_out(&mut self, options: &str, parameter: &str) {
-        self.link.handle_out_attached();
         self.epoch += 1;
         self.out_ended = false;
         let program = if let Job::Files = self.setup.job { Program::OutFiles } else { Program::OutCommand };
@@ -281,7 +284,16 @@ impl Node {
     pub(super) fn reattach_out(&mut self) {
         let directory = self.hello.as_ref().map(|hello| hello.directory.as_str());
         let options = self.options.attach("out", directory, self.link.received());
+        self.link.handle_out_coming();
+        self.joining = true;
         self.attach_out(&options, "lane:");
+    }
+
+    /// The same, and what the helper says on it of the lanes before.
+    pub(super) fn rejoin(&mut self) -> Hello {
+        self.reattach_out();
+        self.until("the lane to be taken", |node| !node.joining);
+        self.hello.clone().unwrap()
     }
 
     pub(super) fn attach_in(&mut self) {
@@ -407,6 +419,12 @@ impl Node {
             assert!(Instant::now() < end, "{:?}: {what}: it hangs; {}", self.kind, self.picture());
             self.transmit();
             match self.heard.recv_timeout(Duration::from_millis(5)) {
+                Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch && self.joining => {
+                    if let Some(hello) = self.link.handle_coming_output(&bytes, false)? {
+                        self.hello = Some(hello);
+                        self.joining = false;
+                    }
+                }
                 Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch => self.link.handle_output(&bytes)?,
                 Ok(Heard::OutEnded(epoch)) if epoch == self.epoch => self.out_ended = true,
                 Ok(Heard::StdErr(bytes)) => self.stray.extend(bytes),
@@ -421,6 +439,9 @@ impl Node {
 
     fn take_events(&mut self) {
         self.hello = self.hello.take().or_else(|| self.link.take_hello());
+        if self.link.take_in_gone() == Some(InGone::LetGo) {
+            self.lose_in();
+        }
         while let Some(event) = self.link.poll_event() {
             let (stream, bytes) = match event {
                 Event::Exit(exit) => {

@@ -26,6 +26,9 @@ UNATTENDED = 30
 ENDED = 12
 # fcntl(2): so much may wait in the pipe to the agent; the fcntl module has a name for it since Python 3.10
 F_SETPIPE_SZ = 1031
+# ioctl_tty(2), of a pipe's either end: what waits in it; the termios module, which has its name, is not loaded for it
+FIONREAD = 0x541B
+FEW = 32768
 # what a lane process ends with whose lane was let go of, so that the gateway can tell it from a session that was ended
 LET_GO = 75
 # what is said on the in lane, where nothing is said otherwise, when the out lane broke
@@ -51,6 +54,12 @@ class Lanes:
         self.in_fd = -1
         # which of its in lanes this is, in the gateway's count: what is said of one must not be taken for another's
         self.in_lane = 0
+        # which of its out lanes this is, in its own, and which of them ended without having been let go of, the last few:
+        # nobody but the owner knows whether somebody else has ended a lane
+        self.out_lane = -1
+        self.lost = []
+        # whether the in lane has ended in that way
+        self.in_lost = 0
         # how far the gateway was when it asked for the out lane
         self.out_ack = 0
         # when to give up, as long as no lane is there
@@ -76,6 +85,8 @@ class Lanes:
     def add(self, role, sock, fd, ack):
         old = self.waiting_as[role]
         if old is not None and old is not sock:
+            if role == "out" and self.is_killed(role):
+                self.lost = self.lost[-7:] + [self.out_lane]
             self.drop(role)
         self.waiting_as[role] = sock
         self.waiting[sock.fileno()] = sock
@@ -83,6 +94,7 @@ class Lanes:
         self.alone_until = None
         if role == "out":
             self.out_fd = fd
+            self.out_lane += 1
             self.out_ack = ack
             try:
                 fcntl.fcntl(fd, F_SETPIPE_SZ, 1048576)
@@ -90,12 +102,14 @@ class Lanes:
                 pass
             self.acknowledge(ack)
             # every byte value at its end shows the gateway that the lane carries them all
-            hello = "v=1;h=python%d.%d;d=%s;u=%d;p=%d" % (
+            hello = "v=1;h=python%d.%d;d=%s;u=%d;p=%d;n=%d;k=%s" % (
                 sys.version_info[0],
                 sys.version_info[1],
                 "".join("%%%02x" % byte for byte in os.fsencode(self.where)),
                 os.getuid(),
                 os.getpid(),
+                self.out_lane,
+                ",".join(map(str, self.lost)),
             )
             self.begun = b"PCR1\n" + encode(b"H", 0, hello.encode() + b";" + bytes(range(256)))
             self.urgent = []
@@ -103,10 +117,11 @@ class Lanes:
             if self.in_fd >= 0:
                 self.say_ready()
             elif self.in_lane:
-                self.say_in_lost()
+                self.say_in_gone()
         else:
             self.in_fd = fd
             self.in_lane = ack
+            self.in_lost = 0
             # the rest of a record that the lane before cut short comes again as a whole
             self.inbox = bytearray()
             if self.out_fd < 0:
@@ -144,19 +159,30 @@ class Lanes:
         if self.out_fd < 0 and self.in_fd < 0:
             self.alone_until = time.monotonic() + UNATTENDED
 
+    def is_killed(self, role):
+        try:
+            return not self.waiting_as[role].recv(1, _socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+
     def lose(self, role):
         # it broke: the gateway may not know yet, and hears of it by the other lane
-        try:
-            killed = not self.waiting_as[role].recv(1, _socket.MSG_DONTWAIT)
-        except OSError:
-            killed = False
+        killed = self.is_killed(role)
         self.drop(role)
         if killed and self.alone_until is not None:
             self.alone_until = time.monotonic() + ENDED
         if role == "in":
-            self.say_in_lost()
-        elif self.in_fd >= 0:
+            self.in_lost = 1
+            self.say_in_gone()
+            return
+        self.lost = self.lost[-7:] + [self.out_lane]
+        if self.in_fd >= 0:
             self.say_out_lost()
+
+    def let_go_of_in(self):
+        # what came on it is not what was said: another brings it as it was
+        self.drop("in")
+        self.say_in_gone()
 
     def say_out_lost(self):
         try:
@@ -164,8 +190,8 @@ class Lanes:
         except OSError:
             pass
 
-    def say_in_lost(self):
-        self.send_now(b"L", struct.pack(">I", self.in_lane))
+    def say_in_gone(self):
+        self.send_now(b"L", struct.pack(">IB", self.in_lane, self.in_lost))
 
     def lose_of(self, sock):
         # a lane process has gone, and its lane with it
@@ -231,6 +257,14 @@ class Lanes:
         # whether all there is to say is in the lane
         return not (self.begun or self.urgent or self.queue)
 
+    def is_read(self):
+        # whether the agent has taken nearly all of that: what it holds itself is a second's work for a lane that crawls
+        try:
+            left = fcntl.ioctl(self.out_fd, FIONREAD, bytes(4))
+        except OSError:
+            return True
+        return struct.unpack("i", left)[0] < FEW
+
     def acknowledge(self, number):
         if number > self.acked:
             self.acked = number
@@ -287,15 +321,15 @@ class Lanes:
         while len(inbox) - at >= whole:
             kind, number, length = HEAD.unpack_from(inbox, at)
             if length > LONGEST_PAYLOAD:
-                self.lose("in")
+                self.let_go_of_in()
                 return
             if len(inbox) - at - whole < length:
                 break
             payload = bytes(inbox[at + whole : at + whole + length])
             check = binascii.crc32(payload, binascii.crc32(inbox[at : at + HEAD.size]))
-            # what follows a piece that came twice is not where it should be: another lane brings it as it was
+            # what follows a piece that came twice is not where it should be
             if check != CHECK.unpack_from(inbox, at + HEAD.size)[0]:
-                self.lose("in")
+                self.let_go_of_in()
                 return
             at += whole + length
             if number:
@@ -303,7 +337,7 @@ class Lanes:
                 if number <= self.received:
                     continue
                 if number != self.received + 1:
-                    self.lose("in")
+                    self.let_go_of_in()
                     return
                 self.received = number
             self.handle(bytes([kind]), payload)

@@ -153,19 +153,24 @@ class Owner:
         # all is said: once the gateway has it all, or can no longer ask for it, leave. Without a way for it to say so it
         # gets a moment, from when the last of it has gone; a slow reader has as long as the lease
         lanes = self.lanes
-        if not lanes.is_idle():
+        if not self.is_released():
             self.linger_until = None
         elif self.linger_until is None:
             self.linger_until = now + LINGER
-        until = self.deadline if not lanes.is_idle() or lanes.in_fd >= 0 else self.linger_until
-        if not lanes.kept or now >= until:
+        if not lanes.kept or now >= (self.linger_until or self.deadline):
             self.leave(0)
 
+    def is_released(self):
+        # whether no lane is there for an acknowledgement to come by
+        return self.lanes.out_fd < 0 and self.lanes.in_fd < 0
+
     def release_out(self):
-        # no way for an acknowledgement to come: let the lane end, and stay a little in case it was lost
-        if self.lanes.is_idle() and self.lanes.out_fd >= 0:
-            self.lanes.drop("out", 0)
-            self.lanes.alone_until = None
+        # no way for an acknowledgement to come: let the lane end, and stay a little in case it was lost. An agent that loses
+        # what it has read gives up after seconds, so that moment must not begin before it has
+        lanes = self.lanes
+        if lanes.is_idle() and lanes.out_fd >= 0 and lanes.is_read():
+            lanes.drop("out", 0)
+            lanes.alone_until = None
 
     def leave(self, code):
         for role in ("in", "out"):
@@ -228,8 +233,10 @@ class Owner:
             return 100
         lanes = self.lanes
         until = self.deadline
-        if self.done and self.linger_until is not None and lanes.in_fd < 0:
-            until = self.linger_until
+        if self.done and lanes.in_fd < 0:
+            if lanes.out_fd >= 0 and lanes.is_idle():
+                return 20
+            until = self.linger_until or until
         if lanes.alone_until is not None and not self.done:
             until = min(until, lanes.alone_until)
         return max(0, int((until - now) * 1000) + 1)
