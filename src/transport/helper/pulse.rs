@@ -16,14 +16,20 @@ use tokio::time::Instant;
 /// How long an answer may take; each time in a row it may take twice as long, up to a limit.
 const PATIENCE: Duration = Duration::from_secs(2);
 const DOUBLINGS: u32 = 3;
-/// An agent that only sends its oldest frame again carries ten of 1 KiB a second; the slowest lane that is well carries a
-/// terminal's 0.7 MB.
-const CRAWL: u64 = 32 * 1024;
+/// An agent that only sends its oldest frame again carries ten of 1 KiB a second. What carries more is a slow way, and
+/// another lane would be no faster.
+const CRAWL: u64 = 16 * 1024;
+/// Where another lane was as slow, it is the way that is: next to nothing is less than a frame a second then.
+const TRICKLE: u64 = 1024;
+/// And for so long no record is told of. It is longer than a lane must last to be no trouble, so that a way that is always
+/// slow costs a lane now and then, and never the command.
+const NO_FASTER: Duration = Duration::from_secs(120);
+/// What a lane carries that was faster than the one before it.
+const MUCH: u64 = 128 * 1024;
 /// Output that stops for so long may have been lost rather than over; longer, where a way to ask has to be opened first.
 const LULL: Duration = Duration::from_secs(1);
 const LULL_UNASKED: Duration = Duration::from_secs(2);
-
-/// A record of 48 KiB takes 70 ms on the slowest lane that is well.
+/// How long a record that is not whole is looked at before its lane's rate is judged.
 const WHOLE: Duration = Duration::from_secs(1);
 
 /// What is known of the answers.
@@ -35,14 +41,29 @@ pub(super) struct Pulse {
     missed: u32,
     output: Output,
     partial: Option<Partial>,
+    crawl: Crawl,
 }
 
-/// A record that is not whole: how many were whole before it.
+/// A record that is not whole: how many were whole before it, and what had been heard when it was looked at last.
 #[derive(Debug)]
 struct Partial {
     after: u64,
     since: Instant,
+    heard: u64,
     told: bool,
+}
+
+/// Whether a lane that crawls is worth another.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Crawl {
+    #[default]
+    Watched,
+    /// It has been told of.
+    Told,
+    /// Another has its place, which began when so much had been heard.
+    Replaced { heard: u64 },
+    /// That one was no faster.
+    Way { until: Instant },
 }
 
 /// The oldest question that is not answered.
@@ -97,6 +118,9 @@ impl Pulse {
     /// Another out lane is there: an answer may have gone with the last.
     pub(super) fn handle_attached(&mut self) {
         self.asked = None;
+        if self.crawl == Crawl::Told {
+            self.crawl = Crawl::Replaced { heard: self.heard };
+        }
     }
 
     /// The question may have gone with the in lane.
@@ -114,7 +138,8 @@ impl Pulse {
                 return Beat::Well;
             }
             let time = now.saturating_duration_since(asked.at).as_secs().max(1);
-            if self.heard.saturating_sub(asked.heard) >= CRAWL * time {
+            let least = if matches!(self.crawl, Crawl::Way { until } if now < until) { TRICKLE } else { CRAWL };
+            if self.heard.saturating_sub(asked.heard) >= least * time {
                 (asked.at, asked.heard) = (now, self.heard);
                 return Beat::Well;
             }
@@ -129,17 +154,36 @@ impl Pulse {
         Beat::Well
     }
 
-    /// Whether a record has not become whole for long; true once for each.
+    /// Whether a record does not become whole, and its lane is near ten frames a second; true once for each, and not where
+    /// another lane was no faster.
     pub(super) fn is_crawling(&mut self, partial: bool, whole: u64, now: Instant) -> bool {
         if !partial {
             self.partial = None;
             return false;
         }
+        let heard = self.heard;
         let known = self.partial.take().filter(|known| known.after == whole);
-        let known = self.partial.insert(known.unwrap_or(Partial { after: whole, since: now, told: false }));
-        let crawls = !known.told && now >= known.since + WHOLE;
-        known.told |= crawls;
-        crawls
+        let known = self.partial.insert(known.unwrap_or(Partial { after: whole, since: now, heard, told: false }));
+        if known.told || now < known.since + WHOLE {
+            return false;
+        }
+        let time = now.saturating_duration_since(known.since).as_secs().max(1);
+        if heard.saturating_sub(known.heard) >= CRAWL * time {
+            (known.since, known.heard) = (now, heard);
+            return false;
+        }
+        known.told = true;
+        match self.crawl {
+            Crawl::Way { until } if now < until => false,
+            Crawl::Replaced { heard: began } if heard.saturating_sub(began) < MUCH => {
+                self.crawl = Crawl::Way { until: now + NO_FASTER };
+                false
+            }
+            _ => {
+                self.crawl = Crawl::Told;
+                true
+            }
+        }
     }
 
     /// When [`Self::is_crawling`] must be asked again.
@@ -200,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_answer_behind_much_output_is_waited_for_and_one_behind_a_trickle_is_not() {
-        for (rate, beat) in [(700_000, Beat::Well), (10 * 1024, Beat::Missed(1))] {
+        for (rate, beat) in [(700_000, Beat::Well), (20 * 1024, Beat::Well), (10 * 1024, Beat::Missed(1))] {
             let (now, mut pulse) = (Instant::now(), Pulse::default());
             pulse.handle_asked(1, now);
             pulse.heard += 2 * rate;
@@ -229,6 +273,53 @@ mod tests {
         assert!(!pulse.is_crawling(true, 8, now + 9 * WHOLE) && pulse.is_crawling(true, 8, now + 10 * WHOLE));
         assert!(!pulse.is_crawling(false, 9, now + 11 * WHOLE));
         assert_eq!(pulse.crawl_timeout(), None);
+    }
+
+    /// How often a lane is told of that carries so much a second, in records of 48 KiB, if each is replaced at once by one
+    /// that is no faster; and how often an answer is missed that waits behind all of it.
+    fn told_at(rate: u64, seconds: u64) -> (u32, u32) {
+        let (mut now, mut pulse) = (Instant::now(), Pulse::default());
+        let (mut told, mut missed, mut begun) = (0, 0, 0);
+        for _ in 0..seconds * 10 {
+            now += SECOND / 10;
+            pulse.heard += rate / 10;
+            if pulse.is_crawling(true, (pulse.heard - begun) / (48 * 1024), now) {
+                told += 1;
+                pulse.handle_attached();
+                begun = pulse.heard;
+            }
+            if pulse.asked.is_none() {
+                pulse.handle_asked(1, now);
+            }
+            missed += u32::from(matches!(pulse.check(0, true, now), Beat::Missed(_)));
+        }
+        (told, missed)
+    }
+
+    #[test]
+    fn a_slow_way_is_not_taken_for_a_lane_that_crawls() {
+        assert_eq!(told_at(20 * 1024, 600), (0, 0), "it is well");
+        // one that may crawl is replaced; the next is as slow, so that it is the way, and after a while another is tried
+        let (told, missed) = told_at(8 * 1024, 600);
+        assert!((3..=6).contains(&told) && missed <= told, "{told}, {missed}");
+    }
+
+    #[test]
+    fn a_lane_that_was_faster_than_the_one_before_it_is_told_of_if_it_crawls_later() {
+        let (mut now, mut pulse) = (Instant::now(), Pulse::default());
+        for whole in 0..3 {
+            assert!(!pulse.is_crawling(true, whole, now));
+            now += WHOLE;
+            assert!(pulse.is_crawling(true, whole, now));
+            pulse.handle_attached();
+            pulse.heard += MUCH;
+        }
+        // a record that stops on its way after a good beginning
+        assert!(!pulse.is_crawling(true, 9, now));
+        (now, pulse.heard) = (now + WHOLE, pulse.heard + MUCH);
+        assert!(!pulse.is_crawling(true, 9, now));
+        assert_eq!(pulse.crawl_timeout(), Some(now + WHOLE));
+        assert!(pulse.is_crawling(true, 9, now + WHOLE));
     }
 
     #[test]
