@@ -93,6 +93,8 @@ pub struct Link {
     sent: u32,
     kept: VecDeque<(u32, Bytes)>,
     kept_cost: usize,
+    /// Bytes of records that the helper has acknowledged.
+    acknowledged: u64,
     again: VecDeque<Bytes>,
     control: VecDeque<ToNode>,
     input: VecDeque<Bytes>,
@@ -167,6 +169,7 @@ impl Link {
             sent: 0,
             kept: VecDeque::new(),
             kept_cost: 0,
+            acknowledged: 0,
             again: VecDeque::new(),
             control: VecDeque::new(),
             input: VecDeque::new(),
@@ -236,6 +239,11 @@ impl Link {
             return Ok(Some(hello));
         }
         Err(RecordError::Malformed("what a lane begins with").into())
+    }
+
+    /// How many bytes the helper has acknowledged in all.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
     /// The in lane has gone; what the helper has not acknowledged is sent again on the next, which has the number that this
@@ -381,6 +389,7 @@ impl Link {
             && *number <= received
         {
             self.kept_cost -= record.len() + KEPT_COST;
+            self.acknowledged += record.len() as u64;
             self.kept.pop_front();
         }
     }

@@ -254,6 +254,7 @@ impl Driver {
     /// What the helper has said is in the link.
     fn handle_said(&mut self) {
         self.out_lane.handle_answer(self.link.answered());
+        self.in_lane.handle_acknowledged(self.link.acknowledged());
         if let Some(hello) = self.link.take_hello() {
             tracing::debug!(helper = hello.helper, uid = hello.uid, "the helper has started");
             self.context.ladder.stands(self.context.node(), self.context.rung, Instant::now());

@@ -31,8 +31,10 @@ const READY_WAIT: Duration = Duration::from_secs(35);
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long the end of a session may take to be heard after the helper has lost its lane.
 const HEARD: Duration = Duration::from_millis(500);
-/// A lane that lasted so long was no trouble; one that did not is followed by the next after a pause, which doubles.
+/// A lane that lasted so long was no trouble, and one that carried so much was worth it; one that did neither is followed by
+/// the next after a pause, which doubles.
 const STEADY: Duration = Duration::from_secs(10);
+const MUCH: u64 = 128 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -44,6 +46,9 @@ pub(super) struct InLane {
     wanted_since: Option<Instant>,
     /// The pause before the next, if the last one was in trouble soon.
     pause: Duration,
+    /// How many bytes the helper has acknowledged, and how many when this lane began.
+    acknowledged: u64,
+    began: u64,
 }
 
 /// What there is of an in lane.
@@ -103,7 +108,13 @@ impl InLane {
     pub(super) fn handle_opened(&mut self, now: Instant) {
         if self.state != State::Done {
             self.state = State::Open { since: now };
+            self.began = self.acknowledged;
         }
+    }
+
+    /// So many bytes has the helper acknowledged in all.
+    pub(super) fn handle_acknowledged(&mut self, bytes: u64) {
+        self.acknowledged = bytes;
     }
 
     /// Its session could not be opened.
@@ -122,7 +133,7 @@ impl InLane {
     }
 
     fn let_go(&mut self, since: Instant, now: Instant) {
-        if now >= since + STEADY {
+        if now >= since + STEADY || self.acknowledged - self.began >= MUCH {
             self.pause = Duration::ZERO;
             self.state = State::Closed;
         } else {
@@ -386,6 +397,12 @@ mod tests {
         assert!(lane.poll_open(now));
         lane.handle_opened(now);
         assert!(lane.handle_sign(now + STEADY) && lane.poll_open(now + STEADY));
+        // one that has carried much was worth it
+        for _ in 0..20 {
+            lane.handle_opened(now);
+            lane.handle_acknowledged(lane.acknowledged + MUCH);
+            assert!(lane.handle_sign(now) && lane.poll_open(now));
+        }
     }
 
     #[test]
