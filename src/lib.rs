@@ -39,6 +39,9 @@ pub mod internals {
     pub mod backend {
         pub use crate::backend::*;
     }
+    pub mod emulator {
+        pub use crate::emulator::Trial;
+    }
     pub mod evidence {
         pub use crate::evidence::*;
     }

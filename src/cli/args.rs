@@ -225,6 +225,9 @@ pub(super) struct EmulatorArgs {
     /// The account's session preferences, JSON, in place of the usual ones
     #[arg(long, value_name = "FILE")]
     pub(super) preferences: Option<PathBuf>,
+    /// Add records of AssumeRole, StartSession, ResumeSession and TerminateSession to this file, as CloudTrail keeps them
+    #[arg(long, value_name = "FILE")]
+    pub(super) trail: Option<PathBuf>,
     #[command(flatten)]
     pub(super) faults: FaultArgs,
     /// End when standard input does, as under a script that may be killed

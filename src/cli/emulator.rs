@@ -22,6 +22,7 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
     nodes.extend(args.with_node.iter().map(|name| (NODE_ID.to_owned(), name.clone())));
     let mut config = embedded::service(args.listen, &args.region, nodes);
     config.advertise.clone_from(&args.advertise);
+    config.trail.clone_from(&args.trail);
     config.faults.clone_from(&args.faults.fault);
     if args.tls_ca_out.is_some() {
         config.tls = Some(SelfMadeTls { names: args.tls_name.clone() });

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use super::iam::PolicyError;
 
 /// How to start a [`super::Service`].
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct ServiceConfig {
     pub limits: Limits,
     /// What goes wrong from the start.
     pub faults: Vec<Fault>,
+    /// Where records of calls go, as CloudTrail keeps them; nowhere if absent.
+    pub trail: Option<PathBuf>,
 }
 
 impl ServiceConfig {
@@ -66,6 +70,7 @@ impl ServiceConfig {
             token_lifetime: Duration::from_secs(600),
             limits: Limits::default(),
             faults: Vec::new(),
+            trail: None,
         }
     }
 }
@@ -108,28 +113,53 @@ pub struct ApiKey {
     pub secret_access_key: Zeroizing<String>,
     /// The principal, such as `arn:aws:iam::123456789012:user/alice`.
     pub principal_arn: String,
-    /// What the principal may do.
-    pub allowed: Allowed,
+    /// What the principal may do: policies of IAM, JSON text. What none of them allows is denied.
+    pub policies: Vec<String>,
+    /// The principal's tags; `SSMSessionRunAs` names the OS user for Run-As.
+    pub tags: BTreeMap<String, String>,
+    /// The nodes that the key is an agent's of.
+    pub speaks_for: SpeaksFor,
+}
+
+/// Whose agent a key is: in the cloud an instance's own role, or what it got when it registered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SpeaksFor {
+    /// No node's.
+    #[default]
+    Nobody,
+    /// Any node's.
+    AnyNode,
+    /// This node's.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the demo's agent key is any node's; tests have one's own"))]
+    Node(String),
 }
 
 impl ApiKey {
     /// A key for a user of Session Manager: every client call, no agent call.
     pub fn client(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>) -> Self {
-        Self::new(id, secret, arn, Allowed { client: true, ..Allowed::default() })
+        Self::new(id, secret, arn, vec![CLIENT_POLICY.to_owned()])
     }
 
     /// A key for an agent: agent calls for any node.
     pub fn agent(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>) -> Self {
-        Self::new(id, secret, arn, Allowed { agent: true, ..Allowed::default() })
+        let speaks_for = SpeaksFor::AnyNode;
+        Self { speaks_for, ..Self::new(id, secret, arn, vec![AGENT_POLICY.to_owned()]) }
     }
 
-    /// A key that may do what `allowed` says.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>, arn: impl Into<String>, allowed: Allowed) -> Self {
+    /// A key that may do what these policies say.
+    pub fn new(
+        id: impl Into<String>,
+        secret: impl Into<String>,
+        arn: impl Into<String>,
+        policies: Vec<String>,
+    ) -> Self {
         Self {
             access_key_id: id.into(),
             secret_access_key: Zeroizing::new(secret.into()),
             principal_arn: arn.into(),
-            allowed,
+            policies,
+            tags: BTreeMap::new(),
+            speaks_for: SpeaksFor::default(),
         }
     }
 }
@@ -139,26 +169,11 @@ impl fmt::Debug for ApiKey {
         f.debug_struct("ApiKey")
             .field("access_key_id", &self.access_key_id)
             .field("principal_arn", &self.principal_arn)
-            .field("allowed", &self.allowed)
+            .field("policies", &self.policies)
+            .field("tags", &self.tags)
+            .field("speaks_for", &self.speaks_for)
             .finish_non_exhaustive()
     }
-}
-
-/// What a principal may do; nothing by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// Sessions, documents and node lists.
-    pub client: bool,
-    /// The agent's calls: control channels, data channels, reports.
-    pub agent: bool,
-    /// If set, the agent's calls are for this node only.
-    pub node: Option<String>,
-    /// Actions that are refused all the same, such as `ssm:StartSession`.
-    pub denied: Vec<String>,
-    /// Roles that may be assumed, by ARN; `*` stands for all.
-    pub assume: Vec<String>,
-    /// The OS user for Run-As, as the tag `SSMSessionRunAs` of the principal says.
-    pub run_as: Option<String>,
 }
 
 /// A role that `AssumeRole` gives out.
@@ -166,9 +181,51 @@ pub struct Allowed {
 pub struct Role {
     /// Such as `arn:aws:iam::123456789012:role/operators`.
     pub arn: String,
-    /// What the role may do.
-    pub allowed: Allowed,
+    /// Who may become it: a trust policy of IAM, JSON text.
+    pub trust: String,
+    /// What it may do: policies of IAM, JSON text.
+    pub policies: Vec<String>,
+    /// Its tags, which its sessions have unless they bring others.
+    pub tags: BTreeMap<String, String>,
+    /// The longest session.
+    pub longest: Duration,
 }
+
+impl Role {
+    /// A role with IAM's default for the length of its sessions, an hour, and without tags.
+    #[cfg(test)]
+    pub fn new(arn: impl Into<String>, trust: impl Into<String>, policies: Vec<String>) -> Self {
+        let longest = Duration::from_secs(3600);
+        Self { arn: arn.into(), trust: trust.into(), policies, tags: BTreeMap::new(), longest }
+    }
+}
+
+/// Everything that a client of Session Manager calls.
+const CLIENT_POLICY: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": {
+    "Effect": "Allow",
+    "Action": [
+      "ssm:StartSession", "ssm:ResumeSession", "ssm:TerminateSession", "ssm:DescribeSessions", "ssm:GetConnectionStatus",
+      "ssm:DescribeInstanceInformation", "ssm:*Document", "ssm:UpdateDocumentDefaultVersion", "ssmmessages:OpenDataChannel"
+    ],
+    "Resource": "*"
+  }
+}"#;
+
+/// What an agent calls, as in AWS's `AmazonSSMManagedInstanceCore`.
+const AGENT_POLICY: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": {
+    "Effect": "Allow",
+    "Action": [
+      "ssm:UpdateInstanceInformation", "ssm:ListAssociations", "ssm:ListInstanceAssociations", "ssm:DescribeAssociation",
+      "ssm:PutInventory", "ssm:PutComplianceItems", "ec2messages:*", "ssmmessages:CreateControlChannel",
+      "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"
+    ],
+    "Resource": "*"
+  }
+}"#;
 
 /// What is known of a node before its agent reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -210,6 +267,22 @@ pub enum EmulatorError {
     /// The certificate or its key is missing or unusable.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
+    /// A principal's policy can't be read.
+    #[error("the policies of {of} are not usable: {why}")]
+    Policy {
+        /// Whose, by ARN.
+        of: String,
+        /// What is wrong.
+        why: PolicyError,
+    },
+    /// The file of the trail can't be written.
+    #[error("the trail {path} can't be written: {source}", path = .path.display())]
+    Trail {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The preferences are no session document.
     #[error("the preferences (SSM-SessionManagerRunShell) are not usable: {0}")]
     Preferences(String),

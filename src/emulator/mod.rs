@@ -21,6 +21,7 @@ mod fault;
 #[cfg(test)]
 pub(crate) mod faults;
 mod http;
+mod iam;
 mod nodes;
 mod relay;
 mod service;
@@ -28,15 +29,18 @@ mod session;
 mod sessions;
 mod state;
 mod tokens;
+mod trail;
 
 pub use config::{ApiKey, EmulatorError, NodeConfig, SelfMadeTls, ServiceConfig};
 pub(crate) use fault::Fault;
 
 #[cfg(test)]
 pub(crate) use faults::{Cut, Effect, End, FrameFault, Frames};
+#[cfg(feature = "testing")]
+pub use iam::Trial;
 pub use service::Service;
 #[cfg(test)]
-pub(crate) use {config::Allowed, config::Role, session::LiveSession};
+pub(crate) use {config::Role, config::SpeaksFor, session::LiveSession};
 
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,11 @@ impl Nodes {
         }
     }
 
+    /// A node's tags; none of one that nobody knows.
+    pub(crate) fn tags(&self, id: &str) -> BTreeMap<String, String> {
+        self.lock().get(id).map(|node| node.tags.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn records(&self) -> Vec<NodeRecord> {
         let now = OffsetDateTime::now_utc();
         let all = self.lock();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +20,7 @@ use super::config::{EmulatorError, ServiceConfig};
 use super::documents::DocumentStore;
 #[cfg(test)]
 use super::faults::Faults;
+use super::http::caller::Arrival;
 use super::http::front::handle;
 use super::http::keys::KeyStore;
 use super::http::tls::Tls;
@@ -26,6 +28,7 @@ use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
 use super::state::Shared;
+use super::trail::Trail;
 
 /// A running embedded Session Manager. Dropping it stops it; [`Self::shutdown`] also waits until it has stopped.
 pub struct Service {
@@ -56,9 +59,15 @@ impl Service {
         let secure = if tls.is_some() { "s" } else { "" };
         let faults = Arc::new(FaultState::new());
         config.faults.into_iter().for_each(|fault| faults.add(fault));
+        let trail = config.trail.as_deref().map(|path| {
+            let failed = |source| EmulatorError::Trail { path: path.to_owned(), source };
+            Trail::open(path, &config.region, &config.account).map_err(failed)
+        });
+        let trail = trail.transpose()?;
         let shared = Arc::new(Shared {
             websocket_url: format!("ws{secure}://{host}"),
-            keys: KeyStore::new(&config.region, &config.keys, &config.roles),
+            keys: KeyStore::new(&config.region, config.keys, config.roles)?,
+            trail,
             nodes: Arc::new(Nodes::new(&config.nodes)),
             documents,
             sessions: Arc::new(Sessions::new(config.limits, config.pause_publication, faults.clone())),
@@ -154,7 +163,7 @@ async fn accept(
             () = shared.stop.cancelled() => return,
             accepted = accept_one(&listener, &places) => accepted,
         };
-        let (stream, permit) = match accepted {
+        let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: some will come back.
@@ -164,16 +173,17 @@ async fn accept(
             }
         };
         let (connection, acceptor) = (shared.clone(), acceptor.clone());
+        let arrival = Arrival { address: peer.ip().to_canonical(), secure: acceptor.is_some() };
         shared.tasks.spawn(async move {
             let _ = stream.set_nodelay(true);
             let stop = connection.stop.clone();
             let serving = async {
                 match acceptor {
-                    None => serve(connection, permit, stream).await,
+                    None => serve(connection, arrival, permit, stream).await,
                     Some(acceptor) => {
                         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
                         match handshake.await {
-                            Ok(Ok(stream)) => serve(connection, permit, stream).await,
+                            Ok(Ok(stream)) => serve(connection, arrival, permit, stream).await,
                             Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
                             Err(_) => tracing::debug!("no TLS in time"),
                         }
@@ -188,19 +198,25 @@ async fn accept(
     }
 }
 
-async fn accept_one(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept_one(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // The place comes first: with none free, callers wait in the system's queue.
     let permit = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
-async fn serve<S>(shared: Arc<Shared>, permit: OwnedSemaphorePermit, stream: S)
+async fn serve<S>(shared: Arc<Shared>, arrival: Arrival, permit: OwnedSemaphorePermit, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let permit = Arc::new(permit);
-    let service = service_fn(move |request| handle(shared.clone(), permit.clone(), request));
+    let service = service_fn(move |mut request: Request<_>| {
+        request.extensions_mut().insert(arrival);
+        handle(shared.clone(), permit.clone(), request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)

@@ -72,6 +72,8 @@ pub(crate) struct NewSession {
     pub(crate) target: String,
     pub(crate) document: String,
     pub(crate) owner: String,
+    /// The owner's unique id, which policies compare with `aws:userid`.
+    pub(crate) owner_id: String,
     pub(crate) reason: Option<String>,
     /// The longest silence.
     pub(crate) idle: Duration,
@@ -164,6 +166,10 @@ impl Session {
 
     pub(crate) fn target(&self) -> &str {
         &self.new.target
+    }
+
+    pub(crate) fn owner_id(&self) -> &str {
+        &self.new.owner_id
     }
 
     pub(crate) fn faults(&self) -> &FaultState {

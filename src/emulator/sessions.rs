@@ -104,6 +104,7 @@ mod tests {
             target: "i-1".into(),
             document: "D".into(),
             owner: "arn:x".into(),
+            owner_id: "AIDAX".into(),
             reason: Some("why".into()),
             idle: Duration::from_secs(10),
             duration: Some(Duration::from_secs(60)),

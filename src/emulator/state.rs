@@ -11,6 +11,7 @@ use super::http::keys::KeyStore;
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
+use super::trail::Trail;
 
 /// See the module.
 pub(crate) struct Shared {
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) documents: DocumentStore,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) faults: Arc<FaultState>,
+    /// Records of calls, if they are kept.
+    pub(crate) trail: Option<Trail>,
     /// Cancelled when the service shuts down.
     pub(crate) stop: CancellationToken,
     /// Every task that outlives a request.

@@ -11,6 +11,7 @@
 //!    host_ca[.pub]         the CA that signed them
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
 //!    evidence/             the event log
+//!    cloudtrail.jsonl      what AWS would have recorded of the same sessions
 //!    node/, run/           the node's own files, and those of what runs on it
 //! ```
 
@@ -25,6 +26,9 @@ use crate::gateway::mint::{KeyPair, MintError};
 
 /// The name by which clients know the demo's gateway, whatever its port.
 pub(super) const HOST_ALIAS: &str = "portcullis-demo";
+
+/// The embedded service's records of calls.
+pub(super) const TRAIL: &str = "cloudtrail.jsonl";
 
 type Make = fn(&str) -> Result<KeyPair, MintError>;
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::dir::TRAIL;
+
 /// The page and the `ready` line.
 pub(super) fn page(dir: &Path, gateway: SocketAddr) -> String {
     let config = shell_word(&dir.join("ssh_config").display().to_string());
@@ -21,10 +23,12 @@ The demo's node is this machine, as you. In another terminal:
 
 Everything goes over the Session Manager protocol: no sshd is involved.
 What was done is in {evidence}
+What AWS would say of it is in {trail}
 
 ready: listening on {gateway}; Ctrl-C ends the demo
 ",
         evidence = shell_word(&dir.join("evidence/events.jsonl").display().to_string()),
+        trail = shell_word(&dir.join(TRAIL).display().to_string()),
     );
     page
 }

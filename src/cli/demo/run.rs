@@ -49,7 +49,9 @@ pub(in crate::cli) async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let dir = DemoDir::open(&path)?;
     let keys = dir.keys()?;
 
-    let mut embedded = Embedded::start(service(args)).await?;
+    let mut service = service(args);
+    service.trail = Some(dir.join(dir::TRAIL));
+    let mut embedded = Embedded::start(service).await?;
     let served = serve(args, &dir, keys, &mut embedded, ending.asked()).await;
     patiently("ending what still runs on the node", embedded.stop()).await;
     served?;

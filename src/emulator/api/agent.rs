@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::nodes::Facts;
 use crate::emulator::state::Shared;
@@ -69,8 +69,8 @@ pub(super) async fn messages(shared: &Shared, caller: &Caller, request: &Message
     }))
 }
 
-pub(super) fn accept(caller: &Caller) -> Result<Value, ApiError> {
-    caller.may_as_agent("ssm:AgentReport", "*")?;
+pub(super) fn accept(caller: &Caller, action: &str) -> Result<Value, ApiError> {
+    caller.may_as_agent(action, "*")?;
     Ok(json!({}))
 }
 

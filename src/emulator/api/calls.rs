@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::request::parse;
 use super::{agent, documents, nodes, sessions};
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::state::Shared;
 
@@ -37,7 +37,8 @@ pub(crate) async fn call(shared: &Shared, caller: &Caller, name: &str, body: &[u
         "ListInstanceAssociations" => agent::associations(caller, &parse(body)?),
         "ListAssociations" | "DescribeAssociation" => agent::associations(caller, &Value::Null),
         "GetMessages" => agent::messages(shared, caller, &parse(body)?).await,
-        "PutInventory" | "PutComplianceItems" | "AcknowledgeMessage" | "SendReply" => agent::accept(caller),
+        "PutInventory" | "PutComplianceItems" => agent::accept(caller, &format!("ssm:{name}")),
+        "AcknowledgeMessage" | "SendReply" => agent::accept(caller, &format!("ec2messages:{name}")),
         other => Err(ApiError::new(
             "UnknownOperationException",
             format!("The embedded Session Manager has no operation {other}."),

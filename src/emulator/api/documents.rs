@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::request::{document_name, seconds};
+use super::resources::document_arn;
 use crate::emulator::documents::Described;
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::state::Shared;
 
@@ -102,7 +103,7 @@ pub(super) fn delete(shared: &Shared, caller: &Caller, request: &Named) -> Resul
 
 fn may(shared: &Shared, caller: &Caller, action: &str, name: &str) -> Result<(), ApiError> {
     document_name("name", name)?;
-    caller.may(action, &format!("arn:aws:ssm:{}:{}:document/{name}", shared.region, shared.account))
+    caller.may(action, &document_arn(shared, name))
 }
 
 /// AWS takes a document's ARN wherever it reads one.

@@ -1,10 +1,12 @@
 //! Systems Manager's JSON API: `POST /` with the call's name in `X-Amz-Target`.
 
 mod agent;
+pub(crate) mod assume_role;
 mod calls;
 mod documents;
 mod nodes;
 mod request;
+pub(crate) mod resources;
 mod sessions;
 pub(crate) mod sts;
 

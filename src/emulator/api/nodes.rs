@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::request::{page, seconds};
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::nodes::NodeRecord;
 use crate::emulator::state::Shared;

@@ -11,10 +11,11 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::request::{bounded, document_name, page, seconds};
+use super::resources::{document_arn, node_arn, node_facts, session_arn, session_facts};
 use crate::emulator::documents::built_in::PREFERENCES;
 use crate::emulator::documents::parameters::validate;
 use crate::emulator::end::End;
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::relay::frame::from_service;
 use crate::emulator::session::{NewSession, Record, Session};
@@ -42,25 +43,18 @@ pub(super) fn start(shared: &Shared, caller: &Caller, request: Start) -> Result<
         bounded("parameters", key, 1, 255)?;
         bounded("parameters", value, 1, 65_535)?;
     }
-    let kind = if request.target.starts_with("mi-") { "ssm" } else { "ec2" };
-    let resource = format!(
-        "arn:aws:{kind}:{}:{}:{}/{}",
-        shared.region,
-        shared.account,
-        if kind == "ssm" { "managed-instance" } else { "instance" },
-        request.target
-    );
-    caller.may("ssm:StartSession", &resource)?;
+    may_start(shared, caller, &request.target, request.document_name.as_deref())?;
     let not_connected = || ApiError::new("TargetNotConnected", format!("{} is not connected.", request.target));
     let control = shared.nodes.control(&request.target).ok_or_else(not_connected)?;
     let document = shared.documents.for_session(name)?;
     let values = validate(&document.parameters, &given).map_err(|error| ApiError::new("InvalidParameters", error))?;
     let limits = document.time_limits(&values);
     let new = NewSession {
-        id: session_id(caller.short_name()),
+        id: session_id(caller.principal().short_name()),
         target: request.target.clone(),
         document: name.to_owned(),
         owner: caller.arn().to_owned(),
+        owner_id: caller.principal().user_id.clone(),
         reason: request.reason,
         idle: shared.minute * limits.idle,
         duration: limits.duration.map(|minutes| shared.minute * minutes),
@@ -90,13 +84,13 @@ pub(super) struct One {
 }
 
 pub(super) fn resume(shared: &Shared, caller: &Caller, request: &One) -> Result<Value, ApiError> {
-    caller.may("ssm:ResumeSession", &session_arn(shared, &request.session_id))?;
+    may_use(shared, caller, "ssm:ResumeSession", &request.session_id)?;
     let session = find(shared, &request.session_id)?;
     answer(shared, &session)
 }
 
 pub(super) fn terminate(shared: &Shared, caller: &Caller, request: &One) -> Result<Value, ApiError> {
-    caller.may("ssm:TerminateSession", &session_arn(shared, &request.session_id))?;
+    may_use(shared, caller, "ssm:TerminateSession", &request.session_id)?;
     let session = find(shared, &request.session_id)?;
     shared.nodes.end_session(&session, "");
     Ok(json!({ "SessionId": session.id() }))
@@ -152,7 +146,8 @@ pub(super) struct Target {
 }
 
 pub(super) fn connection_status(shared: &Shared, caller: &Caller, request: &Target) -> Result<Value, ApiError> {
-    caller.may("ssm:GetConnectionStatus", &request.target)?;
+    let facts = node_facts(shared, caller, &request.target);
+    caller.may_knowing("ssm:GetConnectionStatus", &node_arn(shared, &request.target), &facts)?;
     let status = if shared.nodes.control(&request.target).is_some() { "connected" } else { "notconnected" };
     Ok(json!({ "Target": request.target, "Status": status }))
 }
@@ -176,8 +171,32 @@ fn find(shared: &Shared, id: &str) -> Result<std::sync::Arc<Session>, ApiError> 
         .ok_or_else(|| ApiError::new("DoesNotExistException", format!("Session {id} does not exist.")))
 }
 
-fn session_arn(shared: &Shared, id: &str) -> String {
-    format!("arn:aws:ssm:{}:{}:session/{id}", shared.region, shared.account)
+/// Whether the caller may start a session there, and under that document. Who names a document must be allowed it. Who
+/// names none is under the account's preferences, and whether these must be allowed as well is what a policy says by
+/// `ssm:SessionDocumentAccessCheck`: it is asked without that check first, and then with it
+/// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-sessiondocumentaccesscheck.html>). With a
+/// document's name the key is not there at all: `Bool` fails then, and `BoolIfExists` holds.
+fn may_start(shared: &Shared, caller: &Caller, target: &str, document: Option<&str>) -> Result<(), ApiError> {
+    const START: &str = "ssm:StartSession";
+    let node = node_arn(shared, target);
+    let facts = node_facts(shared, caller, target);
+    if document.is_none() {
+        let unchecked = facts.clone().with("ssm:SessionDocumentAccessCheck", "false");
+        if caller.may_knowing(START, &node, &unchecked).is_ok() {
+            return Ok(());
+        }
+    }
+    let checked = match document {
+        None => facts.with("ssm:SessionDocumentAccessCheck", "true"),
+        Some(_) => facts,
+    };
+    caller.may_knowing(START, &node, &checked)?;
+    caller.may(START, &document_arn(shared, document.unwrap_or(PREFERENCES)))
+}
+
+fn may_use(shared: &Shared, caller: &Caller, action: &str, id: &str) -> Result<(), ApiError> {
+    let session = shared.sessions.get(id);
+    caller.may_knowing(action, &session_arn(shared, id), &session_facts(caller, session.as_deref()))
 }
 
 /// `<who>-<17 digits>`; the agent uses it as a file name.

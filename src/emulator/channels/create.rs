@@ -1,13 +1,12 @@
 //! CreateControlChannel and CreateDataChannel: the agent asks for a token for its websocket.
 
-use http::StatusCode;
 use serde::Deserialize;
 
 use super::{Channel, session_is_over};
 use crate::emulator::end::End;
 use crate::emulator::fault::Failure;
-use crate::emulator::http::keys::Caller;
-use crate::emulator::http::reply::{ApiError, Reply, xml_reply};
+use crate::emulator::http::caller::Caller;
+use crate::emulator::http::reply::ApiError;
 use crate::emulator::state::Shared;
 
 #[derive(Deserialize)]
@@ -18,8 +17,8 @@ struct Body {
     request_id: String,
 }
 
-/// Answers with a token: exactly 201, and XML.
-pub(crate) fn create(shared: &Shared, caller: &Caller, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
+/// Answers with a token, in XML.
+pub(crate) fn create(shared: &Shared, caller: &Caller, channel: &Channel, body: &[u8]) -> Result<String, ApiError> {
     let body: Body = serde_json::from_slice(body).map_err(|_| {
         ApiError::new("BadRequestException", "The body must be JSON with MessageSchemaVersion and RequestId.")
     })?;
@@ -46,8 +45,5 @@ pub(crate) fn create(shared: &Shared, caller: &Caller, channel: &Channel, body: 
             ("CreateDataChannelResponse", token)
         }
     };
-    Ok(xml_reply(
-        StatusCode::CREATED,
-        format!("<{name}><MessageSchemaVersion>1.0</MessageSchemaVersion><TokenValue>{token}</TokenValue></{name}>"),
-    ))
+    Ok(format!("<{name}><MessageSchemaVersion>1.0</MessageSchemaVersion><TokenValue>{token}</TokenValue></{name}>"))
 }

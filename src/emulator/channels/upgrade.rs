@@ -16,8 +16,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
 use super::{Channel, control, session_is_over};
+use crate::emulator::api::resources::{session_arn, session_arn_by_user, session_facts};
 use crate::emulator::end::End;
-use crate::emulator::http::keys::Caller;
+use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::{ApiError, Reply};
 use crate::emulator::nodes::Facts;
 use crate::emulator::relay::socket::{Socket, websocket_config};
@@ -57,10 +58,7 @@ pub(crate) fn upgrade(
             }
             let session = shared.sessions.get(id).filter(|session| !session.is_over()).ok_or_else(session_is_over)?;
             if let Some(caller) = &caller {
-                let resource = format!("arn:aws:ssm:{}:{}:session/{id}", shared.region, shared.account);
-                let as_client = caller.may("ssmmessages:OpenDataChannel", &resource);
-                let as_agent = caller.may_as_agent("ssmmessages:OpenDataChannel", session.target());
-                as_client.or(as_agent)?;
+                may_open(shared, caller, &session)?;
             } else if shared.require_signed_upgrade {
                 return Err(unsigned());
             }
@@ -96,6 +94,18 @@ pub(crate) fn upgrade(
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(reply)
+}
+
+/// An agent's key opens the data channels of its node; anybody else's is asked about the session, under either name that
+/// policies have for it.
+fn may_open(shared: &Shared, caller: &Caller, session: &Session) -> Result<(), ApiError> {
+    const OPEN: &str = "ssmmessages:OpenDataChannel";
+    if caller.is_agent() {
+        return caller.may_as_agent(OPEN, session.target());
+    }
+    let facts = session_facts(caller, Some(session));
+    let (by_id, by_user) = (session_arn(shared, session.id()), session_arn_by_user(shared, session));
+    caller.may_under_either(OPEN, [&by_id, &by_user], &facts)
 }
 
 async fn serve_control(shared: &Shared, node: &str, mut stream: Websocket) {

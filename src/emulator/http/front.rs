@@ -17,17 +17,20 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 
-use super::reply::{ApiError, Reply, json_ok};
+use super::reply::{ApiError, Reply, json_ok, xml_reply};
 use super::sigv4::Claim;
-use crate::emulator::api::{self, sts};
+use crate::emulator::api::{self, assume_role, sts};
 use crate::emulator::channels::upgrade::{is_upgrade, upgrade};
 use crate::emulator::channels::{Channel, channel, create};
 use crate::emulator::fault::Call;
 use crate::emulator::relay::faults::FailedCall;
 use crate::emulator::state::Shared;
+use crate::emulator::trail::{self, Trail};
 
 /// Answers one request. The permit is the connection's place among all of them.
 pub(crate) async fn handle(
@@ -37,6 +40,7 @@ pub(crate) async fn handle(
 ) -> Result<Reply, Infallible> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
+    let id = Uuid::new_v4().to_string();
     if let Some(channel) = channel(parts.uri.path()) {
         let reply = if parts.method == Method::GET && is_upgrade(&parts) {
             let caller = match Claim::read(&parts) {
@@ -46,16 +50,19 @@ pub(crate) async fn handle(
             caller.and_then(|caller| upgrade(&shared, &parts, channel, caller, on_upgrade, permit))
         } else if parts.method == Method::POST {
             match read(body).await {
-                Ok(body) => create_channel(&shared, &parts, &channel, &body).await,
+                // exactly 201: agents look at it
+                Ok(body) => create_channel(&shared, &parts, &channel, &body)
+                    .await
+                    .map(|document| xml_reply(StatusCode::CREATED, document, &id)),
                 Err(error) => Err(error),
             }
         } else {
             Err(ApiError::new("BadRequestException", "A channel takes POST, or GET with a websocket upgrade."))
         };
-        return Ok(reply.unwrap_or_else(|error| refused(&parts, &error).message_service()));
+        return Ok(reply.unwrap_or_else(|error| refused(&parts, &error).message_service(&id)));
     }
     if parts.uri.path() != "/" || parts.method != Method::POST {
-        return Ok(ApiError { status: StatusCode::NOT_FOUND, ..unknown() }.json());
+        return Ok(ApiError { status: StatusCode::NOT_FOUND, ..unknown() }.json(&id));
     }
     let form = parts
         .headers
@@ -63,33 +70,52 @@ pub(crate) async fn handle(
         .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded")));
     let body = match read(body).await {
         Ok(body) => body,
-        Err(error) if form => return Ok(error.sts()),
-        Err(error) => return Ok(error.json()),
+        Err(error) if form => return Ok(error.sts(&id)),
+        Err(error) => return Ok(error.json(&id)),
     };
-    if form {
-        return Ok(sts_call(&shared, &parts, &body).unwrap_or_else(|error| refused(&parts, &error).sts()));
-    }
-    match json_call(&shared, &parts, &body).await {
-        Ok(reply) => Ok(reply),
-        Err(error) => Ok(refused(&parts, &error).json()),
-    }
+    Ok(match form {
+        true => match sts_call(&shared, &parts, &body, &id) {
+            Ok(answer) => xml_reply(StatusCode::OK, answer.document(&id), &id),
+            Err(error) => refused(&parts, &error).sts(&id),
+        },
+        false => match json_call(&shared, &parts, &body, &id).await {
+            Ok(value) => json_ok(&value, &id),
+            Err(error) => refused(&parts, &error).json(&id),
+        },
+    })
 }
 
-fn sts_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply, ApiError> {
+fn sts_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<sts::Answer, ApiError> {
     let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
-    sts::call(shared, &caller, &sts::Form::parse(body))
+    let form = sts::Form::parse(body);
+    let answer = sts::call(shared, &caller, &form);
+    let name = form.get("Action").unwrap_or_default();
+    if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
+        let outcome = answer.as_ref().map(|answer| answer.shown.clone());
+        let parameters = assume_role::request_parameters(&form);
+        trail.note(&trail::Call { caller: &caller, parts, service: "sts", name, parameters, outcome, request_id: id });
+    }
+    answer
 }
 
-async fn json_call(shared: &Shared, parts: &Parts, body: &[u8]) -> Result<Reply, ApiError> {
+async fn json_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<Value, ApiError> {
     let header = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let (service, name) = header.and_then(api::target).ok_or_else(unknown)?;
     let caller = shared.keys.authenticate(parts, body, service, OffsetDateTime::now_utc())?;
     tracing::debug!(call = name, caller = caller.arn(), "call");
-    let call = async { api::call(shared, &caller, name, body).await.map(|value| json_ok(&value)) };
+    let call = async {
+        let answer = api::call(shared, &caller, name, body).await;
+        if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
+            let outcome = answer.as_ref().map(trail::shown);
+            let parameters = serde_json::from_slice(body).map(|asked| trail::shown(&asked)).unwrap_or_default();
+            trail.note(&trail::Call { caller: &caller, parts, service, name, parameters, outcome, request_id: id });
+        }
+        answer
+    };
     unless_failed(shared.faults.fails(name), call).await
 }
 
-async fn create_channel(shared: &Shared, parts: &Parts, channel: &Channel, body: &[u8]) -> Result<Reply, ApiError> {
+async fn create_channel(shared: &Shared, parts: &Parts, channel: &Channel, body: &[u8]) -> Result<String, ApiError> {
     let caller = shared.keys.authenticate(parts, body, MESSAGES, OffsetDateTime::now_utc())?;
     let fault = match channel {
         Channel::Data(_) => shared.faults.fails(Call::CreateDataChannel.name()),
@@ -99,10 +125,10 @@ async fn create_channel(shared: &Shared, parts: &Parts, channel: &Channel, body:
 }
 
 /// The answer to a call, unless it is to fail: before it is done, or after.
-async fn unless_failed(
+async fn unless_failed<T>(
     fault: Option<FailedCall>,
-    call: impl Future<Output = Result<Reply, ApiError>>,
-) -> Result<Reply, ApiError> {
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
     if let Some(FailedCall { failure, done: false }) = fault {
         return Err(ApiError::failed(failure));
     }

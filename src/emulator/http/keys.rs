@@ -1,91 +1,51 @@
 //! Who may call: the configured keys, and the temporary ones that `AssumeRole` gave out.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use http::header::USER_AGENT;
 use http::request::Parts;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::caller::{Arrival, Caller};
 use super::reply::ApiError;
 use super::sigv4::{Claim, SignatureError};
-use crate::emulator::config::{Allowed, ApiKey, Role};
+use crate::emulator::config::{ApiKey, EmulatorError, Role, SpeaksFor};
+use crate::emulator::iam::{IdentityPolicy, Kind, PolicyError, Principal, TrustPolicy, unique_id};
 
-/// A caller whose signature was verified. Only [`KeyStore::authenticate`] makes one.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    arn: String,
-    allowed: Allowed,
-}
-
-impl Caller {
-    pub(crate) fn arn(&self) -> &str {
-        &self.arn
-    }
-
-    /// The last part of the ARN: the user's name, or the role session's. Session ids begin with it.
-    pub(crate) fn short_name(&self) -> &str {
-        self.arn.rsplit('/').next().unwrap_or_default()
-    }
-
-    /// The user id that `GetCallerIdentity` shows.
-    pub(crate) fn user_id(&self) -> String {
-        match self.arn.contains(":assumed-role/") {
-            true => format!("AROA{:0>16}:{}", "EMBEDDED", self.short_name()),
-            false => format!("AIDA{:0>16}", self.short_name().to_ascii_uppercase()),
-        }
-    }
-
-    /// Whether the caller may do an action of a client, such as `ssm:StartSession`.
-    pub(crate) fn may(&self, action: &str, resource: &str) -> Result<(), ApiError> {
-        self.judge(self.allowed.client, action, resource)
-    }
-
-    /// Whether the caller may do an agent's action for that node.
-    pub(crate) fn may_as_agent(&self, action: &str, node: &str) -> Result<(), ApiError> {
-        let its_own = self.allowed.node.as_deref().is_none_or(|own| own == node);
-        self.judge(self.allowed.agent && its_own, action, node)
-    }
-
-    /// The OS user that the principal's tag names.
-    pub(crate) fn run_as(&self) -> Option<&str> {
-        self.allowed.run_as.as_deref()
-    }
-
-    pub(crate) fn may_assume(&self, role: &str) -> bool {
-        self.allowed.assume.iter().any(|arn| arn == role || arn == "*")
-    }
-
-    fn judge(&self, allowed: bool, action: &str, resource: &str) -> Result<(), ApiError> {
-        let denied = self.allowed.denied.iter().any(|name| name == action);
-        if allowed && !denied {
-            return Ok(());
-        }
-        let why = if denied {
-            "with an explicit deny in an identity-based policy".to_owned()
-        } else {
-            format!("because no identity-based policy allows the {action} action")
-        };
-        Err(ApiError::new(
-            "AccessDeniedException",
-            format!("User: {} is not authorized to perform: {action} on resource: {resource} {why}", self.arn),
-        ))
-    }
-}
-
-/// All keys. Secrets stay in here.
+/// All keys and roles. Secrets stay in here.
 pub(crate) struct KeyStore {
     region: String,
-    fixed: HashMap<String, ApiKey>,
-    roles: Vec<Role>,
+    fixed: HashMap<String, Key>,
+    roles: HashMap<String, KnownRole>,
     temporary: Mutex<HashMap<String, Temporary>>,
 }
 
+#[derive(Clone)]
+struct Key {
+    secret: Zeroizing<String>,
+    principal: Arc<Principal>,
+    speaks_for: SpeaksFor,
+}
+
+#[derive(Clone)]
 struct Temporary {
-    key: ApiKey,
+    key: Key,
     token: Zeroizing<String>,
     expires: OffsetDateTime,
+}
+
+/// A role whose policies were read.
+pub(crate) struct KnownRole {
+    pub(crate) arn: String,
+    /// `AROA…`
+    pub(crate) id: String,
+    pub(crate) trust: TrustPolicy,
+    pub(crate) policies: Arc<[IdentityPolicy]>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) longest: Duration,
 }
 
 /// Temporary keys, to be told to whoever assumed the role.
@@ -94,17 +54,19 @@ pub(crate) struct Issued {
     pub(crate) secret_access_key: Zeroizing<String>,
     pub(crate) session_token: Zeroizing<String>,
     pub(crate) expires: OffsetDateTime,
-    pub(crate) arn: String,
 }
 
 impl KeyStore {
-    pub(crate) fn new(region: &str, keys: &[ApiKey], roles: &[Role]) -> Self {
-        Self {
+    /// Reads every policy: one that can't be read is the end of the start.
+    pub(crate) fn new(region: &str, keys: Vec<ApiKey>, roles: Vec<Role>) -> Result<Self, EmulatorError> {
+        let fixed = keys.into_iter().map(|key| Ok((key.access_key_id.clone(), Key::read(key)?)));
+        let roles = roles.into_iter().map(|role| Ok((role.arn.clone(), KnownRole::read(role)?)));
+        Ok(Self {
             region: region.to_owned(),
-            fixed: keys.iter().map(|key| (key.access_key_id.clone(), key.clone())).collect(),
-            roles: roles.to_vec(),
+            fixed: fixed.collect::<Result<_, EmulatorError>>()?,
+            roles: roles.collect::<Result<_, EmulatorError>>()?,
             temporary: Mutex::default(),
-        }
+        })
     }
 
     /// The caller of a request, if its signature is right for one of these services.
@@ -123,7 +85,7 @@ impl KeyStore {
         if !same(claimed, token.as_deref().map_or("", String::as_str)) {
             return Err(unrecognized());
         }
-        claim.verify(parts, body, &key.secret_access_key, now)?;
+        claim.verify(parts, body, &key.secret, now)?;
         let scope = |what: &str, should: &str| {
             let text = format!("Credential should be scoped to {what}: '{should}'.");
             ApiError::new("InvalidSignatureException", text)
@@ -139,33 +101,31 @@ impl KeyStore {
             let text = "The security token included in the request is expired";
             return Err(ApiError::new("ExpiredTokenException", text));
         }
-        Ok(Caller { arn: key.principal_arn, allowed: key.allowed })
+        let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+        let arrival = parts.extensions.get::<Arrival>().copied();
+        let facts = Caller::facts_of(&key.principal, &claim.region, arrival, agent);
+        let Key { principal, speaks_for, .. } = key;
+        Ok(Caller { principal, speaks_for, access_key_id: claim.access_key_id, facts })
     }
 
-    /// Temporary keys for a role, if there is such a role.
-    pub(crate) fn assume(
-        &self,
-        role: &str,
-        session: &str,
-        run_as: Option<String>,
-        lifetime: Duration,
-        now: OffsetDateTime,
-    ) -> Option<Issued> {
-        let role = self.roles.iter().find(|known| known.arn == role)?;
-        let arn = role.arn.replacen(":iam:", ":sts:", 1).replacen(":role/", ":assumed-role/", 1);
+    /// A role by its ARN.
+    pub(crate) fn role(&self, arn: &str) -> Option<&KnownRole> {
+        self.roles.get(arn)
+    }
+
+    /// Temporary keys for a session of a role.
+    pub(crate) fn issue(&self, session: Principal, lifetime: Duration, now: OffsetDateTime) -> Issued {
         let random = || Uuid::new_v4().simple().to_string();
         let issued = Issued {
             access_key_id: format!("ASIA{}", random()[..16].to_ascii_uppercase()),
             secret_access_key: Zeroizing::new(format!("{}{}", random(), &random()[..8])),
             session_token: Zeroizing::new(format!("{}{}{}", random(), random(), random())),
             expires: now + lifetime,
-            arn: format!("{arn}/{session}"),
         };
-        let key = ApiKey {
-            access_key_id: issued.access_key_id.clone(),
-            secret_access_key: issued.secret_access_key.clone(),
-            principal_arn: issued.arn.clone(),
-            allowed: Allowed { run_as: run_as.or_else(|| role.allowed.run_as.clone()), ..role.allowed.clone() },
+        let key = Key {
+            secret: issued.secret_access_key.clone(),
+            principal: Arc::new(session),
+            speaks_for: SpeaksFor::Nobody,
         };
         let temporary = Temporary { key, token: issued.session_token.clone(), expires: issued.expires };
         let mut all = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,16 +137,52 @@ impl KeyStore {
             all.remove(&first);
         }
         all.insert(issued.access_key_id.clone(), temporary);
-        Some(issued)
+        issued
     }
 
-    fn find(&self, id: &str) -> Option<(ApiKey, Option<Zeroizing<String>>, Option<OffsetDateTime>)> {
+    fn find(&self, id: &str) -> Option<(Key, Option<Zeroizing<String>>, Option<OffsetDateTime>)> {
         if let Some(key) = self.fixed.get(id) {
             return Some((key.clone(), None, None));
         }
         let all = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(id).map(|temporary| (temporary.key.clone(), Some(temporary.token.clone()), Some(temporary.expires)))
+        let Temporary { key, token, expires } = all.get(id)?.clone();
+        Some((key, Some(token), Some(expires)))
     }
+}
+
+impl Key {
+    fn read(key: ApiKey) -> Result<Self, EmulatorError> {
+        let principal = Principal {
+            user_id: unique_id("AIDA", &key.principal_arn),
+            kind: Kind::User,
+            policies: policies(&key.principal_arn, &key.policies)?,
+            tags: key.tags,
+            arn: key.principal_arn,
+        };
+        Ok(Self { secret: key.secret_access_key, principal: Arc::new(principal), speaks_for: key.speaks_for })
+    }
+}
+
+impl KnownRole {
+    fn read(role: Role) -> Result<Self, EmulatorError> {
+        let trust = TrustPolicy::parse(&role.trust).map_err(|why| unusable(&role.arn, why))?;
+        Ok(Self {
+            id: unique_id("AROA", &role.arn),
+            trust,
+            policies: policies(&role.arn, &role.policies)?,
+            tags: role.tags,
+            longest: Duration::try_from(role.longest).unwrap_or(Duration::HOUR),
+            arn: role.arn,
+        })
+    }
+}
+
+fn policies(of: &str, texts: &[String]) -> Result<Arc<[IdentityPolicy]>, EmulatorError> {
+    texts.iter().map(|text| IdentityPolicy::parse(text).map_err(|why| unusable(of, why))).collect()
+}
+
+fn unusable(of: &str, why: PolicyError) -> EmulatorError {
+    EmulatorError::Policy { of: of.to_owned(), why }
 }
 
 impl From<SignatureError> for ApiError {

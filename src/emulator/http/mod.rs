@@ -1,5 +1,6 @@
 //! The HTTP front: who is calling, and where the call goes.
 
+pub(crate) mod caller;
 pub(crate) mod front;
 pub(crate) mod keys;
 pub(crate) mod reply;

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::emulator::fault::Failure;
 
@@ -39,54 +38,54 @@ impl ApiError {
         Self { status, code, message: "A failure, as asked for.".to_owned() }
     }
 
-    pub(crate) fn json(&self) -> Reply {
-        json_reply(self.status, &json!({ "__type": self.code, "message": self.message }))
+    pub(crate) fn json(&self, request_id: &str) -> Reply {
+        json_reply(self.status, &json!({ "__type": self.code, "message": self.message }), request_id)
     }
 
     /// STS's form, whose codes have no `Exception` at the end.
-    pub(crate) fn sts(&self) -> Reply {
+    pub(crate) fn sts(&self, request_id: &str) -> Reply {
         let code = match self.code {
             "UnrecognizedClientException" => "InvalidClientTokenId",
             "InvalidSignatureException" => "SignatureDoesNotMatch",
             "ValidationException" => "ValidationError",
             other => other.strip_suffix("Exception").unwrap_or(other),
         };
-        let status = if self.status == StatusCode::BAD_REQUEST && !code.starts_with("Valid") {
-            StatusCode::FORBIDDEN
-        } else {
-            self.status
-        };
-        let id = Uuid::new_v4().to_string();
+        let of_the_form = matches!(
+            code,
+            "ValidationError" | "MalformedPolicyDocument" | "PackedPolicyTooLarge" | "InvalidParameterValue"
+        );
+        let refused = self.status == StatusCode::BAD_REQUEST && !of_the_form;
+        let status = if refused { StatusCode::FORBIDDEN } else { self.status };
         let body = format!(
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
-             <Message>{}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>",
+             <Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
             xml(&self.message)
         );
-        build(status, "text/xml", body.into(), &id)
+        xml_reply(status, body, request_id)
     }
 
     /// The message service's form.
-    pub(crate) fn message_service(&self) -> Reply {
+    pub(crate) fn message_service(&self, request_id: &str) -> Reply {
         let status = match self.code {
             _ if self.status.is_server_error() => self.status,
             "BadRequestException" => StatusCode::BAD_REQUEST,
             "NotFoundException" => StatusCode::NOT_FOUND,
             _ => StatusCode::FORBIDDEN,
         };
-        xml_reply(status, format!("<{0}><Message>{1}</Message></{0}>", self.code, xml(&self.message)))
+        xml_reply(status, format!("<{0}><Message>{1}</Message></{0}>", self.code, xml(&self.message)), request_id)
     }
 }
 
-pub(crate) fn json_ok(value: &Value) -> Reply {
-    json_reply(StatusCode::OK, value)
+pub(crate) fn json_ok(value: &Value, request_id: &str) -> Reply {
+    json_reply(StatusCode::OK, value, request_id)
 }
 
-fn json_reply(status: StatusCode, value: &Value) -> Reply {
-    build(status, "application/x-amz-json-1.1", value.to_string().into(), &Uuid::new_v4().to_string())
+fn json_reply(status: StatusCode, value: &Value, request_id: &str) -> Reply {
+    build(status, "application/x-amz-json-1.1", value.to_string().into(), request_id)
 }
 
-pub(crate) fn xml_reply(status: StatusCode, body: String) -> Reply {
-    build(status, "text/xml", body.into(), &Uuid::new_v4().to_string())
+pub(crate) fn xml_reply(status: StatusCode, body: String, request_id: &str) -> Reply {
+    build(status, "text/xml", body.into(), request_id)
 }
 
 fn build(status: StatusCode, content_type: &'static str, body: Bytes, request_id: &str) -> Reply {

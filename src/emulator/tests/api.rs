@@ -60,7 +60,7 @@ async fn a_session_starts_with_document_and_parameters() {
 async fn refusals_have_awss_names() {
     let callers = Callers::start_with(|config| {
         let mut denied = ApiKey::client("AKIDDENIED", "s", "arn:aws:iam::123456789012:user/denied");
-        denied.allowed.denied.push("ssm:StartSession".into());
+        denied.policies.push(r#"{"Statement":{"Effect":"Deny","Action":"ssm:StartSession","Resource":"*"}}"#.into());
         config.keys.push(denied);
     })
     .await;
@@ -257,9 +257,10 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/operators";
 #[tokio::test]
 async fn an_assumed_role_is_a_caller_of_its_own() {
     let callers = Callers::start_with(|config| {
-        let client = Allowed { client: true, ..Allowed::default() };
-        config.roles = vec![Role { arn: ROLE.into(), allowed: client }];
-        config.keys[0].allowed = Allowed { assume: vec![ROLE.into()], ..Allowed::default() };
+        let trust = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}}"#;
+        config.roles = vec![Role::new(ROLE, trust, config.keys[0].policies.clone())];
+        let assume = json!({ "Statement": { "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": ROLE } });
+        config.keys[0].policies = vec![assume.to_string()];
     })
     .await;
     let base = aws_config::defaults(aws_sdk_ssm::config::BehaviorVersion::v2026_01_12())

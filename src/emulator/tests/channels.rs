@@ -22,8 +22,8 @@ fn status(result: Result<Socket, Error>) -> u16 {
 #[tokio::test]
 async fn only_agents_get_agents_channels() {
     let callers = Callers::start_with(|config| {
-        let one = Allowed { agent: true, node: Some("mi-other".into()), ..Allowed::default() };
-        config.keys.push(ApiKey::new("AKIDOTHER", "other", "arn:aws:iam::123456789012:role/other", one));
+        let agent = ApiKey::agent("AKIDOTHER", "other", "arn:aws:iam::123456789012:role/other");
+        config.keys.push(ApiKey { speaks_for: SpeaksFor::Node("mi-other".into()), ..agent });
     })
     .await;
     let other = || aws_credential_types::Credentials::new("AKIDOTHER", "other", None, None, "test");

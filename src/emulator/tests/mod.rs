@@ -4,5 +4,6 @@ mod api;
 mod callers;
 mod channels;
 mod faults;
+mod iam;
 mod relay;
 mod speed;
