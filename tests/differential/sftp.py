@@ -296,6 +296,12 @@ LISTED = [
         and ours[1] not in (0, 1),
     ),
     (
+        "copy-data from a file to itself by another of its names: refused before either handle is tried",
+        lambda kind, parts, ours, theirs: is_extension(parts, b"copy-data")
+        and ours == ("status", 4)
+        and theirs in (("status", 0), ("status", 1), ("status", 2)),
+    ),
+    (
         "a path longer than any is refused before anything else is looked at",
         lambda kind, parts, ours, theirs: ours == ("status", 5) and any(k == "s" and len(v) >= 4096 for k, v in parts),
     ),
@@ -310,24 +316,6 @@ LISTED = [
 ]
 # What a shell can't do as well, in the same form.
 UNABLE = [
-    (
-        "a rename of or to a name that ends in a slash or is a dot: mv(1) is not always as exact as rename(2)",
-        lambda kind, parts, ours, theirs: (kind == RENAME or is_extension(parts, b"posix-rename@openssh.com"))
-        and any(value.endswith((b"/", b"/.", b"/..")) for _, value in parts)
-        and {ours[1], theirs[1]} <= {2, 4, 5},
-    ),
-    (
-        "copy-data of nothing to what can't be written: that is looked at first",
-        lambda kind, parts, ours, theirs: is_extension(parts, b"copy-data")
-        and ours == ("status", 2)
-        and theirs == ("status", 1),
-    ),
-    (
-        "an offset where no file can be: only what really reads or writes there is told",
-        lambda kind, parts, ours, theirs: kind in (READ, WRITE)
-        and parts[1][1] >= 1 << 40
-        and {ours[-1], theirs[-1]} <= {0, 1, 2, 4, 5, b""},
-    ),
     (
         "flags of a file system: no program tells them",
         lambda kind, parts, ours, theirs: ours[0] == theirs[0] == "file system" and ours[1][:5] == theirs[1][:5],

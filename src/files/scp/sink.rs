@@ -97,6 +97,8 @@ fn granted(command: &ScpCommand, mode: u32) -> u32 {
 impl Level {
     fn path(&self, name: &[u8]) -> Vec<u8> {
         match self.is_directory {
+            // with a slash even where one is there, as in the messages of OpenSSH's
+            true if self.target.ends_with(b"/") && self.target.len() > 1 => [&self.target, &b"/"[..], name].concat(),
             true => join(&self.target, name),
             false => self.target.clone(),
         }
@@ -250,7 +252,7 @@ where
                     return Err(End::Client(gone));
                 }
                 // it may still read
-                return session.give_up("dropped connection").await;
+                return session.give_up("Broken pipe").await;
             }
         };
         let length = bytes.len() as u64;

@@ -242,7 +242,7 @@ async fn records_that_lead_out_of_the_target_are_refused() {
 async fn a_client_that_stops_in_mid_file_fails() {
     let home = tempfile::tempdir().unwrap();
     let (said, code) = sink(home.path(), "scp -t .", b"C0644 1000 x\nhalf").await;
-    assert_eq!((said.as_str(), code), ("\0\0\x01scp: dropped connection\n", 1));
+    assert_eq!((said.as_str(), code), ("\0\0\x01scp: Broken pipe\n", 1));
     let (said, code) = sink(home.path(), "scp -t .", b"C0644 10").await;
     assert_eq!((said.as_str(), code), ("\0\x01scp: protocol error: lost connection\n", 1));
     let deep: String = (0..300).map(|_| "D0755 0 d\n").collect();

@@ -44,5 +44,5 @@ async fn over_lanes(helper: Helper, cases: u32) {
     let options = TransportOptions { helper, ..TransportOptions::default() };
     let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
     let servers = FileServers::with_service(tempfile::tempdir().unwrap(), embedded.files().await, Default::default());
-    compare(&servers, if helper == Helper::Sh { &["--sh"] } else { &[] }, cases).await;
+    compare(&servers, &[], cases).await;
 }

@@ -217,6 +217,10 @@ while True:
     if kind == b"x":
         os._exit(length)
     data = answers.read(length)
-    while data:
-        data = data[os.write(1, data):]
+    try:
+        while data:
+            data = data[os.write(1, data):]
+    except BrokenPipeError:
+        # whoever asked has gone, and ssh would say nothing either
+        os._exit(255)
 "#;

@@ -71,6 +71,8 @@ every_helper! {
     a_named_pipe_stops_nothing
     signals_that_were_ignored_around_it_work
     what_was_started_is_not_started_again
+    a_lane_that_comes_too_late_ends
+    what_two_lanes_bring_is_there_once
 }
 
 use files::{
@@ -78,8 +80,9 @@ use files::{
     what_is_left_open_ends_and_nobody_else_is_signalled,
 };
 use odd::{
-    a_place_that_takes_nothing_is_left_for_the_next, a_process_with_an_odd_name_is_no_shelter,
-    what_the_arguments_name_cannot_be_taken_first, what_was_started_is_not_started_again,
+    a_lane_that_comes_too_late_ends, a_place_that_takes_nothing_is_left_for_the_next,
+    a_process_with_an_odd_name_is_no_shelter, what_the_arguments_name_cannot_be_taken_first,
+    what_two_lanes_bring_is_there_once, what_was_started_is_not_started_again,
 };
 
 /// Every byte value, what the agent alters, and an end that it would hold back.

@@ -65,12 +65,10 @@ pub(super) struct Setup {
     pub(super) around: Vec<(&'static str, String)>,
     /// How long nobody reads what it says.
     pub(super) deaf_for: Duration,
-    /// Whether its Python says that it is an old one.
-    pub(super) old_python: bool,
+    /// What its text says otherwise: what stands there, and what then does.
+    pub(super) altered: Vec<(&'static str, String)>,
     /// Which frame of an in lane comes twice, as where an agent could not say that it had it.
     pub(super) doubled: Option<u32>,
-    /// Whether its disk does not come back from what is asked of it.
-    pub(super) stuck_disk: bool,
     /// Whether whoever starts it ignores signals, as a script does with SIGINT for what it starts in the background.
     pub(super) in_background: bool,
 }
@@ -86,9 +84,8 @@ impl Setup {
             taking: true,
             around: Vec::new(),
             deaf_for: Duration::ZERO,
-            old_python: false,
+            altered: Vec::new(),
             doubled: None,
-            stuck_disk: false,
             in_background: false,
         }
     }
@@ -356,17 +353,8 @@ impl Node {
 
     fn words(&self, options: &str, parameter: &str, program: Program) -> Vec<String> {
         let mut words = shell_words::split(&boot(options, parameter, program)).unwrap();
-        if self.setup.old_python {
-            words.iter_mut().for_each(|word| *word = word.replace("version_info < (3, 6)", "version_info < (99,)"));
-        }
-        if self.setup.stuck_disk {
-            // which says that it has begun; a gateway's word holds for a few seconds, and an end takes one
-            let stuck = format!("open(\"{}\", \"w\") and time.sleep(99) or os.fsync(", self.stuck().display());
-            for (what, instead) in
-                [("os.fsync(", &*stuck), ("live_for(lease)", "live_for(5)"), ("longest_end = 70", "longest_end = 1")]
-            {
-                words.iter_mut().for_each(|word| *word = word.replace(what, instead));
-            }
+        for (there, instead) in &self.setup.altered {
+            words.iter_mut().for_each(|word| *word = word.replace(there, instead));
         }
         words[0] = tools(self.kind).join("sh").to_str().unwrap().to_owned();
         if self.setup.in_background {
@@ -527,11 +515,6 @@ impl Node {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.windows(self.name.len()).any(|part| part == self.name.as_bytes())
         })
-    }
-
-    /// What is there once its disk hangs.
-    pub(super) fn stuck(&self) -> PathBuf {
-        self.place.path().join("stuck")
     }
 
     pub(super) fn litter(&self) -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::machine::lives;
 use super::node::{Kind, Node, Setup};
 use super::printed;
+use crate::model::Exit;
 
 /// Any user of a node may name a process as they like.
 pub(super) fn a_process_with_an_odd_name_is_no_shelter(kind: Kind) {
@@ -44,6 +45,34 @@ pub(super) fn what_the_arguments_name_cannot_be_taken_first(kind: Kind) {
     assert_eq!(node.stdout, b"here\n", "{kind:?}");
     std::fs::remove_file(node.home.join(format!(".portcullis-{}", node.name))).unwrap();
     node.finish();
+}
+
+/// A lane that is slow to come finds that all is over: it ends, whether or not its terminal does.
+pub(super) fn a_lane_that_comes_too_late_ends(kind: Kind) {
+    let mut setup = Setup::command("sleep 1").without_in_lane();
+    // between its look at the directory and its own word there
+    let opened = "exec 5<>feed 6<>told >/dev/null 2>&1";
+    setup.altered.push((opened, format!("{opened}; while [ -e owner ]; do sleep 1; done")));
+    let mut node = Node::start(kind, setup);
+    node.attach_in_when_started();
+    node.finish();
+}
+
+/// What a lane has handed on when it is killed, and could not note, the next one hands on again.
+pub(super) fn what_two_lanes_bring_is_there_once(kind: Kind) {
+    let killed =
+        |once: &str| format!("; [ -e once.{once} ] || {{ true >once.{once}; kill -s KILL \"$me\"; sleep 9; }}");
+    let line = format!("printf \"%s\" \"$LC_X\" #{}", "y".repeat(100_000));
+    let mut setup = Setup::command(&line).env("LC_X", b"there").stdin_closed();
+    for (there, once) in [("echo >go", "$1"), ("\"part.$((10000000000 + $2))\"", "p")] {
+        setup.altered.push((there, format!("{there}{}", killed(once))));
+    }
+    let mut node = Node::start(kind, setup);
+    node.until("the exit", |node| node.exit.is_some());
+    // killed with the variables, a part of the line and its end; Python knows by itself what it has
+    assert_eq!(node.in_lanes, if kind == Kind::Python { 1 } else { 3 }, "{kind:?}");
+    let (stdout, _, exit) = node.finish();
+    assert_eq!((&stdout[..], exit), (&b"there"[..], Exit::Code(0)), "{kind:?}");
 }
 
 /// Whoever starts a session may not know that it did, and tries again.
@@ -114,7 +143,7 @@ fn the_number_of_a_command_stays_taken() {
 #[test]
 fn an_old_python_hands_over_to_sh() {
     let mut setup = Setup::command("echo here; cat");
-    setup.old_python = true;
+    setup.altered.push(("version_info < (3, 6)", "version_info < (99,)".to_owned()));
     let mut node = Node::start(Kind::Python, setup);
     node.input(b"there");
     node.eof();

@@ -22,6 +22,8 @@ attach() {
     stat_of "$me"
     set -- "$me" $stat
     printf "%s %s\n" "$1" "${21}" >lane
+    # whoever left without having seen that had taken this away before
+    [ -e owner ] || exit 69
     # a terminal that goes away is its end, of which the gateway may not know yet. Not ignored, or what bash reads with would
     # stay when it is killed
     trap : HUP

@@ -53,6 +53,13 @@ octal() {
     bits=$(($1 >> 9 & 7))$(($1 >> 6 & 7))$(($1 >> 3 & 7))$(($1 & 7))
 }
 
+# what chown(2) takes from a file whoever owns it then; chown(1) leaves out the call where nobody else does
+drop_bits() {
+    if [ -d "$1" ] || { [ -n "$link" ] && [ -h "$1" ]; }; then return; fi
+    [ ! -u "$1" ] || chmod u-s "$1" || return
+    [ ! -g "$1" ] || case $(stat -L -c %A "$1") in ??????s*) chmod g-s "$1";; esac
+}
+
 # of $2, or if $1 is -h of the link itself: mask (1 size, 2 owner, 4 mode, 8 times), size, owner, group, mode, times. Goes on
 # after an error and answers the last one; a size first, since it moves the times. $1 is ! where the size can't be changed
 change() {
@@ -103,7 +110,7 @@ change() {
         *:) said=$(chown $link "$user" "$2" 2>&1);;
         :*) said=$(chgrp $link "$group" "$2" 2>&1);;
         *) said=$(chown $link "$user:$group" "$2" 2>&1);;
-        esac || why=$said
+        esac && said=$(drop_bits "$2" 2>&1) || why=$said
     fi
     if [ -n "$why" ]; then fail "$why"; else answer 0 ""; fi
 }

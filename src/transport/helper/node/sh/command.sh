@@ -11,7 +11,6 @@ prepare_job() {
     case $given in
     sha256:*)
         printf "%s\n" "${given#sha256:}" >want
-        true >line
         ;;
     esac
 }
@@ -26,11 +25,12 @@ run_job() {
     case $ignored in
     *[!0]*) ! env --default-signal true 2>/dev/null || defaults=--default-signal;;
     esac
-    # each of the two that is to come says so when it has
-    [ -z "$to_come" ] || read -r go <&9
+    # what is to come is whole once it is there, and whoever brings it rings; perhaps twice
+    while { [ -n "$to_come" ] && [ ! -e variables ]; } || { [ -e want ] && [ ! -e line ]; }; do
+        read -r go <&9
+    done
     case $line in
     sha256:*)
-        read -r go <&9
         line=$(cat line; echo .)
         line=${line%.}
         rm line

@@ -261,22 +261,53 @@ is_within() {
 
 # as OpenSSH's server does it: nothing that is there is replaced, unless $3 says so
 rename() {
-    if ! old=$(identity "$1"); then
-        fail "$old"
-    elif [ "$3" = 0 ] && [ -f "$1" ] && [ ! -h "$1" ]; then
+    if [ -z "$1" ] || [ -z "$2" ]; then
+        fail "No such file"
+    elif [ "$3" != 0 ]; then
+        replace "$1" "$2"
+    elif ! said=$(identity "$1"); then
+        fail "$said"
+    elif [ -f "$1" ] && [ ! -h "$1" ]; then
         if said=$(link_to "$1" "$2" 2>&1); then run rm -f "$1"; else fail "${said:-failed}"; fi
-    elif [ "$3" = 0 ] && [ -e "$2" ]; then
+    elif [ -e "$2" ]; then
         fail "File exists"
-    elif [ "$old" = "$(identity "$2")" ]; then
+    else
+        replace "$1" "$2"
+    fi
+}
+
+is_dot() {
+    case $1 in ""|*/.|*/..) ;; *) false;; esac
+}
+
+# rename(2), in its order; of names that end in a slash or a dot mv(1) says other things
+replace() {
+    from=${1%"${1##*[!/]}"}
+    to=${2%"${2##*[!/]}"}
+    is_dir=
+    [ -h "$from" ] || [ ! -d "$from" ] || is_dir=1
+    for said in "${from%/*}/." "${to%/*}/."; do
+        if [ ! -d "$said" ]; then
+            fail "$(stat "$said" 2>&1)"
+            return
+        fi
+    done
+    if is_dot "$from" || is_dot "$to"; then
+        fail "Device or resource busy"
+    elif ! old=$(identity "$from"); then
+        fail "$old"
+    elif [ -z "$is_dir" ] && [ "$1$2" != "$from$to" ]; then
+        fail "Not a directory"
+    elif [ "$old" = "$(identity "$to")" ]; then
         # two names of one file: rename(2) leaves both
         answer 0 ""
-    elif [ -d "$1" ] && [ ! -h "$1" ] && is_within "$(readlink -f "${2%/*}")/" "$(readlink -f "$1")/"; then
+    elif [ -n "$is_dir" ] && is_within "$(readlink -f "${to%/*}/.")/" "$(readlink -f "$from")/"; then
         fail "Invalid argument"
-    elif [ -d "$2" ] && [ ! -h "$2" ] && { [ ! -d "$1" ] || [ -h "$1" ]; }; then
+    elif [ -d "$to" ] && [ ! -h "$to" ] && [ -z "$is_dir" ]; then
         fail "Is a directory"
-    elif [ -d "$1" ] && [ ! -h "$1" ] && exists "$2" && { [ ! -d "$2" ] || [ -h "$2" ]; }; then
+    elif [ -n "$is_dir" ] && exists "$to" && { [ ! -d "$to" ] || [ -h "$to" ]; }; then
         fail "Not a directory"
-    elif said=$(mv -f -T "$1" "$2" 2>&1); then
+    elif said=$(mv -f -T "$from" "$to" 2>&1); then
         answer 0 ""
     else
         case $said in *"overwrite non-directory"*) said="Not a directory";; esac

@@ -21,11 +21,8 @@ holder() {
         set -- $rest
         case $operation in
         read)
-            if [ "$1" -lt 0 ]; then
-                fail "Invalid argument"
-            elif [ -p /proc/self/fd/9 ]; then
-                # nor would it end before something is in it
-                fail "Illegal seek"
+            if ! may_seek "$1"; then
+                fail "$why"
             elif [ "$2" != 0 ] && [ $((flags & 3)) = $WRITE ]; then
                 fail "Bad file descriptor"
             else
@@ -33,15 +30,10 @@ holder() {
             fi
             ;;
         write)
-            if [ "$1" -lt 0 ] && [ $((flags & APPEND)) = 0 ]; then
+            why=
+            if { { [ $((flags & APPEND)) = 0 ] || [ -p /proc/self/fd/9 ]; } && ! may_seek "$1"; } || [ $((flags & WRITE)) = 0 ]; then
                 [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
-                fail "Invalid argument"
-            elif [ $((flags & WRITE)) = 0 ]; then
-                [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
-                fail "Bad file descriptor"
-            elif [ -p /proc/self/fd/9 ]; then
-                [ "$2" = 0 ] || take "$2" >/dev/null 2>&1
-                fail "Illegal seek"
+                fail "${why:-Bad file descriptor}"
             else
                 write_file "$1" "$2"
             fi
@@ -116,6 +108,8 @@ open_file() {
     set +C
     umask "$mask"
     why=${why%"$newline"failed}
+    # some shells have one sentence for a path through a file and one through nothing
+    case $why in *nonexistent|*"nonexistent directory"|*"o such file") why=$(stat -L "$1" 2>&1);; esac
     [ -z "$why" ] || return 1
     # a shell makes files without the bits for execution, s and t
     if [ -n "$fresh" ] && [ "$3" != "$no_mode" ] && [ $(($3 & 07111)) != 0 ]; then
@@ -123,6 +117,20 @@ open_file() {
         chmod "$bits" /proc/self/fd/9 2>/dev/null
     fi
     return 0
+}
+
+# whether offset $1 can be; why not, into $why. A FIFO has none, and no read of one would end before something is in it
+may_seek() {
+    why=
+    if [ -p /proc/self/fd/9 ]; then
+        why="Illegal seek"
+    elif [ "$1" -lt 0 ]; then
+        why="Invalid argument"
+    elif [ "$1" -ge 1099511627776 ]; then
+        # the most is the file system's
+        case $(dd if=/proc/self/fd/9 bs=65536 count=0 iflag=skip_bytes skip="$1" 2>&1) in *"Invalid argument"*) why="Invalid argument";; esac
+    fi
+    [ -z "$why" ]
 }
 
 # offset $1, length $2. What is read goes through Base64, because its length comes first and the file may be changing
@@ -194,8 +202,19 @@ written() {
 copy_file() {
     if [ "$1" -lt 0 ] || { [ "$5" -lt 0 ] && [ $(($4 & APPEND)) = 0 ]; }; then
         fail "Invalid argument"
-    elif [ $((flags & 3)) = $WRITE ] || [ $(($4 & WRITE)) = 0 ]; then
+    elif [ $((flags & 3)) = $WRITE ]; then
         fail "Bad file descriptor"
+    elif [ $(($4 & WRITE)) = 0 ]; then
+        # first it is read
+        said=$(dd if=/proc/self/fd/9 of=/dev/null bs=1 count=1 iflag=skip_bytes skip="$1" 2>&1) || said=${said%%"$newline"*}
+        case $said in
+        *"0+0 records in"*)
+            pack64 0
+            answer 8 "$packed"
+            ;;
+        *"records in"*) fail "Bad file descriptor";;
+        *) fail "$said";;
+        esac
     else
         how="oflag=seek_bytes seek=$5"
         [ $(($4 & APPEND)) = 0 ] || how="oflag=append"

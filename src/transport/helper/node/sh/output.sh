@@ -2,7 +2,7 @@
 # for each block is the credit.
 #
 #   descriptors of the owner:  3 in lane (where one lane is both)   4 out lane   5 feed: reader to feeder
-#                              6 told: reader to mouth   7 credit   8 lock   9 go: a long command is whole
+#                              6 told: reader to mouth   7 credit   8 lock   9 go: something for the job has come
 
 block=49152
 

@@ -76,24 +76,28 @@ hear() {
 
 # record $1 (its number is $2, its cost $3, its length $4) has its data in file $5
 stored() {
-    if [ "$1" = i ]; then
+    case $1 in
+    i)
         printf "i %s %s %s\n" "$2" "$3" "$5" >&5
         return
-    fi
-    if [ "$1" = v ]; then
+        ;;
+    v)
         mv "$5" variables
         echo >go
         return
-    fi
+        ;;
+    esac
     if [ "$4" -gt 0 ]; then
-        cat "$5" >>line
-        rm -f "$5"
+        # by its number, as wide as any: a lane that was killed may have brought it before
+        mv "$5" "part.$((10000000000 + $2))"
         return
     fi
     # the end of a long command: nothing but what the gateway has decided about is run
+    (set +f; cat part.*) >"whole.$me"
     read -r want <want
-    have=$(sha256sum <line)
+    have=$(sha256sum <"whole.$me")
     if [ "${have%% *}" = "$want" ]; then
+        mv "whole.$me" line
         echo >go
     else
         fault "the command that came over the lane is not the one that was announced"

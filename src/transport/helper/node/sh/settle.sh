@@ -51,8 +51,9 @@ sweep() {
     set -f
 }
 
-# ends the in lane and removes the directory
+# ends the in lane and removes the directory. One that comes now sees that it has no owner
 leave() {
+    rm -f owner
     pid=
     { read -r pid since <lane; } 2>/dev/null
     [ -z "$pid" ] || ! is_still "$pid" "$since" || kill "$pid"
