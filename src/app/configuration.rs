@@ -1,46 +1,46 @@
-//! The configuration's values as the parts want them: people, rules, how channels are carried.
+//! The configuration's values as the parts want them: people, policies, how channels are carried.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Trust};
+use crate::config::{
+    self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Person, PolicyFault, PolicyFile, PolicyFindings, Trust,
+};
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
-use crate::identity::{People, PeopleError, name_is_usable, node_is_askable, os_user_is_askable, wire_form};
-use crate::model::NodeName;
-use crate::policy::{ActionKind, Policy, Rule, RuleError};
+use crate::identity::{People, PeopleError, name_is_usable, wire_form};
+use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
 use crate::transport::TransportOptions;
 
 /// What the parts say of single values.
 const CHECKS: Checks = Checks {
     person: |name| name_is_usable(name).map_err(fault),
     key: |line| wire_form(line).map_err(|error| Fault { help: Some(error.help().to_owned()), ..fault(&error) }),
-    node,
-    os_user: |name| {
-        let help = "users are compared whole: name each, or write \"*\" alone for all of them";
-        let fault = || Fault { message: format!("no login can ask for a user `{name}`"), help: Some(help.to_owned()) };
-        if os_user_is_askable(name) { Ok(()) } else { Err(fault()) }
-    },
     never_passes: gateway::never_passes,
-    action: |name| {
-        ActionKind::parse(name).map(drop).map_err(|error| Fault { help: Some(error.help()), ..fault(&error) })
-    },
+    policies: policy_findings,
 };
 
-/// A name that a login can ask for, and a node can have: a pattern would be neither.
-fn node(name: &str) -> Result<(), Fault> {
-    NodeName::parse(name).map(drop).map_err(fault)?;
-    if node_is_askable(name) {
-        return Ok(());
-    }
-    let message = match name.contains(['*', '?', '[']) {
-        true => format!("`{name}` looks like a pattern, and names are compared whole"),
-        false => {
-            format!("no login can ask for a node `{name}`: only letters, digits, '.', '_' and '-', or tag:Key=Value")
-        }
+/// Policies that are wrong are told with their places, and then nothing can be said of whom they are about.
+fn policy_findings(files: &[PolicyFile], people: &[Person]) -> PolicyFindings {
+    let groups = people.iter().flat_map(|person| person.groups.iter().cloned()).collect();
+    let named = Named { people: people.iter().map(|person| person.name.clone()).collect(), groups };
+    let (policy, problems) = match Policy::compile(&texts(files), &named) {
+        Ok((policy, warnings)) => (Some(policy), warnings),
+        Err(problems) => (None, problems),
     };
-    let help = "write the id or the Name of each node, or \"*\" alone for all of them";
-    Err(Fault { message, help: Some(help.to_owned()) })
+    let faults = problems.into_iter().map(|problem| {
+        let PolicyProblem { file, span, message, help, is_warning } = problem;
+        PolicyFault { file, span, fault: Fault { message, help }, is_warning }
+    });
+    let may =
+        |person: &Person| policy.as_ref().is_none_or(|policy| policy.permits_anything(&person.name, &person.groups));
+    let unheeded = people.iter().enumerate().filter(|(_, person)| !may(person)).map(|(index, _)| index);
+    PolicyFindings { faults: faults.collect(), unheeded: unheeded.collect() }
+}
+
+fn texts(files: &[PolicyFile]) -> Vec<PolicyText> {
+    let text = |file: &PolicyFile| PolicyText { file: file.path.display().to_string(), text: file.text.clone() };
+    files.iter().map(text).collect()
 }
 
 fn fault(error: impl std::fmt::Display) -> Fault {
@@ -54,22 +54,24 @@ pub fn read(file: &Path, trust: Trust, overrides: &Overrides) -> Result<Loaded, 
 
 /// Who may log in.
 pub(super) fn people(config: &Config) -> Result<People, PeopleError> {
-    People::new(config.people.iter().map(|person| (person.name.as_str(), person.keys.as_slice())))
+    let people = People::new(config.people.iter().map(|person| (person.name.as_str(), person.keys.as_slice())))?;
+    Ok(people.in_groups(config.people.iter().map(|person| (person.name.as_str(), person.groups.as_slice()))))
 }
 
 /// What they may do.
-pub(super) fn policy(config: &Config) -> Result<Policy, RuleError> {
-    let rules = config.rules.iter().map(|rule| {
-        Ok(Rule {
-            name: rule.name.clone(),
-            people: Rule::names(&rule.people),
-            nodes: Rule::nodes(&rule.nodes)?,
-            os_users: Rule::names(&rule.os_users),
-            actions: Rule::actions(&rule.actions)?,
-        })
-    });
-    Ok(Policy::new(rules.collect::<Result<_, RuleError>>()?))
+pub(super) fn policy(files: &[PolicyFile]) -> Result<Policy, PolicyError> {
+    let compiled = Policy::compile(&texts(files), &Named::default());
+    let (policy, _) = compiled.map_err(|problems| {
+        let first = problems.into_iter().find(|problem| !problem.is_warning);
+        PolicyError(first.map_or_else(String::new, |problem| problem.message))
+    })?;
+    Ok(policy)
 }
+
+/// Policies that can't be used. Whoever read them with [`read`] knows better what is wrong, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("the policies can't be used: {0}")]
+pub struct PolicyError(String);
 
 /// What those who cause events may fill of the log.
 pub(super) fn evidence_bounds(config: &Config) -> Bounds {
@@ -99,7 +101,12 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::identity::Identity;
+    use crate::model::{NodeId, NodeName};
+    use crate::policy::{Action, Decision, Request};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice";
 
@@ -124,35 +131,148 @@ mod tests {
         assert!(text.starts_with("g.toml:2:8: person \"Ada Lovelace\": a name is 1 to 64 letters"), "{text}");
     }
 
-    #[test]
-    fn a_rule_s_nodes_and_actions_are_names_of_theirs() {
-        let rule = |nodes: &str, actions: &str| {
-            problem(&format!("[[rules]]\nname = \"r\"\npeople = [\"*\"]\nnodes = [{nodes}]\nactions = [{actions}]\n"))
+    fn policies(text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("policies")).unwrap();
+        std::fs::write(dir.path().join("policies/p.cedar"), text).unwrap();
+        let people = format!("[[people]]\nname = \"alice\"\ngroups = [\"ops\"]\nkeys = [\"{KEY}\"]\n");
+        std::fs::write(dir.path().join("g.toml"), people).unwrap();
+        let said = match read(&dir.path().join("g.toml"), Trust::Anybodys, &Overrides::default()) {
+            Ok(loaded) => loaded.warnings,
+            Err(error) => error.problems,
         };
-        let text = rule("\"*\"", "\"Shell\", \"shell\"");
-        assert!(text.starts_with("g.toml:5:21: `shell` is no action"), "{text}");
-        let text = rule("\"web-1\", \"ecs:one\"", "\"*\"");
-        assert!(text.starts_with("g.toml:4:19: \"ecs:one\" is no name of a node"), "{text}");
+        let said: Vec<String> = said.iter().map(|problem| format!("{problem} ({:?})", problem.help)).collect();
+        said.join("\n").replace(&format!("{}/", dir.path().display()), "")
     }
 
     #[test]
-    fn what_no_login_can_ask_for_is_no_name_of_a_rule() {
-        let rule = |nodes: &str, users: &str| {
-            problem(&format!(
-                "[[rules]]\nname = \"r\"\npeople = [\"*\"]\nnodes = [{nodes}]\nos_users = [{users}]\nactions = [\"*\"]\n"
-            ))
+    fn what_is_wrong_with_a_policy_has_its_place_and_the_nearest_word() {
+        let mut wrong = Vec::new();
+        for (text, at, says) in [
+            (
+                "@id(\"a\") permit (principal, action == Action::\"Shel\", resource);",
+                "1:39",
+                "did you mean `Action::\\\"Shell\\\"`?",
+            ),
+            (
+                "@id(\"a\") permit (principal, action, resource)\nwhen { resource.nam == \"x\" };",
+                "2:8",
+                "did you mean `name`?",
+            ),
+            (
+                "@id(\"a\")\n@max_durration(\"8h\") permit (principal, action, resource);",
+                "2:1",
+                "did you mean `max_duration`?",
+            ),
+            ("permit (principal, action, resource);", "1:1", "write @id"),
+            ("@id(\"a\") permit (principal, action, resource", "1:45", "unexpected"),
+            (
+                "@id(\"a\") permit (principal, action, resource == Node::\"web-1\");",
+                "1:49",
+                "resource.name == \\\"web-1\\\"",
+            ),
+            ("@id(\"a\") permit (principal == Person::\"alcie\", action, resource);", "1:31", "did you mean `alice`?"),
+            ("@id(\"a\") permit (principal in Group::\"opps\", action, resource);", "1:31", "did you mean `ops`?"),
+            (
+                "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);",
+                "2:5",
+                "two policies are called `a`",
+            ),
+            ("@id(\"a\") permit (principal == ?principal, action, resource);", "1:1", "templates"),
+            (
+                "@id(\"a\") permit (principal, action == Action::\"Shell\", resource)\nwhen { context.reason == \"x\" };",
+                "2:8",
+                "reason",
+            ),
+        ] {
+            let said = policies(text);
+            let place = format!("policies/p.cedar:{at}: ");
+            let right = said.lines().any(|line| line.starts_with(&place) && line.contains(says));
+            wrong.extend((!right).then(|| format!("{text}\n{said}")));
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        let said = policies("@id(\"a\") permit (principal == Person::\"bob\", action, resource);");
+        assert!(said.contains("g.toml:2:8: no policy permits `alice` anything"), "{said}");
+        assert_eq!(policies("@id(\"a\") permit (principal in Group::\"ops\", action, resource);"), "");
+    }
+
+    /// What a rule allowed: who, where, as whom, what; `*` is everything.
+    struct OldRule(&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+    const OLD_RULES: [OldRule; 5] = [
+        OldRule(&["ada"], &["web-1"], &[], &["Shell", "Exec"]),
+        OldRule(&["ada", "bob"], &["web-1", "i-0123456789abcdef0"], &["deploy"], &["Exec"]),
+        OldRule(&["*"], &["*"], &[], &["Files"]),
+        OldRule(&["bob"], &["i-0123456789abcdef0", "mi-0123456789abcdef0"], &["*"], &["*"]),
+        OldRule(&["eve"], &["db \\\"1\\\""], &["root", "deploy"], &["Shell"]),
+    ];
+
+    #[test]
+    fn what_replaces_rules_permits_what_they_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("g.toml");
+        for (number, rule) in OLD_RULES.iter().enumerate() {
+            let OldRule(people, nodes, users, actions) = rule;
+            let list = |items: &[&str]| items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "[[rules]]\nname = \"r\"\npeople = [{}]\nnodes = [{}]\nos_users = [{}]\nactions = [{}]\n",
+                list(people),
+                list(nodes),
+                list(users),
+                list(actions)
+            );
+            std::fs::write(&file, text).unwrap();
+            let refused = read(&file, Trust::Anybodys, &Overrides::default()).unwrap_err();
+            let problem = &refused.problems[0];
+            assert!(problem.message.starts_with("there are no [[rules]] any more"), "{refused}");
+            assert_eq!(problem.line_column, Some((1, 3)));
+            let (_, cedar) = problem.help.as_deref().unwrap().split_once("\n\n").unwrap();
+            let policy = Policy::for_test(cedar);
+            let has = |items: &[&str], wanted: &[&str]| items.iter().any(|item| *item == "*" || wanted.contains(item));
+            let named = [("web-1", "i-0123456789abcdef0"), ("db \"1\"", "mi-0123456789abcdef0"), ("x", "i-00000000")];
+            for (person, (name, id), user, action) in every(&["ada", "bob", "eve"], &named) {
+                let name_in_toml = name.replace('"', "\\\"");
+                let expected = has(people, &[person])
+                    && has(nodes, &[&name_in_toml, id])
+                    && user.is_none_or(|user| has(users, &[user]))
+                    && has(actions, &[action.name()]);
+                let node_name = NodeName::parse(name).unwrap();
+                let decision = policy.decide(Request {
+                    identity: &Identity::for_test(person),
+                    source: Ipv4Addr::LOCALHOST.into(),
+                    node_name: &node_name,
+                    node: &NodeId(id.to_owned()),
+                    called: Some(name),
+                    os_user: user,
+                    action: action.clone(),
+                    reason: None,
+                });
+                let allowed = matches!(decision, Decision::Allow(_));
+                assert_eq!(allowed, expected, "rule {number}: {person}, {name}, {user:?}, {action:?}\n{cedar}");
+            }
+        }
+    }
+
+    type Node<'a> = (&'a str, &'a str);
+
+    /// Everybody, everywhere, as everybody, whatever it is that rules knew.
+    fn every<'a>(
+        people: &'a [&'a str],
+        nodes: &'a [Node<'a>],
+    ) -> impl Iterator<Item = (&'a str, Node<'a>, Option<&'a str>, Action)> {
+        let actions = || [Action::Shell, Action::Exec { command: b"id".to_vec() }, Action::Files];
+        let of_user = move |person, node| {
+            let users = [None, Some("deploy"), Some("root")].into_iter();
+            users.flat_map(move |user| actions().map(|action| (person, node, user, action)))
         };
-        let text = rule("\"web-1\", \"web-*\"", "\"*\", \"ec2-*\"");
-        assert!(text.starts_with("g.toml:4:19: `web-*` looks like a pattern"), "{text}");
-        assert!(text.contains("g.toml:5:18: no login can ask for a user `ec2-*`"), "{text}");
-        assert!(rule("\"web server\"", "").contains("no login can ask for a node `web server`"));
+        people.iter().flat_map(move |&person| nodes.iter().flat_map(move |&node| of_user(person, node)))
     }
 
     #[test]
     fn the_reference_file_is_fine_for_every_part() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml");
-        let Loaded { config, warnings } = read(&file, Trust::Anybodys, &Overrides::default()).unwrap();
+        let Loaded { config, policies, warnings } = read(&file, Trust::Anybodys, &Overrides::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        assert!(people(&config).is_ok() && policy(&config).is_ok());
+        assert!(people(&config).is_ok() && policy(&policies).is_ok_and(|policy| policy.count() > 0));
     }
 }

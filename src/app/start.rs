@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::configuration::{evidence_bounds, people, policy, transport_options};
+use super::configuration::{PolicyError, evidence_bounds, people, policy, transport_options};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
-use crate::config::{Config, ShellTransport};
+use crate::config::{Config, PolicyFile, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError};
-use crate::policy::RuleError;
 use crate::session::SessionOpener;
 use crate::transport::Transport;
 
@@ -38,9 +37,9 @@ pub enum AppError {
     /// Somebody's key.
     #[error(transparent)]
     People(#[from] PeopleError),
-    /// A rule.
+    /// The policies.
     #[error(transparent)]
-    Rule(#[from] RuleError),
+    Policy(#[from] PolicyError),
     /// The event log.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -53,6 +52,7 @@ impl App {
     /// Loads what the configuration names and takes the addresses. Connections are accepted by [`App::run`].
     pub async fn start(
         config: &Config,
+        policies: &[PolicyFile],
         directory: Arc<dyn Directory>,
         lanes: Arc<dyn Lanes>,
         drain: Duration,
@@ -61,7 +61,7 @@ impl App {
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
         let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
-        let sessions = SessionOpener::new(policy(config)?, directory, Arc::new(transport), log.clone());
+        let sessions = SessionOpener::new(policy(policies)?, directory, Arc::new(transport), log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.algorithms = config.gateway.algorithms;

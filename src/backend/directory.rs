@@ -11,6 +11,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its name, for people.
     pub name: String,
+    /// What AWS calls it: its Name tag, or the name under which it was registered. Nobody on the node can choose it.
+    pub called: Option<String>,
     /// Whether its agent is connected.
     pub online: bool,
     /// When its agent was last heard, seconds since the epoch.

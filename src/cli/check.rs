@@ -25,7 +25,7 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
         read => read,
     };
     match checked {
-        Ok(Loaded { config, warnings }) if args.json => {
+        Ok(Loaded { config, warnings, .. }) if args.json => {
             let answer = json!({ "ok": true, "warnings": listed(&warnings), "config": config });
             output::print(&format!("{answer:#}\n"))
         }
@@ -62,7 +62,7 @@ fn listed(problems: &[Problem]) -> Vec<Value> {
 
 /// What `serve` reads before it begins, read by the same functions.
 async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
-    let Loaded { config, mut warnings } = loaded;
+    let Loaded { config, policies, mut warnings } = loaded;
     let mut problems = Vec::new();
     match patiently("reading the AWS configuration", realm::backend(&config, None)).await {
         Err(failure) => {
@@ -77,7 +77,11 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
         }
     }
     problems.extend(app::load(&config).err().map(|error| problem(file, &error)));
-    if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems, warnings }) }
+    if problems.is_empty() {
+        Ok(Loaded { config, policies, warnings })
+    } else {
+        Err(ConfigError { problems, warnings })
+    }
 }
 
 /// Each says itself what to do, but for whom it depends on who runs the check.

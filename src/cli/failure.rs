@@ -29,9 +29,10 @@ pub(super) fn summary(file: &Path, error: &ConfigError) -> String {
 /// The failure that an app which did not start is.
 pub(super) fn app_failure(error: &AppError) -> Failure {
     let exit = match error {
-        AppError::HostKey(_) | AppError::People(_) | AppError::Rule(_) | AppError::Gateway(GatewayError::NoHostKey) => {
-            Exit::Config
-        }
+        AppError::HostKey(_)
+        | AppError::People(_)
+        | AppError::Policy(_)
+        | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
         AppError::Evidence(_) => Exit::Directory,
         AppError::Gateway(GatewayError::Listen { .. }) => Exit::Listen,
     };

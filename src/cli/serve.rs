@@ -15,7 +15,7 @@ use super::realm;
 use super::runtime::{Ending, next, patiently};
 use crate::app::{self, App};
 use crate::backend::aws::AwsBackend;
-use crate::config::{Config, Loaded, Trust};
+use crate::config::{Config, Loaded, PolicyFile, Trust};
 use crate::evidence::EventLog;
 
 /// How long open channels may go on after SIGTERM.
@@ -32,18 +32,18 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let file = &args.config.config;
     let loaded = app::read(file, Trust::Ours, &args.config.overrides)
         .map_err(|error| config_failure(file, &error, "; the gateway was not started"))?;
-    let Loaded { config, warnings } = loaded;
+    let Loaded { config, policies, warnings } = loaded;
     for warning in warnings {
         tracing::warn!(help = warning.help, "{warning}");
     }
     let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
-    let app = App::start(&config, backend.clone(), backend.clone(), DRAIN).await;
+    let app = App::start(&config, &policies, backend.clone(), backend.clone(), DRAIN).await;
     let app = app.map_err(|error| app_failure(&error))?;
     let (addresses, log) = (app.addresses(), app.event_log());
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
         never = say_whether_ready(&addresses, &backend) => match never {},
-        never = heed_hangups(&log, hangup, args, &config) => match never {},
+        never = heed_hangups(&log, hangup, args, &config, &policies) => match never {},
     }
 }
 
@@ -73,10 +73,16 @@ async fn say_whether_ready(addresses: &[SocketAddr], backend: &AwsBackend) -> In
 /// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
 /// a file that is about to be compressed and deleted. The configuration stays as it was read at the start, which is said,
 /// since other services read theirs again.
-async fn heed_hangups(log: &EventLog, mut hangup: Option<Signal>, args: &ServeArgs, config: &Config) -> Infallible {
+async fn heed_hangups(
+    log: &EventLog,
+    mut hangup: Option<Signal>,
+    args: &ServeArgs,
+    config: &Config,
+    policies: &[PolicyFile],
+) -> Infallible {
     loop {
         next(&mut hangup).await;
-        say_what_a_restart_would_change(args, config);
+        say_what_a_restart_would_change(args, config, policies);
         while let Err(error) = log.reopen().await {
             tracing::error!(%error, "the event log goes on where it was, until a new one can be opened");
             // or sooner, if told again
@@ -87,19 +93,23 @@ async fn heed_hangups(log: &EventLog, mut hangup: Option<Signal>, args: &ServeAr
 }
 
 /// Somebody who was taken out of the file can still log in: that must not be found out by surprise.
-fn say_what_a_restart_would_change(args: &ServeArgs, in_force: &Config) {
+fn say_what_a_restart_would_change(args: &ServeArgs, in_force: &Config, policies: &[PolicyFile]) {
     match app::read(&args.config.config, Trust::Ours, &args.config.overrides) {
-        Ok(Loaded { config, .. }) => match in_force.differing(&config).as_slice() {
-            [] => tracing::info!("the configuration is what it was at the start"),
-            sections => {
-                let sections = sections.join(", ");
-                tracing::warn!(
-                    %sections,
-                    "the configuration has changed, and is read at the start only: people, rules and all else stay as they \
-                     were; restart the gateway to apply it"
-                );
+        Ok(loaded) => {
+            let mut sections = in_force.differing(&loaded.config);
+            if loaded.policies != policies {
+                sections.push("policies".to_owned());
             }
-        },
+            if sections.is_empty() {
+                return tracing::info!("the configuration is what it was at the start");
+            }
+            let sections = sections.join(", ");
+            tracing::warn!(
+                %sections,
+                "the configuration has changed, and is read at the start only: people, policies and all else stay as they \
+                 were; restart the gateway to apply it"
+            );
+        }
         Err(error) => {
             tracing::error!(%error, "the configuration has changed, and a restart would refuse it; what was read at the start stays");
         }

@@ -1,8 +1,10 @@
 //! What the types can't say: ranges, names that must exist, keys that must be strong enough.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use super::Config;
+use super::policy_files::PolicyFile;
+use super::{Config, Person};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +29,32 @@ pub struct Checks {
     pub person: fn(&str) -> Result<(), Fault>,
     /// A line of `authorized_keys`; two lines of one value are one key.
     pub key: fn(&str) -> Result<Vec<u8>, Fault>,
-    /// Whether a node may be called so, and a login ask for it.
-    pub node: fn(&str) -> Result<(), Fault>,
-    /// Whether a login may ask for such a user of a node.
-    pub os_user: fn(&str) -> Result<(), Fault>,
     /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
     pub never_passes: fn(&str) -> bool,
-    /// Whether there is such an action.
-    pub action: fn(&str) -> Result<(), Fault>,
+    /// What there is to say about the policies, for these people.
+    pub policies: fn(&[PolicyFile], &[Person]) -> PolicyFindings,
+}
+
+/// What there is to say about policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyFindings {
+    /// What is wrong, or odd, with them.
+    pub faults: Vec<PolicyFault>,
+    /// The people whom none lets do anything, by their places in the list.
+    pub unheeded: Vec<usize>,
+}
+
+/// What is wrong with a file of policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFault {
+    /// Which of them, by its place in the list.
+    pub file: usize,
+    /// Where in its text.
+    pub span: Option<Range<usize>>,
+    /// What.
+    pub fault: Fault,
+    /// It can be used all the same.
+    pub is_warning: bool,
 }
 
 /// What is wrong with one value.
@@ -46,14 +66,13 @@ pub struct Fault {
     pub help: Option<String>,
 }
 
-/// What stands for every value in a rule's list.
+/// What stands for every variable.
 pub(super) const ANY: &str = "*";
 
 /// Everything wrong with a configuration that parsed.
 pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     let mut findings = Findings::default();
     people(config, checks, &mut findings);
-    rules(config, checks, &mut findings);
     variables(config, &mut findings);
     numbers(config, &mut findings);
     realm(config, &mut findings);
@@ -91,6 +110,12 @@ fn people(config: &Config, checks: &Checks, findings: &mut Findings) {
         } else if !names.insert(&person.name) {
             findings.add(&name_at, format!("`{}` is here twice", person.name), Some("list all keys under one name"));
         }
+        for (number, group) in person.groups.iter().enumerate() {
+            if group.is_empty() || group.contains(char::is_control) {
+                let path = [here[0], here[1], Key::Name("groups"), Key::Index(number)];
+                findings.add(&path, "a group needs a name", Some("such as \"developers\""));
+            }
+        }
         for (number, key) in person.keys.iter().enumerate() {
             let key_at = [here[0], here[1], Key::Name("keys"), Key::Index(number)];
             match (checks.key)(key) {
@@ -101,41 +126,6 @@ fn people(config: &Config, checks: &Checks, findings: &mut Findings) {
                         findings.add(&key_at, "this key is here twice", Some(help));
                     }
                 }
-            }
-        }
-    }
-}
-
-fn rules(config: &Config, checks: &Checks, findings: &mut Findings) {
-    let mut names = BTreeSet::new();
-    for (index, rule) in config.rules.iter().enumerate() {
-        let at = |key| [Key::Name("rules"), Key::Index(index), Key::Name(key)];
-        if rule.name.is_empty() || rule.name == "default" {
-            findings.add(&at("name"), "a rule needs a name of its own (`default` is the refusal's)", None);
-        } else if !names.insert(&rule.name) {
-            findings.add(&at("name"), format!("two rules are called `{}`", rule.name), None);
-        }
-        for (number, person) in rule.people.iter().enumerate() {
-            if person != ANY && !config.people.iter().any(|known| known.name == *person) {
-                let path = [Key::Name("rules"), Key::Index(index), Key::Name("people"), Key::Index(number)];
-                findings.add(&path, format!("nobody is called `{person}`"), Some("add them under [[people]]"));
-            }
-        }
-        for (key, list, check) in [
-            ("nodes", &rule.nodes, checks.node),
-            ("os_users", &rule.os_users, checks.os_user),
-            ("actions", &rule.actions, checks.action),
-        ] {
-            for (number, item) in list.iter().enumerate().filter(|(_, item)| *item != ANY) {
-                if let Err(fault) = check(item) {
-                    let path = [Key::Name("rules"), Key::Index(index), Key::Name(key), Key::Index(number)];
-                    findings.fault(&path, fault);
-                }
-            }
-        }
-        for (key, list) in [("people", &rule.people), ("nodes", &rule.nodes), ("actions", &rule.actions)] {
-            if list.is_empty() {
-                findings.add(&at(key), format!("this rule allows nothing: `{key}` is empty"), None);
             }
         }
     }

@@ -20,8 +20,8 @@ pub struct Config {
     pub environment: Environment,
     /// Who may log in, and with which keys.
     pub people: Vec<Person>,
-    /// What they may do. What no rule allows is denied.
-    pub rules: Vec<Rule>,
+    /// Where it is written what they may do. What no policy permits is denied.
+    pub policy: PolicyFiles,
     /// The AWS account and region whose nodes are reached.
     pub realm: Realm,
     /// How SSH channels are carried over Session Manager sessions.
@@ -114,10 +114,10 @@ pub struct Limits {
     /// Channels at once of one person, on all their connections.
     #[schemars(range(min = 1))]
     pub channels_per_person: u32,
-    /// Connections at once of a person whom no rule lets do anything.
+    /// Connections at once of a person whom no policy lets do anything.
     #[schemars(range(min = 1))]
     pub connections_without_rules: u32,
-    /// Channels at once of a person whom no rule lets do anything, on all their connections.
+    /// Channels at once of a person whom no policy lets do anything, on all their connections.
     #[schemars(range(min = 1))]
     pub channels_without_rules: u32,
     /// Bytes that one person may have sent and no node has taken, on all their connections. The connection of theirs that
@@ -187,27 +187,29 @@ impl Default for Environment {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
-    /// The name that rules and evidence use: 1 to 64 letters, digits, `.`, `-`, `_` or `@`.
+    /// The name that policies and evidence use: 1 to 64 letters, digits, `.`, `-`, `_` or `@`.
     pub name: String,
     /// Public keys as in `authorized_keys`, without options: ed25519, ECDSA, or RSA of 2048 bits and more.
     pub keys: Vec<String>,
+    /// The groups that they are in, which policies name: `Group::"developers"`.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
-/// Something that people may do.
+/// Where policies are. They are written in Cedar, with the words of `portcullis.cedarschema`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// The rule's name, for events and messages.
-    pub name: String,
-    /// People's names, or `*`.
-    pub people: Vec<String>,
-    /// Nodes by id or Name, or `*`.
-    pub nodes: Vec<String>,
-    /// Operating-system users that may be asked for by name, or `*`. Without any, only the agent's own user.
-    #[serde(default)]
-    pub os_users: Vec<String>,
-    /// `Shell`, `Exec`, `Files`, or `*`.
-    pub actions: Vec<String>,
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyFiles {
+    /// A directory of which every file whose name ends in `.cedar` is read.
+    pub directory: Option<PathBuf>,
+    /// Further files.
+    pub files: Vec<PathBuf>,
+}
+
+impl Default for PolicyFiles {
+    fn default() -> Self {
+        Self { directory: Some(PathBuf::from("policies")), files: Vec::new() }
+    }
 }
 
 /// The AWS account and region whose nodes are reached. Credentials come from the SDK's usual places.

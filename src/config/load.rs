@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::check::{Checks, Finding, Key, check};
+use super::check::{Checks, Finding, Key, PolicyFault, PolicyFindings, check};
+use super::policy_files::{self, PolicyFile};
 use super::warn::warnings;
-use super::{Config, ConfigError, Problem, ownership, words};
+use super::{Config, ConfigError, Problem, ownership, retired, words};
 
 /// What may be set outside the file. Each has a flag and one environment variable; a flag wins over its variable, and
 /// both over the file. The list is short on purpose: everything else is in the file, where it can be reviewed.
@@ -71,6 +72,8 @@ fn replace<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
 pub struct Loaded {
     /// What is in force.
     pub config: Config,
+    /// What people may do.
+    pub policies: Vec<PolicyFile>,
     /// Things that are allowed and probably not meant.
     pub warnings: Vec<Problem>,
 }
@@ -93,7 +96,7 @@ pub fn load(path: &Path, trust: Trust, overrides: &Overrides, checks: &Checks) -
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-    parse(path, &text, overrides, checks)
+    parse(path, &text, trust, overrides, checks)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
@@ -112,20 +115,24 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 }
 
 /// Without the number that Rust puts behind it.
-fn in_words(error: &io::Error) -> String {
+pub(super) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// The same for a text that was read already.
-fn parse(path: &Path, text: &str, overrides: &Overrides, checks: &Checks) -> Result<Loaded, ConfigError> {
+fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &Checks) -> Result<Loaded, ConfigError> {
+    let tree = toml::de::DeTable::parse(text).ok();
+    if let Some(retired) = tree.as_ref().and_then(|tree| retired::find(tree.get_ref())) {
+        return Err(Problem::at(path, text, Some(retired.span), retired.message).help(Some(retired.help)).into());
+    }
     let mut config: Config = toml::from_str(text).map_err(|error| {
         let said = words::said(error.message());
         Problem::at(path, text, error.span(), said.message).help(said.help)
     })?;
     anchor(&mut config, path.parent().unwrap_or(Path::new("")));
     overrides.apply(&mut config);
-    let tree = toml::de::DeTable::parse(text).ok();
+    let policies = policy_files::read(&config.policy, trust)?;
     let placed = |findings: Vec<Finding>| -> Vec<Problem> {
         let placed = findings.into_iter().map(|finding| {
             if let Some(origin) = overrides.origin(&finding.path) {
@@ -137,15 +144,31 @@ fn parse(path: &Path, text: &str, overrides: &Overrides, checks: &Checks) -> Res
         });
         placed.collect()
     };
-    let problems = placed(check(&config, checks));
-    let warnings = placed(warnings(&config, checks).0).into_iter().map(Problem::warning).collect();
-    if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems, warnings }) }
+    let mut problems = placed(check(&config, checks));
+    let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config.people);
+    let found = placed(warnings(&config, &policies, &unheeded, checks).0);
+    let mut warnings: Vec<Problem> = found.into_iter().map(Problem::warning).collect();
+    for PolicyFault { file, span, fault, is_warning } in faults {
+        let Some(PolicyFile { path, text }) = policies.get(file) else { continue };
+        let problem = Problem::at(path, text, span, fault.message).help(fault.help);
+        match is_warning {
+            true => warnings.push(problem.warning()),
+            false => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Loaded { config, policies, warnings })
+    } else {
+        Err(ConfigError { problems, warnings })
+    }
 }
 
 /// Makes the file's relative paths relative to the file.
 fn anchor(config: &mut Config, base: &Path) {
     let gateway = &mut config.gateway;
     let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates);
+    let policy = &mut config.policy;
+    let paths = paths.chain(&mut policy.directory).chain(&mut policy.files);
     for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);
     }
@@ -181,10 +204,8 @@ mod tests {
     const CHECKS: Checks = Checks {
         person: plain,
         key: |text| plain(text).map(|()| text.into()),
-        node: plain,
-        os_user: plain,
         never_passes: |pattern| pattern == "LD_*",
-        action: plain,
+        policies: |_, _| PolicyFindings::default(),
     };
 
     fn plain(text: &str) -> Result<(), Fault> {
@@ -195,7 +216,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Config, ConfigError> {
-        parse(Path::new("g.toml"), text, &Overrides::default(), &CHECKS).map(|loaded| loaded.config)
+        parse(Path::new("g.toml"), text, Trust::Anybodys, &Overrides::default(), &CHECKS).map(|loaded| loaded.config)
     }
 
     fn problem(text: &str) -> String {
@@ -207,9 +228,8 @@ mod tests {
         let text = include_str!("../../config/gateway.toml");
         let config = read(text).unwrap();
         let mut kept = serde_json::to_value(&config).unwrap();
-        // the file shows one person and one rule; the defaults have none
+        // the file shows people; the defaults have none
         kept["people"] = serde_json::json!([]);
-        kept["rules"] = serde_json::json!([]);
         assert_eq!(kept, serde_json::to_value(Config::default()).unwrap());
     }
 
@@ -254,13 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_for_nobody_is_a_problem() {
-        let text = "[[people]]\nname = \"alice\"\nkeys = [\"key\"]\n[[rules]]\nname = \"r\"\npeople = [\"alcie\"]\n\
-             nodes = [\"*\"]\nactions = [\"Shell\"]\n";
-        assert!(problem(text).contains("nobody is called `alcie`"), "{}", problem(text));
-    }
-
-    #[test]
     fn flags_win_over_the_file_and_paths_are_relative_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("g.toml");
@@ -275,9 +288,12 @@ mod tests {
     fn what_is_checked_is_what_will_be_used() {
         let text = "[gateway]\nlisten = []\n[realm.endpoints]\nssm = \"https://vpce.example.com\"\n";
         let listen = Overrides { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Overrides::default() };
-        assert_eq!(parse(Path::new("g.toml"), text, &listen, &CHECKS).unwrap().config.gateway.listen, listen.listen);
+        assert_eq!(
+            parse(Path::new("g.toml"), text, Trust::Anybodys, &listen, &CHECKS).unwrap().config.gateway.listen,
+            listen.listen
+        );
         let wrong = Overrides { endpoint_ssm: Some("ftp://x".to_owned()), ..listen };
-        let error = parse(Path::new("g.toml"), text, &wrong, &CHECKS).unwrap_err();
+        let error = parse(Path::new("g.toml"), text, Trust::Anybodys, &wrong, &CHECKS).unwrap_err();
         assert!(error.to_string().contains("`ftp://x` is no URL"), "{error}");
         // the file says something else there, and nothing wrong
         assert_eq!(error.problems[0].line_column, None);
@@ -287,17 +303,16 @@ mod tests {
     #[test]
     fn what_is_probably_not_meant_is_a_warning() {
         let warned = |text: &str| {
-            let loaded = parse(Path::new("g.toml"), text, &Overrides::default(), &CHECKS).unwrap();
+            let loaded = parse(Path::new("g.toml"), text, Trust::Anybodys, &Overrides::default(), &CHECKS).unwrap();
             loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let empty = warned("");
         assert!(empty[0].contains("nobody can log in") && empty[1].contains("nobody may do anything"), "{empty:?}");
-        let people = "[[people]]\nname = \"ada\"\nkeys = [\"key\"]\n[[people]]\nname = \"bob\"\nkeys = []\n\
-             [[rules]]\nname = \"r\"\npeople = [\"ada\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n";
-        assert_eq!(warned(people).len(), 2, "bob has neither key nor rule");
+        let people = "[[people]]\nname = \"ada\"\nkeys = [\"key\"]\n[[people]]\nname = \"bob\"\nkeys = []\n";
+        assert!(warned(people)[0].contains("`bob` has no key"), "{:?}", warned(people));
         let accept = warned(&format!("{people}[environment]\naccept = [\"LANG\", \"*\", \"LD_*\"]\n"));
-        assert!(accept[2].starts_with("g.toml:13:19: every variable"), "{accept:?}");
-        assert!(accept[3].starts_with("g.toml:13:24: `LD_*` never passes"), "{accept:?}");
+        assert!(accept[2].starts_with("g.toml:8:19: every variable"), "{accept:?}");
+        assert!(accept[3].starts_with("g.toml:8:24: `LD_*` never passes"), "{accept:?}");
         let error = read("[environment]\naccept = [\"L*_X\"]\n").unwrap_err();
         assert!(error.to_string().contains("no variable is called `L*_X`"), "{error}");
         assert_eq!(error.warnings.len(), 2, "beside the errors");

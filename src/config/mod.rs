@@ -6,6 +6,8 @@
 //!                    └── a problem always names the file, line and column ┘
 //! ```
 //!
+//! What people may do is in files of its own, in Cedar, which the TOML file names; they are read and checked along with it.
+//!
 //! Every key, with its default and the reason for it, is in `config/gateway.toml`; the JSON schema of the same types is
 //! `config/gateway.schema.json`.
 
@@ -14,14 +16,17 @@ mod file;
 mod lanes;
 mod load;
 mod ownership;
+mod policy_files;
 mod problem;
+mod retired;
 mod schema;
 mod warn;
 mod words;
 
-pub use check::{Checks, Fault};
-pub use file::{Algorithms, Config, Environment, Limits, Person, Rule};
+pub use check::{Checks, Fault, PolicyFault, PolicyFindings};
+pub use file::{Algorithms, Config, Environment, Limits, Person};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, load};
+pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
 pub use schema::schema;

@@ -2,11 +2,13 @@
 
 use super::Config;
 use super::check::{ANY, Checks, Findings, Key};
+use super::policy_files::PolicyFile;
 
 /// Everything odd about a configuration that parsed.
-pub(super) fn warnings(config: &Config, checks: &Checks) -> Findings {
+pub(super) fn warnings(config: &Config, policies: &[PolicyFile], unheeded: &[usize], checks: &Checks) -> Findings {
     let mut found = Findings::default();
     nobody(config, &mut found);
+    no_policies(config, policies, unheeded, &mut found);
     variables(config, checks, &mut found);
     found
 }
@@ -16,27 +18,36 @@ fn nobody(config: &Config, found: &mut Findings) {
         let help = "add somebody: [[people]] with a name and keys";
         found.add(&[Key::Name("people")], "nobody can log in: there are no [[people]]", Some(help));
     }
-    if config.rules.is_empty() {
-        let help = "add a rule: [[rules]] with a name, people, nodes and actions";
-        found.add(
-            &[Key::Name("rules")],
-            "nobody may do anything: there are no [[rules]], and what no rule allows is denied",
-            Some(help),
-        );
-        return;
-    }
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
         if person.keys.is_empty() {
             let message = format!("`{}` has no key, so can't log in", person.name);
             found.add(&[here[0], here[1], Key::Name("keys")], message, Some("put a line of a .pub file here"));
         }
-        let ruled = config.rules.iter().any(|rule| rule.people.iter().any(|name| name == ANY || *name == person.name));
-        if !ruled {
-            let message = format!("no rule names `{}`, who can log in and do nothing", person.name);
-            found.add(&[here[0], here[1], Key::Name("name")], message, Some("name them in a rule, or take them out"));
-        }
     }
+}
+
+/// Nobody may do anything, or somebody.
+fn no_policies(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: &mut Findings) {
+    if !policies.is_empty() {
+        for &index in unheeded {
+            let Some(person) = config.people.get(index) else { continue };
+            let message = format!("no policy permits `{}` anything, who can log in and do nothing", person.name);
+            let path = [Key::Name("people"), Key::Index(index), Key::Name("name")];
+            found.add(&path, message, Some("name them or a group of theirs in a policy, or take them out"));
+        }
+        return;
+    }
+    let place = match &config.policy.directory {
+        Some(directory) => format!("there are no files *.cedar in {}", directory.display()),
+        None => "[policy] names no files".to_owned(),
+    };
+    let help = "write what people may do into one; config/policies of the source tree has some to begin with";
+    found.add(
+        &[Key::Name("policy")],
+        format!("nobody may do anything: {place}, and what no policy permits is denied"),
+        Some(help),
+    );
 }
 
 fn variables(config: &Config, checks: &Checks, found: &mut Findings) {

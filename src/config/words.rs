@@ -23,7 +23,7 @@ pub(super) fn said(message: &str) -> Said {
         }
     }
     if let Some(name) = message.strip_prefix("missing field ") {
-        let help = "every [[people]] has a name and keys; every [[rules]] a name, people, nodes and actions";
+        let help = "every [[people]] has a name and keys";
         return Said { message: format!("{name} is missing here"), help: Some(help.to_owned()) };
     }
     if let Some((wrong, known)) = unknown(message) {
@@ -61,9 +61,7 @@ fn kind(found: &str) -> String {
 fn wanted(expected: &str) -> (String, Option<String>) {
     let (what, example) = match expected {
         "u16" | "u32" | "u64" | "usize" => ("a whole number from 0 on", Some("without quotes, such as 20")),
-        "a sequence" => {
-            ("a list", Some("in brackets, such as [\"web-1\", \"web-2\"]; [[people]] and [[rules]] have two of them"))
-        }
+        "a sequence" => ("a list", Some("in brackets, such as [\"LANG\", \"LC_*\"]; [[people]] has two of them")),
         "a string" | "path string" | "string or map" => ("a text", Some("in quotes, such as \"web-1\"")),
         "a boolean" => ("true or false", Some("without quotes")),
         "socket address" => ("an address", Some(ADDRESSES)),

@@ -104,6 +104,8 @@ pub struct ChannelRefused<'a> {
     pub code: RefusalCode,
     /// The sentence the person got.
     pub reason: &'a str,
+    /// The policies that refused it, and the hash of those in force; none where it was not policy.
+    pub policy: Option<(&'a str, &'a str)>,
 }
 
 /// `refusals.summed`
@@ -162,8 +164,10 @@ pub struct SessionOpened<'a> {
     pub node_name: &'a str,
     /// The operating-system user; none means the agent's own.
     pub os_user: Option<&'a str>,
-    /// The rule that allowed it.
+    /// The policies that allowed it.
     pub policy: &'a str,
+    /// The hash of the policies in force.
+    pub policy_set: &'a str,
     /// What was allowed.
     pub action: &'a str,
     /// The command, where the action is one.
@@ -487,6 +491,10 @@ impl ChannelRefused<'_> {
         to.text("asked", self.asked);
         to.text("code", self.code.name());
         to.text("reason", self.reason);
+        if let Some((policy, set)) = self.policy {
+            to.text("policy", policy);
+            to.text("policy_set", set);
+        }
     }
 }
 
@@ -500,6 +508,7 @@ impl SessionOpened<'_> {
         to.text("node_name", self.node_name);
         to.maybe("os_user", self.os_user);
         to.text("policy", self.policy);
+        to.text("policy_set", self.policy_set);
         to.text("action", self.action);
         to.maybe("reason", self.reason);
         to.value("pty", self.pty);

@@ -196,6 +196,7 @@ mod tests {
             asked,
             code: RefusalCode::NoRule,
             reason: "no",
+            policy: None,
         })
     }
 

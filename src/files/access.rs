@@ -11,7 +11,8 @@
 //! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
 
 use std::future::ready;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,6 +29,15 @@ use crate::transport::file_service::{Answer, Attributes, FileError, FileService,
 pub(super) struct Access {
     pub(super) files: FileService,
     ledger: FileLedger,
+    uploaded: Arc<Uploaded>,
+}
+
+/// What was uploaded in the session, as far as the terms of its grant care.
+#[derive(Debug, Default)]
+struct Uploaded {
+    bytes: AtomicU64,
+    /// It is in the record that it was too much.
+    said: AtomicBool,
 }
 
 /// An operation that has been issued, and what will come of it.
@@ -89,7 +99,30 @@ pub(super) struct Closing {
 
 impl Access {
     pub(super) fn new(files: FileService, ledger: FileLedger) -> Self {
-        Self { files, ledger }
+        Self { files, ledger, uploaded: Arc::default() }
+    }
+
+    /// Whether so many more bytes may be uploaded; they count as uploaded then. Asked before the node is sent them.
+    pub(super) async fn may_upload(&self, file: &OpenFile, bytes: u64) -> Result<(), Refusal> {
+        let Some((limit, policy)) = &self.files.grant().terms().upload_limit else { return Ok(()) };
+        let within = |so_far: u64| so_far.checked_add(bytes).filter(|sum| sum <= limit);
+        if self.uploaded.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok() {
+            return Ok(());
+        }
+        let refusal = Refusal::Denied(self.files.grant().too_much(*limit, policy));
+        if !self.uploaded.said.swap(true, Ordering::Relaxed) {
+            self.record(FileEvent {
+                action: FileAction::Upload,
+                path: file.path.clone(),
+                real_path: Some(file.real_path.clone()),
+                second: None,
+                second_real: None,
+                outcome: refusal.outcome(),
+                content: None,
+            })
+            .await?;
+        }
+        Err(refusal)
     }
 
     /// Issues an operation on paths.
@@ -250,6 +283,9 @@ impl Access {
             let piece = COPY_PIECE.min(most - copied);
             if piece == 0 {
                 break Ok(copied);
+            }
+            if let Err(refusal) = self.may_upload(to, piece).await {
+                break Err(refusal);
             }
             let operation = Operation::Copy {
                 handle: from.handle,

@@ -151,7 +151,7 @@ async fn serve_files(
     client: &ClientChannel,
 ) -> Result<(), russh::Error> {
     let (herald, news) = Herald::new();
-    let opening = shared.sessions.open_files(caller, to, &request, herald);
+    let opening = shared.sessions.open_files(caller, to, request, herald);
     let session = match with_news(opening, news, shared, client).await {
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,

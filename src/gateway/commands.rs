@@ -68,9 +68,9 @@ fn refusal(text: &str, status: u32) -> Reply {
     Reply { err: format!("portcullis: {text}"), status, ..Reply::default() }
 }
 
-/// The nodes that the rules name for this person, and whether they are there.
+/// The nodes that policies name for this person, and whether they are there.
 async fn nodes(shared: &Shared, caller: &Caller) -> String {
-    let NamedNodes { names, any } = shared.sessions.policy().nodes_of(caller.identity.person());
+    let NamedNodes { names, any } = shared.sessions.policy().nodes_of(&caller.identity);
     let mut lines = Vec::new();
     for name in names.iter().take(MAX_NODES) {
         lines.push(match shared.sessions.resolve(name).await {
@@ -83,10 +83,10 @@ async fn nodes(shared: &Shared, caller: &Caller) -> String {
         lines.push(format!("and {} more", names.len() - MAX_NODES));
     }
     if any {
-        lines.push("your rules let you name any node, by id or Name".to_owned());
+        lines.push("there are policies that let you name others, by id or Name".to_owned());
     }
     if lines.is_empty() {
-        lines.push("no rule names a node for you".to_owned());
+        lines.push("no policy names a node for you".to_owned());
     }
     lines.join("\n")
 }

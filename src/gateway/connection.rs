@@ -24,6 +24,7 @@ use super::shares::{ChannelPlace, ConnectionShare, Held, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError};
 use crate::model::{NodeName, ReasonText, RefusalCode};
+use crate::policy::{Action, Denial};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
 
@@ -139,7 +140,7 @@ impl Connection {
             proof: identity.proof(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
-        let has_rules = self.shared.sessions.policy().has_rules(identity.person());
+        let has_rules = self.shared.sessions.policy().has_permits(&identity);
         // one connection too many ends, but only when the client knows that it was let in: then it shows why
         let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
         self.login = Some(LoggedIn { identity, login, share });
@@ -166,8 +167,29 @@ impl Connection {
         }))
     }
 
+    /// What policy says to a forward through the login's node, or, where it names none, to a hop to the one that the client
+    /// wants to reach; as far as that can be said of whatever node it is.
+    pub(super) fn denies_forward(&self, host: &str, port: u32) -> Option<Denial> {
+        let identity = &self.login.as_ref()?.identity;
+        let policy = self.shared.sessions.policy();
+        match self.node() {
+            Some(node) => policy.denies_unseen(identity, node, &Action::Forward { host: host.to_owned(), port }),
+            None => policy.denies_unseen(identity, &NodeName::parse(host).ok()?, &Action::Hop),
+        }
+    }
+
+    /// The same of what policy refused.
+    pub(super) fn note_denial(&mut self, asked: &str, denial: &Denial) {
+        let policy = Some((denial.policy.as_str(), denial.version.sha256()));
+        self.note_refused(asked, denial.code, &denial.text, policy);
+    }
+
     /// Leaves the event of something that was refused before it was a session.
     pub(super) fn note_refusal(&mut self, asked: &str, code: RefusalCode, reason: &str) {
+        self.note_refused(asked, code, reason, None);
+    }
+
+    fn note_refused(&mut self, asked: &str, code: RefusalCode, reason: &str, policy: Option<(&str, &str)>) {
         let now = Instant::now();
         let (asked, code, reason) = match self.refusals.add(asked, code, now) {
             Noted::Listed => (asked, code, reason),
@@ -183,7 +205,7 @@ impl Connection {
             }
         };
         let (source, login, person) = (self.source, self.attempts.login(), self.person());
-        let refused = ChannelRefused { source, login, person, asked, code, reason };
+        let refused = ChannelRefused { source, login, person, asked, code, reason, policy };
         self.shared.sessions.note(self.id, &Event::ChannelRefused(refused));
     }
 
@@ -274,7 +296,7 @@ impl Connection {
         let may_start = self
             .node()
             .zip(self.login.as_ref())
-            .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(login.identity.person(), node));
+            .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(&login.identity, node));
         if may_start { FIRST_WINDOW.min(self.shared.settings.window) } else { WINDOW_FOR_A_REFUSAL }
     }
 

@@ -10,7 +10,7 @@ use crate::model::{RefusalCode, counted};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Ended {
     #[error("you have {} already, which is the limit{}: close one, or use it for more (ControlMaster)", counted(*.most, "connection"),
-        if *.has_rules { "" } else { " for somebody whom no rule lets do anything" })]
+        if *.has_rules { "" } else { " for somebody whom no policy lets do anything" })]
     TooManyConnections { most: usize, has_rules: bool },
     #[error("what you have sent and no node has taken is over {}: send less at once, or wait for the nodes", mebibytes(*.most))]
     PersonFull { most: usize },

@@ -163,8 +163,18 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal(&format!("forwarding to {host}:{port}"), RefusalCode::ForwardingNotServed, NO_FORWARDING);
-        reply.reject(no_forwarding()).await;
+        let asked = format!("forwarding to {host}:{port}");
+        let reason = match self.0.denies_forward(host, port) {
+            Some(denial) => {
+                self.0.note_denial(&asked, &denial);
+                denial.text
+            }
+            None => {
+                self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_FORWARDING);
+                NO_FORWARDING.to_owned()
+            }
+        };
+        reply.reject(ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason }).await;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The people of the configuration and their keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::proof::{KeyFingerprint, VerifiedKey};
 use super::public_key::{KeyLineError, wire_form};
@@ -10,6 +10,7 @@ use super::{Identity, Login};
 #[derive(Clone, Debug, Default)]
 pub struct People {
     by_key: HashMap<Vec<u8>, String>,
+    groups: HashMap<String, Vec<String>>,
 }
 
 /// What is wrong with the configured people.
@@ -58,7 +59,17 @@ impl People {
                 }
             }
         }
-        Ok(Self { by_key })
+        Ok(Self { by_key, groups: HashMap::new() })
+    }
+
+    /// The same, some of them in groups.
+    #[must_use]
+    pub fn in_groups<'a>(mut self, groups: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
+        for (person, groups) in groups {
+            let theirs: BTreeSet<&String> = groups.iter().collect();
+            self.groups.insert(person.to_owned(), theirs.into_iter().cloned().collect());
+        }
+        self
     }
 
     /// Whether anybody has this key: worth asking for a signature. Proves nothing.
@@ -73,7 +84,8 @@ impl People {
             return None;
         }
         let proof = format!("publickey {}", KeyFingerprint::of(key.wire()));
-        Some(Identity { person: person.clone(), proof })
+        let groups = self.groups.get(person).cloned().unwrap_or_default();
+        Some(Identity { person: person.clone(), groups, proof })
     }
 }
 
@@ -116,6 +128,15 @@ mod tests {
         assert!(people.identify(&key, Some(&login("bob/web-1"))).is_none(), "another person's name");
         let other = VerifiedKey::signature_checked(b"something else".to_vec());
         assert!(people.identify(&other, None).is_none());
+    }
+
+    #[test]
+    fn somebody_is_in_their_groups_and_in_no_others() {
+        let groups = ["ops", "dev", "ops"].map(str::to_owned);
+        let people = people(&[("ada", ADA)]).unwrap().in_groups([("ada", &groups[..]), ("bob", &groups[..1])]);
+        let key = VerifiedKey::signature_checked(wire_form(ADA).unwrap());
+        let identity = people.identify(&key, None).unwrap();
+        assert_eq!((identity.groups(), identity.method()), (&["dev", "ops"].map(str::to_owned)[..], "publickey"));
     }
 
     #[test]

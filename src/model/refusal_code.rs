@@ -22,10 +22,20 @@ pub enum RefusalCode {
     NoProof,
     /// Login: the user name can't be read.
     LoginUnreadable,
-    /// Policy: no rule allows it.
+    /// Policy: none permits it.
     NoRule,
-    /// Policy: a rule would allow it, but not as this operating-system user.
+    /// Policy: it would be permitted, but not as this operating-system user.
     OsUserNotListed,
+    /// Policy: one forbids it.
+    Forbidden,
+    /// Policy: it is permitted for a reason, and none was given.
+    ReasonNeeded,
+    /// Policy: it is permitted for another reason than the one that was given.
+    ReasonUnsuitable,
+    /// Policy: as much was uploaded in the session as may be.
+    UploadLimit,
+    /// Policy: it could not be evaluated.
+    PolicyFailed,
     /// Policy: more than the session was opened for.
     BeyondTheGrant,
     /// The name is no node's, or that of several.
@@ -73,7 +83,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 36] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -84,6 +94,11 @@ impl RefusalCode {
         Self::LoginUnreadable,
         Self::NoRule,
         Self::OsUserNotListed,
+        Self::Forbidden,
+        Self::ReasonNeeded,
+        Self::ReasonUnsuitable,
+        Self::UploadLimit,
+        Self::PolicyFailed,
         Self::BeyondTheGrant,
         Self::NodeUnknown,
         Self::NodeNotConnected,
@@ -120,6 +135,11 @@ impl RefusalCode {
             Self::LoginUnreadable => "login-unreadable",
             Self::NoRule => "no-rule",
             Self::OsUserNotListed => "os-user-not-listed",
+            Self::Forbidden => "forbidden",
+            Self::ReasonNeeded => "reason-needed",
+            Self::ReasonUnsuitable => "reason-unsuitable",
+            Self::UploadLimit => "upload-limit",
+            Self::PolicyFailed => "policy-failed",
             Self::BeyondTheGrant => "beyond-the-grant",
             Self::NodeUnknown => "node-unknown",
             Self::NodeNotConnected => "node-not-connected",

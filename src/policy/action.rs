@@ -1,4 +1,5 @@
-//! What somebody may want to do on a node: the one vocabulary of rules, decisions, events and messages.
+//! What somebody may want to do on a node: the one vocabulary of policies, decisions, events and messages. The names are the
+//! actions of `config/portcullis.cedarschema`.
 
 /// What somebody wants to do on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,24 @@ pub enum Action {
         /// The bytes of the command; not always UTF-8.
         command: Vec<u8>,
     },
+    /// Setting a variable for what runs.
+    SetVariable {
+        /// Its name.
+        name: String,
+        /// Its value; not always UTF-8.
+        value: Vec<u8>,
+    },
+    /// Being an operating-system user of the node: asked besides, where the login names one.
+    RunAs,
+    /// Reaching a port through the node.
+    Forward {
+        /// The host, as the client wrote it and the node sees it.
+        host: String,
+        /// Its port.
+        port: u32,
+    },
+    /// Reaching the node by way of the gateway, which answers in its place.
+    Hop,
     /// A session of file operations (the sftp subsystem, `scp` in both its modes). Each operation in it is judged by
     /// itself, as [`Action::File`].
     Files,
@@ -50,37 +69,18 @@ pub enum FileAction {
     Sync,
 }
 
-/// What a rule names: an action without its particulars, or all that can be done to files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ActionKind {
-    /// [`Action::Shell`].
-    Shell,
-    /// [`Action::Exec`].
-    Exec,
-    /// [`Action::Files`] and every [`Action::File`].
-    Files,
-}
-
-/// A word that names no action.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no action")]
-pub struct UnknownAction(String);
-
 impl Action {
-    /// What a rule that is about it names.
-    pub fn kind(&self) -> ActionKind {
-        match self {
-            Self::Shell => ActionKind::Shell,
-            Self::Exec { .. } => ActionKind::Exec,
-            Self::Files | Self::File { .. } => ActionKind::Files,
-        }
-    }
-
-    /// The action's name in events and messages.
+    /// The action's name in policies, events and messages.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Shell => "Shell",
+            Self::Exec { .. } => "Exec",
+            Self::SetVariable { .. } => "SetVariable",
+            Self::RunAs => "RunAs",
+            Self::Forward { .. } => "Forward",
+            Self::Hop => "Hop",
+            Self::Files => "Files",
             Self::File { action, .. } => action.name(),
-            Self::Shell | Self::Exec { .. } | Self::Files => self.kind().name(),
         }
     }
 }
@@ -106,33 +106,5 @@ impl FileAction {
             Self::FileSystem => "FileSystem",
             Self::Sync => "Sync",
         }
-    }
-}
-
-impl ActionKind {
-    /// All that a rule may name.
-    pub const ALL: [Self; 3] = [Self::Shell, Self::Exec, Self::Files];
-
-    /// The name in rules, events and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Shell => "Shell",
-            Self::Exec => "Exec",
-            Self::Files => "Files",
-        }
-    }
-
-    /// The action of that name.
-    pub fn parse(name: &str) -> Result<Self, UnknownAction> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| UnknownAction(name.to_owned()))
-    }
-}
-
-impl UnknownAction {
-    /// What to write in its place.
-    pub fn help(&self) -> String {
-        let [others @ .., last] = ActionKind::ALL.map(ActionKind::name);
-        format!("the actions are {} and {last}", others.join(", "))
     }
 }

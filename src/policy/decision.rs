@@ -1,23 +1,34 @@
-//! A request and its decision by the rules. Deny is the default and the error path.
+//! A request and its decision by the policies. Deny is the default and the error path.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cedar_policy::{Authorizer, Entities, PolicyId, PolicySet};
 
 use super::action::Action;
-use super::denial::Denial;
-use super::grant::{Grant, Terms};
-use super::rule::Rule;
+use super::denial::{DEFAULT, Denial, PolicyVersion};
+use super::facts::Facts;
+use super::grant::Grant;
+use super::obligations::{Obligations, Terms};
+use super::scope::PolicyScope;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText};
+use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Who asks.
     pub identity: &'a Identity,
+    /// Where they connect from.
+    pub source: IpAddr,
     /// The node's name as the person wrote it.
     pub node_name: &'a NodeName,
     /// The node that name stands for.
     pub node: &'a NodeId,
+    /// What AWS calls the node, where it has a name there; not what the node says of itself.
+    pub called: Option<&'a str>,
     /// The operating-system user asked for; none means the agent's own.
     pub os_user: Option<&'a str>,
     /// What they want to do.
@@ -29,6 +40,7 @@ pub struct Request<'a> {
 /// The answer to a [`Request`].
 #[must_use]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for a channel, and moved on at once")]
 pub enum Decision {
     /// Go on, with this grant and no other.
     Allow(Grant),
@@ -36,194 +48,543 @@ pub enum Decision {
     Deny(Denial),
 }
 
-/// Allows what the configuration lists, denies the rest.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    rules: Vec<Rule>,
+/// Permits what some policy permits and none forbids, and denies the rest.
+#[derive(Clone, Debug)]
+pub struct Policy(Arc<Compiled>);
+
+/// Policies that are valid, and what is known of each.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) set: PolicySet,
+    /// The schema's actions and their groups.
+    pub(super) actions: Entities,
+    pub(super) scopes: Vec<PolicyScope>,
+    pub(super) obligations: BTreeMap<PolicyId, Obligations>,
+    pub(super) version: PolicyVersion,
 }
 
-/// The nodes that rules name for somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedNodes {
-    /// Each once.
-    pub names: BTreeSet<NodeName>,
-    /// Whether a rule lets them name any.
-    pub any: bool,
+/// What the policies say to one question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// These permit.
+    Permitted(Vec<PolicyId>),
+    /// These forbid.
+    Forbidden(Vec<PolicyId>),
+    /// None permits.
+    Nothing,
+    /// Something could not be evaluated.
+    Failed(String),
 }
 
 impl Policy {
-    /// A policy of these rules and no other.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+    pub(super) fn new(compiled: Compiled) -> Self {
+        Self(Arc::new(compiled))
     }
 
-    /// Whether any rule is about this person.
-    pub fn has_rules(&self, person: &str) -> bool {
-        self.rules_of(person).next().is_some()
+    pub(super) fn scopes(&self) -> &[PolicyScope] {
+        &self.0.scopes
     }
 
-    /// Whether any rule could be about this person and the node that a name may stand for.
-    pub fn may_concern(&self, person: &str, node_name: &NodeName) -> bool {
-        let mut theirs = self.rules_of(person);
-        theirs.any(|rule| rule.nodes.has(|node| node == node_name || node.may_be_an_id()))
+    /// Which policies these are.
+    pub fn version(&self) -> &PolicyVersion {
+        &self.0.version
     }
 
-    /// Whether any rule lets this person use a node by that very name, if there is one.
-    pub fn names(&self, person: &str, node_name: &NodeName) -> bool {
-        self.rules_of(person).any(|rule| rule.nodes.has(|node| node == node_name))
-    }
-
-    /// The refusal of a name that is no node's, for whom no rule lets use it by that name: the same as for a node of others,
-    /// or whoever has a rule for one node could ask for the names of all.
-    pub fn denies_unnamed(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
-        (!self.names(person, node_name)).then(|| Denial::of_default(person, action.name(), node_name, None))
-    }
-
-    /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
-    /// answer whether there is such a node, and nobody looks for one on their behalf.
-    pub fn denies_unseen(&self, person: &str, node_name: &NodeName, action: &Action) -> Option<Denial> {
-        (!self.may_concern(person, node_name)).then(|| Denial::of_default(person, action.name(), node_name, None))
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.set.num_of_policies()
     }
 
     /// Decides.
     pub fn decide(&self, request: Request<'_>) -> Decision {
-        let Some(rule) = self.rules.iter().find(|rule| allows(rule, &request)) else {
-            // what is missing is the user where everything else would do
-            let only_the_user = self.rules.iter().any(|rule| allows_but_for_the_user(rule, &request));
-            let user = request.os_user.filter(|_| only_the_user);
-            let (person, action) = (request.identity.person(), request.action.name());
-            return Decision::Deny(Denial::of_default(person, action, request.node_name, user));
+        let facts = match Facts::of(&request, &self.0.actions) {
+            Ok(facts) => facts,
+            Err(error) => return Decision::Deny(self.failed(&error.to_string())),
         };
-        Decision::Allow(Grant {
-            policy: rule.name.clone(),
-            identity: request.identity.clone(),
-            node_name: request.node_name.clone(),
-            node: request.node.clone(),
-            os_user: request.os_user.map(str::to_owned),
-            terms: Terms::of(&request.action),
-            action: request.action,
-            reason: request.reason.cloned(),
-        })
+        let asked = Asked { request: &request, facts: &facts, now: SystemTime::now() };
+        match self.permitting(&asked).and_then(|policies| Ok((self.terms(&asked, &policies)?, policies))) {
+            Err(denial) => Decision::Deny(denial),
+            Ok((terms, policies)) => Decision::Allow(Grant {
+                policies: policies.iter().map(ToString::to_string).collect(),
+                set: self.clone(),
+                facts,
+                identity: request.identity.clone(),
+                node_name: request.node_name.clone(),
+                node: request.node.clone(),
+                os_user: request.os_user.map(str::to_owned),
+                terms,
+                action: request.action,
+                reason: request.reason.cloned(),
+            }),
+        }
     }
 
-    /// The nodes that rules name for a person. Says nothing about what may be done there.
-    pub fn nodes_of(&self, person: &str) -> NamedNodes {
-        let names = self.rules_of(person).flat_map(|rule| rule.nodes.values().cloned()).collect();
-        NamedNodes { names, any: self.rules_of(person).any(|rule| rule.nodes.is_any()) }
+    /// The policies that permit what is asked, and being the user that is asked for.
+    fn permitting(&self, asked: &Asked<'_>) -> Result<Vec<PolicyId>, Denial> {
+        let Asked { request, .. } = asked;
+        let as_somebody = request.os_user.is_some();
+        let mut policies = match self.answer(asked, &request.action) {
+            Answer::Permitted(policies) => policies,
+            refused => {
+                // what is missing is the user where everything else would do
+                let only_the_user = as_somebody && self.permits_without_user(asked);
+                return Err(self.refusal(asked, &request.action, refused, only_the_user));
+            }
+        };
+        if as_somebody {
+            match self.answer(asked, &Action::RunAs) {
+                Answer::Permitted(more) => policies.extend(more),
+                refused => return Err(self.refusal(asked, &request.action, refused, true)),
+            }
+        }
+        policies.sort();
+        policies.dedup();
+        Ok(policies)
     }
 
-    fn rules_of(&self, person: &str) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter(move |rule| rule.people.has(|name| name == person))
+    /// What those who carry it out are obliged to; or what the person is, and did not do.
+    fn terms(&self, asked: &Asked<'_>, policies: &[PolicyId]) -> Result<Terms, Denial> {
+        let mut terms = Terms::default();
+        for id in policies {
+            let Some(obligations) = self.0.obligations.get(id) else { continue };
+            terms.add(id.as_ref(), obligations);
+            let Some(wanted) = &obligations.reason else { continue };
+            let Request { action, node_name, reason, .. } = asked.request;
+            let (code, needs) = match reason {
+                Some(reason) if wanted.suits(reason) => continue,
+                Some(_) => (RefusalCode::ReasonUnsuitable, "needs another reason"),
+                None => (RefusalCode::ReasonNeeded, "needs a reason"),
+            };
+            let (action, words) = (action.name(), wanted.words());
+            return Err(Denial::new(
+                code,
+                id.as_ref(),
+                self.version(),
+                format_args!(
+                    "{action} on {node_name} {needs} ({words}); write it behind a + in the login, as in \
+                     {node_name}+<reason>, or into PORTCULLIS_REASON (ssh -o SetEnv=PORTCULLIS_REASON=…)"
+                ),
+            ));
+        }
+        Ok(terms)
+    }
+
+    /// One question, one answer.
+    fn answer(&self, asked: &Asked<'_>, action: &Action) -> Answer {
+        match asked.facts.question(action, asked.now) {
+            Ok(question) => self.ask(&question, asked.facts.entities()),
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+
+    fn permits_without_user(&self, asked: &Asked<'_>) -> bool {
+        let question = asked.facts.question_of_nobody(&asked.request.action, asked.now);
+        question.is_ok_and(|question| matches!(self.ask(&question, asked.facts.entities()), Answer::Permitted(_)))
+    }
+
+    /// Asks Cedar. A policy that can't be evaluated is left out by it, a forbidding one as well: so any error denies.
+    pub(super) fn ask(&self, question: &cedar_policy::Request, entities: &Entities) -> Answer {
+        let response = Authorizer::new().is_authorized(question, &self.0.set, entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Answer::Failed(error.to_string());
+        }
+        let deciding: Vec<PolicyId> = response.diagnostics().reason().cloned().collect();
+        match response.decision() {
+            cedar_policy::Decision::Allow => Answer::Permitted(deciding),
+            cedar_policy::Decision::Deny if deciding.is_empty() => Answer::Nothing,
+            cedar_policy::Decision::Deny => Answer::Forbidden(deciding),
+        }
+    }
+
+    fn refusal(&self, asked: &Asked<'_>, action: &Action, answer: Answer, only_the_user: bool) -> Denial {
+        let Request { identity, node_name, os_user, .. } = asked.request;
+        match answer {
+            Answer::Forbidden(policies) => self.forbidden(&policies, action, node_name),
+            Answer::Failed(why) => self.failed(&why),
+            Answer::Nothing | Answer::Permitted(_) => {
+                self.nothing_permits(identity, action, node_name, os_user.filter(|_| only_the_user))
+            }
+        }
+    }
+
+    /// These forbid it.
+    pub(super) fn forbidden(&self, policies: &[PolicyId], action: &Action, node: &NodeName) -> Denial {
+        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
+        let said = policies.iter().find_map(|id| self.0.set.annotation(id, "message"));
+        let (code, names) = (RefusalCode::Forbidden, names.join("\", \""));
+        match said {
+            Some(message) => Denial::new(code, &names, self.version(), format_args!("{message}")),
+            None => {
+                let action = action.name();
+                Denial::new(code, &names, self.version(), format_args!("it forbids {action} on {node}"))
+            }
+        }
+    }
+
+    /// None permits it; or they would, but for the operating-system user.
+    pub(super) fn nothing_permits(
+        &self,
+        identity: &Identity,
+        action: &Action,
+        node: &NodeName,
+        only_for_the_user: Option<&str>,
+    ) -> Denial {
+        let (code, user) = match only_for_the_user {
+            None => (RefusalCode::NoRule, String::new()),
+            Some(user) => (RefusalCode::OsUserNotListed, format!(" as {user}")),
+        };
+        let (person, action) = (identity.person(), action.name());
+        let why = format_args!("no policy lets {person} do {action} on {node}{user}");
+        Denial::new(code, DEFAULT, self.version(), why)
+    }
+
+    /// Something could not be evaluated, and what can't be decided is denied.
+    pub(super) fn failed(&self, why: &str) -> Denial {
+        let why = format_args!("the policies could not be evaluated: {why}; whoever keeps them has to mend that");
+        Denial::new(RefusalCode::PolicyFailed, DEFAULT, self.version(), why)
     }
 }
 
-fn allows(rule: &Rule, request: &Request<'_>) -> bool {
-    // the agent's own user needs no line of its own
-    allows_but_for_the_user(rule, request)
-        && request.os_user.is_none_or(|user| rule.os_users.has(|allowed| allowed == user))
-}
-
-fn allows_but_for_the_user(rule: &Rule, request: &Request<'_>) -> bool {
-    rule.people.has(|name| name == request.identity.person())
-        && rule.nodes.has(|node| node == request.node_name || node.as_str() == request.node.0)
-        && rule.actions.has(|kind| *kind == request.action.kind())
+/// One request while it is decided.
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    facts: &'a Facts,
+    now: SystemTime,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::FileAction;
     use super::*;
-    use crate::model::RefusalCode;
 
-    fn rule(people: &str, nodes: &str, users: &[&str], actions: &str) -> Rule {
-        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
-        Rule {
-            name: "r".to_owned(),
-            people: Rule::names(&list(&[people])),
-            nodes: Rule::nodes(&list(&[nodes])).unwrap(),
-            os_users: Rule::names(&list(users)),
-            actions: Rule::actions(&list(&[actions])).unwrap(),
-        }
+    /// Somebody who asks, from a machine of a network for documentation.
+    struct Asking<'a> {
+        person: &'a str,
+        groups: &'a [&'a str],
+        user: Option<&'a str>,
+        reason: Option<&'a str>,
+        called: Option<&'a str>,
     }
 
-    fn decide(rules: &[Rule], user: Option<&str>, action: Action) -> Decision {
-        let identity = Identity::for_test("ada");
-        let node = NodeId("i-1".to_owned());
-        Policy::new(rules.to_vec()).decide(Request {
+    const ADA: Asking<'_> = Asking { person: "ada", groups: &[], user: None, reason: None, called: Some("web-1") };
+
+    const ID: &str = "i-0123456789abcdef0";
+
+    fn ask(policy: &Policy, asking: &Asking<'_>, action: Action) -> Decision {
+        let identity = Identity::for_test_in(asking.person, asking.groups);
+        policy.decide(Request {
             identity: &identity,
+            source: "203.0.113.7".parse().unwrap(),
             node_name: &NodeName::for_test("web-1"),
-            node: &node,
-            os_user: user,
+            node: &NodeId(ID.to_owned()),
+            called: asking.called,
+            os_user: asking.user,
             action,
-            reason: None,
+            reason: asking.reason.and_then(ReasonText::new).as_ref(),
         })
     }
 
-    fn allowed(rules: &[Rule], user: Option<&str>, action: Action) -> bool {
-        matches!(decide(rules, user, action), Decision::Allow(_))
+    fn decide(text: &str, asking: &Asking<'_>, action: Action) -> Decision {
+        ask(&Policy::for_test(text), asking, action)
+    }
+
+    fn allowed(text: &str, asking: &Asking<'_>, action: Action) -> bool {
+        matches!(decide(text, asking, action), Decision::Allow(_))
+    }
+
+    fn denied(text: &str, asking: &Asking<'_>, action: Action) -> Denial {
+        match decide(text, asking, action) {
+            Decision::Deny(denial) => denial,
+            Decision::Allow(grant) => panic!("{text} allows {grant:?}"),
+        }
+    }
+
+    /// A policy that permits in this scope, when this holds.
+    fn permit(scope: &str, when: &str) -> String {
+        format!("@id(\"p\") permit ({scope}) when {{ {when} }};")
+    }
+
+    /// Every action, with something in it.
+    fn every_action() -> Vec<Action> {
+        use FileAction::{
+            Change, Copy, Download, FileSystem, Link, List, MakeDirectory, ReadLink, Remove, RemoveDirectory, Rename,
+            Resolve, Stat, Symlink, Sync, Upload,
+        };
+        let files = [
+            Download,
+            Upload,
+            List,
+            Stat,
+            Change,
+            Remove,
+            MakeDirectory,
+            RemoveDirectory,
+            Rename,
+            Copy,
+            Link,
+            Symlink,
+            ReadLink,
+            Resolve,
+            FileSystem,
+            Sync,
+        ];
+        let files = files.into_iter().map(|action| Action::File { action, path: b"/a\xff".to_vec() });
+        let others = [
+            Action::Shell,
+            Action::Exec { command: b"echo \xff".to_vec() },
+            Action::SetVariable { name: "LANG".to_owned(), value: b"C".to_vec() },
+            Action::RunAs,
+            Action::Forward { host: "db".to_owned(), port: 5432 },
+            Action::Hop,
+            Action::Files,
+        ];
+        files.chain(others).collect()
     }
 
     #[test]
     fn nothing_is_allowed_that_is_not_listed() {
-        assert!(!allowed(&[], None, Action::Shell));
-        for (rules, yes) in [
-            (rule("ada", "web-1", &[], "Shell"), true),
-            (rule("*", "i-1", &[], "*"), true),
-            (rule("bob", "web-1", &[], "Shell"), false),
-            (rule("ada", "web-2", &[], "Shell"), false),
-            (rule("ada", "web-1", &[], "Exec"), false),
+        assert!(!allowed("", &ADA, Action::Shell));
+        for (policy, yes) in [
+            (permit("principal == Person::\"ada\", action == Action::\"Shell\", resource", "true"), true),
+            (permit("principal, action, resource", "resource.name == \"web-1\""), true),
+            (permit("principal, action, resource == Node::\"i-0123456789abcdef0\"", "true"), true),
+            (permit("principal == Person::\"bob\", action, resource", "true"), false),
+            (permit("principal, action, resource", "resource.name == \"web-2\""), false),
+            (permit("principal, action == Action::\"Exec\", resource", "true"), false),
+            (permit("principal in Group::\"ops\", action, resource", "true"), false),
         ] {
-            assert_eq!(allowed(std::slice::from_ref(&rules), None, Action::Shell), yes, "{rules:?}");
+            assert_eq!(allowed(&policy, &ADA, Action::Shell), yes, "{policy}");
+        }
+        let everything = permit("principal, action, resource", "true");
+        for action in every_action() {
+            assert!(!allowed("", &ADA, action.clone()) && allowed(&everything, &ADA, action));
         }
     }
 
     #[test]
-    fn who_has_no_rule_for_a_name_is_denied_before_anybody_looks_for_it() {
-        let unseen = |rules: &[Rule], name: &str| {
-            let name = NodeName::for_test(name);
-            Policy::new(rules.to_vec()).denies_unseen("ada", &name, &Action::Shell).is_some()
-        };
-        assert!(unseen(&[], "web-1") && unseen(&[rule("bob", "*", &[], "*")], "web-1"));
-        assert!(unseen(&[rule("ada", "web-2", &[], "*")], "web-1"));
-        for nodes in ["web-1", "*", "i-0123456789abcdef0", "mi-0123456789abcdef0", "ecs:c_t_r"] {
-            assert!(!unseen(&[rule("ada", nodes, &[], "*")], "web-1"), "{nodes} may be it");
+    fn every_action_is_one_of_the_schema_s_with_what_the_schema_says_of_it() {
+        let policy = Policy::for_test("");
+        let schema = cedar_policy::Schema::from_cedarschema_str(include_str!("../../config/portcullis.cedarschema"));
+        let (schema, warnings) = schema.unwrap();
+        assert_eq!(warnings.map(|warning| warning.to_string()).collect::<Vec<_>>(), [""; 0]);
+        let mut asked = std::collections::BTreeSet::new();
+        for (user, reason) in [(None, None), (Some("root"), Some("INC-1"))] {
+            let identity = Identity::for_test_in("ada", &["ops"]);
+            let reason = reason.and_then(ReasonText::new);
+            for action in every_action() {
+                let request = Request {
+                    identity: &identity,
+                    source: "2001:db8::1".parse().unwrap(),
+                    node_name: &NodeName::for_test("web-1"),
+                    node: &NodeId(ID.to_owned()),
+                    called: None,
+                    os_user: user,
+                    action: action.clone(),
+                    reason: reason.as_ref(),
+                };
+                let facts = Facts::of(&request, &policy.0.actions).unwrap();
+                let question = facts.question(&action, SystemTime::now()).unwrap();
+                let uid = question.action().unwrap();
+                question.context().unwrap().validate(&schema, uid).unwrap_or_else(|error| panic!("{uid}: {error}"));
+                facts.entities().clone().add_entities([], Some(&schema)).unwrap();
+                asked.insert(uid.clone());
+            }
         }
-        // in the same words as after a look
-        let Decision::Deny(seen) = decide(&[], None, Action::Shell) else { panic!("allowed") };
-        assert_eq!(seen.code, RefusalCode::NoRule);
-        assert_eq!(
-            Policy::new(Vec::new()).denies_unseen("ada", &NodeName::for_test("web-1"), &Action::Shell),
-            Some(seen)
-        );
-    }
-
-    #[test]
-    fn a_name_that_is_no_node_s_is_denied_like_another_s_node_unless_a_rule_has_it() {
-        let unnamed = |nodes: &str| {
-            let name = NodeName::for_test("web-1");
-            Policy::new(vec![rule("ada", nodes, &[], "*")]).denies_unnamed("ada", &name, &Action::Shell)
-        };
-        assert!(unnamed("web-1").is_none() && unnamed("*").is_none());
-        let Decision::Deny(denial) = decide(&[rule("ada", "i-0123456789abcdef0", &[], "*")], None, Action::Shell)
-        else {
-            panic!("allowed")
-        };
-        assert_eq!(unnamed("i-0123456789abcdef0"), Some(denial), "in the same words");
+        let groups: Vec<_> = schema.action_groups().collect();
+        let known = schema
+            .actions()
+            .filter(|action| schema.principals_for_action(action).is_some_and(|mut of| of.next().is_some()));
+        let unasked: Vec<_> = known.filter(|action| !asked.contains(*action)).collect();
+        assert!(unasked.is_empty(), "nobody asks about {unasked:?}");
+        assert_eq!(groups.len(), 4, "{groups:?}");
     }
 
     #[test]
     fn an_os_user_has_to_be_listed_even_where_all_else_is_allowed() {
-        let rules = [rule("*", "*", &["deploy"], "*")];
-        assert!(allowed(&rules, None, Action::Files));
-        assert!(allowed(&rules, Some("deploy"), Action::Files));
-        let Decision::Deny(denial) = decide(&rules, Some("root"), Action::Shell) else { panic!("allowed") };
-        assert_eq!(denial.text, "denied by policy \"default\": no rule lets ada do Shell on web-1 as root");
+        let sessions = permit("principal, action in Action::\"Sessions\", resource", "true");
+        let deploy = Asking { user: Some("deploy"), ..ADA };
+        let run_as = "@id(\"as\") permit (principal, action == Action::\"RunAs\", resource)\n\
+                      when { context has os_user && context.os_user == \"deploy\" };";
+        let both = format!("{sessions}\n{run_as}");
+        assert!(allowed(&sessions, &ADA, Action::Files) && !allowed(&sessions, &deploy, Action::Files));
+        assert!(allowed(&both, &deploy, Action::Files));
+        let denial = denied(&both, &Asking { user: Some("root"), ..ADA }, Action::Shell);
+        assert_eq!(denial.text, "denied by policy \"default\": no policy lets ada do Shell on web-1 as root");
         assert_eq!(denial.code, RefusalCode::OsUserNotListed);
-        assert!(allowed(&[rule("*", "*", &["*"], "*")], Some("root"), Action::Shell));
+        // who is permitted to be somebody is not permitted to do anything by that
+        assert_eq!(denied(run_as, &deploy, Action::Shell).code, RefusalCode::NoRule);
+        let alone = permit("principal, action == Action::\"Shell\", resource", "!(context has os_user)");
+        assert_eq!(denied(&alone, &deploy, Action::Shell).code, RefusalCode::OsUserNotListed);
+        let Decision::Allow(grant) = decide(&both, &deploy, Action::Shell) else { panic!("denied") };
+        assert_eq!(grant.policy(), "as, p");
     }
 
     #[test]
-    fn two_rules_do_not_add_up() {
-        let rules = [rule("ada", "web-1", &[], "Shell"), rule("ada", "web-2", &["root"], "*")];
-        assert!(!allowed(&rules, Some("root"), Action::Shell));
+    fn what_forbids_wins_and_says_what_it_says() {
+        let policies = "@id(\"all\") permit (principal, action, resource);\n\
+             @id(\"night\") @message(\"nobody works at night; sleep\") forbid (principal, action == Action::\"Shell\", resource);\n\
+             @id(\"mute\") forbid (principal, action == Action::\"Exec\", resource);";
+        let denial = denied(policies, &ADA, Action::Shell);
+        assert_eq!(denial.text, "denied by policy \"night\": nobody works at night; sleep");
+        assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::Forbidden, "night"));
+        let denial = denied(policies, &ADA, Action::Exec { command: b"id".to_vec() });
+        assert_eq!(denial.text, "denied by policy \"mute\": it forbids Exec on web-1");
+        assert!(allowed(policies, &ADA, Action::Files));
+    }
+
+    #[test]
+    fn z6_what_can_t_be_evaluated_is_denied() {
+        // a sum that is too large is an error of evaluation, which Cedar leaves out: also where it would have forbidden
+        let sum = "context.weekday + 9223372036854775807 > 0";
+        let all = "@id(\"all\") permit (principal, action, resource);";
+        for policies in [
+            permit("principal, action, resource", sum),
+            format!("{all}\n@id(\"f\") forbid (principal, action, resource) when {{ {sum} }};"),
+        ] {
+            let denial = denied(&policies, &ADA, Action::Shell);
+            assert_eq!(denial.code, RefusalCode::PolicyFailed, "{denial:?}");
+            assert!(denial.text.contains("could not be evaluated"), "{denial:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_wanted_is_asked_for_in_words_that_help() {
+        let policy = "@id(\"by-ticket\") @reason(\"a ticket, such as INC-1234\") @reason_pattern(\"INC-[0-9]+.*\")\n\
+                      permit (principal, action, resource);";
+        let denial = denied(policy, &ADA, Action::Shell);
+        assert_eq!(denial.code, RefusalCode::ReasonNeeded);
+        assert_eq!(
+            denial.text,
+            "denied by policy \"by-ticket\": Shell on web-1 needs a reason (a ticket, such as INC-1234); write it behind \
+             a + in the login, as in web-1+<reason>, or into PORTCULLIS_REASON (ssh -o SetEnv=PORTCULLIS_REASON=…)"
+        );
+        let because = |reason| Asking { reason: Some(reason), ..ADA };
+        assert_eq!(denied(policy, &because("curiosity"), Action::Shell).code, RefusalCode::ReasonUnsuitable);
+        let Decision::Allow(grant) = decide(policy, &because("INC-42 disk"), Action::Shell) else { panic!("denied") };
+        assert_eq!(grant.reason().map(ReasonText::as_str), Some("INC-42 disk"));
+    }
+
+    #[test]
+    fn what_all_that_permit_oblige_to_holds() {
+        let policies = "@id(\"a\") @max_duration(\"8h\") @upload_limit(\"1KiB\") permit (principal, action, resource);\n\
+                        @id(\"b\") @max_duration(\"1h\") permit (principal in Group::\"ops\", action, resource);";
+        let terms = |groups| match decide(policies, &Asking { groups, ..ADA }, Action::Files) {
+            Decision::Allow(grant) => grant.terms().clone(),
+            Decision::Deny(denial) => panic!("{denial:?}"),
+        };
+        let hours = |hours: u64| Some(std::time::Duration::from_secs(3600 * hours));
+        assert_eq!(terms(&[]).max_duration, hours(8));
+        assert_eq!(terms(&["ops"]).max_duration, hours(1));
+        assert_eq!(terms(&["ops"]).upload_limit, Some((1024, "a".to_owned())));
+    }
+
+    #[test]
+    fn what_is_known_of_the_asking_can_be_asked_for() {
+        for (when, yes) in [
+            ("context.source.isInRange(ip(\"203.0.113.0/24\"))", true),
+            ("context.source.isInRange(ip(\"198.51.100.0/24\"))", false),
+            ("context.proof == \"test\"", true),
+            ("context has reason", false),
+            ("context.time > datetime(\"2024-01-01\")", true),
+            ("context.weekday >= 1 && context.weekday <= 7", true),
+            ("resource.name like \"web-*\"", true),
+        ] {
+            assert_eq!(
+                allowed(&permit("principal, action == Action::\"Shell\", resource", when), &ADA, Action::Shell),
+                yes,
+                "{when}"
+            );
+        }
+        let exec = |when| permit("principal, action == Action::\"Exec\", resource", when);
+        let id = Action::Exec { command: b"id".to_vec() };
+        assert!(allowed(&exec("context.command == \"id\""), &ADA, id.clone()));
+        // printf %s 'journalctl -u nginx -n 50 --no-pager' | sha256sum
+        let known = exec("context.sha256 == \"f98977d96278c233f0b9cdc1cbddf8be402b4f98ed994ccd927102c619d74f5e\"");
+        assert!(!allowed(&known, &ADA, id));
+        assert!(allowed(&known, &ADA, Action::Exec { command: b"journalctl -u nginx -n 50 --no-pager".to_vec() }));
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_called_by_its_id_and_by_nothing_that_it_says() {
+        let named = |name: &str| permit("principal, action, resource", &format!("resource.name == {name:?}"));
+        let unnamed = Asking { called: None, ..ADA };
+        assert!(!allowed(&named("web-1"), &unnamed, Action::Shell) && allowed(&named(ID), &unnamed, Action::Shell));
+    }
+
+    #[test]
+    fn who_has_no_rule_for_a_name_is_denied_before_anybody_looks_for_it() {
+        let ada = Identity::for_test("ada");
+        let unseen = |policies: &str, name: &str| {
+            let name = NodeName::for_test(name);
+            Policy::for_test(policies).denies_unseen(&ada, &name, &Action::Shell).is_some()
+        };
+        let on = |when: &str| permit("principal == Person::\"ada\", action, resource", when);
+        assert!(unseen("", "web-1"));
+        assert!(unseen(&permit("principal == Person::\"bob\", action, resource", "true"), "web-1"));
+        assert!(unseen(&on("resource.name == \"web-2\""), "web-1"));
+        let forbids = "@id(\"f\") forbid (principal, action, resource);";
+        assert!(unseen(forbids, "web-1"), "what forbids lets nobody do anything");
+        for when in [
+            "resource.name == \"web-1\"",
+            "true",
+            "resource == Node::\"i-0123456789abcdef0\"",
+            "resource in [Node::\"mi-0123456789abcdef0\"]",
+            "resource.name like \"db-*\"",
+        ] {
+            assert!(!unseen(&on(when), "web-1"), "{when} may be it");
+        }
+        // whose name an id is, is not known beforehand
+        assert!(!unseen(&on("resource.name == \"web-2\""), ID));
+        assert!(unseen(&on("resource == Node::\"i-00000000000000000\""), ID));
+        // in the same words as after a look
+        let policy = Policy::for_test("");
+        let Decision::Deny(seen) = ask(&policy, &ADA, Action::Shell) else { panic!("allowed") };
+        assert_eq!(seen.code, RefusalCode::NoRule);
+        assert_eq!(policy.denies_unseen(&ada, &NodeName::for_test("web-1"), &Action::Shell), Some(seen));
+    }
+
+    #[test]
+    fn a_name_that_is_no_node_s_is_denied_like_another_s_node_unless_a_policy_has_it() {
+        let ada = Identity::for_test("ada");
+        let unnamed = |when: &str| {
+            let policy = Policy::for_test(&permit("principal, action, resource", when));
+            let denial = policy.denies_unnamed(&ada, &NodeName::for_test("web-1"), &Action::Shell);
+            // in the same words as a node that is another's
+            let Decision::Deny(seen) = ask(&policy, &Asking { called: Some("db-1"), ..ADA }, Action::Shell) else {
+                return denial.is_some();
+            };
+            assert!(denial.as_ref().is_none_or(|denial| *denial == seen), "{denial:?}");
+            denial.is_some()
+        };
+        assert!(!unnamed("resource.name == \"web-1\"") && !unnamed("context.weekday > 0"));
+        for when in
+            ["resource == Node::\"i-00000000000000000\"", "resource.name like \"web-*\"", "resource.name == \"web-2\""]
+        {
+            assert!(unnamed(when), "{when}");
+        }
+    }
+
+    #[test]
+    fn another_text_is_another_version_and_the_same_is_the_same() {
+        let version = |text: &str| Policy::for_test(text).version().sha256().to_owned();
+        let one = permit("principal, action, resource", "true");
+        assert_eq!(version(&one), version(&one));
+        assert_ne!(version(&one), version(&format!("{one} ")));
+    }
+
+    #[test]
+    fn the_samples_are_valid_and_name_each_other_s_policies() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/policies");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let cedar = files.filter(|path| path.extension().is_some_and(|ending| ending == "cedar"));
+        let texts = cedar.map(|path| super::super::PolicyText {
+            file: path.display().to_string(),
+            text: std::fs::read_to_string(path).unwrap(),
+        });
+        let groups = ["developers", "on-call", "auditors", "contractors", "robots"].map(str::to_owned);
+        let named = super::super::Named { groups: groups.into(), ..Default::default() };
+        let (policy, warnings) = Policy::compile(&texts.collect::<Vec<_>>(), &named).unwrap();
+        assert_eq!(warnings, [], "{warnings:#?}");
+        assert!(policy.count() >= 8);
     }
 }

@@ -3,13 +3,16 @@
 //! ```text
 //!  Request ──Policy::decide──▶ Grant ──consumed by opening──▶ the session's, for as long as it lasts
 //!                                                                  │
-//!                     each file operation ──Grant::judge──▶ Ok, or a Denial
+//!           each file operation, each variable ──Grant::judge──▶ Ok, or a Denial
 //! ```
 
+use std::time::SystemTime;
+
 use super::action::Action;
-#[cfg(test)]
-use super::action::FileAction;
-use super::denial::Denial;
+use super::decision::{Answer, Policy};
+use super::denial::{Denial, PolicyVersion};
+use super::facts::Facts;
+use super::obligations::Terms;
 use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 
@@ -18,7 +21,10 @@ use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 /// decider.
 #[derive(Debug)]
 pub struct Grant {
-    pub(super) policy: String,
+    pub(super) policies: Vec<String>,
+    /// What is done in it is asked of the same policies.
+    pub(super) set: Policy,
+    pub(super) facts: Facts,
     pub(super) identity: Identity,
     pub(super) node_name: NodeName,
     pub(super) node: NodeId,
@@ -28,24 +34,6 @@ pub struct Grant {
     pub(super) terms: Terms,
 }
 
-/// What an allow obliges those to who carry it out.
-#[derive(Debug)]
-pub struct Terms {
-    files: FileTerms,
-}
-
-/// Which operations on files are covered.
-#[derive(Debug)]
-enum FileTerms {
-    /// None: it is no session of files.
-    No,
-    /// Each: rules know no finer ones.
-    Every,
-    /// All but one action below one directory.
-    #[cfg(test)]
-    AllBut { action: FileAction, below: std::path::PathBuf },
-}
-
 /// What the judgement of a file operation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -53,10 +41,6 @@ pub enum Scope {
     Actions,
     /// The path, too: it is resolved first (one more round trip to the node), and the operation is carried out on the
     /// path that was judged.
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "no rule looks at paths yet; that they are judged is tested")
-    )]
     Paths,
 }
 
@@ -65,42 +49,60 @@ impl Grant {
     /// about as `Rename` and also as `Remove` and `Download` of what is moved and as `Upload` to where it goes; a link as
     /// `Download` and `Upload`, and a new size as `Upload`. A directory is one path: what moves with it is not asked about.
     pub fn judge(&self, action: &Action) -> Result<(), Denial> {
-        match (&self.terms.files, action) {
-            (FileTerms::Every, Action::File { .. }) => Ok(()),
-            #[cfg(test)]
-            (FileTerms::AllBut { action: refused, below }, Action::File { action, path }) => {
-                let path = std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path));
-                match action == refused && path.starts_with(below) {
-                    true => Err(Denial { text: "not below that".to_owned(), ..self.beyond(action.name()) }),
-                    false => Ok(()),
-                }
-            }
-            (_, asked) if *asked == self.action => Ok(()),
-            (_, asked) => Err(self.beyond(asked.name())),
+        match (&self.action, action) {
+            (opened, asked) if opened == asked => Ok(()),
+            (Action::Files, Action::File { .. })
+            | (Action::Shell | Action::Exec { .. }, Action::SetVariable { .. }) => self.ask(action),
+            (opened, asked) => Err(self.beyond(opened, asked)),
+        }
+    }
+
+    fn ask(&self, action: &Action) -> Result<(), Denial> {
+        let answer = match self.facts.question(action, SystemTime::now()) {
+            Ok(question) => self.set.ask(&question, self.facts.entities()),
+            Err(error) => Answer::Failed(error.to_string()),
+        };
+        match answer {
+            Answer::Permitted(_) => Ok(()),
+            Answer::Forbidden(policies) => Err(self.set.forbidden(&policies, action, &self.node_name)),
+            Answer::Nothing => Err(self.set.nothing_permits(&self.identity, action, &self.node_name, None)),
+            Answer::Failed(why) => Err(self.set.failed(&why)),
         }
     }
 
     /// What [`Self::judge`] looks at in an operation on a file.
     pub fn scope(&self) -> Scope {
-        match self.terms.files {
-            FileTerms::No | FileTerms::Every => Scope::Actions,
-            #[cfg(test)]
-            FileTerms::AllBut { .. } => Scope::Paths,
+        let mut theirs = self.set.scopes().iter();
+        let (person, groups) = (self.identity.person(), self.identity.groups());
+        match theirs.any(|scope| scope.looks_at_path && scope.concerns(person, groups)) {
+            true => Scope::Paths,
+            false => Scope::Actions,
         }
     }
 
-    fn beyond(&self, asked: &str) -> Denial {
-        let policy = self.policy.clone();
-        let text = format!(
-            "denied by policy \"{policy}\": the session was opened for {}, not for {asked}",
-            self.action.name()
-        );
-        Denial { code: RefusalCode::BeyondTheGrant, policy, text }
+    fn beyond(&self, opened: &Action, asked: &Action) -> Denial {
+        let (opened, asked) = (opened.name(), asked.name());
+        let why = format_args!("the session was opened for {opened}, not for {asked}");
+        Denial::new(RefusalCode::BeyondTheGrant, &self.policy(), self.set.version(), why)
     }
 
-    /// The rule that allowed it.
-    pub fn policy(&self) -> &str {
-        &self.policy
+    /// More is uploaded than the terms let.
+    pub fn too_much(&self, limit: u64, policy: &str) -> Denial {
+        let why = format_args!("no more than {limit} bytes may be uploaded in a session");
+        Denial::new(RefusalCode::UploadLimit, policy, self.set.version(), why)
+    }
+
+    /// The policies that allowed it, by name.
+    pub fn policy(&self) -> String {
+        self.policies.join(", ")
+    }
+    /// Of which set.
+    pub fn version(&self) -> &PolicyVersion {
+        self.set.version()
+    }
+    /// What those who carry it out are obliged to.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
     /// Who may.
     pub fn identity(&self) -> &Identity {
@@ -128,18 +130,7 @@ impl Grant {
     }
 }
 
-impl Terms {
-    /// What a rule that allows this action allows with it.
-    pub(super) fn of(action: &Action) -> Self {
-        let files = match action {
-            Action::Files => FileTerms::Every,
-            Action::Shell | Action::Exec { .. } | Action::File { .. } => FileTerms::No,
-        };
-        Self { files }
-    }
-}
-
-/// Grants out of nothing, for tests of what comes after policy.
+/// Grants for tests of what comes after policy: of one policy that permits everything, unless a test has others.
 #[cfg(test)]
 impl Grant {
     pub(crate) fn for_test(node: &str, action: Action) -> Self {
@@ -147,16 +138,7 @@ impl Grant {
     }
 
     pub(crate) fn for_test_of(person: &str, node: &str, action: Action) -> Self {
-        Self {
-            policy: "test".to_owned(),
-            identity: Identity::for_test(person),
-            node_name: NodeName::for_test(node),
-            node: NodeId(node.to_owned()),
-            os_user: None,
-            terms: Terms::of(&action),
-            action,
-            reason: None,
-        }
+        Self::under("@id(\"test\") permit (principal, action, resource);", person, node, action)
     }
 
     /// The same for this reason.
@@ -164,15 +146,43 @@ impl Grant {
         Self { reason: Some(reason), ..self }
     }
 
+    /// By these policies.
+    pub(crate) fn under(policies: &str, person: &str, node: &str, action: Action) -> Self {
+        let identity = Identity::for_test(person);
+        let decision = Policy::for_test(policies).decide(super::Request {
+            identity: &identity,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            node_name: &NodeName::for_test(node),
+            node: &NodeId(node.to_owned()),
+            called: None,
+            os_user: None,
+            action,
+            reason: None,
+        });
+        match decision {
+            super::Decision::Allow(grant) => grant,
+            super::Decision::Deny(denial) => panic!("{denial:?}"),
+        }
+    }
+
     /// For files, with one action refused below one directory: judged by path.
-    pub(crate) fn for_files_but(action: FileAction, below: std::path::PathBuf) -> Self {
-        let terms = Terms { files: FileTerms::AllBut { action, below } };
-        Self { terms, ..Self::for_test("web-1", Action::Files) }
+    pub(crate) fn for_files_but(action: super::FileAction, below: impl AsRef<std::path::Path>) -> Self {
+        let below = below.as_ref().display().to_string();
+        let policies = format!(
+            "@id(\"test\") permit (principal, action, resource);\n\
+             @id(\"but\") @message(\"not below that\")\n\
+             forbid (principal, action == Action::\"{}\", resource)\n\
+             when {{ context.path == {below:?} || context.path like {:?} }};",
+            action.name(),
+            format!("{below}/*"),
+        );
+        Self::under(&policies, "tester", "web-1", Action::Files)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::FileAction;
     use super::*;
 
     fn upload(path: &str) -> Action {
@@ -184,7 +194,7 @@ mod tests {
         let exec = |command: &str| Action::Exec { command: command.into() };
         let grant = Grant::for_test("web-1", exec("id"));
         assert_eq!(grant.judge(&exec("id")), Ok(()));
-        for other in [exec("rm -r /"), Action::Shell, Action::Files, upload("/etc/passwd")] {
+        for other in [exec("rm -r /"), Action::Shell, Action::Files, Action::RunAs, upload("/etc/passwd")] {
             let denial = grant.judge(&other).unwrap_err();
             assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::BeyondTheGrant, "test"));
             let name = other.name();
@@ -193,19 +203,40 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_files_covers_every_operation_and_no_shell() {
+    fn a_session_of_files_covers_what_is_permitted_in_it_and_no_shell() {
         let grant = Grant::for_test("web-1", Action::Files);
         assert_eq!(grant.judge(&upload("/etc/passwd")), Ok(()));
         assert_eq!(grant.scope(), Scope::Actions);
         assert!(grant.judge(&Action::Shell).is_err());
+        let readers = "@id(\"r\") permit (principal, action in Action::\"ReadFiles\", resource);";
+        let grant = Grant::under(readers, "tester", "web-1", Action::Files);
+        let of = |action| grant.judge(&Action::File { action, path: b"/x".to_vec() });
+        use FileAction::{Download, List, ReadLink, Remove, Rename, Resolve, Stat, Symlink, Upload};
+        for action in [Download, List, ReadLink, Resolve, Stat] {
+            assert_eq!(of(action), Ok(()), "{action:?}");
+        }
+        for action in [Remove, Rename, Symlink, Upload] {
+            let denial = of(action).unwrap_err();
+            assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::NoRule, "default"), "{action:?}");
+        }
     }
 
     #[test]
     fn terms_that_look_at_paths_are_judged_by_path() {
-        let grant = Grant::for_files_but(FileAction::Upload, "/safe".into());
+        let grant = Grant::for_files_but(FileAction::Upload, "/safe");
         assert_eq!(grant.scope(), Scope::Paths);
-        assert!(grant.judge(&upload("/safe/x")).is_err());
+        let denial = grant.judge(&upload("/safe/x")).unwrap_err();
+        assert_eq!(denial.text, "denied by policy \"but\": not below that");
         assert_eq!(grant.judge(&upload("/safer")), Ok(()));
         assert_eq!(grant.judge(&Action::File { action: FileAction::Download, path: b"/safe/x".to_vec() }), Ok(()));
+    }
+
+    #[test]
+    fn whose_policies_look_at_no_path_has_none_resolved() {
+        let policies = "@id(\"all\") permit (principal, action, resource);\n\
+                        @id(\"eve\") forbid (principal == Person::\"eve\", action == Action::\"Upload\", resource)\n\
+                        when { context.path like \"/etc/*\" };";
+        assert_eq!(Grant::under(policies, "tester", "web-1", Action::Files).scope(), Scope::Actions);
+        assert_eq!(Grant::under(policies, "eve", "web-1", Action::Files).scope(), Scope::Paths);
     }
 }

@@ -1,22 +1,32 @@
 //! May they, and on what terms.
 //!
 //! ```text
-//!  rules ─▶ Policy ◀── Request: who, where, as whom, what, why
-//!             │
-//!             ├──▶ Deny(Denial)     a code, the policy that refused, a sentence
-//!             └──▶ Allow(Grant)     consumed by what it opens, and asked about whatever is done in it
+//!  *.cedar ─▶ compile ─▶ Policy ◀── Request: who, where, as whom, what, why, from where, when
+//!   texts      │           │
+//!              ▼           ├──▶ Deny(Denial)     a code, the policies that refused, a sentence
+//!         PolicyProblem    └──▶ Allow(Grant)     consumed by what it opens, and asked about whatever is done in it
 //! ```
+//!
+//! The words that policies are written in are `config/portcullis.cedarschema`. Nobody else names Cedar.
 
 mod action;
+mod advice;
+mod compile;
 mod decision;
 mod denial;
+mod facts;
 mod grant;
-mod rule;
+mod obligations;
+mod policy_text;
+mod reach;
+mod scope;
 
-pub use action::{Action, ActionKind, FileAction};
-pub use decision::{Decision, NamedNodes, Policy, Request};
-pub use denial::Denial;
-#[cfg(feature = "testing")]
-pub use grant::Terms;
+pub use action::{Action, FileAction};
+pub use advice::Named;
+pub use compile::PolicyProblem;
+pub use decision::{Decision, Policy, Request};
+pub use denial::{Denial, PolicyVersion};
 pub use grant::{Grant, Scope};
-pub use rule::{Rule, RuleError};
+pub use obligations::Terms;
+pub use policy_text::PolicyText;
+pub use reach::NamedNodes;

@@ -129,6 +129,14 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// What policy said, where it is policy that refuses.
+    fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Denied(denial) | Self::NotConcerned(denial) => Some(denial),
+            _ => None,
+        }
+    }
+
     /// The same for programs.
     pub fn code(&self) -> RefusalCode {
         match self {
@@ -186,7 +194,7 @@ impl SessionOpener {
 
     /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
     pub fn look_up(&self, identity: &Identity, node: &NodeName) -> Option<Lookup> {
-        if !self.policy.may_concern(identity.person(), node) {
+        if !self.policy.may_concern(identity, node) {
             return None;
         }
         let (directory, node) = (self.directory.clone(), node.to_owned());
@@ -202,11 +210,12 @@ impl SessionOpener {
         stdin_closed: impl Future<Output = bool>,
         herald: Herald,
     ) -> Result<RunningSession, Refused> {
-        let admitted = self.admit(caller, to, &request, request.kind.action());
+        let ChannelRequest { kind, mut setup, reason } = request;
+        let admitted = self.admit(caller, to, kind.action(), reason.as_ref(), &mut setup);
         let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
         let (grant, end) = admitted?;
         herald.bring(News::Allowed);
-        let setup = ChannelSetup { stdin_closed, ..request.setup };
+        let setup = ChannelSetup { stdin_closed, ..setup };
         let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
         let (channel, end) = opened(opening, end).await?;
         Ok(RunningSession::new(channel, end))
@@ -217,10 +226,11 @@ impl SessionOpener {
         &self,
         caller: &Caller,
         to: Destination,
-        request: &ChannelRequest,
+        request: ChannelRequest,
         herald: Herald,
     ) -> Result<FileSession, Refused> {
-        let (grant, end) = self.admit(caller, to, request, Action::Files).await?;
+        let ChannelRequest { mut setup, reason, .. } = request;
+        let (grant, end) = self.admit(caller, to, Action::Files, reason.as_ref(), &mut setup).await?;
         herald.bring(News::Allowed);
         let opening = self.transport.open_files(grant, end.record().lanes(), herald);
         let (service, end) = opened(opening, end).await?;
@@ -232,15 +242,19 @@ impl SessionOpener {
         &self,
         caller: &Caller,
         to: Destination,
-        request: &ChannelRequest,
         action: Action,
+        reason: Option<&ReasonText>,
+        setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
         let admitted = async {
-            let grant = self.decide(caller, to, action, request.reason.as_ref()).await?;
-            // files are the gateway's to serve, whatever terminal the client asked for
-            let pty = request.setup.pty.is_some() && *grant.action() != Action::Files;
-            let variables = &request.setup.env;
+            let grant = self.decide(caller, to, action, reason).await?;
+            // files are the gateway's to serve, whatever terminal the client asked for, and no variable gets anywhere
+            let pty = setup.pty.is_some() && *grant.action() != Action::Files;
+            if *grant.action() != Action::Files {
+                self.leave_out_variables(caller, &grant, &mut setup.env);
+            }
+            let variables = &setup.env;
             let opening = Opening { connection: caller.connection, source: caller.source, pty, variables };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
             let registration = self.registry.enter(running(record.id(), caller, &grant));
@@ -256,7 +270,7 @@ impl SessionOpener {
         action: Action,
         reason: Option<&ReasonText>,
     ) -> Result<Grant, Refused> {
-        let denied = self.policy.denies_unseen(caller.identity.person(), &to.node, &action);
+        let denied = self.policy.denies_unseen(&caller.identity, &to.node, &action);
         if let Some(denial) = denied {
             return Err(Refused::NotConcerned(denial));
         }
@@ -270,15 +284,17 @@ impl SessionOpener {
         };
         let node = found.map_err(|error| match error {
             BackendError::Target(_) => {
-                let unnamed = self.policy.denies_unnamed(caller.identity.person(), &to.node, &action);
+                let unnamed = self.policy.denies_unnamed(&caller.identity, &to.node, &action);
                 unnamed.map_or(Refused::NoSuchNode(error), Refused::NotConcerned)
             }
             _ => Refused::Node(error),
         })?;
         let decision = self.policy.decide(Request {
             identity: &caller.identity,
+            source: caller.source.ip(),
             node_name: &to.node,
             node: &node.id,
+            called: node.called.as_deref(),
             os_user: caller.login.os_user(),
             action,
             reason: caller.login.reason().or(reason),
@@ -291,6 +307,22 @@ impl SessionOpener {
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(&node))) }
     }
 
+    /// Takes out the variables that may not be set there. The session goes on without them, as it does in sshd.
+    fn leave_out_variables(&self, caller: &Caller, grant: &Grant, variables: &mut Vec<(String, Vec<u8>)>) {
+        let mut refused = Vec::new();
+        variables.retain(|(name, value)| {
+            let asked = Action::SetVariable { name: name.clone(), value: value.clone() };
+            let judged = grant.judge(&asked);
+            let allowed = judged.is_ok();
+            refused.extend(judged.err().map(|denial| (name.clone(), denial)));
+            allowed
+        });
+        let Some((_, denial)) = refused.first().cloned() else { return };
+        let names: Vec<String> = refused.into_iter().map(|(name, _)| name).collect();
+        let asked = format!("{} {} on {}", counted_word(names.len()), names.join(", "), grant.node_name());
+        self.note_refusal(caller, &asked, &Refused::Denied(denial));
+    }
+
     /// Leaves the event of a channel that was refused.
     fn note_refusal(&self, caller: &Caller, asked: &str, refused: &Refused) {
         let event = ChannelRefused {
@@ -300,6 +332,7 @@ impl SessionOpener {
             asked,
             code: refused.code(),
             reason: &refused.to_string(),
+            policy: refused.denial().map(|denial| (denial.policy.as_str(), denial.version.sha256())),
         };
         self.note(caller.connection, &Event::ChannelRefused(event));
     }
@@ -345,6 +378,10 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
     }
 }
 
+fn counted_word(variables: usize) -> &'static str {
+    if variables == 1 { "variable" } else { "variables" }
+}
+
 fn offline(node: &Node) -> BackendError {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let ago = node.last_ping.and_then(|then| now.checked_sub(u64::try_from(then).ok()?));
@@ -365,8 +402,13 @@ mod tests {
     #[test]
     fn an_absent_node_is_a_sentence_with_its_last_ping() {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let node =
-            |last_ping| Node { id: NodeId("i-1".to_owned()), name: "web-1".to_owned(), online: false, last_ping };
+        let node = |last_ping| Node {
+            id: NodeId("i-1".to_owned()),
+            name: "web-1".to_owned(),
+            called: None,
+            online: false,
+            last_ping,
+        };
         let text = |last_ping| offline(&node(last_ping)).to_string();
         assert_eq!(text(Some(now - 14 * 60)), "web-1 is not connected to Systems Manager: last ping 14 min ago");
         assert!(text(Some(now - 90_000)).ends_with("last ping 25 h ago"));

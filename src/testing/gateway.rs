@@ -19,11 +19,29 @@ use crate::config::{Algorithms, Environment, Limits};
 use crate::evidence::EventLog;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::People;
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::session::SessionOpener;
 
 /// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
+
+/// Who may do what there. Nobody is in no policy.
+const POLICIES: &str = "
+@id(\"all-of-web\")
+permit (principal == Person::\"ada\", action in Action::\"Sessions\", resource)
+when { [\"web-1\", \"down-1\"].contains(resource.name) }
+unless { context has os_user && context.os_user != \"deploy\" };
+
+@id(\"web-as-deploy\")
+permit (principal == Person::\"ada\", action == Action::\"RunAs\", resource)
+when { [\"web-1\", \"down-1\"].contains(resource.name) && context has os_user && context.os_user == \"deploy\" };
+
+@id(\"bob-may-exec\")
+permit (principal == Person::\"bob\", action == Action::\"Exec\", resource);
+
+@id(\"bob-may-speak\")
+permit (principal == Person::\"bob\", action == Action::\"SetVariable\", resource) when { context.variable == \"LANG\" };
+";
 
 /// A gateway that runs until this is dropped.
 pub(crate) struct TestGateway {
@@ -57,7 +75,21 @@ impl TestGateway {
         Self::build(|_| (), &[], lines).await
     }
 
+    /// A gateway with these policies.
+    pub(crate) async fn under(policies: &str) -> Self {
+        Self::build_under(policies, |_| (), &[], &[]).await
+    }
+
     async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
+        Self::build_under(POLICIES, change, kinds, lines).await
+    }
+
+    async fn build_under(
+        policies: &str,
+        change: impl FnOnce(&mut Settings),
+        kinds: &[(&str, &[&str])],
+        lines: &[String],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("nobody", "ed25519"), ("stranger", "ed25519")] {
             keygen(&dir.path().join(name), &["-t", kind]).await;
@@ -65,23 +97,7 @@ impl TestGateway {
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
         let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
         let node = Arc::new(ShellNode::new());
-        let list = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
-        let policy = Policy::new(vec![
-            Rule {
-                name: "all-of-web".to_owned(),
-                people: Rule::names(&list(&["ada"])),
-                nodes: Rule::nodes(&list(&["web-1", "down-1"])).unwrap(),
-                os_users: Rule::names(&list(&["deploy"])),
-                actions: Rule::actions(&list(&["*"])).unwrap(),
-            },
-            Rule {
-                name: "bob-may-exec".to_owned(),
-                people: Rule::names(&list(&["bob"])),
-                nodes: Rule::nodes(&list(&["*"])).unwrap(),
-                os_users: Rule::names(&[]),
-                actions: Rule::actions(&list(&["Exec"])).unwrap(),
-            },
-        ]);
+        let policy = Policy::for_test(policies);
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
         let sessions = Arc::new(SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);

@@ -30,7 +30,8 @@ impl Directory for TwoNodes {
         Box::pin(async move {
             match name.as_str() {
                 "web-1" | "down-1" => {
-                    Ok(Node { id: NodeId(format!("i-{name}")), online: name == "web-1", name, last_ping: None })
+                    let (id, called) = (NodeId(format!("i-{name}")), Some(name.clone()));
+                    Ok(Node { id, online: name == "web-1", name, called, last_ping: None })
                 }
                 _ => Err(BackendError::Target(format!("no node is called {name}"))),
             }

@@ -128,7 +128,12 @@ impl Transport {
                 let options = Options::command(&setup, user, helper, directory()?);
                 (options, carried.parameter().to_owned())
             }
-            Action::Files | Action::File { .. } => return Err(TransportError::NothingToRun),
+            Action::Files
+            | Action::File { .. }
+            | Action::SetVariable { .. }
+            | Action::RunAs
+            | Action::Forward { .. }
+            | Action::Hop => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();
         let start = Start { options, command: parameter, link, eager };
@@ -147,12 +152,13 @@ impl Transport {
             return Err(TransportError::AgentShellUser(user.to_owned()));
         }
         let permit = wanted(self.places.take(&grant, &herald), &herald).await?;
+        let limits = self.own_limits().and(obliged(&grant));
         let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
-        let clock = Clock::new(self.own_limits(), Instant::now());
+        let clock = Clock::new(limits, Instant::now());
         tokio::spawn(async move {
             agent_shell::run(lane, size, clock, client).await;
             drop(permit);
@@ -192,6 +198,7 @@ impl Transport {
             herald,
         )
         .await?;
+        let limits = terms.limits.and(self.own_limits()).and(obliged(&grant));
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
             opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),
@@ -200,7 +207,7 @@ impl Transport {
             ladder: self.ladder.clone(),
             _permit: permit,
             payload: self.options.payload,
-            clock: Clock::new(terms.limits.and(self.own_limits()), Instant::now()),
+            clock: Clock::new(limits, Instant::now()),
             terms,
             eager,
         };
@@ -214,6 +221,12 @@ impl Transport {
     fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
     }
+}
+
+/// What the policies oblige to that allowed it.
+fn obliged(grant: &Grant) -> Limits {
+    let terms = grant.terms();
+    Limits { idle: terms.idle_timeout, longest: terms.max_duration }
 }
 
 /// What comes before anything is started on a node, for as long as somebody wants it. What has been started is wound up instead.

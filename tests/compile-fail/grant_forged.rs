@@ -1,11 +1,13 @@
 // must fail: E0451
 use portcullis::internals::identity::Identity;
 use portcullis::internals::model::{NodeId, NodeName};
-use portcullis::internals::policy::{Action, Grant, Terms};
+use portcullis::internals::policy::{Action, Grant, Policy, Terms};
 
-pub fn forge(identity: Identity, node: NodeId, node_name: NodeName, terms: Terms) -> Grant {
+pub fn forge(set: Policy, identity: Identity, node: NodeId, node_name: NodeName, terms: Terms) -> Grant {
     Grant {
-        policy: String::new(),
+        policies: Vec::new(),
+        set,
+        facts: unreachable!(),
         identity,
         node_name,
         node,

@@ -2,5 +2,5 @@
 use portcullis::internals::identity::Identity;
 
 pub fn forge() -> Identity {
-    Identity { person: "ada".to_owned(), proof: "trust me".to_owned() }
+    Identity { person: "ada".to_owned(), groups: Vec::new(), proof: "trust me".to_owned() }
 }

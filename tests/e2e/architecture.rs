@@ -179,6 +179,11 @@ fn only_the_gateway_names_russh() {
 }
 
 #[test]
+fn only_policy_names_cedar() {
+    only(&["src/policy"], &["cedar_policy"]);
+}
+
+#[test]
 fn only_the_aws_backend_names_an_sdk() {
     // the embedded service is tested with the SDK as a client that nobody here wrote
     only(&["src/backend/aws", "src/emulator/tests"], &["aws_sdk_ssm", "aws_config"]);

@@ -61,16 +61,37 @@ fn refusals_of_a_configuration() {
         ("an address that is none", "[gateway]\nlisten = [\"nowhere\"]\n"),
         ("no TOML", "[gateway\n"),
         ("a text for a number", "[lanes]\nframe_bytes = \"big\"\n"),
-        ("a text for a list", "[[rules]]\nname = \"r\"\npeople = \"ada\"\n"),
-        ("a pattern of nodes", "[[rules]]\nname = \"r\"\npeople = [\"*\"]\nnodes = [\"web-*\"]\nactions = [\"*\"]\n"),
+        ("a text for a list", "[environment]\naccept = \"LANG\"\n"),
+        (
+            "rules, which are gone",
+            "[[rules]]\nname = \"web\"\npeople = [\"ada\", \"bob\"]\nnodes = [\"web-1\", \"i-0123456789abcdef0\"]\n\
+             os_users = [\"ec2-user\"]\nactions = [\"Shell\", \"Exec\"]\n\
+             [[rules]]\nname = \"all\"\npeople = [\"eve\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n",
+        ),
         ("nothing at all, which is fine", ""),
         ("variables that never pass", "[environment]\naccept = [\"*\", \"LD_PRELOAD\"]\n"),
-        ("a rule about nobody", "[[rules]]\nname = \"r\"\npeople = [\"alise\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n"),
     ] {
         let file = dir.path().join("gateway.toml");
         std::fs::write(&file, text).unwrap();
         writeln!(page, "# {what}").unwrap();
         shown(&mut page, &["check", "--offline", "--config", file.to_str().unwrap()]);
+    }
+    std::fs::write(dir.path().join("gateway.toml"), "").unwrap();
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    for (what, text) in [
+        ("an action that is none", "@id(\"a\")\npermit (principal, action == Action::\"Shel\", resource);\n"),
+        (
+            "an attribute that is none",
+            "@id(\"a\")\npermit (principal, action, resource)\nwhen { resource.nam == \"web-1\" };\n",
+        ),
+        ("an annotation that is none", "@id(\"a\") @max_durration(\"8h\")\npermit (principal, action, resource);\n"),
+        ("no name, and no Cedar", "permit (principal, action, resource);\npermit (principal"),
+        ("a node by its name", "@id(\"a\")\npermit (principal, action, resource == Node::\"web-1\");\n"),
+        ("nobody", "@id(\"a\")\npermit (principal == Person::\"ada\", action, resource);\n"),
+    ] {
+        std::fs::write(dir.path().join("policies/access.cedar"), text).unwrap();
+        writeln!(page, "# {what}").unwrap();
+        shown(&mut page, &["check", "--offline", "--config", dir.path().join("gateway.toml").to_str().unwrap()]);
     }
     insta::assert_snapshot!("refusals_of_a_configuration", page.replace(&dir.path().display().to_string(), "DIR"));
 }

@@ -17,6 +17,10 @@ struct Account {
     dir: tempfile::TempDir,
 }
 
+/// What ada may do.
+const POLICY: &str = "@id(\"ada-on-web\") permit (principal == Person::\"ada\", action == Action::\"Exec\", resource)\n\
+                      when { resource.name == \"web-1\" };\n";
+
 /// Ends a process in order when it goes out of scope.
 struct Ended(Child);
 
@@ -44,12 +48,13 @@ impl Account {
         let config = format!(
             "[gateway]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [\"host\"]\n\
              [[people]]\nname = \"ada\"\nkeys = [\"{}\"]\n\
-             [[rules]]\nname = \"r\"\npeople = [\"ada\"]\nnodes = [\"web-1\"]\nactions = [\"Exec\"]\n\
              [realm]\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realm.endpoints]\nssm = \"{url}\"\n\
              [evidence]\ndirectory = \"evidence\"\n{extra}",
             key.trim()
         );
         std::fs::write(dir.path().join("gateway.toml"), config).unwrap();
+        std::fs::create_dir(dir.path().join("policies")).unwrap();
+        std::fs::write(dir.path().join("policies/access.cedar"), POLICY).unwrap();
         Self { emulator, port, dir }
     }
 
@@ -305,14 +310,15 @@ fn a_rotated_event_log_goes_on_in_a_new_file() {
     assert!(account.log().contains("the configuration is what it was"), "{}", account.log());
     // who is taken out of the file stays until a restart, and nobody is left to believe otherwise
     let config = std::fs::read_to_string(account.at("gateway.toml")).unwrap();
-    for (text, says) in [
-        (
-            config.replace("name = \"ada\"", "name = \"eve\"").replace("[\"ada\"]", "[\"eve\"]"),
-            "\"sections\":\"people, rules\"",
-        ),
-        ("[gateway".to_owned(), "a restart would refuse it"),
+    let eve = config.replace("name = \"ada\"", "name = \"eve\"");
+    for (text, policy, says) in [
+        (&config[..], "", "\"sections\":\"policies\""),
+        (&eve, "", "\"sections\":\"people, policies\""),
+        ("[gateway", "", "a restart would refuse it"),
+        (&config, "permit", "a restart would refuse it"),
     ] {
         std::fs::write(account.at("gateway.toml"), text).unwrap();
+        std::fs::write(account.at("policies/access.cedar"), policy).unwrap();
         kill_process(Pid::from_raw(serving.0.id() as i32).unwrap(), Signal::HUP).unwrap();
         until(says, PATIENCE, || account.log().contains(says));
     }

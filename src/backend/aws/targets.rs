@@ -165,7 +165,7 @@ async fn by_connection(clients: &Clients, id: &str) -> Result<Node, BackendError
             return Err(explain(clients.call("GetConnectionStatus", id), &error));
         }
     };
-    Ok(Node { id: NodeId(id.to_owned()), name: id.to_owned(), online, last_ping: None })
+    Ok(Node { id: NodeId(id.to_owned()), name: id.to_owned(), called: None, online, last_ping: None })
 }
 
 async fn by_tag(clients: &Clients, key: &str, value: &str) -> Result<Option<Node>, BackendError> {
@@ -176,6 +176,7 @@ async fn by_tag(clients: &Clients, key: &str, value: &str) -> Result<Option<Node
         && key == "Name"
     {
         node.name = value.to_owned();
+        node.called = Some(value.to_owned());
     }
     Ok(found)
 }
@@ -273,6 +274,7 @@ fn node(information: &InstanceInformation) -> Result<Node, BackendError> {
     Ok(Node {
         id: NodeId(id.to_owned()),
         name: clean(called.unwrap_or(id)),
+        called: information.name().filter(|name| !name.is_empty()).map(str::to_owned),
         online: information.ping_status() == Some(&PingStatus::Online),
         last_ping: information.last_ping_date_time().map(aws_sdk_ssm::primitives::DateTime::secs),
     })

@@ -10,6 +10,7 @@
 //!    host_key_ecdsa[.pub]  the same for clients that know no ed25519
 //!    host_ca[.pub]         the CA that signed them
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
+//!    policies/             what the demo's person may do
 //!    evidence/             the event log
 //!    cloudtrail.jsonl      what AWS would have recorded of the same sessions
 //!    node/, run/           the node's own files, and those of what runs on it

@@ -20,7 +20,7 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Person, Rule};
+use crate::config::{Algorithms, Config, Person, PolicyFile};
 use crate::emulator::{SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -30,6 +30,22 @@ const NODE_ID: &str = "mi-0123456789abcdef0";
 const NODE_NAME: &str = "demo";
 const REGION: &str = "us-east-1";
 const CA_FILE: &str = "ca.pem";
+const POLICIES: &str = "policies/demo.cedar";
+
+/// What the demo's person may do.
+const POLICY: &str = "\
+// Written by `portcullis demo` at every start: who may do what, in Cedar.
+
+// on the demo's node, everything that a session is made of: shell, commands, variables, files
+@id(\"the-demo-is-yours\")
+permit (principal == Person::\"you\", action in Action::\"Sessions\", resource)
+when { resource.name == \"demo\" };
+
+// and as whatever user of it
+@id(\"as-anybody-on-it\")
+permit (principal == Person::\"you\", action == Action::\"RunAs\", resource)
+when { resource.name == \"demo\" };
+";
 
 /// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -116,7 +132,8 @@ async fn start(
     start_node(args, dir, embedded)?;
     embedded.node_connected().await;
     let mut config = configuration(args, dir, keys, embedded)?;
-    let app = start_gateway(&config, embedded).await?;
+    let path = dir.write(POLICIES, POLICY)?;
+    let app = start_gateway(&config, &[PolicyFile { path, text: POLICY.to_owned() }], embedded).await?;
     let address = app.addresses().first().copied().unwrap_or(args.listen);
     config.gateway.listen = vec![address];
     write_down(dir, &config, address)?;
@@ -184,14 +201,8 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.listen = vec![args.listen];
     config.gateway.host_keys = keys.host_keys;
     config.gateway.host_certificates = keys.host_certificates;
-    config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user] }];
-    config.rules = vec![Rule {
-        name: "the-demo-is-yours".to_owned(),
-        people: vec!["you".to_owned()],
-        nodes: vec![NODE_NAME.to_owned()],
-        os_users: vec!["*".to_owned()],
-        actions: vec!["*".to_owned()],
-    }];
+    config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user], groups: Vec::new() }];
+    config.policy.directory = Some(dir.subdirectory("policies")?);
     config.realm.region = Some(REGION.to_owned());
     config.realm.endpoints.ssm = Some(embedded.url());
     config.realm.endpoints.ssmmessages = Some(embedded.message_url());
@@ -208,7 +219,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     Ok(config)
 }
 
-async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, Failure> {
+async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut Embedded) -> Result<App, Failure> {
     let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
     let backend = realm::backend(config, Some(embedded.client_credentials())).await?;
     // what deploy/ tooling does in an account
@@ -230,7 +241,7 @@ async fn start_gateway(config: &Config, embedded: &mut Embedded) -> Result<App, 
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let backend = Arc::new(backend);
-    App::start(config, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
+    App::start(config, policies, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
 }
 
 fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {

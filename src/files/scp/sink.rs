@@ -256,6 +256,11 @@ where
             }
         };
         let length = bytes.len() as u64;
+        if writes.trouble.is_none()
+            && let Err(refusal) = session.access.may_upload(file, length).await
+        {
+            writes.trouble = Some(survive(refusal)?);
+        }
         if writes.trouble.is_none() {
             let operation = Operation::Write { handle: file.handle, offset, bytes: bytes.clone() };
             writes.on_their_way.push_back((offset, bytes, files.issue(operation).await));

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{parse_scp_command, serve_scp};
 use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileLedger, Hashed, Outcome};
-use crate::policy::{FileAction, Grant};
+use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{complaint, content, local_service, long_ago, noise};
 use crate::transport::file_service::{Answer, Attributes, Call, FileError, FileService, Handle, Opened, Operation};
 
@@ -187,9 +187,19 @@ async fn rules_are_asked_about_the_path_that_is_meant() {
     fs::write(servers.here("file"), "new").unwrap();
     for target in ["demo:safe", "demo:door", "demo:safe/new", "demo:./door/../door/new"] {
         let said = complaint(&servers.scp(&["-O", "file", target]).await);
-        assert!(said.contains("Permission denied: not below that"), "{target}: {said}");
+        assert!(said.contains("Permission denied: denied by policy \"but\": not below that"), "{target}: {said}");
     }
     assert_eq!(fs::read_dir(servers.remote("safe")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_uploaded_in_a_session_than_the_policy_lets() {
+    let policies = "@id(\"little\") @upload_limit(\"64KiB\") permit (principal, action, resource);";
+    let servers = FileServers::under(|_| Grant::under(policies, "tester", "web-1", Action::Files));
+    fs::write(servers.here("large"), vec![b'x'; 2 << 20]).unwrap();
+    let said = complaint(&servers.scp(&["-O", "large", "demo:large"]).await);
+    assert!(said.contains("no more than 65536 bytes may be uploaded"), "{said}");
+    assert!(fs::metadata(servers.remote("large")).unwrap().len() <= 64 << 10);
 }
 
 /// Sends bytes to `scp -t`, and gives what it says and its exit code.

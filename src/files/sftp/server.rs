@@ -135,6 +135,11 @@ impl Issuer {
             self.flush().await?;
             return self.reply(id, Reply::Status(Status::failure(NO_HANDLE)), room).await;
         };
+        if let Err(refusal) = self.access.may_upload(&entry.file, data.len() as u64).await {
+            self.flush().await?;
+            let work = std::future::ready(Ready::Reply { id, result: Err(refusal) }).boxed();
+            return self.send(Coming { work, room: vec![room] }).await;
+        }
         match &mut self.gather {
             Some(gather) if gather.takes(&entry, offset, &data) => gather.add(id, data, room),
             _ => {

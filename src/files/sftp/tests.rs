@@ -20,7 +20,8 @@ use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
 use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcome};
-use crate::policy::{FileAction, Grant};
+use crate::model::RefusalCode;
+use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{complaint, content, local_service, long_ago, noise};
 use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
 
@@ -258,6 +259,28 @@ async fn rules_are_asked_about_the_path_that_is_meant() {
     let denied = servers.events.take();
     let denied = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).count();
     assert_eq!(denied, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_uploaded_in_a_session_than_the_policy_lets() {
+    let policies = "@id(\"little\") @upload_limit(\"64KiB\") permit (principal, action, resource);";
+    let servers = FileServers::under(|_| Grant::under(policies, "tester", "web-1", Action::Files));
+    fs::write(servers.here("large"), vec![b'x'; 100 << 10]).unwrap();
+    fs::write(servers.here("small"), vec![b'x'; 40 << 10]).unwrap();
+    let refused = servers.sftp("put large\n").await;
+    let said = complaint(&refused);
+    assert!(said.contains("Permission denied"), "{said}");
+    assert!(fs::metadata(servers.remote("large")).unwrap().len() <= 64 << 10);
+    let denied: Vec<_> = servers.events.take();
+    let denied: Vec<_> = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).collect();
+    assert_eq!(denied.len(), 1, "once, and not for every write: {denied:#?}");
+    let Outcome::Denied(denial) = &denied[0].outcome else { panic!("{denied:?}") };
+    let why = "denied by policy \"little\": no more than 65536 bytes may be uploaded in a session";
+    assert_eq!((denial.code, denial.text.as_str()), (RefusalCode::UploadLimit, why));
+    // another session has its own
+    content(&servers.sftp("put small\n").await);
+    let said = complaint(&servers.sftp("put small one\nput small two\n").await);
+    assert!(said.contains("Permission denied") && servers.remote("one").exists(), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

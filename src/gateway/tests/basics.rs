@@ -126,11 +126,11 @@ async fn a_stranger_is_refused_and_remembered() {
 async fn refusals_are_sentences_on_stderr_and_events() {
     let gateway = TestGateway::start().await;
     for (host, command, sentence) in [
-        ("bob", "", "denied by policy \"default\": no rule lets bob do Shell on web-1"),
+        ("bob", "", "denied by policy \"default\": no policy lets bob do Shell on web-1"),
         (
             "nowhere",
             "true",
-            "denied by policy \"default\": no rule lets ada do Exec on db-9\n\
+            "denied by policy \"default\": no policy lets ada do Exec on db-9\n\
              portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>",
         ),
         (
@@ -151,7 +151,7 @@ async fn refusals_are_sentences_on_stderr_and_events() {
         gateway.event(|event| event[why].as_str() == first).await;
     }
     let as_root = gateway.run(&["-l", "root%web-1", "web", "true"]).await;
-    assert!(text(&as_root.stderr).contains("no rule lets ada do Exec on web-1 as root"), "{}", text(&as_root.stderr));
+    assert!(text(&as_root.stderr).contains("no policy lets ada do Exec on web-1 as root"), "{}", text(&as_root.stderr));
     let ran = gateway.run(&["bob", "echo fine"]).await;
     assert_eq!(text(&ran.stdout), "fine\n", "what bob may do");
 }
@@ -188,6 +188,35 @@ async fn environment_goes_by_the_list() {
     let set = "SetEnv=LANG=C.UTF-8 LC_ALL=C LD_PRELOAD=/x FOO=bar BASH_ENV=/x";
     let ran = gateway.run(&["-o", set, "web", "echo $LANG $LC_ALL $LD_PRELOAD $FOO $BASH_ENV"]).await;
     assert_eq!(text(&ran.stdout), "C.UTF-8 C\n");
+}
+
+#[tokio::test]
+async fn a_variable_that_no_policy_permits_is_left_out_and_the_session_goes_on() {
+    let gateway = TestGateway::start().await;
+    let set = "SetEnv=LANG=C.UTF-8 LC_ALL=C LC_TIME=C";
+    let ran = gateway.run(&["-o", set, "bob", "echo $LANG $LC_ALL $LC_TIME"]).await;
+    assert_eq!((text(&ran.stdout), text(&ran.stderr)), ("C.UTF-8\n".to_owned(), String::new()));
+    let refused = gateway.event(|event| event["asked"] == "variables LC_ALL, LC_TIME on web-1").await;
+    assert_eq!((&refused["code"], &refused["policy"]), (&"no-rule".into(), &"default".into()));
+    let opened = gateway.event(|event| event["event"] == "session.opened").await;
+    assert_eq!(opened["variables"].as_array().unwrap().len(), 1, "{opened}");
+    assert_eq!((&opened["policy"], &opened["policy_set"]), (&"bob-may-exec".into(), &refused["policy_set"]));
+}
+
+#[tokio::test]
+async fn a_reason_that_a_policy_wants_is_asked_for_in_words() {
+    let policies = "@id(\"by-ticket\") @reason(\"a ticket\") @reason_pattern(\"INC-[0-9]+.*\")\n\
+                    permit (principal, action, resource);";
+    let gateway = TestGateway::under(policies).await;
+    for (login, needs) in [("web-1", "needs a reason (a ticket)"), ("web-1+because", "needs another reason (a ticket)")]
+    {
+        let ran = gateway.run(&["-l", login, "web", "true"]).await;
+        let sentence =
+            format!("portcullis: denied by policy \"by-ticket\": Exec on web-1 {needs}; write it behind a +");
+        assert!(text(&ran.stderr).starts_with(&sentence), "{}", text(&ran.stderr));
+    }
+    let ran = gateway.run(&["-o", "SetEnv=LC_PORTCULLIS_REASON=\"INC-7 disk\"", "web", "echo in"]).await;
+    assert_eq!(text(&ran.stdout), "in\n", "{ran:?}");
 }
 
 #[tokio::test]

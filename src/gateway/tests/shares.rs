@@ -92,7 +92,7 @@ async fn one_connection_too_many_is_told_why() {
     let second = gateway.run(&["nobody-at-gate", "whoami"]).await;
     assert!(!second.status.success());
     let said = text(&second.stderr);
-    assert!(said.contains("you have 1 connection already") && said.contains("no rule"), "{said}");
+    assert!(said.contains("you have 1 connection already") && said.contains("no policy"), "{said}");
     let event = gateway.event(|event| event["code"] == "too-many-connections").await;
     assert_eq!(event["person"], "nobody");
     // those of others are their own

@@ -102,6 +102,26 @@ async fn silence_ends_a_channel_on_every_rung() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_obliges_to_holds_whatever_the_account_allows() {
+    let embedded = EmbeddedTransport::fast().await;
+    for (obligation, command, why) in [
+        ("@max_duration(\"2s\")", "while :; do echo x; sleep 0.2; done", "Max session duration reached."),
+        ("@idle_timeout(\"2s\")", "sleep 600", "the session was idle for"),
+    ] {
+        let policy = format!("@id(\"short\") {obligation} permit (principal, action, resource);");
+        let action = Action::Exec { command: command.as_bytes().to_vec() };
+        let grant = Grant::under(&policy, "tester", NODE, action);
+        let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
+        let lanes = SessionRecord::for_test().lanes();
+        let began = Instant::now();
+        let channel = embedded.transport.open(grant, lanes, setup, Herald::default()).await.unwrap();
+        let ended = collect(channel.output).await;
+        assert!(ended.error.as_deref().is_some_and(|text| text.starts_with(why)), "{obligation}: {ended:?}");
+        assert!(began.elapsed() >= 2 * SECOND, "{obligation}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_lane_carries_is_refused_on_every_rung() {
     let asked = [
         (r#"{"kmsKeyId":"alias/x"}"#, "KMS key alias/x"),

@@ -1,0 +1,152 @@
+//! What a decision is made from, in Cedar's types: entities once for a session, a context for each question.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use super::action::Action;
+use super::decision::Request;
+
+/// Who asks about which node, and what is known however often they ask.
+#[derive(Debug)]
+pub(super) struct Facts {
+    principal: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+    os_user: Option<String>,
+    reason: Option<String>,
+    source: IpAddr,
+    proof: String,
+    /// What is known however often they ask, in this second: to read a time takes longer than to decide.
+    common: Mutex<Option<(i64, Context)>>,
+}
+
+/// Facts that can't be put into Cedar's types. It refuses, as any error does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct FactsError(String);
+
+impl Facts {
+    /// Those of a request; `actions` are the schema's own entities.
+    pub(super) fn of(request: &Request<'_>, actions: &Entities) -> Result<Self, FactsError> {
+        let groups: Vec<EntityUid> =
+            request.identity.groups().iter().map(|group| uid("Group", group)).collect::<Result<_, _>>()?;
+        let principal = uid("Person", request.identity.person())?;
+        let resource = uid("Node", &request.node.0)?;
+        let name = request.called.unwrap_or(&request.node.0);
+        let attributes = HashMap::from([("name".to_owned(), text(name))]);
+        let node = Entity::new(resource.clone(), attributes, HashSet::new()).map_err(refused)?;
+        let parents: HashSet<EntityUid> = groups.iter().cloned().collect();
+        let person = Entity::new_no_attrs(principal.clone(), parents);
+        let groups = groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new()));
+        let entities = actions.clone().add_entities(groups.chain([person, node]), None).map_err(refused)?;
+        Ok(Self {
+            principal,
+            resource,
+            entities,
+            os_user: request.os_user.map(str::to_owned),
+            reason: request.reason.map(|reason| reason.as_str().to_owned()),
+            source: request.source,
+            proof: request.identity.method().to_owned(),
+            common: Mutex::default(),
+        })
+    }
+
+    pub(super) fn entities(&self) -> &Entities {
+        &self.entities
+    }
+
+    /// The question whether an action may be done now.
+    pub(super) fn question(&self, action: &Action, now: SystemTime) -> Result<cedar_policy::Request, FactsError> {
+        let now = OffsetDateTime::from(now);
+        let second = now.unix_timestamp();
+        let mut kept = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        let common = match &*kept {
+            Some((of, common)) if *of == second => common.clone(),
+            _ => {
+                let common = Context::from_pairs(self.common(self.os_user.as_deref(), now)).map_err(refused)?;
+                *kept = Some((second, common.clone()));
+                common
+            }
+        };
+        drop(kept);
+        self.asked(action, common)
+    }
+
+    /// The same as if no user of the node had been asked for.
+    pub(super) fn question_of_nobody(
+        &self,
+        action: &Action,
+        now: SystemTime,
+    ) -> Result<cedar_policy::Request, FactsError> {
+        self.asked(action, Context::from_pairs(self.common(None, now.into())).map_err(refused)?)
+    }
+
+    fn asked(&self, action: &Action, common: Context) -> Result<cedar_policy::Request, FactsError> {
+        let context = common.merge(particulars(action)).map_err(refused)?;
+        let action = uid("Action", action.name())?;
+        let (principal, resource) = (self.principal.clone(), self.resource.clone());
+        // the types are this module's own, and a test has every action validated
+        cedar_policy::Request::new(principal, action, resource, context, None).map_err(refused)
+    }
+
+    fn common(
+        &self,
+        os_user: Option<&str>,
+        now: OffsetDateTime,
+    ) -> impl Iterator<Item = (String, RestrictedExpression)> + use<> {
+        let date = format!("{:04}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day());
+        let (hour, minute, second) = now.to_hms();
+        let time = format!("{date}T{hour:02}:{minute:02}:{second:02}Z");
+        let optional = [("os_user", os_user.map(text)), ("reason", self.reason.as_deref().map(text))];
+        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let always = [
+            ("source", RestrictedExpression::new_ip(self.source.to_string())),
+            ("proof", text(&self.proof)),
+            ("time", RestrictedExpression::new_datetime(time)),
+            ("weekday", RestrictedExpression::new_long(now.weekday().number_from_monday().into())),
+        ];
+        let pairs: Vec<_> = always.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect();
+        pairs.into_iter()
+    }
+}
+
+/// What is known of some actions only.
+fn particulars(action: &Action) -> Vec<(String, RestrictedExpression)> {
+    let pairs = match action {
+        Action::Shell | Action::RunAs | Action::Hop | Action::Files => Vec::new(),
+        Action::Exec { command } => {
+            vec![("command", lossy(command)), ("sha256", text(&hex::encode(Sha256::digest(command))))]
+        }
+        Action::SetVariable { name, value } => vec![("variable", text(name)), ("value", lossy(value))],
+        Action::Forward { host, port } => {
+            vec![("host", text(host)), ("port", RestrictedExpression::new_long((*port).into()))]
+        }
+        Action::File { path, .. } => vec![("path", lossy(path))],
+    };
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// An entity of a type of the schema; its name may be anything.
+fn uid(of: &str, name: &str) -> Result<EntityUid, FactsError> {
+    let of: EntityTypeName = of.parse().map_err(refused)?;
+    Ok(EntityUid::from_type_name_and_id(of, EntityId::new(name)))
+}
+
+fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}
+
+/// What is not UTF-8 stands as U+FFFD, which no policy's text is by chance.
+fn lossy(bytes: &[u8]) -> RestrictedExpression {
+    RestrictedExpression::new_string(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn refused(error: impl std::fmt::Display) -> FactsError {
+    FactsError(error.to_string())
+}

@@ -1,0 +1,81 @@
+//! Whom and which nodes the policies could be about, from their scopes: asked before a node is looked up. It errs on the side
+//! of yes, and what it lets through is decided afterwards.
+
+use std::collections::BTreeSet;
+
+use super::action::Action;
+use super::decision::Policy;
+use super::denial::Denial;
+use super::scope::{PolicyScope, Which};
+use crate::identity::Identity;
+use crate::model::{NodeForm, NodeName};
+
+/// The nodes that policies name for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedNodes {
+    /// Each once.
+    pub names: BTreeSet<NodeName>,
+    /// Whether a policy could let them use others, too.
+    pub any: bool,
+}
+
+impl Policy {
+    /// Whether any policy could permit this person anything.
+    pub fn has_permits(&self, identity: &Identity) -> bool {
+        self.permits_anything(identity.person(), identity.groups())
+    }
+
+    /// Whether any policy could be about this person and the node that a name may stand for.
+    pub fn may_concern(&self, identity: &Identity, node: &NodeName) -> bool {
+        self.permits_of(identity).any(|scope| could_be_about(scope, node))
+    }
+
+    /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
+    /// answer whether there is such a node, and nobody looks for one on their behalf.
+    pub fn denies_unseen(&self, identity: &Identity, node: &NodeName, action: &Action) -> Option<Denial> {
+        (!self.may_concern(identity, node)).then(|| self.nothing_permits(identity, action, node, None))
+    }
+
+    /// The refusal of a name that is no node's, for whom no policy lets use a node by that name, whatever else it is: the
+    /// same as for a node of others, or whoever may use one node could ask for the names of all.
+    pub fn denies_unnamed(&self, identity: &Identity, node: &NodeName, action: &Action) -> Option<Denial> {
+        let named = self.permits_of(identity).any(|scope| {
+            let called = |which: &Which| match which {
+                Which::Id(name) | Which::Name(name) => name == node.as_str(),
+            };
+            scope.any_node || scope.nodes.as_ref().is_some_and(|nodes| nodes.iter().any(called))
+        });
+        (!named).then(|| self.nothing_permits(identity, action, node, None))
+    }
+
+    /// The nodes that policies name for a person. Says nothing about what may be done there.
+    pub fn nodes_of(&self, identity: &Identity) -> NamedNodes {
+        let named = self.permits_of(identity).filter_map(|scope| scope.nodes.as_ref()).flatten();
+        let names = named.filter_map(|which| match which {
+            Which::Id(name) | Which::Name(name) => NodeName::parse(name).ok(),
+        });
+        NamedNodes { names: names.collect(), any: self.permits_of(identity).any(|scope| scope.nodes.is_none()) }
+    }
+
+    /// Whether any policy could permit somebody anything who is called so, and in these groups.
+    pub fn permits_anything(&self, person: &str, groups: &[String]) -> bool {
+        self.scopes().iter().any(|scope| scope.permits && scope.concerns(person, groups))
+    }
+
+    fn permits_of(&self, identity: &Identity) -> impl Iterator<Item = &PolicyScope> {
+        let scopes = self.scopes().iter().filter(|scope| scope.permits);
+        scopes.filter(|scope| scope.concerns(identity.person(), identity.groups()))
+    }
+}
+
+fn could_be_about(scope: &PolicyScope, node: &NodeName) -> bool {
+    let Some(nodes) = &scope.nodes else { return true };
+    nodes.iter().any(|which| match (which, node.form()) {
+        (Which::Name(name), NodeForm::Word(word)) => name == word,
+        // a tag, and an id, can be any name's
+        (Which::Name(_), _) => true,
+        (Which::Id(id), NodeForm::Instance(asked) | NodeForm::Task(asked)) => id == asked,
+        // a word, and a tag, can be any id's
+        (Which::Id(_), NodeForm::Word(_) | NodeForm::Tag { .. }) => true,
+    })
+}

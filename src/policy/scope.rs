@@ -1,0 +1,241 @@
+//! What can be said of a policy before anybody asks: whom and which nodes it could be about, and whether it looks at paths.
+//! From its scope and from what must hold of `principal` and `resource` at the top of its conditions. Never too little: where
+//! it can't be seen, everybody and every node.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::pst::{
+    BinaryOp, Clause, Effect, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint, ResourceConstraint,
+    Template, Var,
+};
+
+/// What a policy could be about.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyScope {
+    pub(super) permits: bool,
+    /// None: anybody.
+    people: Option<BTreeSet<Whom>>,
+    /// None: any node.
+    pub(super) nodes: Option<BTreeSet<Which>>,
+    /// Whatever node it is, it makes no difference.
+    pub(super) any_node: bool,
+    pub(super) looks_at_path: bool,
+}
+
+/// Somebody, or a group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whom {
+    Person(String),
+    Group(String),
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Which {
+    Id(String),
+    Name(String),
+}
+
+impl PolicyScope {
+    pub(super) fn of(policy: &Template) -> Self {
+        let scope_people = match &policy.principal {
+            PrincipalConstraint::Eq(EntityOrSlot::Entity(uid))
+            | PrincipalConstraint::In(EntityOrSlot::Entity(uid))
+            | PrincipalConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => Some(whom(uid).into_iter().collect()),
+            _ => None,
+        };
+        let scope_nodes = match &policy.resource {
+            ResourceConstraint::Eq(EntityOrSlot::Entity(uid))
+            | ResourceConstraint::In(EntityOrSlot::Entity(uid))
+            | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => Some(which(uid).into_iter().collect()),
+            _ => None,
+        };
+        let conditions = || {
+            policy.clauses().iter().filter_map(|clause| match clause {
+                Clause::When(condition) => Some(condition.as_ref()),
+                // what must not hold says little about what may
+                Clause::Unless(_) => None,
+            })
+        };
+        let any_clause = |looks: &dyn Fn(&Expr) -> bool| {
+            policy.clauses().iter().any(|clause| match clause {
+                Clause::When(condition) | Clause::Unless(condition) => looks(condition),
+            })
+        };
+        let open = matches!(policy.resource, ResourceConstraint::Any | ResourceConstraint::Is(_));
+        Self {
+            permits: policy.effect == Effect::Permit,
+            people: scope_people.or_else(|| conditions().find_map(|condition| wanted(condition, &person_in))),
+            nodes: scope_nodes.or_else(|| conditions().find_map(|condition| wanted(condition, &node_in))),
+            any_node: open && !any_clause(&|condition| mentions(condition, &Var::Resource)),
+            looks_at_path: any_clause(&looks_at_path),
+        }
+    }
+
+    /// Whether it could be about somebody.
+    pub(super) fn concerns(&self, person: &str, groups: &[String]) -> bool {
+        self.people.as_ref().is_none_or(|people| {
+            people.iter().any(|whom| match whom {
+                Whom::Person(name) => name == person,
+                Whom::Group(name) => groups.contains(name),
+            })
+        })
+    }
+}
+
+fn whom(uid: &EntityUID) -> Option<Whom> {
+    let name = uid.eid.to_string();
+    match uid.ty.0.id.as_str() {
+        "Person" => Some(Whom::Person(name)),
+        "Group" => Some(Whom::Group(name)),
+        _ => None,
+    }
+}
+
+fn which(uid: &EntityUID) -> Option<Which> {
+    (uid.ty.0.id.as_str() == "Node").then(|| Which::Id(uid.eid.to_string()))
+}
+
+/// The values of which one must be the case for an expression to hold; none where that can't be seen.
+fn wanted<T: Ord>(expr: &Expr, leaf: &dyn Fn(&Expr) -> Option<BTreeSet<T>>) -> Option<BTreeSet<T>> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOp::And, left, right } => wanted(left, leaf).or_else(|| wanted(right, leaf)),
+        Expr::BinaryOp { op: BinaryOp::Or, left, right } => {
+            let (mut left, right) = (wanted(left, leaf)?, wanted(right, leaf)?);
+            left.extend(right);
+            Some(left)
+        }
+        other => leaf(other),
+    }
+}
+
+/// `principal == …`, `principal in …`, `[…].contains(principal)`.
+fn person_in(expr: &Expr) -> Option<BTreeSet<Whom>> {
+    entities(expr, &Var::Principal).map(|uids| uids.into_iter().filter_map(whom).collect())
+}
+
+/// The same of `resource`, and of `resource.name`.
+fn node_in(expr: &Expr) -> Option<BTreeSet<Which>> {
+    if let Some(uids) = entities(expr, &Var::Resource) {
+        return Some(uids.into_iter().filter_map(which).collect());
+    }
+    let Expr::BinaryOp { op, left, right } = expr else { return None };
+    let named = |text: &Expr| match text {
+        Expr::Literal(Literal::String(name)) => Some(Which::Name(name.to_string())),
+        _ => None,
+    };
+    match (op, left.as_ref(), right.as_ref()) {
+        (BinaryOp::Eq, name, text) | (BinaryOp::Eq, text, name) if is_name(name) => {
+            named(text).map(|name| BTreeSet::from([name]))
+        }
+        (BinaryOp::Contains, Expr::Set(names), name) if is_name(name) => names.iter().map(|name| named(name)).collect(),
+        _ => None,
+    }
+}
+
+fn is_name(expr: &Expr) -> bool {
+    matches!(expr, Expr::GetAttr { expr, attr } if attr == "name" && is(expr, &Var::Resource))
+}
+
+fn is(expr: &Expr, var: &Var) -> bool {
+    matches!(expr, Expr::Var(found) if found == var)
+}
+
+/// The entities of which the variable must be one, or in one.
+fn entities<'a>(expr: &'a Expr, var: &Var) -> Option<Vec<&'a EntityUID>> {
+    let Expr::BinaryOp { op, left, right } = expr else { return None };
+    let listed = match (op, left.as_ref(), right.as_ref()) {
+        (BinaryOp::Eq | BinaryOp::In, subject, other) if is(subject, var) => other,
+        (BinaryOp::Eq, other, subject) | (BinaryOp::Contains, other, subject) if is(subject, var) => other,
+        _ => return None,
+    };
+    let one = |expr: &'a Expr| match expr {
+        Expr::Literal(Literal::EntityUID(uid)) => Some(uid),
+        _ => None,
+    };
+    match listed {
+        Expr::Set(items) => items.iter().map(|item| one(item)).collect(),
+        single => one(single).map(|uid| vec![uid]),
+    }
+}
+
+fn mentions(expr: &Expr, var: &Var) -> bool {
+    expr.reduce(&|expr| is(expr, var).then_some(true), &|a, b| a || b, false)
+}
+
+/// Whether `context.path` is looked at, or might be.
+fn looks_at_path(expr: &Expr) -> bool {
+    let looks = |expr: &Expr| match expr {
+        Expr::GetAttr { expr, attr } if is(expr, &Var::Context) => Some(attr == "path"),
+        // that there is a path says nothing of it
+        Expr::HasAttr { expr, .. } if is(expr, &Var::Context) => Some(false),
+        // the context as a value: its path may be compared with it
+        Expr::Var(Var::Context) => Some(true),
+        _ => None,
+    };
+    expr.reduce(&looks, &|a, b| a || b, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> PolicyScope {
+        let policy = cedar_policy::Policy::parse(None, text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        PolicyScope::of(policy.to_pst().unwrap().body())
+    }
+
+    fn when(condition: &str) -> PolicyScope {
+        scope(&format!("permit (principal, action, resource) when {{ {condition} }};"))
+    }
+
+    #[test]
+    fn whom_a_policy_could_be_about_is_in_its_scope_or_at_the_top_of_its_conditions() {
+        let ada = |scope: &PolicyScope| (scope.concerns("ada", &[]), scope.concerns("bob", &["dev".to_owned()]));
+        for (scope, expected) in [
+            (scope("permit (principal, action, resource);"), (true, true)),
+            (scope("permit (principal == Person::\"ada\", action, resource);"), (true, false)),
+            (scope("permit (principal in Group::\"dev\", action, resource);"), (false, true)),
+            (when("[Person::\"ada\", Person::\"eve\"].contains(principal)"), (true, false)),
+            (when("principal in [Person::\"ada\", Group::\"ops\"] && context.time == context.time"), (true, false)),
+            (when("principal == Person::\"ada\" || principal in Group::\"dev\""), (true, true)),
+            (when("principal == Person::\"eve\" || context.port == 22"), (true, true)),
+            (when("!(principal == Person::\"ada\")"), (true, true)),
+        ] {
+            assert_eq!(ada(&scope), expected, "{scope:?}");
+        }
+        let unless = scope("permit (principal, action, resource) unless { principal == Person::\"ada\" };");
+        assert_eq!(ada(&unless), (true, true), "what must not hold is not looked at");
+    }
+
+    #[test]
+    fn which_nodes_is_seen_in_the_same_places() {
+        let nodes = |scope: PolicyScope| scope.nodes.map(|nodes| nodes.into_iter().collect::<Vec<_>>());
+        let name = |name: &str| Which::Name(name.to_owned());
+        let id = Which::Id("i-0123456789abcdef0".to_owned());
+        assert_eq!(nodes(when("resource.name == \"web-1\"")), Some(vec![name("web-1")]));
+        assert_eq!(nodes(when("[\"a\", \"b\"].contains(resource.name)")), Some(vec![name("a"), name("b")]));
+        let either = "resource == Node::\"i-0123456789abcdef0\" || resource.name == \"a\"";
+        assert_eq!(nodes(when(either)), Some(vec![id.clone(), name("a")]));
+        assert_eq!(
+            nodes(scope("permit (principal, action, resource == Node::\"i-0123456789abcdef0\");")),
+            Some(vec![id])
+        );
+        for open in ["resource.name like \"web-*\"", "resource.name == context.reason", "\"a\" == \"a\""] {
+            assert_eq!(nodes(when(open)), None, "{open}");
+        }
+    }
+
+    #[test]
+    fn a_look_at_the_path_is_seen_wherever_it_is() {
+        for (condition, looks) in [
+            ("context.path like \"/etc/*\"", true),
+            ("if context has path then [context.path].contains(\"/x\") else false", true),
+            ("context == {\"path\": \"/x\"}", true),
+            ("!(context has path)", false),
+            ("context.reason == \"path\"", false),
+        ] {
+            assert_eq!(when(condition).looks_at_path, looks, "{condition}");
+        }
+    }
+}
