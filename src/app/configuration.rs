@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::model::{NodeId, NodeName};
-    use crate::policy::{Action, Decision, Request};
+    use crate::policy::{Action, Decision, Policies, Request};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice";
 
@@ -227,7 +227,7 @@ mod tests {
             assert!(problem.message.starts_with("there are no [[rules]] any more"), "{refused}");
             assert_eq!(problem.line_column, Some((1, 3)));
             let (_, cedar) = problem.help.as_deref().unwrap().split_once("\n\n").unwrap();
-            let policy = Policy::for_test(cedar);
+            let policies = Policies::new(Policy::for_test(cedar));
             let has = |items: &[&str], wanted: &[&str]| items.iter().any(|item| *item == "*" || wanted.contains(item));
             let named = [("web-1", "i-0123456789abcdef0"), ("db \"1\"", "mi-0123456789abcdef0"), ("x", "i-00000000")];
             for (person, (name, id), user, action) in every(&["ada", "bob", "eve"], &named) {
@@ -237,7 +237,7 @@ mod tests {
                     && user.is_none_or(|user| has(users, &[user]))
                     && has(actions, &[action.name()]);
                 let node_name = NodeName::parse(name).unwrap();
-                let decision = policy.decide(Request {
+                let decision = policies.decide(Request {
                     identity: &Identity::for_test(person),
                     source: Ipv4Addr::LOCALHOST.into(),
                     node_name: &node_name,

@@ -5,7 +5,9 @@
 //! that takes it is said here as well, so that a problem still has its place in the file.
 
 mod configuration;
+mod reload;
 mod start;
 
 pub use configuration::read;
+pub use reload::{Cause, Reloader};
 pub use start::{App, AppError, load};

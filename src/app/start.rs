@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::{PolicyError, evidence_bounds, people, policy, transport_options};
+use super::reload::Reloader;
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, PolicyFile, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
-use crate::identity::{People, PeopleError};
+use crate::identity::{People, PeopleError, Roster};
+use crate::policy::Policies;
 use crate::session::SessionOpener;
 use crate::transport::Transport;
 
@@ -18,6 +20,7 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub struct App {
     gateway: Gateway,
+    reloader: Arc<Reloader>,
     lanes: Arc<dyn Lanes>,
     log: Arc<EventLog>,
 }
@@ -58,22 +61,31 @@ impl App {
         drain: Duration,
     ) -> Result<Self, AppError> {
         let (host_keys, people) = load(config)?;
+        let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
         let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
-        let sessions = SessionOpener::new(policy(policies)?, directory, Arc::new(transport), log.clone());
+        let sessions = SessionOpener::new(in_force.clone(), directory, Arc::new(transport), log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.algorithms = config.gateway.algorithms;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
-        let gateway = Gateway::bind(&config.gateway.listen, &host_keys, people, sessions, settings).await?;
-        Ok(Self { gateway, lanes, log })
+        let gateway =
+            Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
+        let read = (config.clone(), policies.to_vec());
+        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, log.clone(), read));
+        Ok(Self { gateway, reloader, lanes, log })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.gateway.addresses()
+    }
+
+    /// What puts another configuration in force.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
     }
 
     /// The event log, to be reopened when somebody has moved it away.

@@ -146,8 +146,12 @@ pub(super) struct DemoArgs {
 #[command(after_help = "\
 Signals:
   SIGTERM, SIGINT  end: no new connections, and open channels get 20 seconds
-  SIGHUP           open the event log anew, after it was moved away; say whether the configuration
-                   has changed, which takes a restart to apply; on a terminal: end
+  SIGHUP           open the event log anew, after it was moved away, and read the configuration
+                   again; on a terminal: end
+
+The configuration and the policies are read again when their files change: people and policies are in
+force within seconds, and sessions end that they allow no more; all else takes a restart. What can't be
+used is refused in the log, and what was in force stays.
 
 Example:
   portcullis serve --config /etc/portcullis/gateway.toml --listen 0.0.0.0:22")]

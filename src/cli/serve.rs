@@ -13,9 +13,9 @@ use super::exit::Failure;
 use super::failure::{app_failure, config_failure};
 use super::realm;
 use super::runtime::{Ending, next, patiently};
-use crate::app::{self, App};
+use crate::app::{self, App, Cause, Reloader};
 use crate::backend::aws::AwsBackend;
-use crate::config::{Config, Loaded, PolicyFile, Trust};
+use crate::config::{Loaded, Trust};
 use crate::evidence::EventLog;
 
 /// How long open channels may go on after SIGTERM.
@@ -23,6 +23,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// When Systems Manager is asked again that did not answer, at first; each time twice as long, up to the longest.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AT_LAST: Duration = Duration::from_secs(60);
+/// How often the configuration's files are looked at: a change is in force after the second look that sees it.
+const LOOK: Duration = Duration::from_secs(1);
 /// When the event log is opened again after it could not be.
 const REOPEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -39,11 +41,12 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
     let app = App::start(&config, &policies, backend.clone(), backend.clone(), DRAIN).await;
     let app = app.map_err(|error| app_failure(&error))?;
-    let (addresses, log) = (app.addresses(), app.event_log());
+    let (addresses, log, reloader) = (app.addresses(), app.event_log(), app.reloader());
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
         never = say_whether_ready(&addresses, &backend) => match never {},
-        never = heed_hangups(&log, hangup, args, &config, &policies) => match never {},
+        never = heed_hangups(args, &reloader, &log, hangup) => match never {},
+        never = heed_changes(args, &reloader) => match never {},
     }
 }
 
@@ -70,19 +73,12 @@ async fn say_whether_ready(addresses: &[SocketAddr], backend: &AwsBackend) -> In
     std::future::pending().await
 }
 
-/// Opens the event log anew at each SIGHUP. Where that can't be done yet it tries until it can, or the log would grow in
-/// a file that is about to be compressed and deleted. The configuration stays as it was read at the start, which is said,
-/// since other services read theirs again.
-async fn heed_hangups(
-    log: &EventLog,
-    mut hangup: Option<Signal>,
-    args: &ServeArgs,
-    config: &Config,
-    policies: &[PolicyFile],
-) -> Infallible {
+/// At each SIGHUP reads the configuration again and opens the event log anew. Where that can't be done yet it tries until it
+/// can, or the log would grow in a file that is about to be compressed and deleted.
+async fn heed_hangups(args: &ServeArgs, reloader: &Reloader, log: &EventLog, mut hangup: Option<Signal>) -> Infallible {
     loop {
         next(&mut hangup).await;
-        say_what_a_restart_would_change(args, config, policies);
+        reload(args, reloader, Cause::Signal);
         while let Err(error) = log.reopen().await {
             tracing::error!(%error, "the event log goes on where it was, until a new one can be opened");
             // or sooner, if told again
@@ -92,26 +88,24 @@ async fn heed_hangups(
     }
 }
 
-/// Somebody who was taken out of the file can still log in: that must not be found out by surprise.
-fn say_what_a_restart_would_change(args: &ServeArgs, in_force: &Config, policies: &[PolicyFile]) {
-    match app::read(&args.config.config, Trust::Ours, &args.config.overrides) {
-        Ok(loaded) => {
-            let mut sections = in_force.differing(&loaded.config);
-            if loaded.policies != policies {
-                sections.push("policies".to_owned());
-            }
-            if sections.is_empty() {
-                return tracing::info!("the configuration is what it was at the start");
-            }
-            let sections = sections.join(", ");
-            tracing::warn!(
-                %sections,
-                "the configuration has changed, and is read at the start only: people, policies and all else stay as they \
-                 were; restart the gateway to apply it"
-            );
+/// Reads the configuration again when its files have changed, and stayed the same since the look before: a file that is being
+/// written is let be. It looks instead of being told, since that is the same for an editor that renames, a link that is turned
+/// and a file system that tells nothing.
+async fn heed_changes(args: &ServeArgs, reloader: &Reloader) -> Infallible {
+    let file = &args.config.config;
+    let mut in_force = reloader.signature(file);
+    let mut last = in_force.clone();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = reloader.signature(file);
+        if now == last && now != in_force {
+            in_force = now.clone();
+            reload(args, reloader, Cause::Change);
         }
-        Err(error) => {
-            tracing::error!(%error, "the configuration has changed, and a restart would refuse it; what was read at the start stays");
-        }
+        last = now;
     }
+}
+
+fn reload(args: &ServeArgs, reloader: &Reloader, cause: Cause) {
+    reloader.reload(app::read(&args.config.config, Trust::Ours, &args.config.overrides), cause);
 }

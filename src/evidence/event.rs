@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
+use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::fields::Fields;
 use super::variables::variable;
 use crate::model::{Exit, RefusalCode};
@@ -12,6 +13,10 @@ use crate::model::{Exit, RefusalCode};
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
+    /// A configuration is in force.
+    ConfigurationLoaded(ConfigurationLoaded<'a>),
+    /// A configuration can't be used, and the one before it stays.
+    ConfigurationRefused(ConfigurationRefused<'a>),
     /// Somebody proved who they are.
     LoginAccepted(LoginAccepted<'a>),
     /// A connection ended without a proof.
@@ -364,6 +369,8 @@ impl Event<'_> {
     /// The event's name in the log.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ConfigurationLoaded(_) => "configuration.loaded",
+            Self::ConfigurationRefused(_) => "configuration.refused",
             Self::LoginAccepted(_) => "login.accepted",
             Self::LoginRefused(_) => "login.refused",
             Self::ChannelRefused(_) => "channel.refused",
@@ -409,6 +416,8 @@ impl Event<'_> {
 
     pub(super) fn write(&self, to: &mut Fields) {
         match self {
+            Self::ConfigurationLoaded(event) => event.write(to),
+            Self::ConfigurationRefused(event) => event.write(to),
             Self::LoginAccepted(event) => event.write(to),
             Self::LoginRefused(event) => event.write(to),
             Self::ChannelRefused(event) => event.write(to),

@@ -151,6 +151,11 @@ impl EventLog {
         self.put(line);
     }
 
+    /// The same for what the gateway does itself, which is nobody's part.
+    pub fn note_own(&self, event: &Event<'_>) {
+        self.put(Line::new(Uuid::nil(), event));
+    }
+
     /// The same for the end of a session, which is written whatever is left of its part.
     pub(super) fn note_end(&self, session: &SessionUse, id: Uuid, event: &Event<'_>) {
         let line = Line::new(id, event);

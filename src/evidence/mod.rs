@@ -13,6 +13,7 @@
 //! Streams are counted and hashed, not kept. A log that can't be written to ends the sessions it should describe, and who
 //! needs to know that a line is written waits for that; who holds a socket does not.
 
+mod configuration_event;
 mod error;
 mod event;
 mod event_log;
@@ -30,6 +31,7 @@ mod variables;
 mod views;
 mod writer;
 
+pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 pub use error::EvidenceError;
 pub use event::{
     ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked,

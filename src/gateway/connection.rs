@@ -306,8 +306,14 @@ impl Connection {
     }
 
     /// Whether a session may still be opened. A client that breaks its promise is none that its person started, and ends,
-    /// as in OpenSSH.
-    pub(super) fn may_open_sessions(&self) -> Result<(), Ended> {
+    /// as in OpenSSH. So does one whose person is here no more; others are who they are now, in the groups that they are in.
+    pub(super) fn may_open_sessions(&mut self) -> Result<(), Ended> {
+        if let Some(login) = &mut self.login {
+            match self.shared.people.current().renew(&login.identity) {
+                Some(identity) => login.identity = identity,
+                None => self.ending.end(Ended::Revoked),
+            }
+        }
         if self.no_more_sessions {
             self.ending.end(Ended::PromiseBroken);
         }

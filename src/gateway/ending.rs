@@ -16,6 +16,8 @@ pub(super) enum Ended {
     PersonFull { most: usize },
     #[error("the gateway holds {} that no node has taken, and most of it is yours: send less at once, or wait for the nodes", mebibytes(*.most))]
     GatewayFull { most: usize },
+    #[error("the key that you logged in with is yours no more: log in again")]
+    Revoked,
     #[error("a session was opened after the client had said that it would open no more")]
     PromiseBroken,
 }
@@ -26,6 +28,7 @@ impl Ended {
         match self {
             Self::TooManyConnections { .. } => RefusalCode::TooManyConnections,
             Self::PersonFull { .. } | Self::GatewayFull { .. } => RefusalCode::TooMuchUntaken,
+            Self::Revoked => RefusalCode::KeyUnknown,
             Self::PromiseBroken => RefusalCode::NoMoreSessions,
         }
     }
@@ -35,6 +38,7 @@ impl Ended {
         match self {
             Self::TooManyConnections { .. } => russh::Disconnect::TooManyConnections,
             Self::PersonFull { .. } | Self::GatewayFull { .. } => russh::Disconnect::ByApplication,
+            Self::Revoked => russh::Disconnect::NoMoreAuthMethodsAvailable,
             Self::PromiseBroken => russh::Disconnect::ProtocolError,
         }
     }

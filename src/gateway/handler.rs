@@ -76,7 +76,7 @@ impl Handler for ClientHandler {
             self.0.attempts.refuse(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
-        if !self.0.shared.people.knows(&wire) {
+        if !self.0.shared.people.current().knows(&wire) {
             self.0.attempts.refuse(RefusalCode::KeyUnknown, "nobody here has this key");
             return Ok(refuse());
         }
@@ -87,8 +87,8 @@ impl Handler for ClientHandler {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let login = Login::parse(user);
-        let identity =
-            publickey::verified(key).and_then(|verified| self.0.shared.people.identify(&verified, login.as_ref().ok()));
+        let identity = publickey::verified(key)
+            .and_then(|verified| self.0.shared.people.current().identify(&verified, login.as_ref().ok()));
         let Some(identity) = identity else {
             let why = "the key proves nobody, or somebody else than the login names";
             self.0.attempts.refuse(RefusalCode::KeyOfAnother, why);

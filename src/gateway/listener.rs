@@ -18,7 +18,7 @@ use super::hostkeys::HostKeys;
 use super::server::Server;
 use super::settings::Settings;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
-use crate::identity::People;
+use crate::identity::Roster;
 use crate::session::{Registry, SessionOpener};
 use crate::telemetry::Repeated;
 
@@ -54,7 +54,7 @@ impl Gateway {
     pub async fn bind(
         addresses: &[SocketAddr],
         host_keys: &HostKeys,
-        people: People,
+        people: impl Into<Roster>,
         sessions: Arc<SessionOpener>,
         settings: Settings,
     ) -> Result<Self, GatewayError> {
@@ -67,7 +67,7 @@ impl Gateway {
             listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
         }
         let limits = Arc::new(ConnectionLimits::new(&settings));
-        Ok(Self { listeners, server: Server::new(host_keys, people, sessions, settings), limits })
+        Ok(Self { listeners, server: Server::new(host_keys, people.into(), sessions, settings), limits })
     }
 
     /// The addresses, with the ports that were chosen where 0 was asked for.

@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
-use crate::identity::People;
+use crate::identity::Roster;
 use crate::session::SessionOpener;
 
 /// Serves clients, each on a stream of its own.
@@ -33,7 +33,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(host_keys: &HostKeys, people: People, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
+    pub(super) fn new(host_keys: &HostKeys, people: Roster, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
         let config = settings.russh(host_keys);
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::environment::Allowed;
 use super::settings::Settings;
 use super::shares::Shares;
-use crate::identity::People;
+use crate::identity::Roster;
 use crate::session::SessionOpener;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) people: People,
+    pub(super) people: Roster,
     pub(super) sessions: Arc<SessionOpener>,
     pub(super) settings: Settings,
     pub(super) shares: Arc<Shares>,

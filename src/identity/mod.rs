@@ -10,9 +10,11 @@ mod login;
 mod people;
 mod proof;
 mod public_key;
+mod roster;
 
 pub use authenticated::Identity;
 pub use login::{Login, LoginError, node_is_askable, os_user_is_askable};
 pub use people::{People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedKey};
 pub use public_key::wire_form;
+pub use roster::Roster;

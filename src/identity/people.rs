@@ -10,8 +10,13 @@ use super::{Identity, Login};
 #[derive(Clone, Debug, Default)]
 pub struct People {
     by_key: HashMap<Vec<u8>, String>,
+    /// The same by what is kept of a proof.
+    by_fingerprint: HashMap<String, String>,
     groups: HashMap<String, Vec<String>>,
 }
+
+/// How a proof by a key begins.
+const PUBLIC_KEY: &str = "publickey ";
 
 /// What is wrong with the configured people.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub enum PeopleError {
 impl People {
     /// Everybody by name, with their keys as lines of `authorized_keys`.
     pub fn new<'a>(people: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Result<Self, PeopleError> {
-        let mut by_key = HashMap::new();
+        let (mut by_key, mut by_fingerprint) = (HashMap::new(), HashMap::new());
         for (name, keys) in people {
             name_is_usable(name)?;
             for (index, line) in keys.iter().enumerate() {
@@ -53,13 +58,14 @@ impl People {
                     PeopleError::Key { person, number: index + 1, why }
                 })?;
                 let fingerprint = KeyFingerprint::of(&wire);
+                by_fingerprint.insert(fingerprint.to_string(), name.to_owned());
                 let before = by_key.insert(wire, name.to_owned());
                 if let Some(first) = before.filter(|first| first != name) {
                     return Err(PeopleError::Shared { fingerprint, first, second: name.to_owned() });
                 }
             }
         }
-        Ok(Self { by_key, groups: HashMap::new() })
+        Ok(Self { by_key, by_fingerprint, groups: HashMap::new() })
     }
 
     /// The same, some of them in groups.
@@ -83,9 +89,20 @@ impl People {
         if login.and_then(Login::person).is_some_and(|named| named != person) {
             return None;
         }
-        let proof = format!("publickey {}", KeyFingerprint::of(key.wire()));
+        let proof = format!("{PUBLIC_KEY}{}", KeyFingerprint::of(key.wire()));
+        Some(self.as_they_are(person, proof))
+    }
+
+    /// Somebody who proved who they are a while ago, as they are now; nobody, where that key is theirs no more.
+    pub fn renew(&self, identity: &Identity) -> Option<Identity> {
+        let fingerprint = identity.proof.strip_prefix(PUBLIC_KEY)?;
+        let owner = self.by_fingerprint.get(fingerprint).filter(|owner| **owner == identity.person)?;
+        Some(self.as_they_are(owner, identity.proof.clone()))
+    }
+
+    fn as_they_are(&self, person: &str, proof: String) -> Identity {
         let groups = self.groups.get(person).cloned().unwrap_or_default();
-        Some(Identity { person: person.clone(), groups, proof })
+        Identity { person: person.to_owned(), groups, proof }
     }
 }
 
@@ -98,6 +115,7 @@ pub fn name_is_usable(name: &str) -> Result<(), PeopleError> {
 #[cfg(test)]
 impl People {
     pub(crate) fn with_any_key(mut self, person: &str, wire: Vec<u8>) -> Self {
+        self.by_fingerprint.insert(KeyFingerprint::of(&wire).to_string(), person.to_owned());
         self.by_key.insert(wire, person.to_owned());
         self
     }
@@ -105,6 +123,7 @@ impl People {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Roster;
     use super::*;
 
     const ADA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
@@ -137,6 +156,22 @@ mod tests {
         let key = VerifiedKey::signature_checked(wire_form(ADA).unwrap());
         let identity = people.identify(&key, None).unwrap();
         assert_eq!((identity.groups(), identity.method()), (&["dev", "ops"].map(str::to_owned)[..], "publickey"));
+    }
+
+    #[test]
+    fn who_logged_in_is_renewed_as_they_are_now_and_not_without_their_key() {
+        let ops = ["ops".to_owned()];
+        let before = people(&[("ada", ADA)]).unwrap();
+        let ada = before.identify(&VerifiedKey::signature_checked(wire_form(ADA).unwrap()), None).unwrap();
+        let roster = Roster::from(before);
+        assert_eq!(roster.current().renew(&ada), Some(ada.clone()));
+        roster.replace(people(&[("ada", ADA)]).unwrap().in_groups([("ada", &ops[..])]));
+        assert_eq!(roster.current().renew(&ada).unwrap().groups(), ops);
+        // the key is another's, or nobody's
+        for others in [&[("bob", ADA)][..], &[]] {
+            roster.replace(people(others).unwrap());
+            assert_eq!(roster.current().renew(&ada), None);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::denial::{DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
 use super::grant::Grant;
 use super::obligations::{Obligations, Terms};
+use super::policies::Policies;
 use super::scope::PolicyScope;
 use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
@@ -76,6 +77,34 @@ pub(super) enum Answer {
     Failed(String),
 }
 
+impl Policies {
+    /// Decides.
+    pub fn decide(&self, request: Request<'_>) -> Decision {
+        let policy = self.current();
+        let facts = match Facts::of(&request, &policy.0.actions) {
+            Ok(facts) => facts,
+            Err(error) => return Decision::Deny(policy.failed(&error.to_string())),
+        };
+        let asked = Asked { request: &request, facts: &facts, now: SystemTime::now() };
+        match policy.permitting(&asked).and_then(|policies| Ok((policy.terms(&asked, &policies)?, policies))) {
+            Err(denial) => Decision::Deny(denial),
+            Ok((terms, policies)) => Decision::Allow(Grant {
+                policies: policies.iter().map(ToString::to_string).collect(),
+                set: self.clone(),
+                version: policy.version().clone(),
+                facts,
+                identity: request.identity.clone(),
+                node_name: request.node_name.clone(),
+                node: request.node.clone(),
+                os_user: request.os_user.map(str::to_owned),
+                terms,
+                action: request.action,
+                reason: request.reason.cloned(),
+            }),
+        }
+    }
+}
+
 impl Policy {
     pub(super) fn new(compiled: Compiled) -> Self {
         Self(Arc::new(compiled))
@@ -93,30 +122,6 @@ impl Policy {
     /// How many.
     pub fn count(&self) -> usize {
         self.0.set.num_of_policies()
-    }
-
-    /// Decides.
-    pub fn decide(&self, request: Request<'_>) -> Decision {
-        let facts = match Facts::of(&request, &self.0.actions) {
-            Ok(facts) => facts,
-            Err(error) => return Decision::Deny(self.failed(&error.to_string())),
-        };
-        let asked = Asked { request: &request, facts: &facts, now: SystemTime::now() };
-        match self.permitting(&asked).and_then(|policies| Ok((self.terms(&asked, &policies)?, policies))) {
-            Err(denial) => Decision::Deny(denial),
-            Ok((terms, policies)) => Decision::Allow(Grant {
-                policies: policies.iter().map(ToString::to_string).collect(),
-                set: self.clone(),
-                facts,
-                identity: request.identity.clone(),
-                node_name: request.node_name.clone(),
-                node: request.node.clone(),
-                os_user: request.os_user.map(str::to_owned),
-                terms,
-                action: request.action,
-                reason: request.reason.cloned(),
-            }),
-        }
     }
 
     /// The policies that permit what is asked, and being the user that is asked for.
@@ -272,7 +277,7 @@ mod tests {
 
     fn ask(policy: &Policy, asking: &Asking<'_>, action: Action) -> Decision {
         let identity = Identity::for_test_in(asking.person, asking.groups);
-        policy.decide(Request {
+        Policies::new(policy.clone()).decide(Request {
             identity: &identity,
             source: "203.0.113.7".parse().unwrap(),
             node_name: &NodeName::for_test("web-1"),

@@ -18,6 +18,7 @@ pub(super) struct Facts {
     principal: EntityUid,
     resource: EntityUid,
     entities: Entities,
+    called: Option<String>,
     os_user: Option<String>,
     reason: Option<String>,
     source: IpAddr,
@@ -49,6 +50,7 @@ impl Facts {
             principal,
             resource,
             entities,
+            called: request.called.map(str::to_owned),
             os_user: request.os_user.map(str::to_owned),
             reason: request.reason.map(|reason| reason.as_str().to_owned()),
             source: request.source,
@@ -59,6 +61,14 @@ impl Facts {
 
     pub(super) fn entities(&self) -> &Entities {
         &self.entities
+    }
+
+    pub(super) fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    pub(super) fn called(&self) -> Option<&str> {
+        self.called.as_deref()
     }
 
     /// The question whether an action may be done now.

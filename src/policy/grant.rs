@@ -9,10 +9,11 @@
 use std::time::SystemTime;
 
 use super::action::Action;
-use super::decision::{Answer, Policy};
+use super::decision::Answer;
 use super::denial::{Denial, PolicyVersion};
 use super::facts::Facts;
 use super::obligations::Terms;
+use super::policies::Policies;
 use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 
@@ -22,8 +23,9 @@ use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 #[derive(Debug)]
 pub struct Grant {
     pub(super) policies: Vec<String>,
-    /// What is done in it is asked of the same policies.
-    pub(super) set: Policy,
+    /// What is done in it is asked of those in force then.
+    pub(super) set: Policies,
+    pub(super) version: PolicyVersion,
     pub(super) facts: Facts,
     pub(super) identity: Identity,
     pub(super) node_name: NodeName,
@@ -58,21 +60,23 @@ impl Grant {
     }
 
     fn ask(&self, action: &Action) -> Result<(), Denial> {
+        let policy = self.set.current();
         let answer = match self.facts.question(action, SystemTime::now()) {
-            Ok(question) => self.set.ask(&question, self.facts.entities()),
+            Ok(question) => policy.ask(&question, self.facts.entities()),
             Err(error) => Answer::Failed(error.to_string()),
         };
         match answer {
             Answer::Permitted(_) => Ok(()),
-            Answer::Forbidden(policies) => Err(self.set.forbidden(&policies, action, &self.node_name)),
-            Answer::Nothing => Err(self.set.nothing_permits(&self.identity, action, &self.node_name, None)),
-            Answer::Failed(why) => Err(self.set.failed(&why)),
+            Answer::Forbidden(policies) => Err(policy.forbidden(&policies, action, &self.node_name)),
+            Answer::Nothing => Err(policy.nothing_permits(&self.identity, action, &self.node_name, None)),
+            Answer::Failed(why) => Err(policy.failed(&why)),
         }
     }
 
     /// What [`Self::judge`] looks at in an operation on a file.
     pub fn scope(&self) -> Scope {
-        let mut theirs = self.set.scopes().iter();
+        let policy = self.set.current();
+        let mut theirs = policy.scopes().iter();
         let (person, groups) = (self.identity.person(), self.identity.groups());
         match theirs.any(|scope| scope.looks_at_path && scope.concerns(person, groups)) {
             true => Scope::Paths,
@@ -83,13 +87,13 @@ impl Grant {
     fn beyond(&self, opened: &Action, asked: &Action) -> Denial {
         let (opened, asked) = (opened.name(), asked.name());
         let why = format_args!("the session was opened for {opened}, not for {asked}");
-        Denial::new(RefusalCode::BeyondTheGrant, &self.policy(), self.set.version(), why)
+        Denial::new(RefusalCode::BeyondTheGrant, &self.policy(), &self.version, why)
     }
 
     /// More is uploaded than the terms let.
     pub fn too_much(&self, limit: u64, policy: &str) -> Denial {
         let why = format_args!("no more than {limit} bytes may be uploaded in a session");
-        Denial::new(RefusalCode::UploadLimit, policy, self.set.version(), why)
+        Denial::new(RefusalCode::UploadLimit, policy, &self.version, why)
     }
 
     /// The policies that allowed it, by name.
@@ -98,7 +102,7 @@ impl Grant {
     }
     /// Of which set.
     pub fn version(&self) -> &PolicyVersion {
-        self.set.version()
+        &self.version
     }
     /// What those who carry it out are obliged to.
     pub fn terms(&self) -> &Terms {
@@ -149,7 +153,7 @@ impl Grant {
     /// By these policies.
     pub(crate) fn under(policies: &str, person: &str, node: &str, action: Action) -> Self {
         let identity = Identity::for_test(person);
-        let decision = Policy::for_test(policies).decide(super::Request {
+        let decision = Policies::new(super::Policy::for_test(policies)).decide(super::Request {
             identity: &identity,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: &NodeName::for_test(node),

@@ -7,6 +7,8 @@
 //!         PolicyProblem    └──▶ Allow(Grant)     consumed by what it opens, and asked about whatever is done in it
 //! ```
 //!
+//! [`Policies`] has the one that is in force; what goes on is judged by it, whichever it was that allowed it.
+//!
 //! The words that policies are written in are `config/portcullis.cedarschema`. Nobody else names Cedar.
 
 mod action;
@@ -17,9 +19,11 @@ mod denial;
 mod facts;
 mod grant;
 mod obligations;
+mod policies;
 mod policy_text;
 mod reach;
 mod scope;
+mod standing;
 
 pub use action::{Action, FileAction};
 pub use advice::Named;
@@ -28,5 +32,7 @@ pub use decision::{Decision, Policy, Request};
 pub use denial::{Denial, PolicyVersion};
 pub use grant::{Grant, Scope};
 pub use obligations::Terms;
+pub use policies::Policies;
 pub use policy_text::PolicyText;
 pub use reach::NamedNodes;
+pub use standing::Standing;

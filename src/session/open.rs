@@ -16,7 +16,7 @@ use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{ChannelRefused, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{Identity, Login};
 use crate::model::{NodeName, ReasonText, RefusalCode};
-use crate::policy::{Action, Decision, Denial, Grant, Policy, Request};
+use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
@@ -64,7 +64,7 @@ impl NodeTransport for Transport {
 /// Opens sessions.
 #[derive(Debug)]
 pub struct SessionOpener {
-    policy: Policy,
+    policies: Policies,
     directory: Arc<dyn Directory>,
     transport: Arc<dyn NodeTransport>,
     log: Arc<EventLog>,
@@ -164,12 +164,12 @@ impl Refused {
 impl SessionOpener {
     /// Sessions that this policy allows, on the nodes of this directory, over this transport, recorded in this log.
     pub fn new(
-        policy: Policy,
+        policies: Policies,
         directory: Arc<dyn Directory>,
         transport: Arc<dyn NodeTransport>,
         log: Arc<EventLog>,
     ) -> Self {
-        Self { policy, directory, transport, log, registry: Registry::default() }
+        Self { policies, directory, transport, log, registry: Registry::default() }
     }
 
     /// The sessions that run.
@@ -177,9 +177,21 @@ impl SessionOpener {
         &self.registry
     }
 
-    /// Who may do what.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// Who may do what, now.
+    pub fn policy(&self) -> Policy {
+        self.policies.current()
+    }
+
+    /// Asks again about everything that runs, because the policies or the people have changed, and ends what would not be
+    /// allowed now; how many that are. `renew` has the person as they are now, and nobody where their proof is none any more.
+    pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Option<Identity>) -> usize {
+        self.registry.end_those(|standing| match renew(standing.identity()) {
+            None => Some("how you logged in is no proof any more".to_owned()),
+            Some(identity) => {
+                let denial = standing.judge(&self.policies, &identity).err()?;
+                Some(changed(&denial))
+            }
+        })
     }
 
     /// Looks a node up, for somebody whom the rules let name it.
@@ -194,7 +206,7 @@ impl SessionOpener {
 
     /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
     pub fn look_up(&self, identity: &Identity, node: &NodeName) -> Option<Lookup> {
-        if !self.policy.may_concern(identity, node) {
+        if !self.policies.current().may_concern(identity, node) {
             return None;
         }
         let (directory, node) = (self.directory.clone(), node.to_owned());
@@ -257,7 +269,13 @@ impl SessionOpener {
             let variables = &setup.env;
             let opening = Opening { connection: caller.connection, source: caller.source, pty, variables };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
-            let registration = self.registry.enter(running(record.id(), caller, &grant));
+            let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
+            // others may have come into force since the decision, and all that runs asked about before this was among it
+            if *self.policies.current().version() != *grant.version()
+                && let Err(denial) = grant.standing().judge(&self.policies, &caller.identity)
+            {
+                self.registry.kill(record.id(), &changed(&denial));
+            }
             Ok((grant, SessionEnd::new(record, registration)))
         };
         admitted.await.inspect_err(|refused: &Refused| self.note_refusal(caller, &asked, refused))
@@ -270,7 +288,7 @@ impl SessionOpener {
         action: Action,
         reason: Option<&ReasonText>,
     ) -> Result<Grant, Refused> {
-        let denied = self.policy.denies_unseen(&caller.identity, &to.node, &action);
+        let denied = self.policies.current().denies_unseen(&caller.identity, &to.node, &action);
         if let Some(denial) = denied {
             return Err(Refused::NotConcerned(denial));
         }
@@ -284,12 +302,12 @@ impl SessionOpener {
         };
         let node = found.map_err(|error| match error {
             BackendError::Target(_) => {
-                let unnamed = self.policy.denies_unnamed(&caller.identity, &to.node, &action);
+                let unnamed = self.policies.current().denies_unnamed(&caller.identity, &to.node, &action);
                 unnamed.map_or(Refused::NoSuchNode(error), Refused::NotConcerned)
             }
             _ => Refused::Node(error),
         })?;
-        let decision = self.policy.decide(Request {
+        let decision = self.policies.decide(Request {
             identity: &caller.identity,
             source: caller.source.ip(),
             node_name: &to.node,
@@ -376,6 +394,11 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
         action: grant.action().name(),
         since: SystemTime::now(),
     }
+}
+
+/// What somebody reads whose session is allowed no more.
+fn changed(denial: &Denial) -> String {
+    format!("the policies have changed: {}", denial.text)
 }
 
 fn counted_word(variables: usize) -> &'static str {

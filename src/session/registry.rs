@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::model::NodeName;
+use crate::policy::Standing;
 
 /// The sessions that run.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     about: Running,
+    standing: Standing,
     kill: watch::Sender<Option<String>>,
 }
 
@@ -101,11 +103,22 @@ impl Registry {
         });
     }
 
-    /// A session begins.
-    pub(super) fn enter(&self, about: Running) -> Registration {
+    /// Ends the sessions about which there is a sentence to say; how many that are.
+    pub(super) fn end_those(&self, why: impl Fn(&Standing) -> Option<String>) -> usize {
+        let standings: Vec<(Uuid, Standing)> = {
+            let state = self.state.borrow();
+            state.sessions.iter().map(|(id, entry)| (*id, entry.standing.clone())).collect()
+        };
+        // nobody waits to begin or to end a session while all of them are thought about
+        let ended = standings.iter().filter(|(id, standing)| why(standing).is_some_and(|why| self.kill(*id, &why)));
+        ended.count()
+    }
+
+    /// A session begins, by this grant's leave.
+    pub(super) fn enter(&self, about: Running, standing: Standing) -> Registration {
         let (id, (kill, killed)) = (about.id, watch::channel(None));
         self.state.send_modify(|state| {
-            let entry = Entry { about, kill };
+            let entry = Entry { about, standing, kill };
             if let Some(reason) = &state.closed {
                 entry.end(reason);
             }
@@ -172,6 +185,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::policy::{Action, Grant};
 
     fn about(seconds: u64) -> Running {
         Running {
@@ -186,14 +200,18 @@ mod tests {
         }
     }
 
+    fn standing() -> Standing {
+        Grant::for_test("web-1", Action::Shell).standing()
+    }
+
     #[tokio::test]
     async fn it_knows_what_runs_and_says_when_that_changes() {
         let registry = Registry::default();
         let mut changes = registry.subscribe();
         assert_eq!(changes.running(), []);
         let (late, early) = (about(2), about(1));
-        let first = registry.enter(late.clone());
-        let second = registry.enter(early.clone());
+        let first = registry.enter(late.clone(), standing());
+        let second = registry.enter(early.clone(), standing());
         changes.changed().await;
         assert_eq!(changes.running(), [early.clone(), late]);
         drop(first);
@@ -206,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn a_kill_reaches_its_session_and_no_other_and_the_first_reason_counts() {
         let registry = Registry::default();
-        let (one, other) = (registry.enter(about(1)), registry.enter(about(2)));
+        let (one, other) = (registry.enter(about(1), standing()), registry.enter(about(2), standing()));
         assert!(registry.kill(one.id, "first"));
         assert!(!registry.kill(one.id, "second") && !registry.kill(Uuid::new_v4(), "nobody"));
         assert_eq!(one.killed().await, "first");
@@ -215,6 +233,6 @@ mod tests {
         assert!(still.is_err(), "the other one goes on");
         registry.kill_all("all");
         assert_eq!(other.killed().await, "all");
-        assert_eq!(registry.enter(about(3)).killed().await, "all", "nothing begins any more");
+        assert_eq!(registry.enter(about(3), standing()).killed().await, "all", "nothing begins any more");
     }
 }

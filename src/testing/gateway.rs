@@ -18,8 +18,8 @@ use super::{ShellNode, TwoNodes, finish, keygen, text};
 use crate::config::{Algorithms, Environment, Limits};
 use crate::evidence::EventLog;
 use crate::gateway::{Gateway, HostKeys, Settings};
-use crate::identity::People;
-use crate::policy::Policy;
+use crate::identity::{People, Roster};
+use crate::policy::{Policies, Policy};
 use crate::session::SessionOpener;
 
 /// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
@@ -49,6 +49,9 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) node: Arc<ShellNode>,
     pub(crate) sessions: Arc<SessionOpener>,
+    /// Who may do what, and who may log in.
+    pub(crate) policies: Policies,
+    pub(crate) roster: Roster,
     /// The bytes that people have sent and nobody has taken.
     pub(crate) held_bytes: Box<dyn Fn() -> usize + Send + Sync>,
     stop: Option<oneshot::Sender<()>>,
@@ -97,9 +100,9 @@ impl TestGateway {
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
         let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
         let node = Arc::new(ShellNode::new());
-        let policy = Policy::for_test(policies);
+        let policies = Policies::new(Policy::for_test(policies));
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
-        let sessions = Arc::new(SessionOpener::new(policy, Arc::new(TwoNodes), node.clone(), log));
+        let sessions = Arc::new(SessionOpener::new(policies.clone(), Arc::new(TwoNodes), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         // the tests' own client speaks little
@@ -116,8 +119,9 @@ impl TestGateway {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
             people = people.with_any_key("ada", wire);
         }
+        let roster = Roster::from(people);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let gateway = Gateway::bind(&[any], &host_keys, people, sessions.clone(), settings).await.unwrap();
+        let gateway = Gateway::bind(&[any], &host_keys, roster.clone(), sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];
         let held_bytes = gateway.held_bytes();
         let known: String =
@@ -127,7 +131,17 @@ impl TestGateway {
         let running = tokio::spawn(gateway.run(async {
             let _ = stopped.await;
         }));
-        let started = Self { dir, address, node, sessions, held_bytes, stop: Some(stop), running: Some(running) };
+        let started = Self {
+            dir,
+            address,
+            node,
+            sessions,
+            policies,
+            roster,
+            held_bytes,
+            stop: Some(stop),
+            running: Some(running),
+        };
         started.write_config();
         started
     }

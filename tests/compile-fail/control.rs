@@ -1,18 +1,18 @@
 use portcullis::internals::backend::BackendError;
 use portcullis::internals::backend::lanes::{Lane, Lanes, SessionRequest};
 use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
-use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policy, Request};
+use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policies, Request};
 use portcullis::internals::transport::file_service::FileService;
 use portcullis::internals::transport::{ChannelSetup, Herald, Input, OpenChannel, Output, Said, Transport, TransportError};
 
 pub async fn the_one_way(
     transport: &Transport,
-    policy: &Policy,
+    policies: &Policies,
     request: Request<'_>,
     record: LaneRecord,
     setup: ChannelSetup,
 ) -> Result<OpenChannel, TransportError> {
-    match policy.decide(request) {
+    match policies.decide(request) {
         Decision::Allow(grant) => transport.open(grant, record, setup, Herald::default()).await,
         Decision::Deny(denial) => Err(TransportError::Backend(BackendError::Refused(denial.text))),
     }

@@ -1,12 +1,20 @@
 // must fail: E0451
 use portcullis::internals::identity::Identity;
 use portcullis::internals::model::{NodeId, NodeName};
-use portcullis::internals::policy::{Action, Grant, Policy, Terms};
+use portcullis::internals::policy::{Action, Grant, Policies, PolicyVersion, Terms};
 
-pub fn forge(set: Policy, identity: Identity, node: NodeId, node_name: NodeName, terms: Terms) -> Grant {
+pub fn forge(
+    set: Policies,
+    version: PolicyVersion,
+    identity: Identity,
+    node: NodeId,
+    node_name: NodeName,
+    terms: Terms,
+) -> Grant {
     Grant {
         policies: Vec::new(),
         set,
+        version,
         facts: unreachable!(),
         identity,
         node_name,

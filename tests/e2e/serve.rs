@@ -307,21 +307,61 @@ fn a_rotated_event_log_goes_on_in_a_new_file() {
     until("the log is there again", PATIENCE, || log.exists());
     assert!(account.ssh("nowhere", "true").code() != Some(0));
     assert_eq!((refused(&account.at("evidence/old")), refused(&log)), (3, 1), "{}", account.log());
-    assert!(account.log().contains("the configuration is what it was"), "{}", account.log());
-    // who is taken out of the file stays until a restart, and nobody is left to believe otherwise
-    let config = std::fs::read_to_string(account.at("gateway.toml")).unwrap();
-    let eve = config.replace("name = \"ada\"", "name = \"eve\"");
-    for (text, policy, says) in [
-        (&config[..], "", "\"sections\":\"policies\""),
-        (&eve, "", "\"sections\":\"people, policies\""),
-        ("[gateway", "", "a restart would refuse it"),
-        (&config, "permit", "a restart would refuse it"),
-    ] {
-        std::fs::write(account.at("gateway.toml"), text).unwrap();
-        std::fs::write(account.at("policies/access.cedar"), policy).unwrap();
-        kill_process(Pid::from_raw(serving.0.id() as i32).unwrap(), Signal::HUP).unwrap();
-        until(says, PATIENCE, || account.log().contains(says));
+    assert!(account.log().contains("people and policies are what they were"), "{}", account.log());
+    assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
+}
+
+#[test]
+fn z5_people_and_policies_are_in_force_within_seconds_and_end_what_they_allow_no_more() {
+    let account = Account::new("");
+    let mut serving = account.serve();
+    let (config, policy) = (account.at("gateway.toml"), account.at("policies/access.cedar"));
+    let events = || std::fs::read_to_string(account.at("evidence/events.jsonl")).unwrap();
+    let loaded = |nth: usize| {
+        until("it is in force", Duration::from_secs(5), || events().matches("configuration.loaded").count() == nth);
+    };
+    loaded(1);
+    let long = || {
+        let mut ssh = account.client("web-1");
+        ssh.arg("echo in; sleep 600").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = ssh.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        child
+    };
+    let said = |child: Child| String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    // a policy that does not let them do that any more; one that can't be used changes nothing
+    let first = long();
+    std::fs::write(&policy, "permit (principal").unwrap();
+    until("it is refused", Duration::from_secs(5), || events().contains("configuration.refused"));
+    assert_eq!(account.ssh("web-1", "echo in").ok().out(), "in\n");
+    std::fs::write(&policy, POLICY.replace("\"Exec\"", "\"Shell\"")).unwrap();
+    loaded(2);
+    let told = said(first);
+    let sentence = "the policies have changed: denied by policy \"default\": no policy lets ada do Exec on web-1";
+    assert!(told.contains(sentence), "{told}");
+    assert_ne!(account.ssh("web-1", "echo in").code(), Some(0));
+    // back again; what goes on and is allowed goes on
+    std::fs::write(&policy, POLICY).unwrap();
+    loaded(3);
+    let second = long();
+    std::fs::write(&policy, format!("{POLICY}\n@id(\"b\") forbid (principal, action == Action::\"Shell\", resource);"))
+        .unwrap();
+    loaded(4);
+    // somebody who is taken out
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("name = \"ada\"", "name = \"eve\"")).unwrap();
+    loaded(5);
+    let told = said(second);
+    assert!(told.contains("how you logged in is no proof any more"), "{told}");
+    let last = events();
+    let last = last.lines().rfind(|line| line.contains("configuration.loaded")).unwrap();
+    for part in ["\"cause\":\"change\"", "\"before\":\"", "\"ended\":1", "\"people\":1", "\"policies\":2"] {
+        assert!(last.contains(part), "{part}: {last}");
     }
+    // what waits for a restart is said
+    std::fs::write(&config, format!("{text}[limits]\nchannels = 5\n")).unwrap();
+    until("it is said", PATIENCE, || account.log().contains("\"sections\":\"limits\""));
     assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
 }
 

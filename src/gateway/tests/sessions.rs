@@ -8,6 +8,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
 
 use super::wire::{Raw, take};
+use crate::identity::People;
+use crate::policy::Policy;
 use crate::session::Running;
 use crate::testing::{SOON, TestGateway, text};
 
@@ -127,4 +129,43 @@ async fn the_gateways_end_is_told_to_whoever_still_has_a_session() {
     assert_eq!(ran.status.code(), Some(255));
     assert!(text(&ran.stderr).contains("portcullis: the gateway is shutting down"), "{}", text(&ran.stderr));
     assert_eq!(closed(&gateway, &session).await["why"], "the gateway is shutting down");
+}
+
+#[tokio::test]
+async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goes_on() {
+    let gateway = TestGateway::start().await;
+    let [mut ending, mut staying] = ["web", "bob"].map(|host| gateway.ssh(&[host, "echo in; read line; echo out"]));
+    let ending = ending.stdin(Stdio::piped()).spawn().unwrap();
+    let mut staying = staying.stdin(Stdio::piped()).spawn().unwrap();
+    for _ in 0..400 {
+        if gateway.sessions.registry().running().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let bobs = "@id(\"bobs\") permit (principal == Person::\"bob\", action == Action::\"Exec\", resource);";
+    gateway.policies.replace(Policy::for_test(bobs));
+    let people = gateway.roster.current();
+    assert_eq!(gateway.sessions.judge_anew(|identity| people.renew(identity)), 1);
+    let said = text(&ending.wait_with_output().await.unwrap().stderr);
+    let sentence =
+        "portcullis: the policies have changed: denied by policy \"default\": no policy lets ada do Exec on web-1";
+    assert!(said.contains(sentence), "{said}");
+    drop(staying.stdin.take());
+    assert_eq!(text(&staying.wait_with_output().await.unwrap().stdout), "in\nout\n");
+}
+
+#[tokio::test]
+async fn z5_a_connection_whose_person_is_there_no_more_opens_nothing() {
+    let gateway = TestGateway::start().await;
+    let socket = gateway.path("mux").display().to_string();
+    let mut master = gateway.ssh(&["-M", "-S", &socket, "web", "echo in; read line"]);
+    let master = master.stdin(Stdio::piped()).spawn().unwrap();
+    gateway.event(|event| event["event"] == "session.opened").await;
+    assert_eq!(text(&gateway.run(&["-S", &socket, "web", "echo second"]).await.stdout), "second\n");
+    gateway.roster.replace(People::default());
+    let refused = gateway.run(&["-S", &socket, "web", "echo third"]).await;
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    let said = text(&master.wait_with_output().await.unwrap().stderr);
+    assert!(said.contains("the key that you logged in with is yours no more"), "{said}");
 }

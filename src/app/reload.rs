@@ -1,0 +1,136 @@
+//! A configuration that takes another's place while the gateway runs: people and policies at once, and all else at a restart.
+//!
+//! ```text
+//!  files ─read, checked whole─▶ people, policies ─swapped─▶ what runs is asked about again, and ends where it is allowed no more
+//!              │ wrong
+//!              └─▶ the one before stays
+//! ```
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::configuration::{people, policy};
+use super::start::AppError;
+use crate::config::{Config, ConfigError, Loaded, PolicyFile, Signature};
+use crate::evidence::{ConfigurationLoaded, ConfigurationRefused, Event, EventLog};
+use crate::identity::Roster;
+use crate::policy::Policies;
+use crate::session::SessionOpener;
+
+/// Puts configurations in force.
+#[derive(Debug)]
+pub struct Reloader {
+    roster: Roster,
+    policies: Policies,
+    sessions: Arc<SessionOpener>,
+    log: Arc<EventLog>,
+    in_force: Mutex<(Config, Vec<PolicyFile>)>,
+}
+
+/// What has it read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It is the first.
+    Start,
+    /// A file has changed.
+    Change,
+    /// SIGHUP.
+    Signal,
+}
+
+impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Change => "change",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+impl Reloader {
+    pub(super) fn new(
+        roster: Roster,
+        policies: Policies,
+        sessions: Arc<SessionOpener>,
+        log: Arc<EventLog>,
+        in_force: (Config, Vec<PolicyFile>),
+    ) -> Self {
+        let reloader = Self { roster, policies, sessions, log, in_force: Mutex::new(in_force) };
+        let people = reloader.in_force().0.people.len();
+        reloader.note(Cause::Start, None, people, &[], 0);
+        reloader
+    }
+
+    /// What the configuration's files look like from outside.
+    pub fn signature(&self, file: &Path) -> Signature {
+        Signature::of(file, &self.in_force().0)
+    }
+
+    /// Puts what was read in force, or says why it can't be. The sections that wait for a restart are said as well.
+    pub fn reload(&self, read: Result<Loaded, ConfigError>, cause: Cause) {
+        let loaded = match read {
+            Ok(loaded) => loaded,
+            Err(error) => return self.refused(cause, &error.to_string()),
+        };
+        let Loaded { config, policies, warnings } = loaded;
+        let mut in_force = self.in_force();
+        let (now, waiting): (Vec<_>, Vec<_>) = in_force
+            .0
+            .differing(&config)
+            .into_iter()
+            .partition(|section| ["people", "policy"].contains(&section.as_str()));
+        if !waiting.is_empty() {
+            let sections = waiting.join(", ");
+            tracing::warn!(%sections, "these sections of the configuration have changed, and take a restart to apply");
+        }
+        if in_force.1 == policies && now.is_empty() {
+            tracing::info!("people and policies are what they were");
+            return;
+        }
+        for warning in &warnings {
+            tracing::warn!(help = warning.help, "{warning}");
+        }
+        // the rest stays what it was until a restart, whatever the people's part of it says now
+        let applied = Config { people: config.people, policy: config.policy, ..in_force.0.clone() };
+        let parts = people(&applied).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
+        let (everybody, policy) = match parts {
+            Ok(parts) => parts,
+            Err(error) => return self.refused(cause, &error.to_string()),
+        };
+        let count = applied.people.len();
+        self.roster.replace(everybody);
+        let before = self.policies.replace(policy);
+        *in_force = (applied, policies);
+        drop(in_force);
+        let current = self.roster.current();
+        let ended = self.sessions.judge_anew(|identity| current.renew(identity));
+        tracing::info!(
+            people = count,
+            policies = self.policies.current().count(),
+            ended,
+            "people and policies were put in force"
+        );
+        self.note(cause, Some(before.version().sha256()), count, &waiting, ended);
+    }
+
+    fn refused(&self, cause: Cause, reason: &str) {
+        tracing::error!("the configuration has changed, and can't be used; what was in force stays: {reason}");
+        let policy = self.policies.current();
+        let policy_set = policy.version().sha256();
+        let event = ConfigurationRefused { cause: cause.name(), policy_set, reason };
+        self.log.note_own(&Event::ConfigurationRefused(event));
+    }
+
+    fn note(&self, cause: Cause, before: Option<&str>, people: usize, waiting: &[String], ended: usize) {
+        let policy = self.policies.current();
+        let policy_set = policy.version().sha256();
+        let (cause, policies) = (cause.name(), policy.count());
+        let event = ConfigurationLoaded { cause, policy_set, before, policies, people, waiting, ended };
+        self.log.note_own(&Event::ConfigurationLoaded(event));
+    }
+
+    fn in_force(&self) -> std::sync::MutexGuard<'_, (Config, Vec<PolicyFile>)> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

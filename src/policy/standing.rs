@@ -1,0 +1,102 @@
+//! What a grant was given for, so that it can be asked about again when the policies have changed.
+
+use std::net::IpAddr;
+
+use super::action::Action;
+use super::decision::{Decision, Request};
+use super::denial::Denial;
+use super::grant::Grant;
+use super::policies::Policies;
+use crate::identity::Identity;
+use crate::model::{NodeId, NodeName, ReasonText};
+
+/// A decision's request, for as long as what it allowed goes on. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub(super) identity: Identity,
+    pub(super) source: IpAddr,
+    pub(super) node_name: NodeName,
+    pub(super) node: NodeId,
+    pub(super) called: Option<String>,
+    pub(super) os_user: Option<String>,
+    pub(super) action: Action,
+    pub(super) reason: Option<ReasonText>,
+}
+
+impl Standing {
+    /// Who it was given to.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether it would be given again, by the policies in force and to this person as they are now.
+    pub fn judge(&self, policies: &Policies, identity: &Identity) -> Result<(), Denial> {
+        let decision = policies.decide(Request {
+            identity,
+            source: self.source,
+            node_name: &self.node_name,
+            node: &self.node,
+            called: self.called.as_deref(),
+            os_user: self.os_user.as_deref(),
+            action: self.action.clone(),
+            reason: self.reason.as_ref(),
+        });
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(denial) => Err(denial),
+        }
+    }
+}
+
+impl Grant {
+    /// What it was given for.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            identity: self.identity.clone(),
+            source: self.facts.source(),
+            node_name: self.node_name.clone(),
+            node: self.node.clone(),
+            called: self.facts.called().map(str::to_owned),
+            os_user: self.os_user.clone(),
+            action: self.action.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FileAction, Policy};
+    use super::*;
+
+    #[test]
+    fn what_was_allowed_is_judged_by_the_newest_policies() {
+        let all = "@id(\"all\") permit (principal, action, resource);";
+        let readers =
+            "@id(\"readers\") permit (principal in Group::\"ops\", action in Action::\"ReadFiles\", resource);";
+        let policies = Policies::new(Policy::for_test(all));
+        let identity = Identity::for_test_in("ada", &["ops"]);
+        let node_name = NodeName::for_test("web-1");
+        let decision = policies.decide(Request {
+            identity: &identity,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            node_name: &node_name,
+            node: &NodeId("i-1".to_owned()),
+            called: Some("web-1"),
+            os_user: None,
+            action: Action::Files,
+            reason: None,
+        });
+        let Decision::Allow(grant) = decision else { panic!("denied") };
+        let upload = Action::File { action: FileAction::Upload, path: b"/x".to_vec() };
+        let standing = grant.standing();
+        assert_eq!((grant.judge(&upload), standing.judge(&policies, &identity)), (Ok(()), Ok(())));
+        let before = policies.replace(Policy::for_test(readers));
+        assert_ne!(before.version(), policies.current().version());
+        assert!(grant.judge(&upload).is_err(), "a file session that goes on is judged by what is in force");
+        assert_eq!(standing.judge(&policies, &identity), Ok(()));
+        assert!(standing.judge(&policies, &Identity::for_test("ada")).is_err(), "who is in the group no more");
+        policies.replace(Policy::for_test(""));
+        assert!(standing.judge(&policies, &identity).is_err());
+    }
+}
