@@ -49,7 +49,7 @@ GUARDS = [
           "response.decision()", "cedar_policy::Decision::Allow",
           ("nothing_is_allowed_that_is_not_listed",)),
     Guard("os-user-is-listed", "a user of the node whom no policy permits", "src/policy/decision.rs",
-          "request.os_user.is_some()", "false",
+          "asking.os_user.is_some()", "false",
           ("an_os_user_has_to_be_listed_even_where_all_else_is_allowed",)),
     Guard("errors-deny", "a policy that can't be evaluated, where it would have forbidden", "src/policy/decision.rs",
           "response.diagnostics().errors().next()", "response.diagnostics().errors().next().filter(|_| false)",

@@ -1,10 +1,11 @@
 //! The configuration's values as the parts want them: people, policies, how channels are carried.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Person, PolicyFault, PolicyFile, PolicyFindings, Trust,
+    self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Person, PolicyFault, PolicyFile, PolicyFindings,
+    Problem, Trust,
 };
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
@@ -28,14 +29,18 @@ fn policy_findings(files: &[PolicyFile], people: &[Person]) -> PolicyFindings {
         Ok((policy, warnings)) => (Some(policy), warnings),
         Err(problems) => (None, problems),
     };
-    let faults = problems.into_iter().map(|problem| {
-        let PolicyProblem { file, span, message, help, is_warning } = problem;
-        PolicyFault { file, span, fault: Fault { message, help }, is_warning }
-    });
     let may =
         |person: &Person| policy.as_ref().is_none_or(|policy| policy.permits_anything(&person.name, &person.groups));
     let unheeded = people.iter().enumerate().filter(|(_, person)| !may(person)).map(|(index, _)| index);
-    PolicyFindings { faults: faults.collect(), unheeded: unheeded.collect() }
+    PolicyFindings { faults: faults(problems), unheeded: unheeded.collect() }
+}
+
+fn faults(problems: Vec<PolicyProblem>) -> Vec<PolicyFault> {
+    let one = |problem: PolicyProblem| {
+        let PolicyProblem { file, span, message, help, is_warning } = problem;
+        PolicyFault { file, span, fault: Fault { message, help }, is_warning }
+    };
+    problems.into_iter().map(one).collect()
 }
 
 fn texts(files: &[PolicyFile]) -> Vec<PolicyText> {
@@ -50,6 +55,25 @@ fn fault(error: impl std::fmt::Display) -> Fault {
 /// Reads a configuration file, lays the overrides over it, and checks every value with the part that will take it.
 pub fn read(file: &Path, trust: Trust, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     config::load(file, trust, overrides, &CHECKS)
+}
+
+/// Reads files of policies alone, without a configuration: nobody is known, so no name is doubted.
+pub fn read_policies(files: &[PathBuf]) -> Result<Loaded, ConfigError> {
+    config::load_policies(files, |files| {
+        let problems = match Policy::compile(&texts(files), &Named::default()) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => problems,
+        };
+        faults(problems.into_iter().filter(|problem| !problem.is_warning).collect())
+    })
+}
+
+/// The policies of what was read.
+pub fn policy_of(loaded: &Loaded) -> Result<Policy, ConfigError> {
+    policy(&loaded.policies).map_err(|error| {
+        let file = loaded.policies.first().map_or(Path::new(""), |file| &file.path);
+        Problem::with_file(file, error.to_string(), "").help(None).into()
+    })
 }
 
 /// Who may log in.

@@ -8,6 +8,6 @@ mod configuration;
 mod reload;
 mod start;
 
-pub use configuration::read;
+pub use configuration::{policy_of, read, read_policies};
 pub use reload::{Cause, Reloader};
 pub use start::{App, AppError, load};

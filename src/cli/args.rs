@@ -13,6 +13,7 @@ use crate::gateway;
 use crate::telemetry::LogFormat;
 
 use super::exit::Exit;
+use super::policy::Question;
 
 /// An SSH server in front of AWS Session Manager: ssh, scp and sftp to nodes that have no sshd.
 #[derive(Debug, Parser)]
@@ -56,6 +57,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Say what is wrong with a configuration, without starting anything
     Check(CheckArgs),
+    /// Check, try, test and format policies, without starting anything
+    Policy(PolicyArgs),
     /// Compare, print or install the session documents that the lanes need in an account
     Documents(DocumentsArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
@@ -253,6 +256,101 @@ pub(super) struct CheckArgs {
     /// Look at this file alone: not at those that it names (host keys, directories), nor at AWS's configuration
     #[arg(long)]
     pub(super) offline: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  portcullis policy check --policies config/policies/production.cedar
+  portcullis policy explain --person alice --node web-1 Shell
+  portcullis policy test --config config/gateway.toml config/policies/tests.toml
+  portcullis policy fmt config/policies/*.cedar")]
+pub(super) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(super) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Say what is wrong with policies, where, and what was probably meant
+    Check(PolicyCheckArgs),
+    /// Say what the policies would answer somebody, which of them decide, and which are near
+    Explain(Box<PolicyExplainArgs>),
+    /// Ask the policies what a file of scenarios asks, and compare the answers; exit code 8 if one differs
+    Test(PolicyTestArgs),
+    /// Put policies into the usual layout
+    Fmt(PolicyFmtArgs),
+}
+
+/// Which policies.
+#[derive(Debug, clap::Args)]
+pub(super) struct PolicySource {
+    /// The configuration whose policies they are
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// These files instead, without a configuration. May be given again
+    #[arg(long, value_name = "FILE")]
+    pub(super) policies: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portcullis policy check --policies config/policies/production.cedar")]
+pub(super) struct PolicyCheckArgs {
+    #[command(flatten)]
+    pub(super) source: PolicySource,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  portcullis policy explain --person alice --node web-1 Shell
+  portcullis policy explain --person bob --group on-call --node prod-1 --os-user root \\
+    --reason INC-42 --at 2026-11-27T12:00:00Z Exec --command 'systemctl restart nginx'")]
+pub(super) struct PolicyExplainArgs {
+    #[command(flatten)]
+    pub(super) source: PolicySource,
+    #[command(flatten)]
+    pub(super) question: Question,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A scenario is a question and the answer that is expected:
+  [[scenario]]
+  says = \"on-call people need a ticket in production\"
+  person = \"ada\"
+  groups = [\"on-call\"]
+  node = \"prod-1\"
+  action = \"Shell\"
+  expect = \"deny\"             # or \"allow\"
+  code = \"reason-needed\"      # may be left out, as may policy = \"…\"
+Its other words are those of `portcullis policy explain`: os_user, reason, source, at, command, path, …
+
+Example:
+  portcullis policy test --config config/gateway.toml config/policies/tests.toml")]
+pub(super) struct PolicyTestArgs {
+    #[command(flatten)]
+    pub(super) source: PolicySource,
+    /// Files of scenarios
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portcullis policy fmt config/policies/*.cedar")]
+pub(super) struct PolicyFmtArgs {
+    /// Change nothing; exit code 8 if a file is not in the usual layout
+    #[arg(long)]
+    pub(super) check: bool,
+    /// The files
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,7 @@ pub mod exit;
 mod failure;
 mod generate;
 mod output;
+mod policy;
 mod program;
 mod realm;
 mod runtime;

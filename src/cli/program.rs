@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::args::{Args, Command};
 use super::exit::{Exit, Failure};
-use super::{check, demo, documents, emulator, generate, output, runtime, serve};
+use super::{check, demo, documents, emulator, generate, output, policy, runtime, serve};
 use crate::telemetry;
 
 /// Runs the program.
@@ -39,6 +39,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Serve(args) => runtime::block_on(serve::run(&args)),
         Command::Documents(args) => runtime::block_on(documents::run(&args)),
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
+        Command::Policy(args) => policy::run(&args.command),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::check::{Checks, Finding, Key, PolicyFault, PolicyFindings, check};
+use super::file::PolicyFiles;
 use super::policy_files::{self, PolicyFile};
 use super::warn::warnings;
 use super::{Config, ConfigError, Problem, ownership, retired, words};
@@ -99,6 +100,36 @@ pub fn load(path: &Path, trust: Trust, overrides: &Overrides, checks: &Checks) -
     parse(path, &text, trust, overrides, checks)
 }
 
+/// Reads files of policies alone, and has them checked.
+pub fn load_policies(
+    paths: &[PathBuf],
+    check: impl Fn(&[PolicyFile]) -> Vec<PolicyFault>,
+) -> Result<Loaded, ConfigError> {
+    let named = PolicyFiles { directory: None, files: paths.to_vec() };
+    let policies = policy_files::read(&named, Trust::Anybodys)?;
+    let (problems, warnings) = told(check(&policies), &policies);
+    let config = Config::default();
+    if problems.is_empty() {
+        Ok(Loaded { config, policies, warnings })
+    } else {
+        Err(ConfigError { problems, warnings })
+    }
+}
+
+/// What was found in policies, at its places: the problems, and what is only odd.
+fn told(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> (Vec<Problem>, Vec<Problem>) {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for PolicyFault { file, span, fault, is_warning } in faults {
+        let Some(PolicyFile { path, text }) = policies.get(file) else { continue };
+        let problem = Problem::at(path, text, span, fault.message).help(fault.help);
+        match is_warning {
+            true => warnings.push(problem.warning()),
+            false => problems.push(problem),
+        }
+    }
+    (problems, warnings)
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let help = match error.kind() {
         io::ErrorKind::NotFound => {
@@ -148,14 +179,9 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
     let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config.people);
     let found = placed(warnings(&config, &policies, &unheeded, checks).0);
     let mut warnings: Vec<Problem> = found.into_iter().map(Problem::warning).collect();
-    for PolicyFault { file, span, fault, is_warning } in faults {
-        let Some(PolicyFile { path, text }) = policies.get(file) else { continue };
-        let problem = Problem::at(path, text, span, fault.message).help(fault.help);
-        match is_warning {
-            true => warnings.push(problem.warning()),
-            false => problems.push(problem),
-        }
-    }
+    let (wrong, odd) = told(faults, &policies);
+    problems.extend(wrong);
+    warnings.extend(odd);
     if problems.is_empty() {
         Ok(Loaded { config, policies, warnings })
     } else {

@@ -26,7 +26,7 @@ mod words;
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings};
 pub use file::{Algorithms, Config, Environment, Limits, Person};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
-pub use load::{Loaded, Overrides, Trust, load};
+pub use load::{Loaded, Overrides, Trust, load, load_policies};
 pub use policy_files::{PolicyFile, Signature};
 pub use problem::{ConfigError, Problem, render};
 pub use schema::schema;

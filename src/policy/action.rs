@@ -86,6 +86,26 @@ impl Action {
 }
 
 impl FileAction {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Download,
+        Self::Upload,
+        Self::List,
+        Self::Stat,
+        Self::Change,
+        Self::Remove,
+        Self::MakeDirectory,
+        Self::RemoveDirectory,
+        Self::Rename,
+        Self::Copy,
+        Self::Link,
+        Self::Symlink,
+        Self::ReadLink,
+        Self::Resolve,
+        Self::FileSystem,
+        Self::Sync,
+    ];
+
     /// The action's name in policies, events and messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use cedar_policy::{Authorizer, Entities, PolicyId, PolicySet};
 
 use super::action::Action;
+use super::asking::Asking;
 use super::denial::{DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
 use super::grant::Grant;
@@ -81,12 +82,13 @@ impl Policies {
     /// Decides.
     pub fn decide(&self, request: Request<'_>) -> Decision {
         let policy = self.current();
-        let facts = match Facts::of(&request, &policy.0.actions) {
+        let asking = request.asking();
+        let facts = match Facts::of(&asking, &policy.0.actions) {
             Ok(facts) => facts,
             Err(error) => return Decision::Deny(policy.failed(&error.to_string())),
         };
-        let asked = Asked { request: &request, facts: &facts, now: SystemTime::now() };
-        match policy.permitting(&asked).and_then(|policies| Ok((policy.terms(&asked, &policies)?, policies))) {
+        let asked = Asked { asking, action: &request.action, facts: &facts, now: SystemTime::now() };
+        match policy.judge(&asked) {
             Err(denial) => Decision::Deny(denial),
             Ok((terms, policies)) => Decision::Allow(Grant {
                 policies: policies.iter().map(ToString::to_string).collect(),
@@ -124,22 +126,36 @@ impl Policy {
         self.0.set.num_of_policies()
     }
 
+    pub(super) fn actions(&self) -> &Entities {
+        &self.0.actions
+    }
+
+    pub(super) fn policies(&self) -> impl Iterator<Item = &cedar_policy::Policy> {
+        self.0.set.policies()
+    }
+
+    /// What those are obliged to who carry out what is asked, and the policies that permit it; or the refusal.
+    pub(super) fn judge(&self, asked: &Asked<'_>) -> Result<(Terms, Vec<PolicyId>), Denial> {
+        let policies = self.permitting(asked)?;
+        Ok((self.terms(asked, &policies)?, policies))
+    }
+
     /// The policies that permit what is asked, and being the user that is asked for.
     fn permitting(&self, asked: &Asked<'_>) -> Result<Vec<PolicyId>, Denial> {
-        let Asked { request, .. } = asked;
-        let as_somebody = request.os_user.is_some();
-        let mut policies = match self.answer(asked, &request.action) {
+        let Asked { asking, action, .. } = asked;
+        let as_somebody = asking.os_user.is_some();
+        let mut policies = match self.answer(asked, action) {
             Answer::Permitted(policies) => policies,
             refused => {
                 // what is missing is the user where everything else would do
                 let only_the_user = as_somebody && self.permits_without_user(asked);
-                return Err(self.refusal(asked, &request.action, refused, only_the_user));
+                return Err(self.refusal(asked, refused, only_the_user));
             }
         };
         if as_somebody {
             match self.answer(asked, &Action::RunAs) {
                 Answer::Permitted(more) => policies.extend(more),
-                refused => return Err(self.refusal(asked, &request.action, refused, true)),
+                refused => return Err(self.refusal(asked, refused, true)),
             }
         }
         policies.sort();
@@ -154,13 +170,13 @@ impl Policy {
             let Some(obligations) = self.0.obligations.get(id) else { continue };
             terms.add(id.as_ref(), obligations);
             let Some(wanted) = &obligations.reason else { continue };
-            let Request { action, node_name, reason, .. } = asked.request;
+            let Asking { node_name, reason, .. } = asked.asking;
             let (code, needs) = match reason {
                 Some(reason) if wanted.suits(reason) => continue,
                 Some(_) => (RefusalCode::ReasonUnsuitable, "needs another reason"),
                 None => (RefusalCode::ReasonNeeded, "needs a reason"),
             };
-            let (action, words) = (action.name(), wanted.words());
+            let (action, words) = (asked.action.name(), wanted.words());
             return Err(Denial::new(
                 code,
                 id.as_ref(),
@@ -183,7 +199,7 @@ impl Policy {
     }
 
     fn permits_without_user(&self, asked: &Asked<'_>) -> bool {
-        let question = asked.facts.question_of_nobody(&asked.request.action, asked.now);
+        let question = asked.facts.question_of_nobody(asked.action, asked.now);
         question.is_ok_and(|question| matches!(self.ask(&question, asked.facts.entities()), Answer::Permitted(_)))
     }
 
@@ -201,13 +217,13 @@ impl Policy {
         }
     }
 
-    fn refusal(&self, asked: &Asked<'_>, action: &Action, answer: Answer, only_the_user: bool) -> Denial {
-        let Request { identity, node_name, os_user, .. } = asked.request;
+    fn refusal(&self, asked: &Asked<'_>, answer: Answer, only_the_user: bool) -> Denial {
+        let (action, Asking { person, node_name, os_user, .. }) = (asked.action, asked.asking);
         match answer {
             Answer::Forbidden(policies) => self.forbidden(&policies, action, node_name),
             Answer::Failed(why) => self.failed(&why),
             Answer::Nothing | Answer::Permitted(_) => {
-                self.nothing_permits(identity, action, node_name, os_user.filter(|_| only_the_user))
+                self.nothing_permits(person, action, node_name, os_user.filter(|_| only_the_user))
             }
         }
     }
@@ -229,7 +245,7 @@ impl Policy {
     /// None permits it; or they would, but for the operating-system user.
     pub(super) fn nothing_permits(
         &self,
-        identity: &Identity,
+        person: &str,
         action: &Action,
         node: &NodeName,
         only_for_the_user: Option<&str>,
@@ -238,7 +254,7 @@ impl Policy {
             None => (RefusalCode::NoRule, String::new()),
             Some(user) => (RefusalCode::OsUserNotListed, format!(" as {user}")),
         };
-        let (person, action) = (identity.person(), action.name());
+        let action = action.name();
         let why = format_args!("no policy lets {person} do {action} on {node}{user}");
         Denial::new(code, DEFAULT, self.version(), why)
     }
@@ -250,11 +266,12 @@ impl Policy {
     }
 }
 
-/// One request while it is decided.
-struct Asked<'a> {
-    request: &'a Request<'a>,
-    facts: &'a Facts,
-    now: SystemTime,
+/// One question while it is decided.
+pub(super) struct Asked<'a> {
+    pub(super) asking: Asking<'a>,
+    pub(super) action: &'a Action,
+    pub(super) facts: &'a Facts,
+    pub(super) now: SystemTime,
 }
 
 #[cfg(test)]
@@ -311,29 +328,7 @@ mod tests {
 
     /// Every action, with something in it.
     fn every_action() -> Vec<Action> {
-        use FileAction::{
-            Change, Copy, Download, FileSystem, Link, List, MakeDirectory, ReadLink, Remove, RemoveDirectory, Rename,
-            Resolve, Stat, Symlink, Sync, Upload,
-        };
-        let files = [
-            Download,
-            Upload,
-            List,
-            Stat,
-            Change,
-            Remove,
-            MakeDirectory,
-            RemoveDirectory,
-            Rename,
-            Copy,
-            Link,
-            Symlink,
-            ReadLink,
-            Resolve,
-            FileSystem,
-            Sync,
-        ];
-        let files = files.into_iter().map(|action| Action::File { action, path: b"/a\xff".to_vec() });
+        let files = FileAction::ALL.into_iter().map(|action| Action::File { action, path: b"/a\xff".to_vec() });
         let others = [
             Action::Shell,
             Action::Exec { command: b"echo \xff".to_vec() },
@@ -387,7 +382,7 @@ mod tests {
                     action: action.clone(),
                     reason: reason.as_ref(),
                 };
-                let facts = Facts::of(&request, &policy.0.actions).unwrap();
+                let facts = Facts::of(&request.asking(), &policy.0.actions).unwrap();
                 let question = facts.question(&action, SystemTime::now()).unwrap();
                 let uid = question.action().unwrap();
                 question.context().unwrap().validate(&schema, uid).unwrap_or_else(|error| panic!("{uid}: {error}"));

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::action::Action;
-use super::decision::Request;
+use super::asking::Asking;
 
 /// Who asks about which node, and what is known however often they ask.
 #[derive(Debug)]
@@ -33,13 +33,12 @@ pub(super) struct Facts {
 pub(super) struct FactsError(String);
 
 impl Facts {
-    /// Those of a request; `actions` are the schema's own entities.
-    pub(super) fn of(request: &Request<'_>, actions: &Entities) -> Result<Self, FactsError> {
-        let groups: Vec<EntityUid> =
-            request.identity.groups().iter().map(|group| uid("Group", group)).collect::<Result<_, _>>()?;
-        let principal = uid("Person", request.identity.person())?;
-        let resource = uid("Node", &request.node.0)?;
-        let name = request.called.unwrap_or(&request.node.0);
+    /// Those of somebody who asks; `actions` are the schema's own entities.
+    pub(super) fn of(asking: &Asking<'_>, actions: &Entities) -> Result<Self, FactsError> {
+        let groups: Vec<EntityUid> = asking.groups.iter().map(|group| uid("Group", group)).collect::<Result<_, _>>()?;
+        let principal = uid("Person", asking.person)?;
+        let resource = uid("Node", &asking.node.0)?;
+        let name = asking.called.unwrap_or(&asking.node.0);
         let attributes = HashMap::from([("name".to_owned(), text(name))]);
         let node = Entity::new(resource.clone(), attributes, HashSet::new()).map_err(refused)?;
         let parents: HashSet<EntityUid> = groups.iter().cloned().collect();
@@ -50,11 +49,11 @@ impl Facts {
             principal,
             resource,
             entities,
-            called: request.called.map(str::to_owned),
-            os_user: request.os_user.map(str::to_owned),
-            reason: request.reason.map(|reason| reason.as_str().to_owned()),
-            source: request.source,
-            proof: request.identity.method().to_owned(),
+            called: asking.called.map(str::to_owned),
+            os_user: asking.os_user.map(str::to_owned),
+            reason: asking.reason.map(|reason| reason.as_str().to_owned()),
+            source: asking.source,
+            proof: asking.proof.to_owned(),
             common: Mutex::default(),
         })
     }

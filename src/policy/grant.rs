@@ -68,7 +68,7 @@ impl Grant {
         match answer {
             Answer::Permitted(_) => Ok(()),
             Answer::Forbidden(policies) => Err(policy.forbidden(&policies, action, &self.node_name)),
-            Answer::Nothing => Err(policy.nothing_permits(&self.identity, action, &self.node_name, None)),
+            Answer::Nothing => Err(policy.nothing_permits(self.identity.person(), action, &self.node_name, None)),
             Answer::Failed(why) => Err(policy.failed(&why)),
         }
     }

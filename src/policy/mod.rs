@@ -13,10 +13,13 @@
 
 mod action;
 mod advice;
+mod asking;
 mod compile;
 mod decision;
 mod denial;
+mod explain;
 mod facts;
+mod format;
 mod grant;
 mod obligations;
 mod policies;
@@ -30,6 +33,8 @@ pub use advice::Named;
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
 pub use denial::{Denial, PolicyVersion};
+pub use explain::{Explanation, Scenario};
+pub use format::formatted;
 pub use grant::{Grant, Scope};
 pub use obligations::Terms;
 pub use policies::Policies;

@@ -33,7 +33,7 @@ impl Policy {
     /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
     /// answer whether there is such a node, and nobody looks for one on their behalf.
     pub fn denies_unseen(&self, identity: &Identity, node: &NodeName, action: &Action) -> Option<Denial> {
-        (!self.may_concern(identity, node)).then(|| self.nothing_permits(identity, action, node, None))
+        (!self.may_concern(identity, node)).then(|| self.nothing_permits(identity.person(), action, node, None))
     }
 
     /// The refusal of a name that is no node's, for whom no policy lets use a node by that name, whatever else it is: the
@@ -45,7 +45,7 @@ impl Policy {
             };
             scope.any_node || scope.nodes.as_ref().is_some_and(|nodes| nodes.iter().any(called))
         });
-        (!named).then(|| self.nothing_permits(identity, action, node, None))
+        (!named).then(|| self.nothing_permits(identity.person(), action, node, None))
     }
 
     /// The nodes that policies name for a person. Says nothing about what may be done there.

@@ -20,6 +20,7 @@ mod harness;
 mod limits;
 mod login;
 mod pages;
+mod policy;
 mod screens;
 mod serve;
 mod shell;

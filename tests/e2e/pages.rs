@@ -28,8 +28,11 @@ fn help() {
 #[test]
 fn help_of_each_command() {
     let mut page = String::new();
-    for command in ["demo", "serve", "check", "documents", "emulator", "completions", "man"] {
+    for command in ["demo", "serve", "check", "policy", "documents", "emulator", "completions", "man"] {
         shown(&mut page, &[command, "--help"]);
+    }
+    for command in ["check", "explain", "test", "fmt"] {
+        shown(&mut page, &["policy", command, "--help"]);
     }
     insta::assert_snapshot!("help_of_each_command", page);
 }

@@ -1,0 +1,138 @@
+//! A question to the policies, as flags or in a file of scenarios: the same words for both.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config::Person;
+use crate::model::{NodeId, NodeName, ReasonText};
+use crate::policy::{Action, FileAction, Scenario};
+
+/// Who, where, as whom, what, why, from where and when.
+#[derive(Clone, Debug, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub(in crate::cli) struct Question {
+    /// Who asks
+    #[arg(long, value_name = "NAME")]
+    person: String,
+    /// A group that they are in; without any, those that the configuration has them in. May be given again
+    #[arg(long = "group", value_name = "NAME")]
+    #[serde(default)]
+    groups: Vec<String>,
+    /// The node's name
+    #[arg(long, value_name = "NAME")]
+    node: String,
+    /// The node's id, where policies name it
+    #[arg(long, value_name = "ID")]
+    node_id: Option<String>,
+    /// The operating-system user that they ask for; without it, the agent's own
+    #[arg(long, value_name = "NAME")]
+    os_user: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The address that they connect from [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    source: Option<IpAddr>,
+    /// When, as in 2026-11-27T12:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// What, as policies call it: Shell, Exec, Files, Download, …
+    #[arg(value_name = "ACTION")]
+    action: String,
+    /// With Exec: the command line
+    #[arg(long, value_name = "LINE")]
+    command: Option<String>,
+    /// With an action on a file: its path
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// With SetVariable: its name
+    #[arg(long, value_name = "NAME")]
+    variable: Option<String>,
+    /// With SetVariable: its value
+    #[arg(long, value_name = "TEXT")]
+    value: Option<String>,
+    /// With Forward: the host
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// With Forward: its port
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// A node's id where nobody gives one: of the form of one, and no node's.
+const NO_ID: &str = "i-00000000000000000";
+
+impl Question {
+    /// The question, or the sentence that says what is wrong with it.
+    pub(super) fn scenario(&self, people: &[Person]) -> Result<Scenario, String> {
+        let groups = match self.groups.as_slice() {
+            [] => people.iter().find(|person| person.name == self.person).map(|person| person.groups.clone()),
+            groups => Some(groups.to_vec()),
+        };
+        let mut groups = groups.unwrap_or_default();
+        groups.sort();
+        groups.dedup();
+        let reason = match &self.reason {
+            None => None,
+            Some(text) => {
+                Some(ReasonText::new(text).ok_or("a reason is 1 to 256 characters, none of them a control character")?)
+            }
+        };
+        let at = match &self.at {
+            None => SystemTime::now(),
+            Some(text) => OffsetDateTime::parse(text, &Rfc3339)
+                .map_err(|_| format!("`{text}` is no time: write it as in 2026-11-27T12:00:00Z"))?
+                .into(),
+        };
+        Ok(Scenario {
+            person: self.person.clone(),
+            groups,
+            source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
+            node: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
+            os_user: self.os_user.clone(),
+            reason,
+            action: self.action()?,
+            at,
+        })
+    }
+
+    fn action(&self) -> Result<Action, String> {
+        let with = |value: &Option<String>, name: &str| {
+            value.clone().ok_or_else(|| format!("{} is asked with {name}", self.action))
+        };
+        Ok(match self.action.as_str() {
+            "Shell" => Action::Shell,
+            "Files" => Action::Files,
+            "Hop" => Action::Hop,
+            "RunAs" => Action::RunAs,
+            "Exec" => Action::Exec { command: with(&self.command, "a command")?.into_bytes() },
+            "SetVariable" => Action::SetVariable {
+                name: with(&self.variable, "a variable")?,
+                value: self.value.clone().unwrap_or_default().into_bytes(),
+            },
+            "Forward" => Action::Forward {
+                host: with(&self.host, "a host and a port")?,
+                port: self.port.ok_or("Forward is asked with a host and a port")?.into(),
+            },
+            name => match FileAction::ALL.into_iter().find(|action| action.name() == name) {
+                Some(action) => Action::File { action, path: with(&self.path, "a path")?.into_bytes() },
+                None => return Err(unknown(name)),
+            },
+        })
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let others = ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "Hop", "Files"];
+    let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
+    let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));
+    match near.filter(|known| strsim::levenshtein(name, known) <= known.len().div_ceil(3)) {
+        Some(near) => format!("there is no action `{name}`; did you mean `{near}`?"),
+        None => format!("there is no action `{name}`; there is {}", all.join(", ")),
+    }
+}

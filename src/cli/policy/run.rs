@@ -1,0 +1,14 @@
+//! Which of the tools is meant.
+
+use super::{explain, format, scenarios, source};
+use crate::cli::args::PolicyCommand;
+use crate::cli::exit::Failure;
+
+pub(in crate::cli) fn run(command: &PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Check(args) => source::check(args),
+        PolicyCommand::Explain(args) => explain::run(args),
+        PolicyCommand::Test(args) => scenarios::run(args),
+        PolicyCommand::Fmt(args) => format::run(args),
+    }
+}

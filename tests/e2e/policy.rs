@@ -1,0 +1,84 @@
+//! The tools for those who write policies.
+
+use crate::harness::portcullis;
+
+/// A file of the source tree.
+fn of_the_tree(name: &str) -> String {
+    format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_samples_answer_as_their_scenarios_say() {
+    let (config, tests) = (of_the_tree("config/gateway.toml"), of_the_tree("config/policies/tests.toml"));
+    let run = portcullis(&["policy", "test", "--config", &config, &tests]).ok();
+    assert!(run.out().ends_with("18 scenarios, 0 not as expected\n"), "{run}");
+    let checked = portcullis(&["policy", "check", "--config", &config]).ok();
+    assert!(checked.out().contains(" policies: fine\npolicy set "), "{checked}");
+}
+
+#[test]
+fn what_is_not_as_expected_is_8_and_says_what_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("p.cedar"), "@id(\"web\") permit (principal, action == Action::\"Shell\", resource);\n").unwrap();
+    let scenario = |action: &str, expected: &str| {
+        format!("[[scenario]]\nsays = \"s\"\nperson = \"ada\"\nnode = \"web-1\"\naction = \"{action}\"\n{expected}\n")
+    };
+    for (action, expected, says) in [
+        ("Shell", "expect = \"deny\"", "it is allowed (web)"),
+        ("Files", "expect = \"allow\"", "no policy lets ada do Files on web-1 (default)"),
+        ("Shell", "expect = \"allow\"\npolicy = \"db\"", "web decided it, not db"),
+        ("Files", "expect = \"deny\"\ncode = \"forbidden\"", "the code is no-rule, not forbidden"),
+        ("Shel", "expect = \"allow\"", "there is no action `Shel`; did you mean `Shell`?"),
+        ("Exec", "expect = \"allow\"", "Exec is asked with a command"),
+        ("Shell", "expect = \"allow\"\nreasn = \"x\"", "reasn"),
+    ] {
+        std::fs::write(at("t.toml"), scenario(action, expected)).unwrap();
+        let run = portcullis(&["policy", "test", "--policies", &at("p.cedar"), &at("t.toml")]).ends(8);
+        assert!(run.out().contains(says), "{expected}: {run}");
+    }
+    std::fs::write(at("t.toml"), scenario("Shell", "expect = \"allow\"")).unwrap();
+    let run = portcullis(&["policy", "test", "--json", "--policies", &at("p.cedar"), &at("t.toml")]).ok();
+    assert!(run.out().contains("\"ok\": true"), "{run}");
+    std::fs::write(at("p.cedar"), "@id(\"web\") permit (principal, action == Action::\"Shel\", resource);\n").unwrap();
+    let run = portcullis(&["policy", "test", "--policies", &at("p.cedar"), &at("t.toml")]).ends(3);
+    assert!(run.err().contains("did you mean `Action::\"Shell\"`?"), "{run}");
+}
+
+#[test]
+fn a_question_is_answered_with_who_decided_and_who_was_near() {
+    let config = of_the_tree("config/gateway.toml");
+    let ask = |rest: &[&str]| {
+        let args: Vec<&str> =
+            ["policy", "explain", "--config", &config].into_iter().chain(rest.iter().copied()).collect();
+        portcullis(&args).ok().out()
+    };
+    assert_eq!(ask(&["--person", "alice", "--node", "web-1", "Shell"]), "allowed by developers-on-web\n");
+    let on_call = ["--person", "bob", "--group", "on-call", "--node", "prod-1", "--reason", "INC-42", "Shell"];
+    assert_eq!(ask(&on_call), "allowed by production-by-ticket\n  lasts at most 14400 s\n  may be silent for 900 s\n");
+    let denied = ask(&["--person", "alice", "--node", "web-9", "Shell"]);
+    let expected = "denied by policy \"default\": no policy lets alice do Shell on web-9 (no-rule)\n\
+                    about this, but their conditions do not hold: developers-on-web\n";
+    assert_eq!(denied, expected);
+    let json = ask(&["--json", "--person", "alice", "--node", "web-1", "Shell"]);
+    assert!(json.contains("\"allowed\": true"), "{json}");
+}
+
+#[test]
+fn the_samples_are_in_the_usual_layout_and_others_are_put_into_it() {
+    let samples = std::fs::read_dir(of_the_tree("config/policies")).unwrap().map(|entry| entry.unwrap().path());
+    let samples = samples.filter(|path| path.extension().is_some_and(|ending| ending == "cedar"));
+    for sample in samples {
+        portcullis(&["policy", "fmt", "--check", sample.to_str().unwrap()]).ok();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.cedar").display().to_string();
+    std::fs::write(&file, "// why\n@id(\"web\")permit(principal,action,resource);").unwrap();
+    portcullis(&["policy", "fmt", "--check", &file]).ends(8);
+    portcullis(&["policy", "fmt", &file]).ok();
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        "// why\n@id(\"web\")\npermit (principal, action, resource);\n"
+    );
+    portcullis(&["policy", "fmt", "--check", &file]).ok();
+}
