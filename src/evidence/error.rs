@@ -1,5 +1,7 @@
 //! Why evidence could not be kept.
 
+use crate::model::size_text;
+
 /// Why evidence could not be kept.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EvidenceError {
@@ -16,7 +18,7 @@ pub enum EvidenceError {
     Write(String),
     /// The session has written as many events as one may.
     #[error(
-        "this session's events have filled its part of the event log ({}), so it ends; another one can be opened. Whoever runs this gateway can allow more in evidence.session_bytes", size(*.bytes)
+        "this session's events have filled its part of the event log ({}), so it ends; another one can be opened. Whoever runs this gateway can allow more in evidence.session_bytes", size_text(*.bytes)
     )]
     SessionShare {
         /// Its part.
@@ -24,18 +26,10 @@ pub enum EvidenceError {
     },
     /// The person's sessions have.
     #[error(
-        "the events of your sessions have filled your part of the event log ({} a day), so the session ends; wait a while, or tell whoever runs this gateway, who can allow more in evidence.person_bytes", size(*.bytes)
+        "the events of your sessions have filled your part of the event log ({} a day), so the session ends; wait a while, or tell whoever runs this gateway, who can allow more in evidence.person_bytes", size_text(*.bytes)
     )]
     PersonShare {
         /// Their part.
         bytes: u64,
     },
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=9_999 => format!("{bytes} bytes"),
-        10_000..=9_999_999 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }

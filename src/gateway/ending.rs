@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::model::{RefusalCode, counted};
+use crate::model::{RefusalCode, counted, size_text};
 
 /// Why a connection is ended; the text is the person's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,9 +12,9 @@ pub(super) enum Ended {
     #[error("you have {} already, which is the limit{}: close one, or use it for more (ControlMaster)", counted(*.most, "connection"),
         if *.has_rules { "" } else { " for somebody whom no policy lets do anything" })]
     TooManyConnections { most: usize, has_rules: bool },
-    #[error("what you have sent and no node has taken is over {}: send less at once, or wait for the nodes", mebibytes(*.most))]
+    #[error("what you have sent and no node has taken is over {}: send less at once, or wait for the nodes", size_text(*.most as u64))]
     PersonFull { most: usize },
-    #[error("the gateway holds {} that no node has taken, and most of it is yours: send less at once, or wait for the nodes", mebibytes(*.most))]
+    #[error("the gateway holds {} that no node has taken, and most of it is yours: send less at once, or wait for the nodes", size_text(*.most as u64))]
     GatewayFull { most: usize },
     #[error("the key that you logged in with is yours no more: log in again")]
     Revoked,
@@ -42,10 +42,6 @@ impl Ended {
             Self::PromiseBroken => russh::Disconnect::ProtocolError,
         }
     }
-}
-
-fn mebibytes(bytes: usize) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 /// One connection's end, where it is the gateway's doing. Whoever finds a reason says it here; who serves the connection

@@ -10,6 +10,7 @@ mod refusal_code;
 mod session_id;
 mod shell_words;
 mod size;
+mod size_text;
 mod tame_variable;
 
 pub use counted::counted;
@@ -22,4 +23,5 @@ pub use refusal_code::RefusalCode;
 pub use session_id::SessionId;
 pub use shell_words::{ShellWord, shell_words};
 pub use size::WindowSize;
+pub use size_text::size_text;
 pub use tame_variable::says_nothing;
