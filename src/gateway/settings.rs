@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::algorithms;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
 use crate::config::{Algorithms, Environment, Limits};
+use crate::model::on_beat;
 
 /// How the front-end behaves.
 #[derive(Clone, Debug)]
@@ -85,6 +88,10 @@ impl Settings {
             max_auth_attempts: usize::try_from(self.limits.auth_attempts).unwrap_or(usize::MAX),
             inactivity_timeout: self.inactivity(),
             keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),
+            keepalive_at: |due| {
+                let now = Instant::now();
+                on_beat(now, due.saturating_duration_since(now))
+            },
             keepalive_max: usize::try_from(self.limits.keepalive_unanswered).unwrap_or(usize::MAX),
             nodelay: true,
         })
@@ -119,6 +126,18 @@ const MOST_REKEY_BYTES: usize = 1 << 30;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_keepalives_of_silent_clients_share_a_beat() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = HostKeys::load_or_create(&dir.path().join("key")).unwrap();
+        let config = Settings::new(&Limits::default(), &Environment::default(), None).russh(&key);
+        let now = Instant::now();
+        let due = |late| (config.keepalive_at)(now + config.keepalive_interval.unwrap() + Duration::from_millis(late));
+        let mut times: Vec<_> = (0..50).map(|n| due(200 * n)).collect();
+        times.dedup();
+        assert!(times.len() <= 3, "ten seconds have two beats, or three with the one they began in");
+    }
 
     #[test]
     fn the_identification_is_one_that_clients_know() {

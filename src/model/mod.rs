@@ -1,5 +1,6 @@
 //! The words everyone shares: small types that are valid by construction. Nothing of ours is below them.
 
+mod beat;
 mod counted;
 mod exit;
 mod node_id;
@@ -13,6 +14,7 @@ mod size;
 mod size_text;
 mod tame_variable;
 
+pub use beat::on_beat;
 pub use counted::counted;
 pub use exit::Exit;
 pub use node_id::NodeId;

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::codec::{Decoder, Dialect};
 use super::pulse::{Beat, Pulse};
 use super::record::{FromNode, Hello, RecordError, ToNode};
-use crate::model::{Exit, WindowSize};
+use crate::model::{Exit, WindowSize, on_beat};
 
 /// How long a command may live on without a word from the gateway.
 pub const LEASE: Duration = Duration::from_secs(32);
-/// How often the lease is renewed; three may be lost.
+/// How often the lease is renewed, at the latest; three may be lost. All channels renew theirs on the same beats.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long an answer may take: a node's disk may hold its helper up for long, and with the next renewal a minute is over.
 const DEAF: Duration = Duration::from_secs(45);
@@ -179,7 +179,7 @@ impl Link {
             credit: FIRST_INPUT_CREDIT,
             spent: 0,
             state_due: false,
-            renew_at: now + RENEWAL,
+            renew_at: on_beat(now, RENEWAL),
             unanswered: None,
             dialect: Dialect::default(),
             stamp: 0,
@@ -558,7 +558,7 @@ impl Link {
         }
         if self.state_due || now >= self.renew_at {
             self.state_due = false;
-            self.renew_at = now + RENEWAL;
+            self.renew_at = on_beat(now, RENEWAL);
             self.granted = self.taken + OUTPUT_WINDOW;
             self.unanswered.get_or_insert(now);
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
