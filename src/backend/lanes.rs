@@ -75,7 +75,8 @@ pub enum Fate {
 /// Sessions on nodes, opened for a person.
 pub trait Lanes: Send + Sync + std::fmt::Debug {
     /// StartSession on the grant's node, then the data channel: signed upgrade, open message, driver. Returns as soon as
-    /// the socket is open. What is let go of is terminated.
+    /// the socket is open. What is let go of is terminated; who stops waiting half-way may leave a session behind, so whoever
+    /// opens one does so in a task that comes to its end.
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>>;
     /// What became of a session that is over, as the service has it.
     fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>>;

@@ -111,21 +111,22 @@ impl Transport {
     ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
-        if let Some(variables) = by_way(&setup.env).over_lane {
-            link.send_variables(variables);
+        let variables = by_way(&setup.env);
+        if let Some(over_lane) = variables.over_lane.clone() {
+            link.send_variables(over_lane);
         }
         let (user, helper) = (grant.os_user(), self.options.helper);
         let (options, parameter) = match grant.action() {
             Action::Shell if setup.pty.is_some() && self.options.shell == ShellTransport::Agent => {
                 return self.open_agent_shell(grant, evidence, setup, herald).await;
             }
-            Action::Shell => (Options::shell(&setup, user, helper, directory()?), "shell:".to_owned()),
+            Action::Shell => (Options::shell(&setup, &variables, user, helper, directory()?), "shell:".to_owned()),
             Action::Exec { command } => {
                 let carried = parameter::encode(command)?;
                 if let Carried::OverLane(_) = carried {
                     link.send_command(Bytes::copy_from_slice(command));
                 }
-                let options = Options::command(&setup, user, helper, directory()?);
+                let options = Options::command(&setup, &variables, user, helper, directory()?);
                 (options, carried.parameter().to_owned())
             }
             Action::Files

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::channel::{Addresses, ChannelSetup, PtyRequest};
-use super::environment::by_way;
+use super::environment::ByWay;
 use super::helper::link::{LEASE, OUTPUT_WINDOW};
 use crate::config::Helper;
 
@@ -23,13 +23,25 @@ pub(super) struct Options {
 
 impl Options {
     /// The options of the user's login shell, in a directory of this (random) name.
-    pub(super) fn shell(setup: &ChannelSetup, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        Self { run: run("w=shell", setup), common: common(os_user, helper), directory }
+    pub(super) fn shell(
+        setup: &ChannelSetup,
+        variables: &ByWay,
+        os_user: Option<&str>,
+        helper: Helper,
+        directory: String,
+    ) -> Self {
+        Self { run: run("w=shell", setup, variables), common: common(os_user, helper), directory }
     }
 
     /// The options of a command.
-    pub(super) fn command(setup: &ChannelSetup, os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        Self { run: run("w=command", setup), common: common(os_user, helper), directory }
+    pub(super) fn command(
+        setup: &ChannelSetup,
+        variables: &ByWay,
+        os_user: Option<&str>,
+        helper: Helper,
+        directory: String,
+    ) -> Self {
+        Self { run: run("w=command", setup, variables), common: common(os_user, helper), directory }
     }
 
     /// The options of a file service.
@@ -62,14 +74,13 @@ impl Options {
 const FILES: &str = "w=files";
 
 /// What is run, with its terminal or pipes and its environment.
-fn run(what: &str, setup: &ChannelSetup) -> String {
+fn run(what: &str, setup: &ChannelSetup, variables: &ByWay) -> String {
     let mut run = what.to_owned();
     if let Some(pty) = &setup.pty {
         push_terminal(&mut run, pty);
     } else if setup.stdin_closed {
         run.push_str(";n=1");
     }
-    let variables = by_way(&setup.env);
     if !variables.quick.is_empty() {
         let items = variables.quick.iter().map(|(name, value)| format!("{}:{}", encode(name), encode(value)));
         let _ = write!(run, ";e={}", items.collect::<Vec<_>>().join(","));
@@ -134,6 +145,7 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::WindowSize;
+    use crate::transport::environment::by_way;
     use proptest::prelude::*;
 
     #[test]
@@ -147,7 +159,7 @@ mod tests {
         let [client, gateway] = ["[::ffff:192.0.2.7]:50022", "[2001:db8::1]:22"].map(|end| end.parse().unwrap());
         let addresses = Some(Addresses::Known { client, gateway });
         let setup = ChannelSetup { pty: Some(pty), env, addresses, stdin_closed: false };
-        let options = Options::shell(&setup, Some("ec2-user"), Helper::Sh, "ab12".into());
+        let options = Options::shell(&setup, &by_way(&setup.env), Some("ec2-user"), Helper::Sh, "ab12".into());
         assert_eq!(
             options.start("out"),
             "v=1;r=out;d=ab12;c=2097152;l=32;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8\
@@ -170,7 +182,8 @@ mod tests {
             addresses: Some(Addresses::Hidden),
             ..ChannelSetup::default()
         };
-        let options = Options::shell(&setup, Some(&"u".repeat(32)), Helper::Sh, "ab".repeat(16)).start("both");
+        let options = Options::shell(&setup, &by_way(&setup.env), Some(&"u".repeat(32)), Helper::Sh, "ab".repeat(16))
+            .start("both");
         assert!(options.len() < 3 << 10, "{} bytes", options.len());
         assert!(
             options.contains(";e=LANG:en_US.UTF-8,LC_ALL:en_US.UTF-8") && options.contains(";ew=1;sc=UNKNOWN,65535")

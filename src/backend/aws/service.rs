@@ -72,14 +72,9 @@ impl Lanes for AwsBackend {
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
         let inner = Arc::clone(&self.inner);
         let start = Start::new(grant, request);
-        Box::pin(async move {
-            // In a task of its own: a caller that goes away half-way must not leave a session behind.
-            let token = inner.sessions.token();
-            let opening = tokio::spawn(inner.open(start, token));
-            opening.await.unwrap_or_else(|_| {
-                Err(BackendError::Unreachable("opening the session failed inside Portcullis; see its log".to_owned()))
-            })
-        })
+        // held while it is being opened, so that a drain waits for what will have to be ended
+        let token = inner.sessions.token();
+        Box::pin(inner.open(start, token))
     }
 
     fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {

@@ -251,19 +251,6 @@ async fn close_waits_for_the_termination() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_leaves_no_session() {
-    let service = Service::start().await;
-    let backend = service.backend().await;
-    {
-        let grant = grant();
-        let opening = backend.open(&grant, request());
-        assert!(timeout(Duration::from_millis(1), opening).await.is_err() || !service.calls("StartSession").is_empty());
-    }
-    service.wait_for("StartSession", 1).await;
-    service.wait_for("TerminateSession", 1).await;
-}
-
-#[tokio::test]
 async fn a_lost_socket_resumes_with_a_fresh_token_and_the_same_client() {
     let service = Service::start().await;
     service.answer("ResumeSession", 200, service.session("token-2"));
@@ -402,6 +389,39 @@ async fn a_name_that_is_no_node_s_is_asked_for_once_by_many_and_remembered_for_s
     }
     // by its tag and by its computer name
     assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_name_meanwhile_shares_the_failure_as_well() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    let name = NodeName::for_test("tag:env=prod");
+    service.only("DescribeInstanceInformation", &[error("AccessDeniedException")]);
+    let asked = || backend.resolve(&name);
+    let (first, second, third) = tokio::join!(asked(), asked(), asked());
+    for refused in [first, second, third] {
+        assert!(matches!(refused, Err(BackendError::Denied { .. })), "{refused:?}");
+    }
+    assert_eq!(service.calls("DescribeInstanceInformation").len(), 1);
+    // it says nothing of the next moment
+    let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "Online"});
+    service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": [node]}))]);
+    assert_eq!(asked().await.unwrap().id.0, NODE);
+}
+
+#[tokio::test]
+async fn whoever_stops_asking_leaves_the_question_to_those_who_wait() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    let name = NodeName::for_test("tag:env=prod");
+    let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "Online"});
+    service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": [node]}))]);
+    let mut first = Box::pin(backend.resolve(&name));
+    assert!(futures_util::poll!(first.as_mut()).is_pending());
+    let mut second = Box::pin(backend.resolve(&name));
+    assert!(futures_util::poll!(second.as_mut()).is_pending());
+    drop(first);
+    assert_eq!(second.await.unwrap().id.0, NODE);
 }
 
 #[tokio::test]

@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::config::Helper;
     use crate::transport::channel::ChannelSetup;
+    use crate::transport::environment::by_way;
     use crate::transport::options::Options;
 
     const ALL: [Program; 5] =
@@ -155,7 +156,7 @@ mod tests {
         script("id", "case $1 in -un) echo ssm-user;; *) echo 1001;; esac");
         script("sudo", r#"printf "%s|" "$1" "$2" "$3" "$4" "$5""#);
         let setup = ChannelSetup { env: vec![("LC_X".into(), "a;u=root".into())], ..ChannelSetup::default() };
-        let options = Options::shell(&setup, Some(user), Helper::Auto, "ab".into()).start("out");
+        let options = Options::shell(&setup, &by_way(&setup.env), Some(user), Helper::Auto, "ab".into()).start("out");
         let words = shell_words::split(&boot(&options, "shell:", Program::OutCommand)).unwrap();
         let path = format!("{}:/usr/bin:/bin", tools.path().display());
         let said = std::process::Command::new(&words[0]).args(&words[1..]).env("PATH", path).output().unwrap();

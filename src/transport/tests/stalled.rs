@@ -18,6 +18,7 @@ use crate::testing::{EmbeddedTransport, NODE};
 use crate::transport::account::Terms;
 use crate::transport::channel::{Client, Delivery};
 use crate::transport::context::{ChannelContext, first_request};
+use crate::transport::environment::ByWay;
 use crate::transport::helper::link::Link;
 use crate::transport::ladder::Ladder;
 use crate::transport::lane_opener::LaneOpener;
@@ -60,7 +61,7 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
     ChannelContext {
         opener: LaneOpener::new(backend.clone(), Arc::new(grant), noted.record.lanes()),
         rung: Rung::TwoLanes,
-        options: Options::command(&setup, None, Helper::Auto, "0123456789abcdef".to_owned()),
+        options: Options::command(&setup, &ByWay::default(), None, Helper::Auto, "0123456789abcdef".to_owned()),
         command: carried.parameter().to_owned(),
         ladder: Ladder::new(Some(Rung::TwoLanes)),
         _permit: permit,
@@ -125,8 +126,9 @@ async fn a_node_that_says_nothing_is_waited_for_in_silence() {
 async fn a_client_that_takes_nothing_of_what_is_complete_is_waited_for_in_silence() {
     let mut embedded = EmbeddedTransport::fast().await;
     let backend = embedded.watch(Slow::default(), TransportOptions::default());
-    // the first renewal falls due after three seconds, and by then the helper has said everything
-    let (lanes, _said) = begin(context(&backend, &Noted::new(), "seq 100000", None).await, 7 * SECOND).await;
+    let noted = Noted::new();
+    // the first renewal falls due within three seconds, when the helper may have said everything
+    let (lanes, _said) = begin(context(&backend, &noted, "seq 100000", None).await, 7 * SECOND).await;
     they_rest(lanes, 4 * SECOND).await;
 }
 
@@ -162,4 +164,21 @@ async fn a_lane_that_comes_after_the_end_is_noted_and_not_waited_for() {
         tokio::time::sleep(SECOND / 10).await;
     }
     assert_eq!(noted.sessions(), backend.opened());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_while_a_lane_is_opened_leaves_no_session() {
+    let mut embedded = EmbeddedTransport::fast().await;
+    let backend = embedded.watch(Slow::default(), TransportOptions::default());
+    let noted = Noted::new();
+    let context = context(&backend, &noted, "sleep 60", None).await;
+    {
+        let opening = pin!(context.opener.open(first_request(&context)));
+        assert!(futures_util::poll!(opening).is_pending());
+    }
+    let until = Instant::now() + 20 * SECOND;
+    while noted.sessions().is_empty() || !embedded.service.faults().sessions().is_empty() {
+        assert!(Instant::now() < until, "the session was forgotten");
+        tokio::time::sleep(SECOND / 10).await;
+    }
 }

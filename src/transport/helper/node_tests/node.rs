@@ -210,18 +210,19 @@ impl Node {
         let closed = setup.channel.stdin_closed && setup.channel.pty.is_none();
         let mut link = Link::new(Instant::now(), closed);
         link.handle_out_attached();
-        if let Some(variables) = by_way(&setup.channel.env).over_lane {
-            link.send_variables(variables);
+        let variables = by_way(&setup.channel.env);
+        if let Some(over_lane) = variables.over_lane.clone() {
+            link.send_variables(over_lane);
         }
         let (options, parameter) = match &setup.job {
             Job::Files => (Options::files(user, helper, directory), "files:".to_owned()),
-            Job::Shell => (Options::shell(&setup.channel, user, helper, directory), "shell:".to_owned()),
+            Job::Shell => (Options::shell(&setup.channel, &variables, user, helper, directory), "shell:".to_owned()),
             Job::Command(line) => {
                 let carried = parameter::encode(line).unwrap();
                 if let Carried::OverLane(_) = carried {
                     link.send_command(line.clone());
                 }
-                let options = Options::command(&setup.channel, user, helper, directory);
+                let options = Options::command(&setup.channel, &variables, user, helper, directory);
                 (options, carried.parameter().to_owned())
             }
         };
