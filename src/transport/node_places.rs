@@ -5,10 +5,11 @@
 //!   all taken ─▶ a queue: of those who may have a place, whoever has the fewest there comes first
 //! ```
 //!
+//! Whenever a place may have come free, whose turn it is is called, and nobody else.
+//!
 //! So one person can't hold a node, nor can a few: whoever comes finds a place, or waits for one behind nobody who has more.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +50,6 @@ pub(super) struct NodePlaces {
 struct NodeShare {
     most: Most,
     state: Mutex<State>,
-    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -57,8 +57,15 @@ struct State {
     held: HashMap<String, usize>,
     taken: usize,
     /// In the order of their coming.
-    waiting: Vec<(u64, String)>,
+    waiting: Vec<Waiting>,
     last: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    person: String,
+    called: Arc<Notify>,
 }
 
 /// A place among the channels that one node carries at once; it is free again when the last clone is dropped.
@@ -77,6 +84,7 @@ struct Place {
 struct Turn<'a> {
     node: &'a NodeShare,
     number: u64,
+    called: Arc<Notify>,
 }
 
 impl NodePlaces {
@@ -101,12 +109,10 @@ impl NodePlaces {
         herald.bring(News::Waits(format!("portcullis: {full}; waiting for a place")));
         let waited = async {
             loop {
-                let mut changed = pin!(node.changed.notified());
-                changed.as_mut().enable();
+                turn.called.notified().await;
                 if let Some(place) = node.try_take(&turn, person) {
                     return place;
                 }
-                changed.await;
             }
         };
         tokio::time::timeout(LONGEST_WAIT, waited).await.map_err(|_| full)
@@ -118,7 +124,7 @@ impl NodePlaces {
             // a place, and whoever waits for one, holds the node's share as well
             nodes.retain(|_, share| Arc::strong_count(share) > 1);
         }
-        let new = || Arc::new(NodeShare { most: self.most, state: Mutex::default(), changed: Notify::new() });
+        let new = || Arc::new(NodeShare { most: self.most, state: Mutex::default() });
         nodes.entry(id.clone()).or_insert_with(new).clone()
     }
 }
@@ -131,9 +137,9 @@ impl NodeShare {
     fn queue(&self, person: &str) -> Turn<'_> {
         let mut state = self.state();
         state.last += 1;
-        let number = state.last;
-        state.waiting.push((number, person.to_owned()));
-        Turn { node: self, number }
+        let (number, called) = (state.last, Arc::<Notify>::default());
+        state.waiting.push(Waiting { number, person: person.to_owned(), called: called.clone() });
+        Turn { node: self, number, called }
     }
 
     fn held_by(&self, person: &str) -> usize {
@@ -143,9 +149,7 @@ impl NodeShare {
     /// A place, if it is that one's turn and there is one.
     fn try_take(self: &Arc<Self>, turn: &Turn<'_>, person: &str) -> Option<NodePermit> {
         let mut state = self.state();
-        let may = state.waiting.iter().filter(|(_, person)| state.may_take(person, self.most));
-        let (next, _) = may.min_by_key(|(number, person)| (state.held_by(person), *number))?;
-        if *next != turn.number {
+        if state.next(self.most)?.number != turn.number {
             return None;
         }
         state.taken += 1;
@@ -156,6 +160,19 @@ impl NodeShare {
 }
 
 impl State {
+    /// Whose turn it is, if anybody's.
+    fn next(&self, most: Most) -> Option<&Waiting> {
+        let may = self.waiting.iter().filter(|waiting| self.may_take(&waiting.person, most));
+        may.min_by_key(|waiting| (self.held_by(&waiting.person), waiting.number))
+    }
+
+    /// Something has changed. Who is called and gives up instead leaves the queue, which calls the next.
+    fn call_next(&self, most: Most) {
+        if let Some(next) = self.next(most) {
+            next.called.notify_one();
+        }
+    }
+
     fn held_by(&self, person: &str) -> usize {
         self.held.get(person).copied().unwrap_or_default()
     }
@@ -170,8 +187,9 @@ impl State {
 /// Who has a place, or gives up, leaves the queue; it may be another's turn then.
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.node.state().waiting.retain(|(number, _)| *number != self.number);
-        self.node.changed.notify_waiters();
+        let mut state = self.node.state();
+        state.waiting.retain(|waiting| waiting.number != self.number);
+        state.call_next(self.node.most);
     }
 }
 
@@ -185,8 +203,7 @@ impl Drop for Place {
                 state.held.remove(&self.person);
             }
         }
-        drop(state);
-        self.node.changed.notify_waiters();
+        state.call_next(self.node.most);
     }
 }
 
@@ -200,6 +217,10 @@ impl NodePermit {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake};
+
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -215,6 +236,23 @@ mod tests {
             taken.push(places.take(&grant(person), &Herald::default()).await.unwrap());
         }
         taken
+    }
+
+    type Waits<'a> = Pin<Box<dyn Future<Output = Result<NodePermit, TransportError>> + 'a>>;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        fn take(&self) -> bool {
+            self.0.swap(false, Ordering::Relaxed)
+        }
     }
 
     fn is_free(places: &NodePlaces, person: &str) -> bool {
@@ -267,6 +305,31 @@ mod tests {
         drop((eve, bobs));
         bob.await.unwrap().unwrap();
         drop((ada, adas));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_comes_free_wakes_one_of_those_who_wait() {
+        let places = NodePlaces::new(2, 2);
+        let mut held = take(&places, "ada", 2).await;
+        let [ada, bob, eve] = ["ada", "bob", "eve"].map(grant);
+        let herald = Herald::default();
+        let woken = [(); 3].map(|()| Arc::<Woken>::default());
+        let mut waiting = [&ada, &bob, &eve].map(|grant| Some(Box::pin(places.take(grant, &herald)) as Waits<'_>));
+        let poll = |one: &mut Option<Waits<'_>>, woken: &Arc<Woken>| {
+            let waker = woken.clone().into();
+            one.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+        };
+        for (one, woken) in waiting.iter_mut().zip(&woken) {
+            assert!(!poll(one, woken));
+        }
+        held.pop();
+        assert_eq!(woken.each_ref().map(|woken| woken.take()), [false, true, false]);
+        // who is called and goes leaves the place to the next
+        waiting[1] = None;
+        assert_eq!(woken.each_ref().map(|woken| woken.take()), [false, false, true]);
+        // she has it, and lets it go
+        assert!(!woken[0].take() && poll(&mut waiting[2], &woken[2]));
+        assert!(woken[0].take());
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, PingStatus};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::clients::Clients;
@@ -42,31 +43,40 @@ const MAX_ABSENT: usize = 1024;
 pub(super) struct Targets {
     kept: Mutex<HashMap<NodeName, (Instant, Node)>>,
     absent: Mutex<HashMap<NodeName, (Instant, String)>>,
-    /// Held by whoever looks a name up; others wait for the answer.
-    asked: Mutex<HashMap<NodeName, Arc<tokio::sync::Mutex<()>>>>,
+    /// Names that are being looked up. Who asks meanwhile shares the answer, whatever it is: a service that fails or is slow
+    /// is not asked again by each of them in turn.
+    asked: Mutex<HashMap<NodeName, Arc<Answer>>>,
 }
+
+/// What one look-up finds, for all who wait for it.
+type Answer = OnceCell<Result<Node, BackendError>>;
 
 impl Targets {
     pub(super) async fn resolve(&self, clients: &Clients, name: &NodeName) -> Result<Node, BackendError> {
         if let Some(known) = self.known(name) {
             return known;
         }
-        let asked = self.asked(name);
-        let _one_at_a_time = asked.lock().await;
-        if let Some(known) = self.known(name) {
-            return known;
-        }
-        let found = self.ask(clients, name).await;
-        if let Err(BackendError::Target(why)) = &found {
-            let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
-            if absent.len() >= MAX_ABSENT {
-                absent.retain(|_, (since, _)| since.elapsed() < ABSENCE_TTL);
+        let answer = self.asked(name);
+        // if who asks goes away, the next of those who wait asks
+        let found = answer.get_or_init(async || {
+            let found = self.ask(clients, name).await;
+            if let Err(BackendError::Target(why)) = &found {
+                self.remember_absence(name, why);
             }
-            if absent.len() < MAX_ABSENT {
-                absent.insert(name.clone(), (Instant::now(), why.clone()));
-            }
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            found
+        });
+        found.await.clone()
+    }
+
+    fn remember_absence(&self, name: &NodeName, why: &str) {
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.len() >= MAX_ABSENT {
+            absent.retain(|_, (since, _)| since.elapsed() < ABSENCE_TTL);
         }
-        found
+        if absent.len() < MAX_ABSENT {
+            absent.insert(name.clone(), (Instant::now(), why.to_owned()));
+        }
     }
 
     /// What was found a moment ago.
@@ -79,10 +89,11 @@ impl Targets {
         Some(Err(BackendError::Target(why.clone())))
     }
 
-    fn asked(&self, name: &NodeName) -> Arc<tokio::sync::Mutex<()>> {
+    fn asked(&self, name: &NodeName) -> Arc<Answer> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.len() >= MAX_ABSENT {
-            asked.retain(|_, lock| Arc::strong_count(lock) > 1);
+            // those whose askers have all gone away
+            asked.retain(|_, answer| Arc::strong_count(answer) > 1);
         }
         asked.entry(name.clone()).or_default().clone()
     }
