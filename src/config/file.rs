@@ -120,11 +120,12 @@ pub struct Limits {
     /// Channels at once of a person whom no policy lets do anything, on all their connections.
     #[schemars(range(min = 1))]
     pub channels_without_rules: u32,
-    /// Bytes that one person may have sent and no node has taken, on all their connections. The connection of theirs that
-    /// holds the most ends when there are more. A channel's window is 2 MiB.
+    /// Bytes that one person may have sent and no node has taken, on all their connections. A channel's window is 2 MiB; where
+    /// the windows of all come to more than half of this, further ones are narrower, down to 64 KiB. The connection that holds
+    /// the most ends when there are more bytes all the same.
     #[schemars(range(min = 2_097_152))]
     pub buffered_bytes_per_person: u64,
-    /// The same for everybody together: when there are more, the person who holds the most loses a connection.
+    /// The same for everybody together: the person who holds the most loses a connection when there are more.
     #[schemars(range(min = 2_097_152))]
     pub buffered_bytes: u64,
     /// Seconds of silence after which the client is asked whether it is still there; 0 never asks.

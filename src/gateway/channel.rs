@@ -96,7 +96,12 @@ async fn serve(
     };
     let (herald, news) = Herald::new();
     let opening = shared.sessions.open(caller, to, request, stdin_closed, herald);
-    match with_news(opening, news, shared, client).await {
+    // now, and not when there is a way: the client's first bytes are here by then. A terminal's need no wide window.
+    let allowed = || match pty {
+        true => client.inbox.let_window_grow(shared.settings.window),
+        false => client.inbox.open_window(shared.settings.window),
+    };
+    match with_news(opening, news, allowed, client).await {
         Ok(session) => {
             pump::run(session, client).await;
             Ok(())
@@ -105,12 +110,12 @@ async fn serve(
     }
 }
 
-/// Waits for a session, and has the client hear what there is to hear meanwhile. Once the client has gone nobody hears it, by
-/// which whoever opens the session knows not to start anything.
+/// Waits for a session, and has the client hear what there is to hear meanwhile; `allowed` is what is done when the session
+/// has been allowed. Once the client has gone nobody hears it, by which whoever opens the session knows not to start anything.
 async fn with_news<T>(
     opening: impl Future<Output = T>,
     mut news: mpsc::Receiver<News>,
-    shared: &Shared,
+    allowed: impl Fn(),
     client: &ClientChannel,
 ) -> T {
     let mut opening = pin!(opening);
@@ -118,8 +123,7 @@ async fn with_news<T>(
         tokio::select! {
             biased;
             Some(news) = news.recv() => match news {
-                // now, and not when there is a way: the client's first bytes are here by then
-                News::Allowed => client.inbox.open_window(shared.settings.window),
+                News::Allowed => allowed(),
                 // a client that takes nothing may miss it, but not hold up its own session
                 News::Waits(sentence) => tokio::select! {
                     opened = &mut opening => break opened,
@@ -135,7 +139,7 @@ async fn with_news<T>(
     // where there was nothing to wait for
     while let Ok(news) = news.try_recv() {
         if news == News::Allowed {
-            client.inbox.open_window(shared.settings.window);
+            allowed();
         }
     }
     opened
@@ -152,7 +156,8 @@ async fn serve_files(
 ) -> Result<(), russh::Error> {
     let (herald, news) = Herald::new();
     let opening = shared.sessions.open_files(caller, to, request, herald);
-    let session = match with_news(opening, news, shared, client).await {
+    let allowed = || client.inbox.open_window(shared.settings.window);
+    let session = match with_news(opening, news, allowed, client).await {
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,
     };

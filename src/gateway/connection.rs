@@ -20,7 +20,7 @@ use super::inbox::Inbox;
 use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
-use super::shares::{ChannelPlace, ConnectionShare, Held, TooManyOfAPerson};
+use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError};
 use crate::model::{NodeName, ReasonText, RefusalCode};
@@ -54,11 +54,7 @@ pub(super) struct Connection {
     no_more_sessions: bool,
 }
 
-/// What a client may send before it has been decided whether anything starts: enough for a script, a password, the first
-/// words of a protocol. The rest of the window comes with the decision.
-const FIRST_WINDOW: u32 = 64 * 1024;
-
-/// The same where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
+/// A client's window where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
 const WINDOW_FOR_A_REFUSAL: u32 = 4 * 1024;
 
 /// How old a lookup may be that was begun when the channel was opened.
@@ -291,13 +287,13 @@ impl Connection {
         login.as_ref().ok()?.node_for(identity.person())
     }
 
-    /// How large a window is for what is about to start.
+    /// How wide a window is for what is about to start, before that is decided; the rest comes with the decision.
     pub(super) fn first_window(&self) -> u32 {
         let may_start = self
             .node()
             .zip(self.login.as_ref())
             .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(&login.identity, node));
-        if may_start { FIRST_WINDOW.min(self.shared.settings.window) } else { WINDOW_FOR_A_REFUSAL }
+        if may_start { NARROWEST.min(self.shared.settings.window) } else { WINDOW_FOR_A_REFUSAL }
     }
 
     /// The client opens no further session, it says.

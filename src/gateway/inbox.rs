@@ -20,6 +20,7 @@ use bytes::{Buf as _, Bytes};
 use russh::ChannelId;
 use russh::server::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::shares::Held;
 use crate::model::WindowSize;
@@ -33,6 +34,9 @@ const MAX_CHUNKS: usize = 1024;
 /// A window's part that is given back at once (RFC 4254, section 5.2): less would be a message for every few packets,
 /// more would let the client run dry.
 const WINDOW_PARTS: u32 = 8;
+
+/// Half a window in this time fills it: more than anybody types, and less than a client's on the other side of the world.
+const PACE: Duration = Duration::from_secs(1);
 
 /// One channel's queue; the connection's task puts in, the channel's tasks take out.
 #[derive(Debug, Default)]
@@ -55,10 +59,12 @@ struct Inner {
     chunks: VecDeque<Bytes>,
     /// The bytes in all chunks.
     held: Held,
-    /// What the client may have on its way or here at once.
-    window: u32,
+    /// How wide the window may become. How wide it is, `held` knows.
+    widest: u32,
     /// Since the client was last told that it may send more.
     taken: usize,
+    /// Since when so many bytes were taken, for no longer than [`PACE`].
+    pace: Option<(Instant, u32)>,
     /// The client sends no more (RFC 4254, section 5.3); it may still take output.
     eof: bool,
     /// The client has closed the channel, or its connection has ended: nobody is there to be told anything.
@@ -100,15 +106,20 @@ impl Inbox {
         Self { inner, credit: Some(Credit { id, handle }), ..Self::default() }
     }
 
-    /// Makes the window so large, and says by how much it grew: the caller tells the client.
+    /// Makes the window so wide, or as wide as its person's share allows, and says by how much it grew: the caller tells the
+    /// client.
     pub(super) fn widen(&self, window: u32) -> u32 {
         let mut inner = self.lock();
-        let more = window.saturating_sub(inner.window);
-        inner.window += more;
-        more
+        if inner.gone || inner.done {
+            return 0;
+        }
+        inner.widest = inner.widest.max(window);
+        let (before, window) = (inner.held.window(), inner.held.window_of_at_most(inner.widest));
+        inner.held.set_window(before.max(window));
+        window.saturating_sub(before)
     }
 
-    /// Makes the window so large, and tells the client.
+    /// Makes the window so wide, or as wide as its person's share allows, and tells the client.
     pub(super) fn open_window(&self, window: u32) {
         let more = self.widen(window);
         if more > 0
@@ -116,6 +127,12 @@ impl Inbox {
         {
             handle.grow_window(*id, more);
         }
+    }
+
+    /// Lets the window become so wide, for a client that uses the one it has: somebody who types never does.
+    pub(super) fn let_window_grow(&self, window: u32) {
+        let mut inner = self.lock();
+        inner.widest = inner.widest.max(window);
     }
 
     /// Bytes from the client. Small ones are merged, so that the queue's own cost stays in proportion.
@@ -233,11 +250,13 @@ impl Inbox {
         }
         inner.held.take(taken.len());
         inner.taken += taken.len();
-        if let Some(Credit { id, handle }) = &self.credit
-            && inner.taken >= inner.step()
-        {
-            let amount = u32::try_from(std::mem::take(&mut inner.taken)).unwrap_or(u32::MAX);
-            handle.grow_window(*id, amount);
+        if inner.taken >= inner.step() {
+            let more = inner.give_back();
+            if more > 0
+                && let Some(Credit { id, handle }) = &self.credit
+            {
+                handle.grow_window(*id, more);
+            }
         }
         Poll::Ready(Some(taken))
     }
@@ -284,7 +303,22 @@ impl Inbox {
 impl Inner {
     /// What must have been taken before the client is told.
     fn step(&self) -> usize {
-        usize::try_from(self.window / WINDOW_PARTS).unwrap_or(usize::MAX).max(1)
+        (self.held.window() / WINDOW_PARTS) as usize
+    }
+
+    /// How much more the client may send for what has been taken: as much, more where it fills its window again and again,
+    /// less where windows have to become narrower. What it may send already can't be taken back.
+    fn give_back(&mut self) -> u32 {
+        let window = self.held.window();
+        let taken = u32::try_from(std::mem::take(&mut self.taken)).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        let (since, so_far) = self.pace.filter(|(since, _)| now < *since + PACE).unwrap_or((now, 0));
+        let so_far = taken.saturating_add(so_far);
+        self.pace = Some((since, so_far));
+        let aim = self.held.window_of_at_most(if so_far >= window / 2 { self.widest } else { window });
+        let next = aim.max(window.saturating_sub(taken));
+        self.held.set_window(next);
+        next + taken - window
     }
 
     fn forget(&mut self) {
@@ -324,6 +358,34 @@ mod tests {
         }
         let expected: Vec<u8> = (0..5000_u32).flat_map(u32::to_be_bytes).collect();
         assert_eq!(all, expected);
+    }
+
+    /// Sends as much as the window lets it, and takes it: how wide the window is then.
+    fn fill_and_take(inbox: &Inbox) -> u32 {
+        let window = inbox.lock().held.window();
+        inbox.push(&vec![0; window as usize]);
+        let mut context = Context::from_waker(Waker::noop());
+        while inbox.poll_next(&mut context, 1024).is_ready() {}
+        inbox.lock().held.window()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_grows_for_who_fills_it_and_not_for_who_types() {
+        let inbox = Inbox::default();
+        assert_eq!((inbox.widen(64 << 10), inbox.widen(64 << 10)), (64 << 10, 0));
+        inbox.let_window_grow(2 << 20);
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..5_000 {
+            inbox.push(b"a key and its echo");
+            assert!(inbox.poll_next(&mut context, usize::MAX).is_ready());
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert_eq!(inbox.lock().held.window(), 64 << 10);
+        assert_eq!(fill_and_take(&inbox), 2 << 20);
+        // nobody is there to have one
+        inbox.hang_up();
+        assert_eq!(inbox.widen(4 << 20), 0);
+        assert_eq!(inbox.lock().held.window(), 0);
     }
 
     #[tokio::test]

@@ -4,11 +4,14 @@
 //!  login ──▶ Shares::join ──▶ ConnectionShare ─┬─▶ open_channel ──▶ ChannelPlace    counted while they live
 //!                                              └─▶ Held: an inbox, a request        bytes, counted as they come and go
 //!
-//!  too many bytes of one person ──▶ the connection of theirs that holds the most ends, with a sentence
-//!  too many bytes of all        ──▶ the same, of the person that holds the most
+//!  windows promised: over half of a budget ──▶ narrower ones; over three quarters ──▶ the narrowest
+//!  bytes held: over a person's budget ──▶ the connection of theirs that holds the most ends, with a sentence
+//!              over everybody's       ──▶ the same, of the person that holds the most
 //! ```
 //!
-//! A window bounds one channel; this bounds a person and everybody together, so that nobody can take what others need.
+//! A window bounds one channel; this bounds a person and everybody together, so that nobody can take what others need. Who
+//! has many uploads at once has slower ones. A connection ends only over what no window holds back: the narrowest of very
+//! many channels, and requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +32,12 @@ pub(super) struct Allowance {
 /// would take more.
 const BYTES_WITHOUT_RULES: usize = 1 << 20;
 
+/// A window that is never refused to a channel on which something starts: a script, a password, the first words of a protocol.
+pub(super) const NARROWEST: u32 = 64 * 1024;
+
+/// The part of the widest that windows have where over half of a budget is promised.
+const NARROWER: u32 = 8;
+
 /// Everybody's shares.
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -36,6 +45,7 @@ pub(super) struct Shares {
     without_rules: Allowance,
     most_bytes: usize,
     bytes: AtomicUsize,
+    promised: AtomicUsize,
     people: Mutex<HashMap<String, Arc<PersonShare>>>,
 }
 
@@ -44,6 +54,7 @@ struct PersonShare {
     allowance: Allowance,
     channels: AtomicUsize,
     bytes: AtomicUsize,
+    promised: AtomicUsize,
     connections: Mutex<Vec<Arc<Counted>>>,
 }
 
@@ -67,11 +78,12 @@ pub(super) struct ConnectionShare {
 #[derive(Debug)]
 pub(super) struct ChannelPlace(Arc<ConnectionShare>);
 
-/// Bytes that a connection holds, until this is dropped.
+/// Bytes that a connection holds, and the window for more of them, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     share: Option<Arc<ConnectionShare>>,
     bytes: usize,
+    window: u32,
 }
 
 /// A person has as many channels as they may, on all their connections.
@@ -96,6 +108,7 @@ impl Shares {
             },
             most_bytes: bytes(limits.buffered_bytes),
             bytes: AtomicUsize::new(0),
+            promised: AtomicUsize::new(0),
             people: Mutex::default(),
         }
     }
@@ -109,6 +122,7 @@ impl Shares {
                 allowance,
                 channels: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
+                promised: AtomicUsize::new(0),
                 connections: Mutex::default(),
             })
         });
@@ -198,6 +212,29 @@ impl ConnectionShare {
         }
     }
 
+    /// How wide a window may be beside what is promised already, without the one that it has.
+    fn window(&self, most: u32, has: usize) -> u32 {
+        let budgets = [(&self.person.promised, self.person.allowance.bytes), (&self.all.promised, self.all.most_bytes)];
+        let most_in = |(promised, budget): (&AtomicUsize, usize)| {
+            let others = promised.load(Ordering::Relaxed).saturating_sub(has);
+            if others <= budget / 2 {
+                most
+            } else if others <= budget / 4 * 3 {
+                (most / NARROWER).max(most.min(NARROWEST))
+            } else {
+                most.min(NARROWEST)
+            }
+        };
+        budgets.map(most_in).into_iter().min().unwrap_or(most)
+    }
+
+    fn promise(&self, before: usize, now: usize) {
+        for promised in [&self.person.promised, &self.all.promised] {
+            promised.fetch_add(now, Ordering::Relaxed);
+            promised.fetch_sub(before, Ordering::Relaxed);
+        }
+    }
+
     fn release(&self, bytes: usize) {
         for held in [&self.counted.bytes, &self.person.bytes, &self.all.bytes] {
             held.fetch_sub(bytes, Ordering::Relaxed);
@@ -219,7 +256,7 @@ impl Drop for ConnectionShare {
 impl ChannelPlace {
     /// Bytes of this channel, none so far.
     pub(super) fn held(&self) -> Held {
-        Held { share: Some(self.0.clone()), bytes: 0 }
+        Held { share: Some(self.0.clone()), bytes: 0, window: 0 }
     }
 }
 
@@ -252,16 +289,35 @@ impl Held {
         self.bytes
     }
 
-    /// Nothing is held any more.
+    /// What the client may have on its way or here at once.
+    pub(super) fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// How wide the window may be now, at most so wide.
+    pub(super) fn window_of_at_most(&self, most: u32) -> u32 {
+        self.share.as_ref().map_or(most, |share| share.window(most, self.window as usize))
+    }
+
+    /// The window is so wide from now on.
+    pub(super) fn set_window(&mut self, window: u32) {
+        if let Some(share) = &self.share {
+            share.promise(self.window as usize, window as usize);
+        }
+        self.window = window;
+    }
+
+    /// Nothing is held any more, and nothing comes.
     pub(super) fn clear(&mut self) {
         self.take(self.bytes);
+        self.set_window(0);
     }
 }
 
 /// Bytes that are nobody's share, for tests of what counts them.
 impl Default for Held {
     fn default() -> Self {
-        Self { share: None, bytes: 0 }
+        Self { share: None, bytes: 0, window: 0 }
     }
 }
 
@@ -320,6 +376,31 @@ mod tests {
         let _bobs = hold(&bob, 40);
         assert_eq!(ada_ends.asked(), Some(Ended::GatewayFull { most: 100 }));
         assert!(!bob_ends.is_asked());
+    }
+
+    #[test]
+    fn windows_are_narrower_where_much_is_promised_and_wide_again_after() {
+        const WIDE: u32 = 2 << 20;
+        let shares = shares(|limits| limits.buffered_bytes_per_person = 16 << 20);
+        let ((ada, _), (bob, _)) = (join(&shares, "ada"), join(&shares, "bob"));
+        let place = ada.open_channel().unwrap();
+        let mut windows = Vec::new();
+        for _ in 0..40 {
+            let mut held = place.held();
+            held.set_window(held.window_of_at_most(WIDE));
+            windows.push(held);
+        }
+        let wide = |window| windows.iter().filter(|held| held.window() == window).count();
+        assert_eq!([WIDE, WIDE / NARROWER, NARROWEST].map(wide), [5, 9, 26]);
+        assert!(ada.person.promised.load(Ordering::Relaxed) < 16 << 20);
+        // what it has itself does not count, and others have their own
+        assert_eq!(windows[0].window_of_at_most(WIDE), WIDE / NARROWER);
+        let bobs = bob.open_channel().unwrap();
+        assert_eq!((bobs.held().window_of_at_most(WIDE), bobs.held().window_of_at_most(4096)), (WIDE, 4096));
+        windows.truncate(3);
+        assert_eq!(place.held().window_of_at_most(WIDE), WIDE);
+        drop((windows, ada, bob, place, bobs));
+        assert_eq!(shares.promised.load(Ordering::Relaxed), 0);
     }
 
     #[test]

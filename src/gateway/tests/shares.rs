@@ -26,18 +26,6 @@ fn request(channel: u32, kind: &str, more: &[&[u8]]) -> Vec<u8> {
     [&[98], &channel.to_be_bytes()[..], &string(kind.as_bytes()), &[1], &more].concat()
 }
 
-/// Sends on a channel until the server ends the connection; what it says then.
-async fn send_until_told(raw: &mut Raw, channel: u32) -> String {
-    loop {
-        raw.data(channel, &[0; 10_000]).await;
-        if let Some(packet) = raw.receive_within(Duration::from_millis(10)).await
-            && packet[0] == 1
-        {
-            return String::from_utf8_lossy(&packet).into_owned();
-        }
-    }
-}
-
 #[tokio::test]
 async fn who_may_do_nothing_holds_next_to_nothing() {
     let gateway = TestGateway::start().await;
@@ -99,26 +87,87 @@ async fn one_connection_too_many_is_told_why() {
     gateway.works().await;
 }
 
+/// Starts something that takes nothing, and sends pieces to it: five wait in front of it, and the others are held.
+async fn hold(raw: &mut Raw, ours: u32, pieces: usize) {
+    let theirs = raw.exec(ours, 1 << 20, 32768, "idle").await;
+    for _ in 0..pieces {
+        raw.data(theirs, &[0; 30_000]).await;
+    }
+}
+
+/// Waits until the node has been asked for so many.
+async fn until_started(gateway: &TestGateway, count: usize) {
+    while gateway.node.starts.lock().unwrap().len() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What fills a window of 2 MiB, and what fills one of 64 KiB that has grown by the five.
+const WIDE: usize = 69;
+const NARROW: usize = 7;
+
 #[tokio::test]
-async fn who_sends_more_than_nodes_take_loses_the_connection_that_holds_the_most() {
-    let gateway = TestGateway::with(|settings| settings.limits.buffered_bytes_per_person = 3 << 20).await;
+async fn who_has_much_on_its_way_has_narrower_windows_and_keeps_its_connections() {
+    let gateway = TestGateway::with(|settings| settings.limits.buffered_bytes_per_person = 12 << 20).await;
     gateway.node.idle.store(true, Ordering::Relaxed);
     let key = gateway.key("ada");
-    let mut small = Raw::logged_in(gateway.address, "web-1", &key).await;
-    let little = small.exec(0, 1 << 20, 32768, "idle").await;
-    small.data(little, &[0; 30_000]).await;
-    let mut large = Raw::logged_in(gateway.address, "web-1", &key).await;
-    let full = large.exec(0, 1 << 20, 32768, "idle").await;
-    for _ in 0..64 {
-        large.data(full, &[0; 32_000]).await;
+    let (mut uploads, mut wide) = (Vec::new(), 0);
+    // 40 uploads that fill whatever window they have: 80 MiB, if each were as wide as one's that is alone
+    for _ in 0..2 {
+        let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
+        let mut theirs = Vec::new();
+        for ours in 0..20 {
+            theirs.push(raw.exec(ours, 1 << 20, 32768, "idle").await);
+        }
+        let windows = raw.windows_after(Duration::from_millis(200)).await;
+        for (ours, theirs) in (0..).zip(theirs) {
+            wide += usize::from(windows[&ours] == 2 << 20);
+            let pieces = usize::try_from(windows[&ours]).unwrap() / 30_000;
+            for _ in 0..pieces.max(NARROW) {
+                raw.data(theirs, &[0; 30_000]).await;
+            }
+        }
+        uploads.push(raw);
     }
-    let more = large.exec(1, 1 << 20, 32768, "idle").await;
-    let said = send_until_told(&mut large, more).await;
-    assert!(said.contains("over 3 MiB") && said.contains("send less"), "{said}");
+    assert!((3..=4).contains(&wide), "{wide} windows take half of it, and leave the rest to all others");
+    for raw in &mut uploads {
+        raw.windows_after(Duration::from_millis(50)).await;
+    }
+    let held = (gateway.held_bytes)();
+    assert!((7 << 20..12 << 20).contains(&held), "{held} bytes are held");
+    assert!(gateway.events().iter().all(|event| event["code"] != "too-much-untaken"));
+    gateway.node.idle.store(false, Ordering::Relaxed);
+    for raw in &mut uploads {
+        raw.exec(20, 1 << 20, 32768, "echo still here").await;
+        assert!(raw.until(94).await.ends_with(b"still here\n"));
+    }
+    drop(uploads);
+    gateway.until_nothing_is_held().await;
+}
+
+#[tokio::test]
+async fn who_sends_more_than_nodes_take_loses_the_connection_that_holds_the_most() {
+    let gateway = TestGateway::with(|settings| settings.limits.buffered_bytes_per_person = 2 << 20).await;
+    gateway.node.idle.store(true, Ordering::Relaxed);
+    let key = gateway.key("ada");
+    let mut large = Raw::logged_in(gateway.address, "web-1", &key).await;
+    hold(&mut large, 0, WIDE).await;
+    // it is not the one whose byte is one too many
+    let mut small = Raw::logged_in(gateway.address, "web-1", &key).await;
+    for ours in 0..4 {
+        hold(&mut small, ours, NARROW).await;
+    }
+    let said = loop {
+        let packet = large.receive().await;
+        if packet[0] == 1 {
+            break String::from_utf8_lossy(&packet).into_owned();
+        }
+    };
+    assert!(said.contains("over 2 MiB") && said.contains("send less"), "{said}");
     let event = gateway.event(|event| event["code"] == "too-much-untaken").await;
     assert_eq!((event["person"].as_str(), event["asked"].as_str()), (Some("ada"), Some("the connection")));
     gateway.node.idle.store(false, Ordering::Relaxed);
-    small.exec(1, 1 << 20, 32768, "echo still here").await;
+    small.exec(4, 1 << 20, 32768, "echo still here").await;
     assert!(small.until(94).await.ends_with(b"still here\n"));
     drop(small);
     gateway.until_nothing_is_held().await;
@@ -129,17 +178,17 @@ async fn what_nobody_took_goes_with_a_client_that_reads_nothing() {
     let gateway = TestGateway::with(|settings| settings.limits.buffered_bytes_per_person = 2 << 20).await;
     let key = gateway.key("ada");
     let mut raw = Raw::logged_in(gateway.address, "web-1", &key).await;
-    let deaf = [raw.exec(0, 1 << 20, 32768, "sleep 60").await, raw.exec(1, 1 << 20, 32768, "sleep 60").await];
-    for _ in 0..50 {
-        raw.data(deaf[0], &[0; 32_000]).await;
-        raw.data(deaf[1], &[0; 2_000]).await;
-    }
+    gateway.node.idle.store(true, Ordering::Relaxed);
+    hold(&mut raw, 0, WIDE).await;
+    until_started(&gateway, 1).await;
     // its output stands, and so does what the server would say
-    raw.exec(2, u32::MAX, 32768, "cat /dev/zero").await;
+    gateway.node.idle.store(false, Ordering::Relaxed);
+    raw.exec(1, u32::MAX, 32768, "cat /dev/zero").await;
+    until_started(&gateway, 2).await;
+    gateway.node.idle.store(true, Ordering::Relaxed);
     let mut other = Raw::logged_in(gateway.address, "web-1", &key).await;
-    let deaf = other.exec(0, 1 << 20, 32768, "sleep 60").await;
-    for _ in 0..35 {
-        other.data(deaf, &[0; 32_000]).await;
+    for ours in 0..4 {
+        hold(&mut other, ours, NARROW).await;
     }
     gateway.event(|event| event["code"] == "too-much-untaken").await;
     assert!((gateway.held_bytes)() < 2 << 20, "what the first one held");

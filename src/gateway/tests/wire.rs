@@ -323,6 +323,15 @@ impl Raw {
         self.try_receive().await
     }
 
+    /// The server's windows for our channels, once it has said nothing for so long.
+    pub(super) async fn windows_after(&mut self, quiet: Duration) -> HashMap<u32, u64> {
+        while tokio::time::timeout(quiet, self.tcp.peek(&mut [0])).await.is_ok() {
+            let packet = self.read_packet().await.expect("the server has hung up");
+            self.early.push_back(packet);
+        }
+        self.windows.clone()
+    }
+
     async fn read_packet(&mut self) -> Option<Vec<u8>> {
         let waited = tokio::time::timeout(Duration::from_secs(20), self.receive_one()).await;
         let packet = waited.expect("the server says nothing and does not hang up").ok()?;
