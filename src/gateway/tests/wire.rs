@@ -315,14 +315,6 @@ impl Raw {
         }
     }
 
-    /// What comes within a time, if anything does.
-    pub(super) async fn receive_within(&mut self, time: Duration) -> Option<Vec<u8>> {
-        if self.early.is_empty() && tokio::time::timeout(time, self.tcp.peek(&mut [0])).await.is_err() {
-            return None;
-        }
-        self.try_receive().await
-    }
-
     /// The server's windows for our channels, once it has said nothing for so long.
     pub(super) async fn windows_after(&mut self, quiet: Duration) -> HashMap<u32, u64> {
         while tokio::time::timeout(quiet, self.tcp.peek(&mut [0])).await.is_ok() {
