@@ -91,6 +91,11 @@ impl Preferences {
         Ok(preferences)
     }
 
+    /// Whether the agent is to keep a log of each session.
+    pub fn asks_for_logging(&self) -> bool {
+        self.s3_bucket.is_some() || self.cloudwatch_group.is_some()
+    }
+
     /// What a lane's document can't carry yet, each as the rest of a sentence that starts with "the account's session
     /// preferences". Empty: lanes may open.
     ///

@@ -136,7 +136,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
             "give the file with --config FILE; config/gateway.toml of the source tree explains every key"
         }
         io::ErrorKind::PermissionDenied => {
-            "run it as the gateway's user, such as: sudo -u portcullis portcullis check --config FILE"
+            "run it as the gateway's user (sudo -u portcullis portcullis …), or give a copy that you can read with --config FILE"
         }
         io::ErrorKind::IsADirectory => "give the file in it, such as gateway.toml",
         io::ErrorKind::InvalidData => "TOML is UTF-8 text; save the file as that",

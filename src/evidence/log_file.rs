@@ -178,6 +178,9 @@ fn unusable(path: &Path, error: &io::Error) -> EvidenceError {
             let directory = directory.display();
             format!("its directory is not there; make it with: install -d -m 0700 -o portcullis {directory}")
         }
+        (io::ErrorKind::ReadOnlyFilesystem, _) => {
+            format!("{error}; under systemd a directory of its own has to be in the unit's ReadWritePaths=")
+        }
         _ => error.to_string(),
     };
     EvidenceError::Unusable { path: path.display().to_string(), why }

@@ -38,6 +38,7 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         "help" => said(HELP.to_owned()),
         "nodes" => said(nodes(shared, caller).await),
         "sessions" => said(sessions(shared, caller)),
+        "end" => refusal("which one? `end <id>`, and \"sessions\" lists them with their ids", 1),
         other if let Some(id) = other.strip_prefix("end ") => end(shared, caller, id.trim()),
         _ => refusal(UNKNOWN, 127),
     }

@@ -84,7 +84,12 @@ impl HostKeyError {
     pub fn help(&self) -> Option<String> {
         match &self.why {
             Wrong::NotOpened(error) if error.kind() == ErrorKind::NotFound => {
-                Some(format!("make it with: ssh-keygen -t ed25519 -N '' -f {}", self.path))
+                // named as OpenSSH names its own: ssh_host_ecdsa_key
+                let kind = if self.path.contains("ecdsa") { "ecdsa" } else { "ed25519" };
+                let path = &self.path;
+                Some(format!(
+                    "make it with: ssh-keygen -t {kind} -N '' -f {path}; its owner is the user that runs the gateway (chown portcullis: {path})"
+                ))
             }
             Wrong::NotAllowed(_) | Wrong::OfAnother => {
                 Some("check as the user that runs the gateway, such as: sudo -u portcullis portcullis check".to_owned())

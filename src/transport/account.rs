@@ -63,10 +63,12 @@ impl Account {
         }
         let preferences = Preferences::of_account(self.directory.as_ref()).await?;
         let conflicts = preferences.lane_conflicts(self.evidence_replaces_logging);
+        let logs = !self.evidence_replaces_logging && preferences.asks_for_logging();
         let refused = (!conflicts.is_empty()).then(|| {
+            let instead = if logs { LOGGING_REPLACED } else { "" };
             format!(
                 "the account's session preferences {}, which this gateway's lanes can't do yet; \
-                 nothing was opened. Use the agent's own shell (lanes.shell = \"agent\"), or change the preferences",
+                 nothing was opened. Use the agent's own shell (lanes.shell = \"agent\"), or change the preferences{instead}",
                 conflicts.join(" and ")
             )
         });
@@ -90,6 +92,10 @@ impl Account {
         Ok(None)
     }
 }
+
+/// What helps where the account asks for nothing worse than a log.
+const LOGGING_REPLACED: &str = "; where the gateway's evidence is to stand for the agent's log, \
+     realm.evidence_replaces_agent_logging says so";
 
 impl Terms {
     /// How long they are believed. Whoever mends what is wrong wants to see it mended, but not every one of a hundred

@@ -243,7 +243,7 @@ impl fmt::Debug for CredentialCache {
 fn is_fresh(since: SystemTime, credentials: &Credentials, now: SystemTime) -> bool {
     match credentials.expiry() {
         Some(expiry) => expiry.duration_since(now).is_ok_and(|left| left > RENEW_BEFORE),
-        // A file or a process may give others later.
+        // A process may give others later; what is in a file is read once.
         None => now.duration_since(since).is_ok_and(|age| age < LOOK_AGAIN),
     }
 }

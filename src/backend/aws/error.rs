@@ -102,7 +102,10 @@ where
             return no_credentials(refusals, missing);
         }
         let why = clean(&root_cause(error));
-        return BackendError::Unreachable(format!("could not reach Systems Manager in {region} for {call}: {why}"));
+        let hint = if why.starts_with("invalid peer certificate") { TRUST } else { "" };
+        let sentence = format!("could not reach Systems Manager in {region} for {call}: {why}{hint}");
+        refusals.note_unreachable(&sentence);
+        return BackendError::Unreachable(sentence);
     };
     let code = clean(service.err().code().unwrap_or("an error without a code"));
     let text = clean(service.err().message().unwrap_or("no text was given"));
@@ -150,10 +153,15 @@ pub(super) fn no_credentials(refusals: &Refusals, error: &CredentialsError) -> B
         CredentialsError::ProviderTimedOut(_) => "asking for them took too long".to_owned(),
         _ => clean(&root_cause(error)),
     };
-    let operator = format!("the gateway has no AWS credentials: {why}; give it a role, a profile or AWS's variables");
+    let operator = format!(
+        "the gateway has no AWS credentials: {why}; give it a role, a profile or AWS's variables, and restart it where they are in a file, which is read at the start"
+    );
     refusals.note("credentials", &operator);
     BackendError::Credentials { operator }
 }
+
+/// What helps where the service's certificate is not believed.
+const TRUST: &str = "; a private CA goes into realm.ca_bundle or AWS_CA_BUNDLE";
 
 /// One line without control characters, of bounded length: what is cut ends in a whole word, and shows that it was cut.
 pub(super) fn clean(text: &str) -> String {

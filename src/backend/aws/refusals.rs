@@ -27,6 +27,13 @@ impl Refusals {
         }
     }
 
+    /// AWS does not answer.
+    pub(super) fn note_unreachable(&self, sentence: &str) {
+        if let Some(more) = self.due("unreachable", Instant::now()) {
+            tracing::warn!(repeated = more, "{sentence}");
+        }
+    }
+
     /// How many were not told of since the last line, if it is time for one.
     fn due(&self, about: &str, now: Instant) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
