@@ -8,7 +8,7 @@ use portcullis::internals::transport::helper::link::Link;
 
 fuzz_target!(|input: (bool, Vec<Vec<u8>>)| {
     let (lines, pieces) = input;
-    let now = Instant::now();
+    let now = Instant::now().into();
     let mut link = Link::new(now, false);
     if link.handle_output(if lines { b"PCL1\n" } else { b"PCR1\n" }).is_err() {
         unreachable!("a lane's first line is always understood");

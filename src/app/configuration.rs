@@ -113,6 +113,7 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     TransportOptions {
         helper: lanes.helper,
+        compress: lanes.compress,
         rung: lanes.rung,
         payload: size(lanes.frame_bytes),
         shell: lanes.shell,

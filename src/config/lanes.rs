@@ -14,6 +14,9 @@ pub struct Lanes {
     /// Which program serves on the node. `auto` takes the fastest that the node has; `sh` needs coreutils or busybox,
     /// `setsid`, and for a terminal `script` of util-linux.
     pub helper: Helper,
+    /// Whether data that shrinks travels compressed, where the node's helper can; not a terminal's. How well it shrinks shows in
+    /// how much is sent, to whoever sees the encrypted connections: `false` is for those whom that concerns.
+    pub compress: bool,
     /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
     pub rung: Option<Rung>,
     /// What carries interactive shells: `helper`, or `agent` for the agent's own session under the account's shell
@@ -37,6 +40,7 @@ impl Default for Lanes {
         Self {
             frame_bytes: 1024,
             helper: Helper::Auto,
+            compress: true,
             rung: None,
             shell: ShellTransport::Helper,
             channels_per_node: 64,

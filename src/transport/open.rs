@@ -34,6 +34,8 @@ use crate::policy::{Action, Grant};
 pub struct TransportOptions {
     /// Which helper nodes use.
     pub helper: Helper,
+    /// Whether data may be deflated on its way.
+    pub compress: bool,
     /// Allow one rung only; none means the best that works.
     pub rung: Option<Rung>,
     /// Bytes of payload in a frame. The official peers send 1024; the real agent takes more, the service's limit is not
@@ -55,6 +57,7 @@ impl Default for TransportOptions {
     fn default() -> Self {
         Self {
             helper: Helper::Auto,
+            compress: true,
             rung: None,
             payload: 1024,
             channels_per_node: 500,
@@ -137,6 +140,7 @@ impl Transport {
             | Action::Hop => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();
+        let options = options.compressed(self.options.compress);
         let start = Start { options, command: parameter, link, eager };
         let (input, deliveries) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
         Ok(OpenChannel { input, output: Output { deliveries } })
@@ -177,6 +181,7 @@ impl Transport {
         grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
+        let options = options.compressed(self.options.compress);
         let link = Link::new(Instant::now(), false);
         let start = Start { options, command: "files:".to_owned(), link, eager: true };
         let (input, deliveries) = self.start(grant.clone(), &evidence, start, &herald).await?;

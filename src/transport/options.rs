@@ -19,6 +19,10 @@ pub(super) struct Options {
     /// How the name of the helper's directory begins. Its end is the node's to make: whoever reads these options on the node
     /// must not be able to take the name first.
     directory: String,
+    /// Whether somebody types what is run, and reads what it says.
+    interactive: bool,
+    /// Whether data may be deflated on its way.
+    compress: bool,
 }
 
 impl Options {
@@ -30,7 +34,7 @@ impl Options {
         helper: Helper,
         directory: String,
     ) -> Self {
-        Self { run: run("w=shell", setup, variables), common: common(os_user, helper), directory }
+        Self::new(run("w=shell", setup, variables), setup.pty.is_some(), common(os_user, helper), directory)
     }
 
     /// The options of a command.
@@ -41,12 +45,22 @@ impl Options {
         helper: Helper,
         directory: String,
     ) -> Self {
-        Self { run: run("w=command", setup, variables), common: common(os_user, helper), directory }
+        Self::new(run("w=command", setup, variables), setup.pty.is_some(), common(os_user, helper), directory)
     }
 
     /// The options of a file service.
     pub(super) fn files(os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        Self { run: FILES.to_owned(), common: common(os_user, helper), directory }
+        Self::new(FILES.to_owned(), false, common(os_user, helper), directory)
+    }
+
+    fn new(run: String, interactive: bool, common: String, directory: String) -> Self {
+        Self { run, common, directory, interactive, compress: false }
+    }
+
+    /// The same where data may be deflated on its way. That of a terminal is not: there it is little, and what is typed and
+    /// what is secret stand side by side.
+    pub(super) fn compressed(self, allowed: bool) -> Self {
+        Self { compress: allowed && !self.interactive, ..self }
     }
 
     /// Whether they start a file service.
@@ -56,8 +70,9 @@ impl Options {
 
     /// For the lane that starts the helper.
     pub(super) fn start(&self, role: &str) -> String {
-        let Self { run, common, directory } = self;
-        format!("v=1;r={role};d={directory};c={OUTPUT_WINDOW};l={};{run}{common}", LEASE.as_secs())
+        let Self { run, common, directory, .. } = self;
+        let deflate = if self.compress { ";z=1" } else { "" };
+        format!("v=1;r={role};d={directory};c={OUTPUT_WINDOW};l={};{run}{deflate}{common}", LEASE.as_secs())
     }
 
     /// For a lane that joins it. `directory` is the helper's own word for where it is, if it was heard.
@@ -166,6 +181,16 @@ mod tests {
              ;sc=192.0.2.7,50022,2001:db8::1,22;h=sh;u=ec2-user"
         );
         assert_eq!(options.attach("in", Some("%2frun"), 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");
+        assert_eq!(options.clone().compressed(true), options);
+    }
+
+    #[test]
+    fn what_is_no_terminal_s_may_be_deflated_where_that_is_allowed() {
+        let command = Options::command(&ChannelSetup::default(), None, Helper::Auto, "ab".into());
+        for options in [command, Options::files(None, Helper::Auto, "ab".into())] {
+            assert!(options.clone().compressed(true).start("out").contains(";z=1"));
+            assert!(!options.compressed(false).start("out").contains(";z="));
+        }
     }
 
     /// With the program itself they are the parameter of the one-lane rung, of which AWS takes 64 KiB.

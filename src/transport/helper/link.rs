@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::codec::{Decoder, Dialect};
+use super::deflate::{Data, Deflater};
 use super::pulse::{Beat, Pulse};
 use super::record::{FromNode, Hello, RecordError, ToNode};
 use crate::model::{Exit, WindowSize, on_beat};
@@ -27,8 +28,8 @@ const DEAF: Duration = Duration::from_secs(45);
 pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 /// The helper's window for input, before it has said so itself.
 const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
-/// The longest record of input.
-const INPUT_RECORD: usize = 32 * 1024;
+/// The longest record of input: a WRITE of SFTP's 32 KiB, with what stands before it, is one.
+const INPUT_RECORD: usize = 64 * 1024;
 /// How much input waits here before the client is no longer read.
 const INPUT_QUEUE: usize = 128 * 1024;
 /// How much the helper may leave unacknowledged, whatever credit it gives; its own window is a quarter.
@@ -109,6 +110,7 @@ pub struct Link {
     unanswered: Option<Instant>,
     /// What the helper speaks, and so what it is answered in.
     dialect: Dialect,
+    deflater: Deflater,
     /// How many states were sent, and which of them was the last one answered.
     stamp: u32,
     answered: u32,
@@ -182,6 +184,7 @@ impl Link {
             renew_at: on_beat(now, RENEWAL),
             unanswered: None,
             dialect: Dialect::default(),
+            deflater: Deflater::new(false),
             stamp: 0,
             answered: 0,
             pulse: Pulse::default(),
@@ -293,6 +296,7 @@ impl Link {
                 self.dialect = self.decoder.dialect().unwrap_or_default();
                 // who speaks does not change; a node that never stops saying so must not fill the queue
                 if self.hello == Greeting::None {
+                    self.deflater = Deflater::new(hello.inflates);
                     self.hello = Greeting::Heard(hello);
                 }
             }
@@ -325,13 +329,13 @@ impl Link {
                 self.answered = self.answered.max(stamp);
                 self.pulse.handle_answer(stamp);
             }
-            FromNode::Stdout(bytes) => {
-                count(&mut self.stdout, bytes.len(), self.granted - self.taken)?;
-                self.data(Event::Stdout(bytes))?;
+            FromNode::Stdout(data) => {
+                count(&mut self.stdout, data.len(), self.granted - self.taken)?;
+                self.data(data, Event::Stdout)?;
             }
-            FromNode::Stderr(bytes) => {
-                count(&mut self.stderr, bytes.len(), self.granted - self.taken)?;
-                self.data(Event::Stderr(bytes))?;
+            FromNode::Stderr(data) => {
+                count(&mut self.stderr, data.len(), self.granted - self.taken)?;
+                self.data(data, Event::Stderr)?;
             }
             FromNode::StdoutEnd(total) => end(&mut self.stdout, total)?,
             FromNode::StderrEnd(total) => end(&mut self.stderr, total)?,
@@ -356,10 +360,11 @@ impl Link {
 
     /// Queues output. The credit counts bytes, so while nobody takes them, small pieces are put together: a node that
     /// writes a byte at a time must not cost a hundred for each.
-    fn data(&mut self, event: Event) -> Result<(), LinkError> {
+    fn data(&mut self, data: Data, event: fn(Bytes) -> Event) -> Result<(), LinkError> {
         if self.stdout.count + self.stderr.count > self.granted {
             return Err(LinkError::Overrun("output beyond its credit"));
         }
+        let event = event(data.into_plain()?);
         let (Event::Stdout(bytes) | Event::Stderr(bytes)) = &event else { return Ok(()) };
         if bytes.is_empty() {
             return Ok(());
@@ -565,7 +570,7 @@ impl Link {
             let state = ToNode::State { received: self.received, credit: self.granted, lease };
             self.stamp += 1;
             self.pulse.handle_asked(self.stamp, now);
-            return Some(self.dialect.encode(self.stamp, &state));
+            return Some(self.dialect.encode(self.stamp, &state, &mut self.deflater));
         }
         if self.kept_cost > MOST_KEPT {
             return None;
@@ -608,7 +613,7 @@ impl Link {
 
     fn number(&mut self, record: ToNode) -> Bytes {
         self.sent += 1;
-        let bytes = self.dialect.encode(self.sent, &record);
+        let bytes = self.dialect.encode(self.sent, &record, &mut self.deflater);
         self.kept_cost += bytes.len() + KEPT_COST;
         self.kept.push_back((self.sent, bytes.clone()));
         bytes

@@ -1,6 +1,7 @@
 //! The gateway's end of the conversation, without a helper.
 
 use super::super::codec::binary_record as raw;
+use super::super::record::LONGEST_PAYLOAD;
 use super::*;
 
 fn started(now: Instant) -> Link {
@@ -60,6 +61,70 @@ fn a_new_in_lane_gets_what_was_not_acknowledged_and_no_more() {
         }
     }
     assert_eq!(sent, b"bcd");
+}
+
+/// A helper that can inflate.
+fn inflating(now: Instant) -> Link {
+    let mut link = started(now);
+    let hello = [&b"v=1;h=python3.11;d=x;u=1;n=0;z=1;"[..], &(0..=255).collect::<Vec<u8>>()].concat();
+    link.handle_output(&raw(b'H', 0, &hello)).unwrap();
+    link
+}
+
+fn deflated(kind: u8, number: u32, stated: usize, data: &[u8]) -> Vec<u8> {
+    let stream = Deflater::new(true).deflate(data).unwrap();
+    raw(b'z', number, &[&[kind], &(stated as u32).to_be_bytes()[..], &stream].concat())
+}
+
+#[test]
+fn long_input_that_shrinks_goes_deflated_and_comes_again_as_it_went() {
+    let now = Instant::now();
+    let text = b"one line as the other\n".repeat(4 * INPUT_RECORD / 22);
+    for (mut link, kind) in [(inflating(now), b'z'), (started(now), b'i')] {
+        ready(&mut link, 0);
+        assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+        link.write(Bytes::from_static(b"a key"));
+        link.write(text.clone().into());
+        let sent: Vec<Bytes> = std::iter::from_fn(|| link.poll_transmit(now)).collect();
+        assert_eq!(&sent[0][13..], b"a key");
+        assert!(sent[1..].iter().all(|record| record[0] == kind));
+        // the helper's window is of what the command gets
+        assert_eq!(link.spent as usize, text.len() + 5);
+        link.handle_in_lost();
+        ready(&mut link, 1);
+        assert_eq!(link.poll_transmit(now).unwrap(), sent[1]);
+    }
+}
+
+#[test]
+fn deflated_output_counts_as_what_it_is_and_only_once() {
+    let (text, mut link) = (vec![b'x'; 48 * 1024], started(Instant::now()));
+    let again = [deflated(b'o', 1, text.len(), &text), deflated(b'e', 2, text.len(), &text)].concat();
+    link.handle_output(&again).unwrap();
+    link.handle_out_attached();
+    link.handle_output(&[b"PCR1\n", &again[..], &raw(b'O', 3, &(text.len() as u64).to_be_bytes())].concat()).unwrap();
+    assert_eq!(link.poll_event(), Some(Event::Stdout(text.clone().into())));
+    assert_eq!(link.poll_event(), Some(Event::Stderr(text.into())));
+    assert_eq!(link.poll_event(), None);
+}
+
+#[test]
+fn a_node_cannot_have_more_inflated_than_it_says_or_may_send() {
+    let text = vec![b'x'; LONGEST_PAYLOAD];
+    for stated in [0, 1, text.len() - 1, text.len() + 1, u32::MAX as usize] {
+        let error = started(Instant::now()).handle_output(&deflated(b'o', 1, stated, &text)).unwrap_err();
+        assert!(error.to_string().contains("malformed record"), "{stated}: {error}");
+    }
+    let mut link = started(Instant::now());
+    let most = (OUTPUT_WINDOW / text.len() as u64) as u32;
+    for number in 1..=most {
+        link.handle_output(&deflated(b'o', number, text.len(), &text)).unwrap();
+    }
+    // what came already is skipped, and what is too much refused, before anything is made of it
+    let broken = raw(b'z', most, &[&b"o\0\x02\0\0"[..], b"no stream"].concat());
+    link.handle_output(&broken).unwrap();
+    let more = raw(b'z', most + 1, &[&b"o\0\x02\0\0"[..], b"no stream"].concat());
+    assert!(matches!(link.handle_output(&more), Err(LinkError::Overrun(_))));
 }
 
 #[test]

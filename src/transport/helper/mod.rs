@@ -2,6 +2,7 @@
 //! conversation with it.
 
 mod codec;
+pub(crate) mod deflate;
 pub mod link;
 pub mod program;
 mod pulse;

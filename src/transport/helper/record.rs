@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use super::deflate::Data;
+
 use crate::model::{Exit, WindowSize, plain_text_up_to};
 
 /// What the helper says on the in lane, on which it is silent otherwise, when the out lane broke.
@@ -40,9 +42,9 @@ pub enum FromNode {
         credit: u64,
     },
     /// Standard output.
-    Stdout(Bytes),
+    Stdout(Data),
     /// Standard error.
-    Stderr(Bytes),
+    Stderr(Data),
     /// Standard output has ended after so many bytes.
     StdoutEnd(u64),
     /// Standard error has ended after so many bytes.
@@ -77,6 +79,8 @@ pub struct Hello {
     pub lane: u32,
     /// Which of them ended without its having let go of them: only those can somebody else have ended. The last few.
     pub lost: Vec<u32>,
+    /// Whether it can inflate.
+    pub inflates: bool,
 }
 
 impl Hello {
@@ -99,7 +103,8 @@ impl Hello {
         let lost = value("k").unwrap_or_default();
         let lost: Result<_, _> = lost.split(',').filter(|lane| !lane.is_empty()).map(str::parse).collect();
         let lost = lost.map_err(|_| malformed)?;
-        Ok(Self { helper: value("h").unwrap_or_default(), directory, uid, resumable, lane, lost })
+        let inflates = value("z").as_deref() == Some("1");
+        Ok(Self { helper: value("h").unwrap_or_default(), directory, uid, resumable, lane, lost, inflates })
     }
 }
 

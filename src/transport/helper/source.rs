@@ -10,8 +10,8 @@
 //! Each file is whole, in Python a module and in `sh` something to source, so a linter or a person reads it as what it
 //! is, and a program runs from its folder as it stands. A node gets one text: a line that names another file (`from x
 //! import …` or `. ./x.sh`) gives way to that file the first time and to nothing afterwards; what files import of
-//! Python's own is imported once; comments, and line ends and indentation that mean nothing, stay here; statements of one
-//! block that begin no other stand in one line.
+//! Python's own is imported once; comments, and line ends, indentation and spaces that mean nothing, stay here; statements of
+//! one block that begin no other stand in one line.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,11 @@ impl Language {
         } else {
             text.extend(std::iter::repeat_n(' ', depth));
         }
-        text.push_str(body.split("  # ").next().unwrap_or(body));
+        let body = body.split("  # ").next().unwrap_or(body);
+        match self {
+            Self::Python => push_tight(body, text),
+            Self::Sh => text.push_str(body),
+        }
         text.push('\n');
     }
 
@@ -93,9 +97,25 @@ impl Language {
     }
 }
 
+/// Adds Python without the spaces that mean nothing: those beside an operator or a bracket, outside strings.
+fn push_tight(body: &str, text: &mut String) {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '"';
+    let (mut before, mut quoted, mut escaped) = ('(', false, false);
+    let mut rest = body.chars();
+    while let Some(c) = rest.next() {
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        let between_words = is_word(before) && rest.clone().next().is_some_and(is_word);
+        if c != ' ' || quoted || between_words {
+            text.push(c);
+            before = c;
+        }
+    }
+}
+
 /// Whether a statement of Python begins no block, so that another may stand behind it.
 fn is_simple(statement: &str) -> bool {
-    let word = statement.split([' ', ':']).next().unwrap_or_default();
+    let word = statement.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     !["if", "elif", "else", "for", "while", "def", "class", "try", "except", "finally", "with"].contains(&word)
 }
 
@@ -128,7 +148,7 @@ macro_rules! files {
 
 const PYTHON: &[(&str, &str)] = files! { "python" ".py"
     out_command out_files in_lane one_command one_files
-    attach command common files job lane main operations owner paths proc process settle
+    attach command common deflate files job lane main operations owner paths proc process settle
 };
 
 const SH: &[(&str, &str)] = files! { "sh" ".sh"
@@ -182,7 +202,9 @@ mod tests {
         let python = "# no\ndef f():  # no\n    # no\n    if a:\n\n        b(\n            c,\n        )";
         assert_eq!(slim(Python, python), "def f():\n if a:\n  b(c,)\n");
         let blocks = "import a\nif b:\n    c = (\n        d\n    )\n    e()\nelse:\n    return\nf()\nx = 1";
-        assert_eq!(slim(Python, blocks), "import a\nif b:\n c = (d);e()\nelse:\n return\nf()\nx = 1\n");
+        let spaces = "a = b [1] if \" = \\\" , \" in (c, not -d) else \"\" * 2";
+        assert_eq!(slim(Python, spaces), "a=b[1]if \" = \\\" , \" in(c,not-d)else \"\"*2\n");
+        assert_eq!(slim(Python, blocks), "import a\nif b:\n c=(d);e()\nelse:\n return\nf()\nx=1\n");
         let sh = "f() {\n    # no\n    case $1 in\n    a) b;;\n    *) if c; then\n        undo\n    fi\n    esac\n}";
         assert_eq!(slim(Sh, sh), "f() { case $1 in\na) b;;*) if c; then undo\nfi\nesac\n}\n");
     }
@@ -197,7 +219,7 @@ mod tests {
                 found[0]
             };
             match language {
-                Python => assert!(at("def die(") < at("def attach(") && at("import os\n") < at("opts, null = begin()")),
+                Python => assert!(at("def die(") < at("def attach(") && at("import os\n") < at("opts,null=begin()")),
                 Sh => assert!(at("die() {") < at("attach() {") && at("attach() {") < at("begin \"$@\"")),
             }
             assert!(!text.contains("from common") && !text.contains(". ./"));
@@ -211,7 +233,7 @@ mod tests {
             let text = Python.program(program);
             let defined = text.lines().filter_map(|line| {
                 let name = line.strip_prefix("def ").or_else(|| line.strip_prefix("class "));
-                let constant = || line.split_once(" = ").map(|(name, _)| name).filter(|name| !name.starts_with(' '));
+                let constant = || line.split_once('=').map(|(name, _)| name).filter(|name| !name.starts_with(' '));
                 name.map(|name| name.split(['(', ':']).next().unwrap_or(name)).or_else(constant)
             });
             let mut names: Vec<&str> = defined.collect();

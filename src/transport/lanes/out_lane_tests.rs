@@ -10,7 +10,15 @@ fn hello(resumable: bool) -> Hello {
 
 /// What the helper says on a lane that it has taken, of those it has lost.
 fn taken(resumable: bool, lane: u32, lost: &[u32]) -> Hello {
-    Hello { helper: "test".to_owned(), directory: "/run/x".to_owned(), uid: 0, resumable, lane, lost: lost.to_vec() }
+    Hello {
+        helper: "test".to_owned(),
+        directory: "/run/x".to_owned(),
+        uid: 0,
+        resumable,
+        lane,
+        lost: lost.to_vec(),
+        inflates: false,
+    }
 }
 
 fn away() -> BackendError {

@@ -13,18 +13,26 @@
 //! From the node records pass the agent's UTF-8 scan, which alters `EF BF BD` and holds back what is no whole character at
 //! the end of a chunk (observed with agent 3.3). So there a lane begins with `PCR1\n`; in each record DLE (10) is written
 //! `10 41` and EF `10 42`; and a trailer of ASCII bytes follows it.
+//!
+//! Where both ends can, a record `z` stands for one of data. Towards the node it is input, and its payload a zlib stream; from
+//! it the payload is the kind that it stands for, the length of its data (4), and a zlib stream that makes just so much.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::model::Exit;
+use crate::transport::helper::deflate::{Data, Deflated, Deflater};
 use crate::transport::helper::record::{FromNode, Hello, LONGEST_PAYLOAD, RecordError, ToNode, sentence};
 
 /// How a lane begins on which a helper speaks so.
 pub(super) const MAGIC: &[u8] = b"PCR1\n";
 
 /// The record's bytes. A state is not counted, so its number is 0, and its stamp is a part of it.
-pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
-    let (kind, length) = (record.kind(), payload_len(record));
+pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> Bytes {
+    let deflated = if let ToNode::Stdin(data) = record { deflater.deflate(data) } else { None };
+    let (kind, length) = match &deflated {
+        Some(data) => (DEFLATED, data.len()),
+        None => (record.kind(), payload_len(record)),
+    };
     let mut bytes = BytesMut::with_capacity(HEADER + CHECK + length);
     bytes.put_u8(kind);
     bytes.put_u32(if matches!(record, ToNode::State { .. }) { 0 } else { number });
@@ -37,7 +45,8 @@ pub(super) fn encode(number: u32, record: &ToNode) -> Bytes {
             bytes.put_u32(*lease);
             bytes.put_u32(number);
         }
-        ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
+        ToNode::Stdin(data) => bytes.put_slice(deflated.as_deref().unwrap_or(data)),
+        ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
         ToNode::StdinEnd(count) => bytes.put_u64(*count),
         ToNode::Size(size) => {
             for value in [size.cols, size.rows, size.x_pixels, size.y_pixels] {
@@ -141,8 +150,13 @@ fn parse(kind: u8, mut payload: Bytes) -> Result<FromNode, RecordError> {
             received: payload.try_get_u32().map_err(short)?,
             credit: payload.try_get_u64().map_err(short)?,
         },
-        b'o' => FromNode::Stdout(payload),
-        b'e' => FromNode::Stderr(payload),
+        b'o' => FromNode::Stdout(payload.into()),
+        b'e' => FromNode::Stderr(payload.into()),
+        DEFLATED => match payload.try_get_u8().map_err(short)? {
+            b'o' => FromNode::Stdout(Data::Deflated(Deflated::parse(payload)?)),
+            b'e' => FromNode::Stderr(Data::Deflated(Deflated::parse(payload)?)),
+            _ => return Err(RecordError::Malformed("what it has deflated")),
+        },
         b'O' => FromNode::StdoutEnd(payload.try_get_u64().map_err(short)?),
         b'E' => FromNode::StderrEnd(payload.try_get_u64().map_err(short)?),
         b'X' => {
@@ -190,6 +204,8 @@ fn signal_name(number: u32) -> Option<&'static str> {
     })
 }
 
+/// The kind of a record that stands for one of data.
+const DEFLATED: u8 = b'z';
 const HEADER: usize = 9;
 const CHECK: usize = 4;
 const DLE: u8 = 0x10;

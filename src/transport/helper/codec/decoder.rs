@@ -93,6 +93,7 @@ const _: () = assert!(MAGIC_LEN == lines::MAGIC.len());
 mod tests {
     use super::*;
     use crate::transport::helper::codec::binary_record;
+    use crate::transport::helper::deflate::Deflater;
     use crate::transport::helper::record::Hello;
     use proptest::prelude::*;
 
@@ -119,7 +120,8 @@ mod tests {
         assert_eq!(all(&[&bytes]).unwrap(), all(&[lines]).unwrap());
         let hello = all(&[b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=5\nP 3 2\n"]).unwrap();
         let (helper, directory) = ("sh".into(), "/tmp/x".into());
-        let expected = Hello { helper, directory, uid: 5, resumable: false, lane: 0, lost: Vec::new() };
+        let expected =
+            Hello { helper, directory, uid: 5, resumable: false, lane: 0, lost: Vec::new(), inflates: false };
         assert_eq!(hello[0].1, FromNode::Hello(expected));
         assert_eq!(hello[1].1, FromNode::Pong { stamp: 3, received: 2 });
         assert!(all(&[b"PCL1\nX 99999999999\n"]).is_err());
@@ -149,6 +151,17 @@ mod tests {
             bytes.extend(binary_record(b'e', 7, &payload));
             let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
             prop_assert_eq!(all(&pieces).unwrap(), vec![(7, FromNode::Stderr(payload.into()))]);
+        }
+
+        #[test]
+        fn deflated_records_survive_any_cut(payload in proptest::collection::vec(0u8..4, 4096..5000), cut in 1usize..99) {
+            let stream = Deflater::new(true).deflate(&payload).unwrap();
+            let plain = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            let mut bytes = b"PCR1\n".to_vec();
+            bytes.extend(binary_record(b'z', 7, &[&b"e"[..], &plain, &stream].concat()));
+            let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
+            let Ok([(7, FromNode::Stderr(data))]) = <[_; 1]>::try_from(all(&pieces).unwrap()) else { panic!() };
+            prop_assert_eq!(data.into_plain().unwrap(), payload);
         }
 
         #[test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{binary, lines};
+use crate::transport::helper::deflate::Deflater;
 use crate::transport::helper::record::ToNode;
 
 /// How the records of one helper are written.
@@ -19,10 +20,12 @@ impl Dialect {
     /// The bytes of a record under its number. A state has none; what is given for it is the stamp that a
     /// [`FromNode::Pong`] repeats.
     ///
+    /// Input is deflated where the dialect has a word for that, and it is worth it.
+    ///
     /// [`FromNode::Pong`]: crate::transport::helper::record::FromNode::Pong
-    pub(in crate::transport::helper) fn encode(self, number: u32, record: &ToNode) -> Bytes {
+    pub(in crate::transport::helper) fn encode(self, number: u32, record: &ToNode, deflater: &mut Deflater) -> Bytes {
         match self {
-            Self::Binary => binary::encode(number, record),
+            Self::Binary => binary::encode(number, record, deflater),
             Self::Lines => lines::encode(number, record),
         }
     }
@@ -51,8 +54,9 @@ mod tests {
     #[test]
     fn a_state_carries_its_stamp_and_no_number() {
         let state = ToNode::State { received: 1, credit: 2, lease: 3 };
-        assert_eq!(Dialect::Lines.encode(7, &state), &b"S 7 1 2 3\n"[..]);
-        let binary = Dialect::Binary.encode(7, &state);
+        let mut deflater = Deflater::new(true);
+        assert_eq!(Dialect::Lines.encode(7, &state, &mut deflater), &b"S 7 1 2 3\n"[..]);
+        let binary = Dialect::Binary.encode(7, &state, &mut deflater);
         assert_eq!((&binary[..5], &binary[29..]), (&b"S\0\0\0\0"[..], &[0, 0, 0, 7][..]));
     }
 }

@@ -123,7 +123,7 @@ fn a_helper_whose_disk_hangs_ends_with_its_lease() {
     let stuck = place.path().join("stuck");
     let hang = format!("open(\"{}\", \"w\") and time.sleep(99) or os.fsync(", stuck.display());
     // the gateway's word holds for a few seconds, and an end takes one
-    let soon = [("live_for(lease)", "live_for(5)"), ("longest_end = 70", "longest_end = 1")];
+    let soon = [("live_for(lease)", "live_for(5)"), ("longest_end=70", "longest_end=1")];
     setup.altered = soon.map(|(there, instead)| (there, instead.to_owned())).into();
     setup.altered.push(("os.fsync(", hang));
     let mut service = Service::start_as(Kind::Python, place.path(), setup.lease(2));

@@ -1,5 +1,6 @@
 //! Every helper as real processes, in every shell: the properties that lanes and helper must have, one test each.
 
+mod deflated;
 mod files;
 mod machine;
 mod node;

@@ -171,6 +171,8 @@ pub(super) struct Node {
     pub(super) in_lane_said: Vec<u8>,
     pub(super) exit: Option<Exit>,
     pub(super) in_lanes: u32,
+    /// How many bytes the lanes have carried, in and out.
+    pub(super) carried: (usize, usize),
     pub(super) setup: Setup,
     pending: Option<Bytes>,
     to_lane: Option<SyncSender<Bytes>>,
@@ -227,6 +229,7 @@ impl Node {
             }
         };
         let (says, heard) = channel();
+        let options = options.compressed(true);
         let first = options.start("out").replace(";l=32;", &format!(";l={};", setup.lease));
         let mut node = Self {
             kind,
@@ -244,6 +247,7 @@ impl Node {
             in_lane_said: Vec::new(),
             exit: None,
             in_lanes: 0,
+            carried: (0, 0),
             setup,
             pending: None,
             to_lane: None,
@@ -414,7 +418,10 @@ impl Node {
                         self.joining = false;
                     }
                 }
-                Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch => self.link.handle_output(&bytes)?,
+                Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch => {
+                    self.carried.1 += bytes.len();
+                    self.link.handle_output(&bytes)?;
+                }
                 Ok(Heard::OutEnded(epoch)) if epoch == self.epoch => self.out_ended = true,
                 Ok(Heard::StdErr(bytes)) => self.stray.extend(bytes),
                 Ok(Heard::In(bytes)) => self.in_lane_said.extend(bytes),
@@ -466,10 +473,12 @@ impl Node {
         }
         let Some(to_lane) = &self.to_lane else { return };
         while let Some(bytes) = self.pending.take().or_else(|| self.link.poll_transmit(now)) {
+            let length = bytes.len();
             if let Err(TrySendError::Full(bytes)) = to_lane.try_send(bytes) {
                 self.pending = Some(bytes);
                 return;
             }
+            self.carried.0 += length;
         }
     }
 

@@ -143,7 +143,7 @@ fn the_number_of_a_command_stays_taken() {
 #[test]
 fn an_old_python_hands_over_to_sh() {
     let mut setup = Setup::command("echo here; cat");
-    setup.altered.push(("version_info < (3, 6)", "version_info < (99,)".to_owned()));
+    setup.altered.push(("version_info<(3,6)", "version_info<(99,)".to_owned()));
     let mut node = Node::start(Kind::Python, setup);
     node.input(b"there");
     node.eof();

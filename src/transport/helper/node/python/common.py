@@ -8,6 +8,7 @@
 #   out_command, out_files, in_lane, one_command, one_files   a program each: which lane it is, and what it needs
 #     main       options, user                                attach      a lane that joins an owner
 #     owner      the loop, the lease, the end     lane        the lanes of an owner and the records on them
+#                                                 deflate     what of it travels deflated
 #     job        what an owner asks of its job    settle      an owner's directory
 #     command    a command line or a shell        files       the file service
 #       process    its process, its terminal        operations  what it can do

@@ -5,6 +5,9 @@
 # are counted from 1 in each direction and kept until the other end has acknowledged them, so that a lost lane loses
 # nothing. Towards the gateway every record is escaped (DLE A, DLE B) and followed by a trailer of ASCII bytes, because the
 # agent alters some bytes that are not UTF-8, and holds back what may be the beginning of a character.
+#
+# Where both ends can, a record z stands for one of data: towards the node it is input, deflated; towards the gateway the
+# kind that it stands for, the length of its data (4), and that data deflated.
 import _socket
 import binascii
 import fcntl
@@ -41,8 +44,9 @@ def encode(kind, number, payload):
 
 
 class Lanes:
-    def __init__(self, where, listener, watch, handle):
+    def __init__(self, where, listener, watch, handle, deflater):
         self.where = where
+        self.deflater = deflater
         self.listener = listener
         # how the loop is told what to wait for, and who takes the records
         self.watch = watch
@@ -102,7 +106,7 @@ class Lanes:
                 pass
             self.acknowledge(ack)
             # every byte value at its end shows the gateway that the lane carries them all
-            hello = "v=1;h=python%d.%d;d=%s;u=%d;p=%d;n=%d;k=%s" % (
+            hello = "v=1;h=python%d.%d;d=%s;u=%d;p=%d;n=%d;k=%s;z=%d" % (
                 sys.version_info[0],
                 sys.version_info[1],
                 "".join("%%%02x" % byte for byte in os.fsencode(self.where)),
@@ -110,6 +114,7 @@ class Lanes:
                 os.getpid(),
                 self.out_lane,
                 ",".join(map(str, self.lost)),
+                self.deflater.works,
             )
             self.begun = b"PCR1\n" + encode(b"H", 0, hello.encode() + b";" + bytes(range(256)))
             self.urgent = []
@@ -246,6 +251,13 @@ class Lanes:
         self.kept.append((self.number, record))
         if self.out_fd >= 0:
             self.queue.append(record)
+
+    def send_data(self, kind, payload):
+        packed = self.deflater.deflate(payload)
+        if packed is None:
+            self.send(kind, payload)
+        else:
+            self.send(b"z", kind + struct.pack(">I", len(payload)) + packed)
 
     def send_now(self, kind, payload):
         # unnumbered: state that a later one replaces, of no use to a lane that is not there. It goes first: on a lane that

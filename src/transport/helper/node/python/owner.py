@@ -12,6 +12,7 @@ import sys
 import time
 
 from common import raw, wait_and_leave
+from deflate import Deflater, inflate
 from lane import Lanes
 from proc import signal_each
 from settle import remove_tree, settle
@@ -34,7 +35,7 @@ class Owner:
         self.poll = select.poll()
         # what it was told to wait for
         self.watched = {}
-        self.lanes = Lanes(where, listener, self.watch, self.handle)
+        self.lanes = Lanes(where, listener, self.watch, self.handle, Deflater("z" in opts))
         self.job = job(self, opts)
         # how much output the gateway has allowed in all, and how much was sent
         self.credit = int(opts.get("c", "0"))
@@ -66,7 +67,7 @@ class Owner:
     def data(self, kind, payload):
         self.count[kind] += len(payload)
         self.spent += len(payload)
-        self.lanes.send(kind, payload)
+        self.lanes.send_data(kind, payload)
 
     def end(self, kind):
         # the total tells the gateway whether all of it has arrived
@@ -111,6 +112,8 @@ class Owner:
             self.lanes.send_now(b"P", struct.pack(">II", stamp, self.lanes.received))
         elif kind == b"i":
             self.job.take_input(payload)
+        elif kind == b"z":
+            self.job.take_input(inflate(payload))
         elif kind == b"I":
             self.job.end_input()
         elif kind == b"W":
