@@ -161,12 +161,12 @@ pub(super) fn is_person(name: &str) -> bool {
 }
 
 /// Whether a login can ask for such a user of a node.
-pub fn os_user_is_askable(name: &str) -> bool {
+fn os_user_is_askable(name: &str) -> bool {
     is_person(name) && !name.starts_with('-')
 }
 
 /// Which characters a login may have for a node: ids, names and `tag:Key=Value`; `.realm` at the end is part of the characters.
-pub fn node_is_askable(name: &str) -> bool {
+fn node_is_askable(name: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() > MAX_NODE || name.starts_with('-') {
         return false;

@@ -13,7 +13,7 @@ mod public_key;
 mod roster;
 
 pub use authenticated::Identity;
-pub use login::{Login, LoginError, node_is_askable, os_user_is_askable};
+pub use login::{Login, LoginError};
 pub use people::{People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedKey};
 pub use public_key::wire_form;

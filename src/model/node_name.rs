@@ -117,11 +117,6 @@ impl NodeName {
             }
         }
     }
-
-    /// Whether it may be an id. A word may look like one, but no id looks like anything else.
-    pub fn may_be_an_id(&self) -> bool {
-        ["i-", "mi-", TASK].iter().any(|form| self.text.starts_with(form))
-    }
 }
 
 impl fmt::Display for NodeName {

@@ -32,7 +32,7 @@ pub use action::{Action, FileAction};
 pub use advice::Named;
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
-pub use denial::{Denial, PolicyVersion};
+pub use denial::Denial;
 pub use explain::{Explanation, Scenario};
 pub use format::formatted;
 pub use grant::{Grant, Scope};

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_no_terminal_s_may_be_deflated_where_that_is_allowed() {
-        let command = Options::command(&ChannelSetup::default(), None, Helper::Auto, "ab".into());
+        let command = Options::command(&ChannelSetup::default(), &ByWay::default(), None, Helper::Auto, "ab".into());
         for options in [command, Options::files(None, Helper::Auto, "ab".into())] {
             assert!(options.clone().compressed(true).start("out").contains(";z=1"));
             assert!(!options.compressed(false).start("out").contains(";z="));

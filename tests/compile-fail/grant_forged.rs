@@ -1,11 +1,10 @@
 // must fail: E0451
 use portcullis::internals::identity::Identity;
 use portcullis::internals::model::{NodeId, NodeName};
-use portcullis::internals::policy::{Action, Grant, Policies, PolicyVersion, Terms};
+use portcullis::internals::policy::{Action, Grant, Policies, Terms};
 
 pub fn forge(
     set: Policies,
-    version: PolicyVersion,
     identity: Identity,
     node: NodeId,
     node_name: NodeName,
@@ -14,7 +13,7 @@ pub fn forge(
     Grant {
         policies: Vec::new(),
         set,
-        version,
+        version: unreachable!(),
         facts: unreachable!(),
         identity,
         node_name,
