@@ -1,30 +1,46 @@
 //! The configuration's values as the parts want them: people, policies, how channels are carried.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Checks, Config, ConfigError, Fault, Loaded, Overrides, Person, PolicyFault, PolicyFile, PolicyFindings,
-    Problem, Trust,
+    self, CertificateAuthority, Checks, Config, ConfigError, Fault, KeyFile, Loaded, Overrides, Person, PolicyFault,
+    PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, Trust, Whose,
 };
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
-use crate::identity::{People, PeopleError, name_is_usable, wire_form};
+use crate::identity::{
+    self, Authority, KeyLineError, LineFault, People, PeopleError, Revocations, authority_of_line, key_of_line,
+    name_is_usable,
+};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
 use crate::transport::TransportOptions;
 
 /// What the parts say of single values.
 const CHECKS: Checks = Checks {
     person: |name| name_is_usable(name).map_err(fault),
-    key: |line| wire_form(line).map_err(|error| Fault { help: Some(error.help().to_owned()), ..fault(&error) }),
+    key: |line| key_of_line(line).map_err(|error| line_fault(&error)),
+    authority: |line| authority_of_line(line).map_err(|error| line_fault(&error)),
     never_passes: gateway::never_passes,
     policies: policy_findings,
+    // where the people themselves are wrong, that is said already
+    proofs: |config, files| people_and_faults(config, files).map(|(_, faults)| faults).unwrap_or_default(),
 };
 
 /// Policies that are wrong are told with their places, and then nothing can be said of whom they are about.
-fn policy_findings(files: &[PolicyFile], people: &[Person]) -> PolicyFindings {
-    let groups = people.iter().flat_map(|person| person.groups.iter().cloned()).collect();
-    let named = Named { people: people.iter().map(|person| person.name.clone()).collect(), groups };
+fn policy_findings(files: &[PolicyFile], config: &Config) -> PolicyFindings {
+    let people = &config.people;
+    let meanings = || config.certificate_authorities.iter().flat_map(|authority| authority.principals.values());
+    let groups = people.iter().flat_map(|person| &person.groups);
+    let groups = groups.chain(meanings().flat_map(|meaning| &meaning.groups)).cloned().collect();
+    let certified = config.certificate_authorities.iter().filter_map(|authority| authority.without_principals.as_ref());
+    let certified = certified.chain(meanings().filter_map(|meaning| meaning.person.as_ref())).cloned();
+    let named = Named {
+        people: people.iter().map(|person| person.name.clone()).chain(certified).collect(),
+        groups,
+        others_come: config.certificate_authorities.iter().any(|authority| authority.unlisted_people),
+    };
     let (policy, problems) = match Policy::compile(&texts(files), &named) {
         Ok((policy, warnings)) => (Some(policy), warnings),
         Err(problems) => (None, problems),
@@ -46,6 +62,10 @@ fn faults(problems: Vec<PolicyProblem>) -> Vec<PolicyFault> {
 fn texts(files: &[PolicyFile]) -> Vec<PolicyText> {
     let text = |file: &PolicyFile| PolicyText { file: file.path.display().to_string(), text: file.text.clone() };
     files.iter().map(text).collect()
+}
+
+fn line_fault(error: &KeyLineError) -> Fault {
+    Fault { help: Some(error.help()), ..fault(error) }
 }
 
 fn fault(error: impl std::fmt::Display) -> Fault {
@@ -77,9 +97,74 @@ pub fn policy_of(loaded: &Loaded) -> Result<Policy, ConfigError> {
 }
 
 /// Who may log in.
-pub(super) fn people(config: &Config) -> Result<People, PeopleError> {
+pub(super) fn people(config: &Config, files: &ProofFiles) -> Result<People, PeopleError> {
+    people_and_faults(config, files).map(|(people, _)| people)
+}
+
+/// The same, with the lines of files that prove nothing.
+fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec<ProofFault>), PeopleError> {
     let people = People::new(config.people.iter().map(|person| (person.name.as_str(), person.keys.as_slice())))?;
-    Ok(people.in_groups(config.people.iter().map(|person| (person.name.as_str(), person.groups.as_slice()))))
+    let people = people.in_groups(config.people.iter().map(|person| (person.name.as_str(), person.groups.as_slice())));
+    let mut faults = Vec::new();
+    let mut people = people.but(revoked(files, None, &mut faults));
+    let mut authorities = Vec::new();
+    for (index, configured) in config.certificate_authorities.iter().enumerate() {
+        let revoked = revoked(files, Some(index), &mut faults);
+        let authority = Arc::new(authority(configured, revoked));
+        for (number, key) in configured.keys.iter().enumerate() {
+            people.add_authority_key(&authority, key).map_err(|why| {
+                let authority = configured.name.clone();
+                PeopleError::Authority { authority, number: number + 1, why }
+            })?;
+        }
+        authorities.push(authority);
+    }
+    for (file, KeyFile { whose, content, .. }) in files.keys.iter().enumerate() {
+        let Some(content) = content else { continue };
+        let found = match *whose {
+            Whose::Person(index) => config.people.get(index).map(|person| people.add_file(&person.name, content)),
+            Whose::Authority(index) => {
+                authorities.get(index).map(|authority| people.add_authority_file(authority, content))
+            }
+        };
+        let found = found.into_iter().flatten();
+        let file = ProofPlace::Keys(file);
+        faults.extend(found.map(|LineFault { line, why }| {
+            let (line, fault) = (Some(line), line_fault(&why));
+            ProofFault { file, line, fault }
+        }));
+    }
+    Ok((people, faults))
+}
+
+/// The lists of an authority, or of everybody; one that is wrong counts as if it revoked everything.
+fn revoked(files: &ProofFiles, of: Option<usize>, faults: &mut Vec<ProofFault>) -> Revocations {
+    let mut revocations = Revocations::default();
+    for (index, file) in files.revoked.iter().enumerate().filter(|(_, file)| file.authority == of) {
+        if let Err(error) = revocations.add_file(file.content.as_deref()) {
+            let fault = Fault { help: Some(error.help()), ..fault(&error) };
+            faults.push(ProofFault { file: ProofPlace::Revoked(index), line: error.line(), fault });
+        }
+    }
+    revocations
+}
+
+fn authority(configured: &CertificateAuthority, revoked: Revocations) -> Authority {
+    let meaning = |config::Principal { person, groups }: &config::Principal| {
+        let (person, groups) = (person.clone(), groups.clone());
+        identity::Principal { person, groups }
+    };
+    let principals = configured.principals.iter().map(|(name, principal)| (name.clone(), meaning(principal)));
+    Authority {
+        name: configured.name.clone(),
+        principals: principals.collect(),
+        unlisted_people: configured.unlisted_people,
+        without_principals: configured.without_principals.clone(),
+        requires: configured.require.iter().map(|option| option.name()).collect(),
+        longest: configured.longest_hours.map(|hours| Duration::from_secs(3600 * u64::from(hours))),
+        outlived: configured.sessions_outlive_certificates,
+        revoked,
+    }
 }
 
 /// What they may do.
@@ -296,8 +381,9 @@ mod tests {
     #[test]
     fn the_reference_file_is_fine_for_every_part() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml");
-        let Loaded { config, policies, warnings } = read(&file, Trust::Anybodys, &Overrides::default()).unwrap();
-        assert!(warnings.is_empty(), "{warnings:?}");
-        assert!(people(&config).is_ok() && policy(&policies).is_ok_and(|policy| policy.count() > 0));
+        let loaded = read(&file, Trust::Anybodys, &Overrides::default()).unwrap();
+        let Loaded { config, policies, proofs, warnings, unusable } = loaded;
+        assert!(warnings.is_empty() && unusable.is_empty(), "{warnings:?} {unusable:?}");
+        assert!(people(&config, &proofs).is_ok() && policy(&policies).is_ok_and(|policy| policy.count() > 0));
     }
 }

@@ -9,5 +9,5 @@ mod reload;
 mod start;
 
 pub use configuration::{policy_of, read, read_policies};
-pub use reload::{Cause, Reloader};
+pub use reload::{Cause, Reloader, say_unusable};
 pub use start::{App, AppError, load};

@@ -8,12 +8,13 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::configuration::{people, policy};
 use super::start::AppError;
-use crate::config::{Config, ConfigError, Loaded, PolicyFile, Signature};
+use crate::config::{Config, ConfigError, Loaded, PolicyFile, Problem, ProofFiles, Signature};
 use crate::evidence::{ConfigurationLoaded, ConfigurationRefused, Event, EventLog};
-use crate::identity::Roster;
+use crate::identity::{Purpose, Roster};
 use crate::policy::Policies;
 use crate::session::SessionOpener;
 
@@ -24,7 +25,15 @@ pub struct Reloader {
     policies: Policies,
     sessions: Arc<SessionOpener>,
     log: Arc<EventLog>,
-    in_force: Mutex<(Config, Vec<PolicyFile>)>,
+    in_force: Mutex<InForce>,
+}
+
+/// What was read last of what could be used.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) config: Config,
+    pub(super) policies: Vec<PolicyFile>,
+    pub(super) proofs: ProofFiles,
 }
 
 /// What has it read again.
@@ -48,23 +57,26 @@ impl Cause {
     }
 }
 
+/// The sections that are put in force at once.
+const HOT: [&str; 4] = ["people", "certificate_authorities", "revocation", "policy"];
+
 impl Reloader {
     pub(super) fn new(
         roster: Roster,
         policies: Policies,
         sessions: Arc<SessionOpener>,
         log: Arc<EventLog>,
-        in_force: (Config, Vec<PolicyFile>),
+        in_force: InForce,
     ) -> Self {
         let reloader = Self { roster, policies, sessions, log, in_force: Mutex::new(in_force) };
-        let people = reloader.in_force().0.people.len();
+        let people = reloader.in_force().config.people.len();
         reloader.note(Cause::Start, None, people, &[], 0);
         reloader
     }
 
     /// What the configuration's files look like from outside.
     pub fn signature(&self, file: &Path) -> Signature {
-        Signature::of(file, &self.in_force().0)
+        Signature::of(file, &self.in_force().config)
     }
 
     /// Puts what was read in force, or says why it can't be. The sections that wait for a restart are said as well.
@@ -73,27 +85,28 @@ impl Reloader {
             Ok(loaded) => loaded,
             Err(error) => return self.refused(cause, &error.to_string()),
         };
-        let Loaded { config, policies, warnings } = loaded;
+        let Loaded { config, policies, proofs, warnings, unusable } = loaded;
         let mut in_force = self.in_force();
-        let (now, waiting): (Vec<_>, Vec<_>) = in_force
-            .0
-            .differing(&config)
-            .into_iter()
-            .partition(|section| ["people", "policy"].contains(&section.as_str()));
+        let (now, waiting): (Vec<_>, Vec<_>) =
+            in_force.config.differing(&config).into_iter().partition(|section| HOT.contains(&section.as_str()));
         if !waiting.is_empty() {
             let sections = waiting.join(", ");
             tracing::warn!(%sections, "these sections of the configuration have changed, and take a restart to apply");
         }
-        if in_force.1 == policies && now.is_empty() {
+        if in_force.policies == policies && in_force.proofs == proofs && now.is_empty() {
             tracing::info!("people and policies are what they were");
             return;
         }
         for warning in &warnings {
             tracing::warn!(help = warning.help, "{warning}");
         }
+        say_unusable(&unusable);
         // the rest stays what it was until a restart, whatever the people's part of it says now
-        let applied = Config { people: config.people, policy: config.policy, ..in_force.0.clone() };
-        let parts = people(&applied).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
+        let Config { people: named, certificate_authorities, revocation, policy: policy_files, .. } = config;
+        let before = in_force.config.clone();
+        let applied = Config { people: named, certificate_authorities, revocation, policy: policy_files, ..before };
+        let parts =
+            people(&applied, &proofs).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
         let (everybody, policy) = match parts {
             Ok(parts) => parts,
             Err(error) => return self.refused(cause, &error.to_string()),
@@ -101,10 +114,10 @@ impl Reloader {
         let count = applied.people.len();
         self.roster.replace(everybody);
         let before = self.policies.replace(policy);
-        *in_force = (applied, policies);
+        *in_force = InForce { config: applied, policies, proofs };
         drop(in_force);
-        let current = self.roster.current();
-        let ended = self.sessions.judge_anew(|identity| current.renew(identity));
+        let (current, now) = (self.roster.current(), SystemTime::now());
+        let ended = self.sessions.judge_anew(|identity| current.renew(identity, now, Purpose::GoOn));
         tracing::info!(
             people = count,
             policies = self.policies.current().count(),
@@ -112,6 +125,15 @@ impl Reloader {
             "people and policies were put in force"
         );
         self.note(cause, Some(before.version().sha256()), count, &waiting, ended);
+    }
+
+    /// Ends what goes on by a proof whose time is over.
+    pub fn end_expired(&self) {
+        let (current, now) = (self.roster.current(), SystemTime::now());
+        let ended = self.sessions.end_expired(now, |identity| current.renew(identity, now, Purpose::GoOn));
+        if ended > 0 {
+            tracing::info!(ended, "sessions were ended, because the time of what they were logged in by is over");
+        }
     }
 
     fn refused(&self, cause: Cause, reason: &str) {
@@ -130,7 +152,14 @@ impl Reloader {
         self.log.note_own(&Event::ConfigurationLoaded(event));
     }
 
-    fn in_force(&self) -> std::sync::MutexGuard<'_, (Config, Vec<PolicyFile>)> {
+    fn in_force(&self) -> std::sync::MutexGuard<'_, InForce> {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says which files of keys, and which lines, prove nothing.
+pub fn say_unusable(unusable: &[Problem]) {
+    for problem in unusable {
+        tracing::error!(help = problem.help, "{problem}");
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::{PolicyError, evidence_bounds, people, policy, transport_options};
-use super::reload::Reloader;
+use super::reload::{InForce, Reloader};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
-use crate::config::{Config, PolicyFile, ShellTransport};
+use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, PeopleError, Roster};
@@ -56,11 +56,12 @@ impl App {
     pub async fn start(
         config: &Config,
         policies: &[PolicyFile],
+        proofs: &ProofFiles,
         directory: Arc<dyn Directory>,
         lanes: Arc<dyn Lanes>,
         drain: Duration,
     ) -> Result<Self, AppError> {
-        let (host_keys, people) = load(config)?;
+        let (host_keys, people) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
@@ -73,7 +74,7 @@ impl App {
         settings.drain = drain;
         let gateway =
             Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
-        let read = (config.clone(), policies.to_vec());
+        let read = InForce { config: config.clone(), policies: policies.to_vec(), proofs: proofs.clone() };
         let reloader = Arc::new(Reloader::new(roster, in_force, sessions, log.clone(), read));
         Ok(Self { gateway, reloader, lanes, log })
     }
@@ -108,10 +109,10 @@ impl App {
 }
 
 /// Loads what the configuration names, without making or starting anything: `portcullis check` goes as far as this.
-pub fn load(config: &Config) -> Result<(HostKeys, People), AppError> {
+pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
-    let people = people(config)?;
+    let people = people(config, proofs)?;
     EventLog::check(&config.evidence.directory)?;
     Ok((host_keys, people))
 }

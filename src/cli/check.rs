@@ -24,7 +24,7 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
         Ok(loaded) if !args.offline => what_serve_needs(file, loaded).await,
         read => read,
     };
-    match checked {
+    match checked.and_then(all_usable) {
         Ok(Loaded { config, warnings, .. }) if args.json => {
             let answer = json!({ "ok": true, "warnings": listed(&warnings), "config": config });
             output::print(&format!("{answer:#}\n"))
@@ -62,7 +62,7 @@ fn listed(problems: &[Problem]) -> Vec<Value> {
 
 /// What `serve` reads before it begins, read by the same functions.
 async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
-    let Loaded { config, policies, mut warnings } = loaded;
+    let Loaded { config, policies, proofs, mut warnings, unusable } = loaded;
     let mut problems = Vec::new();
     match patiently("reading the AWS configuration", realm::backend(&config, None)).await {
         Err(failure) => {
@@ -76,11 +76,19 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
             }))
         }
     }
-    problems.extend(app::load(&config).err().map(|error| problem(file, &error)));
+    problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));
     if problems.is_empty() {
-        Ok(Loaded { config, policies, warnings })
+        Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {
-        Err(ConfigError { problems, warnings })
+        Err(ConfigError { problems: problems.into_iter().chain(unusable).collect(), warnings })
+    }
+}
+
+/// Here a key that proves nothing is a problem; `serve` goes on without it.
+fn all_usable(loaded: Loaded) -> Result<Loaded, ConfigError> {
+    match loaded.unusable.is_empty() {
+        true => Ok(loaded),
+        false => Err(ConfigError { problems: loaded.unusable, warnings: loaded.warnings }),
     }
 }
 

@@ -34,12 +34,13 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let file = &args.config.config;
     let loaded = app::read(file, Trust::Ours, &args.config.overrides)
         .map_err(|error| config_failure(file, &error, "; the gateway was not started"))?;
-    let Loaded { config, policies, warnings } = loaded;
+    let Loaded { config, policies, proofs, warnings, unusable } = loaded;
     for warning in warnings {
         tracing::warn!(help = warning.help, "{warning}");
     }
+    app::say_unusable(&unusable);
     let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
-    let app = App::start(&config, &policies, backend.clone(), backend.clone(), DRAIN).await;
+    let app = App::start(&config, &policies, &proofs, backend.clone(), backend.clone(), DRAIN).await;
     let app = app.map_err(|error| app_failure(&error))?;
     let (addresses, log, reloader) = (app.addresses(), app.event_log(), app.reloader());
     tokio::select! {
@@ -97,6 +98,7 @@ async fn heed_changes(args: &ServeArgs, reloader: &Reloader) -> Infallible {
     let mut last = in_force.clone();
     loop {
         tokio::time::sleep(LOOK).await;
+        reloader.end_expired();
         let now = reloader.signature(file);
         if now == last && now != in_force {
             in_force = now.clone();

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::Config;
 use super::policy_files::PolicyFile;
-use super::{Config, Person};
+use super::proof_files::ProofFiles;
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +30,34 @@ pub struct Checks {
     pub person: fn(&str) -> Result<(), Fault>,
     /// A line of `authorized_keys`; two lines of one value are one key.
     pub key: fn(&str) -> Result<Vec<u8>, Fault>,
+    /// A line of a `.pub` file, of an authority of certificates.
+    pub authority: fn(&str) -> Result<Vec<u8>, Fault>,
     /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
     pub never_passes: fn(&str) -> bool,
-    /// What there is to say about the policies, for these people.
-    pub policies: fn(&[PolicyFile], &[Person]) -> PolicyFindings,
+    /// What there is to say about the policies, for the people of this configuration.
+    pub policies: fn(&[PolicyFile], &Config) -> PolicyFindings,
+    /// The lines of files that prove nothing.
+    pub proofs: fn(&Config, &ProofFiles) -> Vec<ProofFault>,
+}
+
+/// What is wrong with a line of a file of keys, where the others hold; or with a list of what is revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofFault {
+    /// Which of the files.
+    pub file: ProofPlace,
+    /// Which line, from 1, where it is about one.
+    pub line: Option<usize>,
+    /// What.
+    pub fault: Fault,
+}
+
+/// A file, by its place in its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofPlace {
+    /// Of keys.
+    Keys(usize),
+    /// Of what is revoked.
+    Revoked(usize),
 }
 
 /// What there is to say about policies.
@@ -73,6 +98,7 @@ pub(super) const ANY: &str = "*";
 pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     let mut findings = Findings::default();
     people(config, checks, &mut findings);
+    authorities(config, checks, &mut findings);
     variables(config, &mut findings);
     numbers(config, &mut findings);
     realm(config, &mut findings);
@@ -127,6 +153,55 @@ fn people(config: &Config, checks: &Checks, findings: &mut Findings) {
                     }
                 }
             }
+        }
+    }
+}
+
+fn authorities(config: &Config, checks: &Checks, findings: &mut Findings) {
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    for (index, authority) in config.certificate_authorities.iter().enumerate() {
+        let here = |name| [Key::Name("certificate_authorities"), Key::Index(index), Key::Name(name)];
+        if authority.name.is_empty() || authority.name.contains(char::is_control) {
+            findings.add(&here("name"), "an authority needs a name", Some("such as \"people-ca\""));
+        } else if !names.insert(&authority.name) {
+            findings.add(
+                &here("name"),
+                format!("`{}` is here twice", authority.name),
+                Some("list all keys under one name"),
+            );
+        }
+        for (number, key) in authority.keys.iter().enumerate() {
+            let key_at = [&here("keys")[..], &[Key::Index(number)]].concat();
+            match (checks.authority)(key) {
+                Err(fault) => findings.fault(&key_at, fault),
+                Ok(wire) => {
+                    if !keys.insert(wire) {
+                        findings.add(&key_at, "this key is here twice", Some("a key is that of one authority"));
+                    }
+                }
+            }
+        }
+        let principals = authority.principals.iter();
+        let people = principals.filter_map(|(_, meaning)| meaning.person.as_ref().map(|person| ("principals", person)));
+        for (place, person) in
+            people.chain(authority.without_principals.iter().map(|person| ("without_principals", person)))
+        {
+            if let Err(fault) = (checks.person)(person) {
+                findings.fault(&here(place), fault);
+            }
+        }
+        for (principal, meaning) in &authority.principals {
+            if meaning.person.is_none() && meaning.groups.is_empty() {
+                let help = "write { person = \"ada\" }, { groups = [\"developers\"] } or both";
+                findings.add(
+                    &here("principals"),
+                    format!("the principal `{principal}` stands for nothing"),
+                    Some(help),
+                );
+            }
+        }
+        if authority.longest_hours.is_some_and(|hours| !(1..=876_000).contains(&hours)) {
+            findings.add(&here("longest_hours"), "longest_hours is outside 1..=876000", None);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The types of `gateway.toml`. Their documentation is the schema's, so it says what a person needs to choose a value.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,6 +21,10 @@ pub struct Config {
     pub environment: Environment,
     /// Who may log in, and with which keys.
     pub people: Vec<Person>,
+    /// Who may say by certificates who somebody is.
+    pub certificate_authorities: Vec<CertificateAuthority>,
+    /// What is revoked, whosever it was.
+    pub revocation: Revocation,
     /// Where it is written what they may do. What no policy permits is denied.
     pub policy: PolicyFiles,
     /// The AWS account and region whose nodes are reached.
@@ -190,11 +195,95 @@ impl Default for Environment {
 pub struct Person {
     /// The name that policies and evidence use: 1 to 64 letters, digits, `.`, `-`, `_` or `@`.
     pub name: String,
-    /// Public keys as in `authorized_keys`, without options: ed25519, ECDSA, or RSA of 2048 bits and more.
+    /// Public keys as lines of `authorized_keys`: ed25519, ECDSA, or RSA of 2048 bits and more, with the options of sshd(8) in
+    /// front of them or none.
+    #[serde(default)]
     pub keys: Vec<String>,
+    /// Files of such lines, or directories of which every file whose name ends in `.pub` is read. They are looked at every second.
+    #[serde(default)]
+    pub keys_from: Vec<PathBuf>,
     /// The groups that they are in, which policies name: `Group::"developers"`.
     #[serde(default)]
     pub groups: Vec<String>,
+}
+
+/// Who may say by certificates who somebody is. A principal that is the name of one of the people is that person.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateAuthority {
+    /// What policies and evidence call it.
+    pub name: String,
+    /// Its public keys, each as a line of a `.pub` file.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Files of such lines. They are looked at every second.
+    #[serde(default)]
+    pub keys_from: Vec<PathBuf>,
+    /// What a principal stands for, where it is not the name of a person.
+    #[serde(default)]
+    pub principals: BTreeMap<String, Principal>,
+    /// A principal that no other key here speaks of is a person of that name, also where `people` has none.
+    #[serde(default)]
+    pub unlisted_people: bool,
+    /// The person for whom a certificate without principals stands. Without this it proves nothing.
+    #[serde(default)]
+    pub without_principals: Option<String>,
+    /// Critical options that a certificate must have.
+    #[serde(default)]
+    pub require: Vec<CriticalOption>,
+    /// Hours for which a certificate may be made; one that is made for longer proves nothing.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 876_000))]
+    pub longest_hours: Option<u32>,
+    /// What a certificate has opened goes on when its time is over. Nothing new opens in either case.
+    #[serde(default)]
+    pub sessions_outlive_certificates: bool,
+    /// Files that say which of its certificates are revoked: made by `ssh-keygen -k`, or with the lines of keys' `.pub` files. While
+    /// one can't be read, none of its certificates counts. They are looked at every second.
+    #[serde(default)]
+    pub revoked: Vec<PathBuf>,
+}
+
+/// What is revoked, whosever it was.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Revocation {
+    /// Files that say which keys and certificates are: made by `ssh-keygen -k`, or with the lines of keys' `.pub` files. While one
+    /// can't be read, no key and no certificate counts, and nobody logs in. They are looked at every second.
+    pub files: Vec<PathBuf>,
+}
+
+/// What a principal of a certificate stands for.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Principal {
+    /// A person.
+    pub person: Option<String>,
+    /// Groups, besides those that the person is in anyway.
+    pub groups: Vec<String>,
+}
+
+/// A critical option of a certificate (OpenSSH's PROTOCOL.certkeys).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CriticalOption {
+    /// A command that is run in the place of whatever is asked for.
+    ForceCommand,
+    /// The addresses from which it counts.
+    SourceAddress,
+    /// A security key must know who touches it.
+    VerifyRequired,
+}
+
+impl CriticalOption {
+    /// As the certificate has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ForceCommand => "force-command",
+            Self::SourceAddress => "source-address",
+            Self::VerifyRequired => "verify-required",
+        }
+    }
 }
 
 /// Where policies are. They are written in Cedar, with the words of `portcullis.cedarschema`.

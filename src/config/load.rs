@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::check::{Checks, Finding, Key, PolicyFault, PolicyFindings, check};
 use super::file::PolicyFiles;
 use super::policy_files::{self, PolicyFile};
+use super::proof_files::{self, ProofFiles};
 use super::warn::warnings;
 use super::{Config, ConfigError, Problem, ownership, retired, words};
 
@@ -75,8 +76,12 @@ pub struct Loaded {
     pub config: Config,
     /// What people may do.
     pub policies: Vec<PolicyFile>,
+    /// The keys that are in files of their own.
+    pub proofs: ProofFiles,
     /// Things that are allowed and probably not meant.
     pub warnings: Vec<Problem>,
+    /// Files of keys, and lines of them, that can't be used and prove nothing. All else holds.
+    pub unusable: Vec<Problem>,
 }
 
 /// Whose a file must be to be believed.
@@ -110,7 +115,8 @@ pub fn load_policies(
     let (problems, warnings) = told(check(&policies), &policies);
     let config = Config::default();
     if problems.is_empty() {
-        Ok(Loaded { config, policies, warnings })
+        let (proofs, unusable) = Default::default();
+        Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {
         Err(ConfigError { problems, warnings })
     }
@@ -176,14 +182,16 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
         placed.collect()
     };
     let mut problems = placed(check(&config, checks));
-    let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config.people);
+    let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config);
     let found = placed(warnings(&config, &policies, &unheeded, checks).0);
     let mut warnings: Vec<Problem> = found.into_iter().map(Problem::warning).collect();
     let (wrong, odd) = told(faults, &policies);
     problems.extend(wrong);
     warnings.extend(odd);
+    let (proofs, mut unusable) = proof_files::read(&config, trust);
+    unusable.extend(proof_files::told((checks.proofs)(&config, &proofs), &proofs));
     if problems.is_empty() {
-        Ok(Loaded { config, policies, warnings })
+        Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {
         Err(ConfigError { problems, warnings })
     }
@@ -195,6 +203,12 @@ fn anchor(config: &mut Config, base: &Path) {
     let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates);
     let policy = &mut config.policy;
     let paths = paths.chain(&mut policy.directory).chain(&mut policy.files);
+    let paths = paths.chain(config.people.iter_mut().flat_map(|person| &mut person.keys_from));
+    let paths = paths.chain(config.certificate_authorities.iter_mut().flat_map(|authority| {
+        let keys = &mut authority.keys_from;
+        keys.iter_mut().chain(&mut authority.revoked)
+    }));
+    let paths = paths.chain(&mut config.revocation.files);
     for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);
     }
@@ -230,8 +244,10 @@ mod tests {
     const CHECKS: Checks = Checks {
         person: plain,
         key: |text| plain(text).map(|()| text.into()),
+        authority: |text| plain(text).map(|()| text.into()),
         never_passes: |pattern| pattern == "LD_*",
         policies: |_, _| PolicyFindings::default(),
+        proofs: |_, _| Vec::new(),
     };
 
     fn plain(text: &str) -> Result<(), Fault> {

@@ -6,7 +6,8 @@
 //!                    └── a problem always names the file, line and column ┘
 //! ```
 //!
-//! What people may do is in files of its own, in Cedar, which the TOML file names; they are read and checked along with it.
+//! What people may do is in files of its own, in Cedar, which the TOML file names; they are read and checked along with it. So are
+//! files of keys, but for one difference: what is wrong with a line there proves nothing, and all else is in force.
 //!
 //! Every key, with its default and the reason for it, is in `config/gateway.toml`; the JSON schema of the same types is
 //! `config/gateway.schema.json`.
@@ -18,15 +19,19 @@ mod load;
 mod ownership;
 mod policy_files;
 mod problem;
+mod proof_files;
 mod retired;
 mod schema;
+mod signature;
 mod warn;
 mod words;
 
-pub use check::{Checks, Fault, PolicyFault, PolicyFindings};
-pub use file::{Algorithms, Config, Environment, Limits, Person};
+pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
+pub use file::{Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, load, load_policies};
-pub use policy_files::{PolicyFile, Signature};
+pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
+pub use proof_files::{KeyFile, ProofFiles, Whose};
 pub use schema::schema;
+pub use signature::Signature;

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::file::PolicyFiles;
 use super::load::{Trust, in_words};
-use super::{Config, ConfigError, Problem, ownership};
+use super::{ConfigError, Problem, ownership};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,30 +17,16 @@ pub struct PolicyFile {
     pub text: String,
 }
 
-/// What a look at the files' names and times shows, without reading them: another one, and something has changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signature(Vec<(PathBuf, Option<[i64; 5]>)>);
-
-impl Signature {
-    /// Of a configuration file and the policies that it names. Links are followed, and what takes a file's place is another one:
-    /// so neither an editor that renames nor a link that is turned to another directory goes unseen.
-    pub fn of(file: &Path, config: &Config) -> Self {
-        let named = &config.policy;
-        let mut paths = vec![file.to_owned()];
-        if let Some(directory) = &named.directory {
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-            let mut within: Vec<PathBuf> = entries.filter(|path| is_policy(path)).collect();
-            within.sort();
-            paths.extend(within);
-        }
-        paths.extend(named.files.iter().cloned());
-        let seen = |path: &PathBuf| {
-            let found = std::fs::metadata(path).ok()?;
-            let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
-            Some([device, inode, found.ctime(), found.ctime_nsec(), found.size().cast_signed()])
-        };
-        Self(paths.into_iter().map(|path| (path.clone(), seen(&path))).collect())
+/// Their paths, for who only looks whether they have changed.
+pub(super) fn named(named: &PolicyFiles) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    if let Some(directory) = &named.directory {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        paths.extend(entries.filter(|path| is_policy(path)));
+        paths.sort();
     }
+    paths.extend(named.files.iter().cloned());
+    paths
 }
 
 fn is_policy(path: &Path) -> bool {
@@ -104,43 +89,6 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whatever_way_a_file_changes_it_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        for inner in ["one", "two"] {
-            std::fs::create_dir(at(inner)).unwrap();
-            std::fs::write(at(inner).join("a.cedar"), "same").unwrap();
-        }
-        std::os::unix::fs::symlink("one", at("link")).unwrap();
-        std::fs::write(at("gateway.toml"), "").unwrap();
-        let policy = PolicyFiles { directory: Some(at("link")), files: vec![at("more.cedar")] };
-        let config = Config { policy, ..Config::default() };
-        let look = || Signature::of(&at("gateway.toml"), &config);
-        let mut last = look();
-        assert_eq!(last, look());
-        let mut changes = |what: &str, change: &dyn Fn()| {
-            change();
-            let now = look();
-            assert_ne!(std::mem::replace(&mut last, now.clone()), now, "{what}");
-        };
-        changes("written", &|| std::fs::write(at("link/a.cedar"), "other").unwrap());
-        changes("renamed into its place", &|| {
-            std::fs::write(at("new"), "other").unwrap();
-            std::fs::rename(at("new"), at("link/a.cedar")).unwrap();
-        });
-        changes("one more", &|| std::fs::write(at("link/b.cedar"), "").unwrap());
-        changes("one less", &|| std::fs::remove_file(at("link/b.cedar")).unwrap());
-        changes("the link leads elsewhere", &|| {
-            std::os::unix::fs::symlink("two", at("turned")).unwrap();
-            std::fs::rename(at("turned"), at("link")).unwrap();
-        });
-        changes("the one that is named", &|| std::fs::write(at("more.cedar"), "").unwrap());
-        changes("the configuration", &|| std::fs::write(at("gateway.toml"), "[gateway]").unwrap());
-        std::fs::write(at("link/notes.md"), "").unwrap();
-        assert_eq!(last, look(), "what is none of them changes nothing");
-    }
 
     #[test]
     fn every_policy_of_the_directory_is_read_in_order_and_then_the_others() {

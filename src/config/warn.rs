@@ -14,15 +14,27 @@ pub(super) fn warnings(config: &Config, policies: &[PolicyFile], unheeded: &[usi
 }
 
 fn nobody(config: &Config, found: &mut Findings) {
-    if config.people.is_empty() {
+    let certified = !config.certificate_authorities.is_empty();
+    if config.people.is_empty() && !certified {
         let help = "add somebody: [[people]] with a name and keys";
         found.add(&[Key::Name("people")], "nobody can log in: there are no [[people]]", Some(help));
     }
+    for (index, authority) in config.certificate_authorities.iter().enumerate() {
+        if authority.keys.is_empty() && authority.keys_from.is_empty() {
+            let path = [Key::Name("certificate_authorities"), Key::Index(index), Key::Name("name")];
+            let message = format!("`{}` has no key, so signs no certificate", authority.name);
+            found.add(&path, message, Some("put its .pub file's line into keys, or name the file in keys_from"));
+        }
+    }
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
-        if person.keys.is_empty() {
+        if person.keys.is_empty() && person.keys_from.is_empty() && !certified {
             let message = format!("`{}` has no key, so can't log in", person.name);
-            found.add(&[here[0], here[1], Key::Name("keys")], message, Some("put a line of a .pub file here"));
+            found.add(
+                &[here[0], here[1], Key::Name("keys")],
+                message,
+                Some("put a line of a .pub file here, or name a file in keys_from"),
+            );
         }
     }
 }

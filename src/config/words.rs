@@ -23,7 +23,7 @@ pub(super) fn said(message: &str) -> Said {
         }
     }
     if let Some(name) = message.strip_prefix("missing field ") {
-        let help = "every [[people]] has a name and keys";
+        let help = "every [[people]] and [[certificate_authorities]] has a name";
         return Said { message: format!("{name} is missing here"), help: Some(help.to_owned()) };
     }
     if let Some((wrong, known)) = unknown(message) {

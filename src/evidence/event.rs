@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::fields::Fields;
 use super::variables::variable;
+use crate::identity::CertificateFacts;
 use crate::model::{Exit, RefusalCode};
 
 /// Something that happened.
@@ -62,6 +63,8 @@ pub struct LoginAccepted<'a> {
     pub person: &'a str,
     /// How that was proved.
     pub proof: &'a str,
+    /// The certificate, where it was one.
+    pub certificate: Option<&'a CertificateFacts>,
 }
 
 /// `login.refused`
@@ -163,6 +166,8 @@ pub struct SessionOpened<'a> {
     pub person: &'a str,
     /// How that was proved.
     pub proof: &'a str,
+    /// The certificate, where it was one.
+    pub certificate: Option<&'a CertificateFacts>,
     /// The node's id.
     pub node: &'a str,
     /// The node as the person wrote it.
@@ -183,6 +188,8 @@ pub struct SessionOpened<'a> {
     pub pty: bool,
     /// The variables that the client has set for it.
     pub variables: &'a [(String, Vec<u8>)],
+    /// What the client asked for, and as which command line, where its proof starts something else.
+    pub original: Option<(&'static str, Option<&'a [u8]>)>,
 }
 
 /// `session.lane`
@@ -444,6 +451,7 @@ impl LoginAccepted<'_> {
         to.text("login", self.login);
         to.text("person", self.person);
         to.text("proof", self.proof);
+        to.certificate(self.certificate);
     }
 }
 
@@ -513,6 +521,7 @@ impl SessionOpened<'_> {
         to.text("source", &self.source.to_string());
         to.text("person", self.person);
         to.text("proof", self.proof);
+        to.certificate(self.certificate);
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("os_user", self.os_user);
@@ -527,6 +536,10 @@ impl SessionOpened<'_> {
         if let Some(command) = self.command {
             to.text("command", &String::from_utf8_lossy(command));
             to.digest_of("command_sha256", command);
+        }
+        if let Some((action, command)) = self.original {
+            to.text("original_action", action);
+            to.maybe("original_command", command.map(String::from_utf8_lossy).as_deref());
         }
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::io::Write as _;
+use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{Event, Total};
+use crate::identity::CertificateFacts;
 
 /// The version of the lines: another number means that a field has another meaning or is gone.
 pub(super) const VERSION: u32 = 1;
@@ -129,6 +131,23 @@ impl Fields {
             self.value(&format!("{name}_bytes"), value.len());
             self.digest_of(&format!("{name}_sha256"), value);
         }
+    }
+
+    /// What is told of a certificate, where somebody has logged in by one.
+    pub(super) fn certificate(&mut self, certificate: Option<&CertificateFacts>) {
+        let Some(facts) = certificate else { return };
+        let mut fields = Self::up_to(self.longest);
+        fields.text("key_id", &facts.key_id);
+        // a number of 64 bits is more than most readers of JSON keep
+        fields.text("serial", &facts.serial.to_string());
+        fields.maybe("authority", facts.authority.as_deref());
+        fields.text("authority_key", &facts.authority_key);
+        fields.maybe("principal", facts.principal.as_deref());
+        // what is so far away that it has no date never comes
+        let end = facts.valid_before.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let end = end.and_then(|since| OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok());
+        fields.maybe("valid_before", end.map(written).as_deref());
+        self.value("certificate", fields.into_json());
     }
 
     /// Names, where there are any.

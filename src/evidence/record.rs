@@ -33,6 +33,8 @@ pub struct Opening<'a> {
     pub pty: bool,
     /// The variables that the client has set for it.
     pub variables: &'a [(String, Vec<u8>)],
+    /// What the client asked for, and as which command line, where its proof starts something else.
+    pub original: Option<(&'static str, Option<&'a [u8]>)>,
 }
 
 /// How a session ended.
@@ -86,6 +88,7 @@ impl SessionRecord {
             source: opening.source,
             person: grant.identity().person(),
             proof: grant.identity().proof(),
+            certificate: grant.identity().certificate(),
             node: &grant.node().0,
             node_name: grant.node_name().as_str(),
             os_user: grant.os_user(),
@@ -96,6 +99,7 @@ impl SessionRecord {
             reason: grant.reason().map(|reason| reason.as_str()),
             pty: opening.pty,
             variables: opening.variables,
+            original: opening.original,
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };

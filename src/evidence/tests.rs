@@ -32,7 +32,13 @@ fn refused(reason: &str) -> Event<'_> {
 }
 
 fn opening() -> Opening<'static> {
-    Opening { connection: Uuid::nil(), source: "192.0.2.1:5".parse().unwrap(), pty: false, variables: &[] }
+    Opening {
+        connection: Uuid::nil(),
+        source: "192.0.2.1:5".parse().unwrap(),
+        pty: false,
+        variables: &[],
+        original: None,
+    }
 }
 
 fn events(log: &EventLog) -> Vec<Value> {

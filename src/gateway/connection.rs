@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use russh::ChannelId;
 use russh::server::{Handle, Msg};
@@ -22,7 +22,7 @@ use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
-use crate::identity::{Identity, Login, LoginError};
+use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
 use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
@@ -134,6 +134,7 @@ impl Connection {
             login: self.attempts.login(),
             person: identity.person(),
             proof: identity.proof(),
+            certificate: identity.certificate(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
         let has_rules = self.shared.sessions.policy().has_permits(&identity);
@@ -281,6 +282,11 @@ impl Connection {
         self.shared.settings.agent_shells && has_terminal && self.node().is_some()
     }
 
+    /// What the proof takes from whoever has logged in; nothing before.
+    pub(super) fn restrictions(&self) -> Restrictions {
+        self.login.as_ref().map(|login| login.identity.restrictions().clone()).unwrap_or_default()
+    }
+
     /// The node that the login names.
     fn node(&self) -> Option<&NodeName> {
         let LoggedIn { identity, login, .. } = self.login.as_ref()?;
@@ -305,9 +311,9 @@ impl Connection {
     /// as in OpenSSH. So does one whose person is here no more; others are who they are now, in the groups that they are in.
     pub(super) fn may_open_sessions(&mut self) -> Result<(), Ended> {
         if let Some(login) = &mut self.login {
-            match self.shared.people.current().renew(&login.identity) {
-                Some(identity) => login.identity = identity,
-                None => self.ending.end(Ended::Revoked),
+            match self.shared.people.current().renew(&login.identity, SystemTime::now(), Purpose::Open) {
+                Ok(identity) => login.identity = identity,
+                Err(why) => self.ending.end(Ended::Unproved(why.code())),
             }
         }
         if self.no_more_sessions {
@@ -317,8 +323,13 @@ impl Connection {
     }
 
     /// Starts what was asked for on the channel's own task, once.
-    pub(super) fn start(&mut self, id: ChannelId, kind: RequestKind, handle: Handle) {
+    pub(super) fn start(&mut self, id: ChannelId, asked: RequestKind, handle: Handle) {
         let Some(caller) = self.caller() else { return };
+        let forced = self.restrictions();
+        let (kind, replaced) = match forced.command() {
+            Some(command) => (RequestKind::forced(command), Some(asked)),
+            None => (asked, None),
+        };
         if let Err(wrong) = &caller {
             self.note_refusal(kind.action().name(), RefusalCode::LoginUnreadable, &wrong.to_string());
         }
@@ -327,7 +338,8 @@ impl Connection {
         let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Some(writer) = channel.writer.take() else { return };
-        let request = ChannelRequest { kind, setup: std::mem::take(&mut channel.setup), reason: channel.reason.take() };
+        let (setup, reason) = (std::mem::take(&mut channel.setup), channel.reason.take());
+        let request = ChannelRequest { kind, replaced, setup, reason };
         let inbox = channel.inbox.clone();
         if let RequestKind::Exec(command) = &request.kind {
             channel.held.add(command.len());

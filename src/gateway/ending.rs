@@ -16,10 +16,19 @@ pub(super) enum Ended {
     PersonFull { most: usize },
     #[error("the gateway holds {} that no node has taken, and most of it is yours: send less at once, or wait for the nodes", size_text(*.most as u64))]
     GatewayFull { most: usize },
-    #[error("the key that you logged in with is yours no more: log in again")]
-    Revoked,
+    #[error("{}: log in again", no_proof(*.0))]
+    Unproved(RefusalCode),
     #[error("a session was opened after the client had said that it would open no more")]
     PromiseBroken,
+}
+
+/// What has become of what somebody logged in with.
+fn no_proof(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::ProofExpired => "the time of what you logged in with is over",
+        RefusalCode::KeyUnknown | RefusalCode::KeyOfAnother => "the key that you logged in with is yours no more",
+        _ => "what you logged in with counts no more",
+    }
 }
 
 impl Ended {
@@ -28,7 +37,7 @@ impl Ended {
         match self {
             Self::TooManyConnections { .. } => RefusalCode::TooManyConnections,
             Self::PersonFull { .. } | Self::GatewayFull { .. } => RefusalCode::TooMuchUntaken,
-            Self::Revoked => RefusalCode::KeyUnknown,
+            Self::Unproved(code) => code,
             Self::PromiseBroken => RefusalCode::NoMoreSessions,
         }
     }
@@ -38,7 +47,7 @@ impl Ended {
         match self {
             Self::TooManyConnections { .. } => russh::Disconnect::TooManyConnections,
             Self::PersonFull { .. } | Self::GatewayFull { .. } => russh::Disconnect::ByApplication,
-            Self::Revoked => russh::Disconnect::NoMoreAuthMethodsAvailable,
+            Self::Unproved(_) => russh::Disconnect::NoMoreAuthMethodsAvailable,
             Self::PromiseBroken => russh::Disconnect::ProtocolError,
         }
     }

@@ -1,15 +1,18 @@
 //! The library's callbacks. All of them run in the task that reads the connection's socket, so none waits for
 //! anything; and each request is answered here, because a late answer is lost.
 
-use russh::keys::ssh_key;
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Session, VerifiedPublicKey};
+use std::time::SystemTime;
+
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 
-use super::auth::publickey;
+use super::auth::{certificate, publickey};
 use super::connection::Connection;
 use super::environment::Verdict;
 use super::preauth_stream::Reached;
-use crate::identity::{KeyFingerprint, Login};
+use crate::identity::{Identity, KeyFingerprint, Login, LoginError, Unproved};
 use crate::model::{ReasonText, RefusalCode, WindowSize};
 use crate::session::RequestKind;
 use crate::transport::PtyRequest;
@@ -24,6 +27,10 @@ const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the sessio
 /// What `ssh -v` shows where the status will be a 0 that nobody knows to be true.
 const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
 const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session goes on without it";
+
+const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
+const NO_TERMINAL_BY_KEY: &str =
+    "what was logged in with has no terminal: the key's line says no-pty, or the certificate does not say permit-pty";
 
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254, section 5.1). The library's own
 /// variants of them have no room for a sentence.
@@ -68,17 +75,25 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
-    /// Only asks whether a signature is worth making (RFC 4252, section 7); a certificate's bare key is seen here and refused as unknown.
-    async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+    /// Only asks whether a signature is worth making (RFC 4252, section 7).
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.attempts.offer(KeyFingerprint::of(&wire));
         if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
             self.0.attempts.refuse(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
-        if !self.0.shared.people.current().knows(&wire) {
-            self.0.attempts.refuse(RefusalCode::KeyUnknown, "nobody here has this key");
-            return Ok(refuse());
+        let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
+        let would_do = match offer.certificate.map(certificate::read) {
+            None => people.would_prove(&wire, source, now),
+            Some(Ok(certificate)) => people.would_certify(&certificate, Login::parse(user).ok().as_ref(), source, now),
+            Some(Err(error)) => {
+                self.0.attempts.refuse(RefusalCode::CertificateNotTaken, error.to_string());
+                return Ok(refuse());
+            }
+        };
+        if let Err(why) = would_do {
+            return Ok(self.unproved(&why));
         }
         self.0.reached(Reached::KnownKey);
         self.0.attempts.known_key();
@@ -87,22 +102,28 @@ impl Handler for ClientHandler {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let login = Login::parse(user);
-        let identity = publickey::verified(key)
-            .and_then(|verified| self.0.shared.people.current().identify(&verified, login.as_ref().ok()));
-        let Some(identity) = identity else {
-            let why = "the key proves nobody, or somebody else than the login names";
-            self.0.attempts.refuse(RefusalCode::KeyOfAnother, why);
-            return Ok(refuse());
-        };
-        // a login that can't be read is refused in words, on the channel, once we know whom we talk to
-        self.0.logged_in(identity, login);
-        Ok(Auth::Accept)
+        let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
+        let identity =
+            publickey::verified(key).map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
+        Ok(self.proved(identity, login))
     }
 
-    /// Certificates prove nothing here yet; a client goes on to its plain key.
-    async fn auth_openssh_certificate(&mut self, _: &str, _: &ssh_key::Certificate) -> Result<Auth, Self::Error> {
-        self.0.attempts.refuse(RefusalCode::CertificateNotTaken, "certificates are not taken");
-        Ok(refuse())
+    async fn auth_verified_certificate(
+        &mut self,
+        user: &str,
+        certificate: VerifiedCertificate<'_>,
+    ) -> Result<Auth, Self::Error> {
+        let login = Login::parse(user);
+        let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
+        let identity = certificate::verified(certificate)
+            .map(|verified| people.identify_certified(&verified, login.as_ref().ok(), source, now));
+        Ok(self.proved(identity, login))
+    }
+
+    /// One that would do, were it what it says.
+    async fn auth_certificate_invalid(&mut self, _: &str, why: &str) -> Result<(), Self::Error> {
+        self.0.attempts.refuse(RefusalCode::CertificateNotTaken, why);
+        Ok(())
     }
 
     async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
@@ -165,6 +186,10 @@ impl Handler for ClientHandler {
     ) -> Result<(), Self::Error> {
         let asked = format!("forwarding to {host}:{port}");
         let reason = match self.0.denies_forward(host, port) {
+            _ if !self.0.restrictions().lets_forward() => {
+                self.0.note_refusal(&asked, RefusalCode::TakenByTheKey, NO_FORWARDING_BY_KEY);
+                NO_FORWARDING_BY_KEY.to_owned()
+            }
             Some(denial) => {
                 self.0.note_denial(&asked, &denial);
                 denial.text
@@ -263,6 +288,11 @@ impl Handler for ClientHandler {
         };
         let plain =
             term.len() <= LONGEST_TERM && term.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        if !self.0.restrictions().lets_have_terminal() {
+            // OpenSSH's client says so, and goes on without one unless its person has asked for it
+            self.0.note_refusal("terminal", RefusalCode::TakenByTheKey, NO_TERMINAL_BY_KEY);
+            return answer(session, id, false);
+        }
         let accepted = match self.0.channel(id) {
             Some(channel) if plain && channel.writer.is_some() && channel.setup.pty.is_none() => {
                 channel.setup.pty = Some(pty);
@@ -424,6 +454,28 @@ impl Handler for ClientHandler {
 }
 
 impl ClientHandler {
+    /// Lets somebody in whose signature was good, or does not.
+    fn proved(&mut self, identity: Option<Result<Identity, Unproved>>, login: Result<Login, LoginError>) -> Auth {
+        match identity {
+            Some(Ok(identity)) => {
+                // a login that can't be read is refused in words, on the channel, once we know whom we talk to
+                self.0.logged_in(identity, login);
+                Auth::Accept
+            }
+            Some(Err(why)) => self.unproved(&why),
+            None => {
+                self.0.attempts.refuse(RefusalCode::KeyTooWeak, "the signature is too weak to prove anything");
+                refuse()
+            }
+        }
+    }
+
+    /// The log has why; the client learns nothing.
+    fn unproved(&mut self, why: &Unproved) -> Auth {
+        self.0.attempts.refuse(why.code(), why.to_string());
+        refuse()
+    }
+
     /// Confirms (RFC 4254, section 6.5) and starts; what goes wrong later is told on the channel's stderr and by its exit status.
     fn start(&mut self, id: ChannelId, kind: RequestKind, session: &mut Session) -> Result<(), russh::Error> {
         // confirmed first, so that no byte of output can overtake the confirmation

@@ -1,12 +1,80 @@
 //! Who somebody is, once that is proved.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::certificate::Certificate;
+use super::proof::KeyFingerprint;
+use super::restrictions::Restrictions;
+use crate::model::plain_text_up_to;
+
 /// The authenticated person or robot. Only this module makes one, from a proof that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub(super) person: String,
     pub(super) groups: Vec<String>,
-    pub(super) proof: String,
+    pub(super) proof: Proof,
 }
+
+/// What was proved, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// The key that has signed.
+    pub(super) key: KeyFingerprint,
+    /// The certificate of that key, where it was one that proved something.
+    pub(super) certificate: Option<Arc<Certified>>,
+    /// Whether it is a security key that knew who touched it.
+    pub(super) user_verified: bool,
+    /// The client's address, for proofs that count from some only.
+    pub(super) source: IpAddr,
+    /// From when on it is none any more.
+    pub(super) ends: Option<SystemTime>,
+    pub(super) restrictions: Restrictions,
+    /// In words.
+    pub(super) text: String,
+}
+
+/// A certificate that has proved who somebody is, and what is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Certified {
+    pub(super) certificate: Certificate,
+    facts: CertificateFacts,
+}
+
+/// What evidence and policies are told of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// What its authority has called it.
+    pub key_id: String,
+    /// Its number.
+    pub serial: u64,
+    /// The authority, as the configuration calls it; none of a person's own (`cert-authority`).
+    pub authority: Option<String>,
+    /// The authority's key.
+    pub authority_key: String,
+    /// The principal that stands for the person; none where it has none.
+    pub principal: Option<String>,
+    /// From when on it counts no more; none of one that never ends.
+    pub valid_before: Option<SystemTime>,
+}
+
+impl Certified {
+    pub(super) fn new(certificate: &Certificate, authority: Option<String>, principal: Option<String>) -> Self {
+        let facts = CertificateFacts {
+            key_id: plain_text_up_to(LONGEST_KEY_ID, &certificate.key_id),
+            serial: certificate.serial,
+            authority,
+            authority_key: certificate.authority_fingerprint().to_string(),
+            principal,
+            valid_before: certificate.ends(),
+        };
+        Self { certificate: certificate.clone(), facts }
+    }
+}
+
+/// How much of a key id is kept.
+const LONGEST_KEY_ID: usize = 256;
 
 impl Identity {
     /// The person's name, as configured.
@@ -19,14 +87,39 @@ impl Identity {
         &self.groups
     }
 
-    /// The kind of proof, for policies: `publickey`.
+    /// The kind of proof, for policies: `publickey`, `certificate`.
     pub fn method(&self) -> &str {
-        self.proof.split(' ').next().unwrap_or_default()
+        self.proof().split(' ').next().unwrap_or_default()
     }
 
-    /// How they proved it, for evidence: `publickey SHA256:…`.
+    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:… (…)`.
     pub fn proof(&self) -> &str {
-        &self.proof
+        &self.proof.text
+    }
+
+    /// The fingerprint of the key that has signed, `SHA256:…`.
+    pub fn key(&self) -> &KeyFingerprint {
+        &self.proof.key
+    }
+
+    /// Whether it is a security key that knew who touched it.
+    pub fn user_verified(&self) -> bool {
+        self.proof.user_verified
+    }
+
+    /// The certificate, where it was one.
+    pub fn certificate(&self) -> Option<&CertificateFacts> {
+        self.proof.certificate.as_ref().map(|certified| &certified.facts)
+    }
+
+    /// From when on that is no proof any more.
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.proof.ends
+    }
+
+    /// What the proof takes from them, whatever policy gives.
+    pub fn restrictions(&self) -> &Restrictions {
+        &self.proof.restrictions
     }
 
     /// An identity out of nothing, for tests of what comes after it.
@@ -39,6 +132,15 @@ impl Identity {
     #[cfg(test)]
     pub(crate) fn for_test_in(person: &str, groups: &[&str]) -> Self {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        Self { person: person.to_owned(), groups, proof: "test".to_owned() }
+        let proof = Proof {
+            key: KeyFingerprint::of(b"test"),
+            certificate: None,
+            user_verified: false,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            ends: None,
+            restrictions: Restrictions::default(),
+            text: "test".to_owned(),
+        };
+        Self { person: person.to_owned(), groups, proof }
     }
 }

@@ -1,4 +1,4 @@
-//! A public key as the configuration writes it: one line of `authorized_keys`, without options.
+//! A public key as a `.pub` file has it: one line of `authorized_keys`, without options.
 //!
 //! ```text
 //!  ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… ada@laptop
@@ -13,9 +13,11 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::authorized_key::KeyLineError;
+
 /// The algorithms of a person's key: RFC 8709 (Ed25519), RFC 4253, section 6.6 (RSA; its signatures are those of RFC 8332),
 /// RFC 5656, section 6.2 (ECDSA on the curves that section 10.1 requires), and OpenSSH's PROTOCOL.u2f (`sk-`, on hardware).
-const ALGORITHMS: [&str; 7] = [
+pub(super) const ALGORITHMS: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
     "ecdsa-sha2-nistp256",
@@ -30,45 +32,26 @@ const RSA: &str = "ssh-rsa";
 
 /// The sizes of an RSA modulus that are taken: NIST disallows less (SP 800-131A), and verifying more takes the gateway's
 /// time before any login.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-
-/// What is wrong with such a line.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum KeyLineError {
-    /// The first word is something else: options, an old algorithm, nothing.
-    #[error("`{0}` is no key type that may log in")]
-    Algorithm(String),
-    /// The second word is not that algorithm's key.
-    #[error("this public key is damaged")]
-    Damaged,
-    /// An RSA key of another size.
-    #[error("an RSA key needs {} to {} bits", RSA_BITS.start(), RSA_BITS.end())]
-    Bits,
-}
-
-impl KeyLineError {
-    /// What to do about it.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::Algorithm(_) => {
-                "a public key as in authorized_keys, without options: ssh-ed25519, ecdsa-sha2-nistp256/384/521 or ssh-rsa \
-                 of 2048 bits and more"
-            }
-            Self::Damaged => "copy the whole line of the .pub file",
-            Self::Bits => "make one with: ssh-keygen -t ed25519",
-        }
-    }
-}
+pub(super) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The key's wire form, read to its end: a line that was cut is no key that nobody has, it is a mistake.
-pub fn wire_form(line: &str) -> Result<Vec<u8>, KeyLineError> {
+pub(super) fn wire_form(line: &str) -> Result<Vec<u8>, KeyLineError> {
     let mut words = line.split_ascii_whitespace();
     let (algorithm, base64) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if !ALGORITHMS.contains(&algorithm) {
         return Err(KeyLineError::Algorithm(algorithm.to_owned()));
     }
     let wire = STANDARD.decode(base64).map_err(|_| KeyLineError::Damaged)?;
-    let mut fields = Fields(&wire);
+    check(algorithm, &wire)?;
+    Ok(wire)
+}
+
+/// Whether this is the wire form of such a key, to its end.
+pub(super) fn check(algorithm: &str, wire: &[u8]) -> Result<(), KeyLineError> {
+    if !ALGORITHMS.contains(&algorithm) {
+        return Err(KeyLineError::Algorithm(algorithm.to_owned()));
+    }
+    let mut fields = Fields(wire);
     if fields.next() != Some(algorithm.as_bytes()) {
         return Err(KeyLineError::Damaged);
     }
@@ -91,7 +74,7 @@ pub fn wire_form(line: &str) -> Result<Vec<u8>, KeyLineError> {
         "sk-ecdsa-sha2-nistp256@openssh.com" => point(&mut fields, "nistp256") && fields.next().is_some(),
         other => other.strip_prefix("ecdsa-sha2-").is_some_and(|curve| point(&mut fields, curve)),
     };
-    if whole && fields.0.is_empty() { Ok(wire) } else { Err(KeyLineError::Damaged) }
+    if whole && fields.0.is_empty() { Ok(()) } else { Err(KeyLineError::Damaged) }
 }
 
 /// RFC 8032, section 5.1.5.
@@ -129,14 +112,40 @@ fn bits(magnitude: &[u8]) -> usize {
 }
 
 /// The `string`s of RFC 4251, section 5: a length, then so many bytes.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (length, rest) = self.0.split_first_chunk::<4>()?;
-        let (field, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    pub(super) fn of(wire: &'a [u8]) -> Self {
+        Self(wire)
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a [u8]> {
+        let length = self.next_u32()?;
+        let (field, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
         self.0 = rest;
         Some(field)
+    }
+
+    pub(super) fn next_u8(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_be_bytes)
+    }
+
+    pub(super) fn next_u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn next_u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_be_bytes)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*chunk)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -12,8 +12,22 @@ pub enum RefusalCode {
     KeyTooWeak,
     /// Login: the key's owner is not the person that the login names.
     KeyOfAnother,
-    /// Login: certificates prove nothing here.
+    /// Login: the time of the key or the certificate is over, or has not begun.
+    ProofExpired,
+    /// Login: the key or the certificate does not count from this address.
+    SourceNotAllowed,
+    /// Login: the security key did not ask who touches it, and has to.
+    UserNotVerified,
+    /// Login: the certificate is none that could be taken.
     CertificateNotTaken,
+    /// Login: the certificate's authority is none that is trusted.
+    AuthorityUnknown,
+    /// Login: the certificate stands for nobody, or for several.
+    PrincipalUnknown,
+    /// Login: the key, the certificate or its authority is revoked.
+    Revoked,
+    /// Login: what is revoked can't be read.
+    RevocationsUnreadable,
     /// Login: the key can't be read, or nobody here knows its algorithm.
     KeyUnreadable,
     /// Login: something else than a public key was tried.
@@ -62,6 +76,8 @@ pub enum RefusalCode {
     SubsystemNotServed,
     /// The variable is not among those that clients may set.
     VariableNotAccepted,
+    /// The key or the certificate that was logged in with takes it from its person.
+    TakenByTheKey,
     /// Nothing of this name is served.
     RequestNotServed,
     /// It is served, but not now, or not so.
@@ -83,11 +99,18 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 44] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
+        Self::ProofExpired,
+        Self::SourceNotAllowed,
+        Self::UserNotVerified,
         Self::CertificateNotTaken,
+        Self::AuthorityUnknown,
+        Self::PrincipalUnknown,
+        Self::Revoked,
+        Self::RevocationsUnreadable,
         Self::KeyUnreadable,
         Self::MethodNotTaken,
         Self::NoProof,
@@ -112,6 +135,7 @@ impl RefusalCode {
         Self::ForwardingNotServed,
         Self::SubsystemNotServed,
         Self::VariableNotAccepted,
+        Self::TakenByTheKey,
         Self::RequestNotServed,
         Self::RequestOutOfPlace,
         Self::TooManyChannels,
@@ -128,7 +152,14 @@ impl RefusalCode {
             Self::KeyUnknown => "key-unknown",
             Self::KeyTooWeak => "key-too-weak",
             Self::KeyOfAnother => "key-of-another",
+            Self::ProofExpired => "proof-expired",
+            Self::SourceNotAllowed => "source-not-allowed",
+            Self::UserNotVerified => "user-not-verified",
             Self::CertificateNotTaken => "certificate-not-taken",
+            Self::AuthorityUnknown => "authority-unknown",
+            Self::PrincipalUnknown => "principal-unknown",
+            Self::Revoked => "revoked",
+            Self::RevocationsUnreadable => "revocations-unreadable",
             Self::KeyUnreadable => "key-unreadable",
             Self::MethodNotTaken => "method-not-taken",
             Self::NoProof => "no-proof",
@@ -153,6 +184,7 @@ impl RefusalCode {
             Self::ForwardingNotServed => "forwarding-not-served",
             Self::SubsystemNotServed => "subsystem-not-served",
             Self::VariableNotAccepted => "variable-not-accepted",
+            Self::TakenByTheKey => "taken-by-the-key",
             Self::RequestNotServed => "request-not-served",
             Self::RequestOutOfPlace => "request-out-of-place",
             Self::TooManyChannels => "too-many-channels",

@@ -14,6 +14,8 @@ pub struct Named {
     pub people: BTreeSet<String>,
     /// The groups that they are in.
     pub groups: BTreeSet<String>,
+    /// Whether people come whom it does not name, by certificates.
+    pub others_come: bool,
 }
 
 /// What is wrong, or odd, about an entity that a policy names.
@@ -41,7 +43,9 @@ pub(super) fn doubt(uid: &EntityUid, named: &Named) -> Option<Doubt> {
         (!known.contains(id)).then_some(Doubt { message, help, is_near: near.is_some(), is_wrong: false })
     };
     match uid.type_name().basename() {
-        "Person" => among(&named.people, format!("nobody is called `{id}`")),
+        "Person" => {
+            among(&named.people, format!("nobody is called `{id}`")).filter(|doubt| doubt.is_near || !named.others_come)
+        }
         // groups may be there for people who are to come: only what looks like a slip of the pen is told
         "Group" => among(&named.groups, format!("nobody is in a group `{id}`")).filter(|doubt| doubt.is_near),
         "Node" if !is_id(id) => Some(Doubt {

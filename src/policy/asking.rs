@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::decision::Request;
+use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText};
 
 /// Somebody who asks: proved in a [`Request`], or only thought of.
@@ -12,6 +13,8 @@ pub(super) struct Asking<'a> {
     pub(super) groups: &'a [String],
     /// The kind of proof.
     pub(super) proof: &'a str,
+    /// Who has proved it; none where that is only thought of.
+    pub(super) identity: Option<&'a Identity>,
     pub(super) source: IpAddr,
     pub(super) node_name: &'a NodeName,
     pub(super) node: &'a NodeId,
@@ -26,6 +29,7 @@ impl<'a> Request<'a> {
             person: self.identity.person(),
             groups: self.identity.groups(),
             proof: self.identity.method(),
+            identity: Some(self.identity),
             source: self.source,
             node_name: self.node_name,
             node: self.node,

@@ -484,6 +484,8 @@ mod tests {
             ("context.source.isInRange(ip(\"203.0.113.0/24\"))", true),
             ("context.source.isInRange(ip(\"198.51.100.0/24\"))", false),
             ("context.proof == \"test\"", true),
+            ("context.authentication.user_verified || context.authentication has certificate", false),
+            ("context.authentication has key && context.authentication.key like \"SHA256:*\"", true),
             ("context has reason", false),
             ("context.time > datetime(\"2024-01-01\")", true),
             ("context.weekday >= 1 && context.weekday <= 7", true),

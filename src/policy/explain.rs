@@ -56,6 +56,7 @@ impl Policy {
             person: &scenario.person,
             groups: &scenario.groups,
             proof: "publickey",
+            identity: None,
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,

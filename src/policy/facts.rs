@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use sha2::{Digest as _, Sha256};
@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::action::Action;
 use super::asking::Asking;
+use crate::identity::Identity;
 
 /// Who asks about which node, and what is known however often they ask.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Facts {
     reason: Option<String>,
     source: IpAddr,
     proof: String,
+    authentication: RestrictedExpression,
     /// What is known however often they ask, in this second: to read a time takes longer than to decide.
     common: Mutex<Option<(i64, Context)>>,
 }
@@ -54,6 +56,7 @@ impl Facts {
             reason: asking.reason.map(|reason| reason.as_str().to_owned()),
             source: asking.source,
             proof: asking.proof.to_owned(),
+            authentication: authentication(asking.identity)?,
             common: Mutex::default(),
         })
     }
@@ -109,20 +112,59 @@ impl Facts {
         os_user: Option<&str>,
         now: OffsetDateTime,
     ) -> impl Iterator<Item = (String, RestrictedExpression)> + use<> {
-        let date = format!("{:04}-{:02}-{:02}", now.year(), u8::from(now.month()), now.day());
-        let (hour, minute, second) = now.to_hms();
-        let time = format!("{date}T{hour:02}:{minute:02}:{second:02}Z");
         let optional = [("os_user", os_user.map(text)), ("reason", self.reason.as_deref().map(text))];
         let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let always = [
             ("source", RestrictedExpression::new_ip(self.source.to_string())),
             ("proof", text(&self.proof)),
-            ("time", RestrictedExpression::new_datetime(time)),
+            ("authentication", self.authentication.clone()),
+            ("time", datetime(now)),
             ("weekday", RestrictedExpression::new_long(now.weekday().number_from_monday().into())),
         ];
         let pairs: Vec<_> = always.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect();
         pairs.into_iter()
     }
+}
+
+/// What proved who the person is.
+fn authentication(identity: Option<&Identity>) -> Result<RestrictedExpression, FactsError> {
+    let certificate = identity.map(certificate).transpose()?.flatten();
+    let optional = [("key", identity.map(|identity| text(&identity.key().to_string()))), ("certificate", certificate)];
+    let verified = identity.is_some_and(Identity::user_verified);
+    record([("user_verified", RestrictedExpression::new_bool(verified))], optional)
+}
+
+fn certificate(identity: &Identity) -> Result<Option<RestrictedExpression>, FactsError> {
+    let Some(facts) = identity.certificate() else { return Ok(None) };
+    // what is so far away that it has no date never comes
+    let end = facts.valid_before.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let end = end.and_then(|since| OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok());
+    let optional = [
+        ("authority", facts.authority.as_deref().map(text)),
+        ("principal", facts.principal.as_deref().map(text)),
+        ("valid_before", end.map(datetime)),
+    ];
+    let always = [
+        ("key_id", text(&facts.key_id)),
+        ("serial", text(&facts.serial.to_string())),
+        ("authority_key", text(&facts.authority_key)),
+    ];
+    record(always, optional).map(Some)
+}
+
+fn record(
+    always: impl IntoIterator<Item = (&'static str, RestrictedExpression)>,
+    optional: impl IntoIterator<Item = (&'static str, Option<RestrictedExpression>)>,
+) -> Result<RestrictedExpression, FactsError> {
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let fields = always.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value));
+    RestrictedExpression::new_record(fields).map_err(refused)
+}
+
+fn datetime(time: OffsetDateTime) -> RestrictedExpression {
+    let date = format!("{:04}-{:02}-{:02}", time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = time.to_hms();
+    RestrictedExpression::new_datetime(format!("{date}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
 /// What is known of some actions only.

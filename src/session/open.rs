@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
 use super::registry::{Registration, Registry, Running};
-use super::request::ChannelRequest;
+use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{ChannelRefused, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
-use crate::identity::{Identity, Login};
+use crate::identity::{Identity, Login, Unproved};
 use crate::model::{NodeName, ReasonText, RefusalCode};
-use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request};
+use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
@@ -183,15 +183,22 @@ impl SessionOpener {
     }
 
     /// Asks again about everything that runs, because the policies or the people have changed, and ends what would not be
-    /// allowed now; how many that are. `renew` has the person as they are now, and nobody where their proof is none any more.
-    pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Option<Identity>) -> usize {
-        self.registry.end_those(|standing| match renew(standing.identity()) {
-            None => Some("how you logged in is no proof any more".to_owned()),
-            Some(identity) => {
+    /// allowed now; how many that are. `renew` has the person as they are now, or why their proof is none any more.
+    pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
+        let why = |standing: &Standing| match renew(standing.identity()) {
+            Err(why) => Some(no_proof(&why)),
+            Ok(identity) => {
                 let denial = standing.judge(&self.policies, &identity).err()?;
                 Some(changed(&denial))
             }
-        })
+        };
+        self.registry.end_those(|_| true, why)
+    }
+
+    /// Ends what goes on by a proof that had an end, and is none any more; how many that are.
+    pub fn end_expired(&self, now: SystemTime, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
+        let over = |standing: &Standing| standing.identity().ends().is_some_and(|end| now >= end);
+        self.registry.end_those(over, |standing| renew(standing.identity()).err().map(|why| no_proof(&why)))
     }
 
     /// Looks a node up, for somebody whom the rules let name it.
@@ -222,11 +229,14 @@ impl SessionOpener {
         stdin_closed: impl Future<Output = bool>,
         herald: Herald,
     ) -> Result<RunningSession, Refused> {
-        let ChannelRequest { kind, mut setup, reason } = request;
-        let admitted = self.admit(caller, to, kind.action(), reason.as_ref(), &mut setup);
+        let ChannelRequest { kind, replaced, mut setup, reason } = request;
+        let admitted = self.admit(caller, to, kind.action(), reason.as_ref(), replaced.as_ref(), &mut setup);
         let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
         let (grant, end) = admitted?;
         herald.bring(News::Allowed);
+        // told to what is forced, as sshd tells it; it is the gateway's to set, and no client's variable
+        let original = replaced.as_ref().and_then(RequestKind::command_line).filter(|line| !line.contains(&0));
+        setup.env.extend(original.map(|line| (ORIGINAL_COMMAND.to_owned(), line.to_vec())));
         let setup = ChannelSetup { stdin_closed, ..setup };
         let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
         let (channel, end) = opened(opening, end).await?;
@@ -241,8 +251,9 @@ impl SessionOpener {
         request: ChannelRequest,
         herald: Herald,
     ) -> Result<FileSession, Refused> {
-        let ChannelRequest { mut setup, reason, .. } = request;
-        let (grant, end) = self.admit(caller, to, Action::Files, reason.as_ref(), &mut setup).await?;
+        let ChannelRequest { mut setup, reason, replaced, .. } = request;
+        let admitted = self.admit(caller, to, Action::Files, reason.as_ref(), replaced.as_ref(), &mut setup);
+        let (grant, end) = admitted.await?;
         herald.bring(News::Allowed);
         let opening = self.transport.open_files(grant, end.record().lanes(), herald);
         let (service, end) = opened(opening, end).await?;
@@ -256,6 +267,7 @@ impl SessionOpener {
         to: Destination,
         action: Action,
         reason: Option<&ReasonText>,
+        replaced: Option<&RequestKind>,
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
@@ -267,7 +279,8 @@ impl SessionOpener {
                 self.leave_out_variables(caller, &grant, &mut setup.env);
             }
             let variables = &setup.env;
-            let opening = Opening { connection: caller.connection, source: caller.source, pty, variables };
+            let original = replaced.map(|kind| (kind.action().name(), kind.command_line()));
+            let opening = Opening { connection: caller.connection, source: caller.source, pty, variables, original };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
             let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
             // others may have come into force since the decision, and all that runs asked about before this was among it
@@ -394,6 +407,14 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
         action: grant.action().name(),
         since: SystemTime::now(),
     }
+}
+
+/// What OpenSSH's server calls the command that a client asked for, where another is forced.
+const ORIGINAL_COMMAND: &str = "SSH_ORIGINAL_COMMAND";
+
+/// What somebody reads whose proof is none any more.
+fn no_proof(why: &Unproved) -> String {
+    format!("how you logged in is no proof any more: {why}")
 }
 
 /// What somebody reads whose session is allowed no more.

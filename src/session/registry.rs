@@ -103,11 +103,16 @@ impl Registry {
         });
     }
 
-    /// Ends the sessions about which there is a sentence to say; how many that are.
-    pub(super) fn end_those(&self, why: impl Fn(&Standing) -> Option<String>) -> usize {
+    /// Ends those of these sessions about which there is a sentence to say; how many that are.
+    pub(super) fn end_those(
+        &self,
+        these: impl Fn(&Standing) -> bool,
+        why: impl Fn(&Standing) -> Option<String>,
+    ) -> usize {
         let standings: Vec<(Uuid, Standing)> = {
             let state = self.state.borrow();
-            state.sessions.iter().map(|(id, entry)| (*id, entry.standing.clone())).collect()
+            let these = state.sessions.iter().filter(|(_, entry)| these(&entry.standing));
+            these.map(|(id, entry)| (*id, entry.standing.clone())).collect()
         };
         // nobody waits to begin or to end a session while all of them are thought about
         let ended = standings.iter().filter(|(id, standing)| why(standing).is_some_and(|why| self.kill(*id, &why)));

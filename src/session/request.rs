@@ -10,6 +10,8 @@ use crate::transport::ChannelSetup;
 pub struct ChannelRequest {
     /// What is to be started.
     pub kind: RequestKind,
+    /// What the client asked for, where the proof that was logged in by starts something else.
+    pub replaced: Option<RequestKind>,
     /// How: the terminal, the variables.
     pub setup: ChannelSetup,
     /// Why, where the login did not say (an environment variable).
@@ -27,7 +29,27 @@ pub enum RequestKind {
     Sftp,
 }
 
+/// The command that stands for the file service, as in sshd_config(5).
+const INTERNAL_SFTP: &str = "internal-sftp";
+
 impl RequestKind {
+    /// What a forced command starts.
+    pub fn forced(command: &str) -> Self {
+        match command.split_ascii_whitespace().next() {
+            Some(INTERNAL_SFTP) => Self::Sftp,
+            _ => Self::Exec(command.as_bytes().to_vec()),
+        }
+    }
+
+    /// The command line that stands for it in `SSH_ORIGINAL_COMMAND`; a shell has none.
+    pub fn command_line(&self) -> Option<&[u8]> {
+        match self {
+            Self::Shell => None,
+            Self::Exec(command) => Some(command),
+            Self::Sftp => Some(INTERNAL_SFTP.as_bytes()),
+        }
+    }
+
     /// What policy is asked about.
     pub fn action(&self) -> Action {
         match self {

@@ -117,7 +117,7 @@ impl TestGateway {
         let mut people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
         for line in keys {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
-            people = people.with_any_key("ada", wire);
+            people = people.with_any_key("ada", &wire);
         }
         let roster = Roster::from(people);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

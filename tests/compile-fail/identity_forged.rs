@@ -1,6 +1,6 @@
 // must fail: E0451
 use portcullis::internals::identity::Identity;
 
-pub fn forge() -> Identity {
-    Identity { person: "ada".to_owned(), groups: Vec::new(), proof: "trust me".to_owned() }
+pub fn forge(mine: Identity) -> Identity {
+    Identity { person: "ada".to_owned(), ..mine }
 }

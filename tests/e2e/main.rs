@@ -21,6 +21,7 @@ mod limits;
 mod login;
 mod pages;
 mod policy;
+mod proofs;
 mod screens;
 mod serve;
 mod shell;

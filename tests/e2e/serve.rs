@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{PATIENCE, PORTCULLIS, Run, processes, program, run, until, wait};
 
 /// A service, an account with nothing in it, and a configuration for a gateway.
-struct Account {
+pub(crate) struct Account {
     emulator: Child,
     port: u16,
     dir: tempfile::TempDir,
@@ -22,10 +22,10 @@ const POLICY: &str = "@id(\"ada-on-web\") permit (principal == Person::\"ada\", 
                       when { resource.name == \"web-1\" };\n";
 
 /// Ends a process in order when it goes out of scope.
-struct Ended(Child);
+pub(crate) struct Ended(pub(crate) Child);
 
 impl Account {
-    fn new(extra: &str) -> Self {
+    pub(crate) fn new(extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let mut emulator = program(PORTCULLIS)
@@ -58,7 +58,7 @@ impl Account {
         Self { emulator, port, dir }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -70,11 +70,11 @@ impl Account {
         command
     }
 
-    fn portcullis(&self, args: &[&str]) -> Run {
+    pub(crate) fn portcullis(&self, args: &[&str]) -> Run {
         run(&mut self.command(args), b"", PATIENCE)
     }
 
-    fn serve(&self) -> Ended {
+    pub(crate) fn serve(&self) -> Ended {
         let log = std::fs::File::create(self.at("log")).unwrap();
         let serving = self.command(&["serve"]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let serving = Ended(serving);
@@ -83,7 +83,7 @@ impl Account {
     }
 
     /// OpenSSH's client as ada, to this login; arguments are added by the caller.
-    fn client(&self, login: &str) -> Command {
+    pub(crate) fn client(&self, login: &str) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
         ssh.args(["-o", "StrictHostKeyChecking=no"]);
@@ -92,7 +92,7 @@ impl Account {
         ssh
     }
 
-    fn ssh(&self, login: &str, remote: &str) -> Run {
+    pub(crate) fn ssh(&self, login: &str, remote: &str) -> Run {
         run(self.client(login).arg(remote), b"", PATIENCE)
     }
 
@@ -110,7 +110,7 @@ impl Account {
         !sleeps(mark) && std::fs::read_dir(self.at("node/run")).map_or(0, Iterator::count) == 0
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.at("log")).unwrap()
     }
 }
@@ -126,7 +126,7 @@ impl Drop for Account {
 }
 
 impl Ended {
-    fn signal(&mut self, signal: Signal) -> Option<i32> {
+    pub(crate) fn signal(&mut self, signal: Signal) -> Option<i32> {
         let _ = kill_process(Pid::from_raw(self.0.id() as i32).unwrap(), signal);
         wait(&mut self.0, PATIENCE).and_then(|status| status.code())
     }

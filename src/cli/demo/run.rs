@@ -20,7 +20,7 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Person, PolicyFile};
+use crate::config::{Algorithms, Config, Person, PolicyFile, ProofFiles};
 use crate::emulator::{SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -201,7 +201,8 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.listen = vec![args.listen];
     config.gateway.host_keys = keys.host_keys;
     config.gateway.host_certificates = keys.host_certificates;
-    config.people = vec![Person { name: "you".to_owned(), keys: vec![keys.user], groups: Vec::new() }];
+    let (keys, keys_from, groups) = (vec![keys.user], Vec::new(), Vec::new());
+    config.people = vec![Person { name: "you".to_owned(), keys, keys_from, groups }];
     config.policy.directory = Some(dir.subdirectory("policies")?);
     config.realm.region = Some(REGION.to_owned());
     config.realm.endpoints.ssm = Some(embedded.url());
@@ -241,7 +242,8 @@ async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut 
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let backend = Arc::new(backend);
-    App::start(config, policies, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
+    let proofs = ProofFiles::default();
+    App::start(config, policies, &proofs, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
 }
 
 fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {

@@ -1,3 +1,4 @@
-//! Proving who you are to the gateway. For now: a key from the configuration.
+//! Proving who you are to the gateway: a key of the configuration, or a certificate of an authority that it trusts.
 
+pub(super) mod certificate;
 pub(super) mod publickey;

@@ -44,7 +44,7 @@ pub(in crate::gateway) fn wire_form(key: &PublicKey) -> Option<Vec<u8>> {
 /// The proof, out of the value that the library makes only after it has checked the signature.
 pub(in crate::gateway) fn verified(key: VerifiedPublicKey<'_>) -> Option<VerifiedKey> {
     strong(key.public_key, key.algorithm).ok()?;
-    Some(VerifiedKey::signature_checked(wire_form(key.public_key)?))
+    Some(VerifiedKey::signature_checked(wire_form(key.public_key)?, key.user_verified))
 }
 
 /// NIST SP 800-131A's least; the most keeps the check of a signature short.

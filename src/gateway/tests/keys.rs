@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::wire::{Raw, string, take};
+use crate::identity::People;
 use crate::testing::{TestGateway, finish, keygen, text};
 
 #[tokio::test]
@@ -83,39 +84,88 @@ async fn t7_keys_of_absurd_size_or_exponent_are_not_even_asked_for_a_signature()
     }
 }
 
+/// What a security key would do, with keys that ssh-keygen made.
+pub(super) struct Token {
+    key: PrivateKey,
+    algorithm: &'static str,
+    public: Vec<u8>,
+}
+
+impl Token {
+    pub(super) async fn both() -> Vec<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tokens = Vec::new();
+        for (kind, algorithm) in
+            [("ed25519", "sk-ssh-ed25519@openssh.com"), ("ecdsa", "sk-ecdsa-sha2-nistp256@openssh.com")]
+        {
+            let path = dir.path().join(kind);
+            keygen(&path, &["-t", kind]).await;
+            let key = PrivateKey::from_openssh(std::fs::read_to_string(path).unwrap()).unwrap();
+            let plain = key.public_key().to_bytes().unwrap();
+            let mut rest = &plain[..];
+            take(&mut rest);
+            let public = [&string(algorithm.as_bytes())[..], rest, &string(b"ssh:")].concat();
+            tokens.push(Self { key, algorithm, public });
+        }
+        tokens
+    }
+
+    pub(super) fn line(&self) -> String {
+        format!("{} {}", self.algorithm, STANDARD.encode(&self.public))
+    }
+
+    /// Whether it gets in, by a signature over these flags that says it has those.
+    async fn proves(&self, gateway: &TestGateway, signed: u8, said: u8) -> bool {
+        self.proves_as(gateway, self.algorithm, &self.public, signed, said).await
+    }
+
+    /// The same, with this for its public half: a certificate.
+    pub(super) async fn proves_as(
+        &self,
+        gateway: &TestGateway,
+        kind: &str,
+        public: &[u8],
+        signed: u8,
+        said: u8,
+    ) -> bool {
+        let sign = |data: &[u8]| {
+            let counter = 7_u32.to_be_bytes();
+            let data = [&Sha256::digest("ssh:")[..], &[signed], &counter, &Sha256::digest(data)].concat();
+            let signature: Signature = self.key.try_sign(&data).unwrap();
+            [&string(self.algorithm.as_bytes())[..], &string(signature.as_bytes()), &[said], &counter].concat()
+        };
+        let mut raw = Raw::encrypted(gateway.address).await;
+        raw.prove("web-1", kind, public, sign).await
+    }
+}
+
 #[tokio::test]
 async fn a_security_key_that_nobody_touched_proves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    // what the token would do, with keys that ssh-keygen made
-    let mut tokens = Vec::new();
-    for (kind, algorithm) in
-        [("ed25519", "sk-ssh-ed25519@openssh.com"), ("ecdsa", "sk-ecdsa-sha2-nistp256@openssh.com")]
-    {
-        let path = dir.path().join(kind);
-        keygen(&path, &["-t", kind]).await;
-        let key = PrivateKey::from_openssh(std::fs::read_to_string(path).unwrap()).unwrap();
-        let plain = key.public_key().to_bytes().unwrap();
-        let mut rest = &plain[..];
-        take(&mut rest);
-        tokens.push((key, algorithm, [&string(algorithm.as_bytes())[..], rest, &string(b"ssh:")].concat()));
-    }
-    let lines: Vec<String> =
-        tokens.iter().map(|(_, algorithm, public)| format!("{algorithm} {}", STANDARD.encode(public))).collect();
+    let tokens = Token::both().await;
+    let lines: Vec<String> = tokens.iter().map(Token::line).collect();
     let gateway = TestGateway::with_public_keys(&lines).await;
-    for (key, algorithm, public) in &tokens {
+    for token in &tokens {
         // present, verified (which a PIN does), and flags that are not those that were signed
         for (signed, said, welcome) in [(1, 1, true), (5, 5, true), (0, 0, false), (4, 4, false), (0, 1, false)] {
-            let sign = |data: &[u8]| {
-                let counter = 7_u32.to_be_bytes();
-                let data = [&Sha256::digest("ssh:")[..], &[signed], &counter, &Sha256::digest(data)].concat();
-                let signature: Signature = key.try_sign(&data).unwrap();
-                [&string(algorithm.as_bytes())[..], &string(signature.as_bytes()), &[said], &counter].concat()
-            };
-            let mut raw = Raw::encrypted(gateway.address).await;
-            let proved = raw.prove("web-1", algorithm, public, sign).await;
-            assert_eq!(proved, welcome, "{algorithm}, flags {said} where {signed} is signed");
+            let proved = token.proves(&gateway, signed, said).await;
+            assert_eq!(proved, welcome, "{}, flags {said} where {signed} is signed", token.algorithm);
         }
     }
+}
+
+#[tokio::test]
+async fn au8_a_security_key_that_must_know_who_touches_it_proves_nothing_by_a_touch() {
+    let tokens = Token::both().await;
+    let lines: Vec<String> = tokens.iter().map(|token| format!("verify-required {}", token.line())).collect();
+    let gateway = TestGateway::start().await;
+    gateway.roster.replace(People::new([("ada", &lines[..])]).unwrap());
+    for token in &tokens {
+        for (signed, said, welcome) in [(5, 5, true), (1, 1, false), (4, 4, false), (1, 5, false)] {
+            let proved = token.proves(&gateway, signed, said).await;
+            assert_eq!(proved, welcome, "{}, flags {said} where {signed} is signed", token.algorithm);
+        }
+    }
+    gateway.event(|event| event["event"] == "login.refused" && event["code"] == "user-not-verified").await;
 }
 
 #[tokio::test]

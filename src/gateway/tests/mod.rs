@@ -1,6 +1,7 @@
 //! The gateway on loopback, in front of a pretend node that is this machine's `sh`, driven by the real OpenSSH client.
 
 mod basics;
+mod certificates;
 mod features;
 mod hostile;
 mod keys;
@@ -10,6 +11,7 @@ mod neighbours;
 mod noted;
 mod odd_requests;
 mod process;
+mod proofs;
 mod rekey;
 mod sessions;
 mod shares;

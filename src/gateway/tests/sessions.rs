@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
 
 use super::wire::{Raw, take};
-use crate::identity::People;
+use crate::identity::{People, Purpose};
 use crate::policy::Policy;
 use crate::session::Running;
 use crate::testing::{SOON, TestGateway, text};
@@ -146,7 +146,10 @@ async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goe
     let bobs = "@id(\"bobs\") permit (principal == Person::\"bob\", action == Action::\"Exec\", resource);";
     gateway.policies.replace(Policy::for_test(bobs));
     let people = gateway.roster.current();
-    assert_eq!(gateway.sessions.judge_anew(|identity| people.renew(identity)), 1);
+    assert_eq!(
+        gateway.sessions.judge_anew(|identity| people.renew(identity, std::time::SystemTime::now(), Purpose::GoOn)),
+        1
+    );
     let said = text(&ending.wait_with_output().await.unwrap().stderr);
     let sentence =
         "portcullis: the policies have changed: denied by policy \"default\": no policy lets ada do Exec on web-1";

@@ -1,0 +1,67 @@
+//! Why a proof proves nobody, or nobody any more. The sentences are for the log and for whoever has logged in by it; who has not
+//! learns nothing.
+
+use super::proof::KeyFingerprint;
+use crate::model::RefusalCode;
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproved {
+    /// Nobody has the key.
+    #[error("nobody here has this key")]
+    Unknown,
+    /// It is somebody else's.
+    #[error("the key is {owner}'s, and the login names {named}")]
+    OfAnother {
+        /// Whose it is.
+        owner: String,
+        /// Who was named.
+        named: String,
+    },
+    /// It is another's now.
+    #[error("the key {0} has become another's")]
+    Changed(KeyFingerprint),
+    /// Its time is over.
+    #[error("the key's expiry-time has passed")]
+    Expired,
+    /// It counts from elsewhere.
+    #[error("the key does not count from {0}")]
+    Source(std::net::IpAddr),
+    /// A security key that did not ask who touches it.
+    #[error(
+        "the key must be one that asks for a PIN or a finger (verify-required), and its signature does not say that it did"
+    )]
+    NotVerified,
+    /// It is revoked.
+    #[error("the key {0} is revoked")]
+    Revoked(KeyFingerprint),
+    /// Whether it is revoked can't be known.
+    #[error("a list of what is revoked can't be read, so that it counts as if everything were")]
+    RevocationsUnreadable,
+    /// A certificate that proves nothing.
+    #[error("{which}: {why}")]
+    Certificate {
+        /// Which one.
+        which: String,
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Unproved {
+    /// The same for programs.
+    pub fn code(&self) -> RefusalCode {
+        match self {
+            Self::Unknown => RefusalCode::KeyUnknown,
+            Self::OfAnother { .. } | Self::Changed(_) => RefusalCode::KeyOfAnother,
+            Self::Expired => RefusalCode::ProofExpired,
+            Self::Source(_) => RefusalCode::SourceNotAllowed,
+            Self::NotVerified => RefusalCode::UserNotVerified,
+            Self::Revoked(_) => RefusalCode::Revoked,
+            Self::RevocationsUnreadable => RefusalCode::RevocationsUnreadable,
+            Self::Certificate { code, .. } => *code,
+        }
+    }
+}
