@@ -63,15 +63,16 @@ until_ready() {
     return 1
 }
 
-# a server of the node's machine, for the ports
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# a server of the node's machine, for the ports, and a real sshd; both are held at once, so that they are two
+read -r port sshd_port < <(python3 -c '
+import socket
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(one.getsockname()[1] for one in held))')
 mkdir "$work/www"
 head -c 300000 /dev/urandom >"$work/www/noise"
 python3 -m http.server --bind 127.0.0.1 --directory "$work/www" "$port" >/dev/null 2>&1 &
 running+=($!)
 
-# and a real sshd on it
-sshd_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 ssh-keygen -q -t ed25519 -N '' -f "$work/host" && ssh-keygen -q -t ed25519 -N '' -f "$work/user"
 mkdir -p /run/sshd 2>/dev/null
 printf '%s\n' "Port $sshd_port" 'ListenAddress 127.0.0.1' "HostKey $work/host" "AuthorizedKeysFile $work/user.pub" \
