@@ -194,7 +194,8 @@ pub(super) fn evidence_bounds(config: &Config) -> Bounds {
 
 /// How channels are carried.
 pub(super) fn transport_options(config: &Config) -> TransportOptions {
-    let lanes = &config.lanes;
+    let (lanes, limits) = (&config.lanes, &config.limits);
+    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     TransportOptions {
         helper: lanes.helper,
@@ -206,6 +207,8 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
         channels_per_person: size(lanes.channels_per_person_on_a_node),
         evidence_replaces_logging: config.realm.evidence_replaces_agent_logging,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
+        output_bytes: bytes(limits.buffered_bytes),
+        output_bytes_per_person: bytes(limits.buffered_bytes_per_person),
     }
 }
 

@@ -127,7 +127,7 @@ pub struct Limits {
     pub channels_without_rules: u32,
     /// Bytes that one person may have sent and no node has taken, on all their connections. A channel's window is 2 MiB; where
     /// the windows of all come to more than half of this, further ones are narrower, down to 64 KiB. The connection that holds
-    /// the most ends when there are more bytes all the same.
+    /// the most ends when there are more bytes all the same. As many again may have come from nodes and wait for their clients.
     #[schemars(range(min = 2_097_152))]
     pub buffered_bytes_per_person: u64,
     /// The same for everybody together: the person who holds the most loses a connection when there are more.

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ending::{Ended, Ending};
 use crate::config::Limits;
+use crate::model::Promised;
 
 /// What one person may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +36,13 @@ const BYTES_WITHOUT_RULES: usize = 1 << 20;
 /// A window that is never refused to a channel on which something starts: a script, a password, the first words of a protocol.
 pub(super) const NARROWEST: u32 = 64 * 1024;
 
-/// The part of the widest that windows have where over half of a budget is promised.
-const NARROWER: u32 = 8;
-
 /// Everybody's shares.
 #[derive(Debug)]
 pub(super) struct Shares {
     with_rules: Allowance,
     without_rules: Allowance,
-    most_bytes: usize,
     bytes: AtomicUsize,
-    promised: AtomicUsize,
+    promised: Promised,
     people: Mutex<HashMap<String, Arc<PersonShare>>>,
 }
 
@@ -54,7 +51,7 @@ struct PersonShare {
     allowance: Allowance,
     channels: AtomicUsize,
     bytes: AtomicUsize,
-    promised: AtomicUsize,
+    promised: Promised,
     connections: Mutex<Vec<Arc<Counted>>>,
 }
 
@@ -106,9 +103,8 @@ impl Shares {
                 channels: size(limits.channels_without_rules),
                 bytes: BYTES_WITHOUT_RULES,
             },
-            most_bytes: bytes(limits.buffered_bytes),
             bytes: AtomicUsize::new(0),
-            promised: AtomicUsize::new(0),
+            promised: Promised::of(bytes(limits.buffered_bytes), NARROWEST),
             people: Mutex::default(),
         }
     }
@@ -122,7 +118,7 @@ impl Shares {
                 allowance,
                 channels: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
-                promised: AtomicUsize::new(0),
+                promised: Promised::of(allowance.bytes, NARROWEST),
                 connections: Mutex::default(),
             })
         });
@@ -147,10 +143,10 @@ impl Shares {
     fn make_room(&self) {
         let people = self.people();
         let left: usize = people.values().map(|person| person.bytes_staying()).sum();
-        if left > self.most_bytes
+        if left > self.promised.budget()
             && let Some(person) = people.values().max_by_key(|person| person.bytes_staying())
         {
-            person.end_largest(Ended::GatewayFull { most: self.most_bytes });
+            person.end_largest(Ended::GatewayFull { most: self.promised.budget() });
         }
     }
 
@@ -207,32 +203,20 @@ impl ConnectionShare {
         if person.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > person.allowance.bytes {
             person.make_room();
         }
-        if all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > all.most_bytes {
+        if all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > all.promised.budget() {
             all.make_room();
         }
     }
 
     /// How wide a window may be beside what is promised already, without the one that it has.
-    fn window(&self, most: u32, has: usize) -> u32 {
-        let budgets = [(&self.person.promised, self.person.allowance.bytes), (&self.all.promised, self.all.most_bytes)];
-        let most_in = |(promised, budget): (&AtomicUsize, usize)| {
-            let others = promised.load(Ordering::Relaxed).saturating_sub(has);
-            if others <= budget / 2 {
-                most
-            } else if others <= budget / 4 * 3 {
-                (most / NARROWER).max(most.min(NARROWEST))
-            } else {
-                most.min(NARROWEST)
-            }
-        };
-        budgets.map(most_in).into_iter().min().unwrap_or(most)
+    fn window(&self, most: u32, has: u32) -> u32 {
+        let [person, all] = self.promised().map(|promised| promised.window_of_at_most(most, has));
+        person.min(all)
     }
 
-    fn promise(&self, before: usize, now: usize) {
-        for promised in [&self.person.promised, &self.all.promised] {
-            promised.fetch_add(now, Ordering::Relaxed);
-            promised.fetch_sub(before, Ordering::Relaxed);
-        }
+    /// What is promised of the person's budget, and of everybody's.
+    fn promised(&self) -> [&Promised; 2] {
+        [&self.person.promised, &self.all.promised]
     }
 
     fn release(&self, bytes: usize) {
@@ -296,13 +280,15 @@ impl Held {
 
     /// How wide the window may be now, at most so wide.
     pub(super) fn window_of_at_most(&self, most: u32) -> u32 {
-        self.share.as_ref().map_or(most, |share| share.window(most, self.window as usize))
+        self.share.as_ref().map_or(most, |share| share.window(most, self.window))
     }
 
     /// The window is so wide from now on.
     pub(super) fn set_window(&mut self, window: u32) {
         if let Some(share) = &self.share {
-            share.promise(self.window as usize, window as usize);
+            for promised in share.promised() {
+                promised.change(self.window, window);
+            }
         }
         self.window = window;
     }
@@ -391,16 +377,16 @@ mod tests {
             windows.push(held);
         }
         let wide = |window| windows.iter().filter(|held| held.window() == window).count();
-        assert_eq!([WIDE, WIDE / NARROWER, NARROWEST].map(wide), [5, 9, 26]);
-        assert!(ada.person.promised.load(Ordering::Relaxed) < 16 << 20);
+        assert_eq!([WIDE, WIDE / 8, NARROWEST].map(wide), [5, 9, 26]);
+        assert!(ada.person.promised.bytes() < 16 << 20);
         // what it has itself does not count, and others have their own
-        assert_eq!(windows[0].window_of_at_most(WIDE), WIDE / NARROWER);
+        assert_eq!(windows[0].window_of_at_most(WIDE), WIDE / 8);
         let bobs = bob.open_channel().unwrap();
         assert_eq!((bobs.held().window_of_at_most(WIDE), bobs.held().window_of_at_most(4096)), (WIDE, 4096));
         windows.truncate(3);
         assert_eq!(place.held().window_of_at_most(WIDE), WIDE);
         drop((windows, ada, bob, place, bobs));
-        assert_eq!(shares.promised.load(Ordering::Relaxed), 0);
+        assert_eq!(shares.promised.bytes(), 0);
     }
 
     #[test]

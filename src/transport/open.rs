@@ -15,6 +15,7 @@ use super::environment::by_way;
 use super::error::TransportError;
 use super::file_service::{self, FileService};
 use super::helper::link::Link;
+use super::helper::output_window::OutputBudget;
 use super::herald::Herald;
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
@@ -51,6 +52,10 @@ pub struct TransportOptions {
     pub evidence_replaces_logging: bool,
     /// End a channel when no byte has passed for so long, however long the account allows.
     pub idle_limit: Option<Duration>,
+    /// Bytes of output that wait here until clients take them, of all.
+    pub output_bytes: usize,
+    /// The same of one person.
+    pub output_bytes_per_person: usize,
 }
 
 impl Default for TransportOptions {
@@ -65,6 +70,8 @@ impl Default for TransportOptions {
             shell: ShellTransport::Helper,
             evidence_replaces_logging: false,
             idle_limit: None,
+            output_bytes: 512 << 20,
+            output_bytes_per_person: 128 << 20,
         }
     }
 }
@@ -87,6 +94,7 @@ pub struct Transport {
     ladder: Ladder,
     account: Account,
     places: NodePlaces,
+    output: OutputBudget,
 }
 
 impl Transport {
@@ -95,7 +103,8 @@ impl Transport {
         let ladder = Ladder::new(options.rung);
         let account = Account::new(directory, options.evidence_replaces_logging);
         let places = NodePlaces::new(options.channels_per_node, options.channels_per_person);
-        Self { lanes, options, ladder, account, places }
+        let output = OutputBudget::new(options.output_bytes, options.output_bytes_per_person);
+        Self { lanes, options, ladder, account, places, output }
     }
 
     /// Makes the minutes of the account's preferences so long.
@@ -113,7 +122,9 @@ impl Transport {
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
-        let mut link = Link::new(Instant::now(), closed);
+        let window = self.output.window(grant.identity().person(), setup.pty.is_some());
+        let credit = window.bytes();
+        let mut link = Link::new(Instant::now(), closed, window);
         let variables = by_way(&setup.env);
         if let Some(over_lane) = variables.over_lane.clone() {
             link.send_variables(over_lane);
@@ -140,7 +151,7 @@ impl Transport {
             | Action::Hop => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();
-        let options = options.compressed(self.options.compress);
+        let options = options.compressed(self.options.compress).with_credit(credit);
         let start = Start { options, command: parameter, link, eager };
         let (input, deliveries) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
         Ok(OpenChannel { input, output: Output { deliveries } })
@@ -181,8 +192,9 @@ impl Transport {
         grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
-        let options = options.compressed(self.options.compress);
-        let link = Link::new(Instant::now(), false);
+        let window = self.output.window(grant.identity().person(), false);
+        let options = options.compressed(self.options.compress).with_credit(window.bytes());
+        let link = Link::new(Instant::now(), false, window);
         let start = Start { options, command: "files:".to_owned(), link, eager: true };
         let (input, deliveries) = self.start(grant.clone(), &evidence, start, &herald).await?;
         Ok(file_service::start(grant, input, deliveries))

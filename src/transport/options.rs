@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use super::channel::{Addresses, ChannelSetup, PtyRequest};
 use super::environment::ByWay;
-use super::helper::link::{LEASE, OUTPUT_WINDOW};
+use super::helper::link::LEASE;
+use super::helper::output_window::WIDEST_OUTPUT;
 use crate::config::Helper;
 
 /// The options of one channel; the lanes differ in their role.
@@ -23,6 +24,8 @@ pub(super) struct Options {
     interactive: bool,
     /// Whether data may be deflated on its way.
     compress: bool,
+    /// How much output may be sent before the gateway grants more.
+    credit: u32,
 }
 
 impl Options {
@@ -54,13 +57,18 @@ impl Options {
     }
 
     fn new(run: String, interactive: bool, common: String, directory: String) -> Self {
-        Self { run, common, directory, interactive, compress: false }
+        Self { run, common, directory, interactive, compress: false, credit: WIDEST_OUTPUT }
     }
 
     /// The same where data may be deflated on its way. That of a terminal is not: there it is little, and what is typed and
     /// what is secret stand side by side.
     pub(super) fn compressed(self, allowed: bool) -> Self {
         Self { compress: allowed && !self.interactive, ..self }
+    }
+
+    /// The same with so much output before the gateway grants more.
+    pub(super) fn with_credit(self, credit: u32) -> Self {
+        Self { credit, ..self }
     }
 
     /// Whether they start a file service.
@@ -70,9 +78,9 @@ impl Options {
 
     /// For the lane that starts the helper.
     pub(super) fn start(&self, role: &str) -> String {
-        let Self { run, common, directory, .. } = self;
+        let Self { run, common, directory, credit, .. } = self;
         let deflate = if self.compress { ";z=1" } else { "" };
-        format!("v=1;r={role};d={directory};c={OUTPUT_WINDOW};l={};{run}{deflate}{common}", LEASE.as_secs())
+        format!("v=1;r={role};d={directory};c={credit};l={};{run}{deflate}{common}", LEASE.as_secs())
     }
 
     /// For a lane that joins it. `directory` is the helper's own word for where it is, if it was heard.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::codec::{Decoder, Dialect};
 use super::deflate::{Data, Deflater};
+use super::output_window::OutputWindow;
 use super::pulse::{Beat, Pulse};
 use super::record::{FromNode, Hello, RecordError, ToNode};
 use crate::model::{Exit, WindowSize, on_beat};
@@ -24,8 +25,6 @@ pub const LEASE: Duration = Duration::from_secs(32);
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long an answer may take: a node's disk may hold its helper up for long, and with the next renewal a minute is over.
 const DEAF: Duration = Duration::from_secs(45);
-/// How many bytes of output the node may send before the client has taken them.
-pub const OUTPUT_WINDOW: u64 = 2 * 1024 * 1024;
 /// The helper's window for input, before it has said so itself.
 const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 /// The longest record of input: a WRITE of SFTP's 32 KiB, with what stands before it, is one.
@@ -86,6 +85,7 @@ pub struct Link {
     done: bool,
     taken: u64,
     granted: u64,
+    window: OutputWindow,
 
     in_ready: bool,
     /// Which in lane the gateway has opened last: what is said of an earlier one means nothing any more.
@@ -151,8 +151,9 @@ enum Finish {
 }
 
 impl Link {
-    /// A link whose helper is about to start. `stdin_closed` says that it was told so when it started.
-    pub fn new(now: Instant, stdin_closed: bool) -> Self {
+    /// A link whose helper is about to start. `stdin_closed` says that it was told so when it started, with this window for
+    /// its output.
+    pub fn new(now: Instant, stdin_closed: bool, window: OutputWindow) -> Self {
         Self {
             decoder: Decoder::default(),
             coming: None,
@@ -164,7 +165,8 @@ impl Link {
             exited: false,
             done: false,
             taken: 0,
-            granted: OUTPUT_WINDOW,
+            granted: u64::from(window.bytes()),
+            window,
             in_ready: false,
             in_lane: 0,
             in_gone: None,
@@ -423,7 +425,9 @@ impl Link {
     /// The client has taken so many bytes of output: the node may send as many more.
     pub fn consumed(&mut self, bytes: usize) {
         self.taken += bytes as u64;
-        if self.taken + OUTPUT_WINDOW - self.granted >= OUTPUT_WINDOW / 4 {
+        // all that is granted and not taken is at most a window
+        let (window, left) = (u64::from(self.window.bytes()), self.granted.saturating_sub(self.taken));
+        if left + window / 4 <= window {
             self.state_due = true;
         }
     }
@@ -496,7 +500,8 @@ impl Link {
     pub fn needs_in_lane(&self, now: Instant) -> bool {
         let waiting = !(self.control.is_empty() && self.input.is_empty() && self.kept.is_empty())
             || self.finished == Finish::Asked;
-        let starved = self.granted - (self.stdout.count + self.stderr.count) < OUTPUT_WINDOW / 2 && self.state_due;
+        let starved = self.granted - (self.stdout.count + self.stderr.count) < u64::from(self.window.bytes()) / 2
+            && self.state_due;
         !self.in_ready && !self.done && (waiting || starved || now >= self.renew_at)
     }
 
@@ -564,7 +569,7 @@ impl Link {
         if self.state_due || now >= self.renew_at {
             self.state_due = false;
             self.renew_at = on_beat(now, RENEWAL);
-            self.granted = self.taken + OUTPUT_WINDOW;
+            self.granted = self.taken + u64::from(self.window.fit(self.granted.saturating_sub(self.taken)));
             self.unanswered.get_or_insert(now);
             let lease = u32::try_from(LEASE.as_secs()).unwrap_or(u32::MAX);
             let state = ToNode::State { received: self.received, credit: self.granted, lease };

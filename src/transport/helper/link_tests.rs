@@ -1,11 +1,12 @@
 //! The gateway's end of the conversation, without a helper.
 
 use super::super::codec::binary_record as raw;
+use super::super::output_window::WIDEST_OUTPUT;
 use super::super::record::LONGEST_PAYLOAD;
 use super::*;
 
 fn started(now: Instant) -> Link {
-    let mut link = Link::new(now, false);
+    let mut link = Link::new(now, false, OutputWindow::default());
     link.handle_output(b"PCR1\n").unwrap();
     link
 }
@@ -116,7 +117,7 @@ fn a_node_cannot_have_more_inflated_than_it_says_or_may_send() {
         assert!(error.to_string().contains("malformed record"), "{stated}: {error}");
     }
     let mut link = started(Instant::now());
-    let most = (OUTPUT_WINDOW / text.len() as u64) as u32;
+    let most = WIDEST_OUTPUT / text.len() as u32;
     for number in 1..=most {
         link.handle_output(&deflated(b'o', number, text.len(), &text)).unwrap();
     }
@@ -176,7 +177,7 @@ fn input_stops_at_the_helper_s_credit() {
 #[test]
 fn a_helper_that_speaks_lines_is_answered_in_lines() {
     let now = Instant::now();
-    let mut link = Link::new(now, false);
+    let mut link = Link::new(now, false, OutputWindow::default());
     link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0 0\n").unwrap();
     link.write(Bytes::from_static(b"ab"));
     link.write(Bytes::from_static(b"c"));
@@ -195,7 +196,7 @@ fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
     let now = Instant::now();
     let mut link = started(now);
     let part = vec![0; 64 * 1024];
-    let parts = OUTPUT_WINDOW / part.len() as u64;
+    let parts = u64::from(WIDEST_OUTPUT) / part.len() as u64;
     for number in 1..=parts {
         link.handle_output(&raw(b'o', number as u32, &part)).unwrap();
     }
@@ -206,7 +207,7 @@ fn output_beyond_the_credit_is_an_error_and_taking_it_grants_more() {
     ready(&mut link, 0);
     link.consumed(part.len());
     let state = link.poll_transmit(now).unwrap();
-    assert_eq!(state[17..25], (OUTPUT_WINDOW + part.len() as u64).to_be_bytes());
+    assert_eq!(state[17..25], (u64::from(WIDEST_OUTPUT) + part.len() as u64).to_be_bytes());
 }
 
 #[test]

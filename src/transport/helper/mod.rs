@@ -4,6 +4,7 @@
 mod codec;
 pub(crate) mod deflate;
 pub mod link;
+pub mod output_window;
 pub mod program;
 mod pulse;
 pub mod record;

@@ -20,6 +20,7 @@ use crate::transport::channel::{Client, Delivery};
 use crate::transport::context::{ChannelContext, first_request};
 use crate::transport::environment::ByWay;
 use crate::transport::helper::link::Link;
+use crate::transport::helper::output_window::OutputWindow;
 use crate::transport::ladder::Ladder;
 use crate::transport::lane_opener::LaneOpener;
 use crate::transport::lanes;
@@ -75,7 +76,7 @@ async fn context(backend: &Arc<Watched>, noted: &Noted, command: &str, longest: 
 /// The lanes of such a channel, and what they say to the client, one thing at a time. The link is as old as that.
 async fn begin(context: ChannelContext, age: Duration) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Delivery>) {
     let first = context.opener.open(first_request(&context)).await.unwrap();
-    let link = Link::new(Instant::now().checked_sub(age).unwrap(), true);
+    let link = Link::new(Instant::now().checked_sub(age).unwrap(), true, OutputWindow::default());
     let ((_, data), (_, control)) = (mpsc::channel(1), mpsc::channel(1));
     let (deliveries, said) = mpsc::channel(1);
     (lanes::run(context, first, link, Client { data, control, deliveries }), said)

@@ -12,7 +12,7 @@ use machine::{lives, signal};
 use node::{Job, Kind, Node, Setup};
 
 use crate::model::{Exit, WindowSize};
-use crate::transport::helper::link::OUTPUT_WINDOW;
+use crate::transport::helper::output_window::WIDEST_OUTPUT;
 
 /// One module for each helper, so that a failure names it.
 macro_rules! every_helper {
@@ -261,7 +261,7 @@ fn output_stops_at_its_credit(kind: Kind) {
     let size = 5 << 20;
     let line = format!("dd if=/dev/zero bs=65536 count={} 2>/dev/null", size / 65536);
     let mut node = Node::start(kind, Setup::command(&line).not_taking());
-    let window = OUTPUT_WINDOW as usize;
+    let window = WIDEST_OUTPUT as usize;
     // the sh helper's credit is a number of blocks for two streams
     node.until("the window", |node| node.stdout.len() >= window - 3 * 49152);
     let later = Instant::now() + Duration::from_secs(1);

@@ -24,6 +24,7 @@ use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{Addresses, ChannelSetup, PtyRequest};
 use crate::transport::environment::by_way;
 use crate::transport::helper::link::{Event, InGone, Link, LinkError};
+use crate::transport::helper::output_window::OutputWindow;
 use crate::transport::helper::program::{Program, boot};
 use crate::transport::helper::record::{Hello, OUT_LOST};
 use crate::transport::options::Options;
@@ -210,7 +211,7 @@ impl Node {
         let helper = if kind == Kind::Python { Helper::Auto } else { Helper::Sh };
         let (user, directory) = (setup.user, name.clone());
         let closed = setup.channel.stdin_closed && setup.channel.pty.is_none();
-        let mut link = Link::new(Instant::now(), closed);
+        let mut link = Link::new(Instant::now(), closed, OutputWindow::default());
         link.handle_out_attached();
         let variables = by_way(&setup.channel.env);
         if let Some(over_lane) = variables.over_lane.clone() {
