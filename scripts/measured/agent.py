@@ -1,5 +1,7 @@
 """The rows with AWS's agent, most of them beside AWS's plugin."""
 
+import datetime
+import json
 import os
 import random
 import shutil
@@ -20,6 +22,46 @@ def missing(what, *options):
 
 def has_plugin(options):
     return options.agent and options.plugin and options.aws
+
+
+# --- a command --------------------------------------------------------------------------------------------------------
+
+
+def moments(log, since):
+    """When what happened, in the demo's log, in seconds of the clock: the last time for each."""
+    found = {}
+    for line in log.read_text().splitlines()[since:]:
+        event = json.loads(line)
+        name = event.get("call") or event.get("message")
+        if name == "the agent reports":
+            name = event["state"]
+        found.setdefault(name, datetime.datetime.fromisoformat(event["timestamp"]).timestamp())
+    return found
+
+
+def command_rows(binary, bench):
+    """Where the time of a short command goes, on a connection that is there: process by process."""
+    options = bench.options
+    if not options.agent:
+        yield missing("where the time of a command goes", "--agent")
+        return
+    stages = [("ssh and the gateway, up to StartSession", "StartSession"), ("StartSession", "a session starts"),
+              ("the agent's worker", "Connected"), ("the helper's interpreter", "the helper has started"), ("the command, and back", None)]
+    took = {name: [] for name, _ in stages}
+    with Demo(binary, "--log", "warn,portcullis=debug", *real_agent(options), home=bench.sshd.home) as demo, Master(demo.config, "demo") as master:
+        for _ in range(4 if bench.quick else 31):
+            since = len(demo.log.read_text().splitlines())
+            last = time.time()
+            subprocess.run([*master.command, "true"], check=True, stdin=subprocess.DEVNULL)
+            end = time.time()
+            seen = moments(demo.log, since)
+            for name, event in stages:
+                now = seen[event] if event else end
+                took[name].append((now - last) * 1000)
+                last = now
+    # the first ones find nothing warm
+    yield Figure("ssh demo true on a connection already up, AWS's agent, stage by stage",
+                 [Value(f"{name}:", statistics.median(found[3:]), "ms") for name, found in took.items()])
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------

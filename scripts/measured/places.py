@@ -19,9 +19,11 @@ class Demo:
     def __init__(self, binary, *args, home=None):
         self.dir = Path(tempfile.mkdtemp(prefix="figures"))
         env = {**os.environ, "HOME": str(home)} if home else None
-        self.process = subprocess.Popen(
-            [binary, "demo", "--dir", self.dir / "demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", *args], env=env,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.log = self.dir / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "demo", "--dir", self.dir / "demo", "--listen", "127.0.0.1:0", "--until-stdin-closes", *args], env=env,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout:
             if line.startswith("ready"):
                 break
