@@ -151,3 +151,69 @@ fn an_old_python_hands_over_to_sh() {
     assert_eq!(node.hello.as_ref().unwrap().helper, "sh");
     assert_eq!(node.finish().0, b"here\nthere");
 }
+
+/// AWS's agent writes a KiB at a time, and a helper that looked at each would spend most of its time on that.
+#[test]
+fn a_long_record_is_left_to_come_and_a_short_one_is_taken_at_once() {
+    let script = r#"
+import binascii, os, select, struct, sys
+sys.path.insert(0, sys.argv[1])
+import common, lane
+
+class Nothing:
+    works = 0
+
+def record(number, payload):
+    head = struct.pack(">BII", ord("i"), number, len(payload))
+    return head + struct.pack(">I", binascii.crc32(payload, binascii.crc32(head))) + payload
+
+class Time:
+    # while the helper sleeps the agent writes on, a KiB in each tenth of a millisecond
+    def sleep(self, seconds):
+        slept.append(seconds)
+        for _ in range(round(seconds * 10000)):
+            write()
+
+def write():
+    try:
+        del waiting[: os.write(agent, waiting[:1024])]
+    except BlockingIOError:
+        # the terminal is full
+        pass
+
+agent, terminal = os.openpty()
+common.raw(terminal)
+for end in (agent, terminal):
+    os.set_blocking(end, False)
+readable = select.poll()
+readable.register(terminal, select.POLLIN)
+taken, slept, waiting = [], [], bytearray()
+lane.time = Time()
+lanes = lane.Lanes("/", None, None, lambda kind, payload: taken.append(payload), Nothing())
+lanes.in_fd = terminal
+sent = [bytes([number]) * 65536 for number in range(16)]
+for number, payload in enumerate(sent):
+    waiting += record(number + 1, payload)
+looks = 0
+while len(taken) < len(sent):
+    write()
+    assert readable.poll(30000)
+    lanes.read()
+    looks += 1
+assert taken == sent
+assert 10 < looks < 500, looks
+assert max(slept) <= 0.002, slept
+
+# keys, one whole and one in two parts
+del slept[:]
+keys = record(17, b"k") + record(18, b"l")
+for part in (keys[:20], keys[20:]):
+    os.write(agent, part)
+    assert readable.poll(30000)
+    lanes.read()
+assert taken[16:] == [b"k", b"l"] and not slept
+"#;
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/helper/node/python");
+    let ran = Command::new("python3").args(["-Bc", script, python]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}

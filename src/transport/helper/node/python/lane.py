@@ -32,6 +32,10 @@ F_SETPIPE_SZ = 1031
 # ioctl_tty(2), of a pipe's either end: what waits in it; the termios module, which has its name, is not loaded for it
 FIONREAD = 0x541B
 FEW = 32768
+# so much a terminal gives at once; it holds four and a half of them
+PIECE = 4096
+# for how many seconds a long record is left to come at most
+LONGEST_REST = 0.002
 # what a lane process ends with whose lane was let go of, so that the gateway can tell it from a session that was ended
 LET_GO = 75
 # what is said on the in lane, where nothing is said otherwise, when the out lane broke
@@ -78,6 +82,9 @@ class Lanes:
         self.begun = b""
         # from the gateway: what came and is no whole record yet, the last number, and which of them was said last
         self.inbox = bytearray()
+        # how much of that record is missing, and for how long it is left to come before that is looked at again
+        self.missing = 0
+        self.rest = 0
         self.received = 0
         self.said = 0
         # how many bytes of input the job has taken, and up to how many the gateway may send in all
@@ -129,6 +136,7 @@ class Lanes:
             self.in_lost = 0
             # the rest of a record that the lane before cut short comes again as a whole
             self.inbox = bytearray()
+            self.missing = 0
             if self.out_fd < 0:
                 # lost when there was no other lane to say so
                 self.say_out_lost()
@@ -316,18 +324,34 @@ class Lanes:
     # --- from the gateway
 
     def read(self):
-        try:
-            data = os.read(self.in_fd, 65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            # a terminal whose other end has gone gives an error, which is its end
-            data = b""
-        if not data:
-            self.lose("in")
-            return
+        # the agent writes a KiB at a time, and each would wake this up. While much of a record is missing nothing can be done
+        # with what comes, so it is left to come; for as long as half fills the terminal, since the agent must not wait
+        rests = self.missing > PIECE
+        if rests:
+            time.sleep(self.rest)
         inbox = self.inbox
-        inbox += data
+        size = 0
+        data = b""
+        while not size or len(data) >= PIECE - 1 and size < self.missing:
+            try:
+                data = os.read(self.in_fd, PIECE)
+            except BlockingIOError:
+                break
+            except OSError:
+                # a terminal whose other end has gone gives an error, which is its end
+                data = b""
+            if not data:
+                self.lose("in")
+                return
+            inbox += data
+            size += len(data)
+        if size >= 3 * PIECE:
+            self.rest /= 2
+        elif rests and size < min(2 * PIECE, self.missing):
+            self.rest = min(self.rest + 0.0001, LONGEST_REST)
+        self.missing -= size
+        if self.missing > 0:
+            return
         at = 0
         whole = HEAD.size + CHECK.size
         while len(inbox) - at >= whole:
@@ -335,7 +359,8 @@ class Lanes:
             if length > LONGEST_PAYLOAD:
                 self.let_go_of_in()
                 return
-            if len(inbox) - at - whole < length:
+            self.missing = at + whole + length - len(inbox)
+            if self.missing > 0:
                 break
             payload = bytes(inbox[at + whole : at + whole + length])
             check = binascii.crc32(payload, binascii.crc32(inbox[at : at + HEAD.size]))
