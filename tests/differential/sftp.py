@@ -191,8 +191,8 @@ class Side:
                 attrs, body = attributes(body)
                 attrs = self.near(attrs)
                 if "now" in attrs.get("times", ()):
-                    # the minute may end between the two
-                    long = re.sub(rb" \d\d:\d\d ", b" now ", long, count=1)
+                    # the minute may end between the two; what the coarser clock takes for the future has its year
+                    long = re.sub(rb" (\d\d:\d\d| \d{4}) ", b" now ", long, count=1)
                 out.append((name.replace(self.root, b"@ROOT@"), long.replace(self.root, b"@ROOT@"), attrs))
             return ("names", sorted(out) if kind == READDIR else out)
         if answer == EXTENDED_REPLY:

@@ -204,8 +204,8 @@ where
         Err(refusal) => return session.refused(path, refusal).await,
     };
     let is_new = before.await.is_err();
-    let mut trouble = match take_content(session, command, &file, attributes, is_new).await {
-        Ok(trouble) => trouble,
+    let (mut trouble, word) = match take_content(session, command, &file, attributes, is_new).await {
+        Ok(done) => done,
         Err(end) => match session.access.abandon(&file).await {
             Err(Refusal::Evidence(why)) => return Err(End::Evidence(why)),
             _ => return Err(end),
@@ -216,22 +216,22 @@ where
         let why = survive(refusal)?;
         trouble.get_or_insert(why);
     }
-    // the client's own word on what it sent comes before ours
-    session.accepted().await?;
+    word?;
     match trouble {
         Some(why) => session.warn(path, &why).await,
         None => Ok(session.wire.ok().await?),
     }
 }
 
-/// Takes the bytes that were announced, whatever becomes of them; in words what went wrong.
+/// Takes the bytes that were announced, whatever becomes of them, and the client's word on what it sent; in words what went
+/// wrong, and that word.
 async fn take_content<S>(
     session: &mut Session<S>,
     command: &ScpCommand,
     file: &OpenFile,
     attributes: Attributes,
     is_new: bool,
-) -> Result<Option<String>, End>
+) -> Result<(Option<String>, Result<bool, End>), End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -269,14 +269,15 @@ where
         offset += length;
     }
     writes.settle(0).await?;
-    let found = match answer(found).await.and_then(Refusal::attributes) {
-        Ok(found) => found,
-        Err(refusal) => return Ok(writes.trouble.or(Some(survive(refusal)?))),
+    // comes before ours; where it is none, the file gets no times
+    let word = session.accepted().await;
+    let attributes = Attributes { times: attributes.times.filter(|_| word.is_ok()), ..attributes };
+    let trouble = match (answer(found).await.and_then(Refusal::attributes), writes.trouble) {
+        (_, Some(why)) => Some(why),
+        (Ok(found), None) => finish(session, command, file, found, attributes, is_new).await?,
+        (Err(refusal), None) => Some(survive(refusal)?),
     };
-    match writes.trouble {
-        Some(why) => Ok(Some(why)),
-        None => finish(session, command, file, found, attributes, is_new).await,
-    }
+    Ok((trouble, word))
 }
 
 /// Gives a file its size, and with `-p` its mode and times; in words what went wrong.

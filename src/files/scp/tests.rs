@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -258,6 +258,20 @@ async fn a_client_that_stops_in_mid_file_fails() {
     let deep: String = (0..300).map(|_| "D0755 0 d\n").collect();
     let (said, code) = sink(home.path(), "scp -r -t .", deep.as_bytes()).await;
     assert!(said.contains("too deep") && code == 1, "{said}");
+}
+
+/// As OpenSSH's: whoever reads a file's times as a promise that it is whole must not be deceived.
+#[tokio::test]
+async fn a_file_gets_its_times_when_its_sender_has_said_that_it_is_whole() {
+    let home = tempfile::tempdir().unwrap();
+    for (word, is_dated) in [("\0", true), ("\x01warned\n", true), ("\x02over\n", false), ("?\n", false), ("", false)] {
+        let records = format!("T1000 0 1000 0\nC0640 1 x\nx{word}");
+        let (said, _) = sink(home.path(), "scp -p -t .", records.as_bytes()).await;
+        let found = fs::metadata(home.path().join("x")).unwrap();
+        assert_eq!(found.mtime() == 1000, is_dated, "{word:?}: {said:?}");
+        assert_eq!((found.len(), found.mode() & 0o777), (1, 0o640), "{word:?}: {said:?}");
+        fs::remove_file(home.path().join("x")).unwrap();
+    }
 }
 
 #[tokio::test]
