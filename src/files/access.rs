@@ -10,8 +10,8 @@
 //! What changes the node is in the record before the node is asked for it, so that no way in which a session may end (a
 //! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
 
+use std::collections::BTreeMap;
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::errno::{EINVAL, ENAMETOOLONG};
 use super::ledger::{FileEvent, FileLedger, Outcome, Tally};
 use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
-use crate::policy::{Action, Denial, FileAction, Scope};
+use crate::policy::{Action, Denial, FileAction, Scope, Terms};
 use crate::transport::file_service::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
 
 /// The files of one node, for one client.
@@ -29,15 +29,15 @@ use crate::transport::file_service::{Answer, Attributes, FileError, FileService,
 pub(super) struct Access {
     pub(super) files: FileService,
     ledger: FileLedger,
-    uploaded: Arc<Uploaded>,
+    uploaded: Arc<Mutex<Uploaded>>,
 }
 
-/// What was uploaded in the session, as far as the terms of its grant care.
+/// What was uploaded in the session by the leave of each policy that limits it.
 #[derive(Debug, Default)]
 struct Uploaded {
-    bytes: AtomicU64,
+    bytes: BTreeMap<String, u64>,
     /// It is in the record that it was too much.
-    said: AtomicBool,
+    said: bool,
 }
 
 /// An operation that has been issued, and what will come of it.
@@ -68,6 +68,8 @@ pub(super) struct OpenFile {
     pub(super) real_path: Vec<u8>,
     path: Vec<u8>,
     actions: Vec<FileAction>,
+    /// How much may be uploaded in the session by the leave of the policies that let it be opened, and this file be.
+    upload_limits: BTreeMap<String, u64>,
     progress: Mutex<Progress>,
     ledger: FileLedger,
 }
@@ -97,6 +99,21 @@ pub(super) struct Closing {
     closed: Answering,
 }
 
+impl Uploaded {
+    /// Counts so many more bytes by the leave of these policies; or says which one does not let so many.
+    fn add<'a>(&mut self, limits: &'a BTreeMap<String, u64>, bytes: u64) -> Result<(), (u64, &'a str)> {
+        let so_far = |policy: &str| self.bytes.get(policy).copied().unwrap_or_default();
+        let within = |policy: &str, limit: u64| so_far(policy).checked_add(bytes).is_some_and(|sum| sum <= limit);
+        if let Some((policy, limit)) = limits.iter().find(|(policy, limit)| !within(policy, **limit)) {
+            return Err((*limit, policy));
+        }
+        for policy in limits.keys() {
+            *self.bytes.entry(policy.clone()).or_default() += bytes;
+        }
+        Ok(())
+    }
+}
+
 impl Access {
     pub(super) fn new(files: FileService, ledger: FileLedger) -> Self {
         Self { files, ledger, uploaded: Arc::default() }
@@ -104,13 +121,18 @@ impl Access {
 
     /// Whether so many more bytes may be uploaded; they count as uploaded then. Asked before the node is sent them.
     pub(super) async fn may_upload(&self, file: &OpenFile, bytes: u64) -> Result<(), Refusal> {
-        let Some((limit, policy)) = &self.files.grant().terms().upload_limit else { return Ok(()) };
-        let within = |so_far: u64| so_far.checked_add(bytes).filter(|sum| sum <= limit);
-        if self.uploaded.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok() {
+        if file.upload_limits.is_empty() {
             return Ok(());
         }
-        let refusal = Refusal::Denied(self.files.grant().too_much(*limit, policy));
-        if !self.uploaded.said.swap(true, Ordering::Relaxed) {
+        let (said, limit, policy) = {
+            let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
+            match uploaded.add(&file.upload_limits, bytes) {
+                Ok(()) => return Ok(()),
+                Err((limit, policy)) => (std::mem::replace(&mut uploaded.said, true), limit, policy),
+            }
+        };
+        let refusal = Refusal::Denied(self.files.grant().too_much(limit, policy));
+        if !said {
             self.record(FileEvent {
                 action: FileAction::Upload,
                 path: file.path.clone(),
@@ -212,11 +234,17 @@ impl Access {
                 Err(refusal) => return access.conclude(event, Err(refusal)).await,
             };
             event.real_path = Some(opened.real_path.clone());
+            let mut terms = access.files.grant().terms();
             for &action in &actions {
                 event.action = action;
-                if let Err(refusal) = access.allowed(action, &opened.real_path) {
-                    drop(access.files.issue(Operation::Close { handle: opened.handle }).await);
-                    return access.conclude(event, Err(refusal)).await;
+                match access.allowed(action, &opened.real_path) {
+                    // what a policy obliges to that permits reading says nothing of writing
+                    Ok(more) if action == FileAction::Upload => terms = terms.and(more),
+                    Ok(_) => {}
+                    Err(refusal) => {
+                        drop(access.files.issue(Operation::Close { handle: opened.handle }).await);
+                        return access.conclude(event, Err(refusal)).await;
+                    }
                 }
             }
             for &action in &actions {
@@ -237,6 +265,7 @@ impl Access {
                 real_path: opened.real_path,
                 path: event.path,
                 actions,
+                upload_limits: terms.upload_limits,
                 progress: Mutex::new(progress),
                 ledger: access.ledger,
             })
@@ -266,7 +295,9 @@ impl Access {
         };
         let asks =
             [(FileAction::Copy, from), (FileAction::Download, from), (FileAction::Copy, to), (FileAction::Upload, to)];
-        if let Err(refusal) = asks.iter().try_for_each(|(action, file)| self.allowed(*action, &file.real_path)) {
+        if let Err(refusal) =
+            asks.iter().try_for_each(|(action, file)| self.allowed(*action, &file.real_path).map(drop))
+        {
             return self.conclude(event, Err(refusal)).await;
         }
         self.record(event.clone()).await?;
@@ -402,10 +433,10 @@ impl Access {
     }
 
     fn all_allowed(&self, asks: &[Vec<FileAction>], place: usize, path: &[u8]) -> Result<(), Refusal> {
-        asks.get(place).into_iter().flatten().try_for_each(|&action| self.allowed(action, path))
+        asks.get(place).into_iter().flatten().try_for_each(|&action| self.allowed(action, path).map(drop))
     }
 
-    fn allowed(&self, action: FileAction, path: &[u8]) -> Result<(), Refusal> {
+    fn allowed(&self, action: FileAction, path: &[u8]) -> Result<Terms, Refusal> {
         let asked = Action::File { action, path: path.to_vec() };
         self.files.grant().judge(&asked).map_err(Refusal::Denied)
     }

@@ -48,6 +48,8 @@ pub enum RefusalCode {
     ReasonUnsuitable,
     /// Policy: as much was uploaded in the session as may be.
     UploadLimit,
+    /// Policy: it may be done at the beginning of a session only.
+    SessionTooOld,
     /// Policy: it could not be evaluated.
     PolicyFailed,
     /// Policy: more than the session was opened for.
@@ -99,7 +101,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -121,6 +123,7 @@ impl RefusalCode {
         Self::ReasonNeeded,
         Self::ReasonUnsuitable,
         Self::UploadLimit,
+        Self::SessionTooOld,
         Self::PolicyFailed,
         Self::BeyondTheGrant,
         Self::NodeUnknown,
@@ -170,6 +173,7 @@ impl RefusalCode {
             Self::ReasonNeeded => "reason-needed",
             Self::ReasonUnsuitable => "reason-unsuitable",
             Self::UploadLimit => "upload-limit",
+            Self::SessionTooOld => "session-too-old",
             Self::PolicyFailed => "policy-failed",
             Self::BeyondTheGrant => "beyond-the-grant",
             Self::NodeUnknown => "node-unknown",

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 use cedar_policy::{Authorizer, Entities, PolicyId, PolicySet};
 
@@ -99,7 +99,8 @@ impl Policies {
                 node_name: request.node_name.clone(),
                 node: request.node.clone(),
                 os_user: request.os_user.map(str::to_owned),
-                terms,
+                terms: Mutex::new(terms),
+                since: Instant::now(),
                 action: request.action,
                 reason: request.reason.cloned(),
             }),
@@ -137,7 +138,8 @@ impl Policy {
     /// What those are obliged to who carry out what is asked, and the policies that permit it; or the refusal.
     pub(super) fn judge(&self, asked: &Asked<'_>) -> Result<(Terms, Vec<PolicyId>), Denial> {
         let policies = self.permitting(asked)?;
-        Ok((self.terms(asked, &policies)?, policies))
+        let Asking { node_name, reason, .. } = asked.asking;
+        Ok((self.terms(&policies, asked.action, node_name, reason)?, policies))
     }
 
     /// The policies that permit what is asked, and being the user that is asked for.
@@ -163,20 +165,25 @@ impl Policy {
         Ok(policies)
     }
 
-    /// What those who carry it out are obliged to; or what the person is, and did not do.
-    fn terms(&self, asked: &Asked<'_>, policies: &[PolicyId]) -> Result<Terms, Denial> {
+    /// What those who carry out what these policies permit are obliged to; or what the person is, and did not do.
+    pub(super) fn terms(
+        &self,
+        policies: &[PolicyId],
+        action: &Action,
+        node_name: &NodeName,
+        reason: Option<&ReasonText>,
+    ) -> Result<Terms, Denial> {
         let mut terms = Terms::default();
         for id in policies {
             let Some(obligations) = self.0.obligations.get(id) else { continue };
             terms.add(id.as_ref(), obligations);
             let Some(wanted) = &obligations.reason else { continue };
-            let Asking { node_name, reason, .. } = asked.asking;
             let (code, needs) = match reason {
                 Some(reason) if wanted.suits(reason) => continue,
                 Some(_) => (RefusalCode::ReasonUnsuitable, "needs another reason"),
                 None => (RefusalCode::ReasonNeeded, "needs a reason"),
             };
-            let (action, words) = (asked.action.name(), wanted.words());
+            let (action, words) = (action.name(), wanted.words());
             return Err(Denial::new(
                 code,
                 id.as_ref(),
@@ -257,6 +264,14 @@ impl Policy {
         let action = action.name();
         let why = format_args!("no policy lets {person} do {action} on {node}{user}");
         Denial::new(code, DEFAULT, self.version(), why)
+    }
+
+    /// These permit it at the beginning of a session, which is over.
+    pub(super) fn too_old(&self, policies: &[PolicyId], action: &Action, node: &NodeName, terms: &Terms) -> Denial {
+        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
+        let (action, seconds) = (action.name(), terms.max_duration.map_or(0, |longest| longest.as_secs()));
+        let why = format_args!("{action} on {node} is for the first {seconds} s of a session; open another one for it");
+        Denial::new(RefusalCode::SessionTooOld, &names.join("\", \""), self.version(), why)
     }
 
     /// Something could not be evaluated, and what can't be decided is denied.
@@ -469,13 +484,13 @@ mod tests {
         let policies = "@id(\"a\") @max_duration(\"8h\") @upload_limit(\"1KiB\") permit (principal, action, resource);\n\
                         @id(\"b\") @max_duration(\"1h\") permit (principal in Group::\"ops\", action, resource);";
         let terms = |groups| match decide(policies, &Asking { groups, ..ADA }, Action::Files) {
-            Decision::Allow(grant) => grant.terms().clone(),
+            Decision::Allow(grant) => grant.terms(),
             Decision::Deny(denial) => panic!("{denial:?}"),
         };
         let hours = |hours: u64| Some(std::time::Duration::from_secs(3600 * hours));
         assert_eq!(terms(&[]).max_duration, hours(8));
         assert_eq!(terms(&["ops"]).max_duration, hours(1));
-        assert_eq!(terms(&["ops"]).upload_limit, Some((1024, "a".to_owned())));
+        assert_eq!(terms(&["ops"]).least_upload_limit(), Some((1024, "a")));
     }
 
     #[test]

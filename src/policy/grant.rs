@@ -3,10 +3,14 @@
 //! ```text
 //!  Request ──Policy::decide──▶ Grant ──consumed by opening──▶ the session's, for as long as it lasts
 //!                                                                  │
-//!           each file operation, each variable ──Grant::judge──▶ Ok, or a Denial
+//!           each file operation, each variable ──Grant::judge──▶ Terms, or a Denial
 //! ```
+//!
+//! Whoever permits what is done later obliges as whoever permitted the opening does: a reason is wanted then, limits of time
+//! become the session's, and the size of an upload is what the terms of that one upload say.
 
-use std::time::SystemTime;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::action::Action;
 use super::decision::Answer;
@@ -33,8 +37,13 @@ pub struct Grant {
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
     pub(super) reason: Option<ReasonText>,
-    pub(super) terms: Terms,
+    /// What the session is obliged to; times get shorter by what is done in it.
+    pub(super) terms: Mutex<Terms>,
+    pub(super) since: Instant,
 }
+
+/// What may be done for a while after a session's beginning is asked later than that.
+struct SessionTooOld;
 
 /// What the judgement of a file operation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,30 +56,50 @@ pub enum Scope {
 }
 
 impl Grant {
-    /// May this be done as well, under the same grant? From memory: it is asked while the client waits. A rename is asked
+    /// May this be done as well, under the same grant, and on what terms? From memory: it is asked while the client waits. A rename is asked
     /// about as `Rename` and also as `Remove` and `Download` of what is moved and as `Upload` to where it goes; a link as
     /// `Download` and `Upload`, and a new size as `Upload`. A directory is one path: what moves with it is not asked about.
-    pub fn judge(&self, action: &Action) -> Result<(), Denial> {
+    pub fn judge(&self, action: &Action) -> Result<Terms, Denial> {
         match (&self.action, action) {
-            (opened, asked) if opened == asked => Ok(()),
+            (opened, asked) if opened == asked => Ok(self.terms()),
             (Action::Files, Action::File { .. })
             | (Action::Shell | Action::Exec { .. }, Action::SetVariable { .. }) => self.ask(action),
             (opened, asked) => Err(self.beyond(opened, asked)),
         }
     }
 
-    fn ask(&self, action: &Action) -> Result<(), Denial> {
+    fn ask(&self, action: &Action) -> Result<Terms, Denial> {
         let policy = self.set.current();
         let answer = match self.facts.question(action, SystemTime::now()) {
             Ok(question) => policy.ask(&question, self.facts.entities()),
             Err(error) => Answer::Failed(error.to_string()),
         };
         match answer {
-            Answer::Permitted(_) => Ok(()),
+            Answer::Permitted(policies) => {
+                let terms = policy.terms(&policies, action, &self.node_name, self.reason.as_ref())?;
+                let too_old = || policy.too_old(&policies, action, &self.node_name, &terms);
+                self.keep_to(&terms).map_err(|_: SessionTooOld| too_old())?;
+                Ok(terms)
+            }
             Answer::Forbidden(policies) => Err(policy.forbidden(&policies, action, &self.node_name)),
             Answer::Nothing => Err(policy.nothing_permits(self.identity.person(), action, &self.node_name, None)),
             Answer::Failed(why) => Err(policy.failed(&why)),
         }
+    }
+
+    /// The session keeps to the times of what is done in it, from its own start; one that is too old already does not do it.
+    fn keep_to(&self, terms: &Terms) -> Result<(), SessionTooOld> {
+        if terms.max_duration.is_some_and(|longest| self.since.elapsed() >= longest) {
+            return Err(SessionTooOld);
+        }
+        if terms.max_duration.is_some() || terms.idle_timeout.is_some() {
+            self.kept_terms().keep_to_times(terms.max_duration, terms.idle_timeout);
+        }
+        Ok(())
+    }
+
+    fn kept_terms(&self) -> std::sync::MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What [`Self::judge`] looks at in an operation on a file.
@@ -104,9 +133,14 @@ impl Grant {
     pub fn version(&self) -> &PolicyVersion {
         &self.version
     }
-    /// What those who carry it out are obliged to.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
+    /// What those who carry it out are obliged to, after all that was done in it so far.
+    pub fn terms(&self) -> Terms {
+        self.kept_terms().clone()
+    }
+    /// Of these the times, which somebody asks for at every turn: how long the session may last, and be silent.
+    pub fn times(&self) -> (Option<Duration>, Option<Duration>) {
+        let terms = self.kept_terms();
+        (terms.max_duration, terms.idle_timeout)
     }
     /// Who may.
     pub fn identity(&self) -> &Identity {
@@ -193,11 +227,75 @@ mod tests {
         Action::File { action: FileAction::Upload, path: path.into() }
     }
 
+    fn download(path: &str) -> Action {
+        Action::File { action: FileAction::Download, path: path.into() }
+    }
+
+    /// Files are everybody's to look at; what else is permitted obliges to this.
+    fn obliging(to: &str, action: &str) -> Grant {
+        let policies = format!(
+            "@id(\"look\") permit (principal, action in Action::\"BrowseFiles\", resource);\n\
+             @id(\"more\") {to} permit (principal, action == Action::\"{action}\", resource);"
+        );
+        Grant::under(&policies, "tester", "web-1", Action::Files)
+    }
+
+    #[test]
+    fn a_policy_that_permits_no_more_than_an_operation_obliges_whoever_asks_for_it() {
+        let remove = Action::File { action: FileAction::Remove, path: b"/x".to_vec() };
+        let grant = obliging("@reason_pattern(\"INC-[0-9]+\")", "Remove");
+        let denial = grant.judge(&remove).unwrap_err();
+        assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::ReasonNeeded, "more"));
+        assert!(denial.text.contains("Remove on web-1 needs a reason (one that fits INC-[0-9]+)"), "{denial:?}");
+        let because = |reason: &str| {
+            obliging("@reason_pattern(\"INC-[0-9]+\")", "Remove").because(ReasonText::new(reason).unwrap())
+        };
+        assert_eq!(because("curiosity").judge(&remove).unwrap_err().code, RefusalCode::ReasonUnsuitable);
+        assert!(because("INC-7").judge(&remove).is_ok());
+        let terms = obliging("@upload_limit(\"5KiB\")", "Upload").judge(&upload("/x")).unwrap();
+        assert_eq!(terms.least_upload_limit(), Some((5120, "more")));
+    }
+
+    #[test]
+    fn a_limit_of_time_holds_from_when_something_is_done_by_its_leave() {
+        let grant = obliging("@max_duration(\"5m\") @idle_timeout(\"1m\")", "Download");
+        assert_eq!(grant.times(), (None, None));
+        assert!(
+            grant.judge(&upload("/x")).is_err() && grant.times() == (None, None),
+            "what is refused obliges to nothing"
+        );
+        assert!(grant.judge(&download("/x")).is_ok());
+        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+        assert_eq!(grant.times(), (minutes(5), minutes(1)));
+        let old = Instant::now().checked_sub(Duration::from_secs(301)).unwrap();
+        let grant = Grant { since: old, ..obliging("@max_duration(\"5m\")", "Download") };
+        let denial = grant.judge(&download("/x")).unwrap_err();
+        assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::SessionTooOld, "more"));
+        assert!(
+            denial.text.ends_with("Download on web-1 is for the first 300 s of a session; open another one for it")
+        );
+        assert_eq!(grant.times(), (None, None), "who may not do it keeps the session");
+    }
+
+    #[test]
+    fn a_variable_obliges_as_all_else_does() {
+        let policies = "@id(\"run\") permit (principal, action == Action::\"Exec\", resource);\n\
+                        @id(\"set\") @max_duration(\"1m\") @reason(\"required\")\n\
+                        permit (principal, action == Action::\"SetVariable\", resource);";
+        let exec = Action::Exec { command: b"id".to_vec() };
+        let set = Action::SetVariable { name: "LANG".to_owned(), value: b"C".to_vec() };
+        let grant = Grant::under(policies, "tester", "web-1", exec);
+        assert_eq!(grant.judge(&set).unwrap_err().code, RefusalCode::ReasonNeeded);
+        let grant = grant.because(ReasonText::new("why not").unwrap());
+        assert!(grant.judge(&set).is_ok());
+        assert_eq!(grant.times(), (Some(Duration::from_secs(60)), None));
+    }
+
     #[test]
     fn a_grant_covers_what_it_was_given_for_and_nothing_else() {
         let exec = |command: &str| Action::Exec { command: command.into() };
         let grant = Grant::for_test("web-1", exec("id"));
-        assert_eq!(grant.judge(&exec("id")), Ok(()));
+        assert_eq!(grant.judge(&exec("id")), Ok(Terms::default()));
         for other in [exec("rm -r /"), Action::Shell, Action::Files, Action::RunAs, upload("/etc/passwd")] {
             let denial = grant.judge(&other).unwrap_err();
             assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::BeyondTheGrant, "test"));
@@ -209,7 +307,7 @@ mod tests {
     #[test]
     fn a_session_of_files_covers_what_is_permitted_in_it_and_no_shell() {
         let grant = Grant::for_test("web-1", Action::Files);
-        assert_eq!(grant.judge(&upload("/etc/passwd")), Ok(()));
+        assert_eq!(grant.judge(&upload("/etc/passwd")), Ok(Terms::default()));
         assert_eq!(grant.scope(), Scope::Actions);
         assert!(grant.judge(&Action::Shell).is_err());
         let readers = "@id(\"r\") permit (principal, action in Action::\"ReadFiles\", resource);";
@@ -217,7 +315,7 @@ mod tests {
         let of = |action| grant.judge(&Action::File { action, path: b"/x".to_vec() });
         use FileAction::{Download, List, ReadLink, Remove, Rename, Resolve, Stat, Symlink, Upload};
         for action in [Download, List, ReadLink, Resolve, Stat] {
-            assert_eq!(of(action), Ok(()), "{action:?}");
+            assert_eq!(of(action), Ok(Terms::default()), "{action:?}");
         }
         for action in [Remove, Rename, Symlink, Upload] {
             let denial = of(action).unwrap_err();
@@ -231,8 +329,8 @@ mod tests {
         assert_eq!(grant.scope(), Scope::Paths);
         let denial = grant.judge(&upload("/safe/x")).unwrap_err();
         assert_eq!(denial.text, "denied by policy \"but\": not below that");
-        assert_eq!(grant.judge(&upload("/safer")), Ok(()));
-        assert_eq!(grant.judge(&Action::File { action: FileAction::Download, path: b"/safe/x".to_vec() }), Ok(()));
+        assert_eq!(grant.judge(&upload("/safer")), Ok(Terms::default()));
+        assert!(grant.judge(&download("/safe/x")).is_ok());
     }
 
     #[test]

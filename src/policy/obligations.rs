@@ -7,8 +7,11 @@
 //!  permit ( … )
 //! ```
 //!
-//! Where several policies permit, all of them oblige: the shortest time and the least size hold, and a reason must suit each.
+//! Where several policies permit, all of them oblige: the shortest time holds, and a reason must suit each. It makes no
+//! difference whether they permit what opens a session or what is done in it: a policy that permits nothing but `Upload`
+//! obliges whoever uploads by its leave.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex::Regex;
@@ -40,8 +43,8 @@ pub struct Terms {
     pub max_duration: Option<Duration>,
     /// How long it may go without a byte in either direction.
     pub idle_timeout: Option<Duration>,
-    /// How many bytes may be uploaded in it, and which policy says so.
-    pub upload_limit: Option<(u64, String)>,
+    /// How many bytes may be uploaded in it by the leave of which policies.
+    pub upload_limits: BTreeMap<String, u64>,
 }
 
 /// What is wrong with an annotation.
@@ -136,11 +139,36 @@ impl WantedReason {
 impl Terms {
     /// These, and those of another policy.
     pub(super) fn add(&mut self, policy: &str, obligations: &Obligations) {
+        self.keep_to_times(obligations.max_duration, obligations.idle_timeout);
+        if let Some(limit) = obligations.upload_limit {
+            self.limit_uploads(policy, limit);
+        }
+    }
+
+    /// These, and those of something that is done besides.
+    pub fn and(mut self, others: Self) -> Self {
+        self.keep_to_times(others.max_duration, others.idle_timeout);
+        for (policy, limit) in &others.upload_limits {
+            self.limit_uploads(policy, *limit);
+        }
+        self
+    }
+
+    /// The least size of those that several policies let, and whose it is.
+    pub fn least_upload_limit(&self) -> Option<(u64, &str)> {
+        self.upload_limits.iter().map(|(policy, limit)| (*limit, policy.as_str())).min()
+    }
+
+    /// The shorter ones hold.
+    pub(super) fn keep_to_times(&mut self, max_duration: Option<Duration>, idle_timeout: Option<Duration>) {
         let shorter = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
-        self.max_duration = shorter(self.max_duration, obligations.max_duration);
-        self.idle_timeout = shorter(self.idle_timeout, obligations.idle_timeout);
-        let limit = obligations.upload_limit.map(|limit| (limit, policy.to_owned()));
-        self.upload_limit = self.upload_limit.take().into_iter().chain(limit).min();
+        self.max_duration = shorter(self.max_duration, max_duration);
+        self.idle_timeout = shorter(self.idle_timeout, idle_timeout);
+    }
+
+    fn limit_uploads(&mut self, policy: &str, limit: u64) {
+        let known = self.upload_limits.entry(policy.to_owned()).or_insert(limit);
+        *known = limit.min(*known);
     }
 }
 
@@ -209,7 +237,8 @@ mod tests {
             }
             assert_eq!(terms.max_duration, Some(Duration::from_secs(900)));
             assert_eq!(terms.idle_timeout, Some(Duration::from_secs(90)));
-            assert_eq!(terms.upload_limit, Some((4096, "b".to_owned())));
+            assert_eq!(terms.least_upload_limit(), Some((4096, "b")));
+            assert_eq!(terms.upload_limits.len(), 2, "each is its own policy's");
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::counted;
+use crate::policy::Grant;
 
 /// The limits of a channel; none means no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,12 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// What the policies oblige to by which the channel is there, and all that was done in it so far.
+    pub(super) fn of(grant: &Grant) -> Self {
+        let (longest, idle) = grant.times();
+        Self { idle, longest }
+    }
+
     /// The stricter of two of each.
     pub(super) fn and(self, other: Self) -> Self {
         let least = |a: Option<Duration>, b: Option<Duration>| [a, b].into_iter().flatten().min();
@@ -58,6 +65,11 @@ impl Clock {
     /// A byte has passed.
     pub(super) fn touch(&mut self, now: Instant) {
         self.active = now;
+    }
+
+    /// The channel keeps to these as well, from its start.
+    pub(super) fn keep_to(&mut self, limits: Limits) {
+        self.limits = self.limits.and(limits);
     }
 
     /// When to ask again, if nothing passes until then.

@@ -168,7 +168,7 @@ impl Transport {
             return Err(TransportError::AgentShellUser(user.to_owned()));
         }
         let permit = wanted(self.places.take(&grant, &herald), &herald).await?;
-        let limits = self.own_limits().and(obliged(&grant));
+        let limits = self.own_limits().and(Limits::of(&grant));
         let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
@@ -216,7 +216,7 @@ impl Transport {
             herald,
         )
         .await?;
-        let limits = terms.limits.and(self.own_limits()).and(obliged(&grant));
+        let limits = terms.limits.and(self.own_limits()).and(Limits::of(&grant));
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
             opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),
@@ -239,12 +239,6 @@ impl Transport {
     fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
     }
-}
-
-/// What the policies oblige to that allowed it.
-fn obliged(grant: &Grant) -> Limits {
-    let terms = grant.terms();
-    Limits { idle: terms.idle_timeout, longest: terms.max_duration }
 }
 
 /// What comes before anything is started on a node, for as long as somebody wants it. What has been started is wound up instead.

@@ -1,7 +1,7 @@
 use portcullis::internals::backend::BackendError;
 use portcullis::internals::backend::lanes::{Lane, Lanes, SessionRequest};
 use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
-use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policies, Request};
+use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policies, Request, Terms};
 use portcullis::internals::transport::file_service::FileService;
 use portcullis::internals::transport::{ChannelSetup, Herald, Input, OpenChannel, Output, Said, Transport, TransportError};
 
@@ -39,7 +39,7 @@ pub async fn files(transport: &Transport, grant: Grant, record: LaneRecord) -> R
     transport.open_files(grant, record, Herald::default()).await
 }
 
-pub fn one_file(service: &FileService, action: &Action) -> Result<(), Denial> {
+pub fn one_file(service: &FileService, action: &Action) -> Result<Terms, Denial> {
     service.grant().judge(action)
 }
 

@@ -21,6 +21,6 @@ pub fn forge(
         os_user: None,
         action: Action::Shell,
         reason: None,
-        terms,
+        terms: terms.into(),
     }
 }

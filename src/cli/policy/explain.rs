@@ -37,11 +37,10 @@ fn words(found: &Explanation) -> String {
 fn obligations(terms: &Terms) -> Vec<String> {
     let seconds =
         |what: &str, limit: Option<std::time::Duration>| limit.map(|limit| format!("{what} {} s", limit.as_secs()));
-    let upload = terms.upload_limit.as_ref().map(|(bytes, policy)| format!("uploads at most {bytes} bytes ({policy})"));
-    [seconds("lasts at most", terms.max_duration), seconds("may be silent for", terms.idle_timeout), upload]
-        .into_iter()
-        .flatten()
-        .collect()
+    let times = [seconds("lasts at most", terms.max_duration), seconds("may be silent for", terms.idle_timeout)];
+    let limits = terms.upload_limits.iter();
+    let uploads = limits.map(|(policy, bytes)| format!("uploads at most {bytes} bytes by leave of {policy}"));
+    times.into_iter().flatten().chain(uploads).collect()
 }
 
 fn json(found: &Explanation) -> String {
@@ -58,7 +57,7 @@ fn json(found: &Explanation) -> String {
         "near": found.near,
         "max_duration_seconds": terms.and_then(|terms| terms.max_duration).map(|limit| limit.as_secs()),
         "idle_timeout_seconds": terms.and_then(|terms| terms.idle_timeout).map(|limit| limit.as_secs()),
-        "upload_limit_bytes": terms.and_then(|terms| terms.upload_limit.as_ref()).map(|(bytes, _)| bytes),
+        "upload_limit_bytes": terms.and_then(Terms::least_upload_limit).map(|(bytes, _)| bytes),
     });
     format!("{answer:#}\n")
 }

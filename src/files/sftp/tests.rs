@@ -20,7 +20,7 @@ use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
 use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcome};
-use crate::model::RefusalCode;
+use crate::model::{ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{complaint, content, local_service, long_ago, noise};
 use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
@@ -281,6 +281,58 @@ async fn no_more_is_uploaded_in_a_session_than_the_policy_lets() {
     content(&servers.sftp("put small\n").await);
     let said = complaint(&servers.sftp("put small one\nput small two\n").await);
     assert!(said.contains("Permission denied") && servers.remote("one").exists(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_policy_lets_as_much_be_uploaded_as_it_says_itself() {
+    let servers = FileServers::under(|home| {
+        let policies = format!(
+            "@id(\"all\") @upload_limit(\"100KiB\") permit (principal, action, resource);\n\
+             @id(\"spool\") @upload_limit(\"48KiB\") permit (principal, action == Action::\"Upload\", resource)\n\
+             when {{ context.path like {:?} }};",
+            format!("{}/spool/*", home.display()),
+        );
+        Grant::under(&policies, "tester", "web-1", Action::Files)
+    });
+    fs::create_dir(servers.remote("spool")).unwrap();
+    fs::write(servers.here("file"), vec![b'x'; 40 << 10]).unwrap();
+    // what is uploaded elsewhere takes nothing of what the spool may have
+    content(&servers.sftp("put file one\nput file spool/one\n").await);
+    let why = |servers: &FileServers| {
+        let denied = servers.events.take().into_iter().find_map(|event| match event.outcome {
+            Outcome::Denied(denial) => Some(denial.text),
+            _ => None,
+        });
+        denied.unwrap()
+    };
+    let said = complaint(&servers.sftp("put file spool/two\nput file spool/three\n").await);
+    assert!(said.contains("Permission denied"), "{said}");
+    assert!(why(&servers).starts_with("denied by policy \"spool\": no more than 49152 bytes"));
+    // and what goes there is part of all
+    let said = complaint(&servers.sftp("put file two\nput file spool/four\nput file three\n").await);
+    assert!(said.contains("Permission denied"), "{said}");
+    assert!(why(&servers).starts_with("denied by policy \"all\": no more than 102400 bytes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_for_which_a_reason_is_wanted_needs_one() {
+    let policies = "@id(\"all\") permit (principal, action, resource) unless { action == Action::\"Remove\" };\n\
+                    @id(\"tidy\") @reason(\"a ticket\") permit (principal, action == Action::\"Remove\", resource);";
+    let grant = |_: &Path| Grant::under(policies, "tester", "web-1", Action::Files);
+    let servers = FileServers::under(grant);
+    fs::write(servers.remote("old"), "x").unwrap();
+    let said = complaint(&servers.sftp("rm old\n").await);
+    assert!(said.contains("Permission denied") && servers.remote("old").exists(), "{said}");
+    let denied = servers.events.take();
+    let denied = denied.iter().find_map(|event| match &event.outcome {
+        Outcome::Denied(denial) => Some(denial.code),
+        _ => None,
+    });
+    assert_eq!(denied, Some(RefusalCode::ReasonNeeded));
+    let servers = FileServers::under(|home| grant(home).because(ReasonText::new("INC-1").unwrap()));
+    fs::write(servers.remote("old"), "x").unwrap();
+    content(&servers.sftp("rm old\n").await);
+    assert!(!servers.remote("old").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

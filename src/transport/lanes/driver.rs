@@ -22,7 +22,7 @@ use crate::transport::error::TransportError;
 use crate::transport::helper::link::{Event, InGone, Link, LinkError};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::helper::record::{OUT_LOST, RecordError};
-use crate::transport::limits::{Clock, sleep_until};
+use crate::transport::limits::{Clock, Limits, sleep_until};
 
 /// The lanes of a channel on one rung.
 pub(super) struct Driver {
@@ -113,6 +113,8 @@ impl Driver {
         if self.link.is_done() && !self.link.has_event() {
             return Ok(Some(End::Complete));
         }
+        // what is done in a session of files may oblige to shorter ones
+        self.clock.keep_to(Limits::of(self.context.opener.grant()));
         self.handle_timeout(now)?;
         self.act(now);
         if self.pending.is_none() {

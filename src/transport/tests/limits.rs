@@ -15,8 +15,9 @@ use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
 use crate::evidence::SessionRecord;
 use crate::model::Exit;
-use crate::policy::{Action, Grant};
+use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{EmbeddedTransport, NODE};
+use crate::transport::file_service::Operation;
 use crate::transport::helper::program::OUT_DOCUMENT;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Out, TransportError, TransportOptions};
 
@@ -118,6 +119,25 @@ async fn what_a_policy_obliges_to_holds_whatever_the_account_allows() {
         let ended = collect(channel.output).await;
         assert!(ended.error.as_deref().is_some_and(|text| text.starts_with(why)), "{obligation}: {ended:?}");
         assert!(began.elapsed() >= 2 * SECOND, "{obligation}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_in_a_session_of_files_may_end_it_sooner() {
+    let embedded = EmbeddedTransport::fast().await;
+    let policies = "@id(\"look\") permit (principal, action in Action::\"BrowseFiles\", resource);\n\
+                    @id(\"read\") @max_duration(\"2s\") permit (principal, action == Action::\"Download\", resource);";
+    let grant = Grant::under(policies, "tester", NODE, Action::Files);
+    let lanes = SessionRecord::for_test().lanes();
+    let service = embedded.transport.open_files(grant, lanes, Herald::default()).await.unwrap();
+    let look = || service.call(Operation::RealPath { path: b"/".to_vec() });
+    assert!(look().await.is_ok());
+    let download = Action::File { action: FileAction::Download, path: b"/x".to_vec() };
+    assert!(service.grant().judge(&download).is_ok());
+    let until = Instant::now() + Duration::from_secs(15);
+    while look().await.is_ok() {
+        assert!(Instant::now() < until, "it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
