@@ -88,6 +88,12 @@ pub fn read_policies(files: &[PathBuf]) -> Result<Loaded, ConfigError> {
     })
 }
 
+/// What says less in the policies of what was read than it seems to.
+pub fn lint(loaded: &Loaded) -> Vec<Problem> {
+    let found = Policy::lint(&texts(&loaded.policies), &Named::default()).unwrap_or_default();
+    config::odd(faults(found), &loaded.policies)
+}
+
 /// The policies of what was read.
 pub fn policy_of(loaded: &Loaded) -> Result<Policy, ConfigError> {
     policy(&loaded.policies).map_err(|error| {

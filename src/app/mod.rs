@@ -8,6 +8,6 @@ mod configuration;
 mod reload;
 mod start;
 
-pub use configuration::{policy_of, read, read_policies};
+pub use configuration::{lint, policy_of, read, read_policies};
 pub use reload::{Cause, Reloader, say_unusable};
 pub use start::{App, AppError, load};

@@ -12,8 +12,10 @@ use std::time::SystemTime;
 
 use super::configuration::{people, policy};
 use super::start::AppError;
-use crate::config::{Config, ConfigError, Loaded, PolicyFile, Problem, ProofFiles, Signature};
-use crate::evidence::{ConfigurationLoaded, ConfigurationRefused, Event, EventLog};
+use crate::config::{Config, ConfigError, Loaded, Person, PolicyFile, Problem, ProofFiles, Signature};
+use crate::evidence::{
+    self, ConfigurationLoaded, ConfigurationRefused, Event, EventLog, EvidenceError, KeptPerson, KeptPolicies,
+};
 use crate::identity::{Purpose, Roster};
 use crate::policy::Policies;
 use crate::session::SessionOpener;
@@ -67,11 +69,12 @@ impl Reloader {
         sessions: Arc<SessionOpener>,
         log: Arc<EventLog>,
         in_force: InForce,
-    ) -> Self {
+    ) -> Result<Self, EvidenceError> {
+        let people_set = keep(&in_force.config, &in_force.policies, policies.current().version().sha256())?;
         let reloader = Self { roster, policies, sessions, log, in_force: Mutex::new(in_force) };
         let people = reloader.in_force().config.people.len();
-        reloader.note(Cause::Start, None, people, &[], 0);
-        reloader
+        reloader.note(Cause::Start, None, (people, &people_set), &[], 0);
+        Ok(reloader)
     }
 
     /// What the configuration's files look like from outside.
@@ -111,6 +114,12 @@ impl Reloader {
             Ok(parts) => parts,
             Err(error) => return self.refused(cause, &error.to_string()),
         };
+        let kept = keep(&applied, &policies, policy.version().sha256());
+        let people_set = match kept {
+            Ok(people_set) => people_set,
+            // who could reach what would be nowhere
+            Err(error) => return self.refused(cause, &error.to_string()),
+        };
         let count = applied.people.len();
         self.roster.replace(everybody);
         let before = self.policies.replace(policy);
@@ -124,7 +133,7 @@ impl Reloader {
             ended,
             "people and policies were put in force"
         );
-        self.note(cause, Some(before.version().sha256()), count, &waiting, ended);
+        self.note(cause, Some(before.version().sha256()), (count, &people_set), &waiting, ended);
     }
 
     /// Ends what goes on by a proof whose time is over.
@@ -144,11 +153,12 @@ impl Reloader {
         self.log.note_own(&Event::ConfigurationRefused(event));
     }
 
-    fn note(&self, cause: Cause, before: Option<&str>, people: usize, waiting: &[String], ended: usize) {
+    fn note(&self, cause: Cause, before: Option<&str>, people: (usize, &str), waiting: &[String], ended: usize) {
+        let (people, people_set) = people;
         let policy = self.policies.current();
         let policy_set = policy.version().sha256();
         let (cause, policies) = (cause.name(), policy.count());
-        let event = ConfigurationLoaded { cause, policy_set, before, policies, people, waiting, ended };
+        let event = ConfigurationLoaded { cause, policy_set, people_set, before, policies, people, waiting, ended };
         self.log.note_own(&Event::ConfigurationLoaded(event));
     }
 
@@ -162,4 +172,17 @@ pub fn say_unusable(unusable: &[Problem]) {
     for problem in unusable {
         tracing::error!(help = problem.help, "{problem}");
     }
+}
+
+/// Keeps what is about to be in force beside the event log; gives the hash of the people.
+fn keep(config: &Config, files: &[PolicyFile], policy_set: &str) -> Result<String, EvidenceError> {
+    let directory = &config.evidence.directory;
+    let kept = |file: &PolicyFile| KeptPolicies { file: file.path.display().to_string(), text: file.text.clone() };
+    evidence::keep_policies(directory, policy_set, &files.iter().map(kept).collect::<Vec<_>>())?;
+    let person = |person: &Person| {
+        let mut groups = person.groups.clone();
+        groups.sort();
+        KeptPerson { name: person.name.clone(), groups }
+    };
+    evidence::keep_people(directory, &config.people.iter().map(person).collect::<Vec<_>>())
 }

@@ -75,7 +75,7 @@ impl App {
         let gateway =
             Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
         let read = InForce { config: config.clone(), policies: policies.to_vec(), proofs: proofs.clone() };
-        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, log.clone(), read));
+        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, log.clone(), read)?);
         Ok(Self { gateway, reloader, lanes, log })
     }
 

@@ -59,6 +59,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Check, try, test and format policies, without starting anything
     Policy(PolicyArgs),
+    /// Say what a changed configuration would do to a gateway that runs
+    Reload(ReloadArgs),
     /// Compare, print or install the session documents that the lanes need in an account
     Documents(DocumentsArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
@@ -264,6 +266,8 @@ Examples:
   portcullis policy check --policies config/policies/production.cedar
   portcullis policy explain --person alice --node web-1 Shell
   portcullis policy test --config config/gateway.toml config/policies/tests.toml
+  portcullis policy lint --config config/gateway.toml
+  portcullis policy rehearse --policies new.cedar /var/lib/portcullis/evidence/events.jsonl
   portcullis policy fmt config/policies/*.cedar")]
 pub(super) struct PolicyArgs {
     #[command(subcommand)]
@@ -278,8 +282,40 @@ pub(super) enum PolicyCommand {
     Explain(Box<PolicyExplainArgs>),
     /// Ask the policies what a file of scenarios asks, and compare the answers; exit code 8 if one differs
     Test(PolicyTestArgs),
+    /// Ask policies again what people did and were refused, as an event log has it, and say what would turn; exit code 8 if
+    /// anything would
+    Rehearse(PolicyRehearseArgs),
+    /// Say which policies say less than they seem to: void beside a shell, never reached, an open door; exit code 8 if any
+    Lint(PolicyLintArgs),
     /// Put policies into the usual layout
     Fmt(PolicyFmtArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What is in force, and what runs, is read from the gateway's evidence directory: the event log's last
+configuration.loaded, what is kept beside it, and the sessions that have no end there. Nothing is asked of the
+gateway, and nothing is changed: a gateway puts a changed configuration in force by itself, or at SIGHUP.
+Exit code 8: a session would end.
+
+Example:
+  portcullis reload --check --config /etc/portcullis/gateway.toml")]
+pub(super) struct ReloadArgs {
+    /// Change nothing, and say what would change
+    #[arg(long, required = true)]
+    pub(super) check: bool,
+    /// The configuration as it would be
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// The evidence directory, where it is not the one that the configuration names
+    #[arg(long, value_name = "DIR")]
+    pub(super) evidence: Option<PathBuf>,
+    /// An older part of the event log, which was moved away. May be given again
+    #[arg(long, value_name = "LOG")]
+    pub(super) log_file: Vec<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Which policies.
@@ -305,12 +341,20 @@ pub(super) struct PolicyCheckArgs {
 Examples:
   portcullis policy explain --person alice --node web-1 Shell
   portcullis policy explain --person bob --group on-call --node prod-1 --os-user root \\
-    --reason INC-42 --at 2026-11-27T12:00:00Z Exec --command 'systemctl restart nginx'")]
+    --reason INC-42 --at 2026-11-27T12:00:00Z Exec --command 'systemctl restart nginx'
+  portcullis policy explain --evidence /var/lib/portcullis/evidence --at 2026-11-27T12:00:00Z \\
+    --person bob --node prod-1 Shell")]
 pub(super) struct PolicyExplainArgs {
     #[command(flatten)]
     pub(super) source: PolicySource,
     #[command(flatten)]
     pub(super) question: Question,
+    /// Ask the policies and people that were in force at --at, as the gateway with this evidence directory kept them
+    #[arg(long, value_name = "DIR", conflicts_with = "policies")]
+    pub(super) evidence: Option<PathBuf>,
+    /// With --evidence: an older part of the event log, which was moved away. May be given again
+    #[arg(long, value_name = "LOG", requires = "evidence")]
+    pub(super) log_file: Vec<PathBuf>,
     /// Answer as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -340,6 +384,36 @@ pub(super) struct PolicyTestArgs {
     /// Answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every session that was opened or refused by policy, and every operation on a file, is asked about again, as whom and
+where and when it was. What the log keeps only in part (a line of more than 4096 bytes) or as a sum is not.
+
+Example:
+  portcullis policy rehearse --policies new/*.cedar /var/lib/portcullis/evidence/events.jsonl")]
+pub(super) struct PolicyRehearseArgs {
+    #[command(flatten)]
+    pub(super) source: PolicySource,
+    /// Event logs, the oldest first
+    #[arg(value_name = "LOG", required = true)]
+    pub(super) logs: Vec<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Two policies are compared by whom and where they are written for, and by their conditions. What is told is
+so; what is not told may still be.
+
+Example:
+  portcullis policy lint --config config/gateway.toml")]
+pub(super) struct PolicyLintArgs {
+    #[command(flatten)]
+    pub(super) source: PolicySource,
 }
 
 #[derive(Debug, clap::Args)]

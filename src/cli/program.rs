@@ -40,6 +40,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Documents(args) => runtime::block_on(documents::run(&args)),
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
         Command::Policy(args) => policy::run(&args.command),
+        Command::Reload(args) => policy::run_reload(&args),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -122,6 +122,11 @@ pub fn load_policies(
     }
 }
 
+/// What is only odd about policies, at its places.
+pub fn odd(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> Vec<Problem> {
+    told(faults, policies).1
+}
+
 /// What was found in policies, at its places: the problems, and what is only odd.
 fn told(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> (Vec<Problem>, Vec<Problem>) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());

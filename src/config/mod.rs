@@ -29,7 +29,7 @@ mod words;
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
 pub use file::{Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
-pub use load::{Loaded, Overrides, Trust, load, load_policies};
+pub use load::{Loaded, Overrides, Trust, load, load_policies, odd};
 pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
 pub use proof_files::{KeyFile, ProofFiles, Whose};

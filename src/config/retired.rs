@@ -59,7 +59,7 @@ fn cedar(rule: &DeTable<'_>) -> String {
         false => {
             let each = actions.iter().flat_map(|action| match action.as_str() {
                 "Shell" => ["Shell", "SetVariable"],
-                "Exec" => ["Exec", "SetVariable"],
+                "Exec" => ["Commands", "SetVariable"],
                 _ => ["ReadFiles", "WriteFiles"],
             });
             let mut each: Vec<&str> = each.collect();

@@ -9,7 +9,9 @@ pub struct ConfigurationLoaded<'a> {
     pub cause: &'static str,
     /// The hash of the policies in force.
     pub policy_set: &'a str,
-    /// The hash of those before.
+    /// The hash of who may log in, with their groups.
+    pub people_set: &'a str,
+    /// The hash of the policies before.
     pub before: Option<&'a str>,
     /// How many policies they are.
     pub policies: usize,
@@ -36,6 +38,7 @@ impl ConfigurationLoaded<'_> {
     pub(super) fn write(&self, to: &mut Fields) {
         to.text("cause", self.cause);
         to.text("policy_set", self.policy_set);
+        to.text("people_set", self.people_set);
         to.maybe("before", self.before);
         to.value("policies", self.policies);
         to.value("people", self.people);

@@ -3,11 +3,9 @@
 
 use std::net::SocketAddr;
 
-use uuid::Uuid;
-
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
+use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
 use super::fields::Fields;
-use super::variables::variable;
 use crate::identity::CertificateFacts;
 use crate::model::{Exit, RefusalCode};
 
@@ -30,6 +28,8 @@ pub enum Event<'a> {
     GatewayAsked(GatewayAsked<'a>),
     /// A decision allowed it, and a way to the node is being opened.
     SessionOpened(SessionOpened<'a>),
+    /// A policy that permitted it wants somebody to know at once.
+    AlertRaised(AlertRaised<'a>),
     /// A Session Manager session carries part of it.
     SessionLane(SessionLane<'a>),
     /// Bytes so far.
@@ -97,25 +97,6 @@ pub struct MethodTried {
     pub requests: u32,
 }
 
-/// `channel.refused`
-#[derive(Clone, Copy, Debug)]
-pub struct ChannelRefused<'a> {
-    /// The client's address.
-    pub source: SocketAddr,
-    /// The SSH user name, as sent.
-    pub login: &'a str,
-    /// Who, where that was proved.
-    pub person: Option<&'a str>,
-    /// What was asked for: `Shell on web-1`, `forwarding to db:5432`.
-    pub asked: &'a str,
-    /// Why, for programs.
-    pub code: RefusalCode,
-    /// The sentence the person got.
-    pub reason: &'a str,
-    /// The policies that refused it, and the hash of those in force; none where it was not policy.
-    pub policy: Option<(&'a str, &'a str)>,
-}
-
 /// `refusals.summed`
 #[derive(Clone, Debug)]
 pub struct RefusalsSummed<'a> {
@@ -153,43 +134,6 @@ pub struct GatewayAsked<'a> {
     pub command: &'a str,
     /// The exit status of the answer.
     pub status: u32,
-}
-
-/// `session.opened`
-#[derive(Clone, Copy, Debug)]
-pub struct SessionOpened<'a> {
-    /// The SSH connection.
-    pub connection: Uuid,
-    /// The client's address.
-    pub source: SocketAddr,
-    /// Who.
-    pub person: &'a str,
-    /// How that was proved.
-    pub proof: &'a str,
-    /// The certificate, where it was one.
-    pub certificate: Option<&'a CertificateFacts>,
-    /// The node's id.
-    pub node: &'a str,
-    /// The node as the person wrote it.
-    pub node_name: &'a str,
-    /// The operating-system user; none means the agent's own.
-    pub os_user: Option<&'a str>,
-    /// The policies that allowed it.
-    pub policy: &'a str,
-    /// The hash of the policies in force.
-    pub policy_set: &'a str,
-    /// What was allowed.
-    pub action: &'a str,
-    /// The command, where the action is one.
-    pub command: Option<&'a [u8]>,
-    /// Why, as the person said.
-    pub reason: Option<&'a str>,
-    /// Whether a terminal was asked for.
-    pub pty: bool,
-    /// The variables that the client has set for it.
-    pub variables: &'a [(String, Vec<u8>)],
-    /// What the client asked for, and as which command line, where its proof starts something else.
-    pub original: Option<(&'static str, Option<&'a [u8]>)>,
 }
 
 /// `session.lane`
@@ -384,6 +328,7 @@ impl Event<'_> {
             Self::RefusalsSummed(_) => "refusals.summed",
             Self::GatewayAsked(_) => "gateway.asked",
             Self::SessionOpened(_) => "session.opened",
+            Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
             Self::SessionProgress(_) => "session.progress",
             Self::SessionExit(_) => "session.exit",
@@ -431,6 +376,7 @@ impl Event<'_> {
             Self::RefusalsSummed(event) => event.write(to),
             Self::GatewayAsked(event) => event.write(to),
             Self::SessionOpened(event) => event.write(to),
+            Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),
             Self::SessionExit(event) => event.write(to),
@@ -497,50 +443,6 @@ impl GatewayAsked<'_> {
         to.text("person", self.person);
         to.text("command", self.command);
         to.value("status", self.status);
-    }
-}
-
-impl ChannelRefused<'_> {
-    fn write(&self, to: &mut Fields) {
-        to.text("source", &self.source.to_string());
-        to.text("login", self.login);
-        to.maybe("person", self.person);
-        to.text("asked", self.asked);
-        to.text("code", self.code.name());
-        to.text("reason", self.reason);
-        if let Some((policy, set)) = self.policy {
-            to.text("policy", policy);
-            to.text("policy_set", set);
-        }
-    }
-}
-
-impl SessionOpened<'_> {
-    fn write(&self, to: &mut Fields) {
-        to.text("connection", &self.connection.to_string());
-        to.text("source", &self.source.to_string());
-        to.text("person", self.person);
-        to.text("proof", self.proof);
-        to.certificate(self.certificate);
-        to.text("node", self.node);
-        to.text("node_name", self.node_name);
-        to.maybe("os_user", self.os_user);
-        to.text("policy", self.policy);
-        to.text("policy_set", self.policy_set);
-        to.text("action", self.action);
-        to.maybe("reason", self.reason);
-        to.value("pty", self.pty);
-        if !self.variables.is_empty() {
-            to.list("variables", self.variables.iter().map(variable));
-        }
-        if let Some(command) = self.command {
-            to.text("command", &String::from_utf8_lossy(command));
-            to.digest_of("command_sha256", command);
-        }
-        if let Some((action, command)) = self.original {
-            to.text("original_action", action);
-            to.maybe("original_command", command.map(String::from_utf8_lossy).as_deref());
-        }
     }
 }
 

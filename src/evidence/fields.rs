@@ -194,9 +194,8 @@ fn written(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::event::{
-        ChannelRefused, FileClosed, FileDigest, FileOperation, FileOutcome, Paths, SessionLane,
-    };
+    use crate::evidence::ChannelRefused;
+    use crate::evidence::event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths, SessionLane};
     use crate::model::RefusalCode;
 
     fn parsed(event: &Event<'_>) -> Value {
@@ -216,6 +215,7 @@ mod tests {
             code: RefusalCode::NoRule,
             reason: "no",
             policy: None,
+            decided: None,
         })
     }
 

@@ -14,10 +14,12 @@
 //! needs to know that a line is written waits for that; who holds a socket does not.
 
 mod configuration_event;
+mod decision_event;
 mod error;
 mod event;
 mod event_log;
 mod fields;
+mod kept;
 mod log_file;
 mod progress;
 mod proof;
@@ -32,15 +34,17 @@ mod views;
 mod writer;
 
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
+pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn};
 pub use error::EvidenceError;
 pub use event::{
-    ChannelRefused, Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked,
-    LoginAccepted, LoginRefused, MethodTried, Paths, RefusalSum, RefusalsSummed,
+    Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked, LoginAccepted,
+    LoginRefused, MethodTried, Paths, RefusalSum, RefusalsSummed,
 };
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;
 pub use event_log::{Bounds, EventLog};
+pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
 pub use share::Shares;

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::decision_event::{AlertRaised, SessionOpened};
 use super::error::EvidenceError;
-use super::event::{Event, SessionClosed, SessionExit, SessionOpened, SessionProgress};
+use super::event::{Event, SessionClosed, SessionExit, SessionProgress};
 use super::event::{FileOperation, FilesSummed};
 use super::event_log::EventLog;
 use super::progress::Progress;
@@ -20,7 +21,7 @@ use super::share::SessionUse;
 use super::tally::Tally;
 use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
 use crate::model::Exit;
-use crate::policy::{Action, Grant};
+use crate::policy::{Action, Grant, JudgedLine};
 
 /// Where a session comes from: what the decision does not know.
 #[derive(Clone, Copy, Debug)]
@@ -87,15 +88,18 @@ impl SessionRecord {
             connection: opening.connection,
             source: opening.source,
             person: grant.identity().person(),
+            groups: grant.identity().groups(),
             proof: grant.identity().proof(),
             certificate: grant.identity().certificate(),
             node: &grant.node().0,
             node_name: grant.node_name().as_str(),
+            node_called: grant.called(),
             os_user: grant.os_user(),
             policy: &grant.policy(),
             policy_set: grant.version().sha256(),
             action: grant.action().name(),
             command,
+            commands: grant.commands().map(JudgedLine::each).unwrap_or_default(),
             reason: grant.reason().map(|reason| reason.as_str()),
             pty: opening.pty,
             variables: opening.variables,
@@ -106,6 +110,7 @@ impl SessionRecord {
         let opened = log.record_of(&record.shared.used, record.shared.id, &event).await;
         // what was never opened has no end to tell of
         opened.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
+        record.shared.raise_alerts(grant).await?;
         Ok(record)
     }
 
@@ -215,6 +220,22 @@ impl Shared {
         self.intact()?;
         let written = self.log.record_of(&self.used, self.id, event).await;
         written.map_err(|error| self.fail(error))
+    }
+
+    /// What the policies want somebody to know at once, of all that was done since the last time.
+    pub(super) async fn raise_alerts(&self, grant: &Grant) -> Result<(), EvidenceError> {
+        for (policy, text) in grant.take_alerts() {
+            let raised = AlertRaised {
+                policy: &policy,
+                text: &text,
+                person: grant.identity().person(),
+                node: &grant.node().0,
+                node_name: grant.node_name().as_str(),
+                reason: grant.reason().map(|reason| reason.as_str()),
+            };
+            self.write(&Event::AlertRaised(raised)).await?;
+        }
+        Ok(())
     }
 
     /// Something that changed nothing was asked: listed, or counted where there are many.

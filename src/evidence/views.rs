@@ -9,6 +9,7 @@ use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, Sess
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
 use crate::model::{Exit, SessionId};
+use crate::policy::Grant;
 
 /// Takes what the client sends.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ impl LaneRecord {
 impl FileRecord {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// What was done may be something that somebody is to know at once.
+    pub async fn raise_alerts(&self, grant: &Grant) -> Result<(), EvidenceError> {
+        self.shared.raise_alerts(grant).await
     }
 
     /// The node is about to be asked for a change.

@@ -460,6 +460,7 @@ impl Access {
     }
 
     async fn record(&self, event: FileEvent) -> Result<(), Refusal> {
+        self.ledger.events.raise_alerts(self.files.grant()).await.map_err(Refusal::Evidence)?;
         self.ledger.events.record(event).await.map_err(Refusal::Evidence)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
-use crate::policy::{Denial, FileAction};
+use crate::policy::{Denial, FileAction, Grant};
 use crate::transport::file_service::Operation;
 
 /// The record of one file session. What may be done in it, the service's grant says.
@@ -21,6 +21,9 @@ pub struct FileLedger {
 pub trait FileEvents: Send + Sync + fmt::Debug {
     /// Keeps one event, or says in a sentence why it can't.
     fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>>;
+
+    /// What was permitted may be something that somebody is to know at once. Comes before its event.
+    fn raise_alerts<'a>(&'a self, grant: &'a Grant) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// The action of an operation that is neither an open nor its consequence.

@@ -10,6 +10,7 @@ use super::paths::may_change;
 use crate::evidence::{
     EvidenceError, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, FileRecord, Paths,
 };
+use crate::policy::Grant;
 
 impl FileLedger {
     /// Recorded where the session is.
@@ -65,6 +66,10 @@ fn leaves_the_node_alone(event: &FileEvent) -> bool {
 impl FileEvents for RecordedFiles {
     fn record(&self, event: FileEvent) -> BoxFuture<'_, Result<(), String>> {
         async move { self.write(&event).await.map_err(|error| error.to_string()) }.boxed()
+    }
+
+    fn raise_alerts<'a>(&'a self, grant: &'a Grant) -> BoxFuture<'a, Result<(), String>> {
+        async move { self.record.raise_alerts(grant).await.map_err(|error| error.to_string()) }.boxed()
     }
 }
 

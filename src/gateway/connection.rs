@@ -202,7 +202,7 @@ impl Connection {
             }
         };
         let (source, login, person) = (self.source, self.attempts.login(), self.person());
-        let refused = ChannelRefused { source, login, person, asked, code, reason, policy };
+        let refused = ChannelRefused { source, login, person, asked, code, reason, policy, decided: None };
         self.shared.sessions.note(self.id, &Event::ChannelRefused(refused));
     }
 

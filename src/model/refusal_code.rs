@@ -48,6 +48,10 @@ pub enum RefusalCode {
     ReasonUnsuitable,
     /// Policy: as much was uploaded in the session as may be.
     UploadLimit,
+    /// Policy: no policy permits a command of the line.
+    CommandNotListed,
+    /// Policy: what a line, or a command of it, runs can't be told, and no policy permits that.
+    CommandUnknown,
     /// Policy: it may be done at the beginning of a session only.
     SessionTooOld,
     /// Policy: it could not be evaluated.
@@ -101,7 +105,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -123,6 +127,8 @@ impl RefusalCode {
         Self::ReasonNeeded,
         Self::ReasonUnsuitable,
         Self::UploadLimit,
+        Self::CommandNotListed,
+        Self::CommandUnknown,
         Self::SessionTooOld,
         Self::PolicyFailed,
         Self::BeyondTheGrant,
@@ -173,6 +179,8 @@ impl RefusalCode {
             Self::ReasonNeeded => "reason-needed",
             Self::ReasonUnsuitable => "reason-unsuitable",
             Self::UploadLimit => "upload-limit",
+            Self::CommandNotListed => "command-not-listed",
+            Self::CommandUnknown => "command-unknown",
             Self::SessionTooOld => "session-too-old",
             Self::PolicyFailed => "policy-failed",
             Self::BeyondTheGrant => "beyond-the-grant",

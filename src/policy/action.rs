@@ -1,6 +1,8 @@
 //! What somebody may want to do on a node: the one vocabulary of policies, decisions, events and messages. The names are the
 //! actions of `config/portcullis.cedarschema`.
 
+use super::command_line::Command;
+
 /// What somebody wants to do on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -10,6 +12,13 @@ pub enum Action {
     Exec {
         /// The bytes of the command; not always UTF-8.
         command: Vec<u8>,
+    },
+    /// One command of such a line: asked besides.
+    Command {
+        /// All of the line.
+        line: Vec<u8>,
+        /// The command; none where the line was not taken apart.
+        command: Option<Box<Command>>,
     },
     /// Setting a variable for what runs.
     SetVariable {
@@ -75,6 +84,7 @@ impl Action {
         match self {
             Self::Shell => "Shell",
             Self::Exec { .. } => "Exec",
+            Self::Command { .. } => "Command",
             Self::SetVariable { .. } => "SetVariable",
             Self::RunAs => "RunAs",
             Self::Forward { .. } => "Forward",

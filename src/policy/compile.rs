@@ -48,11 +48,14 @@ struct Place {
     span: Range<usize>,
 }
 
+/// Where each of them does.
+type Places = BTreeMap<PolicyId, Place>;
+
 /// What there is so far.
 #[derive(Debug, Default)]
 struct Compiling {
     set: PolicySet,
-    places: BTreeMap<PolicyId, Place>,
+    places: Places,
     obligations: BTreeMap<PolicyId, Obligations>,
     problems: Vec<PolicyProblem>,
 }
@@ -60,6 +63,25 @@ struct Compiling {
 impl Policy {
     /// The policies of these files, and what is odd about them; or everything that is wrong.
     pub fn compile(texts: &[PolicyText], named: &Named) -> Result<(Self, Vec<PolicyProblem>), Vec<PolicyProblem>> {
+        Self::compile_with_places(texts, named).map(|(policy, problems, _)| (policy, problems))
+    }
+
+    /// What says less in these files than it seems to, each at its place; or everything that is wrong.
+    pub fn lint(texts: &[PolicyText], named: &Named) -> Result<Vec<PolicyProblem>, Vec<PolicyProblem>> {
+        let (policy, _, places) = Self::compile_with_places(texts, named)?;
+        let told = policy.findings().into_iter().map(|finding| {
+            let place = places.get(&PolicyId::new(&finding.policy));
+            let (file, span) = place.map_or((0, None), |place| (place.file, Some(place.span.clone())));
+            let problem = PolicyProblem::new(file, span, finding.message, Some(finding.help));
+            PolicyProblem { is_warning: true, ..problem }
+        });
+        Ok(told.collect())
+    }
+
+    fn compile_with_places(
+        texts: &[PolicyText],
+        named: &Named,
+    ) -> Result<(Self, Vec<PolicyProblem>, Places), Vec<PolicyProblem>> {
         let Some((schema, actions)) = WORDS.as_ref() else {
             return Err(vec![PolicyProblem::new(0, None, "the schema of policies is damaged", None)]);
         };
@@ -68,14 +90,17 @@ impl Policy {
             compiling.take(file, &text.text, named);
         }
         compiling.validate(schema);
-        let Compiling { set, obligations, problems, .. } = compiling;
+        let Compiling { set, obligations, problems, places } = compiling;
         if problems.iter().any(|problem| !problem.is_warning) {
             return Err(problems);
         }
-        let scopes = set.policies().filter_map(|policy| policy.to_pst().ok());
-        let scopes = scopes.map(|policy| PolicyScope::of(policy.body())).collect();
+        let scoped = set.policies().filter_map(|policy| Some((policy.id().clone(), policy.to_pst().ok()?)));
+        let scoped: Vec<_> = scoped.map(|(id, policy)| (id, PolicyScope::of(policy.body()))).collect();
+        let lookers = scoped.iter().filter(|(_, scope)| scope.looks_at_command).map(|(id, _)| id.clone()).collect();
+        let scopes = scoped.into_iter().map(|(_, scope)| scope).collect();
         let actions = actions.clone();
-        Ok((Self::new(Compiled { set, actions, scopes, obligations, version: version(texts) }), problems))
+        let compiled = Compiled { set, actions, scopes, lookers, obligations, version: version(texts) };
+        Ok((Self::new(compiled), problems, places))
     }
 }
 
@@ -203,4 +228,27 @@ fn version(texts: &[PolicyText]) -> PolicyVersion {
         hash.update(text);
     }
     PolicyVersion::new(&hex::encode(hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_it_is_refused_or_fine(
+            text in "\\PC{0,60}",
+            id in "[a-z@\"() ]{0,6}",
+            when in "(context|principal|resource|\\.|name|path| has |==|\"|like|\\*|&&|!|1|\\[|\\]|\\{|\\}){0,8}",
+        ) {
+            let written = format!("@id(\"{id}\") permit (principal, action, resource) when {{ {when} }};");
+            for text in [text, written] {
+                let texts = [PolicyText { file: "p.cedar".to_owned(), text }];
+                match Policy::lint(&texts, &Named::default()) {
+                    Ok(_) => proptest::prop_assert!(Policy::compile(&texts, &Named::default()).is_ok()),
+                    Err(problems) => proptest::prop_assert!(problems.iter().any(|problem| !problem.is_warning)),
+                }
+            }
+        }
+    }
 }

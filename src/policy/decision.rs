@@ -1,6 +1,6 @@
 //! A request and its decision by the policies. Deny is the default and the error path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
@@ -12,6 +12,7 @@ use super::asking::Asking;
 use super::denial::{DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
 use super::grant::Grant;
+use super::judged_line::JudgedLine;
 use super::obligations::{Obligations, Terms};
 use super::policies::Policies;
 use super::scope::PolicyScope;
@@ -61,6 +62,8 @@ pub(super) struct Compiled {
     /// The schema's actions and their groups.
     pub(super) actions: Entities,
     pub(super) scopes: Vec<PolicyScope>,
+    /// Those that look at the commands of a line.
+    pub(super) lookers: BTreeSet<PolicyId>,
     pub(super) obligations: BTreeMap<PolicyId, Obligations>,
     pub(super) version: PolicyVersion,
 }
@@ -90,8 +93,9 @@ impl Policies {
         let asked = Asked { asking, action: &request.action, facts: &facts, now: SystemTime::now() };
         match policy.judge(&asked) {
             Err(denial) => Decision::Deny(denial),
-            Ok((terms, policies)) => Decision::Allow(Grant {
+            Ok(Permitted { terms, policies, commands }) => Decision::Allow(Grant {
                 policies: policies.iter().map(ToString::to_string).collect(),
+                commands,
                 set: self.clone(),
                 version: policy.version().clone(),
                 facts,
@@ -101,6 +105,7 @@ impl Policies {
                 os_user: request.os_user.map(str::to_owned),
                 terms: Mutex::new(terms),
                 since: Instant::now(),
+                raised: Mutex::default(),
                 action: request.action,
                 reason: request.reason.cloned(),
             }),
@@ -127,6 +132,11 @@ impl Policy {
         self.0.set.num_of_policies()
     }
 
+    /// Whether a policy looks at the commands of a line.
+    pub(super) fn looks_at_commands(&self, policy: &PolicyId) -> bool {
+        self.0.lookers.contains(policy)
+    }
+
     pub(super) fn actions(&self) -> &Entities {
         &self.0.actions
     }
@@ -136,10 +146,18 @@ impl Policy {
     }
 
     /// What those are obliged to who carry out what is asked, and the policies that permit it; or the refusal.
-    pub(super) fn judge(&self, asked: &Asked<'_>) -> Result<(Terms, Vec<PolicyId>), Denial> {
-        let policies = self.permitting(asked)?;
+    pub(super) fn judge(&self, asked: &Asked<'_>) -> Result<Permitted, Denial> {
+        let mut policies = self.permitting(asked)?;
+        let commands = match asked.action {
+            Action::Exec { command } => Some(self.judge_line(asked, command)?),
+            _ => None,
+        };
+        policies.extend(commands.iter().flat_map(JudgedLine::policies).cloned());
+        policies.sort();
+        policies.dedup();
         let Asking { node_name, reason, .. } = asked.asking;
-        Ok((self.terms(&policies, asked.action, node_name, reason)?, policies))
+        let terms = self.terms(&policies, asked.action, node_name, reason)?;
+        Ok(Permitted { terms, policies, commands })
     }
 
     /// The policies that permit what is asked, and being the user that is asked for.
@@ -160,8 +178,6 @@ impl Policy {
                 refused => return Err(self.refusal(asked, refused, true)),
             }
         }
-        policies.sort();
-        policies.dedup();
         Ok(policies)
     }
 
@@ -198,7 +214,7 @@ impl Policy {
     }
 
     /// One question, one answer.
-    fn answer(&self, asked: &Asked<'_>, action: &Action) -> Answer {
+    pub(super) fn answer(&self, asked: &Asked<'_>, action: &Action) -> Answer {
         match asked.facts.question(action, asked.now) {
             Ok(question) => self.ask(&question, asked.facts.entities()),
             Err(error) => Answer::Failed(error.to_string()),
@@ -235,11 +251,16 @@ impl Policy {
         }
     }
 
+    /// The names of policies, as they stand between quotes, and what one of them says.
+    pub(super) fn named(&self, policies: &[PolicyId]) -> (String, Option<&str>) {
+        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
+        (names.join("\", \""), policies.iter().find_map(|id| self.0.set.annotation(id, "message")))
+    }
+
     /// These forbid it.
     pub(super) fn forbidden(&self, policies: &[PolicyId], action: &Action, node: &NodeName) -> Denial {
-        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
-        let said = policies.iter().find_map(|id| self.0.set.annotation(id, "message"));
-        let (code, names) = (RefusalCode::Forbidden, names.join("\", \""));
+        let (names, said) = self.named(policies);
+        let code = RefusalCode::Forbidden;
         match said {
             Some(message) => Denial::new(code, &names, self.version(), format_args!("{message}")),
             None => {
@@ -268,10 +289,10 @@ impl Policy {
 
     /// These permit it at the beginning of a session, which is over.
     pub(super) fn too_old(&self, policies: &[PolicyId], action: &Action, node: &NodeName, terms: &Terms) -> Denial {
-        let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
+        let (names, _) = self.named(policies);
         let (action, seconds) = (action.name(), terms.max_duration.map_or(0, |longest| longest.as_secs()));
         let why = format_args!("{action} on {node} is for the first {seconds} s of a session; open another one for it");
-        Denial::new(RefusalCode::SessionTooOld, &names.join("\", \""), self.version(), why)
+        Denial::new(RefusalCode::SessionTooOld, &names, self.version(), why)
     }
 
     /// Something could not be evaluated, and what can't be decided is denied.
@@ -279,6 +300,14 @@ impl Policy {
         let why = format_args!("the policies could not be evaluated: {why}; whoever keeps them has to mend that");
         Denial::new(RefusalCode::PolicyFailed, DEFAULT, self.version(), why)
     }
+}
+
+/// What an allow is made of.
+pub(super) struct Permitted {
+    pub(super) terms: Terms,
+    pub(super) policies: Vec<PolicyId>,
+    /// The commands of a line.
+    pub(super) commands: Option<JudgedLine>,
 }
 
 /// One question while it is decided.
@@ -292,6 +321,7 @@ pub(super) struct Asked<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::FileAction;
+    use super::super::command_line::commands;
     use super::*;
 
     /// Somebody who asks, from a machine of a network for documentation.
@@ -347,13 +377,18 @@ mod tests {
         let others = [
             Action::Shell,
             Action::Exec { command: b"echo \xff".to_vec() },
+            Action::Command { line: b"echo \xff".to_vec(), command: None },
             Action::SetVariable { name: "LANG".to_owned(), value: b"C".to_vec() },
             Action::RunAs,
             Action::Forward { host: "db".to_owned(), port: 5432 },
             Action::Hop,
             Action::Files,
         ];
-        files.chain(others).collect()
+        let lines = ["ls -l /x", "git-upload-pack '/srv/a b'"].map(|line| Action::Command {
+            line: line.into(),
+            command: commands(line.as_bytes()).unwrap().pop().map(Box::new),
+        });
+        files.chain(others).chain(lines).collect()
     }
 
     #[test]
@@ -411,7 +446,7 @@ mod tests {
             .filter(|action| schema.principals_for_action(action).is_some_and(|mut of| of.next().is_some()));
         let unasked: Vec<_> = known.filter(|action| !asked.contains(*action)).collect();
         assert!(unasked.is_empty(), "nobody asks about {unasked:?}");
-        assert_eq!(groups.len(), 4, "{groups:?}");
+        assert_eq!(groups.len(), 5, "{groups:?}");
     }
 
     #[test]
@@ -512,7 +547,7 @@ mod tests {
                 "{when}"
             );
         }
-        let exec = |when| permit("principal, action == Action::\"Exec\", resource", when);
+        let exec = |when| permit("principal, action in Action::\"Commands\", resource", when);
         let id = Action::Exec { command: b"id".to_vec() };
         assert!(allowed(&exec("context.command == \"id\""), &ADA, id.clone()));
         // printf %s 'journalctl -u nginx -n 50 --no-pager' | sha256sum
@@ -598,7 +633,8 @@ mod tests {
             file: path.display().to_string(),
             text: std::fs::read_to_string(path).unwrap(),
         });
-        let groups = ["developers", "on-call", "auditors", "contractors", "robots"].map(str::to_owned);
+        let groups =
+            ["developers", "on-call", "auditors", "contractors", "robots", "agents", "backups"].map(str::to_owned);
         let named = super::super::Named { groups: groups.into(), ..Default::default() };
         let (policy, warnings) = Policy::compile(&texts.collect::<Vec<_>>(), &named).unwrap();
         assert_eq!(warnings, [], "{warnings:#?}");

@@ -1,6 +1,6 @@
 //! What the policies would say to somebody, and why: for those who write them. It opens nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -8,9 +8,10 @@ use cedar_policy::{ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid
 
 use super::action::Action;
 use super::asking::Asking;
-use super::decision::{Asked, Policy};
+use super::decision::{Asked, Permitted, Policy};
 use super::denial::Denial;
 use super::facts::Facts;
+use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::scope::PolicyScope;
 use crate::model::{NodeId, NodeName, ReasonText};
@@ -28,6 +29,8 @@ pub struct Scenario {
     pub node_name: NodeName,
     /// Its id.
     pub node: NodeId,
+    /// What AWS calls it, where it has a name there.
+    pub called: Option<String>,
     /// As whom; none means the agent's own user.
     pub os_user: Option<String>,
     /// Why.
@@ -47,11 +50,20 @@ pub struct Explanation {
     pub policies: BTreeSet<String>,
     /// Policies that are about this person and this action, and whose conditions do not hold.
     pub near: BTreeSet<String>,
+    /// What was said of a line's commands, where it is allowed.
+    pub commands: Option<JudgedLine>,
 }
 
 impl Policy {
     /// What the policies say to it.
     pub fn explain(&self, scenario: &Scenario) -> Explanation {
+        let found = self.outcome(scenario);
+        let near = self.about(scenario).filter(|name| !found.policies.contains(name)).collect();
+        Explanation { near, ..found }
+    }
+
+    /// What the policies say to it, without looking for others that are near.
+    pub fn outcome(&self, scenario: &Scenario) -> Explanation {
         let asking = Asking {
             person: &scenario.person,
             groups: &scenario.groups,
@@ -60,7 +72,7 @@ impl Policy {
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,
-            called: Some(scenario.node_name.as_str()),
+            called: scenario.called.as_deref(),
             os_user: scenario.os_user.as_deref(),
             reason: scenario.reason.as_ref(),
         };
@@ -69,22 +81,24 @@ impl Policy {
             Err(error) => return Explanation::of(Err(self.failed(&error.to_string()))),
         };
         let asked = Asked { asking, action: &scenario.action, facts: &facts, now: scenario.at };
-        let decided = self.judge(&asked);
-        let policies = match &decided {
-            Ok((_, policies)) => policies.iter().map(ToString::to_string).collect(),
-            Err(denial) => BTreeSet::from([denial.policy.clone()]),
+        let (outcome, policies, commands) = match self.judge(&asked) {
+            Ok(Permitted { terms, policies, commands }) => {
+                (Ok(terms), policies.iter().map(ToString::to_string).collect(), commands)
+            }
+            Err(denial) => {
+                let policies = BTreeSet::from([denial.policy.clone()]);
+                (Err(denial), policies, None)
+            }
         };
-        let near = self.about(scenario).filter(|name| !policies.contains(name)).collect();
-        Explanation { outcome: decided.map(|(terms, _)| terms), policies, near }
+        Explanation { outcome, policies, near: BTreeSet::new(), commands }
     }
 
     /// The policies that permit, and are about this person and this action.
     fn about(&self, scenario: &Scenario) -> impl Iterator<Item = String> {
-        let asked: Vec<EntityUid> = [&scenario.action]
-            .into_iter()
-            .chain(scenario.os_user.as_ref().map(|_| &Action::RunAs))
-            .filter_map(uid)
-            .collect();
+        let besides = scenario.os_user.as_ref().map(|_| "RunAs");
+        let commands = matches!(scenario.action, Action::Exec { .. }).then_some("Command");
+        let asked = [scenario.action.name()].into_iter().chain(besides).chain(commands);
+        let asked: Vec<EntityUid> = asked.filter_map(uid).collect();
         self.policies()
             .filter(move |policy| {
                 let named = match policy.action_constraint() {
@@ -105,15 +119,46 @@ impl Policy {
     }
 }
 
-impl Explanation {
-    fn of(outcome: Result<Terms, Denial>) -> Self {
-        Self { outcome, policies: BTreeSet::new(), near: BTreeSet::new() }
+/// How one set of policies differs from another, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Those that say something else.
+    pub changed: Vec<String>,
+}
+
+impl Policy {
+    /// What is other in `after`.
+    pub fn differences(&self, after: &Self) -> Differences {
+        let texts = |policy: &Self| -> BTreeMap<String, String> {
+            policy.policies().map(|policy| (policy.id().to_string(), policy.to_string())).collect()
+        };
+        let (before, after) = (texts(self), texts(after));
+        let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect();
+        Differences {
+            added: names(&mut after.keys().filter(|name| !before.contains_key(*name))),
+            removed: names(&mut before.keys().filter(|name| !after.contains_key(*name))),
+            changed: names(
+                &mut before
+                    .iter()
+                    .filter_map(|(name, text)| after.get(name).is_some_and(|other| other != text).then_some(name)),
+            ),
+        }
     }
 }
 
-fn uid(action: &Action) -> Option<EntityUid> {
+impl Explanation {
+    fn of(outcome: Result<Terms, Denial>) -> Self {
+        Self { outcome, policies: BTreeSet::new(), near: BTreeSet::new(), commands: None }
+    }
+}
+
+fn uid(action: &str) -> Option<EntityUid> {
     let of: EntityTypeName = "Action".parse().ok()?;
-    Some(EntityUid::from_type_name_and_id(of, EntityId::new(action.name())))
+    Some(EntityUid::from_type_name_and_id(of, EntityId::new(action)))
 }
 
 #[cfg(test)]
@@ -136,6 +181,7 @@ mod tests {
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: NodeName::for_test("web-1"),
             node: NodeId("i-0123456789abcdef0".to_owned()),
+            called: Some("web-1".to_owned()),
             os_user: None,
             reason: None,
             action: Action::Shell,
@@ -145,7 +191,7 @@ mod tests {
         let found = policy.explain(&scenario);
         assert_eq!((found.policies, found.near), (names(&["web"]), names(&["night"])));
         assert_eq!(found.outcome.unwrap().max_duration, Some(std::time::Duration::from_secs(3600)));
-        scenario.node_name = NodeName::for_test("db-1");
+        (scenario.node_name, scenario.called) = (NodeName::for_test("db-1"), Some("db-1".to_owned()));
         let found = policy.explain(&scenario);
         assert_eq!((found.policies, found.near), (names(&["default"]), names(&["night", "web"])));
         assert_eq!(found.outcome.unwrap_err().code, RefusalCode::NoRule);

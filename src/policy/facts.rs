@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::action::Action;
 use super::asking::Asking;
+use super::command_line::{Command, Transfer};
 use crate::identity::Identity;
 
 /// Who asks about which node, and what is known however often they ask.
@@ -171,8 +172,11 @@ fn datetime(time: OffsetDateTime) -> RestrictedExpression {
 fn particulars(action: &Action) -> Vec<(String, RestrictedExpression)> {
     let pairs = match action {
         Action::Shell | Action::RunAs | Action::Hop | Action::Files => Vec::new(),
-        Action::Exec { command } => {
-            vec![("command", lossy(command)), ("sha256", text(&hex::encode(Sha256::digest(command))))]
+        Action::Exec { command } => line(command),
+        Action::Command { line: all, command } => {
+            let mut pairs = line(all);
+            pairs.extend(of_command(command.as_deref()));
+            pairs
         }
         Action::SetVariable { name, value } => vec![("variable", text(name)), ("value", lossy(value))],
         Action::Forward { host, port } => {
@@ -181,6 +185,41 @@ fn particulars(action: &Action) -> Vec<(String, RestrictedExpression)> {
         Action::File { path, .. } => vec![("path", lossy(path))],
     };
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What is known of a line as a whole.
+fn line(line: &[u8]) -> Vec<(&'static str, RestrictedExpression)> {
+    vec![("command", lossy(line)), ("sha256", text(&hex::encode(Sha256::digest(line))))]
+}
+
+/// What is known of one of its commands. Of a line that was not taken apart nothing is.
+fn of_command(command: Option<&Command>) -> Vec<(&'static str, RestrictedExpression)> {
+    let set = |texts: &[String]| RestrictedExpression::new_set(texts.iter().map(|one| text(one)));
+    let flag = RestrictedExpression::new_bool;
+    let Some(command) = command else {
+        let nothing = || text("");
+        return vec![
+            ("known", flag(false)),
+            ("literal", flag(false)),
+            ("name", nothing()),
+            ("words", nothing()),
+            ("arguments", set(&[])),
+            ("paths", set(&[])),
+        ];
+    };
+    let (transfer, paths) = match &command.transfer {
+        Some(Transfer { does, paths }) => (Some(("transfer", text(does))), paths.as_slice()),
+        None => (None, [].as_slice()),
+    };
+    let pairs = [
+        ("known", flag(command.opaque.is_none())),
+        ("literal", flag(command.literal)),
+        ("name", text(&command.name)),
+        ("words", text(&command.words)),
+        ("arguments", set(&command.arguments)),
+        ("paths", set(paths)),
+    ];
+    pairs.into_iter().chain(transfer).collect()
 }
 
 /// An entity of a type of the schema; its name may be anything.
@@ -200,4 +239,55 @@ fn lossy(bytes: &[u8]) -> RestrictedExpression {
 
 fn refused(error: impl std::fmt::Display) -> FactsError {
     FactsError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FileAction;
+    use super::super::decision::Policy;
+    use super::super::explain::Scenario;
+    use super::*;
+    use crate::model::{NodeId, NodeName, ReasonText};
+
+    proptest::proptest! {
+        /// Names and tags are other people's to choose: each is what it says, and none is an error.
+        #[test]
+        fn whatever_things_are_called_it_is_decided_by_that(
+            person: String,
+            groups in proptest::collection::vec("out|ops|\\PC{0,8}|[\"\\\\\u{0}\n]{0,4}", 0..4),
+            node in "x|\\PC{0,16}|[\"\\\\\u{0}\n]{0,4}",
+            called in proptest::option::of("x|\\PC{0,16}"),
+            user in proptest::option::of("root|\\PC{0,16}"),
+            reason: String,
+            bytes: Vec<u8>,
+            file: bool,
+        ) {
+            let policy = Policy::for_test(
+                "@id(\"all\") permit (principal, action, resource);\n\
+                 @id(\"name\") forbid (principal, action, resource) when { resource.name == \"x\" };\n\
+                 @id(\"user\") forbid (principal, action, resource) when { context has os_user && context.os_user == \"root\" };\n\
+                 @id(\"group\") forbid (principal in Group::\"out\", action, resource);",
+            );
+            let forbidden = called.as_deref().unwrap_or(&node) == "x"
+                || user.as_deref() == Some("root")
+                || groups.iter().any(|group| group == "out");
+            let action = match file {
+                true => Action::File { action: FileAction::Upload, path: bytes },
+                false => Action::Exec { command: bytes },
+            };
+            let outcome = policy.outcome(&Scenario {
+                person,
+                groups,
+                source: std::net::Ipv4Addr::LOCALHOST.into(),
+                node_name: NodeName::for_test("web-1"),
+                node: NodeId(node),
+                called,
+                os_user: user,
+                reason: ReasonText::new(&reason),
+                action,
+                at: SystemTime::UNIX_EPOCH,
+            });
+            proptest::prop_assert_eq!(outcome.outcome.is_err(), forbidden, "{:?}", outcome);
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! Whoever permits what is done later obliges as whoever permitted the opening does: a reason is wanted then, limits of time
 //! become the session's, and the size of an upload is what the terms of that one upload say.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +17,7 @@ use super::action::Action;
 use super::decision::Answer;
 use super::denial::{Denial, PolicyVersion};
 use super::facts::Facts;
+use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::policies::Policies;
 use crate::identity::Identity;
@@ -36,10 +38,14 @@ pub struct Grant {
     pub(super) node: NodeId,
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
+    /// Of a line, its commands.
+    pub(super) commands: Option<JudgedLine>,
     pub(super) reason: Option<ReasonText>,
     /// What the session is obliged to; times get shorter by what is done in it.
     pub(super) terms: Mutex<Terms>,
     pub(super) since: Instant,
+    /// The policies whose alerts have been raised.
+    pub(super) raised: Mutex<BTreeSet<String>>,
 }
 
 /// What may be done for a while after a session's beginning is asked later than that.
@@ -95,7 +101,17 @@ impl Grant {
         if terms.max_duration.is_some() || terms.idle_timeout.is_some() {
             self.kept_terms().keep_to_times(terms.max_duration, terms.idle_timeout);
         }
+        if !terms.alerts.is_empty() {
+            self.kept_terms().alerts.extend(terms.alerts.clone());
+        }
         Ok(())
+    }
+
+    /// What somebody is to be told at once, of each policy once in the session: name and text.
+    pub fn take_alerts(&self) -> Vec<(String, String)> {
+        let alerts = std::mem::take(&mut self.kept_terms().alerts);
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        alerts.into_iter().filter(|(policy, _)| raised.insert(policy.clone())).collect()
     }
 
     fn kept_terms(&self) -> std::sync::MutexGuard<'_, Terms> {
@@ -154,6 +170,10 @@ impl Grant {
     pub fn node(&self) -> &NodeId {
         &self.node
     }
+    /// What AWS calls the node, where it has a name there.
+    pub fn called(&self) -> Option<&str> {
+        self.facts.called()
+    }
     /// The operating-system user; none means the agent's own.
     pub fn os_user(&self) -> Option<&str> {
         self.os_user.as_deref()
@@ -161,6 +181,10 @@ impl Grant {
     /// What was allowed.
     pub fn action(&self) -> &Action {
         &self.action
+    }
+    /// What its commands were judged as, where it is for a line.
+    pub fn commands(&self) -> Option<&JudgedLine> {
+        self.commands.as_ref()
     }
     /// Why.
     pub fn reason(&self) -> Option<&ReasonText> {
@@ -279,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_variable_obliges_as_all_else_does() {
-        let policies = "@id(\"run\") permit (principal, action == Action::\"Exec\", resource);\n\
+        let policies = "@id(\"run\") permit (principal, action in Action::\"Commands\", resource);\n\
                         @id(\"set\") @max_duration(\"1m\") @reason(\"required\")\n\
                         permit (principal, action == Action::\"SetVariable\", resource);";
         let exec = Action::Exec { command: b"id".to_vec() };

@@ -3,7 +3,7 @@
 //! ```text
 //!  @id("prod-by-ticket")
 //!  @reason("a ticket, such as INC-1234") @reason_pattern("(INC|CHG)-[0-9]+.*")
-//!  @max_duration("4h") @idle_timeout("15m") @upload_limit("100MiB")
+//!  @max_duration("4h") @idle_timeout("15m") @upload_limit("100MiB") @alert("somebody is on production")
 //!  permit ( … )
 //! ```
 //!
@@ -25,6 +25,8 @@ pub(super) struct Obligations {
     max_duration: Option<Duration>,
     idle_timeout: Option<Duration>,
     upload_limit: Option<u64>,
+    /// What somebody is to be told at once when it permits something.
+    alert: Option<String>,
 }
 
 /// A reason that a policy wants.
@@ -45,6 +47,8 @@ pub struct Terms {
     pub idle_timeout: Option<Duration>,
     /// How many bytes may be uploaded in it by the leave of which policies.
     pub upload_limits: BTreeMap<String, u64>,
+    /// What somebody is to be told at once, and which policies say so.
+    pub alerts: BTreeMap<String, String>,
 }
 
 /// What is wrong with an annotation.
@@ -62,7 +66,8 @@ const ANY_REASON: &str = "required";
 const COMMON: [&str; 2] = ["id", "message"];
 
 /// Those of a policy that permits.
-const OBLIGATIONS: [&str; 6] = ["reason", "reason_pattern", "max_duration", "idle_timeout", "upload_limit", "record"];
+const OBLIGATIONS: [&str; 7] =
+    ["reason", "reason_pattern", "max_duration", "idle_timeout", "upload_limit", "alert", "record"];
 
 impl Obligations {
     /// Reads a policy's annotations.
@@ -104,6 +109,10 @@ impl Obligations {
                     let bytes = size(value).ok_or_else(|| fault(format!("\"{value}\" is no size"), SIZE_HELP))?;
                     obligations.upload_limit = Some(bytes);
                 }
+                "alert" if value.is_empty() => {
+                    return Err(fault("@alert says nothing".to_owned(), "write what somebody is to read"));
+                }
+                "alert" => obligations.alert = Some(value.to_owned()),
                 // nothing is done that is not in the event log: there is no less than that to ask for
                 _ if value == "required" => {}
                 _ => return Err(fault(format!("@record(\"{value}\") is none"), "write @record(\"required\")")),
@@ -143,6 +152,9 @@ impl Terms {
         if let Some(limit) = obligations.upload_limit {
             self.limit_uploads(policy, limit);
         }
+        if let Some(alert) = &obligations.alert {
+            self.alerts.insert(policy.to_owned(), alert.clone());
+        }
     }
 
     /// These, and those of something that is done besides.
@@ -151,6 +163,7 @@ impl Terms {
         for (policy, limit) in &others.upload_limits {
             self.limit_uploads(policy, *limit);
         }
+        self.alerts.extend(others.alerts);
         self
     }
 
@@ -264,6 +277,7 @@ mod tests {
             ("upload_limit", "100MB", "\"100MB\" is no size", "100MiB"),
             ("upload_limit", "-5", "\"-5\" is no size", "100MiB"),
             ("reason_pattern", "(INC", "\"(INC\" is no pattern", "a regular expression"),
+            ("alert", "", "@alert says nothing", "write what somebody is to read"),
             ("record", "no", "@record(\"no\") is none", "@record(\"required\")"),
         ] {
             let fault = read(&[(name, value)], true).unwrap_err();

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::pst::{
-    BinaryOp, Clause, Effect, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint, ResourceConstraint,
-    Template, Var,
+    ActionConstraint, BinaryOp, Clause, Effect, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint,
+    ResourceConstraint, Template, Var,
 };
 
 /// What a policy could be about.
@@ -20,6 +20,8 @@ pub(super) struct PolicyScope {
     /// Whatever node it is, it makes no difference.
     pub(super) any_node: bool,
     pub(super) looks_at_path: bool,
+    /// It could be about a command of a line, and looks at what command it is.
+    pub(super) looks_at_command: bool,
 }
 
 /// Somebody, or a group.
@@ -68,7 +70,9 @@ impl PolicyScope {
             people: scope_people.or_else(|| conditions().find_map(|condition| wanted(condition, &person_in))),
             nodes: scope_nodes.or_else(|| conditions().find_map(|condition| wanted(condition, &node_in))),
             any_node: open && !any_clause(&|condition| mentions(condition, &Var::Resource)),
-            looks_at_path: any_clause(&looks_at_path),
+            looks_at_path: any_clause(&|condition| looks_at(condition, &["path"])),
+            looks_at_command: could_be_about_a_command(&policy.action)
+                && any_clause(&|condition| looks_at(condition, &OF_A_COMMAND)),
         }
     }
 
@@ -159,17 +163,31 @@ fn entities<'a>(expr: &'a Expr, var: &Var) -> Option<Vec<&'a EntityUID>> {
     }
 }
 
-fn mentions(expr: &Expr, var: &Var) -> bool {
+pub(super) fn mentions(expr: &Expr, var: &Var) -> bool {
     expr.reduce(&|expr| is(expr, var).then_some(true), &|a, b| a || b, false)
 }
 
-/// Whether `context.path` is looked at, or might be.
-fn looks_at_path(expr: &Expr) -> bool {
+/// What is known of a command of a line, and of nothing else.
+const OF_A_COMMAND: [&str; 7] = ["known", "literal", "name", "words", "arguments", "transfer", "paths"];
+
+fn could_be_about_a_command(action: &ActionConstraint) -> bool {
+    let may_be = |uid: &EntityUID| ["Command", "Commands", "Sessions"].contains(&uid.eid.to_string().as_str());
+    match action {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(uid) => may_be(uid),
+        ActionConstraint::In(uids) => uids.iter().any(may_be),
+    }
+}
+
+/// Whether one of these of the context is looked at, or might be.
+pub(super) fn looks_at(expr: &Expr, attributes: &[&str]) -> bool {
     let looks = |expr: &Expr| match expr {
-        Expr::GetAttr { expr, attr } if is(expr, &Var::Context) => Some(attr == "path"),
-        // that there is a path says nothing of it
-        Expr::HasAttr { expr, .. } if is(expr, &Var::Context) => Some(false),
-        // the context as a value: its path may be compared with it
+        Expr::GetAttr { expr, attr } if is(expr, &Var::Context) => Some(attributes.contains(&attr.as_str())),
+        // that there is one says nothing of it, but for what only some have
+        Expr::HasAttr { expr, attrs } if is(expr, &Var::Context) => {
+            Some(attributes.contains(&"transfer") && attrs.iter().any(|attr| attr.as_str() == "transfer"))
+        }
+        // the context as a value: what is in it may be compared with it
         Expr::Var(Var::Context) => Some(true),
         _ => None,
     };
@@ -237,5 +255,27 @@ mod tests {
         ] {
             assert_eq!(when(condition).looks_at_path, looks, "{condition}");
         }
+    }
+
+    #[test]
+    fn who_looks_into_a_line_is_seen() {
+        for (action, condition, looks) in [
+            ("action", "context.name == \"ls\"", true),
+            ("action == Action::\"Command\"", "context.known", true),
+            ("action in Action::\"Commands\"", "!context.literal", true),
+            ("action in [Action::\"Shell\", Action::\"Sessions\"]", "context.arguments.contains(\"-f\")", true),
+            ("action in Action::\"Commands\"", "context == context", true),
+            ("action in Action::\"Commands\"", "context has transfer", true),
+            // the line as a whole is no look into it, nor is what is no command's
+            ("action in Action::\"Commands\"", "context.command == \"ls\"", false),
+            ("action in Action::\"Commands\"", "context has name && resource.name == \"x\"", false),
+            ("action == Action::\"Exec\"", "context.name == \"ls\"", false),
+            ("action in Action::\"ReadFiles\"", "context.paths.isEmpty()", false),
+        ] {
+            let scope = scope(&format!("permit (principal, {action}, resource) when {{ {condition} }};"));
+            assert_eq!(scope.looks_at_command, looks, "{action} when {condition}");
+        }
+        let unless = scope("forbid (principal, action, resource) unless { context.known };");
+        assert!(unless.looks_at_command);
     }
 }

@@ -6,9 +6,10 @@ use super::action::Action;
 use super::decision::{Decision, Request};
 use super::denial::Denial;
 use super::grant::Grant;
+use super::judged_line::JudgedLine;
 use super::policies::Policies;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText};
+use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
 
 /// A decision's request, for as long as what it allowed goes on. It opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Standing {
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
     pub(super) reason: Option<ReasonText>,
+    /// A line that the login shell runs.
+    pub(super) in_login_shell: bool,
 }
 
 impl Standing {
@@ -42,6 +45,13 @@ impl Standing {
             reason: self.reason.as_ref(),
         });
         match decision {
+            // it runs, and not as it would have been read
+            Decision::Allow(grant)
+                if self.in_login_shell && grant.commands().is_some_and(JudgedLine::takes_the_modelled_shell) =>
+            {
+                let why = format_args!("its commands are looked at now, and it was begun without that");
+                Err(Denial::new(RefusalCode::CommandUnknown, &grant.policy(), grant.version(), why))
+            }
             Decision::Allow(_) => Ok(()),
             Decision::Deny(denial) => Err(denial),
         }
@@ -60,6 +70,7 @@ impl Grant {
             os_user: self.os_user.clone(),
             action: self.action.clone(),
             reason: self.reason.clone(),
+            in_login_shell: matches!(self.commands, Some(JudgedLine::Any(_))),
         }
     }
 }

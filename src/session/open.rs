@@ -13,7 +13,7 @@ use super::registry::{Registration, Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
-use crate::evidence::{ChannelRefused, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
+use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{Identity, Login, Unproved};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
@@ -271,8 +271,10 @@ impl SessionOpener {
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
+        let about = Asked { name: to.node.clone(), action: action.clone(), reason: reason.cloned() };
+        let mut node = None;
         let admitted = async {
-            let grant = self.decide(caller, to, action, reason).await?;
+            let grant = self.decide(caller, to, action, reason, &mut node).await?;
             // files are the gateway's to serve, whatever terminal the client asked for, and no variable gets anywhere
             let pty = setup.pty.is_some() && *grant.action() != Action::Files;
             if *grant.action() != Action::Files {
@@ -291,7 +293,11 @@ impl SessionOpener {
             }
             Ok((grant, SessionEnd::new(record, registration)))
         };
-        admitted.await.inspect_err(|refused: &Refused| self.note_refusal(caller, &asked, refused))
+        let admitted: Result<_, Refused> = admitted.await;
+        admitted.inspect_err(|refused| {
+            let decided = node.as_ref().filter(|_| matches!(refused, Refused::Denied(_)));
+            self.note_refusal(caller, &asked, refused, decided.map(|node| about.decided_on(caller, node)));
+        })
     }
 
     async fn decide(
@@ -300,6 +306,7 @@ impl SessionOpener {
         to: Destination,
         action: Action,
         reason: Option<&ReasonText>,
+        found_node: &mut Option<Node>,
     ) -> Result<Grant, Refused> {
         let denied = self.policies.current().denies_unseen(&caller.identity, &to.node, &action);
         if let Some(denial) = denied {
@@ -320,6 +327,7 @@ impl SessionOpener {
             }
             _ => Refused::Node(error),
         })?;
+        let node = found_node.insert(node);
         let decision = self.policies.decide(Request {
             identity: &caller.identity,
             source: caller.source.ip(),
@@ -335,7 +343,7 @@ impl SessionOpener {
             Decision::Allow(grant) => grant,
             Decision::Deny(denial) => return Err(Refused::Denied(denial)),
         };
-        if node.online { Ok(grant) } else { Err(Refused::Node(offline(&node))) }
+        if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
     }
 
     /// Takes out the variables that may not be set there. The session goes on without them, as it does in sshd.
@@ -351,11 +359,11 @@ impl SessionOpener {
         let Some((_, denial)) = refused.first().cloned() else { return };
         let names: Vec<String> = refused.into_iter().map(|(name, _)| name).collect();
         let asked = format!("{} {} on {}", counted_word(names.len()), names.join(", "), grant.node_name());
-        self.note_refusal(caller, &asked, &Refused::Denied(denial));
+        self.note_refusal(caller, &asked, &Refused::Denied(denial), None);
     }
 
     /// Leaves the event of a channel that was refused.
-    fn note_refusal(&self, caller: &Caller, asked: &str, refused: &Refused) {
+    fn note_refusal(&self, caller: &Caller, asked: &str, refused: &Refused, decided: Option<DecidedOn<'_>>) {
         let event = ChannelRefused {
             source: caller.source,
             login: &caller.login.to_string(),
@@ -364,8 +372,34 @@ impl SessionOpener {
             code: refused.code(),
             reason: &refused.to_string(),
             policy: refused.denial().map(|denial| (denial.policy.as_str(), denial.version.sha256())),
+            decided,
         };
         self.note(caller.connection, &Event::ChannelRefused(event));
+    }
+}
+
+/// What somebody asked for, for the event of its refusal.
+struct Asked {
+    name: NodeName,
+    action: Action,
+    reason: Option<ReasonText>,
+}
+
+impl Asked {
+    fn decided_on<'a>(&'a self, caller: &'a Caller, node: &'a Node) -> DecidedOn<'a> {
+        DecidedOn {
+            groups: caller.identity.groups(),
+            node: &node.id.0,
+            node_name: self.name.as_str(),
+            node_called: node.called.as_deref(),
+            os_user: caller.login.os_user(),
+            action: self.action.name(),
+            command: match &self.action {
+                Action::Exec { command } => Some(command),
+                _ => None,
+            },
+            given_reason: caller.login.reason().or(self.reason.as_ref()).map(ReasonText::as_str),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ permit (principal == Person::\"ada\", action == Action::\"RunAs\", resource)
 when { [\"web-1\", \"down-1\"].contains(resource.name) && context has os_user && context.os_user == \"deploy\" };
 
 @id(\"bob-may-exec\")
-permit (principal == Person::\"bob\", action == Action::\"Exec\", resource);
+permit (principal == Person::\"bob\", action in Action::\"Commands\", resource);
 
 @id(\"bob-may-speak\")
 permit (principal == Person::\"bob\", action == Action::\"SetVariable\", resource) when { context.variable == \"LANG\" };
@@ -48,6 +48,8 @@ pub(crate) struct TestGateway {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) node: Arc<ShellNode>,
+    /// Which names there are.
+    pub(crate) nodes: Arc<TwoNodes>,
     pub(crate) sessions: Arc<SessionOpener>,
     /// Who may do what, and who may log in.
     pub(crate) policies: Policies,
@@ -102,7 +104,8 @@ impl TestGateway {
         let node = Arc::new(ShellNode::new());
         let policies = Policies::new(Policy::for_test(policies));
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
-        let sessions = Arc::new(SessionOpener::new(policies.clone(), Arc::new(TwoNodes), node.clone(), log));
+        let nodes = Arc::new(TwoNodes::default());
+        let sessions = Arc::new(SessionOpener::new(policies.clone(), nodes.clone(), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         // the tests' own client speaks little
@@ -135,6 +138,7 @@ impl TestGateway {
             dir,
             address,
             node,
+            nodes,
             sessions,
             policies,
             roster,

@@ -22,15 +22,26 @@ use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChann
 
 /// Knows two nodes, one of which is away.
 #[derive(Debug)]
-pub(crate) struct TwoNodes;
+pub(crate) struct TwoNodes {
+    /// The id that web-1 has for now.
+    pub(crate) web: Mutex<String>,
+}
+
+impl Default for TwoNodes {
+    fn default() -> Self {
+        Self { web: Mutex::new("i-web-1".to_owned()) }
+    }
+}
 
 impl Directory for TwoNodes {
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
         let name = name.to_string();
+        let web = self.web.lock().unwrap().clone();
         Box::pin(async move {
             match name.as_str() {
                 "web-1" | "down-1" => {
-                    let (id, called) = (NodeId(format!("i-{name}")), Some(name.clone()));
+                    let id = if name == "web-1" { web } else { "i-down-1".to_owned() };
+                    let (id, called) = (NodeId(id), Some(name.clone()));
                     Ok(Node { id, online: name == "web-1", name, called, last_ping: None })
                 }
                 _ => Err(BackendError::Target(format!("no node is called {name}"))),

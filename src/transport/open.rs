@@ -28,7 +28,7 @@ use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
-use crate::policy::{Action, Grant};
+use crate::policy::{Action, Grant, JudgedLine};
 
 /// How channels are carried.
 #[derive(Clone, Debug)]
@@ -141,10 +141,13 @@ impl Transport {
                     link.send_command(Bytes::copy_from_slice(command));
                 }
                 let options = Options::command(&setup, &variables, user, helper, directory()?);
+                let modelled = grant.commands().is_some_and(JudgedLine::takes_the_modelled_shell);
+                let options = if modelled { options.by_bin_sh() } else { options };
                 (options, carried.parameter().to_owned())
             }
             Action::Files
             | Action::File { .. }
+            | Action::Command { .. }
             | Action::SetVariable { .. }
             | Action::RunAs
             | Action::Forward { .. }

@@ -60,6 +60,12 @@ impl Options {
         Self { run, common, directory, interactive, compress: false, credit: WIDEST_OUTPUT }
     }
 
+    /// The same line run by `/bin/sh`, whatever the user's own shell is: policy has read it as that shell does.
+    pub(super) fn by_bin_sh(mut self) -> Self {
+        self.run.push_str(";s=sh");
+        self
+    }
+
     /// The same where data may be deflated on its way. That of a terminal is not: there it is little, and what is typed and
     /// what is secret stand side by side.
     pub(super) fn compressed(self, allowed: bool) -> Self {

@@ -1,4 +1,7 @@
 // must fail: E0451
+use std::sync::Mutex;
+use std::time::Instant;
+
 use portcullis::internals::identity::Identity;
 use portcullis::internals::model::{NodeId, NodeName};
 use portcullis::internals::policy::{Action, Grant, Policies, Terms};
@@ -21,6 +24,9 @@ pub fn forge(
         os_user: None,
         action: Action::Shell,
         reason: None,
+        commands: None,
         terms: terms.into(),
+        since: Instant::now(),
+        raised: Mutex::default(),
     }
 }

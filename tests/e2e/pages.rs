@@ -28,10 +28,10 @@ fn help() {
 #[test]
 fn help_of_each_command() {
     let mut page = String::new();
-    for command in ["demo", "serve", "check", "policy", "documents", "emulator", "completions", "man"] {
+    for command in ["demo", "serve", "check", "policy", "reload", "documents", "emulator", "completions", "man"] {
         shown(&mut page, &[command, "--help"]);
     }
-    for command in ["check", "explain", "test", "fmt"] {
+    for command in ["check", "explain", "test", "rehearse", "lint", "fmt"] {
         shown(&mut page, &["policy", command, "--help"]);
     }
     insta::assert_snapshot!("help_of_each_command", page);

@@ -11,7 +11,7 @@ fn of_the_tree(name: &str) -> String {
 fn the_samples_answer_as_their_scenarios_say() {
     let (config, tests) = (of_the_tree("config/gateway.toml"), of_the_tree("config/policies/tests.toml"));
     let run = portcullis(&["policy", "test", "--config", &config, &tests]).ok();
-    assert!(run.out().ends_with("18 scenarios, 0 not as expected\n"), "{run}");
+    assert!(run.out().ends_with("29 scenarios, 0 not as expected\n"), "{run}");
     let checked = portcullis(&["policy", "check", "--config", &config]).ok();
     assert!(checked.out().contains(" policies: fine\npolicy set "), "{checked}");
 }
@@ -81,4 +81,23 @@ fn the_samples_are_in_the_usual_layout_and_others_are_put_into_it() {
         "// why\n@id(\"web\")\npermit (principal, action, resource);\n"
     );
     portcullis(&["policy", "fmt", "--check", &file]).ok();
+}
+
+#[test]
+fn what_says_less_than_it_seems_to_is_told_with_its_place() {
+    let config = of_the_tree("config/gateway.toml");
+    let fine = portcullis(&["policy", "lint", "--config", &config]).ok();
+    assert_eq!(fine.out(), "nothing that says less than it seems to\n", "the samples");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.cedar").display().to_string();
+    let door = "@id(\"devs\") permit (principal, action in Action::\"Sessions\", resource);\n\
+                @id(\"door\") permit (principal, action == Action::\"Forward\", resource);\n\
+                @id(\"etc\") forbid (principal, action == Action::\"Upload\", resource) when { context.path like \"/etc/*\" };\n";
+    std::fs::write(&file, door).unwrap();
+    let told = portcullis(&["policy", "lint", "--policies", &file]).ends(8);
+    for part in
+        ["`door` permits forwards to whatever the node can reach", "`etc` is particular about files", "p.cedar:2:1"]
+    {
+        assert!(told.out().contains(part), "{part}: {told}");
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{PATIENCE, PORTCULLIS, Run, processes, program, run, until, wait};
+use crate::harness::{PATIENCE, PORTCULLIS, Run, portcullis, processes, program, run, until, wait};
 
 /// A service, an account with nothing in it, and a configuration for a gateway.
 pub(crate) struct Account {
@@ -18,7 +18,7 @@ pub(crate) struct Account {
 }
 
 /// What ada may do.
-const POLICY: &str = "@id(\"ada-on-web\") permit (principal == Person::\"ada\", action == Action::\"Exec\", resource)\n\
+const POLICY: &str = "@id(\"ada-on-web\") permit (principal == Person::\"ada\", action in Action::\"Commands\", resource)\n\
                       when { resource.name == \"web-1\" };\n";
 
 /// Ends a process in order when it goes out of scope.
@@ -335,7 +335,7 @@ fn z5_people_and_policies_are_in_force_within_seconds_and_end_what_they_allow_no
     std::fs::write(&policy, "permit (principal").unwrap();
     until("it is refused", Duration::from_secs(5), || events().contains("configuration.refused"));
     assert_eq!(account.ssh("web-1", "echo in").ok().out(), "in\n");
-    std::fs::write(&policy, POLICY.replace("\"Exec\"", "\"Shell\"")).unwrap();
+    std::fs::write(&policy, POLICY.replace("in Action::\"Commands\"", "== Action::\"Shell\"")).unwrap();
     loaded(2);
     let told = said(first);
     let sentence = "the policies have changed: denied by policy \"default\": no policy lets ada do Exec on web-1";
@@ -348,8 +348,17 @@ fn z5_people_and_policies_are_in_force_within_seconds_and_end_what_they_allow_no
     std::fs::write(&policy, format!("{POLICY}\n@id(\"b\") forbid (principal, action == Action::\"Shell\", resource);"))
         .unwrap();
     loaded(4);
-    // somebody who is taken out
+    // somebody who is taken out; what that would do can be seen before
     let text = std::fs::read_to_string(&config).unwrap();
+    let other = account.at("other.toml").display().to_string();
+    std::fs::write(&other, text.replace("name = \"ada\"", "name = \"eve\"")).unwrap();
+    let checked = portcullis(&["reload", "--check", "--config", &other]).ends(8);
+    for part in ["policies: as they are\n", "people: new: eve; gone: ada\n", "would end: ada is there no more\n"] {
+        assert!(checked.out().contains(part), "{part}: {checked}");
+    }
+    let now = portcullis(&["reload", "--check", "--config", &config.display().to_string()]).ok();
+    assert!(now.out().ends_with("sessions that run: 1; that would end: 0\n"), "{now}");
+    what_was_then(&account);
     std::fs::write(&config, text.replace("name = \"ada\"", "name = \"eve\"")).unwrap();
     loaded(5);
     let told = said(second);
@@ -363,6 +372,42 @@ fn z5_people_and_policies_are_in_force_within_seconds_and_end_what_they_allow_no
     std::fs::write(&config, format!("{text}[limits]\nchannels = 5\n")).unwrap();
     until("it is said", PATIENCE, || account.log().contains("\"sections\":\"limits\""));
     assert_eq!(serving.signal(Signal::TERM), Some(0), "{}", account.log());
+}
+
+/// What the log and what is kept beside it say of the past.
+fn what_was_then(account: &Account) {
+    let log = account.at("evidence/events.jsonl").display().to_string();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let times = text.lines().filter(|line| line.contains("configuration.loaded"));
+    let times: Vec<&str> = times.map(|line| line.split('"').nth(3).unwrap()).collect();
+    let evidence = account.at("evidence").display().to_string();
+    for (at, answer) in [
+        (times[0], "allowed by ada-on-web\n"),
+        (times[1], "denied by policy \"default\": no policy lets ada do Exec on web-1 (no-rule)\n"),
+        (times[2], "allowed by ada-on-web\n"),
+    ] {
+        let asked = ["--at", at, "--person", "ada", "--node", "web-1", "Exec", "--command", "id"];
+        let args: Vec<&str> = ["policy", "explain", "--evidence", &evidence].into_iter().chain(asked).collect();
+        let explained = portcullis(&args).ok();
+        assert!(explained.out().starts_with(answer), "{at}: {explained}");
+    }
+    let before = ["--at", "2020-01-01T00:00:00Z", "--person", "ada", "--node", "web-1", "Shell"];
+    let args: Vec<&str> = ["policy", "explain", "--evidence", &evidence].into_iter().chain(before).collect();
+    assert!(portcullis(&args).ends(5).err().contains("nothing was in force then"));
+    // what people did and were refused, asked of what is in force
+    let access = account.at("policies/access.cedar").display().to_string();
+    let rehearsed = portcullis(&["policy", "rehearse", "--policies", &access, &log]).ends(8);
+    let turned = "denied by default; would be allowed by ada-on-web\n4 decisions, 1 would turn\n";
+    assert!(rehearsed.out().ends_with(turned), "{rehearsed}");
+    // somebody who changes what was kept is found out
+    let kept = std::fs::read_dir(account.at("evidence/in-force")).unwrap().map(|entry| entry.unwrap().path());
+    for kept in kept.filter(|path| path.display().to_string().contains("/policies-")) {
+        let text = std::fs::read_to_string(&kept).unwrap();
+        std::fs::write(&kept, text.replace("web-1", "web-2")).unwrap();
+    }
+    let asked = ["--at", times[0], "--person", "ada", "--node", "web-2", "Exec", "--command", "id"];
+    let args: Vec<&str> = ["policy", "explain", "--evidence", &evidence].into_iter().chain(asked).collect();
+    assert!(portcullis(&args).ends(5).err().contains("somebody has changed the file"));
 }
 
 #[test]

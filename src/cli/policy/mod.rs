@@ -2,10 +2,15 @@
 
 mod explain;
 mod format;
+mod lint;
 mod question;
+mod recorded;
+mod rehearse;
+mod reload;
 mod run;
 mod scenarios;
 mod source;
 
 pub(super) use question::Question;
+pub(super) use reload::run as run_reload;
 pub(super) use run::run;

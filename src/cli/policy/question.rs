@@ -7,7 +7,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::Person;
+use super::source::People;
 use crate::model::{NodeId, NodeName, ReasonText};
 use crate::policy::{Action, FileAction, Scenario};
 
@@ -68,9 +68,9 @@ const NO_ID: &str = "i-00000000000000000";
 
 impl Question {
     /// The question, or the sentence that says what is wrong with it.
-    pub(super) fn scenario(&self, people: &[Person]) -> Result<Scenario, String> {
+    pub(super) fn scenario(&self, people: &People) -> Result<Scenario, String> {
         let groups = match self.groups.as_slice() {
-            [] => people.iter().find(|person| person.name == self.person).map(|person| person.groups.clone()),
+            [] => people.get(&self.person).cloned(),
             groups => Some(groups.to_vec()),
         };
         let mut groups = groups.unwrap_or_default();
@@ -94,11 +94,17 @@ impl Question {
             source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
             node: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
+            called: Some(self.node.clone()),
             os_user: self.os_user.clone(),
             reason,
             action: self.action()?,
             at,
         })
+    }
+
+    /// When, where that was said.
+    pub(super) fn at(&self) -> Option<&str> {
+        self.at.as_deref()
     }
 
     fn action(&self) -> Result<Action, String> {
@@ -128,6 +134,9 @@ impl Question {
 }
 
 fn unknown(name: &str) -> String {
+    if name == "Command" {
+        return "the commands of a line are asked about with it: Exec --command LINE".to_owned();
+    }
     let others = ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "Hop", "Files"];
     let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
     let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));

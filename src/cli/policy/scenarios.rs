@@ -17,11 +17,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Question;
-use super::source::{self, Source};
+use super::source::{self, People, Source};
 use crate::cli::args::PolicyTestArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
-use crate::config::Person;
 use crate::model::counted;
 use crate::policy::Policy;
 
@@ -60,7 +59,7 @@ struct Tested {
 }
 
 pub(super) fn run(args: &PolicyTestArgs) -> Result<(), Failure> {
-    let Source { policy, people } = source::read(&args.source)?;
+    let Source { policy, people, .. } = source::read(&args.source)?;
     let mut tested = Vec::new();
     for path in &args.scenarios {
         for expected in read(path)? {
@@ -99,7 +98,7 @@ fn read(path: &Path) -> Result<Vec<Expected>, Failure> {
 }
 
 /// How the answer differs from what is expected, if it does.
-fn differs(expected: &Expected, policy: &Policy, people: &[Person]) -> Option<String> {
+fn differs(expected: &Expected, policy: &Policy, people: &People) -> Option<String> {
     let question: Result<Question, String> =
         expected.question.clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned());
     let scenario = match question.and_then(|question| question.scenario(people)) {

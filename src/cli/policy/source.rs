@@ -1,18 +1,25 @@
 //! The policies that a tool is about: those of a configuration, or files that were named.
 
+use std::collections::BTreeMap;
+
 use crate::app;
 use crate::cli::args::{PolicyCheckArgs, PolicySource};
 use crate::cli::exit::Failure;
 use crate::cli::failure::config_failure;
 use crate::cli::output;
-use crate::config::{self, Overrides, Person, Trust};
+use crate::config::{self, Config, Overrides, Problem, Trust};
 use crate::policy::Policy;
+
+/// People, and the groups that they are in.
+pub(super) type People = BTreeMap<String, Vec<String>>;
 
 /// What is to be looked at.
 pub(super) struct Source {
     pub(super) policy: Policy,
     /// Who may log in, where a configuration was read.
-    pub(super) people: Vec<Person>,
+    pub(super) people: People,
+    /// What says less than it seems to.
+    pub(super) odd: Vec<Problem>,
 }
 
 /// Reads and checks them; what is odd about them is said.
@@ -26,7 +33,18 @@ pub(super) fn read(source: &PolicySource) -> Result<Source, Failure> {
     if !loaded.warnings.is_empty() {
         output::note(config::render(&loaded.warnings, output::colour()).trim_end());
     }
-    Ok(Source { policy, people: loaded.config.people })
+    let odd = app::lint(&loaded);
+    Ok(Source { policy, people: people_of(&loaded.config), odd })
+}
+
+/// The people of a configuration.
+pub(super) fn people_of(config: &Config) -> People {
+    let sorted = |groups: &[String]| {
+        let mut groups = groups.to_vec();
+        groups.sort();
+        groups
+    };
+    config.people.iter().map(|person| (person.name.clone(), sorted(&person.groups))).collect()
 }
 
 /// Says that they can be used.

@@ -23,7 +23,9 @@ use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcom
 use crate::model::{ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{complaint, content, local_service, long_ago, noise};
-use crate::transport::file_service::{Answer, Attributes, Call, FileService, Handle, OpenFlags, Opened, Operation};
+use crate::transport::file_service::{
+    Answer, Attributes, Call, FileError, FileService, Handle, OpenFlags, Opened, Operation,
+};
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -669,6 +671,32 @@ async fn a_node_that_writes_nothing_stops_the_client() {
     assert!(settled(&mut seen).await <= sent);
 }
 
+#[tokio::test]
+async fn z4_sftp_has_the_node_do_everything_and_reads_nothing_here() {
+    let (operations, mut asked) = mpsc::channel::<Call>(1);
+    let node = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while let Some((operation, answer)) = asked.recv().await {
+            seen.push(format!("{operation:?}"));
+            let _ = answer.send(Err(FileError::Node { errno: 2, message: "No such file or directory".to_owned() }));
+        }
+        seen
+    });
+    let (mut client, serving) = Client::new(FileService::for_test(operations), &Arc::default()).await;
+    let flags = OpenFlags { read: true, ..OpenFlags::default() };
+    let here = std::env::current_exe().unwrap();
+    for path in ["/etc/passwd", here.to_str().unwrap(), "/proc/self/environ"] {
+        let request = Request::Open { path: path.into(), flags, attributes: Attributes::default() };
+        let (kind, rest) = client.call(request).await;
+        assert_eq!((kind, status(&rest)), (101, 2), "{path}");
+        assert_eq!(client.call(Request::Stat { path: path.into() }).await.0, 101, "{path}");
+    }
+    drop(client);
+    serving.await.unwrap().unwrap();
+    let seen = node.await.unwrap();
+    assert_eq!(seen.iter().filter(|operation| operation.starts_with("Open")).count(), 3, "{seen:?}");
+}
+
 /// Takes no event.
 #[derive(Debug)]
 struct Broken;
@@ -676,6 +704,10 @@ struct Broken;
 impl FileEvents for Broken {
     fn record(&self, _: FileEvent) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(std::future::ready(Err("the disk is full".to_owned())))
+    }
+
+    fn raise_alerts<'a>(&'a self, _: &'a Grant) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

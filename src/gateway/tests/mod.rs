@@ -1,5 +1,6 @@
 //! The gateway on loopback, in front of a pretend node that is this machine's `sh`, driven by the real OpenSSH client.
 
+mod authorization;
 mod basics;
 mod certificates;
 mod features;

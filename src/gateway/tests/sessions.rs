@@ -132,6 +132,30 @@ async fn the_gateways_end_is_told_to_whoever_still_has_a_session() {
 }
 
 #[tokio::test]
+async fn each_command_of_a_line_is_asked_about_and_in_the_record() {
+    let policies = "@id(\"lines\") permit (principal, action == Action::\"Exec\", resource);\n\
+                    @id(\"look\") permit (principal, action == Action::\"Command\", resource)\n\
+                    when { context.known && [\"echo\", \"true\"].contains(context.name) };";
+    let gateway = TestGateway::under(policies).await;
+    let ran = gateway.run(&["web", "true && echo $(echo a b)"]).await;
+    assert_eq!(text(&ran.stdout), "a b\n");
+    let opened = gateway.event(|event| event["event"] == "session.opened").await;
+    let command = |name: &str| serde_json::json!({ "name": name, "known": true, "policy": "look" });
+    assert_eq!(opened["commands"], serde_json::json!([command("true"), command("echo"), command("echo")]));
+    assert_eq!(opened["policy"], "lines, look");
+    for (line, code, says) in [
+        ("echo a; id", "command-not-listed", "no policy lets ada run the command `id` on web-1"),
+        ("eval id", "command-unknown", "so what it runs is unknown"),
+        ("echo a >/tmp/x", "command-not-listed", "the command `>`"),
+    ] {
+        let refused = gateway.run(&["web", line]).await;
+        assert!(refused.stdout.is_empty() && text(&refused.stderr).contains(says), "{line}: {refused:?}");
+        let event = gateway.event(|event| event["event"] == "channel.refused" && event["code"] == code).await;
+        assert_eq!(event["policy"], "default");
+    }
+}
+
+#[tokio::test]
 async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goes_on() {
     let gateway = TestGateway::start().await;
     let [mut ending, mut staying] = ["web", "bob"].map(|host| gateway.ssh(&[host, "echo in; read line; echo out"]));
@@ -143,7 +167,7 @@ async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goe
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    let bobs = "@id(\"bobs\") permit (principal == Person::\"bob\", action == Action::\"Exec\", resource);";
+    let bobs = "@id(\"bobs\") permit (principal == Person::\"bob\", action in Action::\"Commands\", resource);";
     gateway.policies.replace(Policy::for_test(bobs));
     let people = gateway.roster.current();
     assert_eq!(

@@ -7,9 +7,11 @@ use super::watched::Slow;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::{Cut, End};
+use crate::evidence::SessionRecord;
 use crate::model::Exit;
-use crate::testing::{EmbeddedTransport, awkward};
-use crate::transport::{OpenChannel, Out, TransportOptions};
+use crate::policy::{Action, Grant};
+use crate::testing::{EmbeddedTransport, NODE, awkward};
+use crate::transport::{ChannelSetup, Herald, OpenChannel, Out, TransportOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_errors_and_status_are_the_command_s_own() {
@@ -21,6 +23,30 @@ async fn output_errors_and_status_are_the_command_s_own() {
     let ended = embedded.run("kill -TERM $$", b"").await;
     assert_eq!(ended.exit, Some(Exit::Signal { name: "TERM".into(), core_dumped: false }), "{ended:?}");
     assert!(embedded.litter().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_read_is_run_by_the_shell_that_reads_it_so() {
+    let login_shell = std::process::Command::new("sh").args(["-c", "getent passwd $(id -u)"]).output().unwrap();
+    let login_shell = String::from_utf8(login_shell.stdout).unwrap();
+    let login_shell = login_shell.trim().rsplit(['/', ':']).next().unwrap().to_owned();
+    let any = "@id(\"all\") permit (principal, action, resource);";
+    let looks = "@id(\"lines\") permit (principal, action == Action::\"Exec\", resource);\n\
+                 @id(\"echo\") permit (principal, action == Action::\"Command\", resource) when { context.name == \"echo\" };";
+    for helper in [Helper::Auto, Helper::Sh] {
+        let options = TransportOptions { helper, ..TransportOptions::default() };
+        let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+        for (policies, shell) in [(any, login_shell.as_str()), (looks, "sh")] {
+            let grant = Grant::under(policies, "tester", NODE, Action::Exec { command: b"echo $0".to_vec() });
+            let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
+            let lanes = SessionRecord::for_test().lanes();
+            let channel = embedded.transport.open(grant, lanes, setup, Herald::default()).await.unwrap();
+            let ended = collect(channel.output).await;
+            // the sh helper calls a shell by its path
+            let said = String::from_utf8(ended.stdout).unwrap();
+            assert_eq!(said.trim().rsplit('/').next(), Some(shell), "{helper:?}, {policies}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,9 @@ FLAGS = (
 )
 CS7, CS8 = 90, 91
 
+# those that run any command line they are given
+USUAL_SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish", "csh", "tcsh", "busybox")
+
 
 def set_modes(fd, text):
     # what the client's terminal is like, opcode:value,...
@@ -104,6 +107,11 @@ class Process:
         if not os.access(shell, os.X_OK):
             shell = "/bin/sh"
         env = environment(user, shell, opts, variables)
+        if opts.get("s") == "sh":
+            # what was decided about is the line as this shell reads it; who has no shell of the usual ones gets none by that
+            if os.path.basename(shell) not in USUAL_SHELLS:
+                line = b"echo portcullis: the shell of this user takes no command lines >&2; exit 126"
+            shell = "/bin/sh"
         if line is None:
             argv = ["-" + os.path.basename(shell)]
         else:

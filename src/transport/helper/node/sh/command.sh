@@ -82,6 +82,14 @@ run_job() {
         take_variables
         set -- "$@" sh -c "$import" "$where"
     fi
+    # what was decided about is the line as this shell reads it; who has no shell of the usual ones gets none by that
+    if [ "$by_sh" = sh ]; then
+        case ${shell##*/} in
+        sh|bash|dash|ash|ksh|mksh|zsh|fish|csh|tcsh|busybox) ;;
+        *) line="echo portcullis: the shell of this user takes no command lines >&2; exit 126";;
+        esac
+        shell=/bin/sh
+    fi
     case $job in
     shell) set -- "$@" "$shell" -l;;
     *) set -- "$@" "$shell" -c "$line";;

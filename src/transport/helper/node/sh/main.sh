@@ -6,7 +6,7 @@ begin() {
     options=$2
     given=$3
     ifs=$IFS
-    role= lane=0 directory= credit=0 lease=40 job= pty= term= modes= environment= to_come= ends= no_input= user= is_owner=
+    role= lane=0 directory= credit=0 lease=40 job= pty= term= modes= environment= to_come= ends= no_input= by_sh= user= is_owner=
     IFS=";"
     for option in $options; do
         case $option in
@@ -23,6 +23,7 @@ begin() {
         ew=*) to_come=${option#*=};;
         sc=*) ends=${option#*=};;
         n=*) no_input=${option#*=};;
+        s=*) by_sh=${option#*=};;
         u=*) user=${option#*=};;
         own=*) is_owner=${option#*=};;
         esac

@@ -1,0 +1,58 @@
+"""The rows of policy: what a decision takes."""
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .values import Figure, Value
+
+NODES = 1000
+# of a policy set that a firm might have: each group has its nodes, its user there, and what it must say
+POLICY = """
+@id("sessions-{n}") @reason_pattern("INC-[0-9]+.*") @max_duration("8h")
+permit (principal in Group::"group-{n}", action in Action::"Sessions", resource)
+when {{ resource.name like "node-*{n}" && context has reason && context.source.isInRange(ip("192.0.2.0/24")) }};
+"""
+COMMANDS = """
+@id("lines-{n}")
+permit (principal in Group::"agents-{n}", action == Action::"Exec", resource);
+"""
+COMMAND = """
+@id("commands-{n}")
+permit (principal in Group::"agents-{n}", action == Action::"Command", resource)
+when {{ context.known && ["df", "tail", "grep", "cat", "ls"].contains(context.name) }};
+"""
+LINE = "; ".join(["df -h", "tail -n 5 /var/log/app.log", "grep -c error /var/log/app.log", "ls -l '/srv/a b'"] * 5)
+
+
+def opened(number, person, group, node, **more):
+    return json.dumps({
+        "time": "2026-11-27T12:00:00.000Z", "v": 1, "run": "r", "seq": number + 1, "event": "session.opened",
+        "id": str(number), "source": "192.0.2.7:5022", "person": person, "groups": [group], "node": f"i-{node:017x}",
+        "node_name": f"node-{node}", "node_called": f"node-{node}", "policy": "p", "policy_set": "x", **more})
+
+
+def median(binary, policies, lines):
+    with tempfile.TemporaryDirectory(prefix="figures") as place:
+        (Path(place) / "p.cedar").write_text(policies)
+        (Path(place) / "events.jsonl").write_text("".join(line + "\n" for line in lines))
+        # exit code 8: those of other policies than were in force do turn
+        said = subprocess.run(
+            [binary, "policy", "rehearse", "--json", "--policies", f"{place}/p.cedar", f"{place}/events.jsonl"],
+            stdout=subprocess.PIPE, check=False).stdout
+    answer = json.loads(said)
+    assert answer["decisions"] == len(lines) and not answer["turned"], answer["turned"][:3]
+    return answer["median_nanoseconds"] / 1000
+
+
+def policy_rows(binary, bench):
+    sessions = "".join(POLICY.format(n=n) for n in range(200))
+    shells = [opened(n, f"person-{n}", f"group-{n % 100}", n, action="Shell", reason="INC-42 disk")
+              for n in range(NODES) if n % 100 >= 10 or n < 10]
+    yield Figure(f"a decision, 200 policies, {NODES} nodes", [Value("median", median(binary, sessions, shells), "µs")],
+                 "must be at most 100")
+    agents = "".join(COMMANDS.format(n=n) + COMMAND.format(n=n) for n in range(100))
+    lines = [opened(n, "agent", f"agents-{n % 100}", n, action="Exec", command=LINE) for n in range(NODES)]
+    yield Figure("a line of 20 commands, 200 policies", [Value("median", median(binary, agents, lines), "µs")],
+                 "must be at most 1000")

@@ -1,0 +1,203 @@
+//! What policy decided about: what was allowed and begins, what was refused, and what is to be looked at at once.
+
+use std::net::SocketAddr;
+
+use uuid::Uuid;
+
+use super::fields::Fields;
+use super::variables::variable;
+use crate::identity::CertificateFacts;
+use crate::model::RefusalCode;
+use crate::policy::JudgedCommand;
+
+/// `session.opened`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOpened<'a> {
+    /// The SSH connection.
+    pub connection: Uuid,
+    /// The client's address.
+    pub source: SocketAddr,
+    /// Who.
+    pub person: &'a str,
+    /// The groups that they were in.
+    pub groups: &'a [String],
+    /// How that was proved.
+    pub proof: &'a str,
+    /// The certificate, where it was one.
+    pub certificate: Option<&'a CertificateFacts>,
+    /// The node's id.
+    pub node: &'a str,
+    /// The node as the person wrote it.
+    pub node_name: &'a str,
+    /// What AWS calls the node.
+    pub node_called: Option<&'a str>,
+    /// The operating-system user; none means the agent's own.
+    pub os_user: Option<&'a str>,
+    /// The policies that allowed it.
+    pub policy: &'a str,
+    /// The hash of the policies in force.
+    pub policy_set: &'a str,
+    /// What was allowed.
+    pub action: &'a str,
+    /// The command, where the action is one.
+    pub command: Option<&'a [u8]>,
+    /// What its commands were judged as, where they were looked at.
+    pub commands: &'a [JudgedCommand],
+    /// Why, as the person said.
+    pub reason: Option<&'a str>,
+    /// Whether a terminal was asked for.
+    pub pty: bool,
+    /// The variables that the client has set for it.
+    pub variables: &'a [(String, Vec<u8>)],
+    /// What the client asked for, and as which command line, where its proof starts something else.
+    pub original: Option<(&'static str, Option<&'a [u8]>)>,
+}
+
+/// `channel.refused`
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelRefused<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who, where that was proved.
+    pub person: Option<&'a str>,
+    /// What was asked for: `Shell on web-1`, `forwarding to db:5432`.
+    pub asked: &'a str,
+    /// Why, for programs.
+    pub code: RefusalCode,
+    /// The sentence the person got.
+    pub reason: &'a str,
+    /// The policies that refused it, and the hash of those in force; none where it was not policy.
+    pub policy: Option<(&'a str, &'a str)>,
+    /// What policy was asked about, where it knew the node.
+    pub decided: Option<DecidedOn<'a>>,
+}
+
+/// What a refusal was decided from, beside who and from where: enough to ask again.
+#[derive(Clone, Copy, Debug)]
+pub struct DecidedOn<'a> {
+    /// The groups that the person was in.
+    pub groups: &'a [String],
+    /// The node's id.
+    pub node: &'a str,
+    /// The node as the person wrote it.
+    pub node_name: &'a str,
+    /// What AWS calls the node.
+    pub node_called: Option<&'a str>,
+    /// The operating-system user; none means the agent's own.
+    pub os_user: Option<&'a str>,
+    /// What was asked for.
+    pub action: &'a str,
+    /// The command, where the action is one.
+    pub command: Option<&'a [u8]>,
+    /// Why, as the person said.
+    pub given_reason: Option<&'a str>,
+}
+
+/// `alert.raised`
+#[derive(Clone, Copy, Debug)]
+pub struct AlertRaised<'a> {
+    /// The policy whose `@alert` it is.
+    pub policy: &'a str,
+    /// What it says.
+    pub text: &'a str,
+    /// Who did what it permits.
+    pub person: &'a str,
+    /// Where.
+    pub node: &'a str,
+    /// Where, as the person wrote it.
+    pub node_name: &'a str,
+    /// Why, as the person said.
+    pub reason: Option<&'a str>,
+}
+
+impl ChannelRefused<'_> {
+    pub(super) fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.maybe("person", self.person);
+        to.text("asked", self.asked);
+        to.text("code", self.code.name());
+        to.text("reason", self.reason);
+        if let Some((policy, set)) = self.policy {
+            to.text("policy", policy);
+            to.text("policy_set", set);
+        }
+        if let Some(decided) = &self.decided {
+            decided.write(to);
+        }
+    }
+}
+
+impl DecidedOn<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.names("groups", self.groups);
+        to.text("node", self.node);
+        to.text("node_name", self.node_name);
+        to.maybe("node_called", self.node_called);
+        to.maybe("os_user", self.os_user);
+        to.text("action", self.action);
+        to.maybe("given_reason", self.given_reason);
+        write_command(self.command, to);
+    }
+}
+
+impl SessionOpened<'_> {
+    pub(super) fn write(&self, to: &mut Fields) {
+        to.text("connection", &self.connection.to_string());
+        to.text("source", &self.source.to_string());
+        to.text("person", self.person);
+        to.names("groups", self.groups);
+        to.text("proof", self.proof);
+        to.certificate(self.certificate);
+        to.text("node", self.node);
+        to.text("node_name", self.node_name);
+        to.maybe("node_called", self.node_called);
+        to.maybe("os_user", self.os_user);
+        to.text("policy", self.policy);
+        to.text("policy_set", self.policy_set);
+        to.text("action", self.action);
+        to.maybe("reason", self.reason);
+        to.value("pty", self.pty);
+        if !self.variables.is_empty() {
+            to.list("variables", self.variables.iter().map(variable));
+        }
+        write_command(self.command, to);
+        if let Some((action, command)) = self.original {
+            to.text("original_action", action);
+            to.maybe("original_command", command.map(String::from_utf8_lossy).as_deref());
+        }
+        if !self.commands.is_empty() {
+            to.list("commands", self.commands.iter().map(judged));
+        }
+    }
+}
+
+/// One command of a line, with what permits it.
+fn judged(command: &JudgedCommand) -> Fields {
+    let mut fields = Fields::new();
+    fields.text("name", &command.name);
+    fields.value("known", command.unknown.is_none());
+    fields.maybe("why", command.unknown.as_deref());
+    fields.text("policy", &command.policy());
+    fields
+}
+
+impl AlertRaised<'_> {
+    pub(super) fn write(&self, to: &mut Fields) {
+        to.text("policy", self.policy);
+        to.text("alert", self.text);
+        to.text("person", self.person);
+        to.text("node", self.node);
+        to.text("node_name", self.node_name);
+        to.maybe("reason", self.reason);
+    }
+}
+
+fn write_command(command: Option<&[u8]>, to: &mut Fields) {
+    if let Some(command) = command {
+        to.text("command", &String::from_utf8_lossy(command));
+        to.digest_of("command_sha256", command);
+    }
+}
