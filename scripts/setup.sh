@@ -2,7 +2,7 @@
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), and the shells and interpreters that a node may have, and
 # cargo-nextest, which runs the tests; or only the programs that are named, among them shellcheck and ruff, which lint what
-# is not Rust. Does nothing where all of it is there already.
+# is not Rust, and moto_server, which one test starts. Does nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +21,7 @@ is_there() {
     if [[ $1 == cargo-nextest ]]; then cargo nextest --version >/dev/null 2>&1; return; fi
     # Debian has none; what is there is the version that is pinned, or it is not there
     if [[ $1 == ruff ]]; then cmp -s scripts/ruff.txt target/ruff/installed; return; fi
+    if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
     # Debian has compilers without the C library's headers
     [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
@@ -28,12 +29,13 @@ is_there() {
 
 (($#)) || set -- "${!package[@]}"
 # only for whoever names them
-package+=([shellcheck]=shellcheck [ruff]=python3-venv)
-missing=() build_nextest='' fetch_ruff=''
+package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv)
+missing=() build_nextest='' fetch_ruff='' fetch_moto=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
     [[ $program != ruff ]] || fetch_ruff=1
+    [[ $program != moto_server ]] || fetch_moto=1
     # some programs take two packages
     read -ra missing <<<"${missing[*]} ${package[$program]}"
 done
@@ -68,10 +70,13 @@ if [[ -n $build_nextest ]]; then
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-nextest --locked --version "$nextest" --quiet --debug \
         --no-default-features --features default-no-update
 fi
-if [[ -n $fetch_ruff ]]; then
-    echo "installing: ruff into target/ruff" >&2
-    rm -rf target/ruff
-    python3 -m venv target/ruff
-    target/ruff/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r scripts/ruff.txt
-    cp scripts/ruff.txt target/ruff/installed
-fi
+# fetch NAME: programs from PyPI as pinned in scripts/NAME.txt, into target/NAME
+fetch() {
+    echo "installing: $1 into target/$1" >&2
+    rm -rf "target/$1"
+    python3 -m venv "target/$1"
+    "target/$1/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "scripts/$1.txt"
+    cp "scripts/$1.txt" "target/$1/installed"
+}
+[[ -z $fetch_ruff ]] || fetch ruff
+[[ -z $fetch_moto ]] || fetch moto

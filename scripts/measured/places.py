@@ -198,6 +198,8 @@ class Gateway:
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
         text = re.sub(r"directory = .*", f'directory = "{place}"', text)
+        # the emulator has no roles to give
+        text = text.replace('identity = "person"', 'identity = "gateway"')
         # all of them come from one address, and are one person
         text = re.sub(r"connections_per_(address|person) = .*", r"connections_per_\1 = 1000", text)
         # somebody whom no rule lets do anything

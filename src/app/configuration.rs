@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use crate::config::{
     self, CertificateAuthority, Checks, Config, ConfigError, Fault, KeyFile, Loaded, Overrides, Person, PolicyFault,
-    PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, Trust, Whose,
+    PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs, Trust, Whose,
 };
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
 use crate::identity::{
-    self, Authority, KeyLineError, LineFault, People, PeopleError, Revocations, authority_of_line, key_of_line,
-    name_is_usable,
+    self, Authority, KeyLineError, LineFault, People, PeopleError, Revocations, Role, RoleOf, Roles, authority_of_line,
+    key_of_line, name_is_usable,
 };
+use crate::model::{RoleArn, RoleArnError};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
 use crate::transport::TransportOptions;
 
@@ -22,6 +23,7 @@ const CHECKS: Checks = Checks {
     person: |name| name_is_usable(name).map_err(fault),
     key: |line| key_of_line(line).map_err(|error| line_fault(&error)),
     authority: |line| authority_of_line(line).map_err(|error| line_fault(&error)),
+    role: |text| RoleArn::parse(text).map(drop).map_err(fault),
     never_passes: gateway::never_passes,
     policies: policy_findings,
     // where the people themselves are wrong, that is said already
@@ -102,9 +104,10 @@ pub fn policy_of(loaded: &Loaded) -> Result<Policy, ConfigError> {
     })
 }
 
-/// Who may log in.
-pub(super) fn people(config: &Config, files: &ProofFiles) -> Result<People, PeopleError> {
-    people_and_faults(config, files).map(|(people, _)| people)
+/// Who may log in, and who they are in AWS.
+pub(super) fn people(config: &Config, files: &ProofFiles) -> Result<People, PeopleFault> {
+    let (people, _) = people_and_faults(config, files)?;
+    Ok(people.in_roles(roles(config)?))
 }
 
 /// The same, with the lines of files that prove nothing.
@@ -171,6 +174,38 @@ fn authority(configured: &CertificateAuthority, revoked: Revocations) -> Authori
         outlived: configured.sessions_outlive_certificates,
         revoked,
     }
+}
+
+fn roles(config: &Config) -> Result<Roles, PeopleFault> {
+    if config.realm.identity == SeenAs::Gateway {
+        return Ok(Roles::Gateway);
+    }
+    let role_of = |role: &RoleOfPeople| {
+        let RoleOfPeople { role: arn, people, groups, external_id, minutes } = role.clone();
+        let role = Role {
+            arn: RoleArn::parse(&arn).map_err(|error| PeopleFault::Role { arn, error })?,
+            external_id,
+            duration: Duration::from_secs(60 * u64::from(minutes)),
+        };
+        Ok(RoleOf { people, groups, role: Arc::new(role) })
+    };
+    Ok(Roles::OfPeople(config.realm.roles.iter().map(role_of).collect::<Result<_, PeopleFault>>()?))
+}
+
+/// What is wrong with the people of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleFault {
+    /// A name or a key.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// A role.
+    #[error("{arn:?}: {error}")]
+    Role {
+        /// As it is written.
+        arn: String,
+        /// What is wrong with it.
+        error: RoleArnError,
+    },
 }
 
 /// What they may do.
@@ -254,7 +289,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("policies")).unwrap();
         std::fs::write(dir.path().join("policies/p.cedar"), text).unwrap();
-        let people = format!("[[people]]\nname = \"alice\"\ngroups = [\"ops\"]\nkeys = [\"{KEY}\"]\n");
+        let people = format!(
+            "[[people]]\nname = \"alice\"\ngroups = [\"ops\"]\nkeys = [\"{KEY}\"]\n\
+             [[realm.roles]]\nrole = \"arn:aws:iam::123456789012:role/r\"\ngroups = [\"ops\"]\n"
+        );
         std::fs::write(dir.path().join("g.toml"), people).unwrap();
         let said = match read(&dir.path().join("g.toml"), Trust::Anybodys, &Overrides::default()) {
             Ok(loaded) => loaded.warnings,

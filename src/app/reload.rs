@@ -1,4 +1,5 @@
-//! A configuration that takes another's place while the gateway runs: people and policies at once, and all else at a restart.
+//! A configuration that takes another's place while the gateway runs: people, their roles and policies at once, and all else
+//! at a restart.
 //!
 //! ```text
 //!  files ─read, checked whole─▶ people, policies ─swapped─▶ what runs is asked about again, and ends where it is allowed no more
@@ -12,6 +13,7 @@ use std::time::SystemTime;
 
 use super::configuration::{people, policy};
 use super::start::AppError;
+use crate::backend::lanes::Lanes;
 use crate::config::{Config, ConfigError, Loaded, Person, PolicyFile, Problem, ProofFiles, Signature};
 use crate::evidence::{
     self, ConfigurationLoaded, ConfigurationRefused, Event, EventLog, EvidenceError, KeptPerson, KeptPolicies,
@@ -26,6 +28,7 @@ pub struct Reloader {
     roster: Roster,
     policies: Policies,
     sessions: Arc<SessionOpener>,
+    lanes: Arc<dyn Lanes>,
     log: Arc<EventLog>,
     in_force: Mutex<InForce>,
 }
@@ -59,19 +62,17 @@ impl Cause {
     }
 }
 
-/// The sections that are put in force at once.
-const HOT: [&str; 4] = ["people", "certificate_authorities", "revocation", "policy"];
-
 impl Reloader {
     pub(super) fn new(
         roster: Roster,
         policies: Policies,
         sessions: Arc<SessionOpener>,
+        lanes: Arc<dyn Lanes>,
         log: Arc<EventLog>,
         in_force: InForce,
     ) -> Result<Self, EvidenceError> {
         let people_set = keep(&in_force.config, &in_force.policies, policies.current().version().sha256())?;
-        let reloader = Self { roster, policies, sessions, log, in_force: Mutex::new(in_force) };
+        let reloader = Self { roster, policies, sessions, lanes, log, in_force: Mutex::new(in_force) };
         let people = reloader.in_force().config.people.len();
         reloader.note(Cause::Start, None, (people, &people_set), &[], 0);
         Ok(reloader)
@@ -90,8 +91,9 @@ impl Reloader {
         };
         let Loaded { config, policies, proofs, warnings, unusable } = loaded;
         let mut in_force = self.in_force();
-        let (now, waiting): (Vec<_>, Vec<_>) =
-            in_force.config.differing(&config).into_iter().partition(|section| HOT.contains(&section.as_str()));
+        // the rest stays what it was until a restart, whatever the people's part of it says now
+        let applied = in_force.config.with_people_of(&config);
+        let (now, waiting) = (in_force.config.differing(&applied), applied.differing(&config));
         if !waiting.is_empty() {
             let sections = waiting.join(", ");
             tracing::warn!(%sections, "these sections of the configuration have changed, and take a restart to apply");
@@ -104,10 +106,6 @@ impl Reloader {
             tracing::warn!(help = warning.help, "{warning}");
         }
         say_unusable(&unusable);
-        // the rest stays what it was until a restart, whatever the people's part of it says now
-        let Config { people: named, certificate_authorities, revocation, policy: policy_files, .. } = config;
-        let before = in_force.config.clone();
-        let applied = Config { people: named, certificate_authorities, revocation, policy: policy_files, ..before };
         let parts =
             people(&applied, &proofs).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
         let (everybody, policy) = match parts {
@@ -126,6 +124,8 @@ impl Reloader {
         *in_force = InForce { config: applied, policies, proofs };
         drop(in_force);
         let (current, now) = (self.roster.current(), SystemTime::now());
+        // who somebody is in AWS is asked for again by those who are still let in
+        self.lanes.forget();
         let ended = self.sessions.judge_anew(|identity| current.renew(identity, now, Purpose::GoOn));
         tracing::info!(
             people = count,

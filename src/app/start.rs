@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::configuration::{PolicyError, evidence_bounds, people, policy, transport_options};
+use super::configuration::{PeopleFault, PolicyError, evidence_bounds, people, policy, transport_options};
 use super::reload::{InForce, Reloader};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
-use crate::identity::{People, PeopleError, Roster};
+use crate::identity::{People, Roster};
 use crate::policy::Policies;
 use crate::session::SessionOpener;
 use crate::transport::Transport;
@@ -37,9 +37,9 @@ pub enum AppError {
     /// A host key.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
-    /// Somebody's key.
+    /// Somebody's key, or role.
     #[error(transparent)]
-    People(#[from] PeopleError),
+    People(#[from] PeopleFault),
     /// The policies.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -75,7 +75,7 @@ impl App {
         let gateway =
             Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
         let read = InForce { config: config.clone(), policies: policies.to_vec(), proofs: proofs.clone() };
-        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, log.clone(), read)?);
+        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), read)?);
         Ok(Self { gateway, reloader, lanes, log })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{BackendError, BoxFuture};
+use super::{BackendError, BoxFuture, Lapse};
 use crate::data_channel::{ChannelReader, ChannelWriter};
 use crate::model::SessionId;
 use crate::policy::Grant;
@@ -19,6 +19,8 @@ use crate::policy::Grant;
 pub struct SessionRequest {
     /// The session document's name.
     pub document: String,
+    /// The other documents that sessions of the same channel may be under: what is permitted for one is for all of them.
+    pub beside: &'static [&'static str],
     /// The document's parameters.
     pub parameters: BTreeMap<String, Vec<String>>,
     /// Send without waiting for the node to speak first: for InteractiveCommands sessions whose command may be silent.
@@ -31,7 +33,7 @@ pub struct SessionRequest {
 impl SessionRequest {
     /// A session under a document, with nothing else asked for.
     pub fn new(document: impl Into<String>) -> Self {
-        Self { document: document.into(), parameters: BTreeMap::new(), silent: false, payload: 1024 }
+        Self { document: document.into(), beside: &[], parameters: BTreeMap::new(), silent: false, payload: 1024 }
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Lane {
     pub reader: ChannelReader,
     /// Ends when the session is over and out of the way. Dropping it changes nothing.
     pub task: JoinHandle<()>,
+    /// Tells when it has to end, because what the person is in AWS has ended.
+    pub lapse: Lapse,
 }
 
 impl Lane {
@@ -80,6 +84,8 @@ pub trait Lanes: Send + Sync + std::fmt::Debug {
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>>;
     /// What became of a session that is over, as the service has it.
     fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>>;
+    /// Lets go of all credentials that were got for people and are not in use: who they are, or may be, has changed.
+    fn forget(&self);
     /// For the end of the program, when whoever held sessions has let go of them: waits until each is terminated, for at
     /// most `patience`. How many are left.
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize>;

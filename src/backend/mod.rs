@@ -9,10 +9,12 @@ pub mod aws;
 mod directory;
 mod error;
 pub mod lanes;
+mod lapse;
 pub mod preferences;
 
 pub use directory::{Directory, Node};
 pub use error::BackendError;
+pub use lapse::Lapse;
 
 /// A future behind a `dyn Directory` or `dyn Lanes`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

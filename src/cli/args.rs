@@ -103,7 +103,7 @@ pub(super) struct FaultArgs {
     ///   drop|duplicate|reorder P% [of data|acknowledgements] [to agent|client]
     ///   delay P% by TIME [of data|acknowledgements] [to agent|client]
     ///   latency TIME                                of every frame, each way
-    /// The next N calls, such as StartSession, ResumeSession or CreateDataChannel:
+    /// The next N calls, such as AssumeRole, StartSession or ResumeSession:
     ///   fail CALL with 500|503|throttling [N times]
     ///   lose CALL with 500|503|throttling [N times]  done, and answered so all the same
     #[arg(long, value_name = "FAULT", verbatim_doc_comment)]

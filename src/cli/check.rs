@@ -11,7 +11,8 @@ use super::output;
 use super::realm;
 use super::runtime::patiently;
 use crate::app::{self, AppError};
-use crate::config::{self, ConfigError, Loaded, Problem, Trust};
+use crate::backend::aws::AwsBackend;
+use crate::config::{self, Config, ConfigError, Loaded, Problem, SeenAs, Trust};
 use crate::model::counted;
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
@@ -70,10 +71,14 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
         }
         // no mistake of the file: the gateway may run elsewhere, or as somebody else
         Ok(backend) => {
-            warnings.extend(patiently("asking Systems Manager", realm::unanswered(&backend)).await.map(|why| {
+            let unanswered = patiently("asking Systems Manager", realm::unanswered(&backend)).await.map(|why| {
                 let help = "no session can be opened until that ends; --offline asks nobody";
                 Problem::with_file(file, why, help).warning()
-            }))
+            });
+            warnings.extend(match unanswered {
+                None => may_start_itself(file, &config, &backend).await,
+                unanswered => unanswered,
+            });
         }
     }
     problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));
@@ -90,6 +95,19 @@ fn all_usable(loaded: Loaded) -> Result<Loaded, ConfigError> {
         true => Ok(loaded),
         false => Err(ConfigError { problems: loaded.unusable, warnings: loaded.warnings }),
     }
+}
+
+/// The gateway's own role is to have nothing that people's roles have.
+async fn may_start_itself(file: &Path, config: &Config, backend: &AwsBackend) -> Option<Problem> {
+    if config.realm.identity == SeenAs::Gateway {
+        return None;
+    }
+    let asking = realm::may_start_itself(backend);
+    let node = patiently("asking whether the gateway's own role may start sessions", asking).await?;
+    let why =
+        format!("the gateway's own role may ssm:StartSession (on {node}), and needs it no more: people's roles do");
+    let help = "detach portcullis-sessions from it, or whatever else allows it; deploy/iam/gateway-policy.json is all it needs";
+    Some(Problem::with_file(file, why, help).warning())
 }
 
 /// Each says itself what to do, but for whom it depends on who runs the check.

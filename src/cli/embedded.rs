@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::exit::{Exit, Failure};
 use crate::emulator::agent::{Agent, AgentConfig, Fidelity};
-use crate::emulator::{ApiKey, EmulatorError, NodeConfig, Service, ServiceConfig};
+use crate::emulator::{ApiKey, EmulatorError, NodeConfig, Role, Service, ServiceConfig};
 
 /// A service that runs, and what it was told.
 pub(super) struct Embedded {
@@ -33,7 +33,26 @@ const FOREIGN_END: Duration = Duration::from_secs(20);
 pub(super) struct Keys {
     pub(super) client: Credentials,
     pub(super) agent: Credentials,
+    deployer: Credentials,
 }
+
+/// What IAM lets a run's client do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// Everything that a client of Session Manager calls: for whoever comes with whatever program.
+    MayAll,
+    /// What `deploy/iam` lets a gateway do, and its people: [`ROLE`] is a role of somebody.
+    AsDeployed,
+}
+
+/// A role of a person, where IAM is as deployed.
+pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/portcullis-you";
+
+/// The documents of `deploy/iam`, as somebody would put them into an account.
+const GATEWAY_POLICY: &str = include_str!("../../deploy/iam/gateway-policy.json");
+const SESSIONS_POLICY: &str = include_str!("../../deploy/iam/sessions-policy.json");
+const DEPLOYER_POLICY: &str = include_str!("../../deploy/iam/deployer-policy.json");
+const PERSON_TRUST: &str = include_str!("../../deploy/iam/person-trust.json");
 
 /// A node in this process.
 pub(super) struct Node {
@@ -51,25 +70,39 @@ pub(super) struct Node {
 pub(super) fn service(listen: SocketAddr, region: &str, nodes: Vec<(String, String)>) -> ServiceConfig {
     let mut config = ServiceConfig::new(listen);
     config.region = region.to_owned();
-    config.nodes = nodes.into_iter().map(|(id, name)| NodeConfig::named(id, name)).collect();
+    let node = |(id, name)| NodeConfig::named(id, name).tag("portcullis", "allowed");
+    config.nodes = nodes.into_iter().map(node).collect();
     config
 }
 
 impl Embedded {
-    pub(super) async fn start(mut config: ServiceConfig) -> Result<Self, Failure> {
-        let keys = Keys { client: random_credentials()?, agent: random_credentials()? };
+    pub(super) async fn start(mut config: ServiceConfig, may: Client) -> Result<Self, Failure> {
+        let (client, agent, deployer) = (random_credentials()?, random_credentials()?, random_credentials()?);
+        let keys = Keys { client, agent, deployer };
         let account = &config.account;
-        let (client, agent) = (&keys.client, &keys.agent);
+        let (client, agent, deployer) = (&keys.client, &keys.agent, &keys.deployer);
+        let gateway = format!("arn:aws:iam::{account}:user/portcullis");
+        let deployed = |document: &str| document.replace("${Account}", account).replace("${Gateway}", &gateway);
+        let (id, secret) = (client.access_key_id(), client.secret_access_key());
+        let client = match may {
+            Client::MayAll => ApiKey::client(id, secret, gateway.as_str()),
+            Client::AsDeployed => {
+                config.roles = vec![Role::new(ROLE, deployed(PERSON_TRUST), vec![deployed(SESSIONS_POLICY)])];
+                ApiKey::new(id, secret, gateway.as_str(), vec![deployed(GATEWAY_POLICY)])
+            }
+        };
         config.keys = vec![
-            ApiKey::client(
-                client.access_key_id(),
-                client.secret_access_key(),
-                format!("arn:aws:iam::{account}:user/portcullis"),
-            ),
+            client,
             ApiKey::agent(
                 agent.access_key_id(),
                 agent.secret_access_key(),
                 format!("arn:aws:iam::{account}:role/node"),
+            ),
+            ApiKey::new(
+                deployer.access_key_id(),
+                deployer.secret_access_key(),
+                format!("arn:aws:iam::{account}:user/deployer"),
+                vec![deployed(DEPLOYER_POLICY)],
             ),
         ];
         let region = config.region.clone();
@@ -150,6 +183,11 @@ impl Embedded {
 
     pub(super) fn client_credentials(&self) -> Credentials {
         self.keys.client.clone()
+    }
+
+    /// Those of whoever puts the lanes' documents into the account.
+    pub(super) fn deployer_credentials(&self) -> Credentials {
+        self.keys.deployer.clone()
     }
 
     /// Ends the node's sessions, then the service.

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::args::EmulatorArgs;
-use super::embedded::{self, Embedded, Node};
+use super::embedded::{self, Client, Embedded, Node};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::runtime::Ending;
@@ -32,7 +32,7 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Exit::Config, format!("{} can't be read: {error}", file.display())))?;
         config.preferences = Some(text);
     }
-    let mut embedded = Embedded::start(config).await?;
+    let mut embedded = Embedded::start(config, Client::MayAll).await?;
     let ended = serve(args, &mut embedded, ending.asked()).await;
     embedded.stop().await;
     ended

@@ -7,6 +7,8 @@ use aws_credential_types::Credentials;
 use super::exit::{Exit, Failure};
 use crate::backend::aws::{AwsBackend, AwsOptions};
 use crate::config::Config;
+use crate::model::NodeId;
+use crate::transport;
 
 /// Systems Manager as the configuration says; `credentials` take the place of the SDK's usual places. Nobody is called
 /// yet, so what goes wrong here is written wrongly somewhere.
@@ -16,6 +18,7 @@ pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -
         region: realm.region,
         profile: realm.profile,
         endpoint_ssm: realm.endpoints.ssm,
+        endpoint_sts: realm.endpoints.sts,
         endpoint_ssmmessages: realm.endpoints.ssmmessages,
         ca_bundle: realm.ca_bundle,
         proxy: realm.proxy,
@@ -35,4 +38,10 @@ pub(super) async fn unanswered(backend: &AwsBackend) -> Option<String> {
         Ok(Err(error)) => Some(error.for_operator()),
         Err(_) => Some(format!("Systems Manager has not answered in {} s", PATIENCE.as_secs())),
     }
+}
+
+/// A node on which the gateway's own role may start sessions, as far as that can be found out in time.
+pub(super) async fn may_start_itself(backend: &AwsBackend) -> Option<NodeId> {
+    let asked = backend.may_start_itself(transport::OUT_DOCUMENT);
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
 }

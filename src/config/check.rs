@@ -32,6 +32,8 @@ pub struct Checks {
     pub key: fn(&str) -> Result<Vec<u8>, Fault>,
     /// A line of a `.pub` file, of an authority of certificates.
     pub authority: fn(&str) -> Result<Vec<u8>, Fault>,
+    /// Whether a text is a role's ARN.
+    pub role: fn(&str) -> Result<(), Fault>,
     /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
     pub never_passes: fn(&str) -> bool,
     /// What there is to say about the policies, for the people of this configuration.
@@ -102,6 +104,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     variables(config, &mut findings);
     numbers(config, &mut findings);
     realm(config, &mut findings);
+    roles(config, checks, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }
@@ -264,6 +267,7 @@ fn realm(config: &Config, findings: &mut Findings) {
     let endpoints = &config.realm.endpoints;
     let urls = [
         (&["realm", "endpoints", "ssm"][..], &endpoints.ssm, &["https", "http"][..]),
+        (&["realm", "endpoints", "sts"][..], &endpoints.sts, &["https", "http"][..]),
         (&["realm", "endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
         (&["realm", "proxy"][..], &config.realm.proxy, &["http"][..]),
     ];
@@ -275,6 +279,33 @@ fn realm(config: &Config, findings: &mut Findings) {
             .is_ok_and(|uri| uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)));
         if !fine {
             findings.add(&path, format!("`{url}` is no URL that begins with {}://", schemes.join(":// or ")), None);
+        }
+    }
+}
+
+/// The way to a role, and to a value of it.
+pub(super) fn role_at(index: usize, key: Option<&'static str>) -> Vec<Key> {
+    [Key::Name("realm"), Key::Name("roles"), Key::Index(index)].into_iter().chain(key.map(Key::Name)).collect()
+}
+
+fn roles(config: &Config, checks: &Checks, findings: &mut Findings) {
+    for (index, role) in config.realm.roles.iter().enumerate() {
+        if let Err(fault) = (checks.role)(&role.role) {
+            findings.fault(&role_at(index, Some("role")), fault);
+        }
+        if role.people.is_empty() && role.groups.is_empty() {
+            let help = "name people or groups; people = [\"*\"] is everybody";
+            findings.add(&role_at(index, None), "this role is nobody's", Some(help));
+        }
+        if !(15..=720).contains(&role.minutes) {
+            let message = format!("minutes = {} is outside 15..=720", role.minutes);
+            findings.add(&role_at(index, Some("minutes")), message, None);
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
+        let fine = |id: &String| (2..=1224).contains(&id.len()) && id.chars().all(plain);
+        if !role.external_id.as_ref().is_none_or(fine) {
+            let message = "an external id is 2 to 1224 letters, digits and characters of _+=,.@:/-";
+            findings.add(&role_at(index, Some("external_id")), message, None);
         }
     }
 }

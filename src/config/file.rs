@@ -36,6 +36,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same with what another one says of people: who they are, in which roles, and what they may do.
+    #[must_use]
+    pub fn with_people_of(&self, other: &Self) -> Self {
+        let realm = Realm { identity: other.realm.identity, roles: other.realm.roles.clone(), ..self.realm.clone() };
+        let Self { people, certificate_authorities, revocation, policy, .. } = other.clone();
+        Self { people, certificate_authorities, revocation, policy, realm, ..self.clone() }
+    }
+
     /// The sections in which another one says something else.
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let sections = |config: &Self| match serde_json::to_value(config) {
@@ -316,9 +324,50 @@ pub struct Realm {
     pub ca_bundle: Option<PathBuf>,
     /// `http://host:port` of the proxy for everything to AWS; without it, HTTPS_PROXY and NO_PROXY.
     pub proxy: Option<String>,
+    /// As whom AWS sees sessions: `person`, each in a role of theirs, or `gateway`, all of them as the gateway.
+    pub identity: SeenAs,
+    /// Which role is whose, where `identity` is `person`. The first that is for somebody is theirs, and who has none is
+    /// refused.
+    pub roles: Vec<RoleOfPeople>,
     /// Session Manager's own logging is off for the lanes (they carry an encoding nobody can read) because Portcullis's
     /// evidence replaces it. Where the account asks for logging and this is false, channels are refused.
     pub evidence_replaces_agent_logging: bool,
+}
+
+/// As whom AWS sees sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SeenAs {
+    /// As the person: a role of theirs is assumed with their name.
+    #[default]
+    Person,
+    /// As the gateway, whoever it is for.
+    Gateway,
+}
+
+/// A role and whose it is.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleOfPeople {
+    /// Its ARN, such as `arn:aws:iam::123456789012:role/portcullis-developers`, in the account of the nodes.
+    pub role: String,
+    /// Whose it is, by name; `*` is everybody.
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// Whose it is, by group.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What the role's trust policy asks for in `sts:ExternalId`, where it does.
+    pub external_id: Option<String>,
+    /// Minutes that credentials are good for; sessions go on, with new ones. No more than the role's own longest, and no more
+    /// than 60 where the gateway has its own credentials from a role, as on an instance.
+    #[serde(default = "an_hour")]
+    #[schemars(range(min = 15, max = 720))]
+    pub minutes: u32,
+}
+
+fn an_hour() -> u32 {
+    60
 }
 
 /// Where the services are, when not where the region says.
@@ -327,6 +376,8 @@ pub struct Realm {
 pub struct Endpoints {
     /// Systems Manager's API, `https://…`.
     pub ssm: Option<String>,
+    /// STS, `https://…`, which gives out people's roles.
+    pub sts: Option<String>,
     /// The message service, `wss://…`: stream URLs with this host are accepted besides AWS's own.
     pub ssmmessages: Option<String>,
 }

@@ -250,6 +250,7 @@ mod tests {
         person: plain,
         key: |text| plain(text).map(|()| text.into()),
         authority: |text| plain(text).map(|()| text.into()),
+        role: plain,
         never_passes: |pattern| pattern == "LD_*",
         policies: |_, _| PolicyFindings::default(),
         proofs: |_, _| Vec::new(),
@@ -275,8 +276,9 @@ mod tests {
         let text = include_str!("../../config/gateway.toml");
         let config = read(text).unwrap();
         let mut kept = serde_json::to_value(&config).unwrap();
-        // the file shows people; the defaults have none
+        // the file shows people and a role; the defaults have none
         kept["people"] = serde_json::json!([]);
+        kept["realm"]["roles"] = serde_json::json!([]);
         assert_eq!(kept, serde_json::to_value(Config::default()).unwrap());
     }
 
@@ -288,7 +290,9 @@ mod tests {
             for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
                 let named = text.lines().any(|line| {
                     let line = line.trim_start_matches(['#', ' ']);
-                    line.starts_with(&format!("{key} =")) || line == format!("[{section}.{key}]")
+                    line.starts_with(&format!("{key} ="))
+                        || line == format!("[{section}.{key}]")
+                        || line == format!("[[{section}.{key}]]")
                 });
                 assert!(named, "config/gateway.toml does not explain {section}.{key}");
             }
@@ -363,5 +367,42 @@ mod tests {
         let error = read("[environment]\naccept = [\"L*_X\"]\n").unwrap_err();
         assert!(error.to_string().contains("no variable is called `L*_X`"), "{error}");
         assert_eq!(error.warnings.len(), 2, "beside the errors");
+    }
+
+    #[test]
+    fn roles_that_are_nobody_s_or_none_are_problems_and_people_without_one_are_told_of() {
+        let role = |lines: &str| format!("[[realm.roles]]\nrole = \"r\"\npeople = [\"ada\"]\n{lines}\n");
+        for (text, says) in [
+            ("[[realm.roles]]\nrole = \"wrong\"\npeople = [\"*\"]\n".to_owned(), "g.toml:2:8: `wrong` is wrong"),
+            ("[[realm.roles]]\nrole = \"r\"\n".to_owned(), "this role is nobody's"),
+            (role("minutes = 5"), "g.toml:4:11: minutes = 5 is outside 15..=720"),
+            (role("external_id = \"a b\""), "an external id is 2 to 1224"),
+            ("[[realm.roles]]\npeople = [\"ada\"]\n".to_owned(), "`role` is missing here"),
+            ("[realm]\nidentity = \"persons\"\n".to_owned(), "there is no `persons` here"),
+        ] {
+            let said = problem(&text);
+            assert!(said.contains(says), "{said}");
+        }
+        let people = "[[people]]\nname = \"ada\"\nkeys = [\"k\"]\n[[people]]\nname = \"bob\"\nkeys = [\"l\"]\ngroups = [\"ops\"]\n";
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("policies")).unwrap();
+        std::fs::write(dir.path().join("policies/p.cedar"), "permit all").unwrap();
+        let warned = |text: &str| {
+            let path = dir.path().join("g.toml");
+            let loaded =
+                parse(&path, &format!("{people}{text}"), Trust::Anybodys, &Overrides::default(), &CHECKS).unwrap();
+            loaded.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>()
+        };
+        let none = warned("");
+        assert_eq!(none.len(), 1);
+        assert!(
+            none[0].starts_with("policies permit `ada`, `bob` something, and no role in AWS is theirs"),
+            "{none:?}"
+        );
+        assert!(warned("[realm]\nidentity = \"gateway\"\n")[0].starts_with("AWS sees the gateway in every session"));
+        let some = warned("[[realm.roles]]\nrole = \"r\"\ngroups = [\"ops\", \"dev\"]\npeople = [\"eve\"]\n");
+        assert_eq!(some[..2], ["nobody is called `eve`", "nobody is in the group `dev`"]);
+        assert!(some[2].contains("`ada` something"), "{some:?}");
+        assert!(warned("[[realm.roles]]\nrole = \"r\"\npeople = [\"*\"]\n").is_empty());
     }
 }

@@ -27,7 +27,9 @@ mod warn;
 mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
-pub use file::{Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal};
+pub use file::{
+    Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal, RoleOfPeople, SeenAs,
+};
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, load, load_policies, odd};
 pub use policy_files::PolicyFile;

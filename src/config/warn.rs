@@ -1,8 +1,8 @@
 //! What is allowed and probably not meant.
 
-use super::Config;
-use super::check::{ANY, Checks, Findings, Key};
+use super::check::{ANY, Checks, Findings, Key, role_at};
 use super::policy_files::PolicyFile;
+use super::{Config, Person, RoleOfPeople, SeenAs};
 
 /// Everything odd about a configuration that parsed.
 pub(super) fn warnings(config: &Config, policies: &[PolicyFile], unheeded: &[usize], checks: &Checks) -> Findings {
@@ -10,6 +10,7 @@ pub(super) fn warnings(config: &Config, policies: &[PolicyFile], unheeded: &[usi
     nobody(config, &mut found);
     no_policies(config, policies, unheeded, &mut found);
     variables(config, checks, &mut found);
+    seen_as(config, policies, unheeded, &mut found);
     found
 }
 
@@ -76,6 +77,78 @@ fn variables(config: &Config, checks: &Checks, found: &mut Findings) {
                 format!("`{pattern}` never passes, whatever is written here: it changes what a program loads or runs"),
                 Some(help),
             );
+        }
+    }
+}
+
+/// Everybody is the gateway in AWS; or somebody is nobody.
+fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: &mut Findings) {
+    let (identity, roles) = ([Key::Name("realm"), Key::Name("identity")], &config.realm.roles);
+    if config.realm.identity == SeenAs::Gateway {
+        let help = "give people roles in [[realm.roles]], and leave identity out; deploy/README.md says how";
+        let message = "AWS sees the gateway in every session, whoever it is for: its records name nobody";
+        found.add(&identity, message, Some(help));
+        if !roles.is_empty() {
+            found.add(&role_at(0, None), "[[realm.roles]] are not used while identity is \"gateway\"", None);
+        }
+        return;
+    }
+    for (index, role) in roles.iter().enumerate() {
+        unknown(config, index, role, found);
+    }
+    if policies.is_empty() {
+        return;
+    }
+    let is_for = |person: &Person, role: &RoleOfPeople| {
+        role.people.iter().any(|name| *name == person.name || name == ANY)
+            || role.groups.iter().any(|group| person.groups.contains(group))
+    };
+    // by a certificate somebody may be in further groups, and have a role with them
+    if roles.iter().any(|role| !role.groups.is_empty()) && !config.certificate_authorities.is_empty() {
+        return;
+    }
+    let (mut without, mut first) = (Vec::new(), None);
+    for (index, person) in config.people.iter().enumerate().filter(|(index, _)| !unheeded.contains(index)) {
+        if !roles.iter().any(|role| is_for(person, role)) {
+            first = first.or(Some(index));
+            without.push(format!("`{}`", person.name));
+        }
+    }
+    let Some(index) = first else { return };
+    let at = [Key::Name("people"), Key::Index(index), Key::Name("name")];
+    let names = if without.len() > 5 {
+        format!("{} and {} more", without[..5].join(", "), without.len() - 5)
+    } else {
+        without.join(", ")
+    };
+    let help = "add a role for them to [[realm.roles]]; realm.identity = \"gateway\" opens sessions as the gateway, as was the only way once";
+    found.add(
+        &at,
+        format!("policies permit {names} something, and no role in AWS is theirs: no session opens"),
+        Some(help),
+    );
+}
+
+/// Names that nobody has, as far as certificates don't bring others.
+fn unknown(config: &Config, index: usize, role: &RoleOfPeople, found: &mut Findings) {
+    let place = |list, number| role_at(index, Some(list)).into_iter().chain([Key::Index(number)]).collect::<Vec<_>>();
+    let authorities = &config.certificate_authorities;
+    let principals = || authorities.iter().flat_map(|authority| authority.principals.values());
+    let comes = |name: &String| {
+        authorities
+            .iter()
+            .any(|authority| authority.unlisted_people || authority.without_principals.as_ref() == Some(name))
+            || principals().any(|principal| principal.person.as_ref() == Some(name))
+    };
+    for (number, name) in role.people.iter().enumerate() {
+        if name != ANY && !comes(name) && !config.people.iter().any(|person| person.name == *name) {
+            found.add(&place("people", number), format!("nobody is called `{name}`"), None);
+        }
+    }
+    for (number, group) in role.groups.iter().enumerate() {
+        let certified = principals().any(|principal| principal.groups.contains(group));
+        if !certified && !config.people.iter().any(|person| person.groups.contains(group)) {
+            found.add(&place("groups", number), format!("nobody is in the group `{group}`"), None);
         }
     }
 }

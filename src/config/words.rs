@@ -23,7 +23,10 @@ pub(super) fn said(message: &str) -> Said {
         }
     }
     if let Some(name) = message.strip_prefix("missing field ") {
-        let help = "every [[people]] and [[certificate_authorities]] has a name";
+        let help = match name.trim_matches('`') {
+            "role" => "every [[realm.roles]] has a role: its ARN",
+            _ => "every [[people]] and [[certificate_authorities]] has a name",
+        };
         return Said { message: format!("{name} is missing here"), help: Some(help.to_owned()) };
     }
     if let Some((wrong, known)) = unknown(message) {

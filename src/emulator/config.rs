@@ -38,7 +38,7 @@ pub struct ServiceConfig {
     pub require_signed_upgrade: bool,
     /// Tells the agent to pause publication while the client's websocket is away.
     pub pause_publication: bool,
-    /// How long a minute of the preferences' limits lasts; tests shorten it.
+    /// How long a minute of the preferences' limits lasts, and of a role's credentials; tests shorten it.
     pub minute: Duration,
     /// How long the token of a websocket is good for.
     pub token_lifetime: Duration,
@@ -193,7 +193,6 @@ pub struct Role {
 
 impl Role {
     /// A role with IAM's default for the length of its sessions, an hour, and without tags.
-    #[cfg(test)]
     pub fn new(arn: impl Into<String>, trust: impl Into<String>, policies: Vec<String>) -> Self {
         let longest = Duration::from_secs(3600);
         Self { arn: arn.into(), trust: trust.into(), policies, tags: BTreeMap::new(), longest }
@@ -243,7 +242,6 @@ impl NodeConfig {
     }
 
     /// The same node with one more tag.
-    #[cfg(test)]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(key.into(), value.into());
         self

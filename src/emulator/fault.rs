@@ -91,6 +91,8 @@ pub struct CallFault {
 /// The calls that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// By a client, for a role.
+    AssumeRole,
     /// By a client.
     StartSession,
     /// By a client.
@@ -115,7 +117,8 @@ pub enum Failure {
 }
 
 impl Call {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
+        Self::AssumeRole,
         Self::StartSession,
         Self::ResumeSession,
         Self::TerminateSession,
@@ -126,6 +129,7 @@ impl Call {
     /// Its name in the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::AssumeRole => "AssumeRole",
             Self::StartSession => "StartSession",
             Self::ResumeSession => "ResumeSession",
             Self::TerminateSession => "TerminateSession",
@@ -160,7 +164,7 @@ pub enum FaultError {
     Count(String),
     /// A call that can't be made to fail.
     #[error(
-        "{0:?} is no call that can fail here: StartSession, ResumeSession, TerminateSession, DescribeSessions, CreateDataChannel"
+        "{0:?} is no call that can fail here: AssumeRole, StartSession, ResumeSession, TerminateSession, DescribeSessions, CreateDataChannel"
     )]
     Call(String),
 }

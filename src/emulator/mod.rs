@@ -31,7 +31,7 @@ mod state;
 mod tokens;
 mod trail;
 
-pub use config::{ApiKey, EmulatorError, NodeConfig, SelfMadeTls, ServiceConfig};
+pub use config::{ApiKey, EmulatorError, NodeConfig, Role, SelfMadeTls, ServiceConfig};
 pub(crate) use fault::Fault;
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub(crate) use faults::{Cut, Effect, End, FrameFault, Frames};
 pub use iam::Trial;
 pub use service::Service;
 #[cfg(test)]
-pub(crate) use {config::Role, config::SpeaksFor, session::LiveSession};
+pub(crate) use {config::SpeaksFor, session::LiveSession};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use super::variables::variable;
-use crate::identity::CertificateFacts;
+use crate::identity::{Acting, CertificateFacts};
 use crate::model::RefusalCode;
 use crate::policy::JudgedCommand;
 
@@ -51,6 +51,8 @@ pub struct SessionOpened<'a> {
     pub variables: &'a [(String, Vec<u8>)],
     /// What the client asked for, and as which command line, where its proof starts something else.
     pub original: Option<(&'static str, Option<&'a [u8]>)>,
+    /// What AWS is told of the person; nothing where it sees the gateway.
+    pub acting: Option<&'a Acting>,
 }
 
 /// `channel.refused`
@@ -159,6 +161,7 @@ impl SessionOpened<'_> {
         to.text("policy_set", self.policy_set);
         to.text("action", self.action);
         to.maybe("reason", self.reason);
+        self.write_acting(to);
         to.value("pty", self.pty);
         if !self.variables.is_empty() {
             to.list("variables", self.variables.iter().map(variable));
@@ -171,6 +174,15 @@ impl SessionOpened<'_> {
         if !self.commands.is_empty() {
             to.list("commands", self.commands.iter().map(judged));
         }
+    }
+
+    fn write_acting(&self, to: &mut Fields) {
+        let Some(acting) = self.acting else { return to.text("aws_identity", "gateway") };
+        to.text("aws_identity", "person");
+        to.text("aws_role", acting.role.arn.as_str());
+        to.text("aws_session_name", &acting.session_name);
+        to.text("aws_source_identity", &acting.source_identity);
+        to.names("aws_left_out", &acting.left_out);
     }
 }
 

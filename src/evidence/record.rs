@@ -20,6 +20,7 @@ use super::questions::Questions;
 use super::share::SessionUse;
 use super::tally::Tally;
 use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
+use crate::identity::Acting;
 use crate::model::Exit;
 use crate::policy::{Action, Grant, JudgedLine};
 
@@ -84,6 +85,7 @@ impl SessionRecord {
             Action::Exec { command } => Some(command.as_slice()),
             _ => None,
         };
+        let acting = Acting::of(grant.identity(), Some(grant.node()));
         let event = Event::SessionOpened(SessionOpened {
             connection: opening.connection,
             source: opening.source,
@@ -104,6 +106,7 @@ impl SessionRecord {
             pty: opening.pty,
             variables: opening.variables,
             original: opening.original,
+            acting: acting.as_ref(),
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::client_channel::{FAILED, Reply};
 use super::shared::Shared;
 use crate::evidence::{Event, GatewayAsked};
+use crate::identity::{Acting, ActsAs, Identity};
 use crate::policy::NamedNodes;
 use crate::session::{Caller, RequestKind, Running};
 
@@ -34,7 +35,7 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         RequestKind::Exec(command) => String::from_utf8_lossy(command).trim().to_owned(),
     };
     match command.as_str() {
-        "whoami" => said(format!("{} ({})", caller.identity.person(), caller.identity.proof())),
+        "whoami" => said(whoami(&caller.identity)),
         "help" => said(HELP.to_owned()),
         "nodes" => said(nodes(shared, caller).await),
         "sessions" => said(sessions(shared, caller)),
@@ -67,6 +68,28 @@ fn said(out: String) -> Reply {
 
 fn refusal(text: &str, status: u32) -> Reply {
     Reply { err: format!("portcullis: {text}"), status, ..Reply::default() }
+}
+
+/// Who this is here, and in AWS.
+fn whoami(identity: &Identity) -> String {
+    let here = format!("{} ({})", identity.person(), identity.proof());
+    let Some(acting) = Acting::of(identity, None) else {
+        return match identity.acts_as() {
+            ActsAs::Nobody => format!("{here}\nin AWS: nobody, so no session opens; no [[realm.roles]] is for you"),
+            _ => format!("{here}\nin AWS: this gateway, whose own sessions yours are"),
+        };
+    };
+    let Acting { role, session_name, source_identity, tags, left_out } = acting;
+    let mut lines = vec![
+        here,
+        format!("in AWS: role {}", role.arn),
+        format!("  session name     {session_name}"),
+        format!("  source identity  {source_identity}"),
+    ];
+    lines.extend(tags.iter().map(|(key, value)| format!("  tag  {key} = {value}")));
+    lines.push("  tag  portcullis:node = the node's id".to_owned());
+    lines.extend(left_out.iter().map(|what| format!("  left out: {what}")));
+    lines.join("\n")
 }
 
 /// The nodes that policies name for this person, and whether they are there.

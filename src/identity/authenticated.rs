@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::acting::ActsAs;
 use super::certificate::Certificate;
 use super::proof::KeyFingerprint;
 use super::restrictions::Restrictions;
@@ -15,6 +16,7 @@ pub struct Identity {
     pub(super) person: String,
     pub(super) groups: Vec<String>,
     pub(super) proof: Proof,
+    pub(super) acts_as: ActsAs,
 }
 
 /// What was proved, and from where.
@@ -122,6 +124,11 @@ impl Identity {
         &self.proof.restrictions
     }
 
+    /// As whom AWS sees them.
+    pub fn acts_as(&self) -> &ActsAs {
+        &self.acts_as
+    }
+
     /// An identity out of nothing, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn for_test(person: &str) -> Self {
@@ -141,6 +148,25 @@ impl Identity {
             restrictions: Restrictions::default(),
             text: "test".to_owned(),
         };
-        Self { person: person.to_owned(), groups, proof }
+        Self { person: person.to_owned(), groups, proof, acts_as: ActsAs::Gateway }
+    }
+
+    /// The same of somebody with this role.
+    #[cfg(test)]
+    pub(crate) fn in_role(self, role: Arc<super::Role>) -> Self {
+        Self { acts_as: ActsAs::Role(role), ..self }
+    }
+
+    /// The same with another proof.
+    #[cfg(test)]
+    pub(crate) fn proved_by(self, proof: &str) -> Self {
+        let key = KeyFingerprint::of(proof.as_bytes());
+        Self { proof: Proof { key, text: proof.to_owned(), ..self.proof }, ..self }
+    }
+
+    /// The same of somebody with none.
+    #[cfg(test)]
+    pub(crate) fn without_a_role(self) -> Self {
+        Self { acts_as: ActsAs::Nobody, ..self }
     }
 }

@@ -124,7 +124,9 @@ impl People {
         let text = format!("certificate {key} ({})", certificate.named());
         let certificate = Some(Arc::new(certified));
         let proof = Proof { key, certificate, user_verified, source, ends, restrictions, text };
-        Ok(Identity { person: meant.person, groups: groups.into_iter().collect(), proof })
+        let groups: Vec<String> = groups.into_iter().collect();
+        let acts_as = self.roles.of(&meant.person, &groups);
+        Ok(Identity { person: meant.person, groups, proof, acts_as })
     }
 
     fn judge(&self, certificate: &Certificate, asks: Asks<'_>) -> Result<Judged, Unproved> {

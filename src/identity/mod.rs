@@ -1,16 +1,18 @@
 //! Who is this, in IAM terms: from a verified proof and nothing less.
 //!
 //! ```text
-//!  key signature ──verified by the gateway──▶ VerifiedKey ──────────People::identify──▶ Identity
+//!  key signature ──verified by the gateway──▶ VerifiedKey ──────────People::identify──▶ Identity, with its role in AWS
 //!   and its authority's ──────────────────▶ VerifiedCertificate ──identify_certified──▶
 //!  SSH user name ──Login::parse──▶ Login: node, OS user, reason
 //! ```
 
+mod acting;
 mod authenticated;
 mod authority;
 mod authorized_key;
 mod certificate;
 mod certified;
+mod fitting;
 mod key_options;
 mod krl;
 mod login;
@@ -23,6 +25,7 @@ mod roster;
 mod source_list;
 mod unproved;
 
+pub use acting::{Acting, ActsAs, EVERYBODY, Role, RoleOf, Roles};
 pub use authenticated::{CertificateFacts, Identity};
 pub use authority::{Authority, CRITICAL_OPTIONS, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::acting::Roles;
 use super::authenticated::Proof;
 use super::authority::Trust;
 use super::authorized_key::{AuthorizedKey, KeyLineError, lines};
@@ -26,6 +27,8 @@ pub struct People {
     pub(super) groups: HashMap<String, Vec<String>>,
     /// What is revoked, whosever it was.
     pub(super) revoked: Revocations,
+    /// Who is who in AWS.
+    pub(super) roles: Roles,
 }
 
 /// Whose a key is, and what its line says.
@@ -150,6 +153,12 @@ impl People {
         self
     }
 
+    /// The same, with these roles in AWS.
+    #[must_use]
+    pub fn in_roles(self, roles: Roles) -> Self {
+        Self { roles, ..self }
+    }
+
     /// Whether a signature by this key is worth asking for, from this address and now. Proves nothing.
     pub fn would_prove(&self, wire: &[u8], source: IpAddr, now: SystemTime) -> Result<(), Unproved> {
         let known = self.keys.get(&KeyFingerprint::of(wire)).ok_or(Unproved::Unknown)?;
@@ -213,7 +222,8 @@ impl People {
         let (ends, restrictions) = (options.expires, options.restrictions.clone());
         let groups = self.groups.get(&known.person).cloned().unwrap_or_default();
         let proof = Proof { key, certificate: None, user_verified, source, ends, restrictions, text };
-        Ok(Identity { person: known.person.clone(), groups, proof })
+        let acts_as = self.roles.of(&known.person, &groups);
+        Ok(Identity { person: known.person.clone(), groups, proof, acts_as })
     }
 }
 

@@ -58,6 +58,8 @@ pub enum RefusalCode {
     PolicyFailed,
     /// Policy: more than the session was opened for.
     BeyondTheGrant,
+    /// The person has no role in AWS.
+    NoAwsRole,
     /// The name is no node's, or that of several.
     NodeUnknown,
     /// The node's agent is not connected.
@@ -105,7 +107,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -132,6 +134,7 @@ impl RefusalCode {
         Self::SessionTooOld,
         Self::PolicyFailed,
         Self::BeyondTheGrant,
+        Self::NoAwsRole,
         Self::NodeUnknown,
         Self::NodeNotConnected,
         Self::AwsRefused,
@@ -184,6 +187,7 @@ impl RefusalCode {
             Self::SessionTooOld => "session-too-old",
             Self::PolicyFailed => "policy-failed",
             Self::BeyondTheGrant => "beyond-the-grant",
+            Self::NoAwsRole => "no-aws-role",
             Self::NodeUnknown => "node-unknown",
             Self::NodeNotConnected => "node-not-connected",
             Self::AwsRefused => "aws-refused",

@@ -208,9 +208,17 @@ impl Grant {
         Self { reason: Some(reason), ..self }
     }
 
+    /// To somebody about whom a test says more than a name.
+    pub(crate) fn for_test_to(identity: Identity, node: &str, action: Action) -> Self {
+        Self::to(identity, "@id(\"test\") permit (principal, action, resource);", node, action)
+    }
+
     /// By these policies.
     pub(crate) fn under(policies: &str, person: &str, node: &str, action: Action) -> Self {
-        let identity = Identity::for_test(person);
+        Self::to(Identity::for_test(person), policies, node, action)
+    }
+
+    fn to(identity: Identity, policies: &str, node: &str, action: Action) -> Self {
         let decision = Policies::new(super::Policy::for_test(policies)).decide(super::Request {
             identity: &identity,
             source: std::net::Ipv4Addr::LOCALHOST.into(),

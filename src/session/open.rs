@@ -14,7 +14,7 @@ use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
-use crate::identity::{Identity, Login, Unproved};
+use crate::identity::{ActsAs, Identity, Login, Unproved};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
@@ -106,6 +106,11 @@ pub enum Refused {
     /// Policy, whatever node the name may be.
     #[error("{}", .0.text)]
     NotConcerned(Denial),
+    /// It is allowed, and nobody could do it in AWS.
+    #[error(
+        "there is no role in AWS for {0}: none of [[realm.roles]] names them or a group of theirs; ask whoever runs the gateway"
+    )]
+    NoRole(String),
     /// The name is no node's.
     #[error("{0}")]
     NoSuchNode(BackendError),
@@ -141,6 +146,7 @@ impl Refused {
     pub fn code(&self) -> RefusalCode {
         match self {
             Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
+            Self::NoRole(_) => RefusalCode::NoAwsRole,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
             Self::Node(BackendError::Target(_)) => RefusalCode::NodeNotConnected,
             Self::Node(BackendError::Refused(_) | BackendError::Denied { .. } | BackendError::Credentials { .. }) => {
@@ -187,6 +193,9 @@ impl SessionOpener {
     pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
         let why = |standing: &Standing| match renew(standing.identity()) {
             Err(why) => Some(no_proof(&why)),
+            Ok(identity) if identity.acts_as() != standing.identity().acts_as() => {
+                Some("your role in AWS has changed".to_owned())
+            }
             Ok(identity) => {
                 let denial = standing.judge(&self.policies, &identity).err()?;
                 Some(changed(&denial))
@@ -343,6 +352,9 @@ impl SessionOpener {
             Decision::Allow(grant) => grant,
             Decision::Deny(denial) => return Err(Refused::Denied(denial)),
         };
+        if *grant.identity().acts_as() == ActsAs::Nobody {
+            return Err(Refused::NoRole(grant.identity().person().to_owned()));
+        }
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
     }
 

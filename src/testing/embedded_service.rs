@@ -22,6 +22,7 @@ const REGION: &str = "us-east-1";
 /// A service that runs until this is dropped, and its node.
 pub(crate) struct EmbeddedService {
     service: Service,
+    trail: Option<std::path::PathBuf>,
     _agent: Option<Agent>,
     /// For what a test or its node needs files for.
     pub(crate) directory: TempDir,
@@ -56,11 +57,17 @@ impl EmbeddedService {
         AwsOptions {
             region: Some(REGION.into()),
             endpoint_ssm: Some(self.service.url()),
+            endpoint_sts: Some(self.service.url()),
             endpoint_ssmmessages: plain.then(|| self.service.url().replace("http", "ws")),
             ca_bundle,
             credentials: Some(Credentials::new("AKIDCLIENT", "client-secret", None, None, "test")),
             ..AwsOptions::default()
         }
+    }
+
+    /// The file of the service's records, if it writes any.
+    pub(crate) fn trail(&self) -> Option<&std::path::Path> {
+        self.trail.as_deref()
     }
 
     pub(crate) async fn shutdown(self) {
@@ -121,8 +128,12 @@ impl Builder {
     /// Starts it, and waits until its node is there.
     pub(crate) async fn start(self) -> EmbeddedService {
         let directory = tempfile::tempdir().unwrap();
-        let service = Service::start(self.config).await.unwrap();
-        let mut started = EmbeddedService { service, _agent: None, directory };
+        let mut config = self.config;
+        // a name alone is in there
+        config.trail = config.trail.map(|name| directory.path().join(name));
+        let trail = config.trail.clone();
+        let service = Service::start(config).await.unwrap();
+        let mut started = EmbeddedService { service, trail, _agent: None, directory };
         if let Some(fidelity) = self.fidelity {
             started._agent = Some(started.agent(fidelity).await);
         }

@@ -18,7 +18,7 @@ use super::{ShellNode, TwoNodes, finish, keygen, text};
 use crate::config::{Algorithms, Environment, Limits};
 use crate::evidence::EventLog;
 use crate::gateway::{Gateway, HostKeys, Settings};
-use crate::identity::{People, Roster};
+use crate::identity::{People, Roles, Roster};
 use crate::policy::{Policies, Policy};
 use crate::session::SessionOpener;
 
@@ -117,7 +117,8 @@ impl TestGateway {
             keys.push(public(name));
         }
         let known = ["ada", "bob", "nobody"].map(|name| (name, [public(name)]));
-        let mut people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
+        let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
+        let mut people = people.in_roles(Roles::Gateway);
         for line in keys {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
             people = people.with_any_key("ada", &wire);

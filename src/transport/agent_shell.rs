@@ -27,7 +27,7 @@ pub(super) fn request(payload: usize) -> SessionRequest {
 pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock: Clock, mut client: Client) {
     let deliveries = client.deliveries.clone();
     resize(&lane.writer, size).await;
-    let Lane { writer, reader, .. } = &mut lane;
+    let Lane { writer, reader, lapse, .. } = &mut lane;
     let mut established = false;
     let (mut to_client, mut to_node): (Option<Bytes>, VecDeque<Bytes>) = (None, VecDeque::new());
     let ended = loop {
@@ -82,6 +82,7 @@ pub(super) async fn run(mut lane: Lane, mut size: Option<WindowSize>, mut clock:
                 Some(InputData::Eof) | None => {}
             },
             () = deliveries.closed() => break None,
+            why = lapse.told() => break Some(Err(why.into())),
             () = sleep_until(clock.deadline()) => {}
         }
     };

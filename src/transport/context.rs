@@ -1,7 +1,7 @@
 //! What the lanes of one channel are opened with.
 
 use super::account::Terms;
-use super::helper::program::{FILE_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
+use super::helper::program::{FILE_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::limits::Clock;
@@ -65,6 +65,7 @@ impl ChannelContext {
     fn request<const N: usize>(&self, document: &str, parameters: [(&str, String); N], silent: bool) -> SessionRequest {
         SessionRequest {
             document: document.to_owned(),
+            beside: if self.options.serve_files() { &OF_FILES } else { &OF_COMMANDS },
             parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
             silent,
             payload: self.payload,
@@ -76,6 +77,12 @@ impl ChannelContext {
         if self.options.serve_files() { FILE_DOCUMENT } else { OUT_DOCUMENT }
     }
 }
+
+/// The documents of a command's lanes, on every rung.
+const OF_COMMANDS: [&str; 3] = [OUT_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT];
+
+/// The same of a file service's.
+const OF_FILES: [&str; 3] = [FILE_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT];
 
 /// The request of a channel's first session.
 pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {

@@ -26,7 +26,7 @@ pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyReques
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
-pub use helper::program::documents;
+pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 
 pub use open::{Transport, TransportOptions};

@@ -184,3 +184,29 @@ fn nothing_is_left_outside_its_directory() {
     let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().flatten().collect();
     assert!(left.is_empty(), "left outside: {left:?}");
 }
+
+#[test]
+fn aws_sees_the_person_and_not_the_gateway_whose_role_may_start_nothing() {
+    let demo = Demo::start(&[]);
+    let told = run_gate(&demo, "whoami").ok().out();
+    assert!(told.contains("in AWS: role arn:aws:iam::123456789012:role/portcullis-you\n"), "{told}");
+    demo.ssh("echo hello", b"").ok();
+    demo.ssh("echo again", b"").ok();
+    let records = |name: &str| {
+        let text = std::fs::read_to_string(demo.dir().join("cloudtrail.jsonl")).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        records.filter(|record| record["eventName"] == name).collect::<Vec<_>>()
+    };
+    let started = records("StartSession");
+    assert!(started.len() >= 2, "{started:?}");
+    for record in &started {
+        let who = &record["userIdentity"];
+        assert_eq!(who["arn"], "arn:aws:sts::123456789012:assumed-role/portcullis-you/you");
+        assert_eq!(who["sessionContext"]["sourceIdentity"], "you");
+    }
+    assert_eq!(records("AssumeRole").len(), 1, "the second login needs none");
+    let text = std::fs::read_to_string(demo.dir().join("evidence/events.jsonl")).unwrap();
+    let opened = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let opened = opened.filter(|event| event["event"] == "session.opened").collect::<Vec<_>>();
+    assert!(opened.len() == 2 && opened.iter().all(|event| event["aws_source_identity"] == "you"), "{opened:?}");
+}

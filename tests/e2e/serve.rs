@@ -48,7 +48,7 @@ impl Account {
         let config = format!(
             "[gateway]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [\"host\"]\n\
              [[people]]\nname = \"ada\"\nkeys = [\"{}\"]\n\
-             [realm]\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realm.endpoints]\nssm = \"{url}\"\n\
+             [realm]\nidentity = \"gateway\"\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realm.endpoints]\nssm = \"{url}\"\n\
              [evidence]\ndirectory = \"evidence\"\n{extra}",
             key.trim()
         );
@@ -194,7 +194,7 @@ fn a_gateway_that_aws_refuses_says_so_at_its_start_and_once_for_all_who_come() {
     let checked = account.portcullis(&["check"]).ok();
     let warned = checked.err().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(warned.contains("does not accept the gateway's credentials"), "{checked}");
-    assert!(checked.out().contains("fine, with 1 warning") && !checked.err().contains('{'), "{checked}");
+    assert!(checked.out().contains("fine, with 2 warnings") && !checked.err().contains('{'), "{checked}");
     let _serving = account.serve();
     until("the complaint", PATIENCE, || {
         account.log().contains("listening, but no session can be opened: AWS does not")

@@ -15,10 +15,11 @@ use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::SharedHttpClient;
 use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::config::timeout::TimeoutConfig;
+use aws_sdk_sts as sts;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 
-use super::error::{CallContext, clean, no_credentials};
+use super::error::{CallContext, Service, clean, no_credentials};
 use super::refusals::Refusals;
 use super::stream_url::{Endpoint, StreamOrigin};
 use crate::backend::BackendError;
@@ -46,6 +47,8 @@ pub struct AwsOptions {
     pub profile: Option<String>,
     /// Systems Manager's endpoint, `https://…` (`http://` for loopback only).
     pub endpoint_ssm: Option<String>,
+    /// STS's endpoint, `https://…` (`http://` for loopback only).
+    pub endpoint_sts: Option<String>,
     /// The message service's endpoint, `wss://…`: its host is accepted in stream URLs, besides AWS's own.
     pub endpoint_ssmmessages: Option<String>,
     /// A PEM file with the certificate authorities to trust, in place of the system's; else `AWS_CA_BUNDLE`.
@@ -64,6 +67,8 @@ pub struct AwsOptions {
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) ssm: ssm::Client,
+    /// For the roles of people.
+    pub(super) sts: sts::Client,
     pub(super) region: String,
     pub(super) origin: StreamOrigin,
     pub(super) dialer: Dialer,
@@ -102,16 +107,17 @@ impl Clients {
         let ignored =
             environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         let from_environment = |name: &str| if ignored { None } else { environment(name) };
-        let ssm_url = options
-            .endpoint_ssm
-            .clone()
-            .or_else(|| from_environment("AWS_ENDPOINT_URL_SSM"))
-            .or_else(|| from_environment("AWS_ENDPOINT_URL"))
-            .or_else(|| shared.endpoint_url().map(str::to_owned));
+        let url_of = |configured: &Option<String>, variable: &str| {
+            let general = || from_environment("AWS_ENDPOINT_URL").or_else(|| shared.endpoint_url().map(str::to_owned));
+            configured.clone().or_else(|| from_environment(variable)).or_else(general)
+        };
+        let ssm_url = url_of(&options.endpoint_ssm, "AWS_ENDPOINT_URL_SSM");
+        let sts_url = url_of(&options.endpoint_sts, "AWS_ENDPOINT_URL_STS");
         let messages_url =
             options.endpoint_ssmmessages.clone().or_else(|| from_environment("AWS_ENDPOINT_URL_SSMMESSAGES"));
         let endpoint = |url: &Option<String>| url.as_deref().map(Endpoint::parse).transpose().map_err(|e| unusable(&e));
         let (ssm_endpoint, messages_endpoint) = (endpoint(&ssm_url)?, endpoint(&messages_url)?);
+        let sts_endpoint = endpoint(&sts_url)?;
 
         let mut config = ssm::config::Builder::from(&shared);
         if let (Some(url), Some(endpoint)) = (ssm_url, &ssm_endpoint) {
@@ -121,12 +127,20 @@ impl Clients {
                 config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
             }
         }
+        let mut sts_config = sts::config::Builder::from(&shared);
+        if let (Some(url), Some(endpoint)) = (sts_url, &sts_endpoint) {
+            sts_config = sts_config.endpoint_url(url);
+            if endpoint.is_plain() {
+                sts_config = sts_config.http_client(aws_smithy_http_client::Builder::new().build_http());
+            }
+        }
         let fips = shared.use_fips().unwrap_or(false);
         let credentials = shared
             .credentials_provider()
             .ok_or_else(|| BackendError::Unreachable("the gateway has no source of AWS credentials".to_owned()))?;
         Ok(Self {
             ssm: ssm::Client::from_conf(config.build()),
+            sts: sts::Client::from_conf(sts_config.build()),
             origin: StreamOrigin::new(&region, fips, ssm_endpoint.into_iter().chain(messages_endpoint)),
             region,
             dialer,
@@ -139,7 +153,8 @@ impl Clients {
 impl Clients {
     /// What is being done, should it fail.
     pub(super) fn call<'a>(&'a self, call: &'static str, on: &'a str) -> CallContext<'a> {
-        CallContext { call, on, region: &self.region, refusals: &self.refusals }
+        let service = Service::SystemsManager;
+        CallContext { service, call, on, role: None, region: &self.region, refusals: &self.refusals }
     }
 }
 

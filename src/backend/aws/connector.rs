@@ -12,6 +12,7 @@ use tokio_tungstenite::MaybeTlsStream;
 use uuid::Uuid;
 
 use super::error::{Kind, explain, kind};
+use super::persons::Caller;
 use super::shared::Inner;
 use super::sign::upgrade_request;
 use crate::backend::BackendError;
@@ -21,6 +22,7 @@ use crate::model::SessionId;
 /// Connects one session.
 pub(super) struct AwsConnector {
     inner: Arc<Inner>,
+    caller: Caller,
     session: SessionId,
     /// Stays the same through every resume.
     client_id: Uuid,
@@ -35,9 +37,9 @@ struct Way {
 }
 
 impl AwsConnector {
-    pub(super) fn new(inner: Arc<Inner>, session: SessionId, url: String, token: Token) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, caller: Caller, session: SessionId, url: String, token: Token) -> Self {
         let way = Mutex::new(Way { url, token: Some(token) });
-        Self { inner, session, client_id: Uuid::new_v4(), way }
+        Self { inner, caller, session, client_id: Uuid::new_v4(), way }
     }
 
     async fn dial(&self) -> Result<Connected<MaybeTlsStream<TcpStream>>, ConnectError> {
@@ -48,14 +50,14 @@ impl AwsConnector {
         };
         let clients = &self.inner.clients;
         let uri = clients.origin.check(&url).map_err(|error| ConnectError::Permanent(error.to_string()))?;
-        let credentials = clients
-            .credentials
-            .current(&self.inner.clients.refusals)
-            .await
-            .map_err(|error| ConnectError::Transient(error.to_string()))?;
+        let credentials = self.caller.credentials(clients).await;
+        let credentials = credentials.map_err(|error| ConnectError::Transient(error.to_string()))?;
         let request = upgrade_request(&uri, &clients.region, &credentials, SystemTime::now())
             .map_err(|error| ConnectError::Permanent(error.to_string()))?;
-        let socket = clients.dialer.dial(request).await.map_err(|error| self.explain_dial(&error))?;
+        let socket = match clients.dialer.dial(request).await {
+            Ok(socket) => socket,
+            Err(error) => return Err(self.explain_dial(&error).await),
+        };
         let open = OpenDataChannel::client(Uuid::new_v4(), token, self.client_id, CLIENT_VERSION).encode();
         *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Way { url, token: None };
         Ok(Connected { socket, open })
@@ -64,11 +66,17 @@ impl AwsConnector {
     async fn resume(&self, known_url: String) -> Result<(String, Token), ConnectError> {
         let ended =
             || ConnectError::SessionEnded(format!("the session {} has ended and can't be resumed", self.session));
-        let answer = self.inner.clients.ssm.resume_session().session_id(&self.session.0).send().await;
+        let clients = &self.inner.clients;
+        let config = self.caller.config(clients).await.map_err(|error| ConnectError::Transient(error.to_string()))?;
+        let call = clients.ssm.resume_session().session_id(&self.session.0);
+        let answer = call.customize().config_override(config).send().await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let context = self.inner.clients.call("ResumeSession", &self.session.0);
+                let context = self.caller.call(clients, "ResumeSession", &self.session.0);
+                if kind(&error) == Kind::Credentials {
+                    self.caller.forget(clients).await;
+                }
                 return Err(match kind(&error) {
                     Kind::NoSuchThing => ended(),
                     Kind::Denied | Kind::BadParameters => ConnectError::Permanent(explain(context, &error).to_string()),
@@ -82,12 +90,13 @@ impl AwsConnector {
         Ok((answer.stream_url.filter(|url| !url.is_empty()).unwrap_or(known_url), Token::new(token)))
     }
 
-    fn explain_dial(&self, error: &DialError) -> ConnectError {
+    async fn explain_dial(&self, error: &DialError) -> ConnectError {
         match error {
             DialError::Refused { status: 401 | 403, .. } => {
                 let clients = &self.inner.clients;
-                clients.credentials.forget();
-                let operator = format!("{error}; grant {OPEN_DATA_CHANNEL} to the gateway's role, and check the clock");
+                self.caller.forget(clients).await;
+                let whose = self.caller.whose();
+                let operator = format!("{error}; grant {OPEN_DATA_CHANNEL} to {whose}, and check the clock");
                 clients.refusals.note(OPEN_DATA_CHANNEL, &operator);
                 let denied = BackendError::Denied { call: OPEN_DATA_CHANNEL.to_owned(), operator };
                 ConnectError::Transient(denied.to_string())
@@ -116,7 +125,7 @@ impl Connector for AwsConnector {
     fn finish(self: Arc<Self>, how: Finish) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             if how == Finish::Abandoned
-                && let Err(error) = self.inner.terminate(&self.session).await
+                && let Err(error) = self.inner.terminate(&self.caller, &self.session).await
             {
                 tracing::warn!(session = %self.session, %error, "a session was not terminated");
             }

@@ -13,14 +13,42 @@ const MAX_TEXT: usize = 1000;
 /// What was being done, for the sentence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallContext<'a> {
+    /// Who was asked.
+    pub(super) service: Service,
     /// The API's name, such as `StartSession`.
     pub(super) call: &'static str,
     /// The node, session or document it was about.
     pub(super) on: &'a str,
+    /// The person's role, where it was not the gateway that asked.
+    pub(super) role: Option<&'a str>,
     /// The region.
     pub(super) region: &'a str,
     /// Where whoever runs the gateway is told.
     pub(super) refusals: &'a Refusals,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    SystemsManager,
+    Sts,
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SystemsManager => "Systems Manager",
+            Self::Sts => "STS",
+        }
+    }
+
+    /// As policies name its calls.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::SystemsManager => "ssm",
+            Self::Sts => "sts",
+        }
+    }
 }
 
 /// What kind of failure it was, for those who can do something about it.
@@ -96,14 +124,15 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let (CallContext { call, on, region, refusals }, kind) = (context, kind(error));
+    let (CallContext { service: asked, call, on, role, region, refusals }, kind) = (context, kind(error));
+    let name = asked.name();
     let SdkError::ServiceError(service) = error else {
         if let Some(missing) = credentials_error(error) {
             return no_credentials(refusals, missing);
         }
         let why = clean(&root_cause(error));
         let hint = if why.starts_with("invalid peer certificate") { TRUST } else { "" };
-        let sentence = format!("could not reach Systems Manager in {region} for {call}: {why}{hint}");
+        let sentence = format!("could not reach {name} in {region} for {call}: {why}{hint}");
         refusals.note_unreachable(&sentence);
         return BackendError::Unreachable(sentence);
     };
@@ -117,16 +146,34 @@ where
         Kind::DocumentExists => BackendError::Document(format!("the session document {on} exists already in {region}")),
         Kind::SameContent => BackendError::Document(format!("the session document {on} has that content already")),
         Kind::NoSuchThing => BackendError::Target(format!("{on} does not exist in {region} ({code})")),
+        // what it does not take of a role is the configuration's, and no person can do anything about it
+        Kind::BadParameters | Kind::Other if asked == Service::Sts => {
+            let call = format!("sts:{call}");
+            let operator =
+                format!("STS refuses {call} on {on} ({code}): {text}; see [[realm.roles]], and the role in IAM");
+            refusals.note(&call, &operator);
+            BackendError::Denied { call, operator }
+        }
         Kind::BadParameters => BackendError::Document(format!("Systems Manager refuses {call} on {on}: {text}")),
         Kind::Denied => {
-            let call = format!("ssm:{call}");
-            let operator = format!(
-                "IAM refuses {call} on {on}: {text}; grant {call} to the gateway's role (deploy/iam has the whole policy)"
-            );
+            let call = format!("{}:{call}", asked.prefix());
+            let help = match (asked, role) {
+                (Service::Sts, _) => "its trust policy must let the gateway do that, with a name, a source identity and tags (deploy/iam has it)".to_owned(),
+                (_, None) => format!("grant {call} to the gateway's role (deploy/iam has the whole policy)"),
+                (_, Some(role)) => format!("grant {call} to the role {role} (deploy/iam has the whole policy)"),
+            };
+            let operator = format!("IAM refuses {call} on {on}: {text}; {help}");
             refusals.note(&call, &operator);
             BackendError::Denied { call, operator }
         }
         // AWS's text may quote the whole canonical request here, so it stays out.
+        Kind::Credentials if let Some(role) = role => {
+            let operator = format!(
+                "AWS does not accept the credentials of a person in the role {role} in {region} ({code}): others are got"
+            );
+            refusals.note("credentials of a person", &operator);
+            BackendError::Credentials { operator }
+        }
         Kind::Credentials => {
             let operator = format!(
                 "AWS does not accept the gateway's credentials in {region} ({code}): renew them, check the clock, and restart it where they are in a file, which is read at the start"
@@ -134,11 +181,11 @@ where
             refusals.note("credentials", &operator);
             BackendError::Credentials { operator }
         }
-        Kind::Throttled => BackendError::Unreachable(format!(
-            "Systems Manager in {region} is throttling {call}: try again in a moment"
-        )),
+        Kind::Throttled => {
+            BackendError::Unreachable(format!("{name} in {region} is throttling {call}: try again in a moment"))
+        }
         Kind::Transient => {
-            BackendError::Unreachable(format!("Systems Manager in {region} failed at {call} ({code}): try again"))
+            BackendError::Unreachable(format!("{name} in {region} failed at {call} ({code}): try again"))
         }
         Kind::Other => BackendError::Refused(format!("Systems Manager refuses {call} on {on} ({code}): {text}")),
     }
@@ -209,7 +256,17 @@ mod tests {
         let error = StartSessionError::generic(ErrorMetadata::builder().code(code).message(message).build());
         let error: SdkError<_, ()> = SdkError::service_error(error, ());
         let refusals = Refusals::default();
-        explain(CallContext { call: "StartSession", on: "web-1", region: "eu-west-1", refusals: &refusals }, &error)
+        explain(
+            CallContext {
+                service: Service::SystemsManager,
+                call: "StartSession",
+                on: "web-1",
+                role: None,
+                region: "eu-west-1",
+                refusals: &refusals,
+            },
+            &error,
+        )
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! here knows which.
 //!
 //! ```text
-//!   open ─▶ turn of the throttle ─▶ StartSession ─▶ stream URL checked ─▶ signed upgrade ─▶ open message ─▶ driver
-//!             (one attempt: a second one might start a second session)                        │
-//!                                              lost: ResumeSession, the same way again ◀──────┤
-//!                                              let go of: TerminateSession             ◀──────┘
+//!   open ─▶ AssumeRole, if need be ─▶ turn of the throttle ─▶ StartSession ─▶ stream URL checked ─▶ signed upgrade ─▶ open message ─▶ driver
+//!             (one attempt: a second one might start a second session)                                               │
+//!                                              lost: ResumeSession, the same way again ◀─────────────────────────────┤
+//!                                              let go of: TerminateSession             ◀─────────────────────────────┘
 //! ```
 
 mod clients;
@@ -14,8 +14,15 @@ mod documents;
 #[cfg(test)]
 mod embedded_tests;
 mod error;
+#[cfg(test)]
+mod moto_tests;
+mod own_permissions;
+mod persons;
+#[cfg(test)]
+mod persons_tests;
 mod refusals;
 mod service;
+mod session_policy;
 mod sessions;
 mod shared;
 mod sign;

@@ -8,6 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use super::clients::{AwsOptions, Clients};
 use super::documents;
+use super::own_permissions;
+use super::persons::Persons;
 use super::sessions::Start;
 use super::shared::Inner;
 use super::targets::{self, Targets};
@@ -15,7 +17,7 @@ use super::throttle::Throttle;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node};
 use crate::data_channel::ReconnectPolicy;
-use crate::model::{NodeName, SessionId};
+use crate::model::{NodeId, NodeName, SessionId};
 use crate::policy::Grant;
 
 /// TerminateSession calls at once.
@@ -36,6 +38,7 @@ impl AwsBackend {
         }
         let inner = Inner {
             clients: Clients::build(&options).await?,
+            persons: Persons::default(),
             targets: Targets::default(),
             throttle: Throttle::new(options.starts_per_second),
             reconnect,
@@ -48,6 +51,19 @@ impl AwsBackend {
     /// Whether there are credentials, and the service answers to them.
     pub async fn answers(&self) -> Result<(), BackendError> {
         targets::answers(&self.inner.clients).await
+    }
+
+    /// Whether the gateway itself may start a session, on a node that is there now; `None` where that can't be told.
+    pub async fn may_start_itself(&self, document: &str) -> Option<NodeId> {
+        own_permissions::may_start(&self.inner.clients, document).await
+    }
+}
+
+/// What a test looks into.
+#[cfg(test)]
+impl AwsBackend {
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 }
 
@@ -71,7 +87,10 @@ impl Directory for AwsBackend {
 impl Lanes for AwsBackend {
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
         let inner = Arc::clone(&self.inner);
-        let start = Start::new(grant, request);
+        let start = match inner.persons.caller(&inner.clients, grant, &request) {
+            Ok(caller) => Start::new(caller, grant, request),
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         // held while it is being opened, so that a drain waits for what will have to be ended
         let token = inner.sessions.token();
         Box::pin(inner.open(start, token))
@@ -80,6 +99,10 @@ impl Lanes for AwsBackend {
     fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {
         let session = session.clone();
         Box::pin(async move { self.inner.fate(&session).await })
+    }
+
+    fn forget(&self) {
+        self.inner.persons.forget();
     }
 
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {

@@ -13,9 +13,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connector::AwsConnector;
 use super::error::{CallContext, Kind, explain, kind};
+use super::persons::Caller;
 use super::shared::Inner;
-use crate::backend::BackendError;
 use crate::backend::lanes::{Fate, Lane, SessionRequest};
+use crate::backend::{BackendError, Lapse};
 use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError};
 use crate::model::{NodeId, ReasonText, SessionId};
 use crate::policy::Grant;
@@ -30,16 +31,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const HISTORY_ATTEMPTS: u32 = 6;
 const HISTORY_WAIT: Duration = Duration::from_millis(500);
 
-/// What a session is started with: where to and why as the grant says, the rest as asked.
+/// What a session is started with: as whom, where to and why as the grant says, the rest as asked.
 pub(super) struct Start {
+    caller: Caller,
     node: NodeId,
     reason: Option<ReasonText>,
     request: SessionRequest,
 }
 
 impl Start {
-    pub(super) fn new(grant: &Grant, request: SessionRequest) -> Self {
-        Self { node: grant.node().clone(), reason: grant.reason().cloned(), request }
+    pub(super) fn new(caller: Caller, grant: &Grant, request: SessionRequest) -> Self {
+        Self { caller, node: grant.node().clone(), reason: grant.reason().cloned(), request }
     }
 }
 
@@ -47,7 +49,8 @@ impl Inner {
     pub(super) async fn open(self: Arc<Self>, start: Start, token: TaskTrackerToken) -> Result<Lane, BackendError> {
         let started = self.start(&start).await?;
         let id = SessionId(started.id);
-        let connector = AwsConnector::new(Arc::clone(&self), id.clone(), started.url, started.token);
+        let caller = start.caller;
+        let connector = AwsConnector::new(Arc::clone(&self), caller.clone(), id.clone(), started.url, started.token);
         let mut options = ChannelOptions {
             silent: start.request.silent,
             reconnect: self.reconnect.clone(),
@@ -58,17 +61,22 @@ impl Inner {
         match data_channel::open(Arc::new(connector), role, options).await {
             Ok(channel) => {
                 // The token is dropped when the session is out of the way.
+                let (telling, lapse) = Lapse::new();
                 let task = tokio::spawn(async move {
                     let _token = token;
-                    if channel.task.await.is_err() {
-                        tracing::error!("the task of a data channel has panicked");
+                    tokio::select! {
+                        ended = channel.task => if ended.is_err() {
+                            tracing::error!("the task of a data channel has panicked");
+                        },
+                        // never comes to an end by itself
+                        () = caller.keep(&self.clients, telling) => {}
                     }
                 });
-                Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task })
+                Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task, lapse })
             }
             Err(ConnectError::SessionEnded(why)) => Err(BackendError::Ended { session: id, why }),
             Err(ConnectError::Transient(sentence) | ConnectError::Permanent(sentence)) => {
-                if let Err(error) = self.terminate(&id).await {
+                if let Err(error) = self.terminate(&caller, &id).await {
                     tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");
                 }
                 Err(BackendError::Unreachable(sentence))
@@ -77,9 +85,9 @@ impl Inner {
     }
 
     async fn start(&self, start: &Start) -> Result<Started, BackendError> {
-        let Start { node, reason, request } = start;
+        let Start { caller, node, reason, request } = start;
         let deadline = Instant::now() + MAX_THROTTLED;
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut renewed) = (FIRST_PAUSE, false);
         loop {
             let wait = self.throttle.acquire(Instant::now());
             let throttled = || {
@@ -103,7 +111,7 @@ impl Inner {
                         request.parameters.iter().map(|(name, values)| (name.clone(), values.clone())).collect()
                     }));
             // One attempt: the SDK's retries would start a second session when an answer was lost.
-            let once = ssm::config::Builder::new().retry_config(RetryConfig::disabled());
+            let once = caller.config(&self.clients).await?.retry_config(RetryConfig::disabled());
             let error = match call.customize().config_override(once).send().await {
                 Ok(answer) => return Started::new(answer),
                 Err(error) => error,
@@ -120,25 +128,32 @@ impl Inner {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                // somebody may have ended what the role had given out before, which is no reason not to ask it again
+                Kind::Credentials if matches!(caller, Caller::Person(_)) && !renewed => {
+                    renewed = true;
+                    caller.forget(&self.clients).await;
+                }
                 Kind::NotConnected => {
                     let sentence = self.targets.describe_absence(&self.clients, node).await;
                     return Err(BackendError::Target(sentence));
                 }
                 Kind::NoSuchDocument => {
-                    return Err(explain(self.call("StartSession", &request.document), &error));
+                    return Err(explain(caller.call(&self.clients, "StartSession", &request.document), &error));
                 }
-                _ => return Err(explain(self.call("StartSession", &node.0), &error)),
+                _ => return Err(explain(caller.call(&self.clients, "StartSession", &node.0), &error)),
             }
         }
     }
 
     /// TerminateSession; one that is gone already is fine.
-    pub(super) async fn terminate(&self, session: &SessionId) -> Result<(), BackendError> {
+    pub(super) async fn terminate(&self, caller: &Caller, session: &SessionId) -> Result<(), BackendError> {
         let _permit = self.terminations.acquire().await;
-        match self.clients.ssm.terminate_session().session_id(&session.0).send().await {
+        let config = caller.config(&self.clients).await?;
+        let call = self.clients.ssm.terminate_session().session_id(&session.0);
+        match call.customize().config_override(config).send().await {
             Ok(_) => Ok(()),
             Err(error) if kind(&error) == Kind::NoSuchThing => Ok(()),
-            Err(error) => Err(explain(self.call("TerminateSession", &session.0), &error)),
+            Err(error) => Err(explain(caller.call(&self.clients, "TerminateSession", &session.0), &error)),
         }
     }
 

@@ -4,6 +4,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::clients::Clients;
+use super::persons::Persons;
 use super::targets::Targets;
 use super::throttle::Throttle;
 use crate::data_channel::ReconnectPolicy;
@@ -12,6 +13,7 @@ use crate::data_channel::ReconnectPolicy;
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) clients: Clients,
+    pub(super) persons: Persons,
     pub(super) targets: Targets,
     pub(super) throttle: Throttle,
     pub(super) reconnect: ReconnectPolicy,

@@ -118,8 +118,7 @@ impl StreamOrigin {
             ));
         }
         let path = uri.path();
-        let dotted =
-            path.split('/').any(|part| part == "." || part == "..") || path.contains('%') || path.contains("//");
+        let dotted = path.split('/').any(|part| part == "." || part == "..") || path.contains("//") || hides(path);
         if !path.starts_with(PATH) || path.len() == PATH.len() || dotted {
             return refuse("has another path than /v1/data-channel/<session>");
         }
@@ -171,6 +170,11 @@ fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether there is anything else behind a `%` than the `@` of somebody who is called by an address of mail.
+fn hides(path: &str) -> bool {
+    path.split('%').skip(1).any(|rest| !rest.starts_with("40"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +187,8 @@ mod tests {
             "wss://ssmmessages.eu-west-1.amazonaws.com:443/v1/data-channel/bob-0123?role=publish_subscribe&cell-number=A",
             "wss://SSMMESSAGES.eu-west-1.amazonaws.com/v1/data-channel/bob-0123",
             "wss://ssmmessages.eu-west-1.api.aws/v1/data-channel/bob-0123",
+            "wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/bob@example.com-0123?role=publish_subscribe",
+            "wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/bob%40example.com-0123",
         ];
         for url in good {
             assert!(origin.check(url).is_ok(), "{url}");

@@ -20,8 +20,10 @@ The demo's node is this machine, as you. In another terminal:
   scp -F {config} README.md demo:/tmp/
   sftp -F {config} demo
   ssh -F {config} demo+because-I-try-it@gate uptime
+  ssh -F {config} gate whoami
 
-Everything goes over the Session Manager protocol: no sshd is involved.
+Everything goes over the Session Manager protocol: no sshd is involved. IAM lets you start
+sessions, in a role of yours, and not the gateway.
 What was done is in {evidence}
 What AWS would say of it is in {trail}
 

@@ -14,13 +14,13 @@ use crate::app::App;
 use crate::backend::preferences::Preferences;
 use crate::backend::{BackendError, Directory as _};
 use crate::cli::args::DemoArgs;
-use crate::cli::embedded::{self, Embedded};
+use crate::cli::embedded::{self, Client, Embedded};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Person, PolicyFile, ProofFiles};
+use crate::config::{Algorithms, Config, Person, PolicyFile, ProofFiles, RoleOfPeople};
 use crate::emulator::{SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -67,7 +67,7 @@ pub(in crate::cli) async fn run(args: &DemoArgs) -> Result<(), Failure> {
 
     let mut service = service(args);
     service.trail = Some(dir.join(dir::TRAIL));
-    let mut embedded = Embedded::start(service).await?;
+    let mut embedded = Embedded::start(service, Client::AsDeployed).await?;
     let served = serve(args, &dir, keys, &mut embedded, ending.asked()).await;
     patiently("ending what still runs on the node", embedded.stop()).await;
     served?;
@@ -206,7 +206,15 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.policy.directory = Some(dir.subdirectory("policies")?);
     config.realm.region = Some(REGION.to_owned());
     config.realm.endpoints.ssm = Some(embedded.url());
+    config.realm.endpoints.sts = Some(embedded.url());
     config.realm.endpoints.ssmmessages = Some(embedded.message_url());
+    config.realm.roles = vec![RoleOfPeople {
+        role: embedded::ROLE.to_owned(),
+        people: vec!["you".to_owned()],
+        groups: Vec::new(),
+        external_id: None,
+        minutes: 60,
+    }];
     config.realm.ca_bundle = args.node_command.is_some().then(|| dir.join(CA_FILE));
     config.lanes.rung = args.rung;
     config.lanes.helper = args.helper;
@@ -223,10 +231,11 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
 async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut Embedded) -> Result<App, Failure> {
     let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
     let backend = realm::backend(config, Some(embedded.client_credentials())).await?;
-    // what deploy/ tooling does in an account
-    let preferences = Preferences::of_account(&backend).await.map_err(service)?;
+    // what deploy/ tooling does in an account, and the gateway may not
+    let deployer = realm::backend(config, Some(embedded.deployer_credentials())).await?;
+    let preferences = Preferences::of_account(&deployer).await.map_err(service)?;
     for (name, content) in transport::documents(&preferences) {
-        backend.put_document(name, &content).await.map_err(service)?;
+        deployer.put_document(name, &content).await.map_err(service)?;
     }
     let node = NodeName::parse(NODE_NAME).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     loop {

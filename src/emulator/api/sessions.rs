@@ -199,9 +199,9 @@ fn may_use(shared: &Shared, caller: &Caller, action: &str, id: &str) -> Result<(
     caller.may_knowing(action, &session_arn(shared, id), &session_facts(caller, session.as_deref()))
 }
 
-/// `<who>-<17 digits>`; the agent uses it as a file name.
+/// `<who>-<17 digits>`, where a role's session may be called by an address of mail; the agent uses it as a file name.
 fn session_id(who: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-@".contains(c) { c } else { '-' };
     let who: String = who.chars().take(64).map(plain).collect();
     format!("{who}-0{}", &Uuid::new_v4().simple().to_string()[..16])
 }
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn session_ids_are_file_names() {
         let id = session_id("ann@example.com/../é");
-        assert!(id.starts_with("ann-example.com-..---0"), "{id}");
+        assert!(id.starts_with("ann@example.com-..---0"), "{id}");
         assert!(id.len() <= 96 && !id.contains('/'));
         assert_ne!(session_id("a"), session_id("a"));
     }

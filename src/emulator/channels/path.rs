@@ -16,7 +16,7 @@ pub(crate) enum Channel {
 pub(crate) fn channel(path: &str) -> Option<Channel> {
     let (kind, id) = path.strip_prefix("/v1/")?.split_once('/')?;
     let id = String::from_utf8(percent_decode(id)).ok()?;
-    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:@-".contains(&b));
     if !plain || !(1..=400).contains(&id.len()) {
         return None;
     }
@@ -42,6 +42,7 @@ mod tests {
     fn paths_name_channels() {
         assert_eq!(channel("/v1/control-channel/mi-1"), Some(Channel::Control("mi-1".into())));
         assert_eq!(channel("/v1/data-channel/ann-0a%2Eb"), Some(Channel::Data("ann-0a.b".into())));
+        assert_eq!(channel("/v1/data-channel/ann%40b-0a"), channel("/v1/data-channel/ann@b-0a"));
         assert_eq!(channel("/v1/control-channel/ecs:c_t_r"), Some(Channel::Control("ecs:c_t_r".into())));
         for bad in
             ["/", "/v1/data-channel/", "/v1/data-channel/a/b", "/v1/data-channel/%2F", "/v2/data-channel/a", "/v1/x/a"]

@@ -74,7 +74,7 @@ pub(crate) async fn handle(
         Err(error) => return Ok(error.json(&id)),
     };
     Ok(match form {
-        true => match sts_call(&shared, &parts, &body, &id) {
+        true => match sts_call(&shared, &parts, &body, &id).await {
             Ok(answer) => xml_reply(StatusCode::OK, answer.document(&id), &id),
             Err(error) => refused(&parts, &error).sts(&id),
         },
@@ -85,11 +85,11 @@ pub(crate) async fn handle(
     })
 }
 
-fn sts_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<sts::Answer, ApiError> {
+async fn sts_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<sts::Answer, ApiError> {
     let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
     let form = sts::Form::parse(body);
-    let answer = sts::call(shared, &caller, &form);
     let name = form.get("Action").unwrap_or_default();
+    let answer = unless_failed(shared.faults.fails(name), async { sts::call(shared, &caller, &form) }).await;
     if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
         let outcome = answer.as_ref().map(|answer| answer.shown.clone());
         let parameters = assume_role::request_parameters(&form);

@@ -24,7 +24,7 @@ const OTHER_NODE: &str = "mi-00000000000000bad";
 /// A document of `deploy/iam`, for the account of the tests.
 fn deployed(name: &str) -> String {
     let path = format!("{}/deploy/iam/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(path).unwrap().replace("${Account}", ACCOUNT)
+    std::fs::read_to_string(path).unwrap().replace("${Account}", ACCOUNT).replace("${Gateway}", ALICE)
 }
 
 /// What the sessions of a person are cut down to: one node, one document, their own sessions.
@@ -61,7 +61,7 @@ impl Account {
             let bare = json!({ "Version": "2012-10-17", "Statement": {
                 "Effect": "Allow", "Principal": { "AWS": ALICE }, "Action": ["sts:AssumeRole", "sts:TagSession"],
             } });
-            let policies = vec![deployed("gateway-policy.json")];
+            let policies = vec![deployed("sessions-policy.json")];
             config.roles =
                 vec![Role::new(ROLE, trust.to_string(), policies.clone()), Role::new(BARE, bare.to_string(), policies)];
             config.keys[0].policies.clear();
@@ -283,7 +283,7 @@ async fn tags_of_a_session_are_what_policies_ask_for() {
 #[tokio::test]
 async fn the_documents_of_deploy_allow_what_they_say_and_no_more() {
     let callers = Callers::start_with(|config| {
-        config.keys[0].policies = vec![deployed("gateway-policy.json")];
+        config.keys[0].policies = vec![deployed("gateway-policy.json"), deployed("sessions-policy.json")];
         let deployer = "arn:aws:iam::123456789012:user/deployer";
         config.keys.push(ApiKey::new("AKIDDEPLOY", "d", deployer, vec![deployed("deployer-policy.json")]));
         config.nodes = vec![NodeConfig::named(NODE, "web-1").tag("portcullis", "allowed")];
@@ -313,6 +313,32 @@ async fn the_documents_of_deploy_allow_what_they_say_and_no_more() {
     denied(start("AWS-StartSSHSession").await);
     assert!(gateway.resume_session().session_id(&id).send().await.is_ok());
     assert!(gateway.terminate_session().session_id(&id).send().await.is_ok());
+}
+
+#[tokio::test]
+async fn the_gateway_s_own_policy_starts_no_session_and_becomes_people_only_as_their_roles_trust() {
+    const PERSON: &str = "arn:aws:iam::123456789012:role/portcullis-people";
+    let directory = tempfile::tempdir().unwrap();
+    let callers = Callers::start_with(|config| {
+        config.keys[0].policies = vec![deployed("gateway-policy.json")];
+        config.roles = vec![Role::new(PERSON, deployed("person-trust.json"), vec![deployed("sessions-policy.json")])];
+        config.nodes = vec![NodeConfig::named(NODE, "web-1").tag("portcullis", "allowed")];
+    })
+    .await;
+    let account = Account { _control: callers.agent().await, callers, directory };
+    let gateway = account.callers.alice();
+    assert!(gateway.describe_instance_information().send().await.is_ok());
+    let told = denied(gateway.start_session().target(NODE).document_name(DOCUMENT).send().await);
+    assert!(told.contains("because no identity-based policy allows the ssm:StartSession action"), "{told}");
+    let asks = || account.assume().role_arn(PERSON).set_external_id(None);
+    assert!(account.session(&credentials(asks().send().await.unwrap())).await.token_value().is_some());
+    let tag = |key: &str| aws_sdk_sts::types::Tag::builder().key(key).value("x").build().unwrap();
+    let refused = async |asked: AssumeRoleFluentBuilder| denied(asked.send().await);
+    assert!(refused(asks().set_source_identity(None)).await.contains("sts:AssumeRole"), "without a name");
+    assert!(refused(asks().set_tags(Some(vec![tag("portcullis:node")]))).await.contains("sts:AssumeRole"));
+    assert!(refused(asks().tags(tag("team"))).await.contains("sts:TagSession"), "a tag that others' policies look at");
+    let node = account.sts(node()).assume_role().role_arn(PERSON).role_session_name("ann").source_identity("ann");
+    denied(node.send().await);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod basics;
 mod certificates;
 mod features;
 mod hostile;
+mod in_aws;
 mod keys;
 mod lengths;
 mod memory;

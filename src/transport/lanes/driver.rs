@@ -62,6 +62,7 @@ enum Wake {
     Control(Option<Control>),
     Delivered,
     Sent,
+    Lapsed(BackendError),
     Timer,
     ClientGone,
 }
@@ -150,6 +151,7 @@ impl Driver {
             Wake::Control(Some(Control::CloseOutput)) => self.link.close_output(),
             // if it could not be sent, the lane's own event says why
             Wake::Sent => self.pending = None,
+            Wake::Lapsed(why) => return Ok(Some(End::Lapsed(why))),
             Wake::Delivered | Wake::Timer | Wake::Data(None) | Wake::Control(None) => {}
             Wake::ClientGone => return Ok(Some(End::ClientGone)),
         }
@@ -162,6 +164,7 @@ impl Driver {
         let carrier = if self.context.rung == Rung::OneLane { &self.out_slot } else { &self.in_slot };
         let writer = carrier.lane.as_ref().map(|lane| lane.writer.clone());
         let sending = self.pending.clone().zip(writer);
+        let mut lapse = self.out_slot.lane.as_ref().map(|lane| lane.lapse.clone()).unwrap_or_default();
         let Self { link, client, out_slot, coming_slot, in_slot, end_cause, in_end_cause, clock, .. } = self;
         tokio::select! {
             // what is here already goes out before anything comes in, or a node that never stops talking would keep the
@@ -203,6 +206,7 @@ impl Driver {
                 Wake::Data(data),
             // the first arm notices it where there is something to deliver
             () = client.deliveries.closed(), if !link.has_event() => Wake::ClientGone,
+            why = lapse.told() => Wake::Lapsed(why),
             // last: what has happened by now counts before what did not happen in time
             () = sleep_until(until) => Wake::Timer,
         }

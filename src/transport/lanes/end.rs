@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::driver::Driver;
 use super::slot::{Slot, next_event, opened};
+use crate::backend::BackendError;
 use crate::config::Rung;
 use crate::data_channel::ChannelEvent;
 use crate::transport::channel::{Client, Delivery, send_final};
@@ -27,19 +28,29 @@ pub(super) enum End {
     ClientGone,
     /// The person is told so.
     Failed(TransportError),
+    /// The same, and no other rung is tried: what the person is in AWS has ended.
+    Lapsed(BackendError),
+}
+
+impl End {
+    /// What the person is told, where something is.
+    fn failure(self) -> Option<TransportError> {
+        match self {
+            Self::Complete | Self::ClientGone => None,
+            Self::Failed(error) => Some(error),
+            Self::Lapsed(why) => Some(why.into()),
+        }
+    }
 }
 
 impl Driver {
     /// Ends the channel.
     pub(super) async fn end(mut self, end: End) {
-        let is_told = match end {
-            End::Complete => self.flush_final_ack().await,
-            End::ClientGone => self.hang_up().await,
-            End::Failed(error) => {
-                send_final(self.client.deliveries.clone(), vec![Delivery::Failed(error)]);
-                self.hang_up().await
-            }
-        };
+        let is_complete = matches!(end, End::Complete);
+        if let Some(error) = end.failure() {
+            send_final(self.client.deliveries.clone(), vec![Delivery::Failed(error)]);
+        }
+        let is_told = if is_complete { self.flush_final_ack().await } else { self.hang_up().await };
         let Self { client, out_slot, coming_slot, in_slot, .. } = self;
         drop(coming_slot);
         // the client has its end now and does not wait for the lanes'

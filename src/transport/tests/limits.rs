@@ -16,7 +16,7 @@ use crate::emulator::{Cut, End};
 use crate::evidence::SessionRecord;
 use crate::model::Exit;
 use crate::policy::{Action, FileAction, Grant};
-use crate::testing::{EmbeddedTransport, NODE};
+use crate::testing::{EmbeddedTransport, NODE, PATIENCE};
 use crate::transport::file_service::Operation;
 use crate::transport::helper::program::OUT_DOCUMENT;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Out, TransportError, TransportOptions};
@@ -386,5 +386,19 @@ async fn a_node_gets_its_lanes_once_the_documents_are_there() {
     while lanes_of(&embedded).await == 1 {
         assert!(began.elapsed() < 30 * SECOND, "what was mended is not noticed");
         tokio::time::sleep(SECOND).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_nobody_in_aws_any_more_is_told_so_and_their_channels_end() {
+    for shell in [ShellTransport::Helper, ShellTransport::Agent] {
+        let mut embedded = EmbeddedTransport::fast().await;
+        let watched = embedded.watch(Slow::default(), TransportOptions { shell, ..TransportOptions::default() });
+        let OpenChannel { input: _input, output } = embedded.shell().await.unwrap();
+        let told = "the session ends, because what you are in AWS has ended";
+        watched.lapse(told);
+        let ended = tokio::time::timeout(PATIENCE, collect(output)).await.expect("it ends");
+        assert_eq!(ended.error.as_deref(), Some(told), "{shell:?}");
+        embedded.service.no_session_is_left().await;
     }
 }

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::backend::aws::AwsBackend;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
-use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Lapse, Node};
 use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
 use crate::testing::EmbeddedTransport;
@@ -31,13 +33,15 @@ pub(super) struct Watched {
     opened: Mutex<Vec<SessionId>>,
     documents: AtomicUsize,
     failures: AtomicUsize,
+    lapses: Mutex<Vec<watch::Sender<Option<BackendError>>>>,
 }
 
 impl EmbeddedTransport {
     /// The same behind such a backend.
     pub(super) fn watch(&mut self, slow: Slow, options: TransportOptions) -> Arc<Watched> {
         let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
-        let watched = Arc::new(Watched { inner, slow, opened, documents, failures: AtomicUsize::default() });
+        let (failures, lapses) = (AtomicUsize::default(), Mutex::default());
+        let watched = Arc::new(Watched { inner, slow, opened, documents, failures, lapses });
         self.transport = Transport::new(watched.clone(), watched.clone(), options);
         watched
     }
@@ -52,6 +56,13 @@ impl Watched {
     /// The next so many sessions can't be started.
     pub(super) fn fail(&self, sessions: usize) {
         self.failures.store(sessions, Ordering::Relaxed);
+    }
+
+    /// What the person is in AWS has ended.
+    pub(super) fn lapse(&self, why: &str) {
+        for lapse in self.lapses.lock().unwrap().drain(..) {
+            lapse.send_replace(Some(BackendError::Refused(why.to_owned())));
+        }
     }
 
     /// How often a document was asked for.
@@ -72,7 +83,10 @@ impl Lanes for Watched {
             if failing.is_ok() {
                 return Err(BackendError::Unreachable("Systems Manager is throttling StartSession".to_owned()));
             }
-            let lane = self.inner.open(grant, request).await?;
+            let mut lane = self.inner.open(grant, request).await?;
+            let (telling, lapse) = Lapse::new();
+            lane.lapse = lapse;
+            self.lapses.lock().unwrap().push(telling);
             self.opened.lock().unwrap().push(lane.id.clone());
             Ok(lane)
         })
@@ -84,6 +98,10 @@ impl Lanes for Watched {
             tokio::time::sleep(self.slow.history).await;
             answer.await
         })
+    }
+
+    fn forget(&self) {
+        self.inner.forget();
     }
 
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
