@@ -2,7 +2,8 @@
 
 use crate::model::SessionId;
 
-/// Why Systems Manager did not do it, in a sentence for the person; never with a token or a key in it.
+/// Why Systems Manager did not do it, in a sentence for the person; never with a token or a key in it, nor with a text of
+/// the service's.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BackendError {
     /// The node is unknown or not connected.
@@ -38,6 +39,28 @@ pub enum BackendError {
     /// A document is missing or not what it must be.
     #[error("{0}")]
     Document(String),
+    /// The service does not take what it is told for a document, and says why in words of its own.
+    #[error(
+        "Systems Manager does not accept {call} for this document ({code}); whoever runs the gateway finds in its log why"
+    )]
+    Parameters {
+        /// The API's name of the call.
+        call: &'static str,
+        /// The service's word for it.
+        code: String,
+        /// The whole of it, for whoever runs the gateway.
+        operator: String,
+    },
+    /// The service refused, in words of its own.
+    #[error("Systems Manager refuses {call} ({code}); whoever runs the gateway finds in its log why")]
+    Unexpected {
+        /// The API's name of the call.
+        call: &'static str,
+        /// The service's word for it.
+        code: String,
+        /// The whole of it, for whoever runs the gateway.
+        operator: String,
+    },
     /// The network, TLS, throttling or the service's own fault: later it may work.
     #[error("{0}")]
     Unreachable(String),
@@ -47,7 +70,10 @@ impl BackendError {
     /// The sentence for whoever runs the gateway: with the next step that only they can take.
     pub fn for_operator(&self) -> String {
         match self {
-            Self::Denied { operator, .. } | Self::Credentials { operator } => operator.clone(),
+            Self::Denied { operator, .. }
+            | Self::Credentials { operator }
+            | Self::Parameters { operator, .. }
+            | Self::Unexpected { operator, .. } => operator.clone(),
             other => other.to_string(),
         }
     }

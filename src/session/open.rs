@@ -149,10 +149,13 @@ impl Refused {
             Self::NoRole(_) => RefusalCode::NoAwsRole,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
             Self::Node(BackendError::Target(_)) => RefusalCode::NodeNotConnected,
-            Self::Node(BackendError::Refused(_) | BackendError::Denied { .. } | BackendError::Credentials { .. }) => {
-                RefusalCode::AwsRefused
-            }
-            Self::Node(BackendError::Document(_)) => RefusalCode::DocumentWrong,
+            Self::Node(
+                BackendError::Refused(_)
+                | BackendError::Unexpected { .. }
+                | BackendError::Denied { .. }
+                | BackendError::Credentials { .. },
+            ) => RefusalCode::AwsRefused,
+            Self::Node(BackendError::Document(_) | BackendError::Parameters { .. }) => RefusalCode::DocumentWrong,
             Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
             Self::Evidence(EvidenceError::PersonShare { .. } | EvidenceError::SessionShare { .. }) => {
                 RefusalCode::LogShareUsedUp

@@ -28,7 +28,7 @@ impl ChannelContext {
                 Err(error) => error,
             };
             let reason = match &error {
-                BackendError::Document(_) => Reason::Documents(&error),
+                BackendError::Document(_) | BackendError::Parameters { .. } => Reason::Documents(&error),
                 BackendError::Ended { session, .. }
                     if self.ladder.below(self.rung).is_some() && fate(&self.opener, session).await == Fate::Failed =>
                 {

@@ -2,6 +2,7 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::refusals::Refusals;
 use crate::backend::BackendError;
@@ -97,19 +98,40 @@ impl Kind {
             | "RequestThrottledException"
             | "TooManyRequestsException"
             | "RequestLimitExceeded"
+            | "SlowDown"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete"
+            | "EC2ThrottledException"
             | "TooManyUpdates" => Self::Throttled,
-            "InternalServerError" | "InternalFailure" | "ServiceUnavailable" | "ServiceUnavailableException" => {
-                Self::Transient
-            }
+            "InternalServerError"
+            | "InternalServerException"
+            | "InternalFailure"
+            | "InternalError"
+            | "RequestTimeout"
+            | "RequestTimeoutException"
+            | "ServiceUnavailable"
+            | "ServiceUnavailableException" => Self::Transient,
+            _ => Self::Other,
+        }
+    }
+
+    /// By the status alone, where no code says more: what stands between here and the service answers with pages of its own.
+    fn of_status(status: u16) -> Self {
+        match status {
+            429 => Self::Throttled,
+            500 | 502 | 503 | 504 => Self::Transient,
             _ => Self::Other,
         }
     }
 }
 
 /// Which kind an error is of.
-pub(super) fn kind<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Kind {
+pub(super) fn kind<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Kind {
     match error {
-        SdkError::ServiceError(error) => Kind::of_code(error.err().code().unwrap_or_default()),
+        SdkError::ServiceError(error) => match Kind::of_code(error.err().code().unwrap_or_default()) {
+            Kind::Other => Kind::of_status(error.raw().status().as_u16()),
+            kind => kind,
+        },
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Transient,
         // Nothing was sent: no credentials, or no connection.
         SdkError::DispatchFailure(_) if credentials_error(error).is_some() => Kind::Credentials,
@@ -119,10 +141,9 @@ pub(super) fn kind<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Kind {
 }
 
 /// The sentence.
-pub(super) fn explain<E, R>(context: CallContext<'_>, error: &SdkError<E, R>) -> BackendError
+pub(super) fn explain<E>(context: CallContext<'_>, error: &SdkError<E, HttpResponse>) -> BackendError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     let (CallContext { service: asked, call, on, role, region, refusals }, kind) = (context, kind(error));
     let name = asked.name();
@@ -136,7 +157,7 @@ where
         refusals.note_unreachable(&sentence);
         return BackendError::Unreachable(sentence);
     };
-    let code = clean(service.err().code().unwrap_or("an error without a code"));
+    let code = code(service.err().code(), service.raw().status().as_u16());
     let text = clean(service.err().message().unwrap_or("no text was given"));
     match kind {
         Kind::NotConnected => BackendError::Target(format!("{on} is not connected to Systems Manager in {region}")),
@@ -154,7 +175,11 @@ where
             refusals.note(&call, &operator);
             BackendError::Denied { call, operator }
         }
-        Kind::BadParameters => BackendError::Document(format!("Systems Manager refuses {call} on {on}: {text}")),
+        Kind::BadParameters => {
+            let operator = format!("Systems Manager refuses {call} on {on} ({code}): {text}");
+            refusals.note(&format!("ssm:{call}"), &operator);
+            BackendError::Parameters { call, code, operator }
+        }
         Kind::Denied => {
             let call = format!("{}:{call}", asked.prefix());
             let help = match (asked, role) {
@@ -187,8 +212,18 @@ where
         Kind::Transient => {
             BackendError::Unreachable(format!("{name} in {region} failed at {call} ({code}): try again"))
         }
-        Kind::Other => BackendError::Refused(format!("Systems Manager refuses {call} on {on} ({code}): {text}")),
+        Kind::Other => {
+            let operator = format!("Systems Manager refuses {call} on {on} ({code}): {text}");
+            refusals.note(&format!("ssm:{call}"), &operator);
+            BackendError::Unexpected { call, code, operator }
+        }
     }
+}
+
+/// The service's word for an error, or the status where it has none. Whatever is no word is a text, and no person's.
+fn code(said: Option<&str>, status: u16) -> String {
+    let is_word = |said: &&str| !said.is_empty() && said.len() <= 64 && said.chars().all(|c| c.is_ascii_alphanumeric());
+    said.filter(is_word).map_or_else(|| format!("status {status}"), str::to_owned)
 }
 
 /// There are no credentials: told to whoever runs the gateway, and to the person without how it is set up.
@@ -249,12 +284,22 @@ fn credentials_error<E, R>(error: &SdkError<E, R>) -> Option<&CredentialsError> 
 mod tests {
     use aws_sdk_ssm::error::ErrorMetadata;
     use aws_sdk_ssm::operation::start_session::StartSessionError;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
 
     use super::*;
 
     fn sentence(code: &str, message: &str) -> BackendError {
-        let error = StartSessionError::generic(ErrorMetadata::builder().code(code).message(message).build());
-        let error: SdkError<_, ()> = SdkError::service_error(error, ());
+        answer(400, Some(code), message)
+    }
+
+    fn answer(status: u16, code: Option<&str>, message: &str) -> BackendError {
+        let mut said = ErrorMetadata::builder().message(message);
+        if let Some(code) = code {
+            said = said.code(code);
+        }
+        let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
+        let error = SdkError::service_error(StartSessionError::generic(said.build()), raw);
         let refusals = Refusals::default();
         explain(
             CallContext {
@@ -304,6 +349,46 @@ mod tests {
         }
         let operator = sentence("AccessDeniedException", text).for_operator();
         assert!(operator.contains("assumed-role") && operator.contains("grant ssm:StartSession"), "{operator}");
+    }
+
+    #[test]
+    fn no_text_of_the_service_reaches_a_person() {
+        let text = "1 validation error detected: Value at 'parameters' failed to satisfy constraint of node i-0";
+        for code in [
+            "ValidationException",
+            "InvalidParameters",
+            "SomethingNew",
+            "TargetNotConnected",
+            "InvalidDocument",
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "ThrottlingException",
+            "InternalServerError",
+        ] {
+            for error in [sentence(code, text), answer(418, Some(text), text), answer(400, None, text)] {
+                assert!(!error.to_string().contains("validation error"), "{error}");
+            }
+        }
+        let error = sentence("ValidationException", text);
+        assert!(matches!(error, BackendError::Parameters { .. }), "{error:?}");
+        assert!(
+            error.for_operator().contains("failed to satisfy") && error.to_string().contains("(ValidationException)")
+        );
+        let error = answer(418, None, text);
+        assert!(error.to_string().contains("(status 418)") && error.for_operator().contains("failed to satisfy"));
+    }
+
+    #[test]
+    fn an_answer_without_a_word_is_of_the_kind_that_its_status_says() {
+        for (status, later) in
+            [(500, true), (502, true), (503, true), (504, true), (429, true), (404, false), (400, false)]
+        {
+            let error = answer(status, None, "<html>");
+            assert_eq!(matches!(error, BackendError::Unreachable(_)), later, "{status}: {error}");
+        }
+        // a word says more
+        assert!(matches!(answer(500, Some("AccessDeniedException"), ""), BackendError::Denied { .. }));
+        assert!(matches!(answer(400, Some("SlowDown"), ""), BackendError::Unreachable(_)));
     }
 
     #[test]
