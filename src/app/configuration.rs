@@ -79,6 +79,11 @@ pub fn read(file: &Path, trust: Trust, overrides: &Overrides) -> Result<Loaded, 
     config::load(file, trust, overrides, &CHECKS)
 }
 
+/// Reads the files of keys, and of what is revoked, of a configuration that is in force; and says what of them can't be used.
+pub(super) fn read_proofs(config: &Config) -> (ProofFiles, Vec<Problem>) {
+    config::load_proofs(config, Trust::Ours, &CHECKS)
+}
+
 /// Reads files of policies alone, without a configuration: nobody is known, so no name is doubted.
 pub fn read_policies(files: &[PathBuf]) -> Result<Loaded, ConfigError> {
     config::load_policies(files, |files| {

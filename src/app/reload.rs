@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::configuration::{people, policy};
+use super::configuration::{people, policy, read_proofs};
 use super::start::AppError;
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, ConfigError, Loaded, Person, PolicyFile, Problem, ProofFiles, Signature};
@@ -87,7 +87,10 @@ impl Reloader {
     pub fn reload(&self, read: Result<Loaded, ConfigError>, cause: Cause) {
         let loaded = match read {
             Ok(loaded) => loaded,
-            Err(error) => return self.refused(cause, &error.to_string()),
+            Err(error) => {
+                self.refused(cause, &error.to_string());
+                return self.reload_proofs(cause);
+            }
         };
         let Loaded { config, policies, proofs, warnings, unusable } = loaded;
         let mut in_force = self.in_force();
@@ -110,23 +113,28 @@ impl Reloader {
             people(&applied, &proofs).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
         let (everybody, policy) = match parts {
             Ok(parts) => parts,
-            Err(error) => return self.refused(cause, &error.to_string()),
+            Err(error) => {
+                drop(in_force);
+                self.refused(cause, &error.to_string());
+                return self.reload_proofs(cause);
+            }
         };
         let kept = keep(&applied, &policies, policy.version().sha256());
         let people_set = match kept {
             Ok(people_set) => people_set,
             // who could reach what would be nowhere
-            Err(error) => return self.refused(cause, &error.to_string()),
+            Err(error) => {
+                drop(in_force);
+                self.refused(cause, &error.to_string());
+                return self.reload_proofs(cause);
+            }
         };
         let count = applied.people.len();
         self.roster.replace(everybody);
         let before = self.policies.replace(policy);
         *in_force = InForce { config: applied, policies, proofs };
         drop(in_force);
-        let (current, now) = (self.roster.current(), SystemTime::now());
-        // who somebody is in AWS is asked for again by those who are still let in
-        self.lanes.forget();
-        let ended = self.sessions.judge_anew(|identity| current.renew(identity, now, Purpose::GoOn));
+        let ended = self.judge_anew();
         tracing::info!(
             people = count,
             policies = self.policies.current().count(),
@@ -134,6 +142,42 @@ impl Reloader {
             "people and policies were put in force"
         );
         self.note(cause, Some(before.version().sha256()), (count, &people_set), &waiting, ended);
+    }
+
+    /// Where all else has to stay what it was, for the files of keys and of what is revoked alone: a key that is taken out does not
+    /// wait until somebody has mended a policy.
+    fn reload_proofs(&self, cause: Cause) {
+        let mut in_force = self.in_force();
+        let (proofs, unusable) = read_proofs(&in_force.config);
+        if in_force.proofs == proofs {
+            return;
+        }
+        say_unusable(&unusable);
+        let count = in_force.config.people.len();
+        match people(&in_force.config, &proofs) {
+            Ok(everybody) => self.roster.replace(everybody),
+            // what of the configuration itself was right once is so still
+            Err(error) => return tracing::error!("the files of keys can't be used: {error}"),
+        }
+        in_force.proofs = proofs;
+        let policy = self.policies.current();
+        // it is there already; where it isn't, a key that is taken out does not wait for it
+        let people_set =
+            keep(&in_force.config, &in_force.policies, policy.version().sha256()).unwrap_or_else(|error| {
+                tracing::error!("who could reach what is not kept beside the log: {error}");
+                String::new()
+            });
+        drop(in_force);
+        let ended = self.judge_anew();
+        tracing::info!(people = count, ended, "the files of keys alone were put in force");
+        self.note(cause, Some(policy.version().sha256()), (count, &people_set), &[], ended);
+    }
+
+    fn judge_anew(&self) -> usize {
+        let (current, now) = (self.roster.current(), SystemTime::now());
+        // who somebody is in AWS is asked for again by those who are still let in
+        self.lanes.forget();
+        self.sessions.judge_anew(|identity| current.renew(identity, now, Purpose::GoOn))
     }
 
     /// Ends what goes on by a proof whose time is over.

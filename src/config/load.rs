@@ -127,6 +127,13 @@ pub fn odd(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> Vec<Problem> {
     told(faults, policies).1
 }
 
+/// Reads the files of keys, and of what is revoked, that a configuration names, and says what of them can't be used.
+pub fn load_proofs(config: &Config, trust: Trust, checks: &Checks) -> (ProofFiles, Vec<Problem>) {
+    let (proofs, mut unusable) = proof_files::read(config, trust);
+    unusable.extend(proof_files::told((checks.proofs)(config, &proofs), &proofs));
+    (proofs, unusable)
+}
+
 /// What was found in policies, at its places: the problems, and what is only odd.
 fn told(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> (Vec<Problem>, Vec<Problem>) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
@@ -193,8 +200,7 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
     let (wrong, odd) = told(faults, &policies);
     problems.extend(wrong);
     warnings.extend(odd);
-    let (proofs, mut unusable) = proof_files::read(&config, trust);
-    unusable.extend(proof_files::told((checks.proofs)(&config, &proofs), &proofs));
+    let (proofs, unusable) = load_proofs(&config, trust, checks);
     if problems.is_empty() {
         Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {

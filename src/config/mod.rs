@@ -31,7 +31,7 @@ pub use file::{
     Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal, RoleOfPeople, SeenAs,
 };
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
-pub use load::{Loaded, Overrides, Trust, load, load_policies, odd};
+pub use load::{Loaded, Overrides, Trust, load, load_policies, load_proofs, odd};
 pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
 pub use proof_files::{KeyFile, ProofFiles, Whose};

@@ -94,7 +94,7 @@ impl Identity {
         self.proof().split(' ').next().unwrap_or_default()
     }
 
-    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:… (…)`.
+    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`.
     pub fn proof(&self) -> &str {
         &self.proof.text
     }

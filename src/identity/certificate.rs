@@ -182,7 +182,7 @@ impl Certificate {
     /// In the log: which one it is.
     pub(super) fn named(&self) -> String {
         let (id, serial) = (crate::model::plain_text_up_to(LONGEST_SHOWN, &self.key_id), self.serial);
-        format!("certificate \"{id}\" (serial {serial}) of {}", self.authority_fingerprint())
+        format!("\"{id}\" (serial {serial}) of {}", self.authority_fingerprint())
     }
 }
 
@@ -283,3 +283,163 @@ fn critical(options: &[(String, &[u8])]) -> Result<CriticalOptions, CertificateE
 pub(super) const FORCE_COMMAND: &str = "force-command";
 pub(super) const SOURCE_ADDRESS: &str = "source-address";
 pub(super) const VERIFY_REQUIRED: &str = "verify-required";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a certificate says, to be written down.
+    #[derive(Clone, Debug)]
+    struct Said {
+        serial: u64,
+        kind: u32,
+        key_id: String,
+        principals: Vec<String>,
+        valid: (u64, u64),
+        critical: Vec<(String, Vec<u8>)>,
+        extensions: Vec<(String, Vec<u8>)>,
+        signature: &'static str,
+    }
+
+    /// A key of anybody's; whose does not matter where nothing is verified.
+    fn key(byte: u8) -> Vec<u8> {
+        [string(b"ssh-ed25519"), string(&[byte; 32])].concat()
+    }
+
+    impl Said {
+        fn plain() -> Self {
+            Self {
+                serial: 7,
+                kind: OF_A_USER,
+                key_id: "ada".to_owned(),
+                principals: vec!["ada".to_owned()],
+                valid: (0, FOREVER),
+                critical: Vec::new(),
+                extensions: Vec::new(),
+                signature: "ssh-ed25519",
+            }
+        }
+
+        fn written(&self, authority: &[u8]) -> Vec<u8> {
+            let packed = |options: &[(String, Vec<u8>)]| {
+                string(
+                    &options
+                        .iter()
+                        .flat_map(|(name, value)| [string(name.as_bytes()), string(value)].concat())
+                        .collect::<Vec<_>>(),
+                )
+            };
+            let principals: Vec<u8> = self.principals.iter().flat_map(|name| string(name.as_bytes())).collect();
+            let signature = [string(self.signature.as_bytes()), string(&[0; 64])].concat();
+            [
+                string(b"ssh-ed25519-cert-v01@openssh.com"),
+                string(b"nonce"),
+                string(&[1; 32]),
+                self.serial.to_be_bytes().to_vec(),
+                self.kind.to_be_bytes().to_vec(),
+                string(self.key_id.as_bytes()),
+                string(&principals),
+                self.valid.0.to_be_bytes().to_vec(),
+                self.valid.1.to_be_bytes().to_vec(),
+                packed(&self.critical),
+                packed(&self.extensions),
+                string(b""),
+                string(authority),
+                string(&signature),
+            ]
+            .concat()
+        }
+
+        fn parsed(&self) -> Result<Certificate, CertificateError> {
+            Certificate::parse(&self.written(&key(2)))
+        }
+    }
+
+    fn option(name: &str, value: &str) -> (String, Vec<u8>) {
+        (name.to_owned(), string(value.as_bytes()))
+    }
+
+    #[test]
+    fn what_must_be_understood_is_or_refuses() {
+        use CertificateError as E;
+        let with =
+            |critical: Vec<(String, Vec<u8>)>| Said { critical, ..Said::plain() }.parsed().map(|read| read.critical);
+        let all = with(vec![
+            option(FORCE_COMMAND, "id"),
+            option(SOURCE_ADDRESS, "192.0.2.0/24"),
+            (VERIFY_REQUIRED.to_owned(), Vec::new()),
+        ]);
+        let all = all.unwrap();
+        assert!(all.command.as_deref() == Some("id") && all.sources.is_some() && all.verify_required);
+        assert_eq!(with(vec![option("x@example.com", "")]), Err(E::CriticalOption("x@example.com".to_owned())));
+        // in another order, twice, with something behind the value, or a value where there is none
+        for damaged in [
+            vec![option(SOURCE_ADDRESS, "192.0.2.1"), option(FORCE_COMMAND, "id")],
+            vec![option(FORCE_COMMAND, "id"), option(FORCE_COMMAND, "id")],
+            vec![(FORCE_COMMAND.to_owned(), [string(b"id"), vec![0]].concat())],
+            vec![option(VERIFY_REQUIRED, "")],
+        ] {
+            assert_eq!(with(damaged.clone()), Err(E::Damaged), "{damaged:?}");
+        }
+        assert!(matches!(with(vec![option(SOURCE_ADDRESS, "*")]), Err(E::Sources(_))));
+        assert_eq!(Said { kind: 2, ..Said::plain() }.parsed(), Err(E::NotForPeople));
+        let sha1 = Said { signature: "ssh-rsa", ..Said::plain() };
+        assert_eq!(sha1.parsed(), Err(E::Signature("ssh-rsa".to_owned())));
+        let nested = Said::plain().written(&Said::plain().written(&key(2)));
+        assert!(matches!(Certificate::parse(&nested), Err(E::Authority(_))));
+        let many = Said { principals: vec!["x".to_owned(); MOST_PRINCIPALS + 1], ..Said::plain() };
+        assert_eq!(many.parsed(), Err(E::Damaged));
+    }
+
+    #[test]
+    fn its_time_is_what_it_says_and_a_time_without_an_end_has_none() {
+        let of = |after, before| Said { valid: (after, before), ..Said::plain() }.parsed().unwrap();
+        let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        assert_eq!(
+            (of(5, 9).begins(), of(5, 9).ends(), of(5, 9).lasts()),
+            (at(5), at(9), Some(Duration::from_secs(4)))
+        );
+        assert_eq!((of(0, FOREVER).ends(), of(0, FOREVER).lasts()), (None, None));
+        assert_eq!((of(9, 5).lasts(), of(FOREVER, FOREVER).begins()), (None, None));
+    }
+
+    prop_compose! {
+        fn said()(
+            serial: u64,
+            key_id in "\\PC{0,20}",
+            principals in proptest::collection::vec("\\PC{0,10}", 0..5),
+            valid: (u64, u64),
+            command in proptest::option::of("\\PC{0,10}"),
+            extensions in proptest::collection::btree_map("[a-z-]{1,10}", any::<Vec<u8>>(), 0..4),
+        ) -> Said {
+            let critical = command.iter().map(|command| option(FORCE_COMMAND, command)).collect();
+            let extensions = extensions.into_iter().collect();
+            Said { serial, key_id, principals, valid, critical, extensions, ..Said::plain() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_whole_and_in_no_other_length(said in said(), cut: prop::sample::Index) {
+            let wire = said.written(&key(2));
+            let read = Certificate::parse(&wire).unwrap();
+            prop_assert_eq!(read.told(), (said.serial, said.key_id.as_str(), said.principals.as_slice()));
+            prop_assert_eq!((read.valid_after, read.valid_before), said.valid);
+            prop_assert_eq!(&read.extensions, &said.extensions.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            prop_assert_eq!((&read.key, &read.authority), (&key(1), &key(2)));
+            prop_assert!(Certificate::parse(&wire[..cut.index(wire.len())]).is_err());
+            prop_assert!(Certificate::parse(&[&wire[..], &[0]].concat()).is_err());
+        }
+
+        #[test]
+        fn whatever_the_bytes_are_it_answers(bytes: Vec<u8>, said in said(), at: prop::sample::Index, to: u8) {
+            let _ = Certificate::parse(&bytes);
+            let mut wire = said.written(&key(2));
+            let at = at.index(wire.len());
+            wire[at] = to;
+            let _ = Certificate::parse(&wire);
+        }
+    }
+}

@@ -121,7 +121,7 @@ impl People {
         let mut groups: BTreeSet<String> = self.groups.get(&meant.person).into_iter().flatten().cloned().collect();
         groups.extend(meant.groups);
         let (key, source) = (certificate.fingerprint(), asks.source);
-        let text = format!("certificate {key} ({})", certificate.named());
+        let text = format!("certificate {key}: {}", certificate.named());
         let certificate = Some(Arc::new(certified));
         let proof = Proof { key, certificate, user_verified, source, ends, restrictions, text };
         let groups: Vec<String> = groups.into_iter().collect();
@@ -131,7 +131,11 @@ impl People {
 
     fn judge(&self, certificate: &Certificate, asks: Asks<'_>) -> Result<Judged, Unproved> {
         use RefusalCode as Code;
-        let no = |code: RefusalCode, why: String| Unproved::Certificate { which: certificate.named(), code, why };
+        let no = |code: RefusalCode, why: String| Unproved::Certificate {
+            which: format!("certificate {}", certificate.named()),
+            code,
+            why,
+        };
         let Some(trust) = self.authorities.get(&certificate.authority_fingerprint()) else {
             return Err(no(Code::AuthorityUnknown, "its authority is none of those that are trusted here".to_owned()));
         };

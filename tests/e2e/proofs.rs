@@ -56,6 +56,17 @@ fn z5_a_key_that_is_taken_out_of_its_file_ends_what_it_opened_and_opens_nothing(
     let told = said(first);
     assert!(told.contains("how you logged in is no proof any more: nobody here has this key"), "{told}");
     assert!(account.log().contains("more:1:1: `no-pyt` is no option of a key"), "{}", account.log());
+    // a policy that can't be used keeps no key in force, either
+    std::fs::write(account.at("people/ada.pub"), &key).unwrap();
+    until("the key is back", SOON, || account.gets_in());
+    let between = account.long();
+    let policy = std::fs::read_to_string(account.at("policies/access.cedar")).unwrap();
+    std::fs::write(account.at("policies/access.cedar"), "permit (principal").unwrap();
+    until("it is refused", SOON, || account.log().contains("what was in force stays"));
+    std::fs::remove_file(account.at("people/ada.pub")).unwrap();
+    assert!(said(between).contains("how you logged in is no proof any more"));
+    until("the key is none", SOON, || !account.gets_in());
+    std::fs::write(account.at("policies/access.cedar"), policy).unwrap();
     // back again, in the other file and with an option
     std::fs::write(account.at("more"), format!("no-pty {key}")).unwrap();
     until("the key is back", SOON, || account.gets_in());

@@ -14,6 +14,7 @@ mod noted;
 mod odd_requests;
 mod process;
 mod proofs;
+mod proving;
 mod rekey;
 mod sessions;
 mod shares;

@@ -33,6 +33,7 @@ pub(super) struct Raw {
     server_id: Vec<u8>,
     strict: bool,
     session_id: Option<Vec<u8>>,
+    logging_in: bool,
     /// The server's last KEXINIT.
     pub(super) server_kexinit: Vec<u8>,
     out: Option<(StreamingEncryptingKey, Vec<u8>)>,
@@ -71,6 +72,7 @@ impl Raw {
             tcp,
             server_id: Vec::new(),
             strict: false,
+            logging_in: false,
             session_id: None,
             server_kexinit: Vec::new(),
             out: None,
@@ -172,8 +174,7 @@ impl Raw {
         key: &[u8],
         sign: impl FnOnce(&[u8]) -> Vec<u8>,
     ) -> bool {
-        self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
-        self.until(6).await;
+        self.ask_to_log_in().await;
         let mut request = vec![50];
         request.extend([login.as_bytes(), b"ssh-connection", b"publickey"].map(string).concat());
         request.push(1);
@@ -190,10 +191,17 @@ impl Raw {
         }
     }
 
+    /// Once: whoever is asked for the service again has left the protocol.
+    async fn ask_to_log_in(&mut self) {
+        if !std::mem::replace(&mut self.logging_in, true) {
+            self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
+            self.until(6).await;
+        }
+    }
+
     /// Asks whether a key would do, without signing anything; gives the type of the answer, and the answer.
     pub(super) async fn offer_key(&mut self, login: &str, algorithm: &str, key: &[u8]) -> (u8, Vec<u8>) {
-        self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
-        self.until(6).await;
+        self.ask_to_log_in().await;
         let mut request = vec![50];
         request.extend([login.as_bytes(), b"ssh-connection", b"publickey"].map(string).concat());
         request.push(0);
