@@ -116,7 +116,7 @@ GUARDS = [
           "c == last && (c == '$' || c == '{')", "false",
           ("awkward_commands_arrive",)),
     Guard("lease", "a command left on a node by a gateway that has vanished", "src/transport/helper/node/python",
-          "elif now >= self.deadline or (", "elif (",
+          "elif now >= self.deadline:", "elif False:",
           ("python::a_lapsed_lease_ends_a_silent_command",), expression=False),
     Guard("event-log-is-private", "an event log that others can read", "src/evidence",
           "metadata.mode() & 0o077 != 0", "false",

@@ -10,20 +10,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From one beat to the next: so long that few channels share most of theirs, so short that many thousands do not all come
-/// at once.
-const BEAT: Duration = Duration::from_secs(5);
+/// From one beat to the next: so long that idle channels cost next to nothing, so short that a helper that is gone is
+/// missed within seconds.
+pub const BEAT: Duration = Duration::from_secs(6);
 
-/// When to do what is to be done after so long a wait: up to five seconds early, on a beat. A wait that is hardly longer than
-/// that stays as it is.
+/// When to do what is to be done after so long a wait: up to six seconds early, on a beat. Of a wait as short as a beat at
+/// least a half is left, if need be by a half beat, so that what is over sooner never comes to it; the next is on the beat
+/// then. A wait that is shorter stays as it is.
 pub fn on_beat(now: Instant, wait: Duration) -> Instant {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     let due = now + wait;
-    if wait < 2 * BEAT {
+    if wait < BEAT {
         return due;
     }
     let since = due.saturating_duration_since(*FIRST.get_or_init(Instant::now));
     let late = since.as_nanos() % BEAT.as_nanos();
+    let late = if late > wait.as_nanos() / 2 { since.as_nanos() % (BEAT / 2).as_nanos() } else { late };
     due - Duration::from_nanos(u64::try_from(late).unwrap_or_default())
 }
 
@@ -31,7 +33,7 @@ pub fn on_beat(now: Instant, wait: Duration) -> Instant {
 mod tests {
     use super::*;
 
-    const WAIT: Duration = Duration::from_secs(10);
+    const WAIT: Duration = Duration::from_secs(12);
 
     #[tokio::test(start_paused = true)]
     async fn what_is_due_in_one_beat_comes_at_once_and_never_late() {
@@ -42,6 +44,19 @@ mod tests {
         assert!(early.into_iter().all(|early| early.unwrap() < BEAT), "early by less than a beat, and not late");
         beats.dedup();
         assert!(beats.len() <= 5, "twenty seconds have four beats, or five with the one they began in");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_each_beat_comes_after_at_least_a_half_and_then_with_all_others() {
+        let start = Instant::now();
+        for n in 0..600 {
+            let now = start + Duration::from_millis(10 * n);
+            let first = on_beat(now, BEAT);
+            assert!(first >= now + BEAT / 2 && first <= now + BEAT, "{:?}", first - now);
+            let second = on_beat(first, BEAT);
+            assert_eq!(on_beat(second + BEAT / 100, BEAT), second + BEAT, "and stays there");
+            assert!((second - start).as_nanos().is_multiple_of(BEAT.as_nanos()));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ mod size;
 mod size_text;
 mod tame_variable;
 
-pub use beat::on_beat;
+pub use beat::{BEAT, on_beat};
 pub use counted::counted;
 pub use exit::Exit;
 pub use node_id::NodeId;

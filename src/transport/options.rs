@@ -191,7 +191,7 @@ mod tests {
         let options = Options::shell(&setup, &by_way(&setup.env), Some("ec2-user"), Helper::Sh, "ab12".into());
         assert_eq!(
             options.start("out"),
-            "v=1;r=out;d=ab12;c=2097152;l=32;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8\
+            "v=1;r=out;d=ab12;c=2097152;l=48;w=shell;t=80,24,0,0;tn=xterm-256color;m=3:127,53:0;e=LANG:C.UTF-8\
              ;sc=192.0.2.7,50022,2001:db8::1,22;h=sh;u=ec2-user"
         );
         assert_eq!(options.attach("in", Some("%2frun"), 0), "v=1;r=in;d=%2frun;a=0;h=sh;u=ec2-user");

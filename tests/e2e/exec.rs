@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Demo, PATIENCE, noise, processes, run, until, wait};
+use crate::harness::{Demo, PATIENCE, SOON, noise, processes, run, until, wait};
 
 /// Runs each of these tests once per rung of the ladder, and once more per helper.
 macro_rules! in_each_way {
@@ -167,7 +167,7 @@ fn a_vanished_client_takes_its_command_along(demo: &Demo) {
     until("the command runs", PATIENCE, sleeping);
     client.kill().unwrap();
     client.wait().unwrap();
-    until("the vanished client's command is gone", Duration::from_secs(60), || !sleeping());
+    until("the vanished client's command is gone", SOON, || !sleeping());
 }
 
 fn output_after_the_exit_of_the_first_process(demo: &Demo) {

@@ -16,6 +16,9 @@ pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 /// How long anything may take that has no deadline of its own. Generous: two busy cores, a debug build.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long what is told to end may live on, twice over: it is told at once, and nothing waits for it to end by itself.
+pub const SOON: Duration = Duration::from_secs(4);
+
 /// A program that ended, and what it said.
 pub struct Run {
     pub status: ExitStatus,

@@ -17,14 +17,16 @@ use super::deflate::{Data, Deflater};
 use super::output_window::OutputWindow;
 use super::pulse::{Beat, Pulse};
 use super::record::{FromNode, Hello, RecordError, ToNode};
-use crate::model::{Exit, WindowSize, on_beat};
+use crate::model::{BEAT, Exit, WindowSize, on_beat};
 
-/// How long a command may live on without a word from the gateway.
-pub const LEASE: Duration = Duration::from_secs(32);
-/// How often the lease is renewed, at the latest; three may be lost. All channels renew theirs on the same beats.
-const RENEWAL: Duration = Duration::from_secs(10);
+/// How long a command may live on without a word from the gateway, from its helper's start on: as long as a way in may take
+/// that is asked for with the renewal, and so short that nothing is left a minute after the gateway's death.
+pub const LEASE: Duration = Duration::from_secs(48);
+/// How often the lease is renewed, at the latest, and the helper asked for a sign of life. All channels renew theirs on the
+/// same beat.
+const RENEWAL: Duration = BEAT;
 /// How long an answer may take: a node's disk may hold its helper up for long, and with the next renewal a minute is over.
-const DEAF: Duration = Duration::from_secs(45);
+pub(in crate::transport) const DEAF: Duration = Duration::from_secs(45);
 /// The helper's window for input, before it has said so itself.
 const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 /// The longest record of input: a WRITE of SFTP's 32 KiB, with what stands before it, is one.

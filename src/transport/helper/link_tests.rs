@@ -181,10 +181,10 @@ fn a_helper_that_speaks_lines_is_answered_in_lines() {
     link.handle_output(b"PCL1\nH v=1;h=sh;r=0;d=/tmp/x;u=0\nR 0 0\n").unwrap();
     link.write(Bytes::from_static(b"ab"));
     link.write(Bytes::from_static(b"c"));
-    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 32\n"[..]);
+    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 1 0 2097152 48\n"[..]);
     assert_eq!(link.poll_transmit(now).unwrap(), &b"t 1 516 \\141\\142\\143\n"[..]);
     let asked = link.ask(now);
-    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 32\n"[..]);
+    assert_eq!(link.poll_transmit(now).unwrap(), &b"S 2 0 2097152 48\n"[..]);
     link.handle_output(b"P 1 1\n").unwrap();
     assert!(link.answered() < asked);
     link.handle_output(b"P 2 1\n").unwrap();

@@ -6,7 +6,7 @@ pub(crate) mod deflate;
 pub mod link;
 pub mod output_window;
 pub mod program;
-mod pulse;
+pub mod pulse;
 pub mod record;
 mod source;
 

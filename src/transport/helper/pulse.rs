@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long an answer may take; each time in a row it may take twice as long, up to a limit.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::transport) const PATIENCE: Duration = Duration::from_secs(2);
 const DOUBLINGS: u32 = 3;
 /// An agent that only sends its oldest frame again carries ten of 1 KiB a second. What carries more is a slow way, and
 /// another lane would be no faster.
@@ -27,7 +27,7 @@ const NO_FASTER: Duration = Duration::from_secs(120);
 /// What a lane carries that was faster than the one before it.
 const MUCH: u64 = 128 * 1024;
 /// Output that stops for so long may have been lost rather than over; longer, where a way to ask has to be opened first.
-const LULL: Duration = Duration::from_secs(1);
+pub(in crate::transport) const LULL: Duration = Duration::from_secs(1);
 const LULL_UNASKED: Duration = Duration::from_secs(2);
 /// How long a record that is not whole is looked at before its lane's rate is judged.
 const WHOLE: Duration = Duration::from_secs(1);

@@ -12,6 +12,9 @@ use crate::model::{Exit, WindowSize, plain_text_up_to};
 /// What the helper says on the in lane, on which it is silent otherwise, when the out lane broke.
 pub(in crate::transport) const OUT_LOST: &[u8] = b"PCR1 the way out is lost\n";
 
+/// What a lane's process says that was to join a helper and finds it gone.
+pub(in crate::transport) const NOBODY: &[u8] = b"portcullis: that command has ended";
+
 /// The longest payload that either end accepts.
 pub const LONGEST_PAYLOAD: usize = 128 * 1024;
 

@@ -21,7 +21,7 @@ use crate::transport::end_cause::{EndCause, answered};
 use crate::transport::error::TransportError;
 use crate::transport::helper::link::{Event, InGone, Link, LinkError};
 use crate::transport::helper::program::IN_DOCUMENT;
-use crate::transport::helper::record::{OUT_LOST, RecordError};
+use crate::transport::helper::record::{NOBODY, OUT_LOST, RecordError};
 use crate::transport::limits::{Clock, Limits, sleep_until};
 
 /// The lanes of a channel on one rung.
@@ -227,6 +227,7 @@ impl Driver {
             Some(ChannelEvent::Reconnected) => self.out_lane.handle_reconnected(now),
             // what was in flight may be lost: the helper's answer shows it, or a gap, and soon
             Some(ChannelEvent::Interrupted) => {
+                self.out_lane.handle_interrupted(now);
                 self.link.ask(now);
                 Ok(())
             }
@@ -348,12 +349,18 @@ impl Driver {
                 return self.out_lane.handle_broken(Instant::now());
             }
             // the in lane is silent; what a shell there prints before the helper's end runs is a reason for its failure
-            Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => return self.noise.handle_bytes(&bytes),
+            Some(ChannelEvent::Output(bytes) | ChannelEvent::StdErr(bytes)) => {
+                self.noise.handle_bytes(&bytes);
+                if bytes.windows(NOBODY.len()).any(|words| words == NOBODY) {
+                    self.out_lane.handle_gone(&self.noise, Instant::now());
+                }
+                return;
+            }
             Some(ChannelEvent::Closed(text) | ChannelEvent::Lost(text)) => text,
             Some(ChannelEvent::Stalled(stall)) => {
                 tracing::debug!(?stall, "the in lane is worse than slow");
-                if stall == Stall::Unacknowledged && self.in_lane.handle_sign(Instant::now()) {
-                    self.let_go_of_in();
+                if stall == Stall::Unacknowledged {
+                    return self.doubt_in();
                 }
                 return;
             }
@@ -362,8 +369,22 @@ impl Driver {
         };
         let session = self.in_slot.lane.take().map(|lane| lane.id);
         self.let_go_of_in();
+        if self.out_lane.is_gone() {
+            // nobody has ended it: it found nobody
+            self.in_lane.handle_sign(Instant::now());
+            return;
+        }
         if self.in_lane.handle_ended(&text) {
             self.in_end_cause = session.map(|id| EndCause::of(id, self.context.opener.clone()));
+        }
+    }
+
+    /// A sign that the in lane is worse than slow. What was asked on it is asked on the next, and at once.
+    fn doubt_in(&mut self) {
+        let now = Instant::now();
+        if self.in_lane.handle_sign(now) {
+            self.let_go_of_in();
+            self.link.ask(now);
         }
     }
 
@@ -467,8 +488,8 @@ impl Driver {
             odd if odd % 2 == 1 => self.out_lane.handle_sign(now),
             _ => {
                 // the answer may only wait for the way out
-                if self.out_lane.is_settled() && self.in_lane.handle_sign(now) {
-                    self.let_go_of_in();
+                if self.out_lane.is_settled() {
+                    self.doubt_in();
                 }
                 Ok(())
             }

@@ -81,9 +81,11 @@ impl Driver {
             || matches!(tokio::time::timeout(FAREWELL, self.say_farewell()).await, Ok(true))
     }
 
-    /// Opens an in lane and says goodbye on it; nobody takes what the helper still says.
+    /// Opens an in lane and says goodbye on it, or on the one lane there is; nobody takes what the helper still says. One that
+    /// was started and has not spoken yet would not know of a client that goes so soon.
     async fn say_farewell(&mut self) -> bool {
-        while self.out_slot.lane.is_some() && self.out_lane.allows_in_lane() {
+        self.in_lane.handle_farewell();
+        while self.out_slot.lane.is_some() && self.out_lane.can_be_told() {
             while self.link.poll_event().is_some() {}
             if self.link.is_done() || self.link.in_lane_ready() {
                 return self.flush_in().await;

@@ -46,9 +46,15 @@ pub enum LaneError {
     /// The helper has hung up the command by itself.
     #[error(
         "the node did not hear from this gateway for so long that the command was hung up there; the way to the node may \
-         be interrupted"
+         be interrupted, or the node overloaded"
     )]
     LeaseOver,
+    /// The same, before its first word.
+    #[error(
+        "nothing was heard of the command for so long that it was hung up on the node; the way to the node may be \
+         interrupted, or the node overloaded"
+    )]
+    LeaseOverUnheard,
     /// The out lane ended, and that is final.
     #[error("{}{said}", if .text.is_empty() { "the session was ended" } else { .text })]
     Ended {

@@ -25,7 +25,7 @@ use crate::backend::BackendError;
 use crate::backend::lanes::Fate;
 
 /// How long the helper may take to read an in lane before another is tried: the first one's worker may have been killed.
-const READY_WAIT: Duration = Duration::from_secs(35);
+pub(super) const READY_WAIT: Duration = Duration::from_secs(35);
 /// How long the out lane may take to say that all is well after the in lane has ended: the helper ends both at once, and
 /// which of them is heard first is chance.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -183,6 +183,13 @@ impl InLane {
         }
     }
 
+    /// The channel is at its end, and the helper is to hear of it: whatever became of the lane before, one may be opened.
+    pub(super) fn handle_farewell(&mut self) {
+        if let State::Ended(_) | State::Final { .. } | State::Later(_) = self.state {
+            self.state = State::Closed;
+        }
+    }
+
     /// The helper has said everything.
     pub(super) fn handle_done(&mut self) {
         self.state = State::Done;
@@ -272,7 +279,7 @@ mod tests {
         let now = Instant::now();
         let later = now + SECOND;
         type Event = fn(&mut InLane, Instant);
-        let events: [(&str, Event, [&str; 8]); 11] = [
+        let events: [(&str, Event, [&str; 8]); 12] = [
             //                 closed     waiting    opening    open       doubted    ended    final    done
             (
                 "poll_open",
@@ -329,6 +336,11 @@ mod tests {
                 "nothing, as the service says",
                 |lane, at| lane.handle_fate(Fate::Unknown, at),
                 ["closed", "waiting", "opening", "open", "doubted", "final", "final", "done"],
+            ),
+            (
+                "farewell",
+                |lane, _| lane.handle_farewell(),
+                ["closed", "waiting", "opening", "open", "doubted", "closed", "closed", "done"],
             ),
             ("done", |lane, _| lane.handle_done(), ["done"; 8]),
         ];

@@ -1,6 +1,7 @@
 //! What a node says beside the records: the reason, if something fails.
 
 use crate::model::plain_text_up_to;
+use crate::transport::helper::record::NOBODY;
 
 /// The first words that were no records, on either lane, and the exit code of the out lane's process.
 #[derive(Debug, Default)]
@@ -26,6 +27,11 @@ impl Noise {
         self.exit_code
     }
 
+    /// Whether a lane that was to join the helper has found it gone. One on a terminal has no exit code, but words.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        self.exit_code == Some(NO_HELPER) || self.bytes.windows(NOBODY.len()).any(|words| words == NOBODY)
+    }
+
     /// Whether nothing at all was said.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.exit_code.is_none()
@@ -44,6 +50,8 @@ impl Noise {
     }
 }
 
+/// The exit code of a lane process that finds no helper to join.
+pub(super) const NO_HELPER: i32 = 69;
 /// Bytes kept.
 const MOST_KEPT: usize = 2048;
 /// Characters shown to the person.

@@ -52,8 +52,6 @@ const AFTER_RESUME: Duration = Duration::from_secs(30);
 const ANSWER_WAIT: Duration = Duration::from_secs(8);
 /// The exit code of a lane process that the helper has let go of: another lane has its place, or it broke.
 const LET_GO: i32 = 75;
-/// The exit code of a lane process that finds no helper to join.
-const NO_HELPER: i32 = 69;
 /// The exit code of a lane process whose helper has hung up the command by itself.
 const LEASE_OVER: i32 = 129;
 /// The exit codes of a lane process that was killed on the node: what the agent says, and what sudo does.
@@ -70,6 +68,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 const MUCH: usize = 128 * 1024;
 /// How long the end of a session may take to be heard after the helper has lost its lane.
 const LAST_WORD: Duration = Duration::from_millis(500);
+/// How long nothing may have come of a helper that is gone, and since that was found, before nothing more is expected: an
+/// agent sends again ten times a second what it still has.
+const REST: Duration = Duration::from_secs(2);
+const FOUND: Duration = Duration::from_secs(1);
 
 /// The out lane of a channel on one rung.
 #[derive(Debug)]
@@ -95,6 +97,12 @@ pub(super) struct OutLane {
     wanted_since: Option<Instant>,
     /// Whether there is a rung to go to if nothing is ever heard.
     has_lower: bool,
+    /// When something came last, or was held up on its way.
+    heard: Instant,
+    /// The helper is no more, as whoever was to join it has found: when, and that one's words.
+    gone: Option<(Instant, String)>,
+    /// The last answer of the helper's.
+    answered: u32,
 }
 
 /// How far the helper at the other end is.
@@ -201,6 +209,9 @@ impl OutLane {
             carried: 0,
             wanted_since: None,
             has_lower,
+            heard: now,
+            gone: None,
+            answered: 0,
         }
     }
 
@@ -209,7 +220,17 @@ impl OutLane {
     pub(super) fn allows_in_lane(&self) -> bool {
         matches!(self.helper, Helper::Started(_))
             && self.rung == Rung::TwoLanes
+            && self.gone.is_none()
             && matches!(self.cause, Cause::None | Cause::Killed)
+    }
+
+    /// Whether there is a helper to say goodbye to, or may be in a moment.
+    pub(super) fn can_be_told(&self) -> bool {
+        match self.helper {
+            Helper::Awaited { .. } => self.cause == Cause::None,
+            Helper::Started(_) => self.rung == Rung::OneLane || self.allows_in_lane(),
+            Helper::Done => false,
+        }
     }
 
     /// Whether the lane there is has the helper, and no other is wanted.
@@ -242,6 +263,7 @@ impl OutLane {
 
     /// Bytes have come.
     pub(super) fn handle_output(&mut self, bytes: usize, now: Instant) {
+        self.heard = now;
         self.carried = self.carried.saturating_add(bytes);
         if self.carried >= MUCH {
             self.stalls = 0;
@@ -278,6 +300,11 @@ impl OutLane {
 
     /// The last of the helper's answers so far.
     pub(super) fn handle_answer(&mut self, answered: u32) {
+        if answered > self.answered {
+            self.answered = answered;
+            // who answers is there, whatever became of its directory
+            self.gone = None;
+        }
         if let Probe::Asked { stamp, .. } = self.probe
             && answered >= stamp
         {
@@ -289,6 +316,7 @@ impl OutLane {
     /// this kind without a word. A new one costs little and is certain.
     pub(super) fn handle_reconnected(&mut self, now: Instant) -> Result<(), LaneError> {
         self.resumed = Some(now);
+        self.handle_interrupted(now);
         if self.rung == Rung::OneLane {
             // a pause does not end a terminal
             return Ok(());
@@ -355,6 +383,23 @@ impl OutLane {
         }
     }
 
+    /// Somebody who was to join the helper has found that it is gone. What it said last may still be on its way.
+    pub(super) fn handle_gone(&mut self, noise: &Noise, now: Instant) {
+        if let Helper::Started(_) = self.helper {
+            self.gone.get_or_insert_with(|| (now, noise.tail("")));
+        }
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// The way out is interrupted: what is on it comes when that is over.
+    pub(super) fn handle_interrupted(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     fn doubt(&mut self, reattach_at: Instant) {
         match self.replacement {
             Replacement::No => self.replacement = Replacement::At { reattach_at, before: None },
@@ -419,6 +464,7 @@ impl OutLane {
         let was_lost = hello.lost.contains(&self.lane);
         self.lane = hello.lane;
         self.session = Session::Attached;
+        self.gone = None;
         self.carried = 0;
         self.forget_replacement();
         self.attached = now;
@@ -460,10 +506,10 @@ impl OutLane {
         if matches!(self.helper, Helper::Done) {
             return Ok(());
         }
-        if noise.exit_code() == Some(NO_HELPER) {
-            // what it said last may still be on its way
+        if noise.is_of_nobody() {
             self.forget_replacement();
             return if self.session == Session::Attached {
+                self.handle_gone(noise, now);
                 Ok(())
             } else {
                 Err(self.unless_suspected(LaneError::HelperGone { said: noise.tail("") }))
@@ -525,7 +571,10 @@ impl OutLane {
             return Ok(());
         }
         match noise.exit_code() {
-            Some(LEASE_OVER) if resumable => return Err(LaneError::LeaseOver),
+            Some(LEASE_OVER) => {
+                let is_awaited = matches!(self.helper, Helper::Awaited { .. });
+                return Err(if is_awaited { LaneError::LeaseOverUnheard } else { LaneError::LeaseOver });
+            }
             // The helper has let go of it, as it does of a lane that broke; or it was killed, or what it said at its end was
             // lost. Whoever comes next finds out.
             Some(code) if resumable && (code == LET_GO || code == 0 || KILLED.contains(&code)) => {
@@ -578,7 +627,7 @@ impl OutLane {
             Replacement::Joining { since, .. } if !self.is_asking() => Some(since + JOIN_WAIT),
             _ => None,
         };
-        [hello, answer, reattach].into_iter().flatten().min()
+        [hello, answer, reattach, self.gone_at()].into_iter().flatten().min()
     }
 
     /// What has been waited for long enough ends the channel, or brings another lane.
@@ -593,6 +642,10 @@ impl OutLane {
                 return Err(if by_helper { LaneError::NoHello { said } } else { LaneError::NoWorker { said } });
             }
             Helper::Awaited { .. } | Helper::Started(_) => {}
+        }
+        if self.gone_at().is_some_and(|at| now >= at) {
+            let said = self.gone.take().map(|(_, said)| said).unwrap_or_default();
+            return Err(self.unless_suspected(LaneError::HelperGone { said }));
         }
         if matches!(self.probe, Probe::Asked { until, .. } if now >= until) {
             return Err(LaneError::CantResume);
@@ -610,6 +663,12 @@ impl OutLane {
             Some(at) if self.has_lower => at + HELLO_WAIT,
             _ => since + START_WAIT,
         })
+    }
+
+    /// When nothing more is to come of a helper that is gone. How its session ended, if it has, is waited for.
+    fn gone_at(&self) -> Option<Instant> {
+        let (found, _) = self.gone.as_ref().filter(|_| !self.is_asking())?;
+        Some((self.heard + REST).max(*found + FOUND))
     }
 
     fn is_asking(&self) -> bool {

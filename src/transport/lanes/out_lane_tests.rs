@@ -1,6 +1,11 @@
 //! The out lane in virtual time: what each event does in each state, and the stories of decision 0003 without a session.
 
 use super::*;
+use crate::model::BEAT;
+use crate::transport::helper::link::{DEAF, LEASE};
+use crate::transport::helper::pulse::{LULL, PATIENCE};
+use crate::transport::lanes::in_lane::READY_WAIT;
+use crate::transport::lanes::noise::NO_HELPER;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,8 +45,12 @@ impl TimedLane {
 
     /// One whose helper has spoken.
     fn started() -> Self {
+        Self::with(true)
+    }
+
+    fn with(resumable: bool) -> Self {
         let mut timed = Self::new();
-        timed.lane.handle_hello(hello(true));
+        timed.lane.handle_hello(hello(resumable));
         timed
     }
 
@@ -372,6 +381,17 @@ fn how_the_lane_s_process_ended_says_what_became_of_the_helper() {
         assert_eq!(ended(killed_or_let_go), (Ok(()), Some(Action::Open)));
     }
     assert_eq!(ended(LEASE_OVER).0, Err(LaneError::LeaseOver), "no exit status of the command's");
+    // nor before the first word, nor of a helper that can't change lanes
+    for (before, lower, error) in [
+        (TimedLane::new(), true, LaneError::LeaseOverUnheard),
+        (TimedLane::new(), false, LaneError::LeaseOverUnheard),
+        (TimedLane::with(false), false, LaneError::LeaseOver),
+    ] {
+        let mut timed = before;
+        timed.noise.handle_exit_code(LEASE_OVER);
+        assert_eq!(timed.ended("", lower), Err(error.clone()));
+        assert!(!error.to_string().contains("129"), "{error}");
+    }
     assert!(matches!(ended(70).0, Err(LaneError::Ended { .. })));
 }
 
@@ -550,4 +570,77 @@ fn one_lane_for_both_directions_survives_a_pause_and_is_replaced_where_it_stalls
     assert_eq!((timed.action(), timed.next(), timed.lane.allows_in_lane()), (None, None, false));
     timed.lane.handle_gap(timed.now).unwrap();
     assert_eq!(timed.action(), Some(Action::Open));
+}
+
+/// A lane that was silent for so long, and whose place another was to take that has found nobody.
+fn found_nobody(silent: Duration) -> TimedLane {
+    let mut timed = TimedLane::started();
+    timed.wait(silent);
+    timed.lane.handle_sign(timed.now).unwrap();
+    assert_eq!(timed.action(), Some(Action::Open));
+    timed.lane.handle_opened(timed.now);
+    let mut noise = Noise::default();
+    noise.handle_bytes(b"portcullis: that command has ended\n");
+    timed.lane.handle_coming_ended(&noise, timed.now).unwrap();
+    timed
+}
+
+#[test]
+fn a_helper_that_is_gone_is_told_of_once_nothing_more_comes() {
+    // nothing has come for long, and what was said last has a moment yet
+    let mut timed = found_nobody(9 * SECOND);
+    assert!(timed.lane.is_gone() && !timed.lane.allows_in_lane());
+    assert_eq!((timed.action(), timed.next()), (None, Some(FOUND)));
+    assert_eq!(timed.wait(FOUND / 2).timeout(), Ok(()));
+    let error = timed.wait(FOUND / 2).timeout().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the command's helper on the node is gone, and with it the end of the output: portcullis: that command has ended"
+    );
+    // what still comes is waited for, however slowly it does, and so is what is held up
+    let mut timed = found_nobody(Duration::ZERO);
+    for _ in 0..30 {
+        assert_eq!(timed.wait(REST / 2).timeout(), Ok(()));
+        timed.lane.handle_output(1, timed.now);
+    }
+    timed.wait(REST / 2);
+    timed.lane.handle_interrupted(timed.now);
+    assert_eq!((timed.timeout(), timed.next()), (Ok(()), Some(REST)));
+    timed.lane.handle_done();
+    assert_eq!((timed.wait(REST).timeout(), timed.next()), (Ok(()), None));
+    // it answers: only its directory is gone
+    let mut timed = found_nobody(9 * SECOND);
+    timed.lane.handle_answer(1);
+    assert_eq!((timed.wait(REST).timeout(), timed.lane.is_gone()), (Ok(()), false));
+}
+
+/// The number behind the first of these words in a helper's text.
+fn number_in(text: &str, words: &str) -> Duration {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{words} is not there"));
+    Duration::from_secs(rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap())
+}
+
+/// The times of the gateway and of both helpers, which are written down in three languages.
+#[test]
+fn the_times_fit_each_other() {
+    const OWNER: [&str; 2] =
+        [include_str!("../helper/node/python/owner.py"), include_str!("../helper/node/sh/owner.sh")];
+    let [python, sh] = OWNER;
+    // a node that needs as long for a session as another is not tried keeps its command, whenever its way in is lost or
+    // first asked for, and however late that is noticed
+    let noticed = BEAT + PATIENCE;
+    assert!(LEASE >= noticed + JOIN_WAIT.max(READY_WAIT), "{LEASE:?}");
+    assert!(LEASE >= noticed + super::super::retry::PATIENCE + SECOND);
+    assert!(LEASE > 3 * BEAT, "a lost renewal ends nothing");
+    assert!(DEAF <= LEASE && DEAF >= PATIENCE + JOIN_WAIT, "{DEAF:?}");
+    // nothing is left of a command a minute after the gateway's death, even if it listens to nothing but KILL
+    let grace = number_in(python, "GRACE = ");
+    let pauses = sh.split_once("for pause in 1").unwrap().1.split(';').next().unwrap().matches('1').count() + 1;
+    assert_eq!(grace, Duration::from_secs(pauses as u64));
+    let tick = number_in(sh, "tick=");
+    assert!(LEASE + tick + 2 * grace < Duration::from_secs(60), "{LEASE:?}");
+    // what is over is told within ten seconds: a helper that is gone, of whatever channel; and a node that is, as the
+    // service says, while the channel carries something
+    assert!(BEAT + PATIENCE + FOUND < 10 * SECOND);
+    assert!(LULL + PATIENCE + super::super::retry::PATIENCE_WITH_AWAY + SECOND < 10 * SECOND);
 }

@@ -8,9 +8,10 @@ use super::error::LaneError;
 use crate::backend::BackendError;
 
 /// How long a lane is tried for: no longer than a helper's lease, which ends what nobody reaches.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long for a node that has no agent, as the service says: long enough for one that restarts.
-const PATIENCE_WITH_AWAY: Duration = Duration::from_secs(6);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long for a node that has no agent, as the service says: long enough for one that restarts, and so short that the
+/// person hears of a node that is gone within ten seconds.
+pub(super) const PATIENCE_WITH_AWAY: Duration = Duration::from_secs(5);
 /// The pause after the first failure; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -87,6 +88,6 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!((now - start, last), (Duration::from_secs(7), LaneError::NodeGone("web-1 is not connected".into())));
+        assert_eq!((now - start, last), (Duration::from_secs(5), LaneError::NodeGone("web-1 is not connected".into())));
     }
 }

@@ -4,6 +4,7 @@ mod canary;
 mod commands;
 mod cuts;
 mod ended;
+mod gone;
 mod limits;
 pub(crate) mod node_end;
 mod stalled;

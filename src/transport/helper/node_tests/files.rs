@@ -136,6 +136,26 @@ fn a_helper_whose_disk_hangs_ends_with_its_lease() {
     service.node.until("its end", |node| !node.is_running());
 }
 
+/// The same of the helper for sh, whatever of its processes waits.
+#[test]
+fn a_helper_for_sh_whose_disk_hangs_ends_with_its_lease() {
+    for kind in [Kind::Dash, Kind::Busybox] {
+        let place = tempfile::tempdir().unwrap();
+        let stuck = place.path().join("stuck");
+        let mut setup = Setup::files();
+        let hang = format!("{{ echo >\"{}\"; sleep 99; }}", stuck.display());
+        setup.altered.push(("sync /proc/self/fd/9 2>/dev/null || sync", hang));
+        let mut service = Service::start_as(kind, place.path(), setup.lease(6));
+        let handle = number(&service.ask(Open, &[P("f"), U(2 | 8), U(u32::MAX)]).1);
+        service.tell(Fsync, &[U(handle)]);
+        service.node.until("a disk that hangs", |_| stuck.exists());
+        // the out lane stays, so that nothing but the lease ends it
+        service.node.lose_in();
+        service.node.setup.in_lane = false;
+        service.node.until("its end", |node| !node.is_running());
+    }
+}
+
 /// All of it, as text that two helpers can be compared by. `seeks`: where no file can be, that is told.
 fn everything(kind: Kind, tree: &Path, seeks: bool) -> Vec<String> {
     let mut service = Service::start(kind, tree);

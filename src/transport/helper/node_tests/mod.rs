@@ -13,6 +13,7 @@ use node::{Job, Kind, Node, Setup};
 
 use crate::model::{Exit, WindowSize};
 use crate::transport::helper::output_window::WIDEST_OUTPUT;
+use crate::transport::helper::record::NOBODY;
 
 /// One module for each helper, so that a failure names it.
 macro_rules! every_helper {
@@ -62,6 +63,7 @@ every_helper! {
     the_next_lane_says_which_were_lost_and_not_which_were_let_go_of
     a_lost_out_lane_is_replaced_or_ends_the_command
     a_directory_that_is_not_ours_is_refused
+    a_killed_helper_is_found_gone
     what_dead_helpers_left_is_swept
     files_are_served_alike
     many_names_are_listed
@@ -241,7 +243,7 @@ fn a_lapsed_lease_ends_a_silent_command(kind: Kind) {
 }
 
 fn a_killed_lane_ends_a_silent_command(kind: Kind) {
-    let mut node = Node::start(kind, Setup::command("echo $$; exec sleep 302").without_in_lane());
+    let mut node = Node::start(kind, Setup::command("echo $$; exec sleep 302").lease(6).without_in_lane());
     node.until("the start", |node| node.text().ends_with('\n'));
     let pid = printed(&node)[0];
     node.lose_out();
@@ -529,7 +531,23 @@ fn a_directory_that_is_not_ours_is_refused(kind: Kind) {
     std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o750)).unwrap();
     refused(&mut node, &real);
     std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o700)).unwrap();
-    node.lose_out();
+    node.hang_up();
+}
+
+/// A lane that comes after the helper was killed says so, although all of its files are there.
+fn a_killed_helper_is_found_gone(kind: Kind) {
+    let mut node = Node::start(kind, Setup::command("echo $$; exec sleep 308").without_in_lane());
+    node.until("the start", |node| node.text().ends_with('\n'));
+    let real = node.litter().remove(0);
+    for pid in node.processes().into_iter().chain(printed(&node)) {
+        signal(pid, "KILL");
+    }
+    node.until("its death", |node| !node.is_running());
+    node.attach_in_at(real.to_str().unwrap());
+    node.until("the lane's end", |node| node.inward_has_ended());
+    let said = String::from_utf8_lossy(&node.in_lane_said).into_owned();
+    assert!(said.contains(std::str::from_utf8(NOBODY).unwrap()), "{kind:?}: {said}");
+    std::fs::remove_dir_all(real).unwrap();
     node.gone();
 }
 
@@ -569,9 +587,8 @@ fn what_dead_helpers_left_is_swept(kind: Kind) {
     }
     for node in &mut living {
         assert_eq!(node.litter().len(), 1, "{kind:?} spares {:?}", node.kind);
-        node.lose_out();
     }
     for node in &mut living {
-        node.gone();
+        node.hang_up();
     }
 }

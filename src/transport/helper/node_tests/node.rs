@@ -23,7 +23,7 @@ use crate::config::Helper;
 use crate::model::{Exit, WindowSize};
 use crate::transport::channel::{Addresses, ChannelSetup, PtyRequest};
 use crate::transport::environment::by_way;
-use crate::transport::helper::link::{Event, InGone, Link, LinkError};
+use crate::transport::helper::link::{Event, InGone, LEASE, Link, LinkError};
 use crate::transport::helper::output_window::OutputWindow;
 use crate::transport::helper::program::{Program, boot};
 use crate::transport::helper::record::{Hello, OUT_LOST};
@@ -231,7 +231,9 @@ impl Node {
         };
         let (says, heard) = channel();
         let options = options.compressed(true);
-        let first = options.start("out").replace(";l=32;", &format!(";l={};", setup.lease));
+        let lease = format!(";l={};", LEASE.as_secs());
+        assert!(options.start("out").contains(&lease));
+        let first = options.start("out").replace(&lease, &format!(";l={};", setup.lease));
         let mut node = Self {
             kind,
             link,
@@ -514,6 +516,18 @@ impl Node {
     /// Waits until no process of the helper and no file of it is left.
     pub(super) fn gone(&mut self) {
         self.until("nothing is left", |node| !node.is_running() && node.litter().is_empty());
+    }
+
+    /// The same once the gateway has said goodbye.
+    pub(super) fn hang_up(&mut self) {
+        self.attach_in_when_started();
+        self.link.hang_up();
+        self.gone();
+    }
+
+    /// Whether the in lane has ended by itself.
+    pub(super) fn inward_has_ended(&self) -> bool {
+        self.in_ended.is_some() || self.inward.is_none()
     }
 
     pub(super) fn is_running(&self) -> bool {

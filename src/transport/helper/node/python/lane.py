@@ -23,10 +23,6 @@ TRAILER = b"~~~\n"
 LONGEST_PAYLOAD = 131072
 # how much input may be on its way to the job
 WINDOW = 1048576
-# how many seconds an owner waits for a lane when it has none: about as long as its lease, since a lane is only a means; and
-# less where the last lane's process was killed, which is how the agent ends a session that somebody ended
-UNATTENDED = 30
-ENDED = 12
 # fcntl(2): so much may wait in the pipe to the agent; the fcntl module has a name for it since Python 3.10
 F_SETPIPE_SZ = 1031
 # ioctl_tty(2), of a pipe's either end: what waits in it; the termios module, which has its name, is not loaded for it
@@ -70,8 +66,6 @@ class Lanes:
         self.in_lost = 0
         # how far the gateway was when it asked for the out lane
         self.out_ack = 0
-        # when to give up, as long as no lane is there
-        self.alone_until = None
         # towards the gateway: the last number, what is not acknowledged yet, what the lane has still to take
         self.number = 0
         self.kept = []
@@ -102,7 +96,6 @@ class Lanes:
         self.waiting_as[role] = sock
         self.waiting[sock.fileno()] = sock
         os.set_blocking(fd, False)
-        self.alone_until = None
         if role == "out":
             self.out_fd = fd
             self.out_lane += 1
@@ -169,8 +162,6 @@ class Lanes:
             except OSError:
                 pass
             sock.close()
-        if self.out_fd < 0 and self.in_fd < 0:
-            self.alone_until = time.monotonic() + UNATTENDED
 
     def is_killed(self, role):
         try:
@@ -180,10 +171,7 @@ class Lanes:
 
     def lose(self, role):
         # it broke: the gateway may not know yet, and hears of it by the other lane
-        killed = self.is_killed(role)
         self.drop(role)
-        if killed and self.alone_until is not None:
-            self.alone_until = time.monotonic() + ENDED
         if role == "in":
             self.in_lost = 1
             self.say_in_gone()

@@ -1,7 +1,7 @@
 # The owner of one job: the loop, the lease, the output's credit, and the end.
 #
 #   running ──▶ all is said ─────────────────────────────────▶ gone, once the gateway has it all
-#      └──▶ hung up (lease over, gateway's word, no lane) ──▶ HUP ─▶ TERM ─▶ KILL ──▶ gone
+#      └──▶ hung up (lease over, gateway's word) ──▶ HUP ─▶ TERM ─▶ KILL ──▶ gone
 import _signal
 import _socket
 import fcntl
@@ -42,7 +42,7 @@ class Owner:
         self.spent = 0
         self.count = {b"o": 0, b"e": 0}
         self.open = {b"o": True, b"e": True}
-        # the lease: until when the job may live on without a word from the gateway
+        # the lease: until when the job may live on without a word from the gateway, whether it has lanes or not
         self.deadline = 0
         self.live_for(int(opts.get("l", "40")))
         self.stage = RUNNING
@@ -173,7 +173,6 @@ class Owner:
         lanes = self.lanes
         if lanes.is_idle() and lanes.out_fd >= 0 and lanes.is_read():
             lanes.drop("out", 0)
-            lanes.alone_until = None
 
     def leave(self, code):
         for role in ("in", "out"):
@@ -195,7 +194,7 @@ class Owner:
                 self.escalate(now)
             elif self.done:
                 self.finish(now)
-            elif now >= self.deadline or (self.lanes.alone_until is not None and now >= self.lanes.alone_until):
+            elif now >= self.deadline:
                 self.hang_up()
                 continue
             self.interests()
@@ -240,8 +239,6 @@ class Owner:
             if lanes.out_fd >= 0 and lanes.is_idle():
                 return 20
             until = self.linger_until or until
-        if lanes.alone_until is not None and not self.done:
-            until = min(until, lanes.alone_until)
         return max(0, int((until - now) * 1000) + 1)
 
     def event(self, fd, event):

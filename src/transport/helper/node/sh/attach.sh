@@ -8,7 +8,11 @@ attach() {
     set -- $(ls -ldn .)
     case $1 in drwx------*) ;; *) die "$gone" 69;; esac
     [ "$3" = "$(id -u)" ] || die "$gone" 69
-    { [ -p feed ] && [ -p told ] && [ -s owner ]; } || die "that command has ended" 69
+    over="that command has ended"
+    { [ -p feed ] && [ -p told ] && [ -s owner ]; } || die "$over" 69
+    # a killed owner leaves all that
+    { read -r watcher since host <owner; } 2>/dev/null
+    is_still "$watcher" "$since" || die "$over" 69
     stty raw -echo -iexten cs8 -parenb 2>/dev/null || stty raw -echo || die "the terminal can not be made raw"
     exec 5<>feed 6<>told >/dev/null 2>&1
     # a lane before this one may still be reading
