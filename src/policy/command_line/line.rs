@@ -307,5 +307,13 @@ impl Walk<'_> {
 
 /// As a shell would have to be given it; what does not stand for itself, as it was written.
 fn quoted(word: &Word, raw: &str) -> String {
-    if word.literal { shell_words::quote(&word.text).into_owned() } else { raw.to_owned() }
+    if !word.literal {
+        return raw.to_owned();
+    }
+    // what people write without quotes, so that a policy reads as they would have written it
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./,:=@%+".contains(c);
+    match word.text.is_empty() || !word.text.chars().all(plain) {
+        true => format!("'{}'", word.text.replace('\'', "'\\''")),
+        false => word.text.clone(),
+    }
 }

@@ -31,14 +31,15 @@ fn every_command_of_a_line_is_found() {
         ("! a", &["a"]),
         ("a \"x $(b $(c) d)\" `e f`", &["c", "b $(c) d", "e f", "a \"x $(b $(c) d)\" `e f`"]),
         ("a 'x y' \"z\" w\\ v", &["a 'x y' z 'w v'"]),
+        ("a '' '$x' it\\'s \"*\" u@h:/p %i", &["a '' '$x' 'it'\\''s' '*' u@h:/p %i"]),
         ("a >/x 2>>y <z 2>&1 >/dev/null 3>&-", &["a", "> /x", ">> y", "< z"]),
         (">/x a", &["> /x", "a"]),
         ("{ a; } >x", &["a", "> x"]),
         ("LC_ALL=C LANG=de_DE a", &["a"]),
-        ("dd if=/x of=/y", &["dd 'if=/x' 'of=/y'"]),
+        ("dd if=/x of=/y", &["dd if=/x of=/y"]),
         ("a $HOME ${HOME} * ~/x {1,2} $? $1", &["a $HOME ${HOME} * ~/x {1,2} $? $1"]),
         ("l\\s 'a'b\"c\"", &["ls abc"]),
-        ("[ -n x ] && a", &["[ -n x ]", "a"]),
+        ("[ -n x ] && a", &["'[' -n x ']'", "a"]),
         ("echo $(a # )\nid)", &["a", "id", "echo $(a \nid)"]),
     ] {
         assert_eq!(words(line), expected, "{line}");
