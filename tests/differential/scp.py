@@ -41,6 +41,11 @@ EXPECTED = [
         r"stderr: \[b'\./[^']*: [A-Z][^']*', (b'lost connection'.*)\] \[\1\]$",
         "who copies may look at one more file of its own before it hears that the other end is gone, which takes a connection",
     ),
+    (
+        r"(?s)^scp .*new\nline",
+        r"stderr: (?!.*lost connection.*\] \[).*b'lost connection'\]$",
+        "the same of a second message with a line break, which ends the other end",
+    ),
 ]
 
 OLD = 1_000_000_000

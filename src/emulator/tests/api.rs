@@ -281,7 +281,7 @@ async fn an_assumed_role_is_a_caller_of_its_own() {
     assert_eq!(code(callers.alice().start_session().target(NODE).send().await), "AccessDeniedException");
     let ann = callers.sdk(issued.clone(), "us-east-1");
     let started = ann.start_session().target(NODE).send().await.unwrap();
-    assert!(started.session_id().unwrap().starts_with("ann-example.com-0"));
+    assert!(started.session_id().unwrap().starts_with("ann@example.com-0"));
     let owner = "arn:aws:sts::123456789012:assumed-role/operators/ann@example.com";
     assert_eq!(callers.live(started.session_id().unwrap()).owner, owner);
     // The keys without their token, or with another, are worth nothing.

