@@ -235,7 +235,7 @@ async fn au7_what_a_certificate_does_not_permit_is_not_there_and_what_it_forces_
 #[tokio::test]
 async fn what_principals_stand_for_and_what_policies_know_of_a_certificate() {
     let policies = "
-        @id(\"ops\") permit (principal in Group::\"ops\", action == Action::\"Exec\", resource)
+        @id(\"ops\") permit (principal in Group::\"ops\", action in Action::\"Commands\", resource)
         when { context.proof == \"certificate\" && context.authentication has certificate &&
                context.authentication.certificate has authority && context.authentication.certificate.authority == \"corp\" &&
                context.authentication.certificate.serial == \"7\" &&

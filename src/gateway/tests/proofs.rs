@@ -41,7 +41,8 @@ async fn au7_a_forced_command_takes_the_place_of_any_and_is_told_what_was_asked(
 #[tokio::test]
 async fn au7_policy_judges_the_command_that_is_forced_and_not_the_one_that_was_asked_for() {
     let policy = "@id(\"uptime\") permit (principal, action == Action::\"Exec\", resource)\n\
-                  when { context.command == \"echo up\" };";
+                  when { context.command == \"echo up\" };\n\
+                  @id(\"commands\") permit (principal, action == Action::\"Command\", resource);";
     let gateway = with_options(Some(policy), "command=\"echo up\"").await;
     assert_eq!(text(&gateway.run(&["web", "rm -r /"]).await.stdout), "up\n");
     let gateway = with_options(Some(policy), "command=\"echo down\"").await;
