@@ -34,7 +34,7 @@ mod views;
 mod writer;
 
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
-pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn};
+pub use decision_event::{ChannelRefused, DecidedOn};
 pub use error::EvidenceError;
 pub use event::{
     Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked, LoginAccepted,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::certificate::{Certificate, FORCE_COMMAND, SOURCE_ADDRESS, VERIFY_REQUIRED};
+use super::certificate::{Certificate, FORCE_COMMAND, SOURCE_ADDRESS};
 use super::key_options::KeyOptions;
 use super::login::is_person;
 use super::revocations::Revocations;
@@ -71,9 +71,6 @@ pub(super) struct Meant {
     /// Of a line: what that says besides.
     pub(super) line: Option<Arc<KeyOptions>>,
 }
-
-/// The critical options that an authority can ask for.
-pub const CRITICAL_OPTIONS: [&str; 3] = [FORCE_COMMAND, SOURCE_ADDRESS, VERIFY_REQUIRED];
 
 impl Trust {
     /// Everybody for whom the certificate's principals stand.

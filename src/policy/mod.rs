@@ -33,7 +33,6 @@ mod standing;
 
 pub use action::{Action, FileAction};
 pub use advice::Named;
-pub use command_line::{Command, Transfer};
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
 pub use denial::Denial;

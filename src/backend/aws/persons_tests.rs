@@ -235,7 +235,7 @@ async fn z9_another_person_s_session_is_refused_by_every_call() {
         let uri = inner.clients.origin.check(&url).unwrap();
         let now = std::time::SystemTime::now();
         let upgrade = super::sign::upgrade_request(&uri, &inner.clients.region, &credentials, now).unwrap();
-        let refused = inner.clients.dialer.dial(upgrade).await.err().expect("a refusal");
+        let refused = inner.clients.dialer.dial(upgrade).await.expect_err("a refusal");
         assert!(matches!(refused, crate::data_channel::DialError::Refused { status: 403, .. }), "{refused:?}");
     }
     lane.close().await;

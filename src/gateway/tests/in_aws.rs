@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::identity::{EVERYBODY, People, Purpose, Role, RoleOf, Roles};
+use crate::identity::{People, Purpose, Role, RoleOf, Roles};
 use crate::model::RoleArn;
 use crate::testing::{TestGateway, text};
 
@@ -51,7 +51,7 @@ async fn what_aws_will_see_is_what_whoami_says_and_what_the_log_has() {
     gateway.works().await;
     let opened = gateway.event(|event| event["event"] == "session.opened").await;
     assert_eq!((&opened["aws_identity"], opened.get("aws_role")), (&json!("gateway"), None));
-    in_roles(&gateway, role(EVERYBODY, &[]));
+    in_roles(&gateway, role("*", &[]));
     let who = text(&gateway.run(&["gate", "whoami"]).await.stdout);
     let key = who.split("publickey ").nth(1).unwrap().split(')').next().unwrap();
     let expected = format!(
