@@ -197,7 +197,7 @@ class Gateway:
         text = re.sub(r'http://[^"]*', url, text)
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
-        text = re.sub(r"directory = .*", f'directory = "{place}"', text)
+        text = re.sub(r"(\[evidence\][^\[]*?directory = ).*", rf'\1"{place}"', text)
         # the emulator has no roles to give
         text = text.replace('identity = "person"', 'identity = "gateway"')
         # all of them come from one address, and are one person
