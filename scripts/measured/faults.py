@@ -18,7 +18,7 @@ from .places import Demo, Emulator, real_agent
 from .tools import Scp, called, descendants
 from .values import Figure, Value
 
-LOST = 700  # frames of a lane before it is hurt: in the middle of 8 MiB in frames of 1 KiB
+LOST = 5000  # frames of a lane before it is hurt, in 8 MiB in frames of 1 KiB: in the middle, and the lane that follows carries fewer
 WAYS = ("exec down", "exec up", "file down", "file up")
 
 

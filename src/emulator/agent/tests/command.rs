@@ -206,27 +206,25 @@ async fn what_is_lost_with_a_websocket_comes_back_at_ten_frames_a_second() {
     assert!((Duration::from_millis(1700)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
-/// Whether nothing more has come for so long.
-fn silent_for(time: Duration) -> impl FnMut(&ClientEnd) -> bool {
-    let mut last = (0, Instant::now());
-    move |client| {
-        if client.output.len() != last.0 {
-            last = (client.output.len(), Instant::now());
-        }
-        last.1.elapsed() > time
-    }
-}
-
 #[tokio::test]
 async fn a_pause_of_a_moment_is_fatal_to_a_command_that_writes() {
     let mut service = ServiceEnd::start(Brisk).await;
     let mut client = service.open(separate("sh -c 'cat /dev/zero'")).await;
     client.until("some output", |client| client.output.len() > 100_000).await;
+    // nothing is acknowledged meanwhile, so that the command's output fills what may be on its way, and meets the pause there:
+    // one that comes and goes while the command writes nothing harms nobody
+    tokio::time::sleep(Duration::from_millis(500)).await;
     client.pause().await;
-    // what was under way is there, and the command has met the pause, before that is over
-    client.until("silence", silent_for(Duration::from_millis(200))).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     client.resume().await;
-    client.until("silence", silent_for(Duration::from_millis(500))).await;
+    let mut last = (client.output.len(), Instant::now());
+    let silence = |client: &ClientEnd| {
+        if client.output.len() != last.0 {
+            last = (client.output.len(), Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    };
+    client.until("silence", silence).await;
     assert!(!client.closed && client.exit_code.is_none(), "its pipe is full, and it waits");
 }
 
