@@ -137,14 +137,21 @@ impl Policy {
             policy.policies().map(|policy| (policy.id().to_string(), policy.to_string())).collect()
         };
         let (before, after) = (texts(self), texts(after));
+        Differences::between(&before, &after)
+    }
+}
+
+impl Differences {
+    /// Of what two sets have by these names.
+    pub fn between<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Self {
         let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect();
-        Differences {
+        Self {
             added: names(&mut after.keys().filter(|name| !before.contains_key(*name))),
             removed: names(&mut before.keys().filter(|name| !after.contains_key(*name))),
             changed: names(
                 &mut before
                     .iter()
-                    .filter_map(|(name, text)| after.get(name).is_some_and(|other| other != text).then_some(name)),
+                    .filter_map(|(name, what)| after.get(name).is_some_and(|other| other != what).then_some(name)),
             ),
         }
     }

@@ -30,7 +30,7 @@ pub(in crate::cli) fn run(args: &ReloadArgs) -> Result<(), Failure> {
     let (before, people_before) = kept(directory, in_force).map_err(failure)?;
     let people = people_of(&loaded.config);
     let policies = before.differences(&policy);
-    let persons = people_before.map(|before| differing(&before, &people));
+    let persons = people_before.map(|before| Differences::between(&before, &people));
     let ending: Vec<(&Recorded, String)> =
         story.running.iter().filter_map(|session| Some((session, ends(session, &policy, &people)?))).collect();
     let text = match args.json {
@@ -64,19 +64,6 @@ pub(super) fn kept(directory: &Path, in_force: &InForce) -> Result<(Policy, Opti
 
 fn groups_of(people: KeptPeople) -> People {
     people.into_iter().map(|person| (person.name, person.groups)).collect()
-}
-
-fn differing(before: &People, after: &People) -> Differences {
-    let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect();
-    Differences {
-        added: names(&mut after.keys().filter(|name| !before.contains_key(*name))),
-        removed: names(&mut before.keys().filter(|name| !after.contains_key(*name))),
-        changed: names(
-            &mut before
-                .iter()
-                .filter_map(|(name, groups)| after.get(name).is_some_and(|now| now != groups).then_some(name)),
-        ),
-    }
 }
 
 /// Why a session would end. Whether its key would still be its person's is not known: keys are not kept.
