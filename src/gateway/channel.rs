@@ -103,7 +103,7 @@ async fn serve(
     };
     match with_news(opening, news, allowed, client).await {
         Ok(session) => {
-            pump::run(session, client).await;
+            pump::run(session, pty, client).await;
             Ok(())
         }
         Err(refused) => refuse(client, caller, &refused).await,

@@ -18,11 +18,11 @@ use super::inbox::Control;
 use crate::model::Exit;
 use crate::session::{InputError, Out, Outcome, RunningSession, SessionEnd, SessionInput, SessionOutput};
 
-/// Runs a session to its end, tells the client, and closes it.
-pub(super) async fn run(session: RunningSession, client: &ClientChannel) {
+/// Runs a session to its end, tells the client, and closes it. `pty`: it is one at a terminal.
+pub(super) async fn run(session: RunningSession, pty: bool, client: &ClientChannel) {
     let (input, output, end) = session.split();
     let ended = tokio::select! {
-        ended = from_node(output, client) => ended,
+        ended = from_node(output, pty, client) => ended,
         error = to_node(&input, client) => Ended::Broken(error),
         // never, while the session lives
         () = control(&input, client) => Ended::ClientGone,
@@ -91,7 +91,7 @@ pub(super) async fn broken_or_killed(client: &ClientChannel, end: &SessionEnd, e
     }
 }
 
-async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
+async fn from_node(mut output: SessionOutput, pty: bool, client: &ClientChannel) -> Ended {
     let mut exit = None;
     let mut told = false;
     loop {
@@ -117,6 +117,9 @@ async fn from_node(mut output: SessionOutput, client: &ClientChannel) -> Ended {
                 exit = Some((status, Instant::now() + TOGETHER));
                 Ok(())
             }
+            // a terminal is the program's, which draws on it: there a person sees that it stands still
+            Some(Ok(Out::Notice(_))) if pty => Ok(()),
+            Some(Ok(Out::Notice(sentence))) => client.tell(&format!("portcullis: {sentence}")).await,
             Some(Err(error)) => return Ended::Broken(error.to_string()),
             None => break,
         };

@@ -51,6 +51,8 @@ pub enum Out {
     Stderr(Bytes),
     /// The command has ended. Output may still follow, from what it left running.
     Exit(Exit),
+    /// No word of the node's: a sentence about the way to it.
+    Notice(&'static str),
 }
 
 /// A file service that runs.
@@ -146,6 +148,7 @@ impl SessionOutput {
             Said::Stdout(bytes) => self.record.take(Stream::Stdout, bytes).map(Out::Stdout),
             Said::Stderr(bytes) => self.record.take(Stream::Stderr, bytes).map(Out::Stderr),
             Said::Exit(exit) => self.record.exit(&exit).await.map(|()| Out::Exit(exit)),
+            Said::Notice(sentence) => Ok(Out::Notice(sentence)),
         };
         // no byte goes on that was not recorded, and whoever hears this ends the session
         Some(recorded.map_err(TransportError::from))

@@ -79,6 +79,8 @@ pub enum Said {
     Stderr(Unrecorded),
     /// The command has ended. Output may still follow, from what it left running.
     Exit(Exit),
+    /// No word of the node's: a sentence about the way to it.
+    Notice(&'static str),
 }
 
 /// One thing the node says.
@@ -90,6 +92,8 @@ pub(crate) enum Out {
     Stderr(Bytes),
     /// The command has ended. Output may still follow, from what it left running.
     Exit(Exit),
+    /// No word of the node's: a sentence about the way to it.
+    Notice(&'static str),
 }
 
 /// The client's side of a channel, for whoever carries it.
@@ -173,6 +177,7 @@ impl Output {
             Out::Stdout(bytes) => Said::Stdout(Unrecorded::new(bytes)),
             Out::Stderr(bytes) => Said::Stderr(Unrecorded::new(bytes)),
             Out::Exit(exit) => Said::Exit(exit),
+            Out::Notice(sentence) => Said::Notice(sentence),
         }))
     }
 

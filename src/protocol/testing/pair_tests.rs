@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::channel::{Lost, Resends};
+use crate::channel::{Lost, PeerMisbehaved, Resends};
 
 fn text(length: usize) -> Bytes {
     (0..length).map(|place| (place * 31 + place / 251) as u8).collect::<Vec<_>>().into()
@@ -256,6 +256,11 @@ impl Mix {
     }
 }
 
+fn is_second_answer(error: &ChannelError) -> bool {
+    let ChannelError::PeerMisbehaved(PeerMisbehaved::UnexpectedHandshake { kind, .. }) = error else { return false };
+    *kind == PayloadType::HandshakeResponse
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() })]
 
@@ -276,6 +281,8 @@ proptest! {
                 prop_assert_eq!(pair.client.received.len(), mix.sizes[1]);
             }
             Err(Failure::Channel(_, ChannelError::Lost(_))) => {}
+            // the client's answer came twice: AWS's agent never gets on from the second one
+            Err(Failure::Channel(Side::Agent, error)) if doubles && is_second_answer(&error) => {}
             Err(other) => prop_assert!(false, "{}", other),
         }
     }

@@ -49,7 +49,7 @@ async fn run(input: Input, mut deliveries: mpsc::Receiver<Delivery>, mut calls: 
                         break why;
                     }
                 }
-                Some(Delivery::Out(Out::Stderr(_) | Out::Exit(_))) => {}
+                Some(Delivery::Out(Out::Stderr(_) | Out::Exit(_) | Out::Notice(_))) => {}
                 Some(Delivery::Failed(error)) => break error.to_string(),
                 None => break "it has ended".to_owned(),
             },

@@ -542,6 +542,11 @@ impl Link {
         }
     }
 
+    /// Whether an answer of the helper's is overdue, since the last that came.
+    pub fn misses_answers(&self) -> bool {
+        self.pulse.misses_answers()
+    }
+
     /// Whether a record has begun and does not become whole: helpers write whole ones, so the rest is somewhere on its way.
     /// True once for each record.
     pub fn is_crawling(&mut self, now: Instant) -> bool {

@@ -154,6 +154,11 @@ impl Pulse {
         Beat::Well
     }
 
+    /// Whether the last question had no answer in time.
+    pub(super) fn misses_answers(&self) -> bool {
+        self.missed > 0
+    }
+
     /// Whether a record does not become whole, and its lane is near ten frames a second; true once for each, and not where
     /// another lane was no faster.
     pub(super) fn is_crawling(&mut self, partial: bool, whole: u64, now: Instant) -> bool {

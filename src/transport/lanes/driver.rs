@@ -9,6 +9,7 @@ use super::error::LaneError;
 use super::in_lane::InLane;
 use super::noise::Noise;
 use super::out_lane::{Action, OutLane};
+use super::silence::{Silence, Way};
 use super::slot::{Slot, next_event, opened};
 use crate::backend::BackendError;
 use crate::backend::lanes::{Fate, Lane};
@@ -39,6 +40,7 @@ pub(super) struct Driver {
     /// The same of the session that is coming.
     coming_noise: Noise,
     clock: Clock,
+    silence: Silence,
     /// The out lane's session, or the last that it has lost.
     out_session: SessionId,
     /// What became of it; the service is being asked.
@@ -90,6 +92,7 @@ impl Driver {
             link,
             client,
             clock,
+            silence: Silence::default(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Driver {
         // what is done in a session of files may oblige to shorter ones
         self.clock.keep_to(Limits::of(self.context.opener.grant()));
         self.handle_timeout(now)?;
+        self.tell_of_silence(now);
         self.act(now);
         if self.pending.is_none() {
             self.pending = self.link.poll_transmit(now);
@@ -435,6 +439,7 @@ impl Driver {
             self.link.pulse_timeout().filter(|_| !is_done),
             (can_say && !is_done).then(|| self.link.poll_timeout()),
             self.clock.deadline(),
+            self.silence.timeout(),
         ];
         due.into_iter().flatten().min()
     }
@@ -451,6 +456,19 @@ impl Driver {
             self.check_pulse(now)?;
         }
         Ok(self.handle_in_timeout(now)?)
+    }
+
+    /// Who waits hears whether the node answers; a client that takes nothing may miss it.
+    fn tell_of_silence(&mut self, now: Instant) {
+        let way = match self.link.misses_answers() {
+            _ if self.link.is_done() => Way::Well,
+            true => Way::Unanswered,
+            false if self.out_lane.is_interrupted() => Way::Interrupted,
+            false => Way::Well,
+        };
+        if let Some(sentence) = self.silence.check(way, now) {
+            let _ = self.client.deliveries.try_send(Delivery::Out(Out::Notice(sentence)));
+        }
     }
 
     pub(super) fn handle_in_timeout(&mut self, now: Instant) -> Result<(), LaneError> {

@@ -31,6 +31,7 @@ mod noise;
 mod out_lane;
 mod retry;
 mod run;
+mod silence;
 mod slot;
 
 pub use error::LaneError;

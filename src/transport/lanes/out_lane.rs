@@ -240,6 +240,11 @@ impl OutLane {
             && self.replacement == Replacement::No
     }
 
+    /// Whether the helper runs, and the lane to it is none or another is wanted.
+    pub(super) fn is_interrupted(&self) -> bool {
+        matches!(self.helper, Helper::Started(_)) && !self.is_settled()
+    }
+
     /// The helper's directory, in its own words.
     pub(super) fn directory(&self) -> Option<&str> {
         if let Helper::Started(hello) = &self.helper { Some(&hello.directory) } else { None }

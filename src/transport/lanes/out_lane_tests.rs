@@ -6,6 +6,7 @@ use crate::transport::helper::link::{DEAF, LEASE};
 use crate::transport::helper::pulse::{LULL, PATIENCE};
 use crate::transport::lanes::in_lane::READY_WAIT;
 use crate::transport::lanes::noise::NO_HELPER;
+use crate::transport::lanes::silence::UNANSWERED;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -641,6 +642,6 @@ fn the_times_fit_each_other() {
     assert!(LEASE + tick + 2 * grace < Duration::from_secs(60), "{LEASE:?}");
     // what is over is told within ten seconds: a helper that is gone, of whatever channel; and a node that is, as the
     // service says, while the channel carries something
-    assert!(BEAT + PATIENCE + FOUND < 10 * SECOND);
+    assert!(BEAT + PATIENCE + FOUND.max(UNANSWERED) < 10 * SECOND);
     assert!(LULL + PATIENCE + super::super::retry::PATIENCE_WITH_AWAY + SECOND < 10 * SECOND);
 }

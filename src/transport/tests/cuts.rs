@@ -228,15 +228,17 @@ async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
     let backend = embedded.watch(Slow::default(), TransportOptions::default());
     let OpenChannel { input, mut output } = embedded.exec("echo here; cat; exit 3", false).await.unwrap();
     assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
-    // neither the way out, after its websocket was lost, nor the way in
+    // neither the way out, after its websocket was lost, nor the way in, for some seconds
     let faults = embedded.service.faults();
-    backend.fail(3);
+    backend.fail(6);
     let first = faults.sessions()[0].id.clone();
     assert!(faults.cut(&first, End::Client, Cut::Abort));
     input.send(Bytes::from_static(b"there\n")).await.unwrap();
     input.eof().await.unwrap();
     let ended = collect(output).await;
     assert_eq!((&ended.stdout[..], ended.exit), (&b"there\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
+    let [broken, back] = ended.notices[..] else { panic!("{:?}", ended.notices) };
+    assert!(broken.contains("is interrupted") && back.contains("there again"), "{:?}", ended.notices);
 }
 
 #[tokio::test(flavor = "multi_thread")]

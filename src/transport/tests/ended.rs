@@ -21,6 +21,7 @@ pub(super) struct Ended {
     pub(super) stderr: Vec<u8>,
     pub(super) exit: Option<Exit>,
     pub(super) error: Option<String>,
+    pub(super) notices: Vec<&'static str>,
 }
 
 async fn feed(input: Input, bytes: &[u8]) {
@@ -41,6 +42,7 @@ pub(super) async fn collect(mut output: Output) -> Ended {
             Ok(Out::Stdout(bytes)) => ended.stdout.extend_from_slice(&bytes),
             Ok(Out::Stderr(bytes)) => ended.stderr.extend_from_slice(&bytes),
             Ok(Out::Exit(exit)) => ended.exit = Some(exit),
+            Ok(Out::Notice(sentence)) => ended.notices.push(sentence),
             Err(error) => ended.error = Some(error.to_string()),
         }
     }
