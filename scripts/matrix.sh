@@ -82,6 +82,7 @@ running+=($!)
 
 # listening PORT…: waits for them; who connects before is refused, which looks like a fault of what is tried
 listening() {
+    local port
     for port in "$@"; do
         for _ in $(seq 300); do
             (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue 2

@@ -39,6 +39,8 @@ pub(super) struct Pulse {
     pub(super) heard: u64,
     asked: Option<Asked>,
     missed: u32,
+    /// A question may have gone with the in lane, and nothing was answered since.
+    unheard: bool,
     output: Output,
     partial: Option<Partial>,
     crawl: Crawl,
@@ -111,7 +113,7 @@ impl Pulse {
             if let Some(asked) = &mut self.asked {
                 asked.stamp = asked.newest;
             }
-            self.missed = 0;
+            (self.missed, self.unheard) = (0, false);
         }
     }
 
@@ -125,6 +127,7 @@ impl Pulse {
 
     /// The question may have gone with the in lane.
     pub(super) fn handle_in_lost(&mut self) {
+        self.unheard |= self.asked.is_some();
         self.asked = None;
     }
 
@@ -154,9 +157,9 @@ impl Pulse {
         Beat::Well
     }
 
-    /// Whether the last question had no answer in time.
+    /// Whether the last question had no answer in time, or was lost and has none.
     pub(super) fn misses_answers(&self) -> bool {
-        self.missed > 0
+        self.missed > 0 || self.unheard
     }
 
     /// Whether a record does not become whole, and its lane is near ten frames a second; true once for each, and not where
@@ -242,7 +245,9 @@ mod tests {
         }
         assert_eq!(waits, [2, 4, 8, 16, 16]);
         pulse.handle_asked(9, now);
+        assert!(pulse.misses_answers());
         pulse.handle_answer(9);
+        assert!(!pulse.misses_answers());
         pulse.handle_asked(10, now);
         assert_eq!(pulse.timeout(0, true), Some(now + PATIENCE), "one answer makes all well");
     }
@@ -325,6 +330,20 @@ mod tests {
         assert!(!pulse.is_crawling(true, 9, now));
         assert_eq!(pulse.crawl_timeout(), Some(now + WHOLE));
         assert!(pulse.is_crawling(true, 9, now + WHOLE));
+    }
+
+    #[test]
+    fn a_question_that_goes_with_its_lane_is_an_answer_that_is_missed_until_one_comes() {
+        let (now, mut pulse) = (Instant::now(), Pulse::default());
+        pulse.handle_in_lost();
+        assert!(!pulse.misses_answers());
+        pulse.handle_asked(1, now);
+        pulse.handle_in_lost();
+        assert!(pulse.misses_answers());
+        pulse.handle_asked(2, now);
+        assert!(pulse.misses_answers());
+        pulse.handle_answer(2);
+        assert!(!pulse.misses_answers());
     }
 
     #[test]
