@@ -227,8 +227,8 @@ impl Connection {
         if self.closing.len() >= limit {
             return Err(TooManyChannels::Closing(limit));
         }
-        let share = &self.login.as_ref().ok_or(TooManyChannels::NoLogin)?.share;
-        let place = share.open_channel()?;
+        let LoggedIn { identity, share, .. } = self.login.as_ref().ok_or(TooManyChannels::NoLogin)?;
+        let place = share.open_channel(self.shared.sessions.policy().has_permits(identity))?;
         let id = channel.id();
         // the reading half is dropped: what comes in goes through the callbacks into the inbox, which never blocks
         let (_, writer) = channel.split();

@@ -138,16 +138,16 @@ impl Handler for ClientHandler {
             inbox.close_output();
             return Ok(());
         }
-        let (kind, name) = match what {
-            NotServed::Channel(name) => ("channel", name),
-            NotServed::ChannelRequest(_, name) | NotServed::GlobalRequest(name) => ("request", name),
+        let none = "this gateway has no such thing";
+        let (kind, name, why) = match what {
+            NotServed::Channel(name) => ("channel", name, none),
+            NotServed::ChannelRequest(_, name) | NotServed::GlobalRequest(name) => ("request", name, none),
+            NotServed::Unreadable(_, name) => {
+                ("request", name, "a part of it is no text, or no list of terminal modes")
+            }
         };
         if !PROBES.contains(&name) {
-            self.0.note_refusal(
-                &format!("{kind} {name}"),
-                RefusalCode::RequestNotServed,
-                "this gateway has no such thing",
-            );
+            self.0.note_refusal(&format!("{kind} {name}"), RefusalCode::RequestNotServed, why);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! many channels, and requests.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ending::{Ended, Ending};
@@ -48,7 +48,8 @@ pub(super) struct Shares {
 
 #[derive(Debug)]
 struct PersonShare {
-    allowance: Allowance,
+    /// Which of the two allowances is theirs: policies may change while they are here.
+    has_rules: AtomicBool,
     channels: AtomicUsize,
     bytes: AtomicUsize,
     promised: Promised,
@@ -113,17 +114,16 @@ impl Shares {
     pub(super) fn join(self: &Arc<Self>, name: &str, has_rules: bool, ending: Arc<Ending>) -> Arc<ConnectionShare> {
         let mut people = self.people();
         let person = people.entry(name.to_owned()).or_insert_with(|| {
-            let allowance = if has_rules { self.with_rules } else { self.without_rules };
             Arc::new(PersonShare {
-                allowance,
+                has_rules: AtomicBool::new(has_rules),
                 channels: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
-                promised: Promised::of(allowance.bytes, NARROWEST),
+                promised: Promised::of(self.allowance(has_rules).bytes, NARROWEST),
                 connections: Mutex::default(),
             })
         });
+        let most = self.judge(person, has_rules).connections;
         let mut connections = person.connections();
-        let most = person.allowance.connections;
         if staying(&connections).count() >= most {
             ending.end(Ended::TooManyConnections { most, has_rules });
         }
@@ -131,6 +131,19 @@ impl Shares {
         connections.push(counted.clone());
         drop(connections);
         Arc::new(ConnectionShare { all: self.clone(), name: name.to_owned(), person: person.clone(), counted })
+    }
+
+    fn allowance(&self, has_rules: bool) -> Allowance {
+        if has_rules { self.with_rules } else { self.without_rules }
+    }
+
+    /// What a person may have from now on, and what they may then.
+    fn judge(&self, person: &PersonShare, has_rules: bool) -> Allowance {
+        let allowance = self.allowance(has_rules);
+        if person.has_rules.swap(has_rules, Ordering::Relaxed) != has_rules {
+            person.promised.set_budget(allowance.bytes);
+        }
+        allowance
     }
 
     /// Bytes that all hold together.
@@ -171,7 +184,7 @@ impl PersonShare {
     }
 
     fn make_room(&self) {
-        let most = self.allowance.bytes;
+        let most = self.promised.budget();
         if self.bytes_staying() > most {
             self.end_largest(Ended::PersonFull { most });
         }
@@ -187,9 +200,9 @@ impl PersonShare {
 }
 
 impl ConnectionShare {
-    /// A place for one more channel of the person's.
-    pub(super) fn open_channel(self: &Arc<Self>) -> Result<ChannelPlace, TooManyOfAPerson> {
-        let most = self.person.allowance.channels;
+    /// A place for one more channel of the person's. `has_rules`: some policy lets them do something, as of now.
+    pub(super) fn open_channel(self: &Arc<Self>, has_rules: bool) -> Result<ChannelPlace, TooManyOfAPerson> {
+        let most = self.all.judge(&self.person, has_rules).channels;
         if self.person.channels.fetch_add(1, Ordering::Relaxed) >= most {
             self.person.channels.fetch_sub(1, Ordering::Relaxed);
             return Err(TooManyOfAPerson(most));
@@ -200,7 +213,7 @@ impl ConnectionShare {
     fn hold(&self, bytes: usize) {
         let (all, person) = (&self.all, &self.person);
         self.counted.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if person.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > person.allowance.bytes {
+        if person.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > person.promised.budget() {
             person.make_room();
         }
         if all.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > all.promised.budget() {
@@ -329,7 +342,7 @@ mod tests {
     }
 
     fn hold(connection: &Arc<ConnectionShare>, bytes: usize) -> (ChannelPlace, Held) {
-        let place = connection.open_channel().unwrap();
+        let place = connection.open_channel(true).unwrap();
         let mut held = place.held();
         held.add(bytes);
         (place, held)
@@ -369,7 +382,7 @@ mod tests {
         const WIDE: u32 = 2 << 20;
         let shares = shares(|limits| limits.buffered_bytes_per_person = 16 << 20);
         let ((ada, _), (bob, _)) = (join(&shares, "ada"), join(&shares, "bob"));
-        let place = ada.open_channel().unwrap();
+        let place = ada.open_channel(true).unwrap();
         let mut windows = Vec::new();
         for _ in 0..40 {
             let mut held = place.held();
@@ -381,7 +394,7 @@ mod tests {
         assert!(ada.person.promised.bytes() < 16 << 20);
         // what it has itself does not count, and others have their own
         assert_eq!(windows[0].window_of_at_most(WIDE), WIDE / 8);
-        let bobs = bob.open_channel().unwrap();
+        let bobs = bob.open_channel(true).unwrap();
         assert_eq!((bobs.held().window_of_at_most(WIDE), bobs.held().window_of_at_most(4096)), (WIDE, 4096));
         windows.truncate(3);
         assert_eq!(place.held().window_of_at_most(WIDE), WIDE);
@@ -416,15 +429,34 @@ mod tests {
         assert!(!join(&shares, "bob").1.is_asked());
         drop(second);
         assert!(!join(&shares, "ada").1.is_asked(), "places come back");
-        let mut places: Vec<_> = (0..3).map(|_| first.0.open_channel().unwrap()).collect();
-        assert_eq!(first.0.open_channel().unwrap_err(), TooManyOfAPerson(3));
+        let mut places: Vec<_> = (0..3).map(|_| first.0.open_channel(true).unwrap()).collect();
+        assert_eq!(first.0.open_channel(true).unwrap_err(), TooManyOfAPerson(3));
         places.pop();
-        first.0.open_channel().unwrap();
+        first.0.open_channel(true).unwrap();
         let nobody = |name: &str| {
             let ending = Arc::new(Ending::default());
             (shares.join(name, false, ending.clone()), ending)
         };
         let (_first, second) = (nobody("eve"), nobody("eve"));
         assert_eq!(second.1.asked(), Some(Ended::TooManyConnections { most: 1, has_rules: false }));
+    }
+
+    #[test]
+    fn what_a_person_may_have_follows_the_policies_while_they_are_here() {
+        let shares = shares(|limits| {
+            limits.channels_per_person = 3;
+            limits.channels_without_rules = 1;
+        });
+        let (ada, ends) = join(&shares, "ada");
+        let place = ada.open_channel(true).unwrap();
+        assert_eq!(ada.open_channel(false).unwrap_err(), TooManyOfAPerson(1));
+        let mut held = place.held();
+        held.add(BYTES_WITHOUT_RULES + 1);
+        assert!(matches!(ends.asked(), Some(Ended::PersonFull { most: BYTES_WITHOUT_RULES })), "{:?}", ends.asked());
+        held.take(BYTES_WITHOUT_RULES + 1);
+        assert_eq!(shares.allowance(true).bytes, {
+            ada.open_channel(true).unwrap();
+            ada.person.promised.budget()
+        });
     }
 }

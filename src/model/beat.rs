@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From one beat to the next: so long that idle channels cost next to nothing, so short that a helper that is gone is
-/// missed within seconds.
-pub const BEAT: Duration = Duration::from_secs(6);
+/// From one beat to the next: so long that idle channels cost next to nothing, so short that a helper that is gone is told of
+/// within ten seconds, of which two go for its answer and one for finding that it is gone.
+pub const BEAT: Duration = Duration::from_millis(6700);
 
-/// When to do what is to be done after so long a wait: up to six seconds early, on a beat. Of a wait as short as a beat at
+/// When to do what is to be done after so long a wait: up to a beat early, on a beat. Of a wait as short as a beat at
 /// least a half is left, if need be by a half beat, so that what is over sooner never comes to it; the next is on the beat
 /// then. A wait that is shorter stays as it is.
 pub fn on_beat(now: Instant, wait: Duration) -> Instant {
@@ -33,7 +33,7 @@ pub fn on_beat(now: Instant, wait: Duration) -> Instant {
 mod tests {
     use super::*;
 
-    const WAIT: Duration = Duration::from_secs(12);
+    const WAIT: Duration = BEAT.saturating_mul(2);
 
     #[tokio::test(start_paused = true)]
     async fn what_is_due_in_one_beat_comes_at_once_and_never_late() {
@@ -43,7 +43,7 @@ mod tests {
         let early = nows.iter().zip(&beats).map(|(&now, &at)| (now + WAIT).checked_duration_since(at));
         assert!(early.into_iter().all(|early| early.unwrap() < BEAT), "early by less than a beat, and not late");
         beats.dedup();
-        assert!(beats.len() <= 5, "twenty seconds have four beats, or five with the one they began in");
+        assert!(beats.len() <= 5, "twenty seconds have three beats, or five with those they began and ended in");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ const NARROWER: u32 = 8;
 /// What is promised of a budget.
 #[derive(Debug)]
 pub struct Promised {
-    budget: usize,
+    budget: AtomicUsize,
     narrowest: u32,
     bytes: AtomicUsize,
 }
@@ -16,12 +16,17 @@ pub struct Promised {
 impl Promised {
     /// Nothing yet, of so many bytes. The `narrowest` window is never refused.
     pub fn of(budget: usize, narrowest: u32) -> Self {
-        Self { budget, narrowest, bytes: AtomicUsize::new(0) }
+        Self { budget: AtomicUsize::new(budget), narrowest, bytes: AtomicUsize::new(0) }
     }
 
     /// The budget.
     pub fn budget(&self) -> usize {
-        self.budget
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// It is another from now on. What was promised stays so, and windows are narrower until there is room.
+    pub fn set_budget(&self, budget: usize) {
+        self.budget.store(budget, Ordering::Relaxed);
     }
 
     /// What is promised.
@@ -33,9 +38,10 @@ impl Promised {
     /// half of the budget, and the narrowest over three quarters.
     pub fn window_of_at_most(&self, most: u32, has: u32) -> u32 {
         let others = self.bytes().saturating_sub(has as usize);
-        if others <= self.budget / 2 {
+        let budget = self.budget();
+        if others <= budget / 2 {
             most
-        } else if others <= self.budget / 4 * 3 {
+        } else if others <= budget / 4 * 3 {
             (most / NARROWER).max(most.min(self.narrowest))
         } else {
             most.min(self.narrowest)

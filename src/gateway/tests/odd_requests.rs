@@ -36,6 +36,11 @@ async fn bytes_that_are_no_text_fail_alone() {
         };
         assert_eq!(answer, 100, "{what}");
     }
+    // what the library can't hand on is in the log as well, once, and then counted
+    for asked in ["request env", "request pty-req"] {
+        let event = gateway.event(|event| event["event"] == "channel.refused" && event["asked"] == asked).await;
+        assert!(event["reason"].as_str().is_some_and(|why| why.contains("no text")), "{event}");
+    }
     for (what, odd, refusal) in [
         (
             "a host",

@@ -71,7 +71,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// How long nothing may have come of a helper that is gone, and since that was found, before nothing more is expected: an
 /// agent sends again ten times a second what it still has.
 const REST: Duration = Duration::from_secs(2);
-const FOUND: Duration = Duration::from_secs(1);
+const FOUND: Duration = Duration::from_millis(900);
 
 /// The out lane of a channel on one rung.
 #[derive(Debug)]

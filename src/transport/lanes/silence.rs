@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Together with the beat, after which an idle channel has asked, and the patience for the answer it is within ten seconds.
-pub(super) const UNANSWERED: Duration = Duration::from_millis(1500);
+pub(super) const UNANSWERED: Duration = Duration::from_secs(1);
 /// A new lane is there sooner, unless the node has much to do.
 const INTERRUPTED: Duration = Duration::from_secs(4);
 
