@@ -10,6 +10,7 @@ use miette::Diagnostic;
 use sha2::{Digest as _, Sha256};
 
 use super::advice::{Named, doubt};
+use super::candidates::Candidates;
 use super::decision::{Compiled, Policy};
 use super::denial::{DEFAULT, PolicyVersion};
 use super::obligations::Obligations;
@@ -99,7 +100,8 @@ impl Policy {
         let lookers = scoped.iter().filter(|(_, scope)| scope.looks_at_command).map(|(id, _)| id.clone()).collect();
         let scopes = scoped.into_iter().map(|(_, scope)| scope).collect();
         let actions = actions.clone();
-        let compiled = Compiled { set, actions, scopes, lookers, obligations, version: version(texts) };
+        let candidates = Candidates::of(set);
+        let compiled = Compiled { candidates, actions, scopes, lookers, obligations, version: version(texts) };
         Ok((Self::new(compiled), problems, places))
     }
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use cedar_policy::{Authorizer, Entities, PolicyId, PolicySet};
+use cedar_policy::{Authorizer, Entities, PolicyId};
 
 use super::action::Action;
 use super::asking::Asking;
+use super::candidates::Candidates;
 use super::denial::{DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
 use super::grant::Grant;
@@ -58,7 +59,7 @@ pub struct Policy(Arc<Compiled>);
 /// Policies that are valid, and what is known of each.
 #[derive(Debug)]
 pub(super) struct Compiled {
-    pub(super) set: PolicySet,
+    pub(super) candidates: Candidates,
     /// The schema's actions and their groups.
     pub(super) actions: Entities,
     pub(super) scopes: Vec<PolicyScope>,
@@ -129,7 +130,7 @@ impl Policy {
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.0.set.num_of_policies()
+        self.0.candidates.whole().num_of_policies()
     }
 
     /// Whether a policy looks at the commands of a line.
@@ -142,7 +143,7 @@ impl Policy {
     }
 
     pub(super) fn policies(&self) -> impl Iterator<Item = &cedar_policy::Policy> {
-        self.0.set.policies()
+        self.0.candidates.whole().policies()
     }
 
     /// What those are obliged to who carry out what is asked, and the policies that permit it; or the refusal.
@@ -228,11 +229,14 @@ impl Policy {
 
     /// Asks Cedar. A policy that can't be evaluated is left out by it, a forbidding one as well: so any error denies.
     pub(super) fn ask(&self, question: &cedar_policy::Request, entities: &Entities) -> Answer {
-        let response = Authorizer::new().is_authorized(question, &self.0.set, entities);
+        let candidates = self.0.candidates.of_question(question, entities);
+        let response = Authorizer::new().is_authorized(question, &candidates, entities);
         if let Some(error) = response.diagnostics().errors().next() {
             return Answer::Failed(error.to_string());
         }
-        let deciding: Vec<PolicyId> = response.diagnostics().reason().cloned().collect();
+        let mut deciding: Vec<PolicyId> = response.diagnostics().reason().cloned().collect();
+        // a sentence that names them is the same each time
+        deciding.sort();
         match response.decision() {
             cedar_policy::Decision::Allow => Answer::Permitted(deciding),
             cedar_policy::Decision::Deny if deciding.is_empty() => Answer::Nothing,
@@ -254,7 +258,7 @@ impl Policy {
     /// The names of policies, as they stand between quotes, and what one of them says.
     pub(super) fn named(&self, policies: &[PolicyId]) -> (String, Option<&str>) {
         let names: Vec<String> = policies.iter().map(ToString::to_string).collect();
-        (names.join("\", \""), policies.iter().find_map(|id| self.0.set.annotation(id, "message")))
+        (names.join("\", \""), policies.iter().find_map(|id| self.0.candidates.whole().annotation(id, "message")))
     }
 
     /// These forbid it.

@@ -14,6 +14,7 @@
 mod action;
 mod advice;
 mod asking;
+mod candidates;
 mod command_line;
 mod compile;
 mod decision;
