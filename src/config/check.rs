@@ -228,7 +228,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let lanes = &config.lanes;
     let of = |value: u32| u64::from(value);
     let evidence = &config.evidence;
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 25] = [
+    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 26] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "auth_attempts", of(limits.auth_attempts), 1..=100),
         ("limits", "connections", of(limits.connections), 1..=1_000_000),
@@ -241,6 +241,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "channels_without_rules", of(limits.channels_without_rules), 1..=1_000_000),
         ("limits", "buffered_bytes_per_person", limits.buffered_bytes_per_person, 2 << 20..=u64::MAX),
         ("limits", "buffered_bytes", limits.buffered_bytes, 2 << 20..=u64::MAX),
+        ("limits", "reason_minutes", of(limits.reason_minutes), 0..=1440),
         ("limits", "keepalive_seconds", of(limits.keepalive_seconds), 0..=3600),
         ("limits", "keepalive_unanswered", of(limits.keepalive_unanswered), 1..=100),
         ("limits", "rekey_bytes", limits.rekey_bytes, 1 << 20..=1 << 30),

@@ -141,6 +141,10 @@ pub struct Limits {
     /// The same for everybody together: the person who holds the most loses a connection when there are more.
     #[schemars(range(min = 2_097_152))]
     pub buffered_bytes: u64,
+    /// Minutes for which a reason counts that was given on a connection: channels that are opened on it later, to the same node,
+    /// are for that reason where they have none of their own. 0 asks for each.
+    #[schemars(range(max = 1440))]
+    pub reason_minutes: u32,
     /// Seconds of silence after which the client is asked whether it is still there; 0 never asks.
     #[schemars(range(max = 3600))]
     pub keepalive_seconds: u32,
@@ -170,6 +174,7 @@ impl Default for Limits {
             channels_without_rules: 16,
             buffered_bytes_per_person: 128 << 20,
             buffered_bytes: 512 << 20,
+            reason_minutes: 60,
             keepalive_seconds: 60,
             keepalive_unanswered: 2,
             rekey_bytes: 1 << 30,

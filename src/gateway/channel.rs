@@ -20,11 +20,14 @@ use super::client_channel::ClientChannel;
 use super::commands;
 use super::home;
 use super::pump;
+use super::reason_prompt::ReasonPrompt;
 use super::shared::Shared;
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
 use crate::model::Exit;
-use crate::session::{AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind};
+use crate::session::{
+    AsksWhy, AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind,
+};
 use crate::transport::{Herald, News};
 
 /// How long a channel may take to wind up after its client has gone.
@@ -95,7 +98,10 @@ async fn serve(
         }
     };
     let (herald, news) = Herald::new();
-    let opening = shared.sessions.open(caller, to, request, stdin_closed, herald);
+    let prompt = ReasonPrompt { shared, identity: &caller.identity, client };
+    // a command may be a script's, whatever terminal it has
+    let asks = (pty && request.kind == RequestKind::Shell).then_some(&prompt as &dyn AsksWhy);
+    let opening = shared.sessions.open(caller, to, request, stdin_closed, asks, herald);
     // now, and not when there is a way: the client's first bytes are here by then. A terminal's need no wide window.
     let allowed = || match pty {
         true => client.inbox.let_window_grow(shared.settings.window),

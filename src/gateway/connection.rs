@@ -25,7 +25,7 @@ use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, Refusals
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
-use crate::session::{Caller, ChannelRequest, Lookup, RequestKind};
+use crate::session::{Caller, ChannelRequest, Lookup, Reasons, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
 
 /// One connection's state; the handler's.
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// The node's lookup, for the first channel; later ones look again.
     lookup: Option<(Instant, Lookup)>,
     looked_up: bool,
+    /// Why, for what its channels open.
+    reasons: Arc<Reasons>,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
     refusals: Refusals,
@@ -108,8 +110,10 @@ impl Connection {
             Some(gateway) => Addresses::Known { client: source, gateway },
             None => Addresses::Hidden,
         };
+        let reasons = Duration::from_secs(60 * u64::from(shared.settings.limits.reason_minutes));
         Self {
             addresses,
+            reasons: Arc::new(Reasons::new(reasons)),
             shared,
             id: Uuid::new_v4(),
             source,
@@ -161,6 +165,7 @@ impl Connection {
             source: self.source,
             identity: identity.clone(),
             login: login.clone(),
+            reasons: self.reasons.clone(),
         }))
     }
 

@@ -28,6 +28,8 @@ const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the sessio
 const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
 const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session goes on without it";
 
+const NO_VARIABLE: &str = "it is not among the variables that clients may set here, or came after the start";
+const NO_REASON: &str = "portcullis: what PORTCULLIS_REASON says is not taken: a reason is 1 to 256 characters, none of them a control character";
 const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
 const NO_TERMINAL_BY_KEY: &str =
     "what was logged in with has no terminal: the key's line says no-pty, or the certificate does not say permit-pty";
@@ -316,6 +318,7 @@ impl Handler for ClientHandler {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         let shared = self.0.shared.clone();
+        let mut why = NO_VARIABLE;
         let accepted = match self.0.channel(id) {
             Some(channel) if channel.writer.is_some() => {
                 let env = &mut channel.setup.env;
@@ -328,6 +331,9 @@ impl Handler for ClientHandler {
                     }
                     Verdict::Reason => {
                         channel.reason = ReasonText::new(value);
+                        if channel.reason.is_none() {
+                            why = NO_REASON;
+                        }
                         channel.reason.is_some()
                     }
                     Verdict::Refused => false,
@@ -336,7 +342,10 @@ impl Handler for ClientHandler {
             _ => false,
         };
         if !accepted {
-            let why = "it is not among the variables that clients may set here, or came after the start";
+            if why == NO_REASON {
+                // whoever set it believes that it was said
+                self.0.notice(NO_REASON);
+            }
             self.0.note_refusal(&format!("variable {name}"), RefusalCode::VariableNotAccepted, why);
         }
         answer(session, id, accepted)

@@ -30,6 +30,7 @@ pub mod mint;
 mod penalties;
 mod preauth_stream;
 mod pump;
+mod reason_prompt;
 mod refusals;
 mod server;
 mod settings;

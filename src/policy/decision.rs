@@ -201,7 +201,7 @@ impl Policy {
                 None => (RefusalCode::ReasonNeeded, "needs a reason"),
             };
             let (action, words) = (action.name(), wanted.words());
-            return Err(Denial::new(
+            let denial = Denial::new(
                 code,
                 id.as_ref(),
                 self.version(),
@@ -209,7 +209,8 @@ impl Policy {
                     "{action} on {node_name} {needs} ({words}); write it behind a + in the login, as in \
                      {node_name}+<reason>, or into PORTCULLIS_REASON (ssh -o SetEnv=PORTCULLIS_REASON=…)"
                 ),
-            ));
+            );
+            return Err(Denial { wanted_reason: Some(words.to_owned()), ..denial });
         }
         Ok(terms)
     }

@@ -16,6 +16,8 @@ pub struct Denial {
     pub version: PolicyVersion,
     /// What the person reads.
     pub text: String,
+    /// The reason that would make it another answer, in the policy's words: none was given, or another.
+    pub wanted_reason: Option<String>,
 }
 
 /// Which policies were in force: the same hash means the same files.
@@ -29,7 +31,7 @@ impl Denial {
     /// `denied by policy "…": ` and the rest of the sentence.
     pub(super) fn new(code: RefusalCode, policy: &str, version: &PolicyVersion, why: fmt::Arguments<'_>) -> Self {
         let text = format!("denied by policy \"{policy}\": {why}");
-        Self { code, policy: policy.to_owned(), version: version.clone(), text }
+        Self { code, policy: policy.to_owned(), version: version.clone(), text, wanted_reason: None }
     }
 }
 

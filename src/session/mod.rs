@@ -11,6 +11,7 @@
 
 mod close;
 mod open;
+mod reasons;
 mod registry;
 mod request;
 mod running;
@@ -19,6 +20,7 @@ pub use close::{Outcome, SessionEnd};
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
 pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};
+pub use reasons::{Answered, AsksWhy, Reasons};
 pub use registry::{Registry, Running};
 pub use request::{ChannelRequest, RequestKind};
 pub use running::{AttachedFiles, InputError, Out, RunningSession, SessionInput, SessionOutput};

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
+use super::reasons::{AsksWhy, Reasons};
 use super::registry::{Registration, Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
@@ -82,6 +83,8 @@ pub struct Caller {
     pub identity: Identity,
     /// Where to and why, as they logged in.
     pub login: Login,
+    /// Why, as they have said on this connection before.
+    pub reasons: Arc<Reasons>,
 }
 
 /// A node that is being looked up ahead of time.
@@ -239,10 +242,12 @@ impl SessionOpener {
         to: Destination,
         request: ChannelRequest,
         stdin_closed: impl Future<Output = bool>,
+        why: Option<&dyn AsksWhy>,
         herald: Herald,
     ) -> Result<RunningSession, Refused> {
         let ChannelRequest { kind, replaced, mut setup, reason } = request;
-        let admitted = self.admit(caller, to, kind.action(), reason.as_ref(), replaced.as_ref(), &mut setup);
+        let why = Why { given: caller.login.reason().cloned().or(reason), asks: why };
+        let admitted = self.admit(caller, to, kind.action(), why, replaced.as_ref(), &mut setup);
         let (admitted, stdin_closed) = tokio::join!(admitted, stdin_closed);
         let (grant, end) = admitted?;
         herald.bring(News::Allowed);
@@ -264,7 +269,8 @@ impl SessionOpener {
         herald: Herald,
     ) -> Result<FileSession, Refused> {
         let ChannelRequest { mut setup, reason, replaced, .. } = request;
-        let admitted = self.admit(caller, to, Action::Files, reason.as_ref(), replaced.as_ref(), &mut setup);
+        let why = Why { given: caller.login.reason().cloned().or(reason), asks: None };
+        let admitted = self.admit(caller, to, Action::Files, why, replaced.as_ref(), &mut setup);
         let (grant, end) = admitted.await?;
         herald.bring(News::Allowed);
         let opening = self.transport.open_files(grant, end.record().lanes(), herald);
@@ -278,15 +284,15 @@ impl SessionOpener {
         caller: &Caller,
         to: Destination,
         action: Action,
-        reason: Option<&ReasonText>,
+        why: Why<'_>,
         replaced: Option<&RequestKind>,
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
-        let about = Asked { name: to.node.clone(), action: action.clone(), reason: reason.cloned() };
+        let mut about = Asked { name: to.node.clone(), action: action.clone(), reason: why.given.clone() };
         let mut node = None;
         let admitted = async {
-            let grant = self.decide(caller, to, action, reason, &mut node).await?;
+            let grant = self.decide(caller, to, action, why, &mut node, &mut about.reason).await?;
             // files are the gateway's to serve, whatever terminal the client asked for, and no variable gets anywhere
             let pty = setup.pty.is_some() && *grant.action() != Action::Files;
             if *grant.action() != Action::Files {
@@ -299,7 +305,7 @@ impl SessionOpener {
             let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
             // others may have come into force since the decision, and all that runs asked about before this was among it
             if *self.policies.current().version() != *grant.version()
-                && let Err(denial) = grant.standing().judge(&self.policies, &caller.identity)
+                && let Err(denial) = grant.standing().judge(&self.policies, grant.identity())
             {
                 self.registry.kill(record.id(), &changed(&denial));
             }
@@ -317,8 +323,9 @@ impl SessionOpener {
         caller: &Caller,
         to: Destination,
         action: Action,
-        reason: Option<&ReasonText>,
+        why: Why<'_>,
         found_node: &mut Option<Node>,
+        reason: &mut Option<ReasonText>,
     ) -> Result<Grant, Refused> {
         let denied = self.policies.current().denies_unseen(&caller.identity, &to.node, &action);
         if let Some(denial) = denied {
@@ -340,21 +347,42 @@ impl SessionOpener {
             _ => Refused::Node(error),
         })?;
         let node = found_node.insert(node);
-        let decision = self.policies.decide(Request {
-            identity: &caller.identity,
-            source: caller.source.ip(),
-            node_name: &to.node,
-            node: &node.id,
-            called: node.called.as_deref(),
-            os_user: caller.login.os_user(),
-            action,
-            reason: caller.login.reason().or(reason),
-        });
-        // only now: who may not use a node does not learn how it is
-        let grant = match decision {
-            Decision::Allow(grant) => grant,
-            Decision::Deny(denial) => return Err(Refused::Denied(denial)),
+        let Why { given, asks } = why;
+        let asks = asks.filter(|_| given.is_none());
+        let remembered = given.is_none().then(|| caller.reasons.of(&node.id)).flatten();
+        let mut is_new = given.is_some();
+        *reason = given.or(remembered);
+        let (mut identity, mut asked) = (caller.identity.clone(), 0);
+        let grant = loop {
+            let denial = match self.policies.decide(Request {
+                identity: &identity,
+                source: caller.source.ip(),
+                node_name: &to.node,
+                node: &node.id,
+                called: node.called.as_deref(),
+                os_user: caller.login.os_user(),
+                action: action.clone(),
+                reason: reason.as_ref(),
+            }) {
+                Decision::Allow(grant) => break grant,
+                Decision::Deny(denial) => denial,
+            };
+            // a reason is all that is missing
+            let asks = asks.filter(|_| denial.wanted_reason.is_some() && asked < MOST_QUESTIONS);
+            let answered = match asks {
+                Some(asks) => asks.ask(&denial, asked > 0).await,
+                None => None,
+            };
+            let Some(answered) = answered else { return Err(Refused::Denied(denial)) };
+            asked += 1;
+            is_new = true;
+            identity = answered.identity;
+            *reason = Some(answered.reason);
         };
+        if let Some(reason) = reason.as_ref().filter(|_| is_new) {
+            caller.reasons.remember(&node.id, reason);
+        }
+        // only now: who may not use a node does not learn how it is
         if *grant.identity().acts_as() == ActsAs::Nobody {
             return Err(Refused::NoRole(grant.identity().person().to_owned()));
         }
@@ -393,6 +421,15 @@ impl SessionOpener {
     }
 }
 
+/// How often somebody is asked why.
+const MOST_QUESTIONS: u32 = 3;
+
+/// Why somebody wants a session, and whom to ask who has not said.
+struct Why<'a> {
+    given: Option<ReasonText>,
+    asks: Option<&'a dyn AsksWhy>,
+}
+
 /// What somebody asked for, for the event of its refusal.
 struct Asked {
     name: NodeName,
@@ -413,7 +450,7 @@ impl Asked {
                 Action::Exec { command } => Some(command),
                 _ => None,
             },
-            given_reason: caller.login.reason().or(self.reason.as_ref()).map(ReasonText::as_str),
+            given_reason: self.reason.as_ref().map(ReasonText::as_str),
         }
     }
 }

@@ -22,6 +22,7 @@ mod login;
 mod pages;
 mod policy;
 mod proofs;
+mod reason;
 mod screens;
 mod serve;
 mod shell;

@@ -30,7 +30,7 @@ impl Account {
         let at = |name: &str| dir.path().join(name).display().to_string();
         let mut emulator = program(PORTCULLIS)
             .args(["emulator", "--listen", "127.0.0.1:0", "--with-node", "web-1", "--until-stdin-closes"])
-            .args(["--keys-out", &at("keys"), "--node-dir", &at("node"), "--tls-ca-out", &at("ca.pem")])
+            .args(["--keys-out", &at("keys"), "--node-dir", &at("node"), "--tls-ca-out", &at("ca.pem"), "--trail", &at("trail.jsonl")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
