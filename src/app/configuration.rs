@@ -95,10 +95,43 @@ pub fn read_policies(files: &[PathBuf]) -> Result<Loaded, ConfigError> {
     })
 }
 
-/// What says less in the policies of what was read than it seems to.
-pub fn lint(loaded: &Loaded) -> Vec<Problem> {
+/// What says less, in the policies of what was read and in the roles of people beside them, than it seems to.
+pub fn lint(file: &Path, loaded: &Loaded, policy: &Policy) -> Vec<Problem> {
     let found = Policy::lint(&texts(&loaded.policies), &Named::default()).unwrap_or_default();
-    config::odd(faults(found), &loaded.policies)
+    let mut odd = config::odd(faults(found), &loaded.policies);
+    odd.extend(idle_roles(&loaded.config, policy).map(|(role, whose)| {
+        let message = format!("{role} is of no use: no policy permits {whose} anything");
+        let help = "write a policy for those whose role it is, or take the role out";
+        Problem::with_file(file, message, help).warning()
+    }));
+    odd
+}
+
+/// The roles of people whom no policy lets do anything, and whose they are.
+fn idle_roles<'a>(config: &'a Config, policy: &'a Policy) -> impl Iterator<Item = (&'a str, String)> {
+    let groups_of = move |name: &str| {
+        let known = config.people.iter().find(|person| person.name == name);
+        known.map(|person| person.groups.clone()).unwrap_or_default()
+    };
+    let person = move |name: &str| match name {
+        // everybody is somebody
+        "*" => policy.permits_somebody(),
+        name => policy.permits_anything(name, &groups_of(name)),
+    };
+    let group = move |name: &String| {
+        let mut members = config.people.iter().filter(|person| person.groups.contains(name));
+        policy.permits_anything("", std::slice::from_ref(name))
+            || members.any(|member| policy.permits_anything(&member.name, &member.groups))
+    };
+    let idle = config
+        .realm
+        .roles
+        .iter()
+        .filter(move |role| !(role.people.iter().any(|name| person(name)) || role.groups.iter().any(&group)));
+    idle.map(|role| {
+        let whose: Vec<&str> = role.people.iter().chain(&role.groups).map(String::as_str).collect();
+        (role.role.as_str(), whose.join(", "))
+    })
 }
 
 /// The policies of what was read.

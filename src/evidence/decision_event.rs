@@ -25,6 +25,8 @@ pub struct SessionOpened<'a> {
     pub proof: &'a str,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
+    /// Whether it was a security key that knew who touched it.
+    pub user_verified: bool,
     /// The node's id.
     pub node: &'a str,
     /// The node as the person wrote it.
@@ -81,6 +83,12 @@ pub struct ChannelRefused<'a> {
 pub struct DecidedOn<'a> {
     /// The groups that the person was in.
     pub groups: &'a [String],
+    /// How it was proved who they are.
+    pub proof: &'a str,
+    /// The certificate, where it was one.
+    pub certificate: Option<&'a CertificateFacts>,
+    /// Whether it was a security key that knew who touched it.
+    pub user_verified: bool,
     /// The node's id.
     pub node: &'a str,
     /// The node as the person wrote it.
@@ -135,6 +143,7 @@ impl ChannelRefused<'_> {
 impl DecidedOn<'_> {
     fn write(&self, to: &mut Fields) {
         to.names("groups", self.groups);
+        to.proof(self.proof, self.certificate, self.user_verified);
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("node_called", self.node_called);
@@ -151,8 +160,7 @@ impl SessionOpened<'_> {
         to.text("source", &self.source.to_string());
         to.text("person", self.person);
         to.names("groups", self.groups);
-        to.text("proof", self.proof);
-        to.certificate(self.certificate);
+        to.proof(self.proof, self.certificate, self.user_verified);
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("node_called", self.node_called);

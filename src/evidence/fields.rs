@@ -133,6 +133,15 @@ impl Fields {
         }
     }
 
+    /// How somebody has proved who they are.
+    pub(super) fn proof(&mut self, proof: &str, certificate: Option<&CertificateFacts>, user_verified: bool) {
+        self.text("proof", proof);
+        self.certificate(certificate);
+        if user_verified {
+            self.value("user_verified", true);
+        }
+    }
+
     /// What is told of a certificate, where somebody has logged in by one.
     pub(super) fn certificate(&mut self, certificate: Option<&CertificateFacts>) {
         let Some(facts) = certificate else { return };

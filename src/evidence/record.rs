@@ -93,6 +93,7 @@ impl SessionRecord {
             groups: grant.identity().groups(),
             proof: grant.identity().proof(),
             certificate: grant.identity().certificate(),
+            user_verified: grant.identity().user_verified(),
             node: &grant.node().0,
             node_name: grant.node_name().as_str(),
             node_called: grant.called(),

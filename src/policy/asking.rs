@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::decision::Request;
+use crate::identity::CertificateFacts;
 use crate::identity::Identity;
 use crate::model::{NodeId, NodeName, ReasonText};
 
@@ -11,10 +12,7 @@ use crate::model::{NodeId, NodeName, ReasonText};
 pub(super) struct Asking<'a> {
     pub(super) person: &'a str,
     pub(super) groups: &'a [String],
-    /// The kind of proof.
-    pub(super) proof: &'a str,
-    /// Who has proved it; none where that is only thought of.
-    pub(super) identity: Option<&'a Identity>,
+    pub(super) proof: ProofOf<'a>,
     pub(super) source: IpAddr,
     pub(super) node_name: &'a NodeName,
     pub(super) node: &'a NodeId,
@@ -23,13 +21,64 @@ pub(super) struct Asking<'a> {
     pub(super) reason: Option<&'a ReasonText>,
 }
 
+/// What says who they are, as policies may look at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ProofOf<'a> {
+    /// Somebody has proved it.
+    Identity(&'a Identity),
+    /// Nobody has: it is only thought of.
+    Supposed(&'a SupposedProof),
+}
+
+/// A proof that nobody has given, for a question that nobody asks. It proves nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SupposedProof {
+    /// The fingerprint of the key, `SHA256:…`.
+    pub key: Option<String>,
+    /// It is a security key that knew who touched it.
+    pub user_verified: bool,
+    /// The certificate, where it would be one.
+    pub certificate: Option<CertificateFacts>,
+}
+
+impl<'a> ProofOf<'a> {
+    /// The kind of proof.
+    pub(super) fn method(self) -> &'a str {
+        match self {
+            Self::Identity(identity) => identity.method(),
+            Self::Supposed(SupposedProof { certificate: Some(_), .. }) => "certificate",
+            Self::Supposed(_) => "publickey",
+        }
+    }
+
+    pub(super) fn key(self) -> Option<String> {
+        match self {
+            Self::Identity(identity) => Some(identity.key().to_string()),
+            Self::Supposed(proof) => proof.key.clone(),
+        }
+    }
+
+    pub(super) fn user_verified(self) -> bool {
+        match self {
+            Self::Identity(identity) => identity.user_verified(),
+            Self::Supposed(proof) => proof.user_verified,
+        }
+    }
+
+    pub(super) fn certificate(self) -> Option<&'a CertificateFacts> {
+        match self {
+            Self::Identity(identity) => identity.certificate(),
+            Self::Supposed(proof) => proof.certificate.as_ref(),
+        }
+    }
+}
+
 impl<'a> Request<'a> {
     pub(super) fn asking(&self) -> Asking<'a> {
         Asking {
             person: self.identity.person(),
             groups: self.identity.groups(),
-            proof: self.identity.method(),
-            identity: Some(self.identity),
+            proof: ProofOf::Identity(self.identity),
             source: self.source,
             node_name: self.node_name,
             node: self.node,

@@ -179,7 +179,7 @@ mod tests {
     use cedar_policy::Authorizer;
     use proptest::prelude::*;
 
-    use super::super::asking::Asking;
+    use super::super::asking::{Asking, ProofOf, SupposedProof};
     use super::super::facts::Facts;
     use super::super::{Action, FileAction, Policy};
     use super::*;
@@ -277,14 +277,13 @@ mod tests {
         ) {
             let whole: PolicySet = texts.concat().parse().unwrap();
             let candidates = Candidates::of(whole.clone());
-            let policy = Policy::for_test("");
+            let (policy, proof) = (Policy::for_test(""), SupposedProof::default());
             for (person, groups, node, action) in asked {
                 let groups: Vec<String> = groups.into_iter().map(str::to_owned).collect();
                 let asking = Asking {
                     person,
                     groups: &groups,
-                    proof: "publickey",
-                    identity: None,
+                    proof: ProofOf::Supposed(&proof),
                     source: std::net::Ipv4Addr::LOCALHOST.into(),
                     node_name: &NodeName::for_test("web-1"),
                     node: &NodeId(node.to_owned()),
@@ -310,14 +309,13 @@ mod tests {
         let groups = 0..3000;
         let one = |n| format!("@id(\"p{n}\") permit (principal in Group::\"g{n}\", action, resource);\n");
         let candidates = Candidates::of(groups.clone().map(one).collect::<String>().parse().unwrap());
-        let policy = Policy::for_test("");
+        let (policy, proof) = (Policy::for_test(""), SupposedProof::default());
         for n in groups {
             let groups = [format!("g{n}"), "g7".to_owned(), "of-nobody".to_owned()];
             let asking = Asking {
                 person: "ada",
                 groups: &groups,
-                proof: "publickey",
-                identity: None,
+                proof: ProofOf::Supposed(&proof),
                 source: std::net::Ipv4Addr::LOCALHOST.into(),
                 node_name: &NodeName::for_test("web-1"),
                 node: &NodeId("i-1".to_owned()),

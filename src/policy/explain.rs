@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use cedar_policy::{ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid};
 
 use super::action::Action;
-use super::asking::Asking;
+use super::asking::{Asking, ProofOf, SupposedProof};
 use super::decision::{Asked, Permitted, Policy};
 use super::denial::Denial;
 use super::facts::Facts;
@@ -23,6 +23,8 @@ pub struct Scenario {
     pub person: String,
     /// The groups they are in.
     pub groups: Vec<String>,
+    /// How they would have proved it.
+    pub proof: SupposedProof,
     /// Where they connect from.
     pub source: IpAddr,
     /// The node's name.
@@ -67,8 +69,7 @@ impl Policy {
         let asking = Asking {
             person: &scenario.person,
             groups: &scenario.groups,
-            proof: "publickey",
-            identity: None,
+            proof: ProofOf::Supposed(&scenario.proof),
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,
@@ -185,6 +186,7 @@ mod tests {
         let mut scenario = Scenario {
             person: "ada".to_owned(),
             groups: Vec::new(),
+            proof: SupposedProof::default(),
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: NodeName::for_test("web-1"),
             node: NodeId("i-0123456789abcdef0".to_owned()),

@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::action::Action;
-use super::asking::Asking;
+use super::asking::{Asking, ProofOf};
 use super::command_line::{Command, Transfer};
-use crate::identity::Identity;
+use crate::identity::CertificateFacts;
 
 /// Who asks about which node, and what is known however often they ask.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ impl Facts {
             os_user: asking.os_user.map(str::to_owned),
             reason: asking.reason.map(|reason| reason.as_str().to_owned()),
             source: asking.source,
-            proof: asking.proof.to_owned(),
-            authentication: authentication(asking.identity)?,
+            proof: asking.proof.method().to_owned(),
+            authentication: authentication(asking.proof)?,
             common: Mutex::default(),
         })
     }
@@ -133,15 +133,13 @@ impl Facts {
 }
 
 /// What proved who the person is.
-fn authentication(identity: Option<&Identity>) -> Result<RestrictedExpression, FactsError> {
-    let certificate = identity.map(certificate).transpose()?.flatten();
-    let optional = [("key", identity.map(|identity| text(&identity.key().to_string()))), ("certificate", certificate)];
-    let verified = identity.is_some_and(Identity::user_verified);
-    record([("user_verified", RestrictedExpression::new_bool(verified))], optional)
+fn authentication(proof: ProofOf<'_>) -> Result<RestrictedExpression, FactsError> {
+    let certificate = proof.certificate().map(certificate).transpose()?;
+    let optional = [("key", proof.key().as_deref().map(text)), ("certificate", certificate)];
+    record([("user_verified", RestrictedExpression::new_bool(proof.user_verified()))], optional)
 }
 
-fn certificate(identity: &Identity) -> Result<Option<RestrictedExpression>, FactsError> {
-    let Some(facts) = identity.certificate() else { return Ok(None) };
+fn certificate(facts: &CertificateFacts) -> Result<RestrictedExpression, FactsError> {
     // what is so far away that it has no date never comes
     let end = facts.valid_before.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let end = end.and_then(|since| OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok());
@@ -155,7 +153,7 @@ fn certificate(identity: &Identity) -> Result<Option<RestrictedExpression>, Fact
         ("serial", text(&facts.serial.to_string())),
         ("authority_key", text(&facts.authority_key)),
     ];
-    record(always, optional).map(Some)
+    record(always, optional)
 }
 
 fn record(
@@ -283,6 +281,7 @@ mod tests {
             let outcome = policy.outcome(&Scenario {
                 person,
                 groups,
+                proof: Default::default(),
                 source: std::net::Ipv4Addr::LOCALHOST.into(),
                 node_name: NodeName::for_test("web-1"),
                 node: NodeId(node),

@@ -34,6 +34,7 @@ mod standing;
 
 pub use action::{Action, FileAction};
 pub use advice::Named;
+pub use asking::SupposedProof;
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
 pub use denial::Denial;

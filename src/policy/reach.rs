@@ -62,6 +62,11 @@ impl Policy {
         self.scopes().iter().any(|scope| scope.permits && scope.concerns(person, groups))
     }
 
+    /// Whether any policy could permit somebody anything.
+    pub fn permits_somebody(&self) -> bool {
+        self.scopes().iter().any(|scope| scope.permits)
+    }
+
     fn permits_of(&self, identity: &Identity) -> impl Iterator<Item = &PolicyScope> {
         let scopes = self.scopes().iter().filter(|scope| scope.permits);
         scopes.filter(|scope| scope.concerns(identity.person(), identity.groups()))

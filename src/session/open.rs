@@ -441,6 +441,9 @@ impl Asked {
     fn decided_on<'a>(&'a self, caller: &'a Caller, node: &'a Node) -> DecidedOn<'a> {
         DecidedOn {
             groups: caller.identity.groups(),
+            proof: caller.identity.proof(),
+            certificate: caller.identity.certificate(),
+            user_verified: caller.identity.user_verified(),
             node: &node.id.0,
             node_name: self.name.as_str(),
             node_called: node.called.as_deref(),

@@ -101,3 +101,62 @@ fn what_says_less_than_it_seems_to_is_told_with_its_place() {
         assert!(told.out().contains(part), "{part}: {told}");
     }
 }
+
+#[test]
+fn a_role_of_people_whom_no_policy_lets_do_anything_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let role = |name: &str, whose: &str| {
+        format!("[[realm.roles]]\nrole = \"arn:aws:iam::123456789012:role/{name}\"\n{whose}\n")
+    };
+    let config = [
+        "[realm]\nregion = \"us-east-1\"\n".to_owned(),
+        role("eve", "people = [\"eve\"]"),
+        role("ada", "people = [\"ada\", \"eve\"]"),
+        role("ops", "groups = [\"ops\"]"),
+        role("dev", "groups = [\"dev\"]"),
+        "[[people]]\nname = \"ada\"\nkeys = []\ngroups = [\"dev\"]\n[[people]]\nname = \"eve\"\nkeys = []\ngroups = [\"ops\"]\n".to_owned(),
+    ];
+    std::fs::write(at("gateway.toml"), config.concat()).unwrap();
+    std::fs::create_dir(at("policies")).unwrap();
+    std::fs::write(
+        at("policies/p.cedar"),
+        "@id(\"ada\") permit (principal == Person::\"ada\", action, resource == Node::\"i-0123456789abcdef0\");\n",
+    )
+    .unwrap();
+    let told = portcullis(&["policy", "lint", "--config", at("gateway.toml").to_str().unwrap()]).ends(8);
+    let said = told.out().replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("role/eve is of no use: no policy permits eve anything"), "{told}");
+    assert!(said.contains("role/ops is of no use: no policy permits ops anything"), "{told}");
+    assert!(!said.contains("role/ada is") && !said.contains("role/dev is"), "{told}");
+}
+
+#[test]
+fn a_certificate_is_asked_about_as_its_facts_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let policy = "@id(\"laptops\") permit (principal, action == Action::\"Shell\", resource) when {\n\
+                  context.proof == \"certificate\" && context.authentication has certificate &&\n\
+                  context.authentication.certificate has authority && context.authentication.certificate.authority == \"people-ca\" &&\n\
+                  context.authentication.certificate has principal && context.authentication.certificate.principal == \"ada\" &&\n\
+                  context.authentication.certificate.key_id like \"*@laptop\" };\n\
+                  @id(\"touched\") permit (principal, action == Action::\"Files\", resource) when {\n\
+                  context.authentication.user_verified && context.authentication has key && context.authentication.key == \"SHA256:abc\" };\n";
+    std::fs::write(at("p.cedar"), policy).unwrap();
+    let explain = |more: &[&str]| {
+        let args = ["policy", "explain", "--policies", &at("p.cedar"), "--person", "ada", "--node", "web-1"];
+        portcullis(&[&args[..], more].concat())
+    };
+    let ca = ["--certificate", "ada@laptop", "--authority", "people-ca", "--principal", "ada", "Shell"];
+    assert_eq!(explain(&ca).ok().out(), "allowed by laptops\n");
+    for without in [&ca[2..], &["--certificate", "ada@desk", "--authority", "people-ca", "Shell"]] {
+        let said = explain(without);
+        assert!(!said.out().contains("allowed"), "{said}");
+    }
+    assert_eq!(explain(&["--user-verified", "--key", "SHA256:abc", "Files"]).ok().out(), "allowed by touched\n");
+    let scenarios = "[[scenario]]\nsays = \"ada by her certificate\"\nperson = \"ada\"\nnode = \"web-1\"\naction = \"Shell\"\n\
+                     certificate = \"ada@laptop\"\nauthority = \"people-ca\"\nprincipal = \"ada\"\nexpect = \"allow\"\n\
+                     [[scenario]]\nsays = \"and by her key\"\nperson = \"ada\"\nnode = \"web-1\"\naction = \"Shell\"\nexpect = \"deny\"\n";
+    std::fs::write(at("tests.toml"), scenarios).unwrap();
+    portcullis(&["policy", "test", "--policies", &at("p.cedar"), &at("tests.toml")]).ok();
+}

@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::source::People;
+use crate::identity::CertificateFacts;
 use crate::model::{NodeId, NodeName, ReasonText};
-use crate::policy::{Action, FileAction, Scenario};
+use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// Who, where, as whom, what, why, from where and when.
 #[derive(Clone, Debug, Deserialize, clap::Args)]
@@ -34,6 +35,31 @@ pub(in crate::cli) struct Question {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// The fingerprint of the key that they prove themselves by
+    #[arg(long, value_name = "SHA256:…")]
+    key: Option<String>,
+    /// By a security key that asks for a PIN or a finger
+    #[arg(long)]
+    #[serde(default)]
+    user_verified: bool,
+    /// By a certificate, with this key id; may be empty
+    #[arg(long, value_name = "KEY-ID")]
+    certificate: Option<String>,
+    /// With a certificate: its authority, as the configuration calls it
+    #[arg(long, value_name = "NAME", requires = "certificate")]
+    authority: Option<String>,
+    /// With a certificate: the fingerprint of its authority's key
+    #[arg(long, value_name = "SHA256:…", requires = "certificate")]
+    authority_key: Option<String>,
+    /// With a certificate: the principal that stands for the person
+    #[arg(long, value_name = "NAME", requires = "certificate")]
+    principal: Option<String>,
+    /// With a certificate: its number
+    #[arg(long, value_name = "NUMBER", requires = "certificate")]
+    serial: Option<u64>,
+    /// With a certificate: until when it counts
+    #[arg(long, value_name = "TIME", requires = "certificate")]
+    valid_before: Option<String>,
     /// The address that they connect from [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     source: Option<IpAddr>,
@@ -82,15 +108,11 @@ impl Question {
                 Some(ReasonText::new(text).ok_or("a reason is 1 to 256 characters, none of them a control character")?)
             }
         };
-        let at = match &self.at {
-            None => SystemTime::now(),
-            Some(text) => OffsetDateTime::parse(text, &Rfc3339)
-                .map_err(|_| format!("`{text}` is no time: write it as in 2026-11-27T12:00:00Z"))?
-                .into(),
-        };
+        let at = self.at.as_deref().map(time).transpose()?.unwrap_or_else(SystemTime::now);
         Ok(Scenario {
             person: self.person.clone(),
             groups,
+            proof: self.proof()?,
             source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
             node: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
@@ -100,6 +122,28 @@ impl Question {
             action: self.action()?,
             at,
         })
+    }
+
+    /// How they prove who they are.
+    fn proof(&self) -> Result<SupposedProof, String> {
+        let certificate = match &self.certificate {
+            Some(key_id) => Some(CertificateFacts {
+                key_id: key_id.clone(),
+                serial: self.serial.unwrap_or_default(),
+                authority: self.authority.clone(),
+                authority_key: self.authority_key.clone().unwrap_or_default(),
+                principal: self.principal.clone(),
+                valid_before: self.valid_before.as_deref().map(time).transpose()?,
+            }),
+            None => {
+                let of_one = [&self.authority, &self.authority_key, &self.principal, &self.valid_before];
+                if of_one.iter().any(|fact| fact.is_some()) || self.serial.is_some() {
+                    return Err("what is said of a certificate is said with its key id: `certificate`".to_owned());
+                }
+                None
+            }
+        };
+        Ok(SupposedProof { key: self.key.clone(), user_verified: self.user_verified, certificate })
     }
 
     /// When, where that was said.
@@ -131,6 +175,11 @@ impl Question {
             },
         })
     }
+}
+
+fn time(text: &str) -> Result<SystemTime, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339);
+    time.map(Into::into).map_err(|_| format!("`{text}` is no time: write it as in 2026-11-27T12:00:00Z"))
 }
 
 fn unknown(name: &str) -> String {

@@ -17,8 +17,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::evidence::EventLog;
+use crate::identity::CertificateFacts;
 use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
-use crate::policy::{Action, FileAction, Scenario};
+use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// One decision.
 #[derive(Clone, Debug)]
@@ -164,6 +165,7 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
         scenario: Scenario {
             person: text(event, "person")?.to_owned(),
             groups: groups.collect(),
+            proof: proof(event),
             source: text(event, "source")?.parse::<std::net::SocketAddr>().ok()?.ip(),
             node_name: NodeName::parse(text(event, "node_name")?).ok()?,
             node: NodeId(node.to_owned()),
@@ -177,6 +179,25 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
         allowed,
         time,
     })
+}
+
+/// How they had proved who they are; older logs do not say it of what was refused.
+fn proof(event: &Value) -> SupposedProof {
+    // `publickey SHA256:…`, `certificate SHA256:…: …`
+    let key = text(event, "proof").and_then(|proof| proof.split(' ').nth(1)).map(|key| key.trim_end_matches(':'));
+    let certificate = event.get("certificate").map(|facts| {
+        let own = |name: &str| text(facts, name).map(str::to_owned);
+        CertificateFacts {
+            key_id: own("key_id").unwrap_or_default(),
+            serial: text(facts, "serial").and_then(|serial| serial.parse().ok()).unwrap_or_default(),
+            authority: own("authority"),
+            authority_key: own("authority_key").unwrap_or_default(),
+            principal: own("principal"),
+            valid_before: text(facts, "valid_before").and_then(time_of),
+        }
+    });
+    let user_verified = event.get("user_verified").and_then(Value::as_bool).unwrap_or_default();
+    SupposedProof { key: key.map(str::to_owned), user_verified, certificate }
 }
 
 fn of_file(event: &Value, session: &Recorded, allowed: bool) -> Option<Recorded> {
@@ -239,6 +260,24 @@ mod tests {
         assert_eq!(story.decisions[0].scenario.groups, ["ops"]);
         assert_eq!(story.decisions[3].scenario.reason.as_ref().map(ReasonText::as_str), Some("INC-1"));
         assert_eq!((story.unreadable, story.running.len()), (2, 1));
+    }
+
+    #[test]
+    fn a_proof_is_found_as_policies_look_at_it() {
+        let certificate = r#""proof":"certificate SHA256:abc: of ada","certificate":{"key_id":"ada@laptop","serial":"18446744073709551615","authority":"people-ca","authority_key":"SHA256:ca","principal":"ada","valid_before":"2026-11-30T08:00:00.000Z"},"user_verified":true,"node":"i-1""#;
+        let proof = |more: &str| {
+            let lines = OPENED.replace(r#""node":"i-1""#, more);
+            story(&lines).decisions.remove(0).scenario.proof
+        };
+        let found = proof(certificate);
+        let facts = found.certificate.unwrap();
+        assert_eq!((found.key.as_deref(), found.user_verified), (Some("SHA256:abc"), true));
+        assert_eq!((facts.key_id.as_str(), facts.serial), ("ada@laptop", u64::MAX));
+        assert_eq!((facts.authority.as_deref(), facts.principal.as_deref()), (Some("people-ca"), Some("ada")));
+        assert_eq!((facts.authority_key.as_str(), facts.valid_before), ("SHA256:ca", time_of("2026-11-30T08:00:00Z")));
+        let key = proof(r#""proof":"publickey SHA256:abc","node":"i-1""#);
+        assert_eq!(key, SupposedProof { key: Some("SHA256:abc".to_owned()), ..SupposedProof::default() });
+        assert_eq!(proof(r#""node":"i-1""#), SupposedProof::default());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn read(source: &PolicySource) -> Result<Source, Failure> {
     if !loaded.warnings.is_empty() {
         output::note(config::render(&loaded.warnings, output::colour()).trim_end());
     }
-    let odd = app::lint(&loaded);
+    let odd = app::lint(about, &loaded, &policy);
     Ok(Source { policy, people: people_of(&loaded.config), odd })
 }
 
