@@ -10,7 +10,7 @@ use cedar_policy::{Authorizer, Entities, PolicyId};
 use super::action::Action;
 use super::asking::Asking;
 use super::candidates::Candidates;
-use super::denial::{DEFAULT, Denial, PolicyVersion};
+use super::denial::{ASK, DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
 use super::grant::Grant;
 use super::judged_line::JudgedLine;
@@ -270,7 +270,7 @@ impl Policy {
             Some(message) => Denial::new(code, &names, self.version(), format_args!("{message}")),
             None => {
                 let action = action.name();
-                Denial::new(code, &names, self.version(), format_args!("it forbids {action} on {node}"))
+                Denial::new(code, &names, self.version(), format_args!("it forbids {action} on {node}; {ASK}"))
             }
         }
     }
@@ -283,12 +283,12 @@ impl Policy {
         node: &NodeName,
         only_for_the_user: Option<&str>,
     ) -> Denial {
-        let (code, user) = match only_for_the_user {
-            None => (RefusalCode::NoRule, String::new()),
-            Some(user) => (RefusalCode::OsUserNotListed, format!(" as {user}")),
+        let (code, then) = match only_for_the_user {
+            None => (RefusalCode::NoRule, format!("; {ASK}")),
+            Some(user) => (RefusalCode::OsUserNotListed, format!(" as {user}; leave the user out, or {ASK}")),
         };
         let action = action.name();
-        let why = format_args!("no policy lets {person} do {action} on {node}{user}");
+        let why = format_args!("no policy lets {person} do {action} on {node}{then}");
         Denial::new(code, DEFAULT, self.version(), why)
     }
 
@@ -464,7 +464,10 @@ mod tests {
         assert!(allowed(&sessions, &ADA, Action::Files) && !allowed(&sessions, &deploy, Action::Files));
         assert!(allowed(&both, &deploy, Action::Files));
         let denial = denied(&both, &Asking { user: Some("root"), ..ADA }, Action::Shell);
-        assert_eq!(denial.text, "denied by policy \"default\": no policy lets ada do Shell on web-1 as root");
+        assert_eq!(
+            denial.text,
+            "denied by policy \"default\": no policy lets ada do Shell on web-1 as root; leave the user out, or ask whoever keeps the policies"
+        );
         assert_eq!(denial.code, RefusalCode::OsUserNotListed);
         // who is permitted to be somebody is not permitted to do anything by that
         assert_eq!(denied(run_as, &deploy, Action::Shell).code, RefusalCode::NoRule);
@@ -483,8 +486,40 @@ mod tests {
         assert_eq!(denial.text, "denied by policy \"night\": nobody works at night; sleep");
         assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::Forbidden, "night"));
         let denial = denied(policies, &ADA, Action::Exec { command: b"id".to_vec() });
-        assert_eq!(denial.text, "denied by policy \"mute\": it forbids Exec on web-1");
+        assert_eq!(denial.text, "denied by policy \"mute\": it forbids Exec on web-1; ask whoever keeps the policies");
         assert!(allowed(policies, &ADA, Action::Files));
+    }
+
+    #[test]
+    fn every_denial_says_which_policy_why_and_what_to_do() {
+        let mute = "@id(\"mute\") forbid (principal, action, resource);";
+        let all = "@id(\"all\") permit (principal, action, resource);";
+        let alone = "@id(\"alone\") permit (principal, action, resource) when { !(context has os_user) };";
+        let run_as = "@id(\"as\") permit (principal, action == Action::\"RunAs\", resource);";
+        let (alone_and_as, wants) =
+            (format!("{alone}\n{run_as}"), all.replace("permit", "@reason(\"a ticket\") permit"));
+        let root = Asking { user: Some("root"), ..ADA };
+        let begins =
+            |denial: &Denial, policy: &str| denial.text.starts_with(&format!("denied by policy \"{policy}\": "));
+        for action in every_action() {
+            let name = action.name();
+            for (policies, asking, policy, what_to_do) in [
+                ("", &ADA, "default", "ask whoever keeps the policies"),
+                (mute, &ADA, "mute", "ask whoever keeps the policies"),
+                (wants.as_str(), &ADA, "all", "write it behind a + in the login"),
+                (alone_and_as.as_str(), &root, "default", "leave the user out, or ask whoever keeps the policies"),
+            ] {
+                if matches!(action, Action::RunAs) && asking.user.is_some() {
+                    continue;
+                }
+                let denial = denied(policies, asking, action.clone());
+                let complete = begins(&denial, policy)
+                    && denial.text.contains(name)
+                    && denial.text.contains("web-1")
+                    && denial.text.contains(what_to_do);
+                assert!(complete, "{name} under {policies}: {denial:?}");
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Denial {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PolicyVersion(Arc<str>);
 
+/// What somebody can do who is denied, where no policy says so itself. What would be permitted is not theirs to read.
+pub(super) const ASK: &str = "ask whoever keeps the policies";
+
 /// The policy of what no policy permits.
 pub(super) const DEFAULT: &str = "default";
 

@@ -131,13 +131,14 @@ impl Grant {
 
     fn beyond(&self, opened: &Action, asked: &Action) -> Denial {
         let (opened, asked) = (opened.name(), asked.name());
-        let why = format_args!("the session was opened for {opened}, not for {asked}");
+        let why = format_args!("the session was opened for {opened}, not for {asked}; open another one for it");
         Denial::new(RefusalCode::BeyondTheGrant, &self.policy(), &self.version, why)
     }
 
     /// More is uploaded than the terms let.
     pub fn too_much(&self, limit: u64, policy: &str) -> Denial {
-        let why = format_args!("no more than {limit} bytes may be uploaded in a session");
+        let why =
+            format_args!("no more than {limit} bytes may be uploaded in a session; open another one for the rest");
         Denial::new(RefusalCode::UploadLimit, policy, &self.version, why)
     }
 
@@ -332,7 +333,12 @@ mod tests {
             let denial = grant.judge(&other).unwrap_err();
             assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::BeyondTheGrant, "test"));
             let name = other.name();
-            assert!(denial.text.ends_with(&format!("the session was opened for Exec, not for {name}")), "{denial:?}");
+            assert!(
+                denial
+                    .text
+                    .ends_with(&format!("the session was opened for Exec, not for {name}; open another one for it")),
+                "{denial:?}"
+            );
         }
     }
 

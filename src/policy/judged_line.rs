@@ -13,7 +13,7 @@ use super::action::Action;
 use super::asking::Asking;
 use super::command_line::commands;
 use super::decision::{Answer, Asked, Policy};
-use super::denial::{DEFAULT, Denial};
+use super::denial::{ASK, DEFAULT, Denial};
 use crate::model::{RefusalCode, plain_text_up_to};
 
 /// What was said of a line's commands.
@@ -137,16 +137,16 @@ impl Policy {
                 let (names, said) = self.named(&policies);
                 let why = match said {
                     Some(message) => format!("{message}: {what}{because}"),
-                    None => format!("it forbids {what} on {node_name}{because}"),
+                    None => format!("it forbids {what} on {node_name}{because}; {ASK}"),
                 };
                 Denial::new(RefusalCode::Forbidden, &names, self.version(), format_args!("{why}"))
             }
             Answer::Nothing | Answer::Permitted(_) => {
-                let code = match unknown {
-                    Some(_) => RefusalCode::CommandUnknown,
-                    None => RefusalCode::CommandNotListed,
+                let (code, or) = match unknown {
+                    Some(_) => (RefusalCode::CommandUnknown, "write out what it runs, or "),
+                    None => (RefusalCode::CommandNotListed, ""),
                 };
-                let why = format_args!("no policy lets {person} run {what} on {node_name}{because}");
+                let why = format_args!("no policy lets {person} run {what} on {node_name}{because}; {or}{ASK}");
                 Denial::new(code, DEFAULT, self.version(), why)
             }
         }
@@ -201,7 +201,7 @@ mod tests {
     fn a_line_needs_leave_for_its_commands_as_well() {
         let denial = ask("", "uptime").unwrap_err();
         assert_eq!(denial.code, RefusalCode::CommandNotListed);
-        let text = "denied by policy \"default\": no policy lets ada run the commands of the line on web-1";
+        let text = "denied by policy \"default\": no policy lets ada run the commands of the line on web-1; ask whoever keeps the policies";
         assert_eq!(denial.text, text);
         // and the leave for commands is none for a line
         let commands = Policies::new(Policy::for_test(&commands_when("c", "true")));
@@ -260,7 +260,7 @@ mod tests {
         let all = commands_when("all", "true");
         let no_rm = "@id(\"no-rm\") forbid (principal, action == Action::\"Command\", resource) when { context.name == \"rm\" };";
         let denial = ask(&format!("{all}{no_rm}"), "cd /; r\\m -r x").unwrap_err();
-        let text = "denied by policy \"no-rm\": it forbids the command `rm` on web-1";
+        let text = "denied by policy \"no-rm\": it forbids the command `rm` on web-1; ask whoever keeps the policies";
         assert_eq!((denial.code, denial.text.as_str()), (RefusalCode::Forbidden, text));
         let said = no_rm.replace("forbid (", "@message(\"ask first\") forbid (");
         let denial = ask(&format!("{all}{said}"), "rm x").unwrap_err();

@@ -26,7 +26,11 @@ fn what_is_not_as_expected_is_8_and_says_what_is() {
     };
     for (action, expected, says) in [
         ("Shell", "expect = \"deny\"", "it is allowed (web)"),
-        ("Files", "expect = \"allow\"", "no policy lets ada do Files on web-1 (default)"),
+        (
+            "Files",
+            "expect = \"allow\"",
+            "no policy lets ada do Files on web-1; ask whoever keeps the policies (default)",
+        ),
         ("Shell", "expect = \"allow\"\npolicy = \"db\"", "web decided it, not db"),
         ("Files", "expect = \"deny\"\ncode = \"forbidden\"", "the code is no-rule, not forbidden"),
         ("Shel", "expect = \"allow\"", "there is no action `Shel`; did you mean `Shell`?"),
@@ -57,7 +61,7 @@ fn a_question_is_answered_with_who_decided_and_who_was_near() {
     let on_call = ["--person", "bob", "--group", "on-call", "--node", "prod-1", "--reason", "INC-42", "Shell"];
     assert_eq!(ask(&on_call), "allowed by production-by-ticket\n  lasts at most 14400 s\n  may be silent for 900 s\n");
     let denied = ask(&["--person", "alice", "--node", "web-9", "Shell"]);
-    let expected = "denied by policy \"default\": no policy lets alice do Shell on web-9 (no-rule)\n\
+    let expected = "denied by policy \"default\": no policy lets alice do Shell on web-9; ask whoever keeps the policies (no-rule)\n\
                     about this, but their conditions do not hold: developers-on-web\n";
     assert_eq!(denied, expected);
     let json = ask(&["--json", "--person", "alice", "--node", "web-1", "Shell"]);

@@ -30,7 +30,16 @@ impl Account {
         let at = |name: &str| dir.path().join(name).display().to_string();
         let mut emulator = program(PORTCULLIS)
             .args(["emulator", "--listen", "127.0.0.1:0", "--with-node", "web-1", "--until-stdin-closes"])
-            .args(["--keys-out", &at("keys"), "--node-dir", &at("node"), "--tls-ca-out", &at("ca.pem"), "--trail", &at("trail.jsonl")])
+            .args([
+                "--keys-out",
+                &at("keys"),
+                "--node-dir",
+                &at("node"),
+                "--tls-ca-out",
+                &at("ca.pem"),
+                "--trail",
+                &at("trail.jsonl"),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -383,7 +392,10 @@ fn what_was_then(account: &Account) {
     let evidence = account.at("evidence").display().to_string();
     for (at, answer) in [
         (times[0], "allowed by ada-on-web\n"),
-        (times[1], "denied by policy \"default\": no policy lets ada do Exec on web-1 (no-rule)\n"),
+        (
+            times[1],
+            "denied by policy \"default\": no policy lets ada do Exec on web-1; ask whoever keeps the policies (no-rule)\n",
+        ),
         (times[2], "allowed by ada-on-web\n"),
     ] {
         let asked = ["--at", at, "--person", "ada", "--node", "web-1", "Exec", "--command", "id"];

@@ -277,7 +277,8 @@ async fn no_more_is_uploaded_in_a_session_than_the_policy_lets() {
     let denied: Vec<_> = denied.iter().filter(|event| matches!(event.outcome, Outcome::Denied(_))).collect();
     assert_eq!(denied.len(), 1, "once, and not for every write: {denied:#?}");
     let Outcome::Denied(denial) = &denied[0].outcome else { panic!("{denied:?}") };
-    let why = "denied by policy \"little\": no more than 65536 bytes may be uploaded in a session";
+    let why = "denied by policy \"little\": no more than 65536 bytes may be uploaded in a session; \
+               open another one for the rest";
     assert_eq!((denial.code, denial.text.as_str()), (RefusalCode::UploadLimit, why));
     // another session has its own
     content(&servers.sftp("put small\n").await);

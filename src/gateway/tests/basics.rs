@@ -126,11 +126,15 @@ async fn a_stranger_is_refused_and_remembered() {
 async fn refusals_are_sentences_on_stderr_and_events() {
     let gateway = TestGateway::start().await;
     for (host, command, sentence) in [
-        ("bob", "", "denied by policy \"default\": no policy lets bob do Shell on web-1"),
+        (
+            "bob",
+            "",
+            "denied by policy \"default\": no policy lets bob do Shell on web-1; ask whoever keeps the policies",
+        ),
         (
             "nowhere",
             "true",
-            "denied by policy \"default\": no policy lets ada do Exec on db-9\n\
+            "denied by policy \"default\": no policy lets ada do Exec on db-9; ask whoever keeps the policies\n\
              portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>",
         ),
         (

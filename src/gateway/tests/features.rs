@@ -52,7 +52,9 @@ async fn lines_of_the_gateways_own_fit_a_raw_terminal() {
     let refused = gateway.run(&["-tt", "nowhere"]).await;
     assert_eq!(
         text(&refused.stderr).lines().next(),
-        Some("portcullis: denied by policy \"default\": no policy lets ada do Shell on db-9")
+        Some(
+            "portcullis: denied by policy \"default\": no policy lets ada do Shell on db-9; ask whoever keeps the policies"
+        )
     );
     let help = gateway.run(&["-tt", "gate", "help"]).await;
     assert!(text(&help.stdout).lines().count() > 3);

@@ -83,7 +83,8 @@ async fn who_may_not_transfer_is_told_and_nothing_is_opened() {
     for mode in ["-s", "-O"] {
         let ran = finish(client(&gateway, "scp", &[mode, &local, "bob:x"])).await;
         assert!(!ran.status.success());
-        let sentence = "denied by policy \"default\": no policy lets bob do Files on web-1";
+        let sentence =
+            "denied by policy \"default\": no policy lets bob do Files on web-1; ask whoever keeps the policies";
         assert!(text(&ran.stderr).contains(sentence), "{mode}: {}", text(&ran.stderr));
     }
     assert!(!gateway.node.home.path().join("x").exists());
@@ -98,7 +99,7 @@ async fn an_scp_that_is_denied_is_a_failure_to_every_client() {
     noise(&gateway.path("x"), 10);
     let local = gateway.path("x").display().to_string();
     let (key, copy) = (gateway.path("bob").display().to_string(), gateway.path("copy").display().to_string());
-    let denied = "portcullis: denied by policy \"default\": no policy lets bob do Files on web-1";
+    let denied = "portcullis: denied by policy \"default\": no policy lets bob do Files on web-1; ask whoever keeps the policies";
     // not what curl makes of a login that names no node, or one that can't be read: every end before the first record
     for login in ["web-1", "bob", "web%201"] {
         let url = format!("scp://{login}@{}/etc/hostname", gateway.address);
@@ -121,7 +122,7 @@ async fn an_sftp_that_is_denied_is_a_failure_to_every_client_and_at_once() {
     noise(&gateway.path("x"), 10);
     let local = gateway.path("x").display().to_string();
     let (key, copy) = (gateway.path("bob").display().to_string(), gateway.path("copy").display().to_string());
-    let denied = "portcullis: denied by policy \"default\": no policy lets bob do Files on web-1";
+    let denied = "portcullis: denied by policy \"default\": no policy lets bob do Files on web-1; ask whoever keeps the policies";
     for login in ["web-1", "bob", "web%201"] {
         let url = format!("sftp://{login}@{}/etc/hostname", gateway.address);
         for args in [["-o", &copy], ["-T", &local]] {
