@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
-# whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), and the shells and interpreters that a node may have, and
+# whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
 # cargo-nextest, which runs the tests; or only the programs that are named, among them shellcheck and ruff, which lint what
 # is not Rust, and moto_server, which one test starts. Does nothing where all of it is there already.
 set -euo pipefail
@@ -13,7 +13,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]=""
+    [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]=""
 )
 
 is_there() {

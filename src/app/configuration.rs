@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, CertificateAuthority, Checks, Config, ConfigError, Fault, KeyFile, Loaded, Overrides, Person, PolicyFault,
-    PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs, Trust, Whose,
+    self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Overrides, Person,
+    PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs, Trust,
+    Whose,
 };
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
 use crate::identity::{
-    self, Authority, KeyLineError, LineFault, People, PeopleError, Revocations, Role, RoleOf, Roles, authority_of_line,
-    key_of_line, name_is_usable,
+    self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, Revocations,
+    Role, RoleOf, Roles, TotpFault, authority_of_line, key_of_line, name_is_usable,
 };
 use crate::model::{RoleArn, RoleArnError};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
@@ -27,6 +28,11 @@ const CHECKS: Checks = Checks {
     never_passes: gateway::never_passes,
     policies: policy_findings,
     // where the people themselves are wrong, that is said already
+    never_enough: |config, files| {
+        let Ok((everybody, _)) = people_and_faults(config, files) else { return Vec::new() };
+        let never = |person: &Person| !everybody.could_be_enough(&person.name, &person.groups);
+        config.people.iter().enumerate().filter(|(_, person)| never(person)).map(|(index, _)| index).collect()
+    },
     proofs: |config, files| people_and_faults(config, files).map(|(_, faults)| faults).unwrap_or_default(),
 };
 
@@ -152,6 +158,8 @@ pub(super) fn people(config: &Config, files: &ProofFiles) -> Result<People, Peop
 fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec<ProofFault>), PeopleError> {
     let people = People::new(config.people.iter().map(|person| (person.name.as_str(), person.keys.as_slice())))?;
     let people = people.in_groups(config.people.iter().map(|person| (person.name.as_str(), person.groups.as_slice())));
+    let remembered = Duration::from_secs(60 * u64::from(config.second_factor.remembered_minutes));
+    let people = people.with_enough(config.proofs.iter().map(enough).collect(), remembered);
     let mut faults = Vec::new();
     let mut people = people.but(revoked(files, None, &mut faults));
     let mut authorities = Vec::new();
@@ -181,7 +189,27 @@ fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec
             ProofFault { file, line, fault }
         }));
     }
+    let secrets = files.secrets.as_ref().and_then(|file| file.content.as_ref());
+    let found = secrets.map(|content| people.add_secrets(content)).unwrap_or_default();
+    faults.extend(found.into_iter().map(|TotpFault { line, why }| {
+        let fault = Fault { help: Some("such as: ada JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()), ..fault(why) };
+        ProofFault { file: ProofPlace::Secrets, line: Some(line), fault }
+    }));
     Ok((people, faults))
+}
+
+fn enough(rule: &EnoughProofs) -> EnoughFor {
+    let combination = |combination: &config::Combination| {
+        let (first, totp) = match combination {
+            config::Combination::Key => (FirstProof::Key, false),
+            config::Combination::Certificate => (FirstProof::Certificate, false),
+            config::Combination::KeyAndTotp => (FirstProof::Key, true),
+            config::Combination::CertificateAndTotp => (FirstProof::Certificate, true),
+        };
+        Combination { first, totp }
+    };
+    let EnoughProofs { people, groups, enough } = rule.clone();
+    EnoughFor { people, groups, enough: enough.iter().map(combination).collect() }
 }
 
 /// The lists of an authority, or of everybody; one that is wrong counts as if it revoked everything.

@@ -38,6 +38,8 @@ pub struct Checks {
     pub never_passes: fn(&str) -> bool,
     /// What there is to say about the policies, for the people of this configuration.
     pub policies: fn(&[PolicyFile], &Config) -> PolicyFindings,
+    /// The people who can't log in whatever they prove, by their places in the list.
+    pub never_enough: fn(&Config, &ProofFiles) -> Vec<usize>,
     /// The lines of files that prove nothing.
     pub proofs: fn(&Config, &ProofFiles) -> Vec<ProofFault>,
 }
@@ -60,6 +62,8 @@ pub enum ProofPlace {
     Keys(usize),
     /// Of what is revoked.
     Revoked(usize),
+    /// Of secrets.
+    Secrets,
 }
 
 /// What there is to say about policies.
@@ -105,6 +109,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     numbers(config, &mut findings);
     realm(config, &mut findings);
     roles(config, checks, &mut findings);
+    proofs(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }
@@ -228,8 +233,11 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let lanes = &config.lanes;
     let of = |value: u32| u64::from(value);
     let evidence = &config.evidence;
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 26] = [
+    let second = &config.second_factor;
+    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 28] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
+        ("limits", "answer_seconds", of(limits.answer_seconds), 10..=600),
+        ("second_factor", "remembered_minutes", of(second.remembered_minutes), 0..=1440),
         ("limits", "auth_attempts", of(limits.auth_attempts), 1..=100),
         ("limits", "connections", of(limits.connections), 1..=1_000_000),
         ("limits", "connections_per_address", of(limits.connections_per_address), 1..=1_000_000),
@@ -280,6 +288,20 @@ fn realm(config: &Config, findings: &mut Findings) {
             .is_ok_and(|uri| uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)));
         if !fine {
             findings.add(&path, format!("`{url}` is no URL that begins with {}://", schemes.join(":// or ")), None);
+        }
+    }
+}
+
+fn proofs(config: &Config, findings: &mut Findings) {
+    for (index, rule) in config.proofs.iter().enumerate() {
+        let here = [Key::Name("proofs"), Key::Index(index)];
+        if rule.people.is_empty() && rule.groups.is_empty() {
+            let help = "name people or groups; people = [\"*\"] is everybody";
+            findings.add(&here, "these proofs are nobody's", Some(help));
+        }
+        if rule.enough.is_empty() {
+            let help = "name what is enough, such as [\"key and totp\", \"certificate\"]";
+            findings.add(&[here[0], here[1], Key::Name("enough")], "nothing is enough", Some(help));
         }
     }
 }

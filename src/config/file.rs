@@ -25,6 +25,11 @@ pub struct Config {
     pub certificate_authorities: Vec<CertificateAuthority>,
     /// What is revoked, whosever it was.
     pub revocation: Revocation,
+    /// Which proofs are enough, and for whom: the first of these that is for somebody. Without any a key, or a certificate, is enough
+    /// for everybody; with some, nothing is for somebody whom none names.
+    pub proofs: Vec<EnoughProofs>,
+    /// What has to come besides a key or a certificate, where `proofs` or a policy wants it.
+    pub second_factor: SecondFactor,
     /// Where it is written what they may do. What no policy permits is denied.
     pub policy: PolicyFiles,
     /// The AWS account and region whose nodes are reached.
@@ -40,8 +45,8 @@ impl Config {
     #[must_use]
     pub fn with_people_of(&self, other: &Self) -> Self {
         let realm = Realm { identity: other.realm.identity, roles: other.realm.roles.clone(), ..self.realm.clone() };
-        let Self { people, certificate_authorities, revocation, policy, .. } = other.clone();
-        Self { people, certificate_authorities, revocation, policy, realm, ..self.clone() }
+        let Self { people, certificate_authorities, revocation, proofs, second_factor, policy, .. } = other.clone();
+        Self { people, certificate_authorities, revocation, proofs, second_factor, policy, realm, ..self.clone() }
     }
 
     /// The sections in which another one says something else.
@@ -105,6 +110,9 @@ pub struct Limits {
     /// Seconds from the TCP connection to a finished login; then the connection is closed.
     #[schemars(range(min = 1, max = 600))]
     pub login_seconds: u32,
+    /// Seconds for the answer to a question, such as for a code, from when the key or certificate was proved.
+    #[schemars(range(min = 10, max = 600))]
+    pub answer_seconds: u32,
     /// Authentication attempts on one connection.
     #[schemars(range(min = 1, max = 100))]
     pub auth_attempts: u32,
@@ -163,6 +171,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             login_seconds: 20,
+            answer_seconds: 120,
             auth_attempts: 10,
             connections: 1024,
             connections_per_address: 256,
@@ -264,6 +273,50 @@ pub struct Revocation {
     /// Files that say which keys and certificates are: made by `ssh-keygen -k`, or with the lines of keys' `.pub` files. While one
     /// can't be read, no key and no certificate counts, and nobody logs in. They are looked at every second.
     pub files: Vec<PathBuf>,
+}
+
+/// Proofs that are enough, and whom for.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnoughProofs {
+    /// Whom it is for, by name; `*` is everybody.
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// Whom it is for, by group.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Any one of these is enough.
+    pub enough: Vec<Combination>,
+}
+
+/// Proofs that are enough together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Combination {
+    /// A key.
+    #[serde(rename = "key")]
+    Key,
+    /// A certificate.
+    #[serde(rename = "certificate")]
+    Certificate,
+    /// A key, and a code.
+    #[serde(rename = "key and totp")]
+    KeyAndTotp,
+    /// A certificate, and a code.
+    #[serde(rename = "certificate and totp")]
+    CertificateAndTotp,
+}
+
+/// What has to come besides a key or a certificate.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecondFactor {
+    /// A file of the secrets that one-time codes are made by (RFC 6238), for the gateway's user alone. A line is a person's name and
+    /// their secret in base32, or as an `otpauth://totp/` address. It is looked at every second.
+    pub totp_secrets: Option<PathBuf>,
+    /// Minutes for which somebody who has answered is not asked again, with the same key or certificate's key and from the same
+    /// address. 0 asks at each login.
+    #[schemars(range(max = 1440))]
+    pub remembered_minutes: u32,
 }
 
 /// What a principal of a certificate stands for.

@@ -195,12 +195,13 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
     };
     let mut problems = placed(check(&config, checks));
     let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config);
-    let found = placed(warnings(&config, &policies, &unheeded, checks).0);
+    let (proofs, unusable) = load_proofs(&config, trust, checks);
+    let never = (checks.never_enough)(&config, &proofs);
+    let found = placed(warnings(&config, &policies, (&unheeded, &never), checks).0);
     let mut warnings: Vec<Problem> = found.into_iter().map(Problem::warning).collect();
     let (wrong, odd) = told(faults, &policies);
     problems.extend(wrong);
     warnings.extend(odd);
-    let (proofs, unusable) = load_proofs(&config, trust, checks);
     if problems.is_empty() {
         Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {
@@ -219,7 +220,7 @@ fn anchor(config: &mut Config, base: &Path) {
         let keys = &mut authority.keys_from;
         keys.iter_mut().chain(&mut authority.revoked)
     }));
-    let paths = paths.chain(&mut config.revocation.files);
+    let paths = paths.chain(&mut config.revocation.files).chain(&mut config.second_factor.totp_secrets);
     for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);
     }
@@ -258,6 +259,7 @@ mod tests {
         authority: |text| plain(text).map(|()| text.into()),
         role: plain,
         never_passes: |pattern| pattern == "LD_*",
+        never_enough: |_, _| Vec::new(),
         policies: |_, _| PolicyFindings::default(),
         proofs: |_, _| Vec::new(),
     };

@@ -28,7 +28,8 @@ mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
 pub use file::{
-    Algorithms, CertificateAuthority, Config, Environment, Limits, Person, Principal, RoleOfPeople, SeenAs,
+    Algorithms, CertificateAuthority, Combination, Config, EnoughProofs, Environment, Limits, Person, Principal,
+    RoleOfPeople, SeenAs,
 };
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, load, load_policies, load_proofs, odd};

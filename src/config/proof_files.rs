@@ -1,10 +1,14 @@
 //! The files that somebody's proof is in, as bytes. One that can't be used proves nothing, and neither does it stop the others:
 //! whoever takes a key away must not have to mend another's file first.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::check::{ProofFault, ProofPlace};
 use super::load::{Trust, in_words};
@@ -17,6 +21,24 @@ pub struct ProofFiles {
     pub keys: Vec<KeyFile>,
     /// What is revoked.
     pub revoked: Vec<RevokedFile>,
+    /// What people's codes are made by.
+    pub secrets: Option<SecretsFile>,
+}
+
+/// The file of secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it; none where it can't be used.
+    pub content: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Nothing of what is in it.
+impl fmt::Debug for SecretsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A list of what is revoked.
@@ -56,7 +78,8 @@ const ENDING: &str = "pub";
 /// Their paths, for who only looks whether they have changed.
 pub(super) fn named(config: &Config) -> Vec<PathBuf> {
     let keys = key_paths(config).into_iter().flat_map(|(_, path, within)| within.unwrap_or_else(|_| vec![path]));
-    keys.chain(revoked_paths(config).map(|(_, path)| path.clone())).collect()
+    let others = revoked_paths(config).map(|(_, path)| path).chain(&config.second_factor.totp_secrets);
+    keys.chain(others.cloned()).collect()
 }
 
 fn revoked_paths(config: &Config) -> impl Iterator<Item = (Option<usize>, &PathBuf)> {
@@ -99,14 +122,18 @@ pub(super) fn read(config: &Config, trust: Trust) -> (ProofFiles, Vec<Problem>) 
             Vec::new()
         });
         for path in paths {
-            let content = one(&path, trust, KEYS).map_err(|problems| refused.extend(problems)).ok();
+            let content = plain(&path, trust, KEYS).map_err(|problems| refused.extend(problems)).ok();
             files.keys.push(KeyFile { whose, path, content });
         }
     }
     for (authority, path) in revoked_paths(config) {
-        let content = one(path, trust, REVOKED).map_err(|problems| refused.extend(problems)).ok();
+        let content = plain(path, trust, REVOKED).map_err(|problems| refused.extend(problems)).ok();
         files.revoked.push(RevokedFile { authority, path: path.clone(), content });
     }
+    files.secrets = config.second_factor.totp_secrets.as_ref().map(|path| {
+        let content = one(path, trust, SECRETS).map_err(|problems| refused.extend(problems)).ok();
+        SecretsFile { path: path.clone(), content }
+    });
     (files, refused)
 }
 
@@ -117,18 +144,38 @@ struct Use {
     what: &'static str,
     therefore: &'static str,
     named_by: &'static str,
+    is_secret: bool,
 }
 
-const KEYS: Use = Use { most_bytes: 1 << 20, what: "these keys", therefore: "prove nothing", named_by: "keys_from" };
+const KEYS: Use = Use {
+    most_bytes: 1 << 20,
+    what: "these keys",
+    therefore: "prove nothing",
+    named_by: "keys_from",
+    is_secret: false,
+};
+
+const SECRETS: Use = Use {
+    most_bytes: 1 << 20,
+    what: "these secrets",
+    therefore: "nobody's code is right",
+    named_by: "second_factor.totp_secrets",
+    is_secret: true,
+};
 
 const REVOKED: Use = Use {
     most_bytes: 16 << 20,
     what: "this list of what is revoked",
     therefore: "counts as if it revoked everything",
     named_by: "revoked, or revocation.files,",
+    is_secret: false,
 };
 
-fn one(path: &Path, trust: Trust, of: Use) -> Result<Vec<u8>, Vec<Problem>> {
+fn plain(path: &Path, trust: Trust, of: Use) -> Result<Vec<u8>, Vec<Problem>> {
+    one(path, trust, of).map(|mut content| std::mem::take(&mut *content))
+}
+
+fn one(path: &Path, trust: Trust, of: Use) -> Result<Zeroizing<Vec<u8>>, Vec<Problem>> {
     let cannot = |error: io::Error| vec![unreadable(path, of, &error)];
     // a pipe would be waited for
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
@@ -139,7 +186,15 @@ fn one(path: &Path, trust: Trust, of: Use) -> Result<Vec<u8>, Vec<Problem>> {
     if trust == Trust::Ours {
         ownership::check(path, &file).map_err(|error| error.problems)?;
     }
-    let mut content = Vec::new();
+    let found = file.metadata().map_err(cannot)?;
+    if of.is_secret && found.mode() & 0o077 != 0 {
+        let message =
+            format!("others can read it (mode {:04o}), so that {} {}", found.mode() & 0o7777, of.what, of.therefore);
+        return Err(vec![Problem::with_file(path, message, format!("take that away: chmod 600 {}", path.display()))]);
+    }
+    // no reallocation leaves a copy of what is secret behind
+    let mut content =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(found.len().min(of.most_bytes) + 1).unwrap_or(0)));
     file.by_ref().take(of.most_bytes + 1).read_to_end(&mut content).map_err(cannot)?;
     if content.len() as u64 > of.most_bytes {
         let message = format!("it has more than {} MiB, so that {} {}", of.most_bytes >> 20, of.what, of.therefore);
@@ -163,6 +218,12 @@ pub(super) fn told(faults: Vec<ProofFault>, files: &ProofFiles) -> Vec<Problem> 
         let (path, content) = match file {
             ProofPlace::Keys(index) => files.keys.get(index).map(|file| (&file.path, &file.content)),
             ProofPlace::Revoked(index) => files.revoked.get(index).map(|file| (&file.path, &file.content)),
+            // without the line itself, which is a secret
+            ProofPlace::Secrets => {
+                let path = &files.secrets.as_ref()?.path;
+                let message = format!("line {}: {}", line.unwrap_or_default(), fault.message);
+                return Some(Problem::with_file(path, message, "").help(fault.help));
+            }
         }?;
         let text = String::from_utf8_lossy(content.as_deref().unwrap_or_default());
         let span = line.and_then(|line| line_span(&text, line));
@@ -187,7 +248,7 @@ fn line_span(text: &str, line: usize) -> Option<Range<usize>> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::Person;
+    use super::super::{Fault, Person};
     use super::*;
 
     fn config(paths: &[PathBuf]) -> Config {
@@ -231,6 +292,31 @@ mod tests {
             assert!(said.contains(wanted), "{said}");
         }
         assert_eq!(said.len(), 4, "{said:?}");
+    }
+
+    #[test]
+    fn a_file_of_secrets_that_others_can_read_is_nobody_s_and_no_message_has_a_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("totp");
+        let secret = "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK";
+        std::fs::write(&path, format!("ada {secret}\nbob {secret}1\n")).unwrap();
+        let mut config = Config::default();
+        config.second_factor.totp_secrets = Some(path.clone());
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for (public, usable) in [(0o644, false), (0o640, false), (0o600, true), (0o400, true)] {
+            mode(public);
+            let (files, refused) = read(&config, Trust::Ours);
+            let read = files.secrets.as_ref().unwrap();
+            assert_eq!((read.content.is_some(), refused.is_empty()), (usable, usable), "{public:o}");
+            assert!(usable || refused[0].to_string().contains("others can read it"), "{refused:?}");
+            assert!(usable || refused[0].help.as_ref().unwrap().contains("chmod 600"), "{refused:?}");
+            let fault = Fault { message: "the secret is not written in base32".to_owned(), help: None };
+            let fault = ProofFault { file: ProofPlace::Secrets, line: Some(2), fault };
+            let told = told(vec![fault], &files);
+            assert!(told[0].to_string().contains("line 2: the secret is not"), "{told:?}");
+            assert!(!format!("{told:?} {files:?} {refused:?}").contains(secret));
+        }
+        assert_eq!(named(&config), [path]);
     }
 
     #[test]

@@ -2,15 +2,21 @@
 
 use super::check::{ANY, Checks, Findings, Key, role_at};
 use super::policy_files::PolicyFile;
-use super::{Config, Person, RoleOfPeople, SeenAs};
+use super::{Config, EnoughProofs, Person, RoleOfPeople, SeenAs};
 
-/// Everything odd about a configuration that parsed.
-pub(super) fn warnings(config: &Config, policies: &[PolicyFile], unheeded: &[usize], checks: &Checks) -> Findings {
+/// Everything odd about a configuration that parsed. Some are permitted nothing, and for some nothing is enough that they have.
+pub(super) fn warnings(
+    config: &Config,
+    policies: &[PolicyFile],
+    (unheeded, never): (&[usize], &[usize]),
+    checks: &Checks,
+) -> Findings {
     let mut found = Findings::default();
     nobody(config, &mut found);
     no_policies(config, policies, unheeded, &mut found);
     variables(config, checks, &mut found);
     seen_as(config, policies, unheeded, &mut found);
+    enough(config, never, &mut found);
     found
 }
 
@@ -94,7 +100,7 @@ fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: 
         return;
     }
     for (index, role) in roles.iter().enumerate() {
-        unknown(config, index, role, found);
+        unknown(config, (&role.people, &role.groups), |list| role_at(index, Some(list)), found);
     }
     if policies.is_empty() {
         return;
@@ -129,9 +135,30 @@ fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: 
     );
 }
 
+/// Nothing is enough for somebody.
+fn enough(config: &Config, never: &[usize], found: &mut Findings) {
+    for (index, rule) in config.proofs.iter().enumerate() {
+        let EnoughProofs { people, groups, .. } = rule;
+        let here = |list| vec![Key::Name("proofs"), Key::Index(index), Key::Name(list)];
+        unknown(config, (people, groups), here, found);
+    }
+    for &index in never {
+        let Some(person) = config.people.get(index) else { continue };
+        let help =
+            "add a rule for them to [[proofs]], or a line with a secret to the file of second_factor.totp_secrets";
+        let at = [Key::Name("people"), Key::Index(index), Key::Name("name")];
+        found.add(&at, format!("nothing that `{}` has is enough, so they can't log in", person.name), Some(help));
+    }
+}
+
 /// Names that nobody has, as far as certificates don't bring others.
-fn unknown(config: &Config, index: usize, role: &RoleOfPeople, found: &mut Findings) {
-    let place = |list, number| role_at(index, Some(list)).into_iter().chain([Key::Index(number)]).collect::<Vec<_>>();
+fn unknown(
+    config: &Config,
+    (people, groups): (&[String], &[String]),
+    here: impl Fn(&'static str) -> Vec<Key>,
+    found: &mut Findings,
+) {
+    let place = |list, number| here(list).into_iter().chain([Key::Index(number)]).collect::<Vec<_>>();
     let authorities = &config.certificate_authorities;
     let principals = || authorities.iter().flat_map(|authority| authority.principals.values());
     let comes = |name: &String| {
@@ -140,12 +167,12 @@ fn unknown(config: &Config, index: usize, role: &RoleOfPeople, found: &mut Findi
             .any(|authority| authority.unlisted_people || authority.without_principals.as_ref() == Some(name))
             || principals().any(|principal| principal.person.as_ref() == Some(name))
     };
-    for (number, name) in role.people.iter().enumerate() {
+    for (number, name) in people.iter().enumerate() {
         if name != ANY && !comes(name) && !config.people.iter().any(|person| person.name == *name) {
             found.add(&place("people", number), format!("nobody is called `{name}`"), None);
         }
     }
-    for (number, group) in role.groups.iter().enumerate() {
+    for (number, group) in groups.iter().enumerate() {
         let certified = principals().any(|principal| principal.groups.contains(group));
         if !certified && !config.people.iter().any(|person| person.groups.contains(group)) {
             found.add(&place("groups", number), format!("nobody is in the group `{group}`"), None);

@@ -25,6 +25,7 @@ pub(super) fn said(message: &str) -> Said {
     if let Some(name) = message.strip_prefix("missing field ") {
         let help = match name.trim_matches('`') {
             "role" => "every [[realm.roles]] has a role: its ARN",
+            "enough" => "every [[proofs]] says what is enough, such as enough = [\"key and totp\", \"certificate\"]",
             _ => "every [[people]] and [[certificate_authorities]] has a name",
         };
         return Said { message: format!("{name} is missing here"), help: Some(help.to_owned()) };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use super::variables::variable;
-use crate::identity::{Acting, CertificateFacts};
+use crate::identity::{Acting, CertificateFacts, SecondFactorFacts};
 use crate::model::RefusalCode;
 use crate::policy::JudgedCommand;
 
@@ -23,6 +23,8 @@ pub struct SessionOpened<'a> {
     pub groups: &'a [String],
     /// How that was proved.
     pub proof: &'a str,
+    /// The second factor, where there was one.
+    pub second_factor: Option<SecondFactorFacts>,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
     /// Whether it was a security key that knew who touched it.
@@ -97,6 +99,8 @@ pub struct DecidedOn<'a> {
     pub node_called: Option<&'a str>,
     /// The operating-system user; none means the agent's own.
     pub os_user: Option<&'a str>,
+    /// The second factor, where there was one.
+    pub second_factor: Option<SecondFactorFacts>,
     /// What was asked for.
     pub action: &'a str,
     /// The command, where the action is one.
@@ -143,7 +147,7 @@ impl ChannelRefused<'_> {
 impl DecidedOn<'_> {
     fn write(&self, to: &mut Fields) {
         to.names("groups", self.groups);
-        to.proof(self.proof, self.certificate, self.user_verified);
+        to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("node_called", self.node_called);
@@ -160,7 +164,7 @@ impl SessionOpened<'_> {
         to.text("source", &self.source.to_string());
         to.text("person", self.person);
         to.names("groups", self.groups);
-        to.proof(self.proof, self.certificate, self.user_verified);
+        to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("node_called", self.node_called);

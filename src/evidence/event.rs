@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
 use super::fields::Fields;
-use crate::identity::CertificateFacts;
+use crate::identity::{CertificateFacts, SecondFactorFacts};
 use crate::model::{Exit, RefusalCode};
 
 /// Something that happened.
@@ -63,6 +63,8 @@ pub struct LoginAccepted<'a> {
     pub person: &'a str,
     /// How that was proved.
     pub proof: &'a str,
+    /// The second factor, where there was one.
+    pub second_factor: Option<SecondFactorFacts>,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
 }
@@ -397,6 +399,7 @@ impl LoginAccepted<'_> {
         to.text("login", self.login);
         to.text("person", self.person);
         to.text("proof", self.proof);
+        to.second_factor(self.second_factor);
         to.certificate(self.certificate);
     }
 }

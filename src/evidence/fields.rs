@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{Event, Total};
-use crate::identity::CertificateFacts;
+use crate::identity::{CertificateFacts, SecondFactorFacts};
 
 /// The version of the lines: another number means that a field has another meaning or is gone.
 pub(super) const VERSION: u32 = 1;
@@ -134,12 +134,28 @@ impl Fields {
     }
 
     /// How somebody has proved who they are.
-    pub(super) fn proof(&mut self, proof: &str, certificate: Option<&CertificateFacts>, user_verified: bool) {
+    pub(super) fn proof(
+        &mut self,
+        proof: &str,
+        second: Option<SecondFactorFacts>,
+        certificate: Option<&CertificateFacts>,
+        user_verified: bool,
+    ) {
         self.text("proof", proof);
+        self.second_factor(second);
         self.certificate(certificate);
         if user_verified {
             self.value("user_verified", true);
         }
+    }
+
+    /// What is told of a second factor, where somebody has logged in with one.
+    pub(super) fn second_factor(&mut self, second: Option<SecondFactorFacts>) {
+        let Some(SecondFactorFacts { kind, at }) = second else { return };
+        let mut fields = Self::up_to(self.longest);
+        fields.text("kind", kind);
+        fields.text("at", &written(at.into()));
+        self.value("second_factor", fields.into_json());
     }
 
     /// What is told of a certificate, where somebody has logged in by one.

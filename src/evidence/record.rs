@@ -92,6 +92,7 @@ impl SessionRecord {
             person: grant.identity().person(),
             groups: grant.identity().groups(),
             proof: grant.identity().proof(),
+            second_factor: grant.identity().second_factor(),
             certificate: grant.identity().certificate(),
             user_verified: grant.identity().user_verified(),
             node: &grant.node().0,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::attempts::Attempts;
+use super::auth::keyboard::Pending;
 use super::channel;
 use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     permit: Arc<Permit>,
     ending: Arc<Ending>,
     pub(super) attempts: Attempts,
+    /// Somebody who has proved a half of who they are.
+    pub(super) pending: Option<Pending>,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
     /// Channels that the client has closed and that are still winding up: they have a limit, too, or opening and closing
@@ -120,6 +123,7 @@ impl Connection {
             permit,
             ending,
             attempts: Attempts::default(),
+            pending: None,
             login: None,
             channels: HashMap::new(),
             closing: Vec::new(),
@@ -138,6 +142,7 @@ impl Connection {
             login: self.attempts.login(),
             person: identity.person(),
             proof: identity.proof(),
+            second_factor: identity.second_factor(),
             certificate: identity.certificate(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));

@@ -4,7 +4,8 @@
 use std::time::SystemTime;
 
 use russh::server::{
-    Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey,
+    Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Response, Session, VerifiedCertificate,
+    VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
 
@@ -12,7 +13,7 @@ use super::auth::{certificate, publickey};
 use super::connection::Connection;
 use super::environment::Verdict;
 use super::preauth_stream::Reached;
-use crate::identity::{Identity, KeyFingerprint, Login, LoginError, Unproved};
+use crate::identity::{KeyFingerprint, Login, LoginError, Proved, Unproved};
 use crate::model::{ReasonText, RefusalCode, WindowSize};
 use crate::session::RequestKind;
 use crate::transport::PtyRequest;
@@ -107,7 +108,7 @@ impl Handler for ClientHandler {
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity =
             publickey::verified(key).map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
-        Ok(self.proved(identity, login))
+        Ok(self.proved(user, identity, login))
     }
 
     async fn auth_verified_certificate(
@@ -119,7 +120,18 @@ impl Handler for ClientHandler {
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity = certificate::verified(certificate)
             .map(|verified| people.identify_certified(&verified, login.as_ref().ok(), source, now));
-        Ok(self.proved(identity, login))
+        Ok(self.proved(user, identity, login))
+    }
+
+    /// After what has proved the first half of somebody; alone it proves nothing.
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        answers: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let text = |answer: bytes::Bytes| String::from_utf8_lossy(&answer).into_owned();
+        Ok(self.0.ask(user, answers.map(|answers| answers.map(text).collect())).await)
     }
 
     /// One that would do, were it what it says.
@@ -464,9 +476,17 @@ impl Handler for ClientHandler {
 
 impl ClientHandler {
     /// Lets somebody in whose signature was good, or does not.
-    fn proved(&mut self, identity: Option<Result<Identity, Unproved>>, login: Result<Login, LoginError>) -> Auth {
-        match identity {
-            Some(Ok(identity)) => {
+    fn proved(
+        &mut self,
+        user: &str,
+        proved: Option<Result<Proved, Unproved>>,
+        login: Result<Login, LoginError>,
+    ) -> Auth {
+        // what was proved under another name, or by another key, is over
+        self.0.pending = None;
+        match proved.map(|proved| proved.map(|proved| self.0.ask_besides(proved, login.as_ref().ok()))) {
+            Some(Ok(Proved::Half(half))) => self.0.half_way(user, login, half),
+            Some(Ok(Proved::Enough(identity))) => {
                 // a login that can't be read is refused in words, on the channel, once we know whom we talk to
                 self.0.logged_in(identity, login);
                 Auth::Accept

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
@@ -65,6 +65,17 @@ pub(super) enum Reached {
     Asking,
     /// It has named a key that somebody has here.
     KnownKey,
+    /// It has proved a key, or a certificate, that is not enough alone, and is asked for more.
+    HalfWay,
+}
+
+/// How long a login may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    /// All of it, where nobody is asked for anything.
+    pub(super) login: Duration,
+    /// From when somebody is asked.
+    pub(super) answer: Duration,
 }
 
 impl Progress {
@@ -82,7 +93,7 @@ impl Progress {
 
     pub(super) fn reached(&self) -> Reached {
         let reached = self.reached.load(Ordering::Acquire);
-        let all = [Reached::KnownKey, Reached::Asking, Reached::Identified];
+        let all = [Reached::HalfWay, Reached::KnownKey, Reached::Asking, Reached::Identified];
         all.into_iter().find(|step| *step as u8 == reached).unwrap_or(Reached::Nothing)
     }
 
@@ -120,11 +131,18 @@ impl Progress {
     }
 
     /// Comes back with the reason when a connection without a login must end.
-    async fn preauth_deadline(self: Arc<Self>, login: Duration) -> io::Error {
+    async fn preauth_deadline(self: Arc<Self>, time: Time) -> io::Error {
         let silent = async {
             sleep(IDENTIFICATION).await;
             if self.reached() > Reached::Nothing {
                 std::future::pending::<()>().await;
+            }
+        };
+        let login = async {
+            sleep(time.login).await;
+            // a person types more slowly than a program signs
+            if let Some(asked) = self.moved().filter(|_| self.reached() == Reached::HalfWay) {
+                sleep_until(asked + time.answer).await;
             }
         };
         let late = |missed: &str| {
@@ -134,7 +152,7 @@ impl Progress {
         tokio::select! {
             () = silent => late("no identification in time"),
             // however busy it was: a handshake that trickles is no reason for more time
-            () = sleep(login) => late("no login in time"),
+            () = login => late("no login in time"),
             // where others need the permit; a notification that came before this waits is kept
             () = self.evicted.notified() => {
                 io::Error::new(io::ErrorKind::ConnectionAborted, "its place was given to another connection")
@@ -157,8 +175,8 @@ pub(super) struct PreauthStream<S> {
 }
 
 impl<S> PreauthStream<S> {
-    pub(super) fn new(inner: S, login: Duration, progress: Arc<Progress>) -> Self {
-        let end: Pin<Box<dyn Future<Output = io::Error> + Send>> = Box::pin(progress.clone().preauth_deadline(login));
+    pub(super) fn new(inner: S, time: Time, progress: Arc<Progress>) -> Self {
+        let end: Pin<Box<dyn Future<Output = io::Error> + Send>> = Box::pin(progress.clone().preauth_deadline(time));
         Self { inner, progress, end: Some(end) }
     }
 
@@ -221,15 +239,31 @@ mod tests {
 
     use super::*;
 
+    fn within(login: u64) -> Time {
+        Time { login: Duration::from_millis(login), answer: Duration::from_secs(120) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_for_more_has_time_to_answer_and_no_more_than_that() {
+        let (_client, server) = duplex(64);
+        let progress = Arc::new(Progress::default());
+        let mut stream = PreauthStream::new(server, within(20_000), progress.clone());
+        let begun = Instant::now();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.reach(Reached::HalfWay);
+        assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 121);
+    }
+
     #[tokio::test]
     async fn reading_and_writing_end_at_the_deadline() {
         let (mut client, server) = duplex(1024);
-        let mut stream = PreauthStream::new(server, Duration::from_millis(50), Arc::default());
+        let mut stream = PreauthStream::new(server, within(50), Arc::default());
         client.write_all(b"x").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let (_client, server) = duplex(8);
-        let mut stream = PreauthStream::new(server, Duration::from_millis(50), Arc::default());
+        let mut stream = PreauthStream::new(server, within(50), Arc::default());
         let stuck = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
     }
@@ -239,7 +273,7 @@ mod tests {
         for logged_in in [false, true] {
             let (mut client, server) = duplex(8);
             let progress = Arc::new(Progress::default());
-            let mut stream = PreauthStream::new(server, Duration::from_secs(20), progress.clone());
+            let mut stream = PreauthStream::new(server, within(20_000), progress.clone());
             if logged_in {
                 progress.logged_in();
             }
@@ -255,7 +289,7 @@ mod tests {
     async fn bytes_are_limited_before_the_login_and_not_after() {
         let (mut client, server) = duplex(1 << 20);
         let progress = Arc::new(Progress::default());
-        let mut stream = PreauthStream::new(server, Duration::from_secs(20), progress.clone());
+        let mut stream = PreauthStream::new(server, within(20_000), progress.clone());
         let limit = usize::try_from(BYTES_BEFORE_LOGIN).unwrap();
         client.write_all(&vec![0; limit]).await.unwrap();
         stream.read_exact(&mut vec![0; limit]).await.unwrap();
@@ -263,7 +297,7 @@ mod tests {
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
 
         let (mut client, server) = duplex(1 << 20);
-        let mut stream = PreauthStream::new(server, Duration::from_millis(50), progress.clone());
+        let mut stream = PreauthStream::new(server, within(50), progress.clone());
         progress.logged_in();
         client.write_all(&vec![0; limit * 2]).await.unwrap();
         stream.read_exact(&mut vec![0; limit * 2]).await.unwrap();

@@ -12,17 +12,18 @@ use russh::server::Handle;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
 
+use super::auth::questions::Questions;
 use super::connection::Connection;
 use super::connection_limits::Permit;
 use super::ending::Ending;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
-use super::preauth_stream::{PreauthStream, Reached};
+use super::preauth_stream::{PreauthStream, Reached, Time};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
-use crate::identity::Roster;
+use crate::identity::{Roster, SecondFactors};
 use crate::session::SessionOpener;
 
 /// Serves clients, each on a stream of its own.
@@ -37,7 +38,9 @@ impl Server {
         let config = settings.russh(host_keys);
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));
-        Self { config, shared: Arc::new(Shared { people, sessions, settings, shares, environment }) }
+        let (factors, questions) = (SecondFactors::default(), Questions::default());
+        let shared = Shared { people, factors, questions, sessions, settings, shares, environment };
+        Self { config, shared: Arc::new(shared) }
     }
 
     /// Serves one client to its end, or to the gateway's.
@@ -51,12 +54,14 @@ impl Server {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let login = Duration::from_secs(u64::from(self.shared.settings.limits.login_seconds));
+        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        let limits = &self.shared.settings.limits;
+        let time = Time { login: seconds(limits.login_seconds), answer: seconds(limits.answer_seconds) };
         let progress = permit.progress().clone();
         // the handler goes as soon as the library has done with it; the permit stays until the stream is closed
         let permit = Arc::new(permit);
         // a packet is read in two steps; one system call is enough for both, and for the next few
-        let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, login, progress.clone()));
+        let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, time, progress.clone()));
         let ending = Arc::new(Ending::default());
         let connection = Connection::new(self.shared, source, local, permit.clone(), ending.clone());
         let id = connection.id;

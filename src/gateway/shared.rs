@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use super::auth::questions::Questions;
 use super::environment::Allowed;
 use super::settings::Settings;
 use super::shares::Shares;
-use crate::identity::Roster;
+use crate::identity::{Roster, SecondFactors};
 use crate::session::SessionOpener;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) people: Roster,
+    /// What is remembered of second factors.
+    pub(super) factors: SecondFactors,
+    /// Who is being asked for one.
+    pub(super) questions: Questions,
     pub(super) sessions: Arc<SessionOpener>,
     pub(super) settings: Settings,
     pub(super) shares: Arc<Shares>,

@@ -162,6 +162,10 @@ impl Strangers {
 
 impl Stranger {
     fn is_at_rest(&self, now: Instant) -> bool {
+        // it is a person who types; the time for an answer has an end of its own, and their address its share
+        if self.progress.reached() == Reached::HalfWay {
+            return false;
+        }
         // a slow client that gets on is no idle one
         let since = self.progress.moved().map_or(self.since, |moved| moved.max(self.since));
         now.saturating_duration_since(since) >= AT_REST
@@ -177,7 +181,7 @@ fn offence(progress: &Progress) -> Offence {
     match progress.reached() {
         _ if progress.has_expired() => Offence::Lingered,
         Reached::Nothing | Reached::Identified => Offence::Nothing,
-        Reached::Asking | Reached::KnownKey => Offence::Refused,
+        Reached::Asking | Reached::KnownKey | Reached::HalfWay => Offence::Refused,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::acting::ActsAs;
 use super::certificate::Certificate;
+use super::enough::Second;
 use super::proof::KeyFingerprint;
 use super::restrictions::Restrictions;
 use crate::model::plain_text_up_to;
@@ -26,6 +27,8 @@ pub(super) struct Proof {
     pub(super) key: KeyFingerprint,
     /// The certificate of that key, where it was one that proved something.
     pub(super) certificate: Option<Arc<Certified>>,
+    /// What had to come besides.
+    pub(super) second: Option<Second>,
     /// Whether it is a security key that knew who touched it.
     pub(super) user_verified: bool,
     /// The client's address, for proofs that count from some only.
@@ -36,6 +39,28 @@ pub(super) struct Proof {
     /// In words.
     pub(super) text: String,
 }
+
+/// What evidence and policies are told of a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondFactorFacts {
+    /// Which kind: `totp`.
+    pub kind: &'static str,
+    /// When the person was asked for it; before the login, where it was remembered.
+    pub at: SystemTime,
+}
+
+impl Proof {
+    /// The same with a second factor.
+    pub(super) fn add(&mut self, second: Option<Second>) {
+        if second.is_some() {
+            self.text = format!("{} and {TOTP}", self.text);
+        }
+        self.second = second;
+    }
+}
+
+/// The only kind of second factor.
+const TOTP: &str = "totp";
 
 /// A certificate that has proved who somebody is, and what is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +119,7 @@ impl Identity {
         self.proof().split(' ').next().unwrap_or_default()
     }
 
-    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`.
+    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`, with ` and totp` behind it where that was.
     pub fn proof(&self) -> &str {
         &self.proof.text
     }
@@ -107,6 +132,11 @@ impl Identity {
     /// Whether it is a security key that knew who touched it.
     pub fn user_verified(&self) -> bool {
         self.proof.user_verified
+    }
+
+    /// The second factor, where there was one.
+    pub fn second_factor(&self) -> Option<SecondFactorFacts> {
+        self.proof.second.as_ref().map(|second| SecondFactorFacts { kind: TOTP, at: second.at })
     }
 
     /// The certificate, where it was one.
@@ -142,6 +172,7 @@ impl Identity {
         let proof = Proof {
             key: KeyFingerprint::of(b"test"),
             certificate: None,
+            second: None,
             user_verified: false,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             ends: None,
@@ -162,6 +193,15 @@ impl Identity {
     pub(crate) fn proved_by(self, proof: &str) -> Self {
         let key = KeyFingerprint::of(proof.as_bytes());
         Self { proof: Proof { key, text: proof.to_owned(), ..self.proof }, ..self }
+    }
+
+    /// The same with a second factor.
+    #[cfg(test)]
+    pub(crate) fn with_a_second_factor(mut self) -> Self {
+        let secret =
+            super::totp::TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap_or_else(|_| unreachable!());
+        self.proof.add(Some(Second { secret: Arc::new(secret), at: SystemTime::UNIX_EPOCH }));
+        self
     }
 
     /// The same of somebody with none.

@@ -9,6 +9,7 @@ use super::authenticated::{Certified, Proof};
 use super::authority::{Authority, AuthorityLine, Meant, Trust};
 use super::authorized_key::{AuthorizedKey, KeyLineError, authority_of_line, lines};
 use super::certificate::Certificate;
+use super::enough::Proved;
 use super::people::{LineFault, People};
 use super::proof::{KeyFingerprint, VerifiedCertificate};
 use super::restrictions::Restrictions;
@@ -100,10 +101,10 @@ impl People {
         login: Option<&Login>,
         source: IpAddr,
         now: SystemTime,
-    ) -> Result<Identity, Unproved> {
+    ) -> Result<Proved, Unproved> {
         let named = login.and_then(Login::person);
         let asks = Asks { named, source, now, purpose: Purpose::Open };
-        self.certified(verified.certificate(), verified.user_verified(), asks)
+        self.is_enough(self.certified(verified.certificate(), verified.user_verified(), asks)?)
     }
 
     pub(super) fn certified(
@@ -123,7 +124,7 @@ impl People {
         let (key, source) = (certificate.fingerprint(), asks.source);
         let text = format!("certificate {key}: {}", certificate.named());
         let certificate = Some(Arc::new(certified));
-        let proof = Proof { key, certificate, user_verified, source, ends, restrictions, text };
+        let proof = Proof { key, certificate, second: None, user_verified, source, ends, restrictions, text };
         let groups: Vec<String> = groups.into_iter().collect();
         let acts_as = self.roles.of(&meant.person, &groups);
         Ok(Identity { person: meant.person, groups, proof, acts_as })

@@ -1,8 +1,8 @@
 //! Who is this, in IAM terms: from a verified proof and nothing less.
 //!
 //! ```text
-//!  key signature ──verified by the gateway──▶ VerifiedKey ──────────People::identify──▶ Identity, with its role in AWS
-//!   and its authority's ──────────────────▶ VerifiedCertificate ──identify_certified──▶
+//!  key signature ──verified by the gateway──▶ VerifiedKey ──────────People::identify──▶ Proved: Identity, with its role in AWS,
+//!   and its authority's ──────────────────▶ VerifiedCertificate ──identify_certified──▶  or half of one, for which a code is asked
 //!  SSH user name ──Login::parse──▶ Login: node, OS user, reason
 //! ```
 
@@ -12,6 +12,7 @@ mod authority;
 mod authorized_key;
 mod certificate;
 mod certified;
+mod enough;
 mod fitting;
 mod key_options;
 mod krl;
@@ -22,19 +23,23 @@ mod public_key;
 mod restrictions;
 mod revocations;
 mod roster;
+mod second_factors;
 mod source_list;
+mod totp;
 mod unproved;
 
 pub use acting::{Acting, ActsAs, Role, RoleOf, Roles};
-pub use authenticated::{CertificateFacts, Identity};
+pub use authenticated::{CertificateFacts, Identity, SecondFactorFacts};
 pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
+pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, TotpFault};
 pub use login::{Login, LoginError};
 pub use people::{LineFault, People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedCertificate, VerifiedKey};
 pub use restrictions::Restrictions;
 pub use revocations::Revocations;
 pub use roster::Roster;
+pub use second_factors::{SecondFactors, WrongCode};
 pub use unproved::Unproved;

@@ -10,6 +10,7 @@ use super::authenticated::Proof;
 use super::authority::Trust;
 use super::authorized_key::{AuthorizedKey, KeyLineError, lines};
 use super::certified::{Asks, Purpose};
+use super::enough::{Enough, Proved};
 use super::key_options::KeyOptions;
 use super::proof::{KeyFingerprint, VerifiedKey};
 use super::revocations::{Revocation, Revocations};
@@ -29,6 +30,8 @@ pub struct People {
     pub(super) revoked: Revocations,
     /// Who is who in AWS.
     pub(super) roles: Roles,
+    /// What of all this is enough for whom.
+    pub(super) enough: Enough,
 }
 
 /// Whose a key is, and what its line says.
@@ -174,34 +177,37 @@ impl People {
         }
     }
 
-    /// Who that is, from this address and now. A login that names a person (`ada/web-1`) must name the key's owner.
+    /// Who that is, from this address and now, where that is enough for them. A login that names a person (`ada/web-1`) must name the
+    /// key's owner.
     pub fn identify(
         &self,
         key: &VerifiedKey,
         login: Option<&Login>,
         source: IpAddr,
         now: SystemTime,
-    ) -> Result<Identity, Unproved> {
+    ) -> Result<Proved, Unproved> {
         let fingerprint = KeyFingerprint::of(key.wire());
         let known = self.keys.get(&fingerprint).ok_or(Unproved::Unknown)?;
         if let Some(named) = login.and_then(Login::person).filter(|named| *named != known.person) {
             return Err(Unproved::OfAnother { owner: known.person.clone(), named: named.to_owned() });
         }
-        self.proved(known, fingerprint, key.user_verified(), source, now)
+        self.is_enough(self.proved(known, fingerprint, key.user_verified(), source, now)?)
     }
 
     /// Somebody who proved who they are a while ago, as they are now; or why that is no proof any more.
     pub fn renew(&self, identity: &Identity, now: SystemTime, purpose: Purpose) -> Result<Identity, Unproved> {
-        let Proof { key, certificate, user_verified, source, .. } = &identity.proof;
-        if let Some(certified) = certificate {
+        let Proof { key, certificate, second, user_verified, source, .. } = &identity.proof;
+        let renewed = if let Some(certified) = certificate {
             let asks = Asks { named: Some(&identity.person), source: *source, now, purpose };
-            return self.certified(&certified.certificate, *user_verified, asks);
-        }
-        let known = self.keys.get(key).ok_or(Unproved::Unknown)?;
-        if known.person != identity.person {
-            return Err(Unproved::Changed(key.clone()));
-        }
-        self.proved(known, key.clone(), *user_verified, *source, now)
+            self.certified(&certified.certificate, *user_verified, asks)?
+        } else {
+            let known = self.keys.get(key).ok_or(Unproved::Unknown)?;
+            if known.person != identity.person {
+                return Err(Unproved::Changed(key.clone()));
+            }
+            self.proved(known, key.clone(), *user_verified, *source, now)?
+        };
+        self.is_still_enough(renewed, second.as_ref())
     }
 
     fn proved(
@@ -221,7 +227,7 @@ impl People {
         let text = format!("publickey {key}");
         let (ends, restrictions) = (options.expires, options.restrictions.clone());
         let groups = self.groups.get(&known.person).cloned().unwrap_or_default();
-        let proof = Proof { key, certificate: None, user_verified, source, ends, restrictions, text };
+        let proof = Proof { key, certificate: None, second: None, user_verified, source, ends, restrictions, text };
         let acts_as = self.roles.of(&known.person, &groups);
         Ok(Identity { person: known.person.clone(), groups, proof, acts_as })
     }
@@ -277,9 +283,16 @@ mod tests {
         VerifiedKey::signature_checked(key_of_line(line).unwrap(), false)
     }
 
+    fn enough(proved: Proved) -> Identity {
+        match proved {
+            Proved::Enough(identity) => identity,
+            Proved::Half(half) => panic!("{half:?}"),
+        }
+    }
+
     fn identify(people: &People, line: &str, login: Option<&str>) -> Result<Identity, Unproved> {
         let login = login.map(|text| Login::parse(text).unwrap());
-        people.identify(&key(line), login.as_ref(), HERE, SystemTime::now())
+        people.identify(&key(line), login.as_ref(), HERE, SystemTime::now()).map(enough)
     }
 
     #[test]
@@ -337,7 +350,7 @@ mod tests {
             (elsewhere, before, Err(Unproved::Source(elsewhere))),
         ] {
             assert_eq!(people.would_prove(&key_of_line(ADA).unwrap(), source, now), expected);
-            let identity = people.identify(&key(ADA), None, source, now);
+            let identity = people.identify(&key(ADA), None, source, now).map(enough);
             assert_eq!(identity.as_ref().map(|_| ()).map_err(Clone::clone), expected);
             let Ok(identity) = identity else { continue };
             assert_eq!((identity.ends(), identity.restrictions().command()), (Some(end), Some("id")));

@@ -38,6 +38,18 @@ pub enum Unproved {
     /// Whether it is revoked can't be known.
     #[error("a list of what is revoked can't be read, so that it counts as if everything were")]
     RevocationsUnreadable,
+    /// It is right, and not enough.
+    #[error("{}", if *.rule { "none of the combinations that are enough for them begins with it" } else { "nothing is enough for them: no rule of [[proofs]] names them" })]
+    NotEnough {
+        /// A rule is for them.
+        rule: bool,
+    },
+    /// It is right, and the code that has to come as well nobody could check.
+    #[error("a code has to come as well, and they have no secret in second_factor.totp_secrets")]
+    NoSecret,
+    /// A second factor that is none any more.
+    #[error("a second factor has to be there, and there is none, or its secret is another now")]
+    SecondFactorGone,
     /// A certificate that proves nothing.
     #[error("{which}: {why}")]
     Certificate {
@@ -61,6 +73,8 @@ impl Unproved {
             Self::NotVerified => RefusalCode::UserNotVerified,
             Self::Revoked(_) => RefusalCode::Revoked,
             Self::RevocationsUnreadable => RefusalCode::RevocationsUnreadable,
+            Self::NotEnough { .. } | Self::NoSecret => RefusalCode::ProofNotEnough,
+            Self::SecondFactorGone => RefusalCode::SecondFactorNeeded,
             Self::Certificate { code, .. } => *code,
         }
     }

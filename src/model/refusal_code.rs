@@ -28,6 +28,14 @@ pub enum RefusalCode {
     Revoked,
     /// Login: what is revoked can't be read.
     RevocationsUnreadable,
+    /// Login: what was proved is not enough for that person, and nothing could be asked for that would be.
+    ProofNotEnough,
+    /// Login: a second factor was asked for, and none came; policy: it is permitted with one, and there was none.
+    SecondFactorNeeded,
+    /// Login: the code is wrong, over, or was used.
+    SecondFactorWrong,
+    /// Login: so many wrong codes came of the person that none is looked at.
+    TooManyGuesses,
     /// Login: the key can't be read, or nobody here knows its algorithm.
     KeyUnreadable,
     /// Login: something else than a public key was tried.
@@ -107,7 +115,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 52] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -119,6 +127,10 @@ impl RefusalCode {
         Self::PrincipalUnknown,
         Self::Revoked,
         Self::RevocationsUnreadable,
+        Self::ProofNotEnough,
+        Self::SecondFactorNeeded,
+        Self::SecondFactorWrong,
+        Self::TooManyGuesses,
         Self::KeyUnreadable,
         Self::MethodNotTaken,
         Self::NoProof,
@@ -172,6 +184,10 @@ impl RefusalCode {
             Self::PrincipalUnknown => "principal-unknown",
             Self::Revoked => "revoked",
             Self::RevocationsUnreadable => "revocations-unreadable",
+            Self::ProofNotEnough => "proof-not-enough",
+            Self::SecondFactorNeeded => "second-factor-needed",
+            Self::SecondFactorWrong => "second-factor-wrong",
+            Self::TooManyGuesses => "too-many-guesses",
             Self::KeyUnreadable => "key-unreadable",
             Self::MethodNotTaken => "method-not-taken",
             Self::NoProof => "no-proof",

@@ -13,6 +13,8 @@ pub(super) struct Asking<'a> {
     pub(super) person: &'a str,
     pub(super) groups: &'a [String],
     pub(super) proof: ProofOf<'a>,
+    /// The kind of second factor, where there was one.
+    pub(super) second_factor: Option<&'static str>,
     pub(super) source: IpAddr,
     pub(super) node_name: &'a NodeName,
     pub(super) node: &'a NodeId,
@@ -73,12 +75,28 @@ impl<'a> ProofOf<'a> {
     }
 }
 
+/// What somebody gives who asks, and that what permits may want.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    /// Where to, for the sentence that says what is missing.
+    pub(super) node_name: &'a NodeName,
+    pub(super) reason: Option<&'a ReasonText>,
+    pub(super) second_factor: bool,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn given(&self) -> Given<'a> {
+        Given { node_name: self.node_name, reason: self.reason, second_factor: self.second_factor.is_some() }
+    }
+}
+
 impl<'a> Request<'a> {
     pub(super) fn asking(&self) -> Asking<'a> {
         Asking {
             person: self.identity.person(),
             groups: self.identity.groups(),
             proof: ProofOf::Identity(self.identity),
+            second_factor: self.identity.second_factor().map(|facts| facts.kind),
             source: self.source,
             node_name: self.node_name,
             node: self.node,

@@ -96,7 +96,13 @@ impl Policy {
             return Err(problems);
         }
         let scoped = set.policies().filter_map(|policy| Some((policy.id().clone(), policy.to_pst().ok()?)));
-        let scoped: Vec<_> = scoped.map(|(id, policy)| (id, PolicyScope::of(policy.body()))).collect();
+        let scoped = scoped.map(|(id, policy)| {
+            let wants_second_factor = obligations.get(&id).is_some_and(|obligations| obligations.second_factor);
+            let mut scope = PolicyScope::of(policy.body());
+            scope.wants_second_factor = wants_second_factor;
+            (id, scope)
+        });
+        let scoped: Vec<_> = scoped.collect();
         let lookers = scoped.iter().filter(|(_, scope)| scope.looks_at_command).map(|(id, _)| id.clone()).collect();
         let scopes = scoped.into_iter().map(|(_, scope)| scope).collect();
         let actions = actions.clone();

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use cedar_policy::{Authorizer, Entities, PolicyId};
 
 use super::action::Action;
-use super::asking::Asking;
+use super::asking::{Asking, Given};
 use super::candidates::Candidates;
 use super::denial::{ASK, DEFAULT, Denial, PolicyVersion};
 use super::facts::Facts;
@@ -156,8 +156,7 @@ impl Policy {
         policies.extend(commands.iter().flat_map(JudgedLine::policies).cloned());
         policies.sort();
         policies.dedup();
-        let Asking { node_name, reason, .. } = asked.asking;
-        let terms = self.terms(&policies, asked.action, node_name, reason)?;
+        let terms = self.terms(&policies, asked.action, &asked.asking.given())?;
         Ok(Permitted { terms, policies, commands })
     }
 
@@ -183,17 +182,21 @@ impl Policy {
     }
 
     /// What those who carry out what these policies permit are obliged to; or what the person is, and did not do.
-    pub(super) fn terms(
-        &self,
-        policies: &[PolicyId],
-        action: &Action,
-        node_name: &NodeName,
-        reason: Option<&ReasonText>,
-    ) -> Result<Terms, Denial> {
+    pub(super) fn terms(&self, policies: &[PolicyId], action: &Action, given: &Given<'_>) -> Result<Terms, Denial> {
+        let Given { node_name, reason, second_factor } = *given;
         let mut terms = Terms::default();
         for id in policies {
             let Some(obligations) = self.0.obligations.get(id) else { continue };
             terms.add(id.as_ref(), obligations);
+            if obligations.second_factor && !second_factor {
+                let code = RefusalCode::SecondFactorNeeded;
+                let why = format_args!(
+                    "{} on {node_name} needs a second factor, and this login had none; a code is asked for at login from whoever \
+                     has a secret for it: ask whoever runs the gateway for one",
+                    action.name()
+                );
+                return Err(Denial::new(code, id.as_ref(), self.version(), why));
+            }
             let Some(wanted) = &obligations.reason else { continue };
             let (code, needs) = match reason {
                 Some(reason) if wanted.suits(reason) => continue,

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub called: Option<String>,
     /// As whom; none means the agent's own user.
     pub os_user: Option<String>,
+    /// Whether they have logged in with a second factor.
+    pub second_factor: bool,
     /// Why.
     pub reason: Option<ReasonText>,
     /// What.
@@ -70,6 +72,7 @@ impl Policy {
             person: &scenario.person,
             groups: &scenario.groups,
             proof: ProofOf::Supposed(&scenario.proof),
+            second_factor: scenario.second_factor.then_some("totp"),
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,
@@ -192,6 +195,7 @@ mod tests {
             node: NodeId("i-0123456789abcdef0".to_owned()),
             called: Some("web-1".to_owned()),
             os_user: None,
+            second_factor: false,
             reason: None,
             action: Action::Shell,
             at: SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(12 * 3600),

@@ -57,7 +57,7 @@ impl Facts {
             reason: asking.reason.map(|reason| reason.as_str().to_owned()),
             source: asking.source,
             proof: asking.proof.method().to_owned(),
-            authentication: authentication(asking.proof)?,
+            authentication: authentication(asking.proof, asking.second_factor)?,
             common: Mutex::default(),
         })
     }
@@ -133,9 +133,13 @@ impl Facts {
 }
 
 /// What proved who the person is.
-fn authentication(proof: ProofOf<'_>) -> Result<RestrictedExpression, FactsError> {
+fn authentication(proof: ProofOf<'_>, second_factor: Option<&str>) -> Result<RestrictedExpression, FactsError> {
     let certificate = proof.certificate().map(certificate).transpose()?;
-    let optional = [("key", proof.key().as_deref().map(text)), ("certificate", certificate)];
+    let optional = [
+        ("key", proof.key().as_deref().map(text)),
+        ("second_factor", second_factor.map(text)),
+        ("certificate", certificate),
+    ];
     record([("user_verified", RestrictedExpression::new_bool(proof.user_verified()))], optional)
 }
 
@@ -252,6 +256,46 @@ mod tests {
     use super::*;
     use crate::model::{NodeId, NodeName, ReasonText};
 
+    #[test]
+    fn what_wants_a_second_factor_denies_without_one_and_conditions_see_which_it_was() {
+        use crate::model::RefusalCode;
+        use crate::policy::{Decision, Policies, Request};
+
+        let permit = |annotation: &str, when: &str| {
+            format!("@id(\"p\") {annotation} permit (principal, action, resource) {when};")
+        };
+        let seen =
+            "when { context.authentication has second_factor && context.authentication.second_factor == \"totp\" }";
+        for (text, without) in [
+            (permit("@second_factor(\"required\")", ""), Some(RefusalCode::SecondFactorNeeded)),
+            (permit("", seen), Some(RefusalCode::NoRule)),
+            (permit("", ""), None),
+        ] {
+            let policies = Policies::new(Policy::for_test(&text));
+            let (node_name, node) = (NodeName::for_test("web-1"), NodeId("i-0123456789abcdef0".to_owned()));
+            let decide = |identity: &Identity| {
+                let decision = policies.decide(Request {
+                    identity,
+                    source: std::net::Ipv4Addr::LOCALHOST.into(),
+                    node_name: &node_name,
+                    node: &node,
+                    called: Some("web-1"),
+                    os_user: None,
+                    action: Action::Shell,
+                    reason: None,
+                });
+                match decision {
+                    Decision::Allow(_) => None,
+                    Decision::Deny(denial) => Some(denial.code),
+                }
+            };
+            assert_eq!(decide(&Identity::for_test("ada")), without, "{text}");
+            assert_eq!(decide(&Identity::for_test("ada").with_a_second_factor()), None, "{text}");
+            let wanted = policies.current().may_want_second_factor(&Identity::for_test("ada"), &node_name);
+            assert_eq!(wanted, without == Some(RefusalCode::SecondFactorNeeded), "{text}");
+        }
+    }
+
     proptest::proptest! {
         /// Names and tags are other people's to choose: each is what it says, and none is an error.
         #[test]
@@ -287,6 +331,7 @@ mod tests {
                 node: NodeId(node),
                 called,
                 os_user: user,
+                second_factor: false,
                 reason: ReasonText::new(&reason),
                 action,
                 at: SystemTime::UNIX_EPOCH,

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::action::Action;
+use super::asking::Given;
 use super::decision::Answer;
 use super::denial::{Denial, PolicyVersion};
 use super::facts::Facts;
@@ -74,6 +75,11 @@ impl Grant {
         }
     }
 
+    fn given(&self) -> Given<'_> {
+        let second_factor = self.identity.second_factor().is_some();
+        Given { node_name: &self.node_name, reason: self.reason.as_ref(), second_factor }
+    }
+
     fn ask(&self, action: &Action) -> Result<Terms, Denial> {
         let policy = self.set.current();
         let answer = match self.facts.question(action, SystemTime::now()) {
@@ -82,7 +88,7 @@ impl Grant {
         };
         match answer {
             Answer::Permitted(policies) => {
-                let terms = policy.terms(&policies, action, &self.node_name, self.reason.as_ref())?;
+                let terms = policy.terms(&policies, action, &self.given())?;
                 let too_old = || policy.too_old(&policies, action, &self.node_name, &terms);
                 self.keep_to(&terms).map_err(|_: SessionTooOld| too_old())?;
                 Ok(terms)

@@ -3,7 +3,7 @@
 //! ```text
 //!  @id("prod-by-ticket")
 //!  @reason("a ticket, such as INC-1234") @reason_pattern("(INC|CHG)-[0-9]+.*")
-//!  @max_duration("4h") @idle_timeout("15m") @upload_limit("100MiB") @alert("somebody is on production")
+//!  @second_factor("required") @max_duration("4h") @idle_timeout("15m") @upload_limit("100MiB") @alert("somebody is on production")
 //!  permit ( … )
 //! ```
 //!
@@ -22,6 +22,7 @@ use crate::model::ReasonText;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Obligations {
     pub(super) reason: Option<WantedReason>,
+    pub(super) second_factor: bool,
     max_duration: Option<Duration>,
     idle_timeout: Option<Duration>,
     upload_limit: Option<u64>,
@@ -66,8 +67,8 @@ const ANY_REASON: &str = "required";
 const COMMON: [&str; 2] = ["id", "message"];
 
 /// Those of a policy that permits.
-const OBLIGATIONS: [&str; 7] =
-    ["reason", "reason_pattern", "max_duration", "idle_timeout", "upload_limit", "alert", "record"];
+const OBLIGATIONS: [&str; 8] =
+    ["reason", "reason_pattern", "second_factor", "max_duration", "idle_timeout", "upload_limit", "alert", "record"];
 
 impl Obligations {
     /// Reads a policy's annotations.
@@ -113,9 +114,13 @@ impl Obligations {
                     return Err(fault("@alert says nothing".to_owned(), "write what somebody is to read"));
                 }
                 "alert" => obligations.alert = Some(value.to_owned()),
+                "second_factor" if value == "required" => obligations.second_factor = true,
                 // nothing is done that is not in the event log: there is no less than that to ask for
-                _ if value == "required" => {}
-                _ => return Err(fault(format!("@record(\"{value}\") is none"), "write @record(\"required\")")),
+                "record" if value == "required" => {}
+                name => {
+                    let help = format!("write @{name}(\"required\")");
+                    return Err(fault(format!("@{name}(\"{value}\") is none"), &help));
+                }
             }
         }
         obligations.reason = match (words, pattern) {
@@ -279,6 +284,7 @@ mod tests {
             ("reason_pattern", "(INC", "\"(INC\" is no pattern", "a regular expression"),
             ("alert", "", "@alert says nothing", "write what somebody is to read"),
             ("record", "no", "@record(\"no\") is none", "@record(\"required\")"),
+            ("second_factor", "totp", "@second_factor(\"totp\") is none", "@second_factor(\"required\")"),
         ] {
             let fault = read(&[(name, value)], true).unwrap_err();
             assert!(fault.message.contains(message) && fault.help.contains(help), "{fault:?}");

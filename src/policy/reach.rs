@@ -30,6 +30,11 @@ impl Policy {
         self.permits_of(identity).any(|scope| could_be_about(scope, node))
     }
 
+    /// Whether any policy could permit this person something on the node that a name may stand for, and wants a second factor for it.
+    pub fn may_want_second_factor(&self, identity: &Identity, node: &NodeName) -> bool {
+        self.permits_of(identity).any(|scope| scope.wants_second_factor && could_be_about(scope, node))
+    }
+
     /// The refusal that stands whatever node a name turns out to be: whoever may do nothing there does not learn by the
     /// answer whether there is such a node, and nobody looks for one on their behalf.
     pub fn denies_unseen(&self, identity: &Identity, node: &NodeName, action: &Action) -> Option<Denial> {

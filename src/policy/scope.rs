@@ -22,6 +22,8 @@ pub(super) struct PolicyScope {
     pub(super) looks_at_path: bool,
     /// It could be about a command of a line, and looks at what command it is.
     pub(super) looks_at_command: bool,
+    /// What it permits it permits with a second factor; of its annotations, and not of its text.
+    pub(super) wants_second_factor: bool,
 }
 
 /// Somebody, or a group.
@@ -73,6 +75,8 @@ impl PolicyScope {
             looks_at_path: any_clause(&|condition| looks_at(condition, &["path"])),
             looks_at_command: could_be_about_a_command(&policy.action)
                 && any_clause(&|condition| looks_at(condition, &OF_A_COMMAND)),
+            // an annotation, which whoever compiles it has read
+            wants_second_factor: false,
         }
     }
 

@@ -448,6 +448,7 @@ impl Asked {
             node_name: self.name.as_str(),
             node_called: node.called.as_deref(),
             os_user: caller.login.os_user(),
+            second_factor: caller.identity.second_factor(),
             action: self.action.name(),
             command: match &self.action {
                 Action::Exec { command } => Some(command),

@@ -24,6 +24,7 @@ mod policy;
 mod proofs;
 mod reason;
 mod screens;
+mod second_factor;
 mod serve;
 mod shell;
 mod terminal;

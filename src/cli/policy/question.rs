@@ -32,6 +32,10 @@ pub(in crate::cli) struct Question {
     /// The operating-system user that they ask for; without it, the agent's own
     #[arg(long, value_name = "NAME")]
     os_user: Option<String>,
+    /// They have logged in with a second factor
+    #[arg(long)]
+    #[serde(default)]
+    second_factor: bool,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -118,6 +122,7 @@ impl Question {
             node: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
             called: Some(self.node.clone()),
             os_user: self.os_user.clone(),
+            second_factor: self.second_factor,
             reason,
             action: self.action()?,
             at,

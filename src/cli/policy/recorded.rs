@@ -171,6 +171,7 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
             node: NodeId(node.to_owned()),
             called: text(event, "node_called").map(str::to_owned),
             os_user: text(event, "os_user").map(str::to_owned),
+            second_factor: event.get("second_factor").is_some(),
             reason: reason.and_then(ReasonText::new),
             action,
             at: time_of(&time)?,

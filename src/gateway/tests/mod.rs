@@ -16,6 +16,7 @@ mod process;
 mod proofs;
 mod proving;
 mod rekey;
+mod second_factor;
 mod sessions;
 mod shares;
 mod strangers;
