@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::internals::model::{NodeId, NodeName, ReasonText};
+use portcullis::internals::model::{NodeFacts, NodeId, NodeName, ReasonText};
 use portcullis::internals::policy::{Action, FileAction, Named, Policy, PolicyText, Scenario};
 
 const POLICIES: &str = r#"
 @id("all") permit (principal, action, resource);
 @id("name") forbid (principal, action, resource) when { resource.name == "x" };
+@id("tag") forbid (principal, action, resource) when { resource.hasTag("env") && resource.getTag("env") == "prod" };
 @id("user") forbid (principal, action, resource) when { context has os_user && context.os_user == "root" };
 @id("group") forbid (principal in Group::"out", action, resource);
 "#;
@@ -20,8 +21,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     Policy::compile(&[text], &Named::default()).expect("they are fine").0
 });
 
-fuzz_target!(|input: (&str, Vec<String>, &str, Option<&str>, Option<&str>, &str, &[u8], u8)| {
-    let (person, groups, node, called, user, reason, bytes, which) = input;
+fuzz_target!(|input: (&str, Vec<String>, &str, Option<&str>, Option<&str>, &str, Vec<(String, String)>, &[u8], u8)| {
+    let (person, groups, node, called, user, reason, tags, bytes, which) = input;
     let action = match which % 6 {
         0 => Action::Shell,
         1 => Action::Exec { command: bytes.to_vec() },
@@ -31,14 +32,22 @@ fuzz_target!(|input: (&str, Vec<String>, &str, Option<&str>, Option<&str>, &str,
         _ => Action::File { action: FileAction::ALL[usize::from(which) % 16], path: bytes.to_vec() },
     };
     // it is never an error, and it is decided by what it says
-    let forbidden = called.unwrap_or(node) == "x" || user == Some("root") || groups.iter().any(|group| group == "out");
+    let in_production = tags.iter().rev().find(|(key, _)| key == "env").is_some_and(|(_, value)| value == "prod");
+    let forbidden = called.unwrap_or(node) == "x"
+        || in_production
+        || user == Some("root")
+        || groups.iter().any(|group| group == "out");
     let explained = POLICY.explain(&Scenario {
         person: person.to_owned(),
         groups,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
         node_name: NodeName::parse("web-1").expect("it is a name"),
-        node: NodeId(node.to_owned()),
-        called: called.map(str::to_owned),
+        node: NodeFacts {
+            called: called.map(str::to_owned),
+            tags: Ok(tags.into_iter().collect()),
+            ..NodeFacts::bare(NodeId(node.to_owned()))
+        }
+        .into(),
         os_user: user.map(str::to_owned),
         reason: ReasonText::new(reason),
         action,

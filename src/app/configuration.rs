@@ -325,7 +325,7 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
-    use crate::model::{NodeId, NodeName};
+    use crate::model::{NodeFacts, NodeName};
     use crate::policy::{Action, Decision, Policies, Request};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice";
@@ -464,8 +464,7 @@ mod tests {
                     identity: &Identity::for_test(person),
                     source: Ipv4Addr::LOCALHOST.into(),
                     node_name: &node_name,
-                    node: &NodeId(id.to_owned()),
-                    called: Some(name),
+                    node: &NodeFacts::named(id, name).into(),
                     os_user: user,
                     action: action.clone(),
                     reason: None,

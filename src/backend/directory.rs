@@ -1,28 +1,48 @@
 //! The control plane: which nodes there are and what the account's documents say, asked with the gateway's own
 //! credentials. Nothing here reaches into a node.
 
+use std::sync::Arc;
+
 use super::{BackendError, BoxFuture};
-use crate::model::{NodeId, NodeName};
+use crate::model::{NodeFacts, NodeId, NodeName};
 
 /// A node that a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// What `Target` wants.
-    pub id: NodeId,
+    /// What is known of it.
+    pub facts: Arc<NodeFacts>,
     /// Its name, for people.
     pub name: String,
-    /// What AWS calls it: its Name tag, or the name under which it was registered. Nobody on the node can choose it.
-    pub called: Option<String>,
+    /// What its computer calls itself: the node's own word, which decides nothing.
+    pub computer_name: Option<String>,
     /// Whether its agent is connected.
     pub online: bool,
     /// When its agent was last heard, seconds since the epoch.
     pub last_ping: Option<i64>,
 }
 
+/// The nodes of an account and region.
+#[derive(Debug, Default)]
+pub struct NodeList {
+    /// In no order.
+    pub nodes: Vec<Node>,
+    /// Whether these are all.
+    pub is_whole: bool,
+}
+
+impl Node {
+    /// What `Target` wants.
+    pub fn id(&self) -> &NodeId {
+        &self.facts.id
+    }
+}
+
 /// What Portcullis asks of an account itself, whoever is connected.
 pub trait Directory: Send + Sync + std::fmt::Debug {
     /// The node that a name stands for: an id, a Name, or `tag:Key=Value` that matches exactly one.
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>>;
+    /// All nodes of the inventory, as they were a few seconds ago at most. ECS tasks are not in it.
+    fn nodes(&self) -> BoxFuture<'_, Result<Arc<NodeList>, BackendError>>;
     /// A session document's content, JSON text; `None` where there is none of that name.
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>>;
     /// Creates a session document or brings it up to date.

@@ -1,6 +1,7 @@
 //! Why Systems Manager did not do what it was asked.
 
-use crate::model::SessionId;
+use super::Node;
+use crate::model::{NodeName, SessionId};
 
 /// Why Systems Manager did not do it, in a sentence for the person; never with a token or a key in it, nor with a text of
 /// the service's.
@@ -9,6 +10,14 @@ pub enum BackendError {
     /// The node is unknown or not connected.
     #[error("{0}")]
     Target(String),
+    /// The name is that of several nodes, so of none. Which they are is not for everybody.
+    #[error("{} nodes are called {name}: use the id of the one that you mean", .nodes.len())]
+    Several {
+        /// The name, as it was asked for.
+        name: NodeName,
+        /// Some of them, where there are very many.
+        nodes: Vec<Node>,
+    },
     /// The service refused.
     #[error("{0}")]
     Refused(String),

@@ -12,7 +12,7 @@ pub mod lanes;
 mod lapse;
 pub mod preferences;
 
-pub use directory::{Directory, Node};
+pub use directory::{Directory, Node, NodeList};
 pub use error::BackendError;
 pub use lapse::Lapse;
 

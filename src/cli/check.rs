@@ -48,6 +48,9 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
+/// What that means for people.
+const WITHOUT_TAGS: &str = "policies that look at tags of nodes refuse until that ends, and so do those that look at the name of an instance called by its id";
+
 fn listed(problems: &[Problem]) -> Vec<Value> {
     let one = |problem: &Problem| {
         json!({
@@ -75,10 +78,12 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
                 let help = "no session can be opened until that ends; --offline asks nobody";
                 Problem::with_file(file, why, help).warning()
             });
-            warnings.extend(match unanswered {
-                None => may_start_itself(file, &config, &backend).await,
-                unanswered => unanswered,
-            });
+            if unanswered.is_none() {
+                let tags = patiently("asking for the tags of nodes", realm::tags_unreadable(&backend)).await;
+                warnings.extend(tags.map(|why| Problem::with_file(file, why, WITHOUT_TAGS).warning()));
+                warnings.extend(may_start_itself(file, &config, &backend).await);
+            }
+            warnings.extend(unanswered);
         }
     }
     problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));

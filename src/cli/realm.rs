@@ -19,6 +19,7 @@ pub(super) async fn backend(config: &Config, credentials: Option<Credentials>) -
         profile: realm.profile,
         endpoint_ssm: realm.endpoints.ssm,
         endpoint_sts: realm.endpoints.sts,
+        endpoint_tagging: realm.endpoints.tagging,
         endpoint_ssmmessages: realm.endpoints.ssmmessages,
         ca_bundle: realm.ca_bundle,
         proxy: realm.proxy,
@@ -38,6 +39,11 @@ pub(super) async fn unanswered(backend: &AwsBackend) -> Option<String> {
         Ok(Err(error)) => Some(error.for_operator()),
         Err(_) => Some(format!("Systems Manager has not answered in {} s", PATIENCE.as_secs())),
     }
+}
+
+/// Why the tags of nodes can't be read, for whoever runs the gateway.
+pub(super) async fn tags_unreadable(backend: &AwsBackend) -> Option<String> {
+    backend.tags_answer().await.err().map(|error| error.for_operator())
 }
 
 /// A node on which the gateway's own role may start sessions, as far as that can be found out in time.

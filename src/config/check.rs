@@ -277,6 +277,7 @@ fn realm(config: &Config, findings: &mut Findings) {
     let urls = [
         (&["realm", "endpoints", "ssm"][..], &endpoints.ssm, &["https", "http"][..]),
         (&["realm", "endpoints", "sts"][..], &endpoints.sts, &["https", "http"][..]),
+        (&["realm", "endpoints", "tagging"][..], &endpoints.tagging, &["https", "http"][..]),
         (&["realm", "endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
         (&["realm", "proxy"][..], &config.realm.proxy, &["http"][..]),
     ];

@@ -436,6 +436,8 @@ pub struct Endpoints {
     pub ssm: Option<String>,
     /// STS, `https://…`, which gives out people's roles.
     pub sts: Option<String>,
+    /// The Resource Groups Tagging API, `https://…`, which has the tags of nodes.
+    pub tagging: Option<String>,
     /// The message service, `wss://…`: stream URLs with this host are accepted besides AWS's own.
     pub ssmmessages: Option<String>,
 }

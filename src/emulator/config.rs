@@ -206,7 +206,8 @@ const CLIENT_POLICY: &str = r#"{
     "Effect": "Allow",
     "Action": [
       "ssm:StartSession", "ssm:ResumeSession", "ssm:TerminateSession", "ssm:DescribeSessions", "ssm:GetConnectionStatus",
-      "ssm:DescribeInstanceInformation", "ssm:*Document", "ssm:UpdateDocumentDefaultVersion", "ssmmessages:OpenDataChannel"
+      "ssm:DescribeInstanceInformation", "ssm:*Document", "ssm:UpdateDocumentDefaultVersion", "ssmmessages:OpenDataChannel",
+      "tag:GetResources"
     ],
     "Resource": "*"
   }

@@ -121,6 +121,28 @@ impl Nodes {
         self.lock().get(id).map(|node| node.tags.clone()).unwrap_or_default()
     }
 
+    /// Changes a node's tags, unless that fails; none of one that nobody knows.
+    pub(crate) fn change_tags<E>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
+        let mut all = self.lock();
+        let node = all.get_mut(id)?;
+        let mut tags = node.tags.clone();
+        let changed = change(&mut tags);
+        if changed.is_ok() {
+            node.tags = tags;
+        }
+        Some(changed)
+    }
+
+    /// The nodes that have tags, whether or not they ever registered.
+    pub(crate) fn tagged(&self) -> Vec<(String, BTreeMap<String, String>)> {
+        let all = self.lock();
+        all.iter().filter(|(_, node)| !node.tags.is_empty()).map(|(id, node)| (id.clone(), node.tags.clone())).collect()
+    }
+
     pub(crate) fn records(&self) -> Vec<NodeRecord> {
         let now = OffsetDateTime::now_utc();
         let all = self.lock();

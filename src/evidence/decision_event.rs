@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::fields::Fields;
 use super::variables::variable;
 use crate::identity::{Acting, CertificateFacts, SecondFactorFacts};
-use crate::model::RefusalCode;
+use crate::model::{NodeFacts, RefusalCode};
 use crate::policy::JudgedCommand;
 
 /// `session.opened`
@@ -29,12 +29,10 @@ pub struct SessionOpened<'a> {
     pub certificate: Option<&'a CertificateFacts>,
     /// Whether it was a security key that knew who touched it.
     pub user_verified: bool,
-    /// The node's id.
-    pub node: &'a str,
+    /// The node, with what was known of it.
+    pub node: &'a NodeFacts,
     /// The node as the person wrote it.
     pub node_name: &'a str,
-    /// What AWS calls the node.
-    pub node_called: Option<&'a str>,
     /// The operating-system user; none means the agent's own.
     pub os_user: Option<&'a str>,
     /// The policies that allowed it.
@@ -91,12 +89,10 @@ pub struct DecidedOn<'a> {
     pub certificate: Option<&'a CertificateFacts>,
     /// Whether it was a security key that knew who touched it.
     pub user_verified: bool,
-    /// The node's id.
-    pub node: &'a str,
+    /// The node, with what was known of it.
+    pub node: &'a NodeFacts,
     /// The node as the person wrote it.
     pub node_name: &'a str,
-    /// What AWS calls the node.
-    pub node_called: Option<&'a str>,
     /// The operating-system user; none means the agent's own.
     pub os_user: Option<&'a str>,
     /// The second factor, where there was one.
@@ -148,9 +144,7 @@ impl DecidedOn<'_> {
     fn write(&self, to: &mut Fields) {
         to.names("groups", self.groups);
         to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
-        to.text("node", self.node);
-        to.text("node_name", self.node_name);
-        to.maybe("node_called", self.node_called);
+        write_node(self.node, self.node_name, to);
         to.maybe("os_user", self.os_user);
         to.text("action", self.action);
         to.maybe("given_reason", self.given_reason);
@@ -165,9 +159,7 @@ impl SessionOpened<'_> {
         to.text("person", self.person);
         to.names("groups", self.groups);
         to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
-        to.text("node", self.node);
-        to.text("node_name", self.node_name);
-        to.maybe("node_called", self.node_called);
+        write_node(self.node, self.node_name, to);
         to.maybe("os_user", self.os_user);
         to.text("policy", self.policy);
         to.text("policy_set", self.policy_set);
@@ -216,6 +208,17 @@ impl AlertRaised<'_> {
         to.text("node", self.node);
         to.text("node_name", self.node_name);
         to.maybe("reason", self.reason);
+    }
+}
+
+/// A node as it was asked about. Where its tags are not in there, they were not known, or too many to be kept.
+fn write_node(node: &NodeFacts, name: &str, to: &mut Fields) {
+    to.text("node", &node.id.0);
+    to.text("node_name", name);
+    to.maybe("node_called", node.called.as_deref());
+    to.maybe("node_platform", node.platform.as_deref());
+    if let Ok(tags) = &node.tags {
+        to.map("node_tags", tags);
     }
 }
 

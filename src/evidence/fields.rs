@@ -5,6 +5,7 @@
 //!   └ when it happened  └ the writer's, given in the order of the file └ the event's own
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::UNIX_EPOCH;
 
@@ -180,6 +181,18 @@ impl Fields {
         if !names.is_empty() {
             let cut = |name: &String| name.get(..name.floor_char_boundary(self.longest)).map(str::to_owned);
             self.value(name, names.iter().filter_map(cut).collect::<Vec<_>>());
+        }
+    }
+
+    /// Names with a text each; not at all where they are more than a field may be, and then their length is told.
+    pub(super) fn map(&mut self, name: &str, pairs: &BTreeMap<String, String>) {
+        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        match bytes <= self.longest {
+            true => {
+                let pairs = pairs.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+                self.value(name, pairs.collect::<Map<_, _>>());
+            }
+            false => self.value(&format!("{name}_bytes"), bytes),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::SystemTime;
 
 use super::client_channel::{FAILED, Reply};
+use super::node_list;
 use super::shared::Shared;
+use crate::backend::NodeList;
 use crate::evidence::{Event, GatewayAsked};
 use crate::identity::{Acting, ActsAs, Identity};
-use crate::policy::NamedNodes;
 use crate::session::{Caller, RequestKind, Running};
 
 const HELP: &str = "\
@@ -16,16 +17,13 @@ ssh <node>+<reason>@<gateway>           with the reason for the session
 scp, sftp, rsync and git work with the same names
 a node is an id (i-…, mi-…), a Name, or tag:Key=Value that matches exactly one
 
-of the gateway itself: whoami, nodes, help; sessions (yours that run), end <id> (one of them)";
+of the gateway itself: whoami, nodes (those you may reach, --json for programs), help; sessions (yours that run), end <id> (one of them)";
 
 const UNKNOWN: &str =
     "this is the gateway, which knows whoami, nodes, sessions, end and help; for a node: ssh <node>@<gateway>";
 
 /// How much of a session's number is shown, and at least asked for: enough to tell one person's sessions apart.
 const SHORT_ID: usize = 8;
-
-/// More names than this are not looked up one by one.
-const MAX_NODES: usize = 100;
 
 /// Answers a command to the gateway itself.
 pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind) -> Reply {
@@ -37,7 +35,8 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
     match command.as_str() {
         "whoami" => said(whoami(&caller.identity)),
         "help" => said(HELP.to_owned()),
-        "nodes" => said(nodes(shared, caller).await),
+        "nodes" => nodes(shared, caller, node_list::lines).await,
+        "nodes --json" => nodes(shared, caller, node_list::json).await,
         "sessions" => said(sessions(shared, caller)),
         "end" => refusal("which one? `end <id>`, and \"sessions\" lists them with their ids", 1),
         other if let Some(id) = other.strip_prefix("end ") => end(shared, caller, id.trim()),
@@ -92,27 +91,12 @@ fn whoami(identity: &Identity) -> String {
     lines.join("\n")
 }
 
-/// The nodes that policies name for this person, and whether they are there.
-async fn nodes(shared: &Shared, caller: &Caller) -> String {
-    let NamedNodes { names, any } = shared.sessions.policy().nodes_of(&caller.identity);
-    let mut lines = Vec::new();
-    for name in names.iter().take(MAX_NODES) {
-        lines.push(match shared.sessions.resolve(name).await {
-            Ok(node) if node.online => format!("{name}\t{}\tonline", node.id),
-            Ok(node) => format!("{name}\t{}\tnot connected", node.id),
-            Err(error) => format!("{name}\t-\t{error}"),
-        });
+/// The nodes that this person may reach.
+async fn nodes(shared: &Shared, caller: &Caller, show: fn(&NodeList) -> String) -> Reply {
+    match node_list::of(shared, &caller.identity).await {
+        Ok(list) => said(show(&list)),
+        Err(error) => refusal(&error.to_string(), FAILED),
     }
-    if names.len() > MAX_NODES {
-        lines.push(format!("and {} more", names.len() - MAX_NODES));
-    }
-    if any {
-        lines.push("there are policies that let you name others, by id or Name".to_owned());
-    }
-    if lines.is_empty() {
-        lines.push("no policy names a node for you".to_owned());
-    }
-    lines.join("\n")
 }
 
 /// This person's sessions that run, the oldest first.

@@ -27,6 +27,7 @@ mod hostkeys;
 mod inbox;
 mod listener;
 pub mod mint;
+mod node_list;
 mod penalties;
 mod preauth_stream;
 mod pump;

@@ -1,8 +1,10 @@
 //! The words everyone shares: small types that are valid by construction. Nothing of ours is below them.
 
+mod ago;
 mod beat;
 mod counted;
 mod exit;
+mod node_facts;
 mod node_id;
 mod node_name;
 mod plain_text;
@@ -17,9 +19,11 @@ mod size;
 mod size_text;
 mod tame_variable;
 
+pub use ago::ago;
 pub use beat::{BEAT, on_beat};
 pub use counted::counted;
 pub use exit::Exit;
+pub use node_facts::{NodeFacts, NodeTags};
 pub use node_id::NodeId;
 pub use node_name::{NodeForm, NodeName, NodeNameError};
 pub use plain_text::{plain_text, plain_text_up_to};

@@ -1,11 +1,12 @@
 //! Who asks, and about which node: what a decision is made from besides the action.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::decision::Request;
 use crate::identity::CertificateFacts;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText};
+use crate::model::{NodeFacts, NodeName, ReasonText};
 
 /// Somebody who asks: proved in a [`Request`], or only thought of.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,7 @@ pub(super) struct Asking<'a> {
     pub(super) second_factor: Option<&'static str>,
     pub(super) source: IpAddr,
     pub(super) node_name: &'a NodeName,
-    pub(super) node: &'a NodeId,
-    pub(super) called: Option<&'a str>,
+    pub(super) node: &'a Arc<NodeFacts>,
     pub(super) os_user: Option<&'a str>,
     pub(super) reason: Option<&'a ReasonText>,
 }
@@ -100,7 +100,6 @@ impl<'a> Request<'a> {
             source: self.source,
             node_name: self.node_name,
             node: self.node,
-            called: self.called,
             os_user: self.os_user,
             reason: self.reason,
         }

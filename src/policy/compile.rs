@@ -16,6 +16,7 @@ use super::denial::{DEFAULT, PolicyVersion};
 use super::obligations::Obligations;
 use super::policy_text::PolicyText;
 use super::scope::PolicyScope;
+use super::usable::Opener;
 
 /// The words of policies.
 const SCHEMA: &str = include_str!("../../config/portcullis.cedarschema");
@@ -96,7 +97,9 @@ impl Policy {
             return Err(problems);
         }
         let scoped = set.policies().filter_map(|policy| Some((policy.id().clone(), policy.to_pst().ok()?)));
-        let scoped = scoped.map(|(id, policy)| {
+        let bodies: Vec<_> = scoped.collect();
+        let openers = bodies.iter().filter_map(|(_, policy)| Opener::of(policy.body(), actions)).collect();
+        let scoped = bodies.into_iter().map(|(id, policy)| {
             let wants_second_factor = obligations.get(&id).is_some_and(|obligations| obligations.second_factor);
             let mut scope = PolicyScope::of(policy.body());
             scope.wants_second_factor = wants_second_factor;
@@ -107,7 +110,8 @@ impl Policy {
         let scopes = scoped.into_iter().map(|(_, scope)| scope).collect();
         let actions = actions.clone();
         let candidates = Candidates::of(set);
-        let compiled = Compiled { candidates, actions, scopes, lookers, obligations, version: version(texts) };
+        let version = version(texts);
+        let compiled = Compiled { candidates, actions, scopes, openers, lookers, obligations, version };
         Ok((Self::new(compiled), problems, places))
     }
 }

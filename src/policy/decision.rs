@@ -17,8 +17,9 @@ use super::judged_line::JudgedLine;
 use super::obligations::{Obligations, Terms};
 use super::policies::Policies;
 use super::scope::PolicyScope;
+use super::usable::Opener;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeName, ReasonText, RefusalCode};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug)]
@@ -30,9 +31,7 @@ pub struct Request<'a> {
     /// The node's name as the person wrote it.
     pub node_name: &'a NodeName,
     /// The node that name stands for.
-    pub node: &'a NodeId,
-    /// What AWS calls the node, where it has a name there; not what the node says of itself.
-    pub called: Option<&'a str>,
+    pub node: &'a Arc<NodeFacts>,
     /// The operating-system user asked for; none means the agent's own.
     pub os_user: Option<&'a str>,
     /// What they want to do.
@@ -63,6 +62,8 @@ pub(super) struct Compiled {
     /// The schema's actions and their groups.
     pub(super) actions: Entities,
     pub(super) scopes: Vec<PolicyScope>,
+    /// Those that could be about what opens a session.
+    pub(super) openers: Vec<Opener>,
     /// Those that look at the commands of a line.
     pub(super) lookers: BTreeSet<PolicyId>,
     pub(super) obligations: BTreeMap<PolicyId, Obligations>,
@@ -80,6 +81,8 @@ pub(super) enum Answer {
     Nothing,
     /// Something could not be evaluated.
     Failed(String),
+    /// One of them looks at what is not known of the node, and why it is not.
+    Unknown(String),
 }
 
 impl Policies {
@@ -102,7 +105,6 @@ impl Policies {
                 facts,
                 identity: request.identity.clone(),
                 node_name: request.node_name.clone(),
-                node: request.node.clone(),
                 os_user: request.os_user.map(str::to_owned),
                 terms: Mutex::new(terms),
                 since: Instant::now(),
@@ -121,6 +123,10 @@ impl Policy {
 
     pub(super) fn scopes(&self) -> &[PolicyScope] {
         &self.0.scopes
+    }
+
+    pub(super) fn openers(&self) -> &[Opener] {
+        &self.0.openers
     }
 
     /// Which policies these are.
@@ -221,20 +227,23 @@ impl Policy {
     /// One question, one answer.
     pub(super) fn answer(&self, asked: &Asked<'_>, action: &Action) -> Answer {
         match asked.facts.question(action, asked.now) {
-            Ok(question) => self.ask(&question, asked.facts.entities()),
+            Ok(question) => self.ask(&question, asked.facts),
             Err(error) => Answer::Failed(error.to_string()),
         }
     }
 
     fn permits_without_user(&self, asked: &Asked<'_>) -> bool {
         let question = asked.facts.question_of_nobody(asked.action, asked.now);
-        question.is_ok_and(|question| matches!(self.ask(&question, asked.facts.entities()), Answer::Permitted(_)))
+        question.is_ok_and(|question| matches!(self.ask(&question, asked.facts), Answer::Permitted(_)))
     }
 
     /// Asks Cedar. A policy that can't be evaluated is left out by it, a forbidding one as well: so any error denies.
-    pub(super) fn ask(&self, question: &cedar_policy::Request, entities: &Entities) -> Answer {
-        let candidates = self.0.candidates.of_question(question, entities);
-        let response = Authorizer::new().is_authorized(question, &candidates, entities);
+    pub(super) fn ask(&self, question: &cedar_policy::Request, facts: &Facts) -> Answer {
+        if let Some(why) = facts.unknown_to(self.scopes()) {
+            return Answer::Unknown(why.to_owned());
+        }
+        let candidates = self.0.candidates.of_question(question, facts.entities());
+        let response = Authorizer::new().is_authorized(question, &candidates, facts.entities());
         if let Some(error) = response.diagnostics().errors().next() {
             return Answer::Failed(error.to_string());
         }
@@ -253,6 +262,7 @@ impl Policy {
         match answer {
             Answer::Forbidden(policies) => self.forbidden(&policies, action, node_name),
             Answer::Failed(why) => self.failed(&why),
+            Answer::Unknown(why) => self.unknown(node_name, &why),
             Answer::Nothing | Answer::Permitted(_) => {
                 self.nothing_permits(person, action, node_name, os_user.filter(|_| only_the_user))
             }
@@ -279,7 +289,7 @@ impl Policy {
     }
 
     /// None permits it; or they would, but for the operating-system user.
-    pub(super) fn nothing_permits(
+    pub fn nothing_permits(
         &self,
         person: &str,
         action: &Action,
@@ -301,6 +311,12 @@ impl Policy {
         let (action, seconds) = (action.name(), terms.max_duration.map_or(0, |longest| longest.as_secs()));
         let why = format_args!("{action} on {node} is for the first {seconds} s of a session; open another one for it");
         Denial::new(RefusalCode::SessionTooOld, &names, self.version(), why)
+    }
+
+    /// A policy about this person looks at what is not known of the node: what can't be decided is denied.
+    pub(super) fn unknown(&self, node: &NodeName, why: &str) -> Denial {
+        let why = format_args!("a policy looks at the tags or the name of {node}, which can't be read now: {why}");
+        Denial::new(RefusalCode::PolicyFailed, DEFAULT, self.version(), why)
     }
 
     /// Something could not be evaluated, and what can't be decided is denied.
@@ -331,6 +347,7 @@ mod tests {
     use super::super::FileAction;
     use super::super::command_line::commands;
     use super::*;
+    use crate::model::NodeId;
 
     /// Somebody who asks, from a machine of a network for documentation.
     struct Asking<'a> {
@@ -351,8 +368,8 @@ mod tests {
             identity: &identity,
             source: "203.0.113.7".parse().unwrap(),
             node_name: &NodeName::for_test("web-1"),
-            node: &NodeId(ID.to_owned()),
-            called: asking.called,
+            node: &NodeFacts { called: asking.called.map(str::to_owned), ..NodeFacts::bare(NodeId(ID.to_owned())) }
+                .into(),
             os_user: asking.user,
             action,
             reason: asking.reason.and_then(ReasonText::new).as_ref(),
@@ -434,8 +451,7 @@ mod tests {
                     identity: &identity,
                     source: "2001:db8::1".parse().unwrap(),
                     node_name: &NodeName::for_test("web-1"),
-                    node: &NodeId(ID.to_owned()),
-                    called: None,
+                    node: &NodeFacts::bare(NodeId(ID.to_owned())).into(),
                     os_user: user,
                     action: action.clone(),
                     reason: reason.as_ref(),
@@ -657,6 +673,45 @@ mod tests {
         {
             assert!(unnamed(when), "{when}");
         }
+    }
+
+    #[test]
+    fn tags_that_can_t_be_read_deny_where_a_policy_looks_at_them() {
+        let identity = Identity::for_test_in("ada", &["ops"]);
+        let denied = |policies: &str, called: Option<&str>| {
+            let id = NodeId(ID.to_owned());
+            let called = called.map(str::to_owned);
+            let node = NodeFacts { called, tags: Err("AWS is throttling".to_owned()), ..NodeFacts::bare(id) };
+            let decision = Policies::new(Policy::for_test(policies)).decide(Request {
+                identity: &identity,
+                source: std::net::Ipv4Addr::LOCALHOST.into(),
+                node_name: &NodeName::for_test("web-1"),
+                node: &node.into(),
+                os_user: None,
+                action: Action::Shell,
+                reason: None,
+            });
+            match decision {
+                Decision::Allow(_) => None,
+                Decision::Deny(denial) => Some((denial.code, denial.text)),
+            }
+        };
+        let all = "@id(\"all\") permit (principal, action, resource);\n";
+        let forbid = |scope: &str, when: &str| format!("{all}@id(\"f\") forbid ({scope}) when {{ {when} }};");
+        let prod = "resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\"";
+        let (code, text) = denied(&forbid("principal, action, resource", prod), Some("web-1")).unwrap();
+        assert_eq!(code, RefusalCode::PolicyFailed);
+        assert!(
+            text.contains("a policy looks at the tags or the name of web-1") && text.contains("throttling"),
+            "{text}"
+        );
+        // an instance's name is a tag as well
+        let named = forbid("principal, action, resource", "resource.name == \"prod-1\"");
+        assert!(denied(&named, None).is_some() && denied(&named, Some("web-1")).is_none());
+        // what looks at none of it goes on, and so does who is not meant
+        assert_eq!(denied(all, None), None);
+        assert_eq!(denied(&forbid("principal == Person::\"bob\", action, resource", prod), None), None);
+        assert!(denied(&forbid("principal in Group::\"ops\", action, resource", prod), None).is_some());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy::{ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid};
@@ -14,7 +15,7 @@ use super::facts::Facts;
 use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::scope::PolicyScope;
-use crate::model::{NodeId, NodeName, ReasonText};
+use crate::model::{NodeFacts, NodeName, ReasonText};
 
 /// A question that nobody asks.
 #[derive(Clone, Debug)]
@@ -29,10 +30,8 @@ pub struct Scenario {
     pub source: IpAddr,
     /// The node's name.
     pub node_name: NodeName,
-    /// Its id.
-    pub node: NodeId,
-    /// What AWS calls it, where it has a name there.
-    pub called: Option<String>,
+    /// What is known of it.
+    pub node: Arc<NodeFacts>,
     /// As whom; none means the agent's own user.
     pub os_user: Option<String>,
     /// Whether they have logged in with a second factor.
@@ -76,7 +75,6 @@ impl Policy {
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,
-            called: scenario.called.as_deref(),
             os_user: scenario.os_user.as_deref(),
             reason: scenario.reason.as_ref(),
         };
@@ -192,8 +190,7 @@ mod tests {
             proof: SupposedProof::default(),
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: NodeName::for_test("web-1"),
-            node: NodeId("i-0123456789abcdef0".to_owned()),
-            called: Some("web-1".to_owned()),
+            node: NodeFacts::named("i-0123456789abcdef0", "web-1").into(),
             os_user: None,
             second_factor: false,
             reason: None,
@@ -204,7 +201,8 @@ mod tests {
         let found = policy.explain(&scenario);
         assert_eq!((found.policies, found.near), (names(&["web"]), names(&["night"])));
         assert_eq!(found.outcome.unwrap().max_duration, Some(std::time::Duration::from_secs(3600)));
-        (scenario.node_name, scenario.called) = (NodeName::for_test("db-1"), Some("db-1".to_owned()));
+        scenario.node_name = NodeName::for_test("db-1");
+        scenario.node = NodeFacts::named("i-0123456789abcdef0", "db-1").into();
         let found = policy.explain(&scenario);
         assert_eq!((found.policies, found.near), (names(&["default"]), names(&["night", "web"])));
         assert_eq!(found.outcome.unwrap_err().code, RefusalCode::NoRule);

@@ -1,8 +1,8 @@
 //! What a decision is made from, in Cedar's types: entities once for a session, a context for each question.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
@@ -12,7 +12,9 @@ use time::OffsetDateTime;
 use super::action::Action;
 use super::asking::{Asking, ProofOf};
 use super::command_line::{Command, Transfer};
+use super::scope::PolicyScope;
 use crate::identity::CertificateFacts;
+use crate::model::NodeFacts;
 
 /// Who asks about which node, and what is known however often they ask.
 #[derive(Debug)]
@@ -20,7 +22,9 @@ pub(super) struct Facts {
     principal: EntityUid,
     resource: EntityUid,
     entities: Entities,
-    called: Option<String>,
+    node: Arc<NodeFacts>,
+    /// Who asks, where not everything is known of the node.
+    unsure: Option<(String, Vec<String>)>,
     os_user: Option<String>,
     reason: Option<String>,
     source: IpAddr,
@@ -40,10 +44,8 @@ impl Facts {
     pub(super) fn of(asking: &Asking<'_>, actions: &Entities) -> Result<Self, FactsError> {
         let groups: Vec<EntityUid> = asking.groups.iter().map(|group| uid("Group", group)).collect::<Result<_, _>>()?;
         let principal = uid("Person", asking.person)?;
-        let resource = uid("Node", &asking.node.0)?;
-        let name = asking.called.unwrap_or(&asking.node.0);
-        let attributes = HashMap::from([("name".to_owned(), text(name))]);
-        let node = Entity::new(resource.clone(), attributes, HashSet::new()).map_err(refused)?;
+        let resource = uid("Node", &asking.node.id.0)?;
+        let node = entity(resource.clone(), asking.node)?;
         let parents: HashSet<EntityUid> = groups.iter().cloned().collect();
         let person = Entity::new_no_attrs(principal.clone(), parents);
         let groups = groups.into_iter().map(|group| Entity::new_no_attrs(group, HashSet::new()));
@@ -52,7 +54,8 @@ impl Facts {
             principal,
             resource,
             entities,
-            called: asking.called.map(str::to_owned),
+            node: Arc::clone(asking.node),
+            unsure: asking.node.tags.is_err().then(|| (asking.person.to_owned(), asking.groups.to_vec())),
             os_user: asking.os_user.map(str::to_owned),
             reason: asking.reason.map(|reason| reason.as_str().to_owned()),
             source: asking.source,
@@ -70,8 +73,16 @@ impl Facts {
         self.source
     }
 
-    pub(super) fn called(&self) -> Option<&str> {
-        self.called.as_deref()
+    pub(super) fn node(&self) -> &Arc<NodeFacts> {
+        &self.node
+    }
+
+    /// Why what one of these policies looks at is not known, where one does that is about who asks.
+    pub(super) fn unknown_to(&self, scopes: &[PolicyScope]) -> Option<&str> {
+        let (person, groups) = self.unsure.as_ref()?;
+        let why = self.node.tags.as_ref().err()?;
+        let looks = |scope: &PolicyScope| scope.looks_at_tags || (scope.looks_at_name && !self.node.is_name_known());
+        scopes.iter().any(|scope| looks(scope) && scope.concerns(person, groups)).then_some(why)
     }
 
     /// The question whether an action may be done now.
@@ -130,6 +141,15 @@ impl Facts {
         let pairs: Vec<_> = always.into_iter().chain(optional).map(|(name, value)| (name.to_owned(), value)).collect();
         pairs.into_iter()
     }
+}
+
+/// A node with what is known of it.
+fn entity(uid: EntityUid, node: &NodeFacts) -> Result<Entity, FactsError> {
+    let platform = node.platform.as_deref().map(|platform| ("platform", text(platform)));
+    let attributes = [("name", text(node.name()))].into_iter().chain(platform);
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
+    let tags = node.tags.iter().flatten().map(|(key, value)| (key.clone(), text(value)));
+    Entity::new_with_tags(uid, attributes, [], tags).map_err(refused)
 }
 
 /// What proved who the person is.
@@ -304,6 +324,7 @@ mod tests {
             groups in proptest::collection::vec("out|ops|\\PC{0,8}|[\"\\\\\u{0}\n]{0,4}", 0..4),
             node in "x|\\PC{0,16}|[\"\\\\\u{0}\n]{0,4}",
             called in proptest::option::of("x|\\PC{0,16}"),
+            tags in proptest::collection::btree_map("env|\\PC{0,16}", "prod|\\PC{0,16}|[\"\\\\\u{0}\n]{0,4}", 0..4),
             user in proptest::option::of("root|\\PC{0,16}"),
             reason: String,
             bytes: Vec<u8>,
@@ -312,10 +333,12 @@ mod tests {
             let policy = Policy::for_test(
                 "@id(\"all\") permit (principal, action, resource);\n\
                  @id(\"name\") forbid (principal, action, resource) when { resource.name == \"x\" };\n\
+                 @id(\"tag\") forbid (principal, action, resource) when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };\n\
                  @id(\"user\") forbid (principal, action, resource) when { context has os_user && context.os_user == \"root\" };\n\
                  @id(\"group\") forbid (principal in Group::\"out\", action, resource);",
             );
             let forbidden = called.as_deref().unwrap_or(&node) == "x"
+                || tags.get("env").is_some_and(|value| value == "prod")
                 || user.as_deref() == Some("root")
                 || groups.iter().any(|group| group == "out");
             let action = match file {
@@ -328,8 +351,7 @@ mod tests {
                 proof: Default::default(),
                 source: std::net::Ipv4Addr::LOCALHOST.into(),
                 node_name: NodeName::for_test("web-1"),
-                node: NodeId(node),
-                called,
+                node: NodeFacts { called, tags: Ok(tags), ..NodeFacts::bare(NodeId(node)) }.into(),
                 os_user: user,
                 second_factor: false,
                 reason: ReasonText::new(&reason),

@@ -22,7 +22,7 @@ use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::policies::Policies;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeId, NodeName, ReasonText, RefusalCode};
 
 /// Proof that policy allowed one action, for one identity, on one node. Only this module makes one; it can't be cloned,
 /// and opening a transport consumes it. Whoever carries out what follows from it asks it again: there is no second
@@ -36,7 +36,6 @@ pub struct Grant {
     pub(super) facts: Facts,
     pub(super) identity: Identity,
     pub(super) node_name: NodeName,
-    pub(super) node: NodeId,
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
     /// Of a line, its commands.
@@ -83,7 +82,7 @@ impl Grant {
     fn ask(&self, action: &Action) -> Result<Terms, Denial> {
         let policy = self.set.current();
         let answer = match self.facts.question(action, SystemTime::now()) {
-            Ok(question) => policy.ask(&question, self.facts.entities()),
+            Ok(question) => policy.ask(&question, &self.facts),
             Err(error) => Answer::Failed(error.to_string()),
         };
         match answer {
@@ -96,6 +95,7 @@ impl Grant {
             Answer::Forbidden(policies) => Err(policy.forbidden(&policies, action, &self.node_name)),
             Answer::Nothing => Err(policy.nothing_permits(self.identity.person(), action, &self.node_name, None)),
             Answer::Failed(why) => Err(policy.failed(&why)),
+            Answer::Unknown(why) => Err(policy.unknown(&self.node_name, &why)),
         }
     }
 
@@ -175,11 +175,11 @@ impl Grant {
     }
     /// The node.
     pub fn node(&self) -> &NodeId {
-        &self.node
+        &self.facts.node().id
     }
-    /// What AWS calls the node, where it has a name there.
-    pub fn called(&self) -> Option<&str> {
-        self.facts.called()
+    /// What was known of the node.
+    pub fn node_facts(&self) -> &NodeFacts {
+        self.facts.node()
     }
     /// The operating-system user; none means the agent's own.
     pub fn os_user(&self) -> Option<&str> {
@@ -230,8 +230,7 @@ impl Grant {
             identity: &identity,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: &NodeName::for_test(node),
-            node: &NodeId(node.to_owned()),
-            called: None,
+            node: &NodeFacts::bare(NodeId(node.to_owned())).into(),
             os_user: None,
             action,
             reason: None,

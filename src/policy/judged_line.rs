@@ -133,6 +133,7 @@ impl Policy {
         let because = unknown.map(|why| format!(" ({why}, so what it runs is unknown)")).unwrap_or_default();
         match answer {
             Answer::Failed(why) => self.failed(&why),
+            Answer::Unknown(why) => self.unknown(node_name, &why),
             Answer::Forbidden(policies) => {
                 let (names, said) = self.named(&policies);
                 let why = match said {
@@ -163,7 +164,7 @@ mod tests {
     use super::super::policies::Policies;
     use super::*;
     use crate::identity::Identity;
-    use crate::model::{NodeId, NodeName, ReasonText};
+    use crate::model::{NodeFacts, NodeName, ReasonText};
 
     const LINES: &str = "@id(\"lines\") permit (principal, action == Action::\"Exec\", resource);\n";
 
@@ -172,8 +173,7 @@ mod tests {
             identity: &Identity::for_test_in("ada", &["agents"]),
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: &NodeName::for_test("web-1"),
-            node: &NodeId("i-0123456789abcdef0".to_owned()),
-            called: Some("web-1"),
+            node: &NodeFacts::named("i-0123456789abcdef0", "web-1").into(),
             os_user: None,
             action: Action::Exec { command: line.into() },
             reason: reason.and_then(ReasonText::new).as_ref(),

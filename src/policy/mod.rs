@@ -31,6 +31,7 @@ mod policy_text;
 mod reach;
 mod scope;
 mod standing;
+mod usable;
 
 pub use action::{Action, FileAction};
 pub use advice::Named;
@@ -45,5 +46,5 @@ pub use judged_line::{JudgedCommand, JudgedLine};
 pub use obligations::Terms;
 pub use policies::Policies;
 pub use policy_text::PolicyText;
-pub use reach::NamedNodes;
 pub use standing::Standing;
+pub use usable::UsableNodes;

@@ -10,15 +10,6 @@ use super::scope::{PolicyScope, Which};
 use crate::identity::Identity;
 use crate::model::{NodeForm, NodeName};
 
-/// The nodes that policies name for somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedNodes {
-    /// Each once.
-    pub names: BTreeSet<NodeName>,
-    /// Whether a policy could let them use others, too.
-    pub any: bool,
-}
-
 impl Policy {
     /// Whether any policy could permit this person anything.
     pub fn has_permits(&self, identity: &Identity) -> bool {
@@ -53,13 +44,13 @@ impl Policy {
         (!named).then(|| self.nothing_permits(identity.person(), action, node, None))
     }
 
-    /// The nodes that policies name for a person. Says nothing about what may be done there.
-    pub fn nodes_of(&self, identity: &Identity) -> NamedNodes {
+    /// The ECS tasks that policies name for a person: they are in no list of nodes.
+    pub fn tasks_named_for(&self, identity: &Identity) -> BTreeSet<NodeName> {
         let named = self.permits_of(identity).filter_map(|scope| scope.nodes.as_ref()).flatten();
         let names = named.filter_map(|which| match which {
             Which::Id(name) | Which::Name(name) => NodeName::parse(name).ok(),
         });
-        NamedNodes { names: names.collect(), any: self.permits_of(identity).any(|scope| scope.nodes.is_none()) }
+        names.filter(|name| matches!(name.form(), NodeForm::Task(_))).collect()
     }
 
     /// Whether any policy could permit somebody anything who is called so, and in these groups.

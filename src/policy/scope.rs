@@ -20,6 +20,10 @@ pub(super) struct PolicyScope {
     /// Whatever node it is, it makes no difference.
     pub(super) any_node: bool,
     pub(super) looks_at_path: bool,
+    /// It looks at a tag of the node, or might.
+    pub(super) looks_at_tags: bool,
+    /// It looks at the node's name, or might.
+    pub(super) looks_at_name: bool,
     /// It could be about a command of a line, and looks at what command it is.
     pub(super) looks_at_command: bool,
     /// What it permits it permits with a second factor; of its annotations, and not of its text.
@@ -73,6 +77,8 @@ impl PolicyScope {
             nodes: scope_nodes.or_else(|| conditions().find_map(|condition| wanted(condition, &node_in))),
             any_node: open && !any_clause(&|condition| mentions(condition, &Var::Resource)),
             looks_at_path: any_clause(&|condition| looks_at(condition, &["path"])),
+            looks_at_tags: any_clause(&looks_at_tags),
+            looks_at_name: any_clause(&looks_at_name),
             looks_at_command: could_be_about_a_command(&policy.action)
                 && any_clause(&|condition| looks_at(condition, &OF_A_COMMAND)),
             // an annotation, which whoever compiles it has read
@@ -169,6 +175,20 @@ fn entities<'a>(expr: &'a Expr, var: &Var) -> Option<Vec<&'a EntityUID>> {
 
 pub(super) fn mentions(expr: &Expr, var: &Var) -> bool {
     expr.reduce(&|expr| is(expr, var).then_some(true), &|a, b| a || b, false)
+}
+
+fn looks_at_tags(expr: &Expr) -> bool {
+    let looks =
+        |expr: &Expr| matches!(expr, Expr::BinaryOp { op: BinaryOp::GetTag | BinaryOp::HasTag, .. }).then_some(true);
+    expr.reduce(&looks, &|a, b| a || b, false)
+}
+
+fn looks_at_name(expr: &Expr) -> bool {
+    let looks = |expr: &Expr| match expr {
+        Expr::GetAttr { expr, attr } if attr == "name" => Some(!is(expr, &Var::Context)),
+        _ => None,
+    };
+    expr.reduce(&looks, &|a, b| a || b, false)
 }
 
 /// What is known of a command of a line, and of nothing else.

@@ -1,6 +1,7 @@
 //! What a grant was given for, so that it can be asked about again when the policies have changed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::action::Action;
 use super::decision::{Decision, Request};
@@ -9,7 +10,7 @@ use super::grant::Grant;
 use super::judged_line::JudgedLine;
 use super::policies::Policies;
 use crate::identity::Identity;
-use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeName, ReasonText, RefusalCode};
 
 /// A decision's request, for as long as what it allowed goes on. It opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,7 @@ pub struct Standing {
     pub(super) identity: Identity,
     pub(super) source: IpAddr,
     pub(super) node_name: NodeName,
-    pub(super) node: NodeId,
-    pub(super) called: Option<String>,
+    pub(super) node: Arc<NodeFacts>,
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
     pub(super) reason: Option<ReasonText>,
@@ -39,7 +39,6 @@ impl Standing {
             source: self.source,
             node_name: &self.node_name,
             node: &self.node,
-            called: self.called.as_deref(),
             os_user: self.os_user.as_deref(),
             action: self.action.clone(),
             reason: self.reason.as_ref(),
@@ -65,8 +64,7 @@ impl Grant {
             identity: self.identity.clone(),
             source: self.facts.source(),
             node_name: self.node_name.clone(),
-            node: self.node.clone(),
-            called: self.facts.called().map(str::to_owned),
+            node: Arc::clone(self.facts.node()),
             os_user: self.os_user.clone(),
             action: self.action.clone(),
             reason: self.reason.clone(),
@@ -92,8 +90,7 @@ mod tests {
             identity: &identity,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: &node_name,
-            node: &NodeId("i-1".to_owned()),
-            called: Some("web-1"),
+            node: &Arc::new(NodeFacts::named("i-1", "web-1")),
             os_user: None,
             action: Action::Files,
             reason: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -13,10 +13,10 @@ use super::reasons::{AsksWhy, Reasons};
 use super::registry::{Registration, Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
-use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{ActsAs, Identity, Login, Unproved};
-use crate::model::{NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeForm, NodeName, ReasonText, RefusalCode, ago};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
@@ -151,7 +151,7 @@ impl Refused {
             Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
             Self::NoRole(_) => RefusalCode::NoAwsRole,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
-            Self::Node(BackendError::Target(_)) => RefusalCode::NodeNotConnected,
+            Self::Node(BackendError::Target(_) | BackendError::Several { .. }) => RefusalCode::NodeNotConnected,
             Self::Node(
                 BackendError::Refused(_)
                 | BackendError::Unexpected { .. }
@@ -339,17 +339,14 @@ impl SessionOpener {
             Some(found) => found,
             None => self.directory.resolve(&to.node).await,
         };
-        let node = found.map_err(|error| match error {
-            BackendError::Target(_) => {
-                let unnamed = self.policies.current().denies_unnamed(&caller.identity, &to.node, &action);
-                unnamed.map_or(Refused::NoSuchNode(error), Refused::NotConcerned)
-            }
-            _ => Refused::Node(error),
-        })?;
+        let node = match found {
+            Ok(node) => node,
+            Err(error) => return Err(self.no_one_node(&caller.identity, &to.node, &action, error).await),
+        };
         let node = found_node.insert(node);
         let Why { given, asks } = why;
         let asks = asks.filter(|_| given.is_none());
-        let remembered = given.is_none().then(|| caller.reasons.of(&node.id)).flatten();
+        let remembered = given.is_none().then(|| caller.reasons.of(node.id())).flatten();
         let mut is_new = given.is_some();
         *reason = given.or(remembered);
         let (mut identity, mut asked) = (caller.identity.clone(), 0);
@@ -358,8 +355,7 @@ impl SessionOpener {
                 identity: &identity,
                 source: caller.source.ip(),
                 node_name: &to.node,
-                node: &node.id,
-                called: node.called.as_deref(),
+                node: &node.facts,
                 os_user: caller.login.os_user(),
                 action: action.clone(),
                 reason: reason.as_ref(),
@@ -380,13 +376,55 @@ impl SessionOpener {
             *reason = Some(answered.reason);
         };
         if let Some(reason) = reason.as_ref().filter(|_| is_new) {
-            caller.reasons.remember(&node.id, reason);
+            caller.reasons.remember(node.id(), reason);
         }
         // only now: who may not use a node does not learn how it is
         if *grant.identity().acts_as() == ActsAs::Nobody {
             return Err(Refused::NoRole(grant.identity().person().to_owned()));
         }
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
+    }
+
+    /// Why a name is not one node's: with those that it could be, of which this person may know.
+    async fn no_one_node(&self, identity: &Identity, name: &NodeName, action: &Action, error: BackendError) -> Refused {
+        let policy = self.policies.current();
+        match error {
+            BackendError::Several { nodes, .. } => {
+                let usable = policy.usable_nodes(identity);
+                let ids = nodes.iter().filter(|node| usable.has(&node.facts)).map(|node| node.id().0.as_str());
+                match several(name, &ids.collect::<Vec<_>>()) {
+                    Some(text) => Refused::NoSuchNode(BackendError::Target(text)),
+                    None => Refused::NotConcerned(policy.nothing_permits(identity.person(), action, name, None)),
+                }
+            }
+            BackendError::Target(why) => match policy.denies_unnamed(identity, name, action) {
+                Some(denial) => Refused::NotConcerned(denial),
+                None => Refused::NoSuchNode(BackendError::Target(match self.near(identity, name).await {
+                    Some(near) => format!("{why}; did you mean {near}?"),
+                    None => why,
+                })),
+            },
+            error => Refused::Node(error),
+        }
+    }
+
+    /// The name of a node of this person's that is nearly this one. Nobody is asked for nodes by their ids or tags.
+    async fn near(&self, identity: &Identity, name: &NodeName) -> Option<String> {
+        let NodeForm::Word(word) = name.form() else { return None };
+        let nodes = self.nodes(identity).await.ok()?.nodes;
+        let far = |node: &Node| strsim::levenshtein(word, &node.name);
+        let near = nodes.into_iter().min_by_key(far)?;
+        (far(&near) <= word.chars().count().div_ceil(3)).then_some(near.name)
+    }
+
+    /// The nodes that a person could be permitted to use, by their names.
+    pub async fn nodes(&self, identity: &Identity) -> Result<NodeList, BackendError> {
+        let list = self.directory.nodes().await?;
+        let policy = self.policies.current();
+        let usable = policy.usable_nodes(identity);
+        let mut nodes: Vec<Node> = list.nodes.iter().filter(|node| usable.has(&node.facts)).cloned().collect();
+        nodes.sort_by(|a, b| (&a.name, a.id()).cmp(&(&b.name, b.id())));
+        Ok(NodeList { nodes, is_whole: list.is_whole })
     }
 
     /// Takes out the variables that may not be set there. The session goes on without them, as it does in sshd.
@@ -444,9 +482,8 @@ impl Asked {
             proof: caller.identity.proof(),
             certificate: caller.identity.certificate(),
             user_verified: caller.identity.user_verified(),
-            node: &node.id.0,
+            node: &node.facts,
             node_name: self.name.as_str(),
-            node_called: node.called.as_deref(),
             os_user: caller.login.os_user(),
             second_factor: caller.identity.second_factor(),
             action: self.action.name(),
@@ -458,6 +495,21 @@ impl Asked {
         }
     }
 }
+
+/// Of a name that several nodes have, those that somebody may know of; nothing where that is none.
+fn several(name: &NodeName, ids: &[&str]) -> Option<String> {
+    let more = if ids.len() > MAX_SHOWN { ", …" } else { "" };
+    let shown = ids.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match ids {
+        [] => None,
+        // the others are not theirs to know of, and it is not decided by that which one a name means
+        [one] => Some(format!("{name} is not the name of one node alone; use {one}")),
+        ids => Some(format!("{} nodes are called {name}; use one of {shown}{more}", ids.len())),
+    }
+}
+
+/// Of several nodes by one name, so many are named.
+const MAX_SHOWN: usize = 8;
 
 /// Waits for a way to the node. One that does not open ends its record at once.
 async fn opened<T>(
@@ -517,13 +569,9 @@ fn counted_word(variables: usize) -> &'static str {
 }
 
 fn offline(node: &Node) -> BackendError {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let ago = node.last_ping.and_then(|then| now.checked_sub(u64::try_from(then).ok()?));
-    let ping = match ago {
+    let ping = match node.last_ping.and_then(ago) {
         None => "it has not been heard of".to_owned(),
-        Some(seconds @ 0..120) => format!("last ping {seconds} s ago"),
-        Some(seconds @ 120..7200) => format!("last ping {} min ago", seconds / 60),
-        Some(seconds) => format!("last ping {} h ago", seconds / 3600),
+        Some(ago) => format!("last ping {ago}"),
     };
     BackendError::Target(format!("{} is not connected to Systems Manager: {ping}", node.name))
 }
@@ -531,15 +579,17 @@ fn offline(node: &Node) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeId;
+    use std::time::UNIX_EPOCH;
+
+    use crate::model::{NodeFacts, NodeId};
 
     #[test]
     fn an_absent_node_is_a_sentence_with_its_last_ping() {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         let node = |last_ping| Node {
-            id: NodeId("i-1".to_owned()),
+            facts: NodeFacts::bare(NodeId("i-1".to_owned())).into(),
             name: "web-1".to_owned(),
-            called: None,
+            computer_name: None,
             online: false,
             last_ping,
         };

@@ -12,9 +12,9 @@ use tokio::process::Command;
 
 use super::node_end::{NodeEnd, channel};
 use super::{local_service, text};
-use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::evidence::LaneRecord;
-use crate::model::{Exit, NodeId, NodeName, SessionId};
+use crate::model::{Exit, NodeFacts, NodeName, SessionId};
 use crate::policy::{Action, Grant};
 use crate::session::NodeTransport;
 use crate::transport::file_service::FileService;
@@ -41,11 +41,30 @@ impl Directory for TwoNodes {
             match name.as_str() {
                 "web-1" | "down-1" => {
                     let id = if name == "web-1" { web } else { "i-down-1".to_owned() };
-                    let (id, called) = (NodeId(id), Some(name.clone()));
-                    Ok(Node { id, online: name == "web-1", name, called, last_ping: None })
+                    let facts = NodeFacts::named(&id, &name).tagged("env", "test").into();
+                    Ok(Node { facts, online: name == "web-1", name, computer_name: None, last_ping: None })
+                }
+                // several, of which one is in production
+                "web" => {
+                    let node = |name: &str, env: &str| {
+                        let facts = NodeFacts::named(&format!("i-{name}"), name).tagged("env", env).into();
+                        Node { facts, online: true, name: name.to_owned(), computer_name: None, last_ping: None }
+                    };
+                    let nodes = vec![node("web-1", "test"), node("web-2", "test"), node("web-3", "prod")];
+                    Err(BackendError::Several { name: NodeName::for_test("web"), nodes })
                 }
                 _ => Err(BackendError::Target(format!("no node is called {name}"))),
             }
+        })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Arc<NodeList>, BackendError>> {
+        Box::pin(async {
+            let mut nodes = Vec::new();
+            for name in ["web-1", "down-1"] {
+                nodes.push(self.resolve(&NodeName::for_test(name)).await?);
+            }
+            Ok(Arc::new(NodeList { nodes, is_whole: true }))
         })
     }
 

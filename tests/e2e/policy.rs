@@ -11,7 +11,7 @@ fn of_the_tree(name: &str) -> String {
 fn the_samples_answer_as_their_scenarios_say() {
     let (config, tests) = (of_the_tree("config/gateway.toml"), of_the_tree("config/policies/tests.toml"));
     let run = portcullis(&["policy", "test", "--config", &config, &tests]).ok();
-    assert!(run.out().ends_with("29 scenarios, 0 not as expected\n"), "{run}");
+    assert!(run.out().ends_with("30 scenarios, 0 not as expected\n"), "{run}");
     let checked = portcullis(&["policy", "check", "--config", &config]).ok();
     assert!(checked.out().contains(" policies: fine\npolicy set "), "{checked}");
 }
@@ -57,14 +57,18 @@ fn a_question_is_answered_with_who_decided_and_who_was_near() {
             ["policy", "explain", "--config", &config].into_iter().chain(rest.iter().copied()).collect();
         portcullis(&args).ok().out()
     };
-    assert_eq!(ask(&["--person", "alice", "--node", "web-1", "Shell"]), "allowed by developers-on-web\n");
-    let on_call = ["--person", "bob", "--group", "on-call", "--node", "prod-1", "--reason", "INC-42", "Shell"];
+    assert_eq!(
+        ask(&["--person", "alice", "--node", "web-1", "--tag", "env=dev", "Shell"]),
+        "allowed by developers-outside-production\n"
+    );
+    let prod = ["--node", "db-1", "--tag", "env=prod", "--tag", "team=db"];
+    let on_call = [&["--person", "bob", "--group", "on-call", "--reason", "INC-42"], &prod[..], &["Shell"]].concat();
     assert_eq!(ask(&on_call), "allowed by production-by-ticket\n  lasts at most 14400 s\n  may be silent for 900 s\n");
     let denied = ask(&["--person", "alice", "--node", "web-9", "Shell"]);
     let expected = "denied by policy \"default\": no policy lets alice do Shell on web-9; ask whoever keeps the policies (no-rule)\n\
-                    about this, but their conditions do not hold: developers-on-web\n";
+                    about this, but their conditions do not hold: developers-outside-production\n";
     assert_eq!(denied, expected);
-    let json = ask(&["--json", "--person", "alice", "--node", "web-1", "Shell"]);
+    let json = ask(&["--json", "--person", "alice", "--node", "web-1", "--tag", "env=test", "Shell"]);
     assert!(json.contains("\"allowed\": true"), "{json}");
 }
 

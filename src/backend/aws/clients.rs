@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sdk_resourcegroupstagging as tagging;
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::SharedHttpClient;
 use aws_sdk_ssm::config::retry::RetryConfig;
@@ -49,6 +50,8 @@ pub struct AwsOptions {
     pub endpoint_ssm: Option<String>,
     /// STS's endpoint, `https://…` (`http://` for loopback only).
     pub endpoint_sts: Option<String>,
+    /// The Resource Groups Tagging API's endpoint, `https://…` (`http://` for loopback only).
+    pub endpoint_tagging: Option<String>,
     /// The message service's endpoint, `wss://…`: its host is accepted in stream URLs, besides AWS's own.
     pub endpoint_ssmmessages: Option<String>,
     /// A PEM file with the certificate authorities to trust, in place of the system's; else `AWS_CA_BUNDLE`.
@@ -69,6 +72,8 @@ pub(super) struct Clients {
     pub(super) ssm: ssm::Client,
     /// For the roles of people.
     pub(super) sts: sts::Client,
+    /// For the tags of nodes.
+    pub(super) tagging: tagging::Client,
     pub(super) region: String,
     pub(super) origin: StreamOrigin,
     pub(super) dialer: Dialer,
@@ -113,11 +118,12 @@ impl Clients {
         };
         let ssm_url = url_of(&options.endpoint_ssm, "AWS_ENDPOINT_URL_SSM");
         let sts_url = url_of(&options.endpoint_sts, "AWS_ENDPOINT_URL_STS");
+        let tagging_url = url_of(&options.endpoint_tagging, "AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API");
         let messages_url =
             options.endpoint_ssmmessages.clone().or_else(|| from_environment("AWS_ENDPOINT_URL_SSMMESSAGES"));
         let endpoint = |url: &Option<String>| url.as_deref().map(Endpoint::parse).transpose().map_err(|e| unusable(&e));
         let (ssm_endpoint, messages_endpoint) = (endpoint(&ssm_url)?, endpoint(&messages_url)?);
-        let sts_endpoint = endpoint(&sts_url)?;
+        let (sts_endpoint, tagging_endpoint) = (endpoint(&sts_url)?, endpoint(&tagging_url)?);
 
         let mut config = ssm::config::Builder::from(&shared);
         if let (Some(url), Some(endpoint)) = (ssm_url, &ssm_endpoint) {
@@ -134,6 +140,13 @@ impl Clients {
                 sts_config = sts_config.http_client(aws_smithy_http_client::Builder::new().build_http());
             }
         }
+        let mut tagging_config = tagging::config::Builder::from(&shared);
+        if let (Some(url), Some(endpoint)) = (tagging_url, &tagging_endpoint) {
+            tagging_config = tagging_config.endpoint_url(url);
+            if endpoint.is_plain() {
+                tagging_config = tagging_config.http_client(aws_smithy_http_client::Builder::new().build_http());
+            }
+        }
         let fips = shared.use_fips().unwrap_or(false);
         let credentials = shared
             .credentials_provider()
@@ -141,6 +154,7 @@ impl Clients {
         Ok(Self {
             ssm: ssm::Client::from_conf(config.build()),
             sts: sts::Client::from_conf(sts_config.build()),
+            tagging: tagging::Client::from_conf(tagging_config.build()),
             origin: StreamOrigin::new(&region, fips, ssm_endpoint.into_iter().chain(messages_endpoint)),
             region,
             dialer,

@@ -76,8 +76,9 @@ async fn a_command_runs_over_tls_with_a_signed_upgrade() {
     let service = over_tls().await;
     let backend = backend_of(&service).await;
     let node = backend.resolve(&NodeName::for_test("demo")).await.unwrap();
-    assert_eq!((node.id.0.as_str(), node.online), (NODE, true));
-    assert_eq!(backend.resolve(&NodeName::for_test("tag:env=test")).await.unwrap().id, node.id);
+    assert_eq!((node.id().0.as_str(), node.online), (NODE, true));
+    assert_eq!(node.facts.tags.as_ref().unwrap().get("env").map(String::as_str), Some("test"));
+    assert_eq!(backend.resolve(&NodeName::for_test("tag:env=test")).await.unwrap().facts, node.facts);
     let mut lane = backend.open(&grant(), command("sh -c 'echo out; echo err >&2; exit 3'")).await.unwrap();
     let said = listen(&mut lane).await;
     assert_eq!((said.output.as_slice(), said.errors.as_slice()), (&b"out\n"[..], &b"err\n"[..]));

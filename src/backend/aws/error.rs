@@ -33,6 +33,7 @@ pub(super) struct CallContext<'a> {
 pub(super) enum Service {
     SystemsManager,
     Sts,
+    Tagging,
 }
 
 impl Service {
@@ -40,6 +41,7 @@ impl Service {
         match self {
             Self::SystemsManager => "Systems Manager",
             Self::Sts => "STS",
+            Self::Tagging => "the Resource Groups Tagging API",
         }
     }
 
@@ -48,6 +50,7 @@ impl Service {
         match self {
             Self::SystemsManager => "ssm",
             Self::Sts => "sts",
+            Self::Tagging => "tag",
         }
     }
 }
@@ -213,8 +216,8 @@ where
             BackendError::Unreachable(format!("{name} in {region} failed at {call} ({code}): try again"))
         }
         Kind::Other => {
-            let operator = format!("Systems Manager refuses {call} on {on} ({code}): {text}");
-            refusals.note(&format!("ssm:{call}"), &operator);
+            let operator = format!("{name} refuses {call} on {on} ({code}): {text}");
+            refusals.note(&format!("{}:{call}", asked.prefix()), &operator);
             BackendError::Unexpected { call, code, operator }
         }
     }

@@ -14,6 +14,7 @@ mod documents;
 #[cfg(test)]
 mod embedded_tests;
 mod error;
+mod inventory;
 #[cfg(test)]
 mod moto_tests;
 mod own_permissions;
@@ -27,6 +28,7 @@ mod sessions;
 mod shared;
 mod sign;
 mod stream_url;
+mod tags;
 mod targets;
 #[cfg(test)]
 mod tests;

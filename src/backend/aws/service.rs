@@ -8,14 +8,16 @@ use tokio_util::task::TaskTracker;
 
 use super::clients::{AwsOptions, Clients};
 use super::documents;
+use super::inventory;
 use super::own_permissions;
 use super::persons::Persons;
 use super::sessions::Start;
 use super::shared::Inner;
-use super::targets::{self, Targets};
+use super::tags;
+use super::targets::Targets;
 use super::throttle::Throttle;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
-use crate::backend::{BackendError, BoxFuture, Directory, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::data_channel::ReconnectPolicy;
 use crate::model::{NodeId, NodeName, SessionId};
 use crate::policy::Grant;
@@ -50,7 +52,12 @@ impl AwsBackend {
 
     /// Whether there are credentials, and the service answers to them.
     pub async fn answers(&self) -> Result<(), BackendError> {
-        targets::answers(&self.inner.clients).await
+        inventory::answers(&self.inner.clients).await
+    }
+
+    /// Whether the tags of nodes can be read.
+    pub async fn tags_answer(&self) -> Result<(), BackendError> {
+        tags::answer(&self.inner.clients).await
     }
 
     /// Whether the gateway itself may start a session, on a node that is there now; `None` where that can't be told.
@@ -71,6 +78,10 @@ impl Directory for AwsBackend {
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
         let name = name.clone();
         Box::pin(async move { self.inner.targets.resolve(&self.inner.clients, &name).await })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Arc<NodeList>, BackendError>> {
+        Box::pin(async move { self.inner.targets.all(&self.inner.clients).await })
     }
 
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {

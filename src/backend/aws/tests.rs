@@ -85,6 +85,7 @@ impl Service {
             cut: service.cut.clone(),
         };
         service.answer("StartSession", 200, service.session("token-1"));
+        service.answer("GetResources", 200, json!({"PaginationToken": "", "ResourceTagMappingList": []}));
         service.answer("TerminateSession", 200, json!({"SessionId": "bob-01"}));
         service
     }
@@ -119,6 +120,8 @@ impl Service {
         AwsBackend::new(AwsOptions {
             region: Some("eu-west-1".into()),
             endpoint_ssm: Some(self.url.clone()),
+            endpoint_sts: Some(self.url.clone()),
+            endpoint_tagging: Some(self.url.clone()),
             credentials: Some(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
             ..AwsOptions::default()
         })
@@ -152,13 +155,26 @@ async fn while_calls_come(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, sc
         let header = |name: &str| {
             head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or_default().to_owned()
         };
-        assert!(header("authorization").contains("/eu-west-1/ssm/aws4_request"), "{head}");
         let mut body = vec![0; header("content-length").parse().unwrap()];
         stream.read_exact(&mut body).await.unwrap();
         let target = header("x-amz-target");
+        let (service, known) = match target.split_once('.') {
+            None => ("sts", "sts"),
+            Some(("amazonssm", call)) => ("ssm", call),
+            Some((_, call)) => ("tagging", call),
+        };
+        assert!(header("authorization").contains(&format!("/eu-west-1/{service}/aws4_request")), "{head}");
+        if service == "sts" {
+            let answer = "<GetCallerIdentityResponse><GetCallerIdentityResult>\
+                          <Arn>arn:aws:sts::123456789012:assumed-role/gateway/x</Arn>\
+                          </GetCallerIdentityResult></GetCallerIdentityResponse>";
+            let head = format!("HTTP/1.1 200 X\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n", answer.len());
+            stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+            continue;
+        }
         let (status, answer) = {
             let mut script = script.lock().unwrap();
-            let found = script.iter_mut().find(|(name, _)| target.eq_ignore_ascii_case(&format!("AmazonSSM.{name}")));
+            let found = script.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(known));
             let (name, answers) = found.unwrap_or_else(|| panic!("no script for {target}"));
             seen.lock().unwrap().push(((*name).to_owned(), serde_json::from_slice(&body).unwrap()));
             if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
@@ -348,7 +364,7 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
     // The tag decides, though another node calls itself so.
     service.only("DescribeInstanceInformation", &[list(&[online(NODE, "ip-10-0-0-1")])]);
     let node = backend.resolve(&NodeName::for_test("web-1")).await.unwrap();
-    assert_eq!((node.id.0.as_str(), node.name.as_str(), node.online), (NODE, "web-1", true));
+    assert_eq!((node.id().0.as_str(), node.name.as_str(), node.online), (NODE, "web-1", true));
     let filters = &service.calls("DescribeInstanceInformation")[0]["Filters"];
     assert_eq!(*filters, json!([{"Key": "tag:Name", "Values": ["web-1"]}]));
     // Remembered.
@@ -359,12 +375,15 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
     let mut first = list(&[online("mi-00000000000000001", "db-1")]);
     first.1["NextToken"] = json!("more");
     service.only("DescribeInstanceInformation", &[list(&[]), first, list(&[online(NODE, "Web-2.corp.example")])]);
-    assert_eq!(backend.resolve(&NodeName::for_test("web-2")).await.unwrap().id.0, NODE);
+    assert_eq!(backend.resolve(&NodeName::for_test("web-2")).await.unwrap().id().0, NODE);
 
     // Two: neither.
+    let backend = service.backend().await;
     service.only("DescribeInstanceInformation", &[list(&[online(NODE, "a"), online("mi-00000000000000001", "b")])]);
-    let text = backend.resolve(&NodeName::for_test("tag:env=prod")).await.unwrap_err().to_string();
-    assert!(text.contains("matches 2 nodes") && text.contains(NODE), "{text}");
+    let several = backend.resolve(&NodeName::for_test("tag:env=prod")).await.unwrap_err();
+    assert_eq!(several.to_string(), "2 nodes are called tag:env=prod: use the id of the one that you mean");
+    let BackendError::Several { nodes, .. } = several else { panic!("{several:?}") };
+    assert_eq!(nodes[0].id().0, NODE);
 
     service.only("DescribeInstanceInformation", &[list(&[])]);
     let text = backend.resolve(&NodeName::for_test("web-3")).await.unwrap_err().to_string();
@@ -406,7 +425,7 @@ async fn who_asks_for_a_name_meanwhile_shares_the_failure_as_well() {
     // it says nothing of the next moment
     let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "Online"});
     service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": [node]}))]);
-    assert_eq!(asked().await.unwrap().id.0, NODE);
+    assert_eq!(asked().await.unwrap().id().0, NODE);
 }
 
 #[tokio::test]
@@ -421,7 +440,56 @@ async fn whoever_stops_asking_leaves_the_question_to_those_who_wait() {
     let mut second = Box::pin(backend.resolve(&name));
     assert!(futures_util::poll!(second.as_mut()).is_pending());
     drop(first);
-    assert_eq!(second.await.unwrap().id.0, NODE);
+    assert_eq!(second.await.unwrap().id().0, NODE);
+}
+
+#[tokio::test]
+async fn names_that_nobody_has_cost_one_reading_of_the_inventory_however_many_they_are() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "Online"});
+    let list = |nodes: Value| (200, json!({"InstanceInformationList": nodes}));
+    service.only("DescribeInstanceInformation", &[list(json!([])), list(json!([node]))]);
+    for n in 0..50 {
+        let error = backend.resolve(&NodeName::for_test(&format!("nobody-{n}"))).await.unwrap_err();
+        assert!(matches!(error, BackendError::Target(_)), "{error:?}");
+    }
+    // the first name's tag, and all of it
+    assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
+    assert_eq!(service.calls("GetResources").len(), 1);
+    // which has the names that there are, too
+    assert_eq!(backend.resolve(&NodeName::for_test("web-1")).await.unwrap().id().0, NODE);
+    assert_eq!(backend.nodes().await.unwrap().nodes.len(), 1);
+    assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_has_the_tags_that_aws_says_or_none_that_are_known() {
+    let service = Service::start().await;
+    let node = json!({"InstanceId": "i-0123456789abcdef0", "PlatformType": "Linux", "PingStatus": "Online"});
+    service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": [node]}))]);
+    let arn = "arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef0";
+    let mapping =
+        json!({"ResourceARN": arn, "Tags": [{"Key": "Name", "Value": "web-1"}, {"Key": "env", "Value": "prod"}]});
+    service.only("GetResources", &[(200, json!({"PaginationToken": "", "ResourceTagMappingList": [mapping]}))]);
+    let backend = service.backend().await;
+    let name = NodeName::for_test("i-0123456789abcdef0");
+    let found = backend.resolve(&name).await.unwrap();
+    assert_eq!(service.calls("GetResources"), [json!({"ResourceARNList": [arn]})]);
+    assert_eq!((found.facts.name(), found.facts.platform.as_deref()), ("web-1", Some("Linux")));
+    assert_eq!(found.facts.tags.as_ref().unwrap().get("env").map(String::as_str), Some("prod"));
+    // kept with the node
+    assert_eq!(backend.resolve(&name).await.unwrap(), found);
+    assert_eq!(service.calls("GetResources").len(), 1);
+
+    // who may not read them knows that, and asks once in a while
+    service.only("GetResources", &[error("AccessDeniedException")]);
+    let backend = service.backend().await;
+    let found = backend.resolve(&name).await.unwrap();
+    let why = found.facts.tags.clone().unwrap_err();
+    assert!(why.contains("(tag:GetResources)") && !found.facts.is_name_known(), "{why}");
+    backend.resolve(&NodeName::for_test("tag:env=prod")).await.unwrap();
+    assert_eq!(service.calls("GetResources").len(), 2);
 }
 
 #[tokio::test]

@@ -207,6 +207,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.realm.region = Some(REGION.to_owned());
     config.realm.endpoints.ssm = Some(embedded.url());
     config.realm.endpoints.sts = Some(embedded.url());
+    config.realm.endpoints.tagging = Some(embedded.url());
     config.realm.endpoints.ssmmessages = Some(embedded.message_url());
     config.realm.roles = vec![RoleOfPeople {
         role: embedded::ROLE.to_owned(),

@@ -1,15 +1,16 @@
 //! A question to the policies, as flags or in a file of scenarios: the same words for both.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::source::People;
 use crate::identity::CertificateFacts;
-use crate::model::{NodeId, NodeName, ReasonText};
+use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// Who, where, as whom, what, why, from where and when.
@@ -29,6 +30,13 @@ pub(in crate::cli) struct Question {
     /// The node's id, where policies name it
     #[arg(long, value_name = "ID")]
     node_id: Option<String>,
+    /// A tag of the node's, as in env=prod. May be given again
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    #[serde(default, deserialize_with = "tags")]
+    tags: Vec<(String, String)>,
+    /// The node's platform: Linux, Windows, MacOS
+    #[arg(long, value_name = "NAME")]
+    platform: Option<String>,
     /// The operating-system user that they ask for; without it, the agent's own
     #[arg(long, value_name = "NAME")]
     os_user: Option<String>,
@@ -119,8 +127,12 @@ impl Question {
             proof: self.proof()?,
             source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
-            node: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
-            called: Some(self.node.clone()),
+            node: Arc::new(NodeFacts {
+                id: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
+                called: Some(self.node.clone()),
+                platform: self.platform.clone(),
+                tags: Ok(self.tags.iter().cloned().collect()),
+            }),
             os_user: self.os_user.clone(),
             second_factor: self.second_factor,
             reason,
@@ -185,6 +197,17 @@ impl Question {
 fn time(text: &str) -> Result<SystemTime, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339);
     time.map(Into::into).map_err(|_| format!("`{text}` is no time: write it as in 2026-11-27T12:00:00Z"))
+}
+
+/// `KEY=VALUE`.
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a tag is KEY=VALUE, as in env=prod")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `tags = { env = "prod" }`
+fn tags<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    NodeTags::deserialize(from).map(|tags| tags.into_iter().collect())
 }
 
 fn unknown(name: &str) -> String {

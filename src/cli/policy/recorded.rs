@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::evidence::EventLog;
 use crate::identity::CertificateFacts;
-use crate::model::{NodeId, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// One decision.
@@ -168,8 +169,12 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
             proof: proof(event),
             source: text(event, "source")?.parse::<std::net::SocketAddr>().ok()?.ip(),
             node_name: NodeName::parse(text(event, "node_name")?).ok()?,
-            node: NodeId(node.to_owned()),
-            called: text(event, "node_called").map(str::to_owned),
+            node: Arc::new(NodeFacts {
+                id: NodeId(node.to_owned()),
+                called: text(event, "node_called").map(str::to_owned),
+                platform: text(event, "node_platform").map(str::to_owned),
+                tags: tags(&event["node_tags"]).ok_or_else(|| NOT_KEPT.to_owned()),
+            }),
             os_user: text(event, "os_user").map(str::to_owned),
             second_factor: event.get("second_factor").is_some(),
             reason: reason.and_then(ReasonText::new),
@@ -209,6 +214,13 @@ fn of_file(event: &Value, session: &Recorded, allowed: bool) -> Option<Recorded>
     let scenario = Scenario { action: Action::File { action, path }, at: time_of(&time)?, ..session.scenario.clone() };
     let policy = text(event, "policy").unwrap_or(&session.policy).to_owned();
     Some(Recorded { time, id: session.id.clone(), scenario, policy, allowed })
+}
+
+/// Why a policy that looks at tags can't be asked again.
+const NOT_KEPT: &str = "this line of the log does not have them";
+
+fn tags(kept: &Value) -> Option<NodeTags> {
+    kept.as_object()?.iter().map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn text<'a>(event: &'a Value, name: &str) -> Option<&'a str> {

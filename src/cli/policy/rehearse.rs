@@ -39,7 +39,7 @@ pub(super) fn run(args: &PolicyRehearseArgs) -> Result<(), Failure> {
             let one = |turned: &Turned<'_>| {
                 let was = &turned.was;
                 json!({
-                    "time": was.time, "id": was.id, "person": was.scenario.person, "node": was.scenario.node.0,
+                    "time": was.time, "id": was.id, "person": was.scenario.person, "node": was.scenario.node.id.0,
                     "action": was.scenario.action.name(), "was_allowed": was.allowed, "by": was.policy,
                     "would_be": turned.now, "policies": turned.policies,
                 })

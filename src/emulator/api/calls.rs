@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::request::parse;
-use super::{agent, documents, nodes, sessions};
+use super::{agent, documents, node_tags, nodes, sessions, tagging};
 use crate::emulator::http::caller::Caller;
 use crate::emulator::http::reply::ApiError;
 use crate::emulator::state::Shared;
@@ -13,6 +13,7 @@ pub(crate) fn target(header: &str) -> Option<(&'static str, &str)> {
     let (service, call) = header.split_once('.')?;
     match service {
         "AmazonSSM" => Some(("ssm", call)),
+        "ResourceGroupsTaggingAPI_20170126" => Some(("tagging", call)),
         "EC2WindowsMessageDeliveryService" => Some(("ec2messages", call)),
         _ => None,
     }
@@ -27,6 +28,10 @@ pub(crate) async fn call(shared: &Shared, caller: &Caller, name: &str, body: &[u
         "DescribeSessions" => sessions::describe(shared, caller, &parse(body)?),
         "GetConnectionStatus" => sessions::connection_status(shared, caller, &parse(body)?),
         "DescribeInstanceInformation" => nodes::describe(shared, caller, &parse(body)?),
+        "AddTagsToResource" => node_tags::add(shared, caller, parse(body)?),
+        "RemoveTagsFromResource" => node_tags::remove(shared, caller, &parse(body)?),
+        "ListTagsForResource" => node_tags::list(shared, caller, &parse(body)?),
+        "GetResources" => tagging::resources(shared, caller, &parse(body)?),
         "GetDocument" => documents::get(shared, caller, &parse(body)?),
         "CreateDocument" => documents::create(shared, caller, &parse(body)?),
         "UpdateDocument" => documents::update(shared, caller, &parse(body)?),

@@ -4,10 +4,12 @@ mod agent;
 pub(crate) mod assume_role;
 mod calls;
 mod documents;
+mod node_tags;
 mod nodes;
 mod request;
 pub(crate) mod resources;
 mod sessions;
 pub(crate) mod sts;
+mod tagging;
 
 pub(crate) use calls::{call, target};

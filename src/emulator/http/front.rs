@@ -1,7 +1,7 @@
 //! Where every request goes.
 //!
 //! ```text
-//!   POST /                      X-Amz-Target  ──▶ api          (signed for ssm, or ec2messages)
+//!   POST /                      X-Amz-Target  ──▶ api          (signed for ssm, ec2messages or tagging)
 //!                               a form        ──▶ api::sts     (signed for sts)
 //!   POST /v1/…-channel/<id>                   ──▶ channels::create   (signed for ssmmessages)
 //!   GET  /v1/…-channel/<id>     Upgrade       ──▶ channels::upgrade  (signed for ssmmessages; a client's need not be)

@@ -68,6 +68,33 @@ async fn z1_what_is_not_served_is_no_policy_s_to_permit() {
 }
 
 #[tokio::test]
+async fn a_name_of_several_nodes_is_told_with_those_that_one_may_know_of() {
+    let said = async |policies: &str, login: &str| {
+        let gateway = TestGateway::under(policies).await;
+        let ran = gateway.run(&["-l", login, "web", "true"]).await;
+        text(&ran.stderr).lines().next().unwrap_or_default().to_owned()
+    };
+    let tagged = |env: &str| {
+        format!(
+            "@id(\"p\") permit (principal, action, resource)\n\
+             when {{ resource.hasTag(\"env\") && resource.getTag(\"env\") == \"{env}\" && context has reason }};"
+        )
+    };
+    let all = "@id(\"all\") permit (principal, action, resource);";
+    let several = said(all, "web").await;
+    assert_eq!(several, "portcullis: 3 nodes are called web; use one of i-web-1, i-web-2, i-web-3");
+    assert_eq!(said(&tagged("test"), "web").await, "portcullis: 2 nodes are called web; use one of i-web-1, i-web-2");
+    let one = said(&tagged("prod"), "web").await;
+    assert_eq!(one, "portcullis: web is not the name of one node alone; use i-web-3");
+    // who may know of none of them is told what is told of a node that is others'
+    let none = said(&tagged("dev"), "web").await;
+    assert_eq!(none, "portcullis: denied by policy \"default\": no policy lets ada do Exec on web");
+    assert_eq!(none.replace("on web", "on web-1"), said(&tagged("dev"), "web-1").await);
+    let absent = said(all, "wbe-1").await;
+    assert_eq!(absent, "portcullis: no node is called wbe-1; did you mean web-1?");
+}
+
+#[tokio::test]
 async fn z10_a_name_that_has_become_another_node_s_is_decided_about_anew() {
     let policies = "@id(\"web\") permit (principal, action, resource) when { resource.name == \"web-1\" };\n\
                     @id(\"not-that\") forbid (principal, action, resource == Node::\"i-0123456789abcdef0\");";

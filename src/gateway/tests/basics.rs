@@ -229,7 +229,12 @@ async fn the_gateway_itself_answers() {
     let who = gateway.run(&["gate", "whoami"]).await;
     assert!(text(&who.stdout).starts_with("ada (publickey SHA256:"), "{who:?}");
     let nodes = text(&gateway.run(&["gate", "nodes"]).await.stdout);
-    assert_eq!(nodes, "down-1\ti-down-1\tnot connected\nweb-1\ti-web-1\tonline\n");
+    assert_eq!(nodes, "down-1\ti-down-1\tnot connected\t-\tenv=test\nweb-1\ti-web-1\tonline\t-\tenv=test\n");
+    let nodes = text(&gateway.run(&["gate", "nodes --json"]).await.stdout);
+    let nodes: serde_json::Value = serde_json::from_str(&nodes).unwrap();
+    let expected = serde_json::json!({"id": "i-web-1", "name": "web-1", "online": true, "last_ping": null,
+        "platform": null, "computer_name": null, "tags": {"env": "test"}});
+    assert_eq!((&nodes["nodes"][1], &nodes["complete"]), (&expected, &true.into()));
     assert!(text(&gateway.run(&["gate", "help"]).await.stdout).contains("<os-user>%<node>"));
     let shell = gateway.run(&["-T", "gate"]).await;
     assert_eq!(shell.status.code(), Some(1));

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::backend::aws::AwsBackend;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
-use crate::backend::{BackendError, BoxFuture, Directory, Lapse, Node};
+use crate::backend::{BackendError, BoxFuture, Directory, Lapse, Node, NodeList};
 use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
 use crate::testing::EmbeddedTransport;
@@ -112,6 +112,10 @@ impl Lanes for Watched {
 impl Directory for Watched {
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
         self.inner.resolve(name)
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Arc<NodeList>, BackendError>> {
+        self.inner.nodes()
     }
 
     fn document(&self, name: &str) -> BoxFuture<'_, Result<Option<String>, BackendError>> {

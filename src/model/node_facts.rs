@@ -1,0 +1,55 @@
+//! What AWS knows of a node, and policies may look at. Nothing of it is what the node says of itself, but for its platform.
+
+use std::collections::BTreeMap;
+
+use super::NodeId;
+
+/// A node as policies see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// What `Target` wants.
+    pub id: NodeId,
+    /// What AWS calls it: its Name tag, or the name under which it was registered. Nobody on the node can choose it.
+    pub called: Option<String>,
+    /// `Linux`, `Windows` or `MacOS`, where the inventory has it.
+    pub platform: Option<String>,
+    /// Its tags; or, where they could not be read, why: a sentence. No tags and tags that are not known are two things, or
+    /// a policy that forbids by a tag would not while nobody can read it.
+    pub tags: Result<NodeTags, String>,
+}
+
+/// Tags, by their keys.
+pub type NodeTags = BTreeMap<String, String>;
+
+impl NodeFacts {
+    /// Of a node of which the id is known, and that it has no name and no tags.
+    pub fn bare(id: NodeId) -> Self {
+        Self { id, called: None, platform: None, tags: Ok(NodeTags::new()) }
+    }
+
+    /// What policies know it by: its name, or its id where it has none.
+    pub fn name(&self) -> &str {
+        self.called.as_deref().unwrap_or(&self.id.0)
+    }
+
+    /// Whether [`Self::name`] is what it is called: who has no name that is known may have one among tags that are not.
+    pub fn is_name_known(&self) -> bool {
+        self.called.is_some() || self.tags.is_ok()
+    }
+}
+
+#[cfg(test)]
+impl NodeFacts {
+    /// One with a name.
+    pub(crate) fn named(id: &str, name: &str) -> Self {
+        Self { called: Some(name.to_owned()), ..Self::bare(NodeId(id.to_owned())) }
+    }
+
+    /// The same node with one more tag.
+    pub(crate) fn tagged(mut self, key: &str, value: &str) -> Self {
+        if let Ok(tags) = &mut self.tags {
+            tags.insert(key.to_owned(), value.to_owned());
+        }
+        self
+    }
+}
