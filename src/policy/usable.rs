@@ -310,7 +310,8 @@ mod tests {
     use super::*;
 
     fn node() -> NodeFacts {
-        NodeFacts { platform: Some("Linux".to_owned()), ..NodeFacts::named("i-1", "web-1") }.tagged("env", "dev")
+        NodeFacts { platform: Some("Linux".to_owned()), ..NodeFacts::named("i-0123456789abcdef0", "web-1") }
+            .tagged("env", "dev")
     }
 
     fn usable_by(policies: &str, node: &NodeFacts) -> bool {
@@ -337,7 +338,7 @@ mod tests {
             ("resource.name == \"db-1\" || context.weekday == 7", true),
             ("if resource.name == \"web-1\" then false else true", false),
             ("resource has platform && resource.platform == \"Windows\"", false),
-            ("resource == Node::\"i-1\" && principal in [Group::\"qa\", Group::\"ops\"]", true),
+            ("resource == Node::\"i-0123456789abcdef0\" && principal in [Group::\"qa\", Group::\"ops\"]", true),
             ("principal == Person::\"bob\"", false),
             ("[\"a\", \"b\"].contains(resource.name) != true", true),
         ] {
@@ -391,8 +392,8 @@ mod tests {
         "[\"db-1\", \"web-1\"].contains(resource.name)",
         "resource.name == \"db-1\"",
         "resource has platform && resource.platform == \"Linux\"",
-        "resource == Node::\"i-1\"",
-        "resource in [Node::\"i-2\", Node::\"i-3\"]",
+        "resource == Node::\"i-0123456789abcdef0\"",
+        "resource in [Node::\"i-00000000000000002\", Node::\"i-00000000000000003\"]",
         "principal == Person::\"ada\"",
         "principal in Group::\"ops\"",
         "principal in [Group::\"dev\", Group::\"qa\"]",
