@@ -278,6 +278,7 @@ mod tests {
 
     #[test]
     fn what_wants_a_second_factor_denies_without_one_and_conditions_see_which_it_was() {
+        use crate::identity::Identity;
         use crate::model::RefusalCode;
         use crate::policy::{Decision, Policies, Request};
 
@@ -292,14 +293,15 @@ mod tests {
             (permit("", ""), None),
         ] {
             let policies = Policies::new(Policy::for_test(&text));
-            let (node_name, node) = (NodeName::for_test("web-1"), NodeId("i-0123456789abcdef0".to_owned()));
+            let node_name = NodeName::for_test("web-1");
+            let id = NodeId("i-0123456789abcdef0".to_owned());
+            let node = NodeFacts { called: Some("web-1".to_owned()), ..NodeFacts::bare(id) }.into();
             let decide = |identity: &Identity| {
                 let decision = policies.decide(Request {
                     identity,
                     source: std::net::Ipv4Addr::LOCALHOST.into(),
                     node_name: &node_name,
                     node: &node,
-                    called: Some("web-1"),
                     os_user: None,
                     action: Action::Shell,
                     reason: None,

@@ -372,10 +372,12 @@ mod tests {
         let scenario = super::super::Scenario {
             person: "ada".to_owned(),
             groups: vec!["ops".to_owned()],
+            proof: Default::default(),
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: crate::model::NodeName::for_test("web-1"),
             node: node.clone().into(),
             os_user: None,
+            second_factor: false,
             reason: crate::model::ReasonText::new("INC-1"),
             action: super::super::Action::Shell,
             at: std::time::SystemTime::UNIX_EPOCH,

@@ -24,7 +24,10 @@ const TTL: Duration = Duration::from_secs(5);
 
 /// The last reading of all of it. Whoever comes while it is read waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Inventory(Mutex<Option<(Instant, Result<Arc<NodeList>, BackendError>)>>);
+pub(super) struct Inventory(Mutex<Option<Reading>>);
+
+/// When it was read, and what came of it.
+type Reading = (Instant, Result<Arc<NodeList>, BackendError>);
 
 /// Why the inventory could not be read.
 pub(super) struct Failure {
