@@ -29,6 +29,7 @@ mod obligations;
 mod policies;
 mod policy_text;
 mod reach;
+mod refusal;
 mod scope;
 mod standing;
 mod usable;
