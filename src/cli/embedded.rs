@@ -1,5 +1,5 @@
-//! The embedded Session Manager and its node, as `demo` and `emulator` run them: random keys, one service, at most one
-//! node of its own.
+//! The embedded Session Manager and its node, as `demo` and `emulator` run them: random keys, one service, and nodes of
+//! its own.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::emulator::{ApiKey, EmulatorError, NodeConfig, Role, Service, ServiceC
 /// A service that runs, and what it was told.
 pub(super) struct Embedded {
     service: Service,
-    agent: Option<Agent>,
+    agents: Vec<Agent>,
     foreign: Option<Child>,
     keys: Keys,
     region: String,
@@ -45,8 +45,9 @@ pub(super) enum Client {
     AsDeployed,
 }
 
-/// A role of a person, where IAM is as deployed.
+/// The roles of people, where IAM is as deployed: of whoever tries the demo, and of developers.
 pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/portcullis-you";
+pub(super) const DEVELOPERS_ROLE: &str = "arn:aws:iam::123456789012:role/portcullis-developers";
 
 /// The documents of `deploy/iam`, as somebody would put them into an account.
 const GATEWAY_POLICY: &str = include_str!("../../deploy/iam/gateway-policy.json");
@@ -67,11 +68,10 @@ pub(super) struct Node {
 }
 
 /// A service's configuration with these named nodes; [`Embedded::start`] adds the keys.
-pub(super) fn service(listen: SocketAddr, region: &str, nodes: Vec<(String, String)>) -> ServiceConfig {
+pub(super) fn service(listen: SocketAddr, region: &str, nodes: impl IntoIterator<Item = NodeConfig>) -> ServiceConfig {
     let mut config = ServiceConfig::new(listen);
     config.region = region.to_owned();
-    let node = |(id, name)| NodeConfig::named(id, name).tag("portcullis", "allowed");
-    config.nodes = nodes.into_iter().map(node).collect();
+    config.nodes = nodes.into_iter().map(|node| node.tag("portcullis", "allowed")).collect();
     config
 }
 
@@ -87,7 +87,8 @@ impl Embedded {
         let client = match may {
             Client::MayAll => ApiKey::client(id, secret, gateway.as_str()),
             Client::AsDeployed => {
-                config.roles = vec![Role::new(ROLE, deployed(PERSON_TRUST), vec![deployed(SESSIONS_POLICY)])];
+                let role = |arn| Role::new(arn, deployed(PERSON_TRUST), vec![deployed(SESSIONS_POLICY)]);
+                config.roles = [ROLE, DEVELOPERS_ROLE].map(role).to_vec();
                 ApiKey::new(id, secret, gateway.as_str(), vec![deployed(GATEWAY_POLICY)])
             }
         };
@@ -107,7 +108,7 @@ impl Embedded {
         ];
         let region = config.region.clone();
         let service = Service::start(config).await.map_err(|error| emulator_failure(&error))?;
-        Ok(Self { service, agent: None, foreign: None, keys, region })
+        Ok(Self { service, agents: Vec::new(), foreign: None, keys, region })
     }
 
     /// Starts a node.
@@ -117,13 +118,13 @@ impl Embedded {
         config.name = Some(node.name);
         config.env = node.env;
         config.fidelity = if node.faithful { Fidelity::Faithful } else { Fidelity::Fast };
-        self.agent = Some(Agent::start(config).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
+        self.agents.push(Agent::start(config).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
         Ok(())
     }
 
-    /// Waits until the service knows the node that was started here, if one was.
-    pub(super) async fn node_connected(&self) {
-        if let Some(agent) = &self.agent {
+    /// Waits until the service knows the nodes that were started here.
+    pub(super) async fn nodes_connected(&self) {
+        for agent in &self.agents {
             agent.connected().await;
         }
     }
@@ -190,9 +191,9 @@ impl Embedded {
         self.keys.deployer.clone()
     }
 
-    /// Ends the node's sessions, then the service.
+    /// Ends the nodes' sessions, then the service.
     pub(super) async fn stop(self) {
-        if let Some(agent) = self.agent {
+        for agent in self.agents {
             agent.shutdown().await;
         }
         if let Some(child) = self.foreign {

@@ -11,7 +11,7 @@ use super::embedded::{self, Client, Embedded, Node};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::runtime::Ending;
-use crate::emulator::SelfMadeTls;
+use crate::emulator::{NodeConfig, SelfMadeTls};
 
 /// The embedded node's id, where one is asked for.
 const NODE_ID: &str = "mi-0fedcba9876543210";
@@ -20,6 +20,7 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
     let mut ending = Ending::new(args.until_stdin_closes)?;
     let mut nodes = args.node.clone();
     nodes.extend(args.with_node.iter().map(|name| (NODE_ID.to_owned(), name.clone())));
+    let nodes = nodes.into_iter().map(|(id, name)| NodeConfig::named(id, name));
     let mut config = embedded::service(args.listen, &args.region, nodes);
     config.advertise.clone_from(&args.advertise);
     config.trail.clone_from(&args.trail);
@@ -48,7 +49,7 @@ async fn serve(
         embedded.with_node(node)?;
     }
     let running = async {
-        embedded.node_connected().await;
+        embedded.nodes_connected().await;
         output::print(&page(args, embedded))?;
         std::future::pending().await
     };

@@ -8,25 +8,54 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Demo, PATIENCE, PORTCULLIS, Run, portcullis, processes, program, run, until, wait};
+use crate::terminal::Terminal;
+
+/// A command of the page, as a person would run it: in a shell, somewhere.
+fn as_printed(line: &str) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("README.md"), "x").unwrap();
+    let mut command = Command::new("sh");
+    run(command.args(["-c", line]).current_dir(dir.path()).env("HOME", dir.path()), b"", PATIENCE)
+}
 
 #[test]
 fn its_page_is_short_and_its_commands_work_as_printed() {
     let demo = Demo::start(&[]);
     assert!(demo.page.lines().count() <= 30, "{}", demo.page);
     assert!(demo.page.lines().all(|line| line.chars().count() <= 200), "{}", demo.page);
-    let mut tried = 0;
-    for line in demo.page.lines().map(str::trim).filter(|line| line.starts_with("ssh ") || line.starts_with("scp ")) {
-        // a shell would want a terminal; everything else runs as printed, in a shell as a person would
-        let interactive = line.ends_with(" demo");
-        let line = if interactive { format!("{line} true") } else { line.to_owned() };
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("README.md"), "x").unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", &line]).current_dir(dir.path()).env("HOME", dir.path());
-        run(&mut command, b"", PATIENCE).ok();
-        tried += 1;
+    let (first, second) = demo.page.split_once("Policies say who may do what").unwrap();
+    let commands = |part: &str| -> Vec<String> {
+        let lines = part.lines().filter_map(|line| line.strip_prefix("  "));
+        lines.map(str::to_owned).collect()
+    };
+    let sessions = commands(first);
+    assert_eq!(sessions.len(), 5, "{sessions:?}");
+    for line in sessions {
+        // a shell would want a terminal
+        let interactive = line.starts_with("ssh ") && line.ends_with(" demo");
+        as_printed(&if interactive { format!("{line} true") } else { line }).ok();
     }
-    assert!(tried >= 3, "only {tried} commands to try in:\n{}", demo.page);
+    // who is refused, is asked for a ticket, gets in and is named
+    let story = commands(second);
+    let [in_development, in_production, asked, with_ticket, record] = &story[..] else { panic!("{story:?}") };
+    as_printed(in_development).ok();
+    let refused = as_printed(in_production).ends(255);
+    let sentence = "denied by policy \"default\": no policy lets ada do Exec on db-1; ask whoever keeps the policies";
+    assert!(refused.err().contains(sentence), "{refused}");
+    let mut shell = Command::new("sh");
+    let mut terminal = Terminal::start(shell.args(["-c", asked]), 80, 24);
+    terminal.expect("policy \"production-by-ticket\" wants to know why you are here: a ticket, such as INC-1234");
+    terminal.expect("reason: ");
+    terminal.send("INC-1234 try it\recho in-$((1 + 1)); exit\r");
+    terminal.expect("in-2");
+    assert_eq!(terminal.end().code(), Some(0), "{}", terminal.all());
+    let named = || serde_json::from_str::<serde_json::Value>(&as_printed(record).ok().out()).unwrap();
+    assert_eq!(named()["requestParameters"]["reason"], "INC-1234 try it");
+    as_printed(with_ticket).ok();
+    let record = named();
+    assert_eq!(record["requestParameters"]["reason"], "INC-1234");
+    assert_eq!(record["requestParameters"]["target"], "mi-0123456789abcdef2");
+    assert_eq!(record["userIdentity"]["sessionContext"]["sourceIdentity"], "you");
 }
 
 #[test]

@@ -3,17 +3,19 @@
 //! ```text
 //!  DIR (0700)
 //!    .portcullis-demo      says that this directory is a demo's; locked while one runs in it
-//!    ssh_config            hosts `demo` and `gate`
+//!    ssh_config            hosts `demo`, `web-1`, `db-1` and `gate`
 //!    known_hosts           the gateway's host keys, and the host CA
-//!    user_key[.pub]        who `demo` is
+//!    user_key[.pub]        the person `you`
+//!    ada_key[.pub]         the person `ada`
 //!    host_key[.pub]        the gateway's; host_key-cert.pub is its certificate
 //!    host_key_ecdsa[.pub]  the same for clients that know no ed25519
 //!    host_ca[.pub]         the CA that signed them
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
-//!    policies/             what the demo's person may do
+//!    policies/             what the demo's people may do
 //!    evidence/             the event log
 //!    cloudtrail.jsonl      what AWS would have recorded of the same sessions
-//!    node/, run/           the node's own files, and those of what runs on it
+//!    node/, web-1/, db-1/  the nodes' own files
+//!    run/                  those of what runs on them
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -52,8 +54,9 @@ pub(super) struct DemoDir {
 /// The keys of a demo, as files.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// The person's public key, one line.
+    /// The public keys of the two people, a line each.
     pub(super) user: String,
+    pub(super) ada: String,
     /// The preferred one first.
     pub(super) host_keys: Vec<PathBuf>,
     pub(super) host_certificates: Vec<PathBuf>,
@@ -161,6 +164,7 @@ impl DemoDir {
     /// The keys of an earlier demo in this directory, or new ones.
     pub(super) fn keys(&self) -> Result<Keys, Failure> {
         let user = self.pair("user_key", "demo", KeyPair::new)?;
+        let ada = self.pair("ada_key", "ada", KeyPair::new)?;
         let ca = self.pair("host_ca", "portcullis-demo-host-ca", KeyPair::new)?;
         let mut known = String::new();
         let (mut host_keys, mut host_certificates) = (Vec::new(), Vec::new());
@@ -173,7 +177,8 @@ impl DemoDir {
         }
         known.push_str(&format!("@cert-authority {HOST_ALIAS} {}\n", ca.public().map_err(no_key)?));
         self.write("known_hosts", &known)?;
-        Ok(Keys { user: user.public().map_err(no_key)?, host_keys, host_certificates })
+        let (user, ada) = (user.public().map_err(no_key)?, ada.public().map_err(no_key)?);
+        Ok(Keys { user, ada, host_keys, host_certificates })
     }
 
     fn pair(&self, name: &str, comment: &str, make: Make) -> Result<KeyPair, Failure> {

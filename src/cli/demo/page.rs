@@ -13,22 +13,31 @@ pub(super) fn page(dir: &Path, gateway: SocketAddr) -> String {
     let _ = write!(
         page,
         "\
-The demo's node is this machine, as you. In another terminal:
+Three nodes, all of them this machine, as you: demo, web-1 (env=dev), db-1 (env=prod). In another terminal:
 
   ssh -F {config} demo
   ssh -F {config} demo 'uname -a; exit 3'; echo $?
   scp -F {config} README.md demo:/tmp/
   sftp -F {config} demo
-  ssh -F {config} demo+because-I-try-it@gate uptime
   ssh -F {config} gate whoami
 
-Everything goes over the Session Manager protocol: no sshd is involved. IAM lets you start
-sessions, in a role of yours, and not the gateway.
-What was done is in {evidence}
-What AWS would say of it is in {trail}
+Policies say who may do what: you are on call, ada is a developer. She is refused in production, you are asked for
+a ticket there (INC-1234 is one) and get in, and AWS has a record of who, where and why:
+
+  ssh -F {config} -i {ada} web-1 uptime
+  ssh -F {config} -i {ada} db-1 uptime
+  ssh -F {config} db-1
+  ssh -F {config} db-1+INC-1234@gate uptime
+  grep StartSession {trail} | tail -n 1
+
+No sshd is involved, everything goes over the Session Manager protocol; IAM lets you start sessions, in a role of
+yours, and not the gateway.
+Policies are in {policies}, what was done is in {evidence}
 
 ready: listening on {gateway}; Ctrl-C ends the demo
 ",
+        ada = shell_word(&dir.join("ada_key").display().to_string()),
+        policies = shell_word(&dir.join("policies").display().to_string()),
         evidence = shell_word(&dir.join("evidence/events.jsonl").display().to_string()),
         trail = shell_word(&dir.join(TRAIL).display().to_string()),
     );

@@ -21,22 +21,34 @@ use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
 use crate::config::{Algorithms, Config, Person, PolicyFile, ProofFiles, RoleOfPeople};
-use crate::emulator::{SelfMadeTls, ServiceConfig};
+use crate::emulator::{NodeConfig, SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
 
-/// The demo node's id and Name.
-const NODE_ID: &str = "mi-0123456789abcdef0";
-const NODE_NAME: &str = "demo";
+/// A node of the demo: all of them are this machine.
+struct DemoNode {
+    id: &'static str,
+    name: &'static str,
+    /// Its tag `env`, where it has one.
+    env: Option<&'static str>,
+}
+
+/// The first one may be another program's to play.
+const NODES: [DemoNode; 3] = [
+    DemoNode { id: "mi-0123456789abcdef0", name: "demo", env: None },
+    DemoNode { id: "mi-0123456789abcdef1", name: "web-1", env: Some("dev") },
+    DemoNode { id: "mi-0123456789abcdef2", name: "db-1", env: Some("prod") },
+];
+
 const REGION: &str = "us-east-1";
 const CA_FILE: &str = "ca.pem";
 const POLICIES: &str = "policies/demo.cedar";
 
-/// What the demo's person may do.
+/// What the demo's people may do.
 const POLICY: &str = "\
 // Written by `portcullis demo` at every start: who may do what, in Cedar.
 
-// on the demo's node, everything that a session is made of: shell, commands, variables, files
+// on the node `demo`, everything that a session is made of: shell, commands, variables, files
 @id(\"the-demo-is-yours\")
 permit (principal == Person::\"you\", action in Action::\"Sessions\", resource)
 when { resource.name == \"demo\" };
@@ -45,6 +57,17 @@ when { resource.name == \"demo\" };
 @id(\"as-anybody-on-it\")
 permit (principal == Person::\"you\", action == Action::\"RunAs\", resource)
 when { resource.name == \"demo\" };
+
+// developers on whatever is for development
+@id(\"developers-outside-production\")
+permit (principal in Group::\"developers\", action in Action::\"Sessions\", resource)
+when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"dev\" };
+
+// in production whoever is on call, by ticket
+@id(\"production-by-ticket\")
+@reason(\"a ticket, such as INC-1234\") @reason_pattern(\"(INC|CHG)-[0-9]+.*\") @max_duration(\"4h\")
+permit (principal in Group::\"on-call\", action in Action::\"Sessions\", resource)
+when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };
 ";
 
 /// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
@@ -129,8 +152,8 @@ async fn start(
     keys: dir::Keys,
     embedded: &mut Embedded,
 ) -> Result<(App, SocketAddr), Failure> {
-    start_node(args, dir, embedded)?;
-    embedded.node_connected().await;
+    start_nodes(args, dir, embedded)?;
+    embedded.nodes_connected().await;
     let mut config = configuration(args, dir, keys, embedded)?;
     let path = dir.write(POLICIES, POLICY)?;
     let app = start_gateway(&config, &[PolicyFile { path, text: POLICY.to_owned() }], embedded).await?;
@@ -171,29 +194,40 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 
 fn service(args: &DemoArgs) -> ServiceConfig {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut config = embedded::service(listen, REGION, vec![(NODE_ID.to_owned(), NODE_NAME.to_owned())]);
+    let nodes = NODES.iter().map(|node| {
+        let named = NodeConfig::named(node.id, node.name);
+        match node.env {
+            Some(env) => named.tag("env", env),
+            None => named,
+        }
+    });
+    let mut config = embedded::service(listen, REGION, nodes);
     // AWS's agent speaks TLS only
     config.tls = args.node_command.is_some().then(|| SelfMadeTls { names: Vec::new() });
     config.faults.clone_from(&args.faults.fault);
     config
 }
 
-fn start_node(args: &DemoArgs, dir: &DemoDir, embedded: &mut Embedded) -> Result<(), Failure> {
-    let node = embedded::Node {
-        id: NODE_ID.to_owned(),
-        name: NODE_NAME.to_owned(),
-        dir: dir.subdirectory("node")?,
-        // what a helper leaves while it runs is left in here, and nowhere else
-        env: vec![(OsString::from("XDG_RUNTIME_DIR"), dir.subdirectory("run")?.into_os_string())],
-        faithful: args.faithful,
-    };
-    match &args.node_command {
-        Some(command) => {
-            let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default())?;
-            embedded.with_command(command, &node, &ca)
+fn start_nodes(args: &DemoArgs, dir: &DemoDir, embedded: &mut Embedded) -> Result<(), Failure> {
+    let mut command = args.node_command.as_ref();
+    for (number, node) in NODES.iter().enumerate() {
+        let node = embedded::Node {
+            id: node.id.to_owned(),
+            name: node.name.to_owned(),
+            dir: dir.subdirectory(if number == 0 { "node" } else { node.name })?,
+            // what a helper leaves while it runs is left in here, and nowhere else
+            env: vec![(OsString::from("XDG_RUNTIME_DIR"), dir.subdirectory("run")?.into_os_string())],
+            faithful: args.faithful,
+        };
+        match command.take() {
+            Some(command) => {
+                let ca = dir.write(CA_FILE, &embedded.ca_pem().unwrap_or_default())?;
+                embedded.with_command(command, &node, &ca)?;
+            }
+            None => embedded.with_node(node)?,
         }
-        None => embedded.with_node(node),
     }
+    Ok(())
 }
 
 fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Embedded) -> Result<Config, Failure> {
@@ -201,21 +235,27 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.listen = vec![args.listen];
     config.gateway.host_keys = keys.host_keys;
     config.gateway.host_certificates = keys.host_certificates;
-    let (keys, keys_from, groups) = (vec![keys.user], Vec::new(), Vec::new());
-    config.people = vec![Person { name: "you".to_owned(), keys, keys_from, groups }];
+    let person = |name: &str, key: String, groups: &[&str]| {
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), groups }
+    };
+    config.people =
+        vec![person("you", keys.user, &["developers", "on-call"]), person("ada", keys.ada, &["developers"])];
     config.policy.directory = Some(dir.subdirectory("policies")?);
     config.realm.region = Some(REGION.to_owned());
     config.realm.endpoints.ssm = Some(embedded.url());
     config.realm.endpoints.sts = Some(embedded.url());
     config.realm.endpoints.tagging = Some(embedded.url());
     config.realm.endpoints.ssmmessages = Some(embedded.message_url());
-    config.realm.roles = vec![RoleOfPeople {
-        role: embedded::ROLE.to_owned(),
-        people: vec!["you".to_owned()],
-        groups: Vec::new(),
+    let role = |role: &str, people: &[&str], groups: &[&str]| RoleOfPeople {
+        role: role.to_owned(),
+        people: people.iter().map(|&name| name.to_owned()).collect(),
+        groups: groups.iter().map(|&name| name.to_owned()).collect(),
         external_id: None,
         minutes: 60,
-    }];
+    };
+    config.realm.roles =
+        vec![role(embedded::ROLE, &["you"], &[]), role(embedded::DEVELOPERS_ROLE, &[], &["developers"])];
     config.realm.ca_bundle = args.node_command.is_some().then(|| dir.join(CA_FILE));
     config.lanes.rung = args.rung;
     config.lanes.helper = args.helper;
@@ -238,7 +278,8 @@ async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut 
     for (name, content) in transport::documents(&preferences) {
         deployer.put_document(name, &content).await.map_err(service)?;
     }
-    let node = NodeName::parse(NODE_NAME).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let [first, ..] = NODES;
+    let node = NodeName::parse(first.name).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     loop {
         match backend.resolve(&node).await {
             Ok(node) if node.online => break,

@@ -18,16 +18,22 @@ pub(super) fn ssh_config(dir: &Path, gateway: SocketAddr) -> String {
         "\
 # Written by `portcullis demo` at every start. It uses nothing of ~/.ssh.
 #
-#   demo   the demo node, through the gateway
-#   gate   the gateway itself: ssh -F … gate help; a node goes into the user name, as in ssh -F … demo@gate
+#   demo, web-1, db-1   the demo's nodes, through the gateway
+#   gate                the gateway itself: ssh -F … gate help; a node goes into the user name, as in ssh -F … demo@gate
 
 Host demo
     User demo
 
+Host web-1
+    User web-1
+
+Host db-1
+    User db-1
+
 Host gate
     User you
 
-Host demo gate
+Host demo web-1 db-1 gate
     HostName {reach}
     Port {port}
     HostKeyAlias {HOST_ALIAS}
