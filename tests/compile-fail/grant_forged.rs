@@ -3,13 +3,12 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use portcullis::internals::identity::Identity;
-use portcullis::internals::model::{NodeId, NodeName};
+use portcullis::internals::model::NodeName;
 use portcullis::internals::policy::{Action, Grant, Policies, Terms};
 
 pub fn forge(
     set: Policies,
     identity: Identity,
-    node: NodeId,
     node_name: NodeName,
     terms: Terms,
 ) -> Grant {
@@ -20,7 +19,6 @@ pub fn forge(
         facts: unreachable!(),
         identity,
         node_name,
-        node,
         os_user: None,
         action: Action::Shell,
         reason: None,

@@ -105,6 +105,10 @@ impl Connection {
         match &mut pending.doing {
             Doing::Turn(Turn::Ask(asks)) => match answers {
                 Some(answers) => self.judge(&pending.half, &answers),
+                // the last guess was one too many: it is of no use to ask on
+                None if self.shared.factors.barred(&pending.half.asker(), SystemTime::now()).is_some() => {
+                    self.turn(pending, "")
+                }
                 None => Err(question("", Some(asks.prompt()))),
             },
             Doing::Turn(Turn::Wait(waiting)) => match waiting.is_over(PATIENCE).await {

@@ -88,7 +88,9 @@ async fn a_name_of_several_nodes_is_told_with_those_that_one_may_know_of() {
     assert_eq!(one, "portcullis: web is not the name of one node alone; use i-web-3");
     // who may know of none of them is told what is told of a node that is others'
     let none = said(&tagged("dev"), "web").await;
-    assert_eq!(none, "portcullis: denied by policy \"default\": no policy lets ada do Exec on web");
+    let denied =
+        "portcullis: denied by policy \"default\": no policy lets ada do Exec on web; ask whoever keeps the policies";
+    assert_eq!(none, denied);
     assert_eq!(none.replace("on web", "on web-1"), said(&tagged("dev"), "web-1").await);
     let absent = said(all, "wbe-1").await;
     assert_eq!(absent, "portcullis: no node is called wbe-1; did you mean web-1?");

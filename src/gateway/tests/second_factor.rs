@@ -219,11 +219,12 @@ async fn au10_without_the_code_nothing_opens_whatever_is_asked_for() {
     std::fs::write(gateway.0.path("file"), "x").unwrap();
     let file = gateway.0.path("file").display().to_string();
     let control = format!("ControlPath={}", gateway.0.path("control").display());
+    let forward = format!("{}:localhost:22", gateway.0.path("forwarded").display());
     for (program, args) in [
         ("ssh", &["-tt", "web"][..]),
         ("ssh", &["web", "true"]),
         ("ssh", &["-s", "web", "sftp"]),
-        ("ssh", &["-N", "-L", "0:localhost:22", "web"]),
+        ("ssh", &["-N", "-L", &forward, "web"]),
         ("ssh", &["-N", "-R", "0:localhost:22", "web"]),
         ("ssh", &["-W", "localhost:22", "web"]),
         ("ssh", &["-o", "ControlMaster=yes", "-o", &control, "web", "true"]),
