@@ -20,8 +20,7 @@ struct Memory {
 /// What is known of one person.
 #[derive(Debug, Default)]
 struct OfAPerson {
-    /// The step of the newest code that was taken (RFC 6238, section 5.2: "The verifier MUST NOT accept the second attempt of the OTP
-    /// after the successful validation"). Nor does it take older ones.
+    /// The step of the newest code that was taken: that one is not taken again (RFC 6238, section 5.2), and neither is an older one.
     newest: Option<u64>,
     /// Wrong codes, of which one is forgotten every [`FORGOTTEN`].
     wrong: u32,

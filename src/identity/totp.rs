@@ -32,7 +32,7 @@ pub enum TotpError {
     /// Not letters and digits of base32.
     #[error("the secret is not written in base32 (RFC 4648: A to Z and 2 to 7)")]
     Base32,
-    /// RFC 4226, section 4: "The length of the shared secret MUST be at least 128 bits."
+    /// Less than the 128 bits of RFC 4226, section 4 (R6), or more than anybody has.
     #[error("a secret has 16 to 128 bytes: 26 characters of base32 at least")]
     Length,
     /// Not an address of this kind.
@@ -52,8 +52,8 @@ pub enum TotpError {
     Twice,
 }
 
-/// RFC 6238, section 5.2: "We RECOMMEND that at most one time step is allowed as the network delay." One in each direction, since
-/// the clock of a telephone may be ahead as well.
+/// RFC 6238, section 5.2, advises to allow no more than one for the delay on the way. Here one in each direction, since the clock of
+/// a telephone may be ahead as well.
 const STEPS_AROUND: i64 = 1;
 
 const BYTES: std::ops::RangeInclusive<usize> = 16..=128;

@@ -48,4 +48,3 @@ pub use obligations::Terms;
 pub use policies::Policies;
 pub use policy_text::PolicyText;
 pub use standing::Standing;
-pub use usable::UsableNodes;
