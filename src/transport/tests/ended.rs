@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::model::Exit;
 use crate::testing::EmbeddedTransport;
-use crate::transport::{Input, OpenChannel, Out, Output};
+use crate::transport::{Input, OpenChannel, Out, Output, TransportError};
 
 impl EmbeddedTransport {
     /// Runs a command to its end.
@@ -33,6 +33,16 @@ async fn feed(input: Input, bytes: &[u8]) {
     let _ = input.eof().await;
     // keep the way in open: dropping it is no hang-up, but a client holds it to the end
     std::mem::forget(input);
+}
+
+/// The next thing that the node says. What is told of the way meanwhile depends on how busy this machine is.
+pub(super) async fn next_of(output: &mut Output) -> Option<Result<Out, TransportError>> {
+    loop {
+        match output.deliver().await {
+            Some(Ok(Out::Notice(_))) => {}
+            said => return said,
+        }
+    }
 }
 
 pub(super) async fn collect(mut output: Output) -> Ended {

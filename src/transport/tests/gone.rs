@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ended::collect;
+use super::ended::{collect, next_of};
 use super::watched::Slow;
 use crate::emulator::faults::{Effect, FrameFault, Frames};
 use crate::testing::EmbeddedTransport;
@@ -33,7 +33,7 @@ async fn a_helper_that_is_gone_without_a_word_of_anybody_is_told_of_in_its_own_s
         let mut embedded = EmbeddedTransport::fast().await;
         let backend = embedded.watch(Slow::default(), TransportOptions::default());
         let OpenChannel { input, mut output } = embedded.exec(command, true).await.unwrap();
-        assert!(matches!(output.deliver().await, Some(Ok(Out::Stdout(_)))));
+        assert!(matches!(next_of(&mut output).await, Some(Ok(Out::Stdout(_)))));
         // as where the worker is killed: what its lanes carry comes nowhere, and their end is told by nobody
         for session in backend.opened() {
             let (session, frames, effect) = (Some(session.to_string()), Frames::All, Effect::Drop);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::ended::collect;
+use super::ended::{collect, next_of};
 use super::watched::{Slow, Watched};
 use crate::backend::Directory as _;
 use crate::config::{Rung, ShellTransport};
@@ -225,7 +225,7 @@ async fn nothing_is_started_for_who_has_gone_while_it_waited_for_a_place() {
 /// A command whose lanes have just been resumed, and whose out lane is a new one.
 async fn resumed(embedded: &EmbeddedTransport) -> (OpenChannel, String) {
     let mut channel = embedded.exec("echo here; exec sleep 987651", false).await.unwrap();
-    assert!(matches!(channel.output.deliver().await, Some(Ok(Out::Stdout(_)))));
+    assert!(matches!(next_of(&mut channel.output).await, Some(Ok(Out::Stdout(_)))));
     let first = sessions(embedded);
     embedded.service.faults().cut(&first[0], End::Client, Cut::Abort);
     let now = until_sessions(embedded, "another out lane", |all| all.len() == 1 && all != &first[..]).await;
@@ -360,7 +360,7 @@ async fn a_lane_that_fails_before_the_first_word_is_a_reason_to_try_another_rung
 async fn lanes_of(embedded: &EmbeddedTransport) -> usize {
     let OpenChannel { input, mut output } = embedded.exec("cat", false).await.unwrap();
     input.send(Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(output.deliver().await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"x")));
+    assert_eq!(next_of(&mut output).await.unwrap().unwrap(), Out::Stdout(Bytes::from_static(b"x")));
     let lanes = sessions(embedded).len();
     input.eof().await.unwrap();
     assert_eq!(collect(output).await.exit, Some(Exit::Code(0)));
