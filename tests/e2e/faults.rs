@@ -48,7 +48,9 @@ fn whole_both_ways(size: usize, fault: &str) {
     let down = run(demo.command("ssh").args(["demo", &format!("cat '{}'", here.display())]), b"", SOON).ok();
     assert!(down.stdout == bytes, "{}", told("output"));
     let up = run(demo.command("ssh").args(["demo", &format!("cat > '{}'", there.display())]), &bytes, SOON).ok();
-    assert!(up.err().is_empty() && std::fs::read(&there).unwrap() == bytes, "{}", told("input"));
+    // a lane that is cut again and again is away for seconds, which is told
+    let other = up.err().lines().filter(|line| !line.starts_with("portcullis: the way to the node is ")).count();
+    assert!(other == 0 && std::fs::read(&there).unwrap() == bytes, "{}: {}", told("input"), up.err());
     std::fs::remove_file(&there).unwrap();
     let scp = |from: &str, to: &str| run(demo.command("scp").args(["-q", from, to]), b"", SOON).ok();
     scp(here.to_str().unwrap(), &remote);
