@@ -228,7 +228,9 @@ fn ctrl_c_ends_what_runs_on_the_node_too() {
         let took = began.elapsed();
         assert_eq!(status.code(), Some(0), "{}", demo.log());
         // the lanes are told and ended, not waited for until they end by themselves
-        assert!(took < SOON, "{took:?}:\n{}", demo.log());
+        // AWS's agent needs seven seconds for itself
+        let own = if std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some() { 3 * SOON } else { Duration::ZERO };
+        assert!(took < SOON + own, "{took:?}:\n{}", demo.log());
         let _ = client.wait();
         assert!(!sleeps(&mark), "the demo has ended and its command has not");
         assert_eq!(litter(&demo), 0);
