@@ -8,6 +8,7 @@ use super::shared::Shared;
 use crate::backend::NodeList;
 use crate::evidence::{Event, GatewayAsked};
 use crate::identity::{Acting, ActsAs, Identity};
+use crate::model::lasting;
 use crate::session::{Caller, RequestKind, Running};
 
 const HELP: &str = "\
@@ -134,24 +135,4 @@ fn theirs(shared: &Shared, caller: &Caller) -> impl Iterator<Item = Running> {
 
 fn short(session: &Running) -> String {
     session.id.to_string().chars().take(SHORT_ID).collect()
-}
-
-fn lasting(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_long_is_said_in_one_unit() {
-        for (seconds, text) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (90_000, "25 h")] {
-            assert_eq!(lasting(seconds), text);
-        }
-    }
 }

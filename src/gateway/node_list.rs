@@ -58,7 +58,7 @@ fn line(node: &Node) -> String {
 }
 
 /// Whether its agent is connected, or since when not.
-pub(super) fn state(node: &Node) -> String {
+fn state(node: &Node) -> String {
     match (node.online, node.last_ping.and_then(ago)) {
         (true, _) => "online".to_owned(),
         (false, Some(ago)) => format!("not connected, last ping {ago}"),
@@ -67,7 +67,7 @@ pub(super) fn state(node: &Node) -> String {
 }
 
 /// Its tags but for its name, which stands elsewhere.
-pub(super) fn tags(node: &Node) -> String {
+fn tags(node: &Node) -> String {
     match &node.facts.tags {
         Ok(tags) => {
             let others = tags.iter().filter(|(key, _)| *key != "Name");

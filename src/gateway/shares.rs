@@ -14,7 +14,7 @@
 //! many channels, and requests.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ending::{Ended, Ending};
@@ -48,8 +48,6 @@ pub(super) struct Shares {
 
 #[derive(Debug)]
 struct PersonShare {
-    /// Which of the two allowances is theirs: policies may change while they are here.
-    has_rules: AtomicBool,
     channels: AtomicUsize,
     bytes: AtomicUsize,
     promised: Promised,
@@ -115,7 +113,6 @@ impl Shares {
         let mut people = self.people();
         let person = people.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(PersonShare {
-                has_rules: AtomicBool::new(has_rules),
                 channels: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
                 promised: Promised::of(self.allowance(has_rules).bytes, NARROWEST),
@@ -137,12 +134,10 @@ impl Shares {
         if has_rules { self.with_rules } else { self.without_rules }
     }
 
-    /// What a person may have from now on, and what they may then.
+    /// What a person may have from now on: policies may change while they are here.
     fn judge(&self, person: &PersonShare, has_rules: bool) -> Allowance {
         let allowance = self.allowance(has_rules);
-        if person.has_rules.swap(has_rules, Ordering::Relaxed) != has_rules {
-            person.promised.set_budget(allowance.bytes);
-        }
+        person.promised.set_budget(allowance.bytes);
         allowance
     }
 

@@ -9,6 +9,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::wildcard;
+
 /// Such a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SourceList(Vec<Entry>);
@@ -143,28 +145,9 @@ impl Pattern {
     }
 }
 
-/// `*` stands for any characters, `?` for one. Goes back to the last star only, so that no pattern takes long.
+/// `*` stands for any characters, `?` for one.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut seen, mut star) = (0, 0, None);
-    while let Some(&byte) = text.get(seen) {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, seen));
-                at += 1;
-            }
-            Some(&wanted) if wanted == b'?' || wanted == byte => {
-                at += 1;
-                seen += 1;
-            }
-            _ => {
-                let Some((behind, from)) = star else { return false };
-                star = Some((behind, from + 1));
-                at = behind + 1;
-                seen = from + 1;
-            }
-        }
-    }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|&b| b == b'*'))
+    wildcard::fits(pattern, text, |&part| part == b'*', |&part, letter| part == b'?' || part == *letter)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How long something is past, as people say it.
+//! How long something has lasted or is past, as people say it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,16 +7,30 @@ pub fn ago(then: i64) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
     let seconds = now.checked_sub(u64::try_from(then).ok()?)?;
     Some(match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} days ago", seconds / 86_400),
+        172_800.. => format!("{} days ago", seconds / 86_400),
+        seconds => format!("{} ago", lasting(seconds)),
     })
+}
+
+/// So many seconds in one unit, of hours at most: `14 min`.
+pub fn lasting(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_is_said_in_one_unit() {
+        for (seconds, text) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (90_000, "25 h")] {
+            assert_eq!(lasting(seconds), text);
+        }
+    }
 
     #[test]
     fn a_last_ping_reads_as_people_say_it() {

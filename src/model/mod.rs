@@ -18,8 +18,9 @@ mod shell_words;
 mod size;
 mod size_text;
 mod tame_variable;
+pub mod wildcard;
 
-pub use ago::ago;
+pub use ago::{ago, lasting};
 pub use beat::{BEAT, on_beat};
 pub use counted::counted;
 pub use exit::Exit;

@@ -262,47 +262,47 @@ mod tests {
     }
 
     proptest! {
-            #![proptest_config(ProptestConfig::with_cases(512))]
+        #![proptest_config(ProptestConfig::with_cases(512))]
 
-            /// Several questions to the same policies, so that sets that were kept are among those that answer.
-            #[test]
-            fn the_candidates_say_what_all_policies_would(
-                texts in prop::collection::vec(policy(), 0..24),
-                asked in prop::collection::vec((
-                    prop::sample::select(vec!["ada", "bob", "eve"]),
-                    prop::sample::subsequence(vec!["ops", "dev", "others"], 0..=3),
-                    prop::sample::select(vec!["i-1", "i-2", "i-3"]),
-                    action(),
-                ), 1..12),
-            ) {
-                let whole: PolicySet = texts.concat().parse().unwrap();
-                let candidates = Candidates::of(whole.clone());
-                let (policy, proof) = (Policy::for_test(""), SupposedProof::default());
-                for (person, groups, node, action) in asked {
-                    let groups: Vec<String> = groups.into_iter().map(str::to_owned).collect();
-                    let asking = Asking {
-                        person,
-                        groups: &groups,
-                        proof: ProofOf::Supposed(&proof),
-    second_factor: None,
-                        source: std::net::Ipv4Addr::LOCALHOST.into(),
-                        node_name: &NodeName::for_test("web-1"),
-                        node: &Arc::new(NodeFacts { called: Some("web-1".to_owned()), ..NodeFacts::bare(NodeId(node.to_owned())) }),
-                        os_user: None,
-                        reason: None,
-                    };
-                    let facts = Facts::of(&asking, policy.actions()).unwrap();
-                    let question = facts.question(&action, std::time::SystemTime::now()).unwrap();
-                    let few = candidates.of_question(&question, facts.entities());
-                    prop_assert_eq!(
-                        said(&question, &few, facts.entities()),
-                        said(&question, &whole, facts.entities()),
-                        "{} in {:?} {:?} {} of {:#?}: {} are candidates",
-                        person, groups, action, node, &texts, few.num_of_policies()
-                    );
-                }
+        /// Several questions to the same policies, so that sets that were kept are among those that answer.
+        #[test]
+        fn the_candidates_say_what_all_policies_would(
+            texts in prop::collection::vec(policy(), 0..24),
+            asked in prop::collection::vec((
+                prop::sample::select(vec!["ada", "bob", "eve"]),
+                prop::sample::subsequence(vec!["ops", "dev", "others"], 0..=3),
+                prop::sample::select(vec!["i-1", "i-2", "i-3"]),
+                action(),
+            ), 1..12),
+        ) {
+            let whole: PolicySet = texts.concat().parse().unwrap();
+            let candidates = Candidates::of(whole.clone());
+            let (policy, proof) = (Policy::for_test(""), SupposedProof::default());
+            for (person, groups, node, action) in asked {
+                let groups: Vec<String> = groups.into_iter().map(str::to_owned).collect();
+                let asking = Asking {
+                    person,
+                    groups: &groups,
+                    proof: ProofOf::Supposed(&proof),
+                    second_factor: None,
+                    source: std::net::Ipv4Addr::LOCALHOST.into(),
+                    node_name: &NodeName::for_test("web-1"),
+                    node: &Arc::new(NodeFacts::named(node, "web-1")),
+                    os_user: None,
+                    reason: None,
+                };
+                let facts = Facts::of(&asking, policy.actions()).unwrap();
+                let question = facts.question(&action, std::time::SystemTime::now()).unwrap();
+                let few = candidates.of_question(&question, facts.entities());
+                prop_assert_eq!(
+                    said(&question, &few, facts.entities()),
+                    said(&question, &whole, facts.entities()),
+                    "{} in {:?} {:?} {} of {:#?}: {} are candidates",
+                    person, groups, action, node, &texts, few.num_of_policies()
+                );
             }
         }
+    }
 
     #[test]
     fn only_those_are_asked_whose_heads_match_and_what_is_kept_of_them_is_bounded() {

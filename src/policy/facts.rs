@@ -294,8 +294,7 @@ mod tests {
         ] {
             let policies = Policies::new(Policy::for_test(&text));
             let node_name = NodeName::for_test("web-1");
-            let id = NodeId("i-0123456789abcdef0".to_owned());
-            let node = NodeFacts { called: Some("web-1".to_owned()), ..NodeFacts::bare(id) }.into();
+            let node = NodeFacts::named("i-0123456789abcdef0", "web-1").into();
             let decide = |identity: &Identity| {
                 let decision = policies.decide(Request {
                     identity,

@@ -173,22 +173,26 @@ fn entities<'a>(expr: &'a Expr, var: &Var) -> Option<Vec<&'a EntityUID>> {
     }
 }
 
+/// Whether some part of it does; `does` says so of a part, or leaves that to the parts of it.
+fn any_part(expr: &Expr, does: impl Fn(&Expr) -> Option<bool>) -> bool {
+    expr.reduce(&does, &|a, b| a || b, false)
+}
+
 pub(super) fn mentions(expr: &Expr, var: &Var) -> bool {
-    expr.reduce(&|expr| is(expr, var).then_some(true), &|a, b| a || b, false)
+    any_part(expr, |expr| is(expr, var).then_some(true))
 }
 
 fn looks_at_tags(expr: &Expr) -> bool {
-    let looks =
-        |expr: &Expr| matches!(expr, Expr::BinaryOp { op: BinaryOp::GetTag | BinaryOp::HasTag, .. }).then_some(true);
-    expr.reduce(&looks, &|a, b| a || b, false)
+    any_part(expr, |expr| {
+        matches!(expr, Expr::BinaryOp { op: BinaryOp::GetTag | BinaryOp::HasTag, .. }).then_some(true)
+    })
 }
 
 fn looks_at_name(expr: &Expr) -> bool {
-    let looks = |expr: &Expr| match expr {
+    any_part(expr, |expr| match expr {
         Expr::GetAttr { expr, attr } if attr == "name" => Some(!is(expr, &Var::Context)),
         _ => None,
-    };
-    expr.reduce(&looks, &|a, b| a || b, false)
+    })
 }
 
 /// What is known of a command of a line, and of nothing else.
@@ -205,7 +209,7 @@ fn could_be_about_a_command(action: &ActionConstraint) -> bool {
 
 /// Whether one of these of the context is looked at, or might be.
 pub(super) fn looks_at(expr: &Expr, attributes: &[&str]) -> bool {
-    let looks = |expr: &Expr| match expr {
+    any_part(expr, |expr| match expr {
         Expr::GetAttr { expr, attr } if is(expr, &Var::Context) => Some(attributes.contains(&attr.as_str())),
         // that there is one says nothing of it, but for what only some have
         Expr::HasAttr { expr, attrs } if is(expr, &Var::Context) => {
@@ -214,8 +218,7 @@ pub(super) fn looks_at(expr: &Expr, attributes: &[&str]) -> bool {
         // the context as a value: what is in it may be compared with it
         Expr::Var(Var::Context) => Some(true),
         _ => None,
-    };
-    expr.reduce(&looks, &|a, b| a || b, false)
+    })
 }
 
 #[cfg(test)]

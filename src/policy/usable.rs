@@ -19,7 +19,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid};
 
 use super::decision::Policy;
 use crate::identity::Identity;
-use crate::model::NodeFacts;
+use crate::model::{NodeFacts, wildcard};
 
 /// What a session is opened by: who may do none of these there has nothing to do with a node.
 const OPENING: [&str; 5] = ["Shell", "Exec", "Files", "Forward", "Hop"];
@@ -230,26 +230,8 @@ fn is_resource(expr: &Expr) -> bool {
 /// Whether a text is of a pattern in which a wildcard stands for anything.
 fn matches(text: &str, pattern: &[PatternElem]) -> bool {
     let text: Vec<char> = text.chars().collect();
-    let (mut at, mut of) = (0, 0);
-    // where to go on from if what was taken for the last wildcard was too little
-    let mut again: Option<(usize, usize)> = None;
-    loop {
-        match (pattern.get(of), text.get(at)) {
-            (Some(PatternElem::Wildcard), _) => {
-                of += 1;
-                again = Some((of, at));
-            }
-            (Some(PatternElem::Char(wanted)), Some(found)) if wanted == found => (at, of) = (at + 1, of + 1),
-            (None, None) => return true,
-            _ => match again {
-                Some((behind, from)) if from < text.len() => {
-                    again = Some((behind, from + 1));
-                    (of, at) = (behind, from + 1);
-                }
-                _ => return false,
-            },
-        }
-    }
+    let takes = |part: &PatternElem, letter: &char| matches!(part, PatternElem::Char(wanted) if wanted == letter);
+    wildcard::fits(pattern, &text, |part| matches!(part, PatternElem::Wildcard), takes)
 }
 
 impl Truth {

@@ -125,36 +125,28 @@ impl Clients {
         let (ssm_endpoint, messages_endpoint) = (endpoint(&ssm_url)?, endpoint(&messages_url)?);
         let (sts_endpoint, tagging_endpoint) = (endpoint(&sts_url)?, endpoint(&tagging_url)?);
 
-        let mut config = ssm::config::Builder::from(&shared);
-        if let (Some(url), Some(endpoint)) = (ssm_url, &ssm_endpoint) {
-            config = config.endpoint_url(url);
-            if endpoint.is_plain() {
-                // Loopback: no proxy leads there, and no certificates need to be read.
-                config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
-            }
-        }
-        let mut sts_config = sts::config::Builder::from(&shared);
-        if let (Some(url), Some(endpoint)) = (sts_url, &sts_endpoint) {
-            sts_config = sts_config.endpoint_url(url);
-            if endpoint.is_plain() {
-                sts_config = sts_config.http_client(aws_smithy_http_client::Builder::new().build_http());
-            }
-        }
-        let mut tagging_config = tagging::config::Builder::from(&shared);
-        if let (Some(url), Some(endpoint)) = (tagging_url, &tagging_endpoint) {
-            tagging_config = tagging_config.endpoint_url(url);
-            if endpoint.is_plain() {
-                tagging_config = tagging_config.http_client(aws_smithy_http_client::Builder::new().build_http());
-            }
+        // the builders of the SDK's crates have no trait in common
+        macro_rules! client {
+            ($service:ident, $url:expr, $endpoint:expr) => {{
+                let mut config = $service::config::Builder::from(&shared);
+                if let (Some(url), Some(endpoint)) = ($url, $endpoint) {
+                    config = config.endpoint_url(url);
+                    if endpoint.is_plain() {
+                        // Loopback: no proxy leads there, and no certificates need to be read.
+                        config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
+                    }
+                }
+                $service::Client::from_conf(config.build())
+            }};
         }
         let fips = shared.use_fips().unwrap_or(false);
         let credentials = shared
             .credentials_provider()
             .ok_or_else(|| BackendError::Unreachable("the gateway has no source of AWS credentials".to_owned()))?;
         Ok(Self {
-            ssm: ssm::Client::from_conf(config.build()),
-            sts: sts::Client::from_conf(sts_config.build()),
-            tagging: tagging::Client::from_conf(tagging_config.build()),
+            ssm: client!(ssm, ssm_url, &ssm_endpoint),
+            sts: client!(sts, sts_url, &sts_endpoint),
+            tagging: client!(tagging, tagging_url, &tagging_endpoint),
             origin: StreamOrigin::new(&region, fips, ssm_endpoint.into_iter().chain(messages_endpoint)),
             region,
             dialer,

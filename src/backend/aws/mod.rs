@@ -17,6 +17,7 @@ mod error;
 mod inventory;
 #[cfg(test)]
 mod moto_tests;
+mod node_arn;
 mod own_permissions;
 mod persons;
 #[cfg(test)]

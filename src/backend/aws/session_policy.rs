@@ -9,16 +9,17 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::node_arn::node_arn;
 use crate::identity::Acting;
 use crate::model::{NodeId, RoleArn};
 
 /// The policy, as STS takes it.
 pub(super) fn session_policy(acting: &Acting, region: &str, node: &NodeId, documents: &BTreeSet<String>) -> String {
     let role = &acting.role.arn;
-    let start: Vec<String> = std::iter::once(node_arn(role, region, node))
+    let (partition, account, name) = (role.partition(), role.account(), &acting.session_name);
+    let start: Vec<String> = std::iter::once(node_arn(partition, account, region, &node.0))
         .chain(documents.iter().map(|name| document_arn(role, region, name)))
         .collect();
-    let (partition, account, name) = (role.partition(), role.account(), &acting.session_name);
     let own = format!("arn:{partition}:ssm:{region}:{account}:session/{name}-*");
     let channels = [own.clone(), format!("arn:{partition}:ssm:*:*:session/${{aws:userid}}-*")];
     json!({
@@ -30,20 +31,6 @@ pub(super) fn session_policy(acting: &Acting, region: &str, node: &NodeId, docum
         ],
     })
     .to_string()
-}
-
-/// An instance, what was registered by activation, or an ECS task (`ecs:<cluster>_<task>_<runtime>`).
-fn node_arn(role: &RoleArn, region: &str, node: &NodeId) -> String {
-    let (partition, account) = (role.partition(), role.account());
-    if let Some(task) = node.0.strip_prefix("ecs:") {
-        let mut parts = task.rsplitn(3, '_').skip(1);
-        let (task, cluster) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        return format!("arn:{partition}:ecs:{region}:{account}:task/{cluster}/{task}");
-    }
-    match node.0.starts_with("mi-") {
-        true => format!("arn:{partition}:ssm:{region}:{account}:managed-instance/{node}"),
-        false => format!("arn:{partition}:ec2:{region}:{account}:instance/{node}"),
-    }
 }
 
 /// Documents of AWS belong to no account.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::clients::Clients;
 use super::error::{CallContext, Service, explain};
+use super::node_arn::node_arn;
 use crate::backend::BackendError;
 use crate::model::NodeTags;
 
@@ -125,17 +126,7 @@ async fn in_time<T>(
 impl Account {
     /// The name that the tagging API knows a node by.
     fn arn(&self, region: &str, id: &str) -> String {
-        let Self { partition, number } = self;
-        if let Some(task) = id.strip_prefix("ecs:") {
-            // <cluster>_<task>_<runtime>, and a cluster's name may have underscores
-            let mut parts = task.rsplitn(3, '_').skip(1);
-            let (task, cluster) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            return format!("arn:{partition}:ecs:{region}:{number}:task/{cluster}/{task}");
-        }
-        match id.starts_with("mi-") {
-            true => format!("arn:{partition}:ssm:{region}:{number}:managed-instance/{id}"),
-            false => format!("arn:{partition}:ec2:{region}:{number}:instance/{id}"),
-        }
+        node_arn(&self.partition, &self.number, region, id)
     }
 
     /// From the name of whoever calls: `arn:aws:iam::123456789012:…`.

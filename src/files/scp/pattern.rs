@@ -1,5 +1,7 @@
 //! Patterns for names: `*`, `?`, `[a-z]`, `[!x]`, `[[:alpha:]]` (POSIX, XCU, section 2.13), on bytes.
 
+use crate::model::wildcard;
+
 /// One component of a pattern.
 pub(super) struct Pattern {
     items: Vec<Item>,
@@ -62,33 +64,9 @@ impl Pattern {
         (name.first() != Some(&b'.') || self.starts_with_dot()) && self.fits(name)
     }
 
-    /// Whether the whole name fits. Only the last `*` is ever tried again, so that no pattern takes for ever.
+    /// Whether the whole name fits.
     fn fits(&self, name: &[u8]) -> bool {
-        let (mut item, mut byte) = (0, 0);
-        let mut retry = None;
-        loop {
-            let fits = match (self.items.get(item), name.get(byte)) {
-                (None, None) => return true,
-                (Some(Item::Many), _) => {
-                    item += 1;
-                    retry = Some((item, byte));
-                    continue;
-                }
-                (Some(one), Some(&found)) => one.takes(found),
-                _ => false,
-            };
-            if fits {
-                (item, byte) = (item + 1, byte + 1);
-                continue;
-            }
-            match retry {
-                Some((after, from)) if from < name.len() => {
-                    retry = Some((after, from + 1));
-                    (item, byte) = (after, from + 1);
-                }
-                _ => return false,
-            }
-        }
+        wildcard::fits(&self.items, name, |item| matches!(item, Item::Many), |item, &byte| item.takes(byte))
     }
 }
 
