@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  asked ─▶ gateway's own command?  ─yes─▶ commands ─┐
-//!             no                                       │
+//!             no, or a node was picked from a list     │
 //!             ▼                                        ▼
 //!           session opened ─▶ pump (or files) ─▶ exit-status ─▶ EOF ─▶ close
 //!             │ refused                                ▲
@@ -16,9 +16,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::channel_stream::ChannelStream;
-use super::client_channel::ClientChannel;
+use super::client_channel::{ClientChannel, Reply};
 use super::commands;
 use super::home;
+use super::picker;
 use super::pump;
 use super::reason_prompt::ReasonPrompt;
 use super::shared::Shared;
@@ -51,6 +52,16 @@ pub(super) async fn run(
             Err(wrong) => return client.refuse(&[&format!("portcullis: {wrong}")]).await,
         };
         match caller.login.node_for(caller.identity.person()).cloned() {
+            None if picker::is_wanted(&request) => match picker::pick(&shared, &caller, &request, &client).await {
+                Ok(node) => {
+                    commands::note(&shared, &caller, &request.kind, &Reply::default());
+                    serve(&shared, &caller, Destination { node, lookup: None }, request, &client).await
+                }
+                Err(reply) => {
+                    commands::note(&shared, &caller, &request.kind, &reply);
+                    client.reply(&reply).await
+                }
+            },
             None => {
                 let reply = commands::answer(&shared, &caller, &request.kind).await;
                 commands::note(&shared, &caller, &request.kind, &reply);

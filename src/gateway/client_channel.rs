@@ -89,6 +89,15 @@ impl ClientChannel {
         self.writer.data_bytes(bytes).await
     }
 
+    /// Text of the gateway's own on a terminal, which has one stream; nothing, where the client is gone.
+    pub(super) async fn show(&self, text: String) -> Option<()> {
+        tokio::select! {
+            biased;
+            shown = self.stdout(text.into()) => shown.ok(),
+            () = self.inbox.gone() => None,
+        }
+    }
+
     /// What it says on its standard error.
     pub(super) async fn stderr(&self, bytes: Bytes) -> Result<(), russh::Error> {
         self.writer.extended_data_bytes(STDERR, bytes).await

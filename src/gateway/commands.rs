@@ -12,6 +12,7 @@ use crate::model::lasting;
 use crate::session::{Caller, RequestKind, Running};
 
 const HELP: &str = "\
+ssh <gateway>                           on a terminal: the nodes you may reach, to choose one
 ssh <node>@<gateway>                    a shell, as the agent's own user
 ssh <os-user>%<node>@<gateway>          as another user of the node
 ssh <node>+<reason>@<gateway>           with the reason for the session
@@ -66,7 +67,7 @@ fn said(out: String) -> Reply {
     Reply { out, ..Reply::default() }
 }
 
-fn refusal(text: &str, status: u32) -> Reply {
+pub(super) fn refusal(text: &str, status: u32) -> Reply {
     Reply { err: format!("portcullis: {text}"), status, ..Reply::default() }
 }
 

@@ -29,6 +29,8 @@ mod listener;
 pub mod mint;
 mod node_list;
 mod penalties;
+mod pick_list;
+mod picker;
 mod preauth_stream;
 mod pump;
 mod reason_prompt;

@@ -1,6 +1,7 @@
 //! `ssh gate nodes`: the nodes that somebody may reach, with what tells them apart.
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::shared::Shared;
 use crate::backend::{BackendError, Node, NodeList};
@@ -51,10 +52,26 @@ pub(super) fn json(list: &NodeList) -> String {
     format!("{:#}", json!({ "nodes": nodes, "complete": list.is_whole }))
 }
 
+/// The same for a person's eyes, each beneath the other; a line for each node, and no other.
+pub(super) fn columns(list: &NodeList) -> Vec<String> {
+    let rows: Vec<[String; 5]> = list.nodes.iter().map(fields).collect();
+    let widest = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(widest);
+    let padded = |(text, width): (&String, usize)| format!("{text}{}", " ".repeat(width.saturating_sub(text.width())));
+    let line =
+        |row: &[String; 5]| row.iter().zip(widths).map(padded).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+    rows.iter().map(line).collect()
+}
+
 fn line(node: &Node) -> String {
+    fields(node).join("\t")
+}
+
+/// Name, id, state, platform, tags.
+fn fields(node: &Node) -> [String; 5] {
     let platform = node.facts.platform.as_deref().unwrap_or("-");
     let (state, tags) = (state(node), tags(node));
-    [node.name.as_str(), node.id().0.as_str(), &state, platform, &tags].map(plain_text).join("\t")
+    [node.name.as_str(), node.id().0.as_str(), &state, platform, &tags].map(plain_text)
 }
 
 /// Whether its agent is connected, or since when not.

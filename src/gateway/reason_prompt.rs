@@ -69,33 +69,24 @@ impl ReasonPrompt<'_> {
     /// Asks, and shows what is typed. The terminal is in raw mode, since it was asked for.
     async fn answer_to(&self, asked: &str) -> Option<ReasonText> {
         let newline = self.client.newline;
-        self.show(format!("{}{newline}reason: ", plain_text(asked))).await?;
+        self.client.show(format!("{}{newline}reason: ", plain_text(asked))).await?;
         let mut line = ReasonLine::default();
         loop {
             let bytes = poll_fn(|cx| self.client.inbox.poll_next(cx, 1)).await?;
             for &byte in &bytes {
                 match line.take(byte) {
                     Typed::Shown(text) if text.is_empty() => {}
-                    Typed::Shown(text) => self.show(text).await?,
+                    Typed::Shown(text) => self.client.show(text).await?,
                     Typed::Line(reason) => {
-                        self.show(newline.to_owned()).await?;
+                        self.client.show(newline.to_owned()).await?;
                         return Some(reason);
                     }
                     Typed::GivenUp => {
-                        self.show(newline.to_owned()).await?;
+                        self.client.show(newline.to_owned()).await?;
                         return None;
                     }
                 }
             }
-        }
-    }
-
-    /// On the terminal, which has one stream.
-    async fn show(&self, text: String) -> Option<()> {
-        tokio::select! {
-            biased;
-            shown = self.client.stdout(text.into()) => shown.ok(),
-            () = self.client.inbox.gone() => None,
         }
     }
 }

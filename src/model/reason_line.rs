@@ -1,23 +1,21 @@
 //! A reason as it is typed on a terminal in raw mode: what a terminal's line discipline does elsewhere.
 //!
 //! ```text
-//!  bytes of the client ─▶ UTF-8, keys that edit, sequences of other keys ─▶ the text so far, and what to show of it
+//!  bytes of the client ─▶ keys ─▶ the text so far, and what to show of it
 //! ```
 //!
-//! Characters are taken as they are; control characters are not. It is bounded by a reason's length, whatever comes.
+//! It is bounded by a reason's length, whatever comes.
 
 use unicode_width::UnicodeWidthChar as _;
 
-use super::ReasonText;
+use super::{BELL, Key, Keys, ReasonText};
 
 /// A line that is being typed.
 #[derive(Debug, Default)]
 pub struct ReasonLine {
     text: String,
     characters: usize,
-    /// The beginning of a character whose other bytes have not come.
-    begun: Vec<u8>,
-    sequence: Sequence,
+    keys: Keys,
 }
 
 /// What came of a byte.
@@ -31,101 +29,27 @@ pub enum Typed {
     GivenUp,
 }
 
-/// Where in the sequence of a key that is no character (ECMA-48, section 5.4; xterm's keys are of two forms).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Sequence {
-    #[default]
-    None,
-    /// Behind an ESC.
-    Escape,
-    /// Behind `ESC O`, which one character ends.
-    Single,
-    /// Behind `ESC [`, which a character from `@` to `~` ends.
-    Control,
-}
-
-const INTERRUPT: u8 = 0x03;
-const END: u8 = 0x04;
-const BACKSPACE: u8 = 0x08;
-const NEWLINE: u8 = b'\n';
-const RETURN: u8 = b'\r';
-const KILL_LINE: u8 = 0x15;
-const KILL_WORD: u8 = 0x17;
-const ESCAPE: u8 = 0x1b;
-const DELETE: u8 = 0x7f;
-
-/// What is said to a key that does nothing here.
-const BELL: &str = "\u{7}";
-
 impl ReasonLine {
     /// The next byte.
     pub fn take(&mut self, byte: u8) -> Typed {
-        if !self.begun.is_empty() && !is_continuation(byte) {
-            // half a character is none
-            self.begun.clear();
-        }
-        let control = byte < 0x20 || byte == DELETE;
-        match self.sequence {
-            // a control character is itself wherever it comes: Enter must end the line
-            Sequence::Escape | Sequence::Single | Sequence::Control if control => self.sequence = Sequence::None,
-            Sequence::Escape => {
-                self.sequence = match byte {
-                    b'[' => Sequence::Control,
-                    b'O' => Sequence::Single,
-                    _ => Sequence::None,
-                };
-                return nothing();
-            }
-            Sequence::Single => {
-                self.sequence = Sequence::None;
-                return nothing();
-            }
-            Sequence::Control => {
-                if (b'@'..=b'~').contains(&byte) {
-                    self.sequence = Sequence::None;
-                }
-                return nothing();
-            }
-            Sequence::None => {}
-        }
-        match byte {
-            RETURN | NEWLINE => ReasonText::new(&self.text).map_or_else(bell, Typed::Line),
-            INTERRUPT => Typed::GivenUp,
-            END if self.text.is_empty() => Typed::GivenUp,
-            BACKSPACE | DELETE => Typed::Shown(self.erase()),
-            KILL_LINE => Typed::Shown(self.erase_while(|_| true)),
-            KILL_WORD => {
+        match self.keys.take(byte) {
+            None | Some(Key::Up | Key::Down | Key::Other) => Typed::Shown(String::new()),
+            Some(Key::Enter) => ReasonText::new(&self.text).map_or_else(bell, Typed::Line),
+            Some(Key::Interrupt) => Typed::GivenUp,
+            Some(Key::EndOfInput) if self.text.is_empty() => Typed::GivenUp,
+            Some(Key::Erase) => Typed::Shown(self.erase()),
+            Some(Key::EraseLine) => Typed::Shown(self.erase_while(|_| true)),
+            Some(Key::EraseWord) => {
                 let blanks = self.erase_while(char::is_whitespace);
                 Typed::Shown(blanks + &self.erase_while(|character| !character.is_whitespace()))
             }
-            ESCAPE => {
-                self.sequence = Sequence::Escape;
-                nothing()
-            }
-            _ if control => bell(),
-            _ => self.character(byte),
-        }
-    }
-
-    fn character(&mut self, byte: u8) -> Typed {
-        self.begun.push(byte);
-        match std::str::from_utf8(&self.begun) {
-            Ok(text) => {
-                let character = text.chars().next();
-                self.begun.clear();
-                character.map_or_else(bell, |character| self.add(character))
-            }
-            // the rest may come
-            Err(error) if error.error_len().is_none() => nothing(),
-            Err(_) => {
-                self.begun.clear();
-                bell()
-            }
+            Some(Key::Character(character)) => self.add(character),
+            Some(Key::EndOfInput | Key::Refused) => bell(),
         }
     }
 
     fn add(&mut self, character: char) -> Typed {
-        if character.is_control() || self.characters >= ReasonText::MAX_CHARS {
+        if self.characters >= ReasonText::MAX_CHARS {
             return bell();
         }
         self.text.push(character);
@@ -157,14 +81,6 @@ impl ReasonLine {
         self.characters -= 1;
         Some(character)
     }
-}
-
-fn is_continuation(byte: u8) -> bool {
-    (0x80..0xc0).contains(&byte)
-}
-
-fn nothing() -> Typed {
-    Typed::Shown(String::new())
 }
 
 fn bell() -> Typed {
@@ -268,7 +184,6 @@ mod tests {
                     prop_assert!(shown.chars().all(|c| !c.is_control() || c == '\u{7}' || c == '\u{8}'), "{shown:?}");
                 }
                 prop_assert!(line.characters == line.text.chars().count() && line.characters <= ReasonText::MAX_CHARS);
-                prop_assert!(line.begun.len() < 4);
             }
         }
 

@@ -20,6 +20,7 @@ mod harness;
 mod limits;
 mod login;
 mod pages;
+mod picker;
 mod policy;
 mod proofs;
 mod reason;

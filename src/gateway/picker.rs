@@ -1,0 +1,67 @@
+//! `ssh <gateway>` on a terminal: the nodes that this person may reach, of which one is chosen, and the shell there.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use super::client_channel::{ClientChannel, FAILED, Reply};
+use super::commands::refusal;
+use super::node_list;
+use super::pick_list::{PickList, Picked};
+use super::shared::Shared;
+use crate::model::{NodeName, plain_text};
+use crate::session::{Caller, ChannelRequest, RequestKind};
+
+/// How long somebody may take. Whoever is not there must not hold a channel for ever.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// What a program ends with that Ctrl-C ended.
+const INTERRUPTED: u32 = 130;
+/// Terminals on which nothing can be drawn.
+const WITHOUT_CURSOR: [&str; 2] = ["", "dumb"];
+
+/// Whether there is somebody to choose: a shell was asked for, on a terminal that can show a list.
+pub(super) fn is_wanted(request: &ChannelRequest) -> bool {
+    let draws = request.setup.pty.as_ref().is_some_and(|pty| !WITHOUT_CURSOR.contains(&pty.term.as_str()));
+    draws && request.kind == RequestKind::Shell
+}
+
+/// The node that was chosen, or what to say where none was.
+pub(super) async fn pick(
+    shared: &Shared,
+    caller: &Caller,
+    request: &ChannelRequest,
+    client: &ClientChannel,
+) -> Result<NodeName, Reply> {
+    let list = node_list::of(shared, &caller.identity).await.map_err(|error| refusal(&error.to_string(), FAILED))?;
+    if list.nodes.is_empty() {
+        return Err(refusal(&node_list::lines(&list), FAILED));
+    }
+    let size = request.setup.pty.as_ref().map(|pty| pty.size).unwrap_or_default();
+    let mut lines = PickList::new(node_list::columns(&list), size);
+    let nobody = || refusal("nobody has chosen a node; name one: ssh <node>@<gateway>", FAILED);
+    let place = tokio::time::timeout(PATIENCE, choose(&mut lines, client)).await.map_err(|_| nobody())?;
+    let given_up = || Reply { status: INTERRUPTED, ..Reply::default() };
+    let node = place.and_then(|place| list.nodes.get(place)).ok_or_else(given_up)?;
+    let told = format!("{} ({}){}", plain_text(&node.name), node.id(), client.newline);
+    client.show(told).await.ok_or_else(given_up)?;
+    NodeName::parse(&node.id().0).map_err(|error| refusal(&error.to_string(), FAILED))
+}
+
+/// The place of the line that was chosen, if one was.
+async fn choose(lines: &mut PickList, client: &ClientChannel) -> Option<usize> {
+    client.show(lines.show()).await?;
+    loop {
+        // a key at a time: what is typed behind Enter is the shell's
+        let bytes = poll_fn(|cx| client.inbox.poll_next(cx, 1)).await?;
+        for &byte in &bytes {
+            match lines.take(byte) {
+                Picked::Shown(text) if text.is_empty() => {}
+                Picked::Shown(text) => client.show(text).await?,
+                Picked::Line(place, text) => return client.show(text).await.map(|()| place),
+                Picked::GivenUp(text) => {
+                    client.show(text).await?;
+                    return None;
+                }
+            }
+        }
+    }
+}
