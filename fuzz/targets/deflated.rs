@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::internals::transport::helper::link::{Event, Link};
+use portcullis::internals::transport::helper::output_window::OutputWindow;
 
 fuzz_target!(|input: (u32, Vec<u8>, bool)| {
     let (length, stream, errors) = input;
@@ -19,8 +20,8 @@ fuzz_target!(|input: (u32, Vec<u8>, bool)| {
         }
     }
     bytes.extend(b"~~~\n");
-    let mut link = Link::new(Instant::now().into(), false);
-    if link.handle_output(&bytes).is_ok() {
+    let mut link = Link::new(Instant::now().into(), false, OutputWindow::default());
+    if link.handle_output(bytes.into()).is_ok() {
         while let Some(event) = link.poll_event() {
             let (Event::Stdout(data) | Event::Stderr(data)) = event else { unreachable!("it was data") };
             assert_eq!(data.len(), length as usize, "just as much as was said");

@@ -34,6 +34,15 @@ impl ChannelReader {
             }
         }
     }
+
+    /// An event that came with the last one, if there is any: what only looks at those gives nobody else a turn.
+    pub fn next_at_hand(&mut self) -> Option<ChannelEvent> {
+        loop {
+            if let Some(event) = ChannelEvent::from_driver(self.events.batch.pop_front()?) {
+                return Some(event);
+            }
+        }
+    }
 }
 
 impl EventReader {

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Response, Session, VerifiedCertificate,
     VerifiedPublicKey,
@@ -24,6 +25,7 @@ pub(super) struct ClientHandler(pub(super) Connection);
 
 const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
+const NO_FORWARDED: &str = "nothing is forwarded from the node to the client, so nothing can end";
 const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the session goes on without it";
 /// What `ssh -v` shows where the status will be a 0 that nobody knows to be true.
 const NO_STATUS: &str = "this kind of session has no exit status; 0 stands for it";
@@ -130,7 +132,7 @@ impl Handler for ClientHandler {
         _: &str,
         answers: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
-        let text = |answer: bytes::Bytes| String::from_utf8_lossy(&answer).into_owned();
+        let text = |answer: Bytes| String::from_utf8_lossy(&answer).into_owned();
         Ok(self.0.ask(user, answers.map(|answers| answers.map(text).collect())).await)
     }
 
@@ -258,9 +260,9 @@ impl Handler for ClientHandler {
     }
 
     /// Never waits: the inbox is bounded by the window that the client was given (RFC 4254, section 5.2).
-    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+    async fn data(&mut self, id: ChannelId, data: &Bytes, _: &mut Session) -> Result<(), Self::Error> {
         if let Some(inbox) = self.0.inbox(id) {
-            inbox.push(data);
+            inbox.push(data.clone());
         }
         Ok(())
     }
@@ -412,6 +414,10 @@ impl Handler for ClientHandler {
             }
             None => false,
         };
+        if !accepted {
+            let why = "a size is a terminal's, and none was asked for on this channel";
+            self.0.note_refusal("window size", RefusalCode::RequestOutOfPlace, why);
+        }
         answer(session, id, accepted)
     }
 
@@ -459,6 +465,19 @@ impl Handler for ClientHandler {
         session: &mut Session,
     ) -> Result<bool, Self::Error> {
         self.refuse_feature(&format!("remote forwarding of {address}:{port}"), NO_REMOTE_FORWARDING, session)?;
+        Ok(false)
+    }
+
+    /// Nothing is forwarded, so there is nothing to take back (RFC 4254, section 7.1).
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Self::Error> {
+        let asked = format!("end of remote forwarding of {address}:{port}");
+        self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_FORWARDED);
+        Ok(false)
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Self::Error> {
+        let asked = format!("end of remote forwarding of {path}");
+        self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_FORWARDED);
         Ok(false)
     }
 

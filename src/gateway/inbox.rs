@@ -136,13 +136,13 @@ impl Inbox {
     }
 
     /// Bytes from the client. Small ones are merged, so that the queue's own cost stays in proportion.
-    pub(super) fn push(&self, data: &[u8]) {
+    pub(super) fn push(&self, data: Bytes) {
         let mut inner = self.lock();
         if inner.gone || inner.done || inner.eof || data.is_empty() {
             return;
         }
         inner.held.add(data.len());
-        inner.chunks.push_back(Bytes::copy_from_slice(data));
+        inner.chunks.push_back(data);
         if inner.chunks.len() >= MAX_CHUNKS {
             inner.merge();
         }
@@ -348,10 +348,10 @@ mod tests {
     async fn bytes_come_out_in_order_and_then_the_end() {
         let inbox = Inbox::default();
         for n in 0..5000_u32 {
-            inbox.push(&n.to_be_bytes());
+            inbox.push(Bytes::copy_from_slice(&n.to_be_bytes()));
         }
         inbox.eof();
-        inbox.push(b"after the end");
+        inbox.push(Bytes::from_static(b"after the end"));
         let mut all = Vec::new();
         while let Some(bytes) = inbox.next().await {
             all.extend_from_slice(&bytes);
@@ -363,7 +363,7 @@ mod tests {
     /// Sends as much as the window lets it, and takes it: how wide the window is then.
     fn fill_and_take(inbox: &Inbox) -> u32 {
         let window = inbox.lock().held.window();
-        inbox.push(&vec![0; window as usize]);
+        inbox.push(vec![0; window as usize].into());
         let mut context = Context::from_waker(Waker::noop());
         while inbox.poll_next(&mut context, 1024).is_ready() {}
         inbox.lock().held.window()
@@ -376,7 +376,7 @@ mod tests {
         inbox.let_window_grow(2 << 20);
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..5_000 {
-            inbox.push(b"a key and its echo");
+            inbox.push(Bytes::from_static(b"a key and its echo"));
             assert!(inbox.poll_next(&mut context, usize::MAX).is_ready());
             tokio::time::advance(Duration::from_millis(10)).await;
         }
@@ -391,7 +391,7 @@ mod tests {
     #[tokio::test]
     async fn control_does_not_wait_behind_data_and_sizes_collapse() {
         let inbox = Inbox::default();
-        inbox.push(b"data");
+        inbox.push(Bytes::from_static(b"data"));
         let size = |cols| WindowSize { cols, ..WindowSize::default() };
         (1..200).for_each(|cols| inbox.resize(size(cols)));
         (0..100).for_each(|_| inbox.signal("INT".to_owned()));
@@ -408,7 +408,7 @@ mod tests {
         inbox.eof();
         assert!(inbox.starts_with_eof().await);
         let inbox = Inbox::default();
-        inbox.push(b"x");
+        inbox.push(Bytes::from_static(b"x"));
         inbox.eof();
         assert!(!inbox.starts_with_eof().await);
         let inbox = Inbox::default();

@@ -245,6 +245,14 @@ impl MessageType {
     /// Readers trim NULs, then white space, on both sides: both paddings occur (getString in agentmessage.go and in
     /// messageparser.go). That the name is UTF-8 is what the comment there says; that it is ASCII, only experience.
     fn from_padded(field: &[u8]) -> Result<Self, MessageError> {
+        // as both programs write the names that come with every frame: nothing needs to be trimmed or looked up
+        let known = KNOWN.iter().find(|(_, name)| {
+            let padding = field.strip_prefix(name.as_bytes());
+            padding.is_some_and(|padding| padding.iter().all(|&byte| byte == b' '))
+        });
+        if let Some((kind, _)) = known {
+            return Ok(kind.clone());
+        }
         let text = core::str::from_utf8(field).map_err(|_| MessageError::Type)?;
         Self::from_name(text.trim_matches('\0').trim()).ok_or(MessageError::Type)
     }

@@ -112,6 +112,21 @@ proptest! {
     }
 
     #[test]
+    fn what_needs_no_parser_means_the_same_to_one(
+        agent: bool, id: u128, sequence in 0..i64::MAX, at in 0usize..200, byte: u8,
+    ) {
+        let kind = if agent { MessageType::OutputStreamData } else { MessageType::InputStreamData };
+        let mut body = Acknowledge { kind, id: Uuid::from_u128(id), sequence, sequential: true }.encode().to_vec();
+        prop_assert_eq!(plain_sequence(&body), Some(sequence));
+        let at = at % body.len();
+        body[at] = byte;
+        if let Some(sequence) = plain_sequence(&body) {
+            let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            prop_assert_eq!(parsed["AcknowledgedMessageSequenceNumber"].as_i64(), Some(sequence));
+        }
+    }
+
+    #[test]
     fn small_bodies_round_trip(cols: u32, rows: u32, flag: [u8; 4], code: i32) {
         prop_assert_eq!(Size::decode(&Size { cols, rows }.encode()), Ok(Size { cols, rows }));
         prop_assert_eq!(Flag::decode(&flag).unwrap().encode(), flag.as_slice());

@@ -102,6 +102,7 @@ async fn what_is_not_served_leaves_one_event_each() {
         ("env", [string(b"LD_PRELOAD"), string(b"/tmp/evil.so")].concat()),
         ("pty-req", [&string(b"a b")[..], &[0; 16], &string(&[0])].concat()),
         ("signal", string(b"KILL")),
+        ("window-change", vec![0; 16]),
         ("auth-agent-req@openssh.com", vec![]),
         ("x11-req", [&[0], &string(b"MIT-MAGIC-COOKIE-1")[..], &string(b"c00c1e"), &[0; 4]].concat()),
         ("winadj@putty.projects.tartarus.org", vec![]),
@@ -111,6 +112,13 @@ async fn what_is_not_served_leaves_one_event_each() {
     }
     for name in ["open-sesame@example.com", "keepalive@openssh.com"] {
         raw.send(&[&[80], &string(name.as_bytes())[..], &[1]].concat()).await;
+        raw.until(82).await;
+    }
+    for (name, rest) in [
+        ("cancel-tcpip-forward", [&string(b"")[..], &80_u32.to_be_bytes()].concat()),
+        ("cancel-streamlocal-forward@openssh.com", string(b"/tmp/x")),
+    ] {
+        raw.send(&[&[80], &string(name.as_bytes())[..], &[1], &rest].concat()).await;
         raw.until(82).await;
     }
     raw.send(&channel_request(id, "exec", &string(b"cat"))).await;
@@ -137,9 +145,12 @@ async fn what_is_not_served_leaves_one_event_each() {
         "variable LD_PRELOAD: variable-not-accepted",
         "terminal: request-out-of-place",
         "signal: request-out-of-place",
+        "window size: request-out-of-place",
         "agent forwarding: forwarding-not-served",
         "X11 forwarding: forwarding-not-served",
         "request open-sesame@example.com: request-not-served",
+        "end of remote forwarding of :80: forwarding-not-served",
+        "end of remote forwarding of /tmp/x: forwarding-not-served",
         "second Exec: request-out-of-place",
         "subsystem netconf: subsystem-not-served",
     ];

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::codec::{Decoder, Dialect};
+use super::codec::{Decoder, Dialect, Encoded};
 use super::deflate::{Data, Deflater};
 use super::output_window::OutputWindow;
 use super::pulse::{Beat, Pulse};
@@ -94,10 +94,11 @@ pub struct Link {
     in_lane: u32,
     in_gone: Option<InGone>,
     sent: u32,
-    kept: VecDeque<(u32, Bytes)>,
+    kept: VecDeque<(u32, Encoded)>,
     kept_cost: usize,
     /// Bytes of records that the helper has acknowledged.
     acknowledged: u64,
+    /// What goes before all else: the rest of the record that was begun, and on a new lane all that is kept.
     again: VecDeque<Bytes>,
     control: VecDeque<ToNode>,
     input: VecDeque<Bytes>,
@@ -226,7 +227,7 @@ impl Link {
     /// brought of the one before.
     ///
     /// `both`: it is the in lane as well, so nothing is sent until the helper reads it.
-    pub fn handle_coming_output(&mut self, bytes: &[u8], both: bool) -> Result<Option<Hello>, LinkError> {
+    pub fn handle_coming_output(&mut self, bytes: Bytes, both: bool) -> Result<Option<Hello>, LinkError> {
         let Some(coming) = &mut self.coming else { return Ok(None) };
         coming.feed(bytes)?;
         let Some((_, record)) = coming.next_record()? else { return Ok(None) };
@@ -270,7 +271,7 @@ impl Link {
     }
 
     /// Bytes of the out lane.
-    pub fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub fn handle_output(&mut self, bytes: Bytes) -> Result<(), LinkError> {
         self.unanswered = None;
         self.pulse.heard += bytes.len() as u64;
         self.decoder.feed(bytes)?;
@@ -322,7 +323,8 @@ impl Link {
                 self.in_gone = None;
                 self.state_due = true;
                 self.prune(received);
-                self.again = self.kept.iter().map(|(_, record)| record.clone()).collect();
+                let records = self.kept.iter().flat_map(|(_, Encoded { head, rest })| [head, rest]);
+                self.again = records.filter(|piece| !piece.is_empty()).cloned().collect();
             }
             FromNode::State { received, credit } => {
                 self.prune(received);
@@ -570,8 +572,8 @@ impl Link {
         if !self.in_ready {
             return None;
         }
-        if let Some(record) = self.again.pop_front() {
-            return Some(record);
+        if let Some(piece) = self.again.pop_front() {
+            return Some(piece);
         }
         if self.state_due || now >= self.renew_at {
             self.state_due = false;
@@ -582,7 +584,7 @@ impl Link {
             let state = ToNode::State { received: self.received, credit: self.granted, lease };
             self.stamp += 1;
             self.pulse.handle_asked(self.stamp, now);
-            return Some(self.dialect.encode(self.stamp, &state, &mut self.deflater));
+            return Some(self.dialect.encode(self.stamp, &state, &mut self.deflater).head);
         }
         if self.kept_cost > MOST_KEPT {
             return None;
@@ -625,10 +627,14 @@ impl Link {
 
     fn number(&mut self, record: ToNode) -> Bytes {
         self.sent += 1;
-        let bytes = self.dialect.encode(self.sent, &record, &mut self.deflater);
-        self.kept_cost += bytes.len() + KEPT_COST;
-        self.kept.push_back((self.sent, bytes.clone()));
-        bytes
+        let encoded = self.dialect.encode(self.sent, &record, &mut self.deflater);
+        self.kept_cost += encoded.len() + KEPT_COST;
+        if !encoded.rest.is_empty() {
+            self.again.push_back(encoded.rest.clone());
+        }
+        let head = encoded.head.clone();
+        self.kept.push_back((self.sent, encoded));
+        head
     }
 }
 

@@ -126,7 +126,16 @@ impl Driver {
             self.pending = self.link.poll_transmit(now);
         }
         match self.wait().await {
-            Wake::Out(event) => self.handle_out(event)?,
+            Wake::Out(event) => {
+                self.handle_out(event)?;
+                // what came with it as well: a turn of this loop costs more than a frame
+                while !self.link.is_done()
+                    && let Some(lane) = &mut self.out_slot.lane
+                    && let Some(event) = lane.reader.next_at_hand()
+                {
+                    self.handle_out(Some(event))?;
+                }
+            }
             Wake::Coming(event) => self.handle_coming(event)?,
             Wake::In(event) => self.handle_in(event),
             Wake::OutOpened(Ok(lane)) => {
@@ -219,7 +228,7 @@ impl Driver {
     pub(super) fn handle_out(&mut self, event: Option<ChannelEvent>) -> Result<(), LaneError> {
         let now = Instant::now();
         match event {
-            Some(ChannelEvent::Output(bytes)) => self.handle_output(&bytes),
+            Some(ChannelEvent::Output(bytes)) => self.handle_output(bytes),
             Some(ChannelEvent::StdErr(bytes)) => {
                 self.noise.handle_bytes(&bytes);
                 Ok(())
@@ -254,7 +263,7 @@ impl Driver {
         }
     }
 
-    fn handle_output(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
+    fn handle_output(&mut self, bytes: Bytes) -> Result<(), LaneError> {
         self.out_lane.handle_output(bytes.len(), Instant::now());
         let taken = self.link.handle_output(bytes);
         taken.map_err(|error| LaneError::Helper { error, said: self.noise.tail("") })?;
@@ -295,7 +304,7 @@ impl Driver {
         let now = Instant::now();
         match event {
             Some(ChannelEvent::Output(bytes)) => {
-                let hello = match self.link.handle_coming_output(&bytes, self.context.rung == Rung::OneLane) {
+                let hello = match self.link.handle_coming_output(bytes.clone(), self.context.rung == Rung::OneLane) {
                     Ok(None) => return Ok(()),
                     Ok(Some(hello)) => hello,
                     Err(LinkError::Record(RecordError::Foreign(_))) => {

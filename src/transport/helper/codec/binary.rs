@@ -18,7 +18,9 @@
 //! it the payload is the kind that it stands for, the length of its data (4), and a zlib stream that makes just so much.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use memchr::memchr;
 
+use super::Encoded;
 use crate::model::Exit;
 use crate::transport::helper::deflate::{Data, Deflated, Deflater};
 use crate::transport::helper::record::{FromNode, Hello, LONGEST_PAYLOAD, RecordError, ToNode, sentence};
@@ -27,13 +29,16 @@ use crate::transport::helper::record::{FromNode, Hello, LONGEST_PAYLOAD, RecordE
 pub(super) const MAGIC: &[u8] = b"PCR1\n";
 
 /// The record's bytes. A state is not counted, so its number is 0, and its stamp is a part of it.
-pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> Bytes {
+pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> Encoded {
     let deflated = if let ToNode::Stdin(data) = record { deflater.deflate(data) } else { None };
-    let (kind, length) = match &deflated {
-        Some(data) => (DEFLATED, data.len()),
-        None => (record.kind(), payload_len(record)),
+    let kind = if deflated.is_some() { DEFLATED } else { record.kind() };
+    let apart = match (deflated, record) {
+        (Some(data), _) => data.into(),
+        (None, ToNode::Stdin(data)) if data.len() >= APART => data.clone(),
+        _ => Bytes::new(),
     };
-    let mut bytes = BytesMut::with_capacity(HEADER + CHECK + length);
+    let length = if apart.is_empty() { payload_len(record) } else { apart.len() };
+    let mut bytes = BytesMut::with_capacity(HEADER + CHECK + length - apart.len());
     bytes.put_u8(kind);
     bytes.put_u32(if matches!(record, ToNode::State { .. }) { 0 } else { number });
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
@@ -45,8 +50,8 @@ pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> B
             bytes.put_u32(*lease);
             bytes.put_u32(number);
         }
-        ToNode::Stdin(data) => bytes.put_slice(deflated.as_deref().unwrap_or(data)),
-        ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
+        ToNode::Stdin(_) if !apart.is_empty() => {}
+        ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
         ToNode::StdinEnd(count) => bytes.put_u64(*count),
         ToNode::Size(size) => {
             for value in [size.cols, size.rows, size.x_pixels, size.y_pixels] {
@@ -59,8 +64,9 @@ pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> B
     let mut check = crc32fast::Hasher::new();
     check.update(&bytes[..HEADER]);
     check.update(&bytes[HEADER + CHECK..]);
+    check.update(&apart);
     bytes[HEADER..HEADER + CHECK].copy_from_slice(&check.finalize().to_be_bytes());
-    bytes.freeze()
+    Encoded { head: bytes.freeze(), rest: apart }
 }
 
 fn payload_len(record: &ToNode) -> usize {
@@ -73,60 +79,86 @@ fn payload_len(record: &ToNode) -> usize {
     }
 }
 
-/// Reads what follows [`MAGIC`].
+/// Reads what follows [`MAGIC`]. Each record is put together in a buffer of its own that is as long as it says, so that its bytes
+/// are copied once and nothing grows.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// What has come, unescaped.
-    buffer: BytesMut,
+    /// What has come and was not looked at.
+    input: Bytes,
     /// Whether the last byte was a DLE, whose second byte is still to come.
     escaped: bool,
+    header: [u8; HEADER],
+    /// How much of the header is there.
+    known: usize,
+    /// Payload and trailer, unescaped; how long they get, the header says.
+    rest: BytesMut,
 }
 
 impl Reader {
-    pub(super) fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
-        while let Some((&first, rest)) = input.split_first() {
-            if self.escaped {
-                self.escaped = false;
-                self.buffer.put_u8(match first {
-                    b'A' => DLE,
-                    b'B' => 0xef,
-                    _ => return Err(RecordError::Malformed("an unknown escape")),
-                });
-                input = rest;
-                continue;
-            }
-            let plain = input.iter().position(|&byte| byte == DLE).unwrap_or(input.len());
-            self.buffer.extend_from_slice(&input[..plain]);
-            self.escaped = plain < input.len();
-            input = &input[(plain + 1).min(input.len())..];
-        }
-        Ok(())
+    pub(super) fn feed(&mut self, input: Bytes) {
+        self.input = match self.input.is_empty() {
+            true => input,
+            // whoever reads all records before it feeds more never comes here
+            false => [&self.input[..], &input].concat().into(),
+        };
     }
 
     pub(super) fn is_partial(&self) -> bool {
-        !self.buffer.is_empty()
+        self.known > 0 || !self.input.is_empty()
     }
 
     pub(super) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
-        if self.buffer.len() < HEADER {
-            return Ok(None);
+        while self.known < HEADER {
+            let Some(byte) = self.next_byte()? else { return Ok(None) };
+            self.header[self.known] = byte;
+            self.known += 1;
         }
-        let mut header = &self.buffer[..HEADER];
+        let mut header = &self.header[..];
         let (kind, number, length) = (header.get_u8(), header.get_u32(), header.get_u32() as usize);
         if length > LONGEST_PAYLOAD {
             return Err(RecordError::Malformed("its length"));
         }
-        let whole = HEADER + length + TRAILER.len();
-        if self.buffer.len() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
-            return Ok(None);
+        let whole = length + TRAILER.len();
+        if self.rest.capacity() == 0 {
+            self.rest.reserve(whole);
         }
-        let mut record = self.buffer.split_to(whole).freeze();
-        if record.split_off(HEADER + length) != TRAILER {
+        while self.rest.len() < whole {
+            let plain = &self.input[..self.input.len().min(whole - self.rest.len())];
+            let plain = memchr(DLE, plain).unwrap_or(plain.len());
+            if plain > 0 && !self.escaped {
+                self.rest.extend_from_slice(&self.input[..plain]);
+                self.input.advance(plain);
+                continue;
+            }
+            let Some(byte) = self.next_byte()? else { return Ok(None) };
+            self.rest.put_u8(byte);
+        }
+        self.known = 0;
+        let mut payload = std::mem::take(&mut self.rest).freeze();
+        if payload.split_off(length) != TRAILER {
             return Err(RecordError::Malformed("its trailer"));
         }
-        record.advance(HEADER);
-        Ok(Some((number, parse(kind, record)?)))
+        Ok(Some((number, parse(kind, payload)?)))
+    }
+
+    /// The next byte, unescaped, if it has come whole.
+    fn next_byte(&mut self) -> Result<Option<u8>, RecordError> {
+        let mut next = self.input.try_get_u8();
+        if next == Ok(DLE) && !self.escaped {
+            self.escaped = true;
+            next = self.input.try_get_u8();
+        }
+        let Ok(byte) = next else {
+            // even an empty part of it would keep the socket's whole buffer
+            self.input = Bytes::new();
+            return Ok(None);
+        };
+        Ok(Some(match (std::mem::take(&mut self.escaped), byte) {
+            (false, byte) => byte,
+            (true, b'A') => DLE,
+            (true, b'B') => 0xef,
+            (true, _) => return Err(RecordError::Malformed("an unknown escape")),
+        }))
     }
 }
 
@@ -206,6 +238,8 @@ fn signal_name(number: u32) -> Option<&'static str> {
 
 /// The kind of a record that stands for one of data.
 const DEFLATED: u8 = b'z';
+/// Data of so many bytes is not copied behind its header; less is not worth another way through the queues.
+const APART: usize = 4 * 1024;
 const HEADER: usize = 9;
 const CHECK: usize = 4;
 const DLE: u8 = 0x10;

@@ -1,6 +1,6 @@
 //! A lane's bytes become records: the first line tells the dialect, and the rest is read in it.
 
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::dialect::Dialect;
 use super::{binary, lines};
@@ -37,26 +37,24 @@ impl Decoder {
     }
 
     /// Takes what came; [`Decoder::next_record`] gives the records in it.
-    pub(in crate::transport::helper) fn feed(&mut self, mut input: &[u8]) -> Result<(), RecordError> {
+    pub(in crate::transport::helper) fn feed(&mut self, mut input: Bytes) -> Result<(), RecordError> {
         if let State::Greeting(said) = &mut self.state {
             let missing = MAGIC_LEN.saturating_sub(said.len()).min(input.len());
             said.extend_from_slice(&input[..missing]);
-            input = &input[missing..];
+            input.advance(missing);
             self.state = match &said[..] {
                 binary::MAGIC => State::Binary(binary::Reader::default()),
                 lines::MAGIC => State::Lines(lines::Reader::default()),
                 begun if binary::MAGIC.starts_with(begun) || lines::MAGIC.starts_with(begun) => return Ok(()),
-                other => return Err(RecordError::Foreign(quoted(other, input))),
+                other => return Err(RecordError::Foreign(quoted(other, &input))),
             };
         }
         match &mut self.state {
-            State::Greeting(_) => Ok(()),
+            State::Greeting(_) => {}
             State::Binary(reader) => reader.feed(input),
-            State::Lines(reader) => {
-                reader.feed(input);
-                Ok(())
-            }
+            State::Lines(reader) => reader.feed(&input),
         }
+        Ok(())
     }
 
     /// Whether something has come of a record that is not whole.
@@ -101,7 +99,7 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut records = Vec::new();
         for piece in pieces {
-            decoder.feed(piece)?;
+            decoder.feed(Bytes::copy_from_slice(piece))?;
             while let Some(record) = decoder.next_record()? {
                 records.push(record);
             }
@@ -131,7 +129,7 @@ mod tests {
     fn the_first_line_tells_the_dialect() {
         let mut decoder = Decoder::default();
         for (piece, dialect) in [(&b"PC"[..], None), (b"L1", None), (b"\n", Some(Dialect::Lines))] {
-            decoder.feed(piece).unwrap();
+            decoder.feed(Bytes::copy_from_slice(piece)).unwrap();
             assert_eq!(decoder.dialect(), dialect);
         }
     }

@@ -15,7 +15,7 @@ mod dialect;
 mod lines;
 
 pub(super) use decoder::Decoder;
-pub(super) use dialect::Dialect;
+pub(super) use dialect::{Dialect, Encoded};
 
 #[cfg(test)]
 pub(in crate::transport) use binary::testing::record as binary_record;

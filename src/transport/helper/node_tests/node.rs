@@ -416,14 +416,14 @@ impl Node {
             self.transmit();
             match self.heard.recv_timeout(Duration::from_millis(5)) {
                 Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch && self.joining => {
-                    if let Some(hello) = self.link.handle_coming_output(&bytes, false)? {
+                    if let Some(hello) = self.link.handle_coming_output(bytes.into(), false)? {
                         self.hello = Some(hello);
                         self.joining = false;
                     }
                 }
                 Ok(Heard::Out(epoch, bytes)) if epoch == self.epoch => {
                     self.carried.1 += bytes.len();
-                    self.link.handle_output(&bytes)?;
+                    self.link.handle_output(bytes.into())?;
                 }
                 Ok(Heard::OutEnded(epoch)) if epoch == self.epoch => self.out_ended = true,
                 Ok(Heard::StdErr(bytes)) => self.stray.extend(bytes),
