@@ -33,7 +33,7 @@ fn a_node_is_picked_by_typing_a_part_of_it_and_pressing_enter() {
     let told: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
     let at = |name: &str| told.iter().position(|told| *told == name).unwrap_or_else(|| panic!("{name} in {told:?}"));
     assert!(at("gateway.asked") < at("session.opened"));
-    assert_eq!(events[at("session.opened")]["node_name"], "web-1", "{}", events[at("session.opened")]);
+    assert_eq!(events[at("session.opened")]["node_called"], "web-1", "{}", events[at("session.opened")]);
 
     // who thinks better of it has run nothing
     let mut terminal = Terminal::start(&account.client("ada"), 80, 24);

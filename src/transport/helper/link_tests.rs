@@ -37,6 +37,8 @@ fn control_overtakes_waiting_data() {
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
     link.signal("INT".into());
+    // but for the rest of a record that was begun
+    assert_eq!(link.poll_transmit(now).unwrap().len(), INPUT_RECORD);
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'K');
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'i');
 }
@@ -82,8 +84,10 @@ fn long_data_is_not_copied_and_a_lane_that_goes_in_its_middle_leaves_nothing_of_
     let mut link = started(now);
     ready(&mut link, 0);
     let long = Bytes::from(vec![b'x'; INPUT_RECORD]);
+    link.write(Bytes::from_static(b"a key"));
     link.write(long.clone());
     assert_eq!(link.poll_transmit(now).unwrap()[0], b'S');
+    assert_eq!(&link.poll_transmit(now).unwrap()[13..], b"a key");
     let head = link.poll_transmit(now).unwrap();
     assert_eq!((head[0], head.len()), (b'i', 13));
     link.handle_in_lost();
