@@ -25,6 +25,7 @@ mod files;
 mod gateway;
 mod identity;
 mod model;
+mod oidc;
 mod policy;
 mod session;
 mod telemetry;

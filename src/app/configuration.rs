@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Overrides, Person,
-    PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs, Trust,
-    Whose,
+    self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Oidc, Overrides,
+    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs,
+    Trust, Whose,
 };
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
 use crate::identity::{
     self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, Revocations,
-    Role, RoleOf, Roles, TotpFault, authority_of_line, key_of_line, name_is_usable,
+    Role, RoleOf, Roles, SecondProof, SignIns, TotpFault, authority_of_line, key_of_line, name_is_usable,
 };
 use crate::model::{RoleArn, RoleArnError};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
@@ -47,7 +47,8 @@ fn policy_findings(files: &[PolicyFile], config: &Config) -> PolicyFindings {
     let named = Named {
         people: people.iter().map(|person| person.name.clone()).chain(certified).collect(),
         groups,
-        others_come: config.certificate_authorities.iter().any(|authority| authority.unlisted_people),
+        others_come: config.certificate_authorities.iter().any(|authority| authority.unlisted_people)
+            || config.oidc.as_ref().is_some_and(|oidc| oidc.unlisted_people),
     };
     let (policy, problems) = match Policy::compile(&texts(files), &named) {
         Ok((policy, warnings)) => (Some(policy), warnings),
@@ -160,6 +161,13 @@ fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec
     let people = people.in_groups(config.people.iter().map(|person| (person.name.as_str(), person.groups.as_slice())));
     let remembered = Duration::from_secs(60 * u64::from(config.second_factor.remembered_minutes));
     let people = people.with_enough(config.proofs.iter().map(enough).collect(), remembered);
+    let people = match &config.oidc {
+        Some(Oidc { issuer, unlisted_people, .. }) => {
+            let (issuer, unlisted_people) = (issuer.clone(), *unlisted_people);
+            people.who_sign_in(SignIns { issuer, unlisted_people })
+        }
+        None => people,
+    };
     let mut faults = Vec::new();
     let mut people = people.but(revoked(files, None, &mut faults));
     let mut authorities = Vec::new();
@@ -200,13 +208,18 @@ fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec
 
 fn enough(rule: &EnoughProofs) -> EnoughFor {
     let combination = |combination: &config::Combination| {
-        let (first, totp) = match combination {
-            config::Combination::Key => (FirstProof::Key, false),
-            config::Combination::Certificate => (FirstProof::Certificate, false),
-            config::Combination::KeyAndTotp => (FirstProof::Key, true),
-            config::Combination::CertificateAndTotp => (FirstProof::Certificate, true),
+        use config::Combination as Word;
+        let (first, second) = match combination {
+            Word::Key => (FirstProof::Key, None),
+            Word::Certificate => (FirstProof::Certificate, None),
+            Word::Oidc => (FirstProof::SignIn, None),
+            Word::KeyAndTotp => (FirstProof::Key, Some(SecondProof::Totp)),
+            Word::CertificateAndTotp => (FirstProof::Certificate, Some(SecondProof::Totp)),
+            Word::OidcAndTotp => (FirstProof::SignIn, Some(SecondProof::Totp)),
+            Word::KeyAndOidc => (FirstProof::Key, Some(SecondProof::SignIn)),
+            Word::CertificateAndOidc => (FirstProof::Certificate, Some(SecondProof::SignIn)),
         };
-        Combination { first, totp }
+        Combination { first, second }
     };
     let EnoughProofs { people, groups, enough } = rule.clone();
     EnoughFor { people, groups, enough: enough.iter().map(combination).collect() }

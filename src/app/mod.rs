@@ -6,8 +6,10 @@
 
 mod configuration;
 mod reload;
+mod sign_in;
 mod start;
 
 pub use configuration::{lint, policy_of, read, read_policies};
 pub use reload::{Cause, Reloader, say_unusable};
+pub use sign_in::provider;
 pub use start::{App, AppError, load};

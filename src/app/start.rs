@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, evidence_bounds, people, policy, transport_options};
 use super::reload::{InForce, Reloader};
+use super::sign_in::{ProviderFault, provider};
 use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
@@ -40,6 +41,9 @@ pub enum AppError {
     /// Somebody's key, or role.
     #[error(transparent)]
     People(#[from] PeopleFault),
+    /// The provider at which people sign in.
+    #[error(transparent)]
+    Provider(#[from] ProviderFault),
     /// The policies.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -69,6 +73,7 @@ impl App {
         let sessions = SessionOpener::new(in_force.clone(), directory, Arc::new(transport), log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
+        settings.provider = provider(config)?;
         settings.algorithms = config.gateway.algorithms;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
@@ -113,6 +118,7 @@ pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People), 
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
     let people = people(config, proofs)?;
+    provider(config)?;
     EventLog::check(&config.evidence.directory)?;
     Ok((host_keys, people))
 }

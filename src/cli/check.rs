@@ -87,11 +87,21 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
         }
     }
     problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));
+    warnings.extend(nobody_signs_in(file, &config).await);
     if problems.is_empty() {
         Ok(Loaded { config, policies, proofs, warnings, unusable })
     } else {
         Err(ConfigError { problems: problems.into_iter().chain(unusable).collect(), warnings })
     }
+}
+
+/// The provider is asked as for somebody who begins to sign in, but for no code. It may be out of order now and not later.
+async fn nobody_signs_in(file: &Path, config: &Config) -> Option<Problem> {
+    // what is wrong with the file is said already
+    let provider = app::provider(config).ok()??;
+    let why = patiently("asking the OpenID provider", provider.answers()).await.err()?;
+    let help = "nobody can sign in until that ends; see [oidc]. --offline asks nobody";
+    Some(Problem::with_file(file, format!("[oidc]: {why}"), help).warning())
 }
 
 /// Here a key that proves nothing is a problem; `serve` goes on without it.

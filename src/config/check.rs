@@ -110,6 +110,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     realm(config, &mut findings);
     roles(config, checks, &mut findings);
     proofs(config, &mut findings);
+    super::oidc::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }

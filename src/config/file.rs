@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Lanes;
+use super::{Lanes, Oidc};
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub proofs: Vec<EnoughProofs>,
     /// What has to come besides a key or a certificate, where `proofs` or a policy wants it.
     pub second_factor: SecondFactor,
+    /// An OpenID provider at which people sign in, where `proofs` wants it.
+    pub oidc: Option<Oidc>,
     /// Where it is written what they may do. What no policy permits is denied.
     pub policy: PolicyFiles,
     /// The AWS account and region whose nodes are reached.
@@ -304,6 +306,18 @@ pub enum Combination {
     /// A certificate, and a code.
     #[serde(rename = "certificate and totp")]
     CertificateAndTotp,
+    /// A sign-in at the provider of `oidc`, without a key.
+    #[serde(rename = "oidc")]
+    Oidc,
+    /// A sign-in, and a code.
+    #[serde(rename = "oidc and totp")]
+    OidcAndTotp,
+    /// A key, and a sign-in.
+    #[serde(rename = "key and oidc")]
+    KeyAndOidc,
+    /// A certificate, and a sign-in.
+    #[serde(rename = "certificate and oidc")]
+    CertificateAndOidc,
 }
 
 /// What has to come besides a key or a certificate.

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::check::{Checks, Finding, Key, PolicyFault, PolicyFindings, check};
 use super::file::PolicyFiles;
 use super::policy_files::{self, PolicyFile};
@@ -134,6 +136,12 @@ pub fn load_proofs(config: &Config, trust: Trust, checks: &Checks) -> (ProofFile
     (proofs, unusable)
 }
 
+/// The secret by which the provider knows the gateway, where there is one.
+pub fn client_secret(config: &Config, trust: Trust) -> Result<Option<Zeroizing<String>>, ConfigError> {
+    let path = config.oidc.as_ref().and_then(|oidc| oidc.client_secret_file.as_ref());
+    path.map(|path| proof_files::client_secret(path, trust)).transpose()
+}
+
 /// What was found in policies, at its places: the problems, and what is only odd.
 fn told(faults: Vec<PolicyFault>, policies: &[PolicyFile]) -> (Vec<Problem>, Vec<Problem>) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
@@ -221,6 +229,10 @@ fn anchor(config: &mut Config, base: &Path) {
         keys.iter_mut().chain(&mut authority.revoked)
     }));
     let paths = paths.chain(&mut config.revocation.files).chain(&mut config.second_factor.totp_secrets);
+    let paths = paths.chain(config.oidc.iter_mut().flat_map(|oidc| {
+        let secret = &mut oidc.client_secret_file;
+        secret.iter_mut().chain(&mut oidc.ca_bundle)
+    }));
     for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);
     }

@@ -16,6 +16,7 @@ mod check;
 mod file;
 mod lanes;
 mod load;
+mod oidc;
 mod ownership;
 mod policy_files;
 mod problem;
@@ -32,7 +33,8 @@ pub use file::{
     RoleOfPeople, SeenAs,
 };
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
-pub use load::{Loaded, Overrides, Trust, load, load_policies, load_proofs, odd};
+pub use load::{Loaded, Overrides, Trust, client_secret, load, load_policies, load_proofs, odd};
+pub use oidc::Oidc;
 pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
 pub use proof_files::{KeyFile, ProofFiles, Whose};

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::check::{ProofFault, ProofPlace};
 use super::load::{Trust, in_words};
-use super::{Config, Problem, ownership};
+use super::{Config, ConfigError, Problem, ownership};
 
 /// All of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,6 +162,26 @@ const SECRETS: Use = Use {
     named_by: "second_factor.totp_secrets",
     is_secret: true,
 };
+
+const CLIENT_SECRET: Use = Use {
+    most_bytes: 1 << 20,
+    what: "the client's secret",
+    therefore: "nobody signs in",
+    named_by: "oidc.client_secret_file",
+    is_secret: true,
+};
+
+/// The client's secret at a provider, without the end of its line.
+pub(super) fn client_secret(path: &Path, trust: Trust) -> Result<Zeroizing<String>, ConfigError> {
+    let wrong = |problems| ConfigError { problems, warnings: Vec::new() };
+    let content = one(path, trust, CLIENT_SECRET).map_err(wrong)?;
+    let text = std::str::from_utf8(&content).map(str::trim).unwrap_or_default();
+    if text.is_empty() || text.contains(char::is_control) {
+        let help = "write the secret into it, as one line of text";
+        return Err(wrong(vec![Problem::with_file(path, "there is no client's secret in it", help)]));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
 
 const REVOKED: Use = Use {
     most_bytes: 16 << 20,

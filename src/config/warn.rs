@@ -17,11 +17,12 @@ pub(super) fn warnings(
     variables(config, checks, &mut found);
     seen_as(config, policies, unheeded, &mut found);
     enough(config, never, &mut found);
+    super::oidc::warnings(config, &mut found);
     found
 }
 
 fn nobody(config: &Config, found: &mut Findings) {
-    let certified = !config.certificate_authorities.is_empty();
+    let certified = !config.certificate_authorities.is_empty() || config.sign_in_may_come_first();
     if config.people.is_empty() && !certified {
         let help = "add somebody: [[people]] with a name and keys";
         found.add(&[Key::Name("people")], "nobody can log in: there are no [[people]]", Some(help));
@@ -109,8 +110,9 @@ fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: 
         role.people.iter().any(|name| *name == person.name || name == ANY)
             || role.groups.iter().any(|group| person.groups.contains(group))
     };
-    // by a certificate somebody may be in further groups, and have a role with them
-    if roles.iter().any(|role| !role.groups.is_empty()) && !config.certificate_authorities.is_empty() {
+    // by a certificate or a sign-in somebody may be in further groups, and have a role with them
+    let others_group = !config.certificate_authorities.is_empty() || groups_come(config);
+    if roles.iter().any(|role| !role.groups.is_empty()) && others_group {
         return;
     }
     let (mut without, mut first) = (Vec::new(), None);
@@ -165,6 +167,7 @@ fn unknown(
         authorities
             .iter()
             .any(|authority| authority.unlisted_people || authority.without_principals.as_ref() == Some(name))
+            || config.oidc.as_ref().is_some_and(|oidc| oidc.unlisted_people)
             || principals().any(|principal| principal.person.as_ref() == Some(name))
     };
     for (number, name) in people.iter().enumerate() {
@@ -173,9 +176,14 @@ fn unknown(
         }
     }
     for (number, group) in groups.iter().enumerate() {
-        let certified = principals().any(|principal| principal.groups.contains(group));
+        let certified = groups_come(config) || principals().any(|principal| principal.groups.contains(group));
         if !certified && !config.people.iter().any(|person| person.groups.contains(group)) {
             found.add(&place("groups", number), format!("nobody is in the group `{group}`"), None);
         }
     }
+}
+
+/// Whether a provider says in which groups somebody is.
+fn groups_come(config: &Config) -> bool {
+    config.oidc.as_ref().is_some_and(|oidc| oidc.groups_claim.is_some())
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use super::variables::variable;
-use crate::identity::{Acting, CertificateFacts, SecondFactorFacts};
+use crate::identity::{Acting, CertificateFacts, SecondFactorFacts, SignInFacts};
 use crate::model::{NodeFacts, RefusalCode};
 use crate::policy::JudgedCommand;
 
@@ -27,6 +27,8 @@ pub struct SessionOpened<'a> {
     pub second_factor: Option<SecondFactorFacts>,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
+    /// The sign-in at a provider, where there was one.
+    pub sign_in: Option<&'a SignInFacts>,
     /// Whether it was a security key that knew who touched it.
     pub user_verified: bool,
     /// The node, with what was known of it.
@@ -87,6 +89,8 @@ pub struct DecidedOn<'a> {
     pub proof: &'a str,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
+    /// The sign-in at a provider, where there was one.
+    pub sign_in: Option<&'a SignInFacts>,
     /// Whether it was a security key that knew who touched it.
     pub user_verified: bool,
     /// The node, with what was known of it.
@@ -144,6 +148,7 @@ impl DecidedOn<'_> {
     fn write(&self, to: &mut Fields) {
         to.names("groups", self.groups);
         to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
+        to.sign_in(self.sign_in);
         write_node(self.node, self.node_name, to);
         to.maybe("os_user", self.os_user);
         to.text("action", self.action);
@@ -159,6 +164,7 @@ impl SessionOpened<'_> {
         to.text("person", self.person);
         to.names("groups", self.groups);
         to.proof(self.proof, self.second_factor, self.certificate, self.user_verified);
+        to.sign_in(self.sign_in);
         write_node(self.node, self.node_name, to);
         to.maybe("os_user", self.os_user);
         to.text("policy", self.policy);

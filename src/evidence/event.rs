@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
 use super::fields::Fields;
-use crate::identity::{CertificateFacts, SecondFactorFacts};
+use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
 use crate::model::{Exit, RefusalCode};
 
 /// Something that happened.
@@ -67,6 +67,8 @@ pub struct LoginAccepted<'a> {
     pub second_factor: Option<SecondFactorFacts>,
     /// The certificate, where it was one.
     pub certificate: Option<&'a CertificateFacts>,
+    /// The sign-in at a provider, where there was one.
+    pub sign_in: Option<&'a SignInFacts>,
 }
 
 /// `login.refused`
@@ -401,6 +403,7 @@ impl LoginAccepted<'_> {
         to.text("proof", self.proof);
         to.second_factor(self.second_factor);
         to.certificate(self.certificate);
+        to.sign_in(self.sign_in);
     }
 }
 

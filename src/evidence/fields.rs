@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{Event, Total};
-use crate::identity::{CertificateFacts, SecondFactorFacts};
+use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
 
 /// The version of the lines: another number means that a field has another meaning or is gone.
 pub(super) const VERSION: u32 = 1;
@@ -174,6 +174,18 @@ impl Fields {
         let end = end.and_then(|since| OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok());
         fields.maybe("valid_before", end.map(written).as_deref());
         self.value("certificate", fields.into_json());
+    }
+
+    /// What is told of a sign-in at a provider, where somebody has logged in by one.
+    pub(super) fn sign_in(&mut self, sign_in: Option<&SignInFacts>) {
+        let Some(SignInFacts { issuer, subject, at, acr, amr }) = sign_in else { return };
+        let mut fields = Self::up_to(self.longest);
+        fields.text("issuer", issuer);
+        fields.text("subject", subject);
+        fields.text("at", &written((*at).into()));
+        fields.maybe("acr", acr.as_deref());
+        fields.names("amr", amr);
+        self.value("oidc", fields.into_json());
     }
 
     /// Names, where there are any.

@@ -94,6 +94,7 @@ impl SessionRecord {
             proof: grant.identity().proof(),
             second_factor: grant.identity().second_factor(),
             certificate: grant.identity().certificate(),
+            sign_in: grant.identity().sign_in(),
             user_verified: grant.identity().user_verified(),
             node: grant.node_facts(),
             node_name: grant.node_name().as_str(),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::attempts::Attempts;
 use super::auth::keyboard::Pending;
+use super::auth::sign_in::SigningIn;
 use super::channel;
 use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
@@ -42,6 +43,8 @@ pub(super) struct Connection {
     pub(super) attempts: Attempts,
     /// Somebody who has proved a half of who they are.
     pub(super) pending: Option<Pending>,
+    /// Their sign-in at the provider, where one was begun.
+    pub(super) signing_in: Option<SigningIn>,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
     /// Channels that the client has closed and that are still winding up: they have a limit, too, or opening and closing
@@ -124,6 +127,7 @@ impl Connection {
             ending,
             attempts: Attempts::default(),
             pending: None,
+            signing_in: None,
             login: None,
             channels: HashMap::new(),
             closing: Vec::new(),
@@ -144,11 +148,14 @@ impl Connection {
             proof: identity.proof(),
             second_factor: identity.second_factor(),
             certificate: identity.certificate(),
+            sign_in: identity.sign_in(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
         let has_rules = self.shared.sessions.policy().has_permits(&identity);
         // one connection too many ends, but only when the client knows that it was let in: then it shows why
         let share = self.shared.shares.join(identity.person(), has_rules, self.ending.clone());
+        // a sign-in that was not waited for is over
+        self.signing_in = None;
         self.login = Some(LoggedIn { identity, login, share });
     }
 

@@ -65,7 +65,8 @@ pub(super) enum Reached {
     Asking,
     /// It has named a key that somebody has here.
     KnownKey,
-    /// It has proved a key, or a certificate, that is not enough alone, and is asked for more.
+    /// Its person is asked for something: because what they have proved is not enough alone, or to sign in. Of those who have proved
+    /// nothing few are (`oidc.pending`).
     HalfWay,
 }
 

@@ -10,6 +10,7 @@ use super::environment::Allowed;
 use super::hostkeys::HostKeys;
 use crate::config::{Algorithms, Environment, Limits};
 use crate::model::on_beat;
+use crate::oidc::Provider;
 
 /// How the front-end behaves.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Settings {
     pub banner: Option<String>,
     /// Which algorithms are spoken.
     pub algorithms: Algorithms,
+    /// Where people sign in, if anywhere.
+    pub provider: Option<Provider>,
     /// Terminals are the agent's own sessions, which have no exit status: `ssh -v` says so when one starts.
     pub agent_shells: bool,
     /// A channel's window: what a client may send before somebody has taken it.
@@ -42,6 +45,7 @@ impl Settings {
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
             algorithms: Algorithms::default(),
+            provider: None,
             agent_shells: false,
             window: WINDOW,
             eof_grace: EOF_GRACE,
@@ -69,6 +73,9 @@ impl Settings {
             usize::try_from(self.limits.rekey_bytes).map_or(MOST_REKEY_BYTES, |bytes| bytes.min(MOST_REKEY_BYTES));
         let mut methods = russh::MethodSet::empty();
         methods.push(russh::MethodKind::PublicKey);
+        if self.provider.is_some() {
+            methods.push(russh::MethodKind::KeyboardInteractive);
+        }
         Arc::new(russh::server::Config {
             server_id: russh::SshId::Standard(IDENTIFICATION.into()),
             methods,

@@ -109,7 +109,9 @@ impl Acting {
         if let Some(node) = node {
             tags.add("portcullis:node", &node.0);
         }
-        tags.add("portcullis:key", &identity.key().to_string());
+        if let Some(key) = identity.key() {
+            tags.add("portcullis:key", &key.to_string());
+        }
         tags.add_groups("portcullis:groups", identity.groups());
         Some(Self {
             role: role.clone(),

@@ -7,8 +7,10 @@ use std::time::SystemTime;
 use super::acting::ActsAs;
 use super::certificate::Certificate;
 use super::enough::Second;
+use super::id_token::SignInFacts;
 use super::proof::KeyFingerprint;
 use super::restrictions::Restrictions;
+use super::sign_in::SignedIn;
 use crate::model::plain_text_up_to;
 
 /// The authenticated person or robot. Only this module makes one, from a proof that was verified.
@@ -23,10 +25,8 @@ pub struct Identity {
 /// What was proved, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proof {
-    /// The key that has signed.
-    pub(super) key: KeyFingerprint,
-    /// The certificate of that key, where it was one that proved something.
-    pub(super) certificate: Option<Arc<Certified>>,
+    /// What came first.
+    pub(super) first: First,
     /// What had to come besides.
     pub(super) second: Option<Second>,
     /// Whether it is a security key that knew who touched it.
@@ -40,10 +40,21 @@ pub(super) struct Proof {
     pub(super) text: String,
 }
 
+/// What has proved first who somebody is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// A key, which has signed.
+    Key(KeyFingerprint),
+    /// A certificate, whose key has signed.
+    Certificate(KeyFingerprint, Arc<Certified>),
+    /// A sign-in at the provider; no key of theirs is known.
+    SignIn(Arc<SignedIn>),
+}
+
 /// What evidence and policies are told of a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondFactorFacts {
-    /// Which kind: `totp`.
+    /// Which kind: `totp` or `oidc`.
     pub kind: &'static str,
     /// When the person was asked for it; before the login, where it was remembered.
     pub at: SystemTime,
@@ -52,15 +63,20 @@ pub struct SecondFactorFacts {
 impl Proof {
     /// The same with a second factor.
     pub(super) fn add(&mut self, second: Option<Second>) {
-        if second.is_some() {
-            self.text = format!("{} and {TOTP}", self.text);
+        if let Some(second) = &second {
+            self.text = format!("{} and {}", self.text, second.text());
         }
         self.second = second;
     }
-}
 
-/// The only kind of second factor.
-const TOTP: &str = "totp";
+    /// The sign-in, first or besides.
+    pub(super) fn signed_in(&self) -> Option<&Arc<SignedIn>> {
+        match (&self.first, &self.second) {
+            (First::SignIn(signed_in), _) | (_, Some(Second::SignIn(signed_in))) => Some(signed_in),
+            _ => None,
+        }
+    }
+}
 
 /// A certificate that has proved who somebody is, and what is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,19 +130,23 @@ impl Identity {
         &self.groups
     }
 
-    /// The kind of proof, for policies: `publickey`, `certificate`.
+    /// The kind of proof, for policies: `publickey`, `certificate`, `oidc`.
     pub fn method(&self) -> &str {
         self.proof().split(' ').next().unwrap_or_default()
     }
 
-    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`, with ` and totp` behind it where that was.
+    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`, `oidc <issuer> <subject>`, with ` and totp` or
+    /// ` and oidc …` behind it where that was.
     pub fn proof(&self) -> &str {
         &self.proof.text
     }
 
-    /// The fingerprint of the key that has signed, `SHA256:…`.
-    pub fn key(&self) -> &KeyFingerprint {
-        &self.proof.key
+    /// The fingerprint of the key that has signed, `SHA256:…`, where one has.
+    pub fn key(&self) -> Option<&KeyFingerprint> {
+        match &self.proof.first {
+            First::Key(key) | First::Certificate(key, _) => Some(key),
+            First::SignIn(_) => None,
+        }
     }
 
     /// Whether it is a security key that knew who touched it.
@@ -136,17 +156,26 @@ impl Identity {
 
     /// The second factor, where there was one.
     pub fn second_factor(&self) -> Option<SecondFactorFacts> {
-        self.proof.second.as_ref().map(|second| SecondFactorFacts { kind: TOTP, at: second.at })
+        self.proof.second.as_ref().map(Second::facts)
     }
 
     /// The certificate, where it was one.
     pub fn certificate(&self) -> Option<&CertificateFacts> {
-        self.proof.certificate.as_ref().map(|certified| &certified.facts)
+        match &self.proof.first {
+            First::Certificate(_, certified) => Some(&certified.facts),
+            First::Key(_) | First::SignIn(_) => None,
+        }
+    }
+
+    /// Their sign-in at the provider, where there was one.
+    pub fn sign_in(&self) -> Option<&SignInFacts> {
+        self.proof.signed_in().map(|signed_in| signed_in.token().facts())
     }
 
     /// From when on that is no proof any more.
     pub fn ends(&self) -> Option<SystemTime> {
-        self.proof.ends
+        let signed_in = self.proof.signed_in().map(|signed_in| signed_in.ends());
+        self.proof.ends.into_iter().chain(signed_in).min()
     }
 
     /// What the proof takes from them, whatever policy gives.
@@ -170,8 +199,7 @@ impl Identity {
     pub(crate) fn for_test_in(person: &str, groups: &[&str]) -> Self {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         let proof = Proof {
-            key: KeyFingerprint::of(b"test"),
-            certificate: None,
+            first: First::Key(KeyFingerprint::of(b"test")),
             second: None,
             user_verified: false,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -191,8 +219,8 @@ impl Identity {
     /// The same with another proof.
     #[cfg(test)]
     pub(crate) fn proved_by(self, proof: &str) -> Self {
-        let key = KeyFingerprint::of(proof.as_bytes());
-        Self { proof: Proof { key, text: proof.to_owned(), ..self.proof }, ..self }
+        let first = First::Key(KeyFingerprint::of(proof.as_bytes()));
+        Self { proof: Proof { first, text: proof.to_owned(), ..self.proof }, ..self }
     }
 
     /// The same with a second factor.
@@ -200,7 +228,7 @@ impl Identity {
     pub(crate) fn with_a_second_factor(mut self) -> Self {
         let secret =
             super::totp::TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap_or_else(|_| unreachable!());
-        self.proof.add(Some(Second { secret: Arc::new(secret), at: SystemTime::UNIX_EPOCH }));
+        self.proof.add(Some(Second::Code { secret: Arc::new(secret), at: SystemTime::UNIX_EPOCH }));
         self
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::authenticated::{Certified, Proof};
+use super::authenticated::{Certified, First, Proof};
 use super::authority::{Authority, AuthorityLine, Meant, Trust};
 use super::authorized_key::{AuthorizedKey, KeyLineError, authority_of_line, lines};
 use super::certificate::Certificate;
@@ -123,8 +123,8 @@ impl People {
         groups.extend(meant.groups);
         let (key, source) = (certificate.fingerprint(), asks.source);
         let text = format!("certificate {key}: {}", certificate.named());
-        let certificate = Some(Arc::new(certified));
-        let proof = Proof { key, certificate, second: None, user_verified, source, ends, restrictions, text };
+        let first = First::Certificate(key, Arc::new(certified));
+        let proof = Proof { first, second: None, user_verified, source, ends, restrictions, text };
         let groups: Vec<String> = groups.into_iter().collect();
         let acts_as = self.roles.of(&meant.person, &groups);
         Ok(Identity { person: meant.person, groups, proof, acts_as })

@@ -2,9 +2,9 @@
 //! is no [`Identity`], only a [`HalfProved`] that gives out none.
 //!
 //! ```text
-//!  a key or a certificate, verified ──▶ by the rules that is enough ─────────────────▶ Identity
-//!                                    └▶ a code as well ──▶ HalfProved ──the code, or ─▶ Identity
-//!                                                          remembered for a time
+//!  a key, a certificate or a sign-in, ──▶ by the rules that is enough ───────────────────────────▶ Identity
+//!  verified                            └▶ a code or a sign-in as well ──▶ HalfProved ──that, or ──▶ Identity
+//!                                                              a code that is remembered for a time
 //! ```
 
 use std::collections::HashMap;
@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Identity;
+use super::authenticated::{First, SecondFactorFacts};
 use super::people::People;
-use super::proof::KeyFingerprint;
 use super::second_factors::{SecondFactors, WrongCode};
+use super::sign_in::SignedIn;
 use super::totp::{TotpError, TotpSecret, line};
 use super::unproved::Unproved;
 
@@ -26,6 +27,17 @@ pub enum FirstProof {
     Key,
     /// A certificate.
     Certificate,
+    /// A sign-in at the provider.
+    SignIn,
+}
+
+/// What comes as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondProof {
+    /// A code.
+    Totp,
+    /// A sign-in at the provider.
+    SignIn,
 }
 
 /// Proofs that are enough together.
@@ -33,8 +45,8 @@ pub enum FirstProof {
 pub struct Combination {
     /// What comes first.
     pub first: FirstProof,
-    /// A code as well.
-    pub totp: bool,
+    /// What comes as well.
+    pub second: Option<SecondProof>,
 }
 
 /// What is enough for some people.
@@ -58,10 +70,39 @@ pub(super) struct Enough {
 
 /// A second factor that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Second {
-    pub(super) secret: Arc<TotpSecret>,
-    /// When the person was asked for it.
-    pub(super) at: SystemTime,
+pub(super) enum Second {
+    /// A code.
+    Code {
+        secret: Arc<TotpSecret>,
+        /// When the person was asked for it.
+        at: SystemTime,
+    },
+    /// A sign-in.
+    SignIn(Arc<SignedIn>),
+}
+
+impl Second {
+    pub(super) fn facts(&self) -> SecondFactorFacts {
+        match self {
+            Self::Code { at, .. } => SecondFactorFacts { kind: "totp", at: *at },
+            Self::SignIn(signed_in) => SecondFactorFacts { kind: "oidc", at: signed_in.token().facts().at },
+        }
+    }
+
+    /// In words, for evidence.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Code { .. } => "totp".to_owned(),
+            Self::SignIn(signed_in) => signed_in.text(),
+        }
+    }
+
+    fn kind(&self) -> SecondProof {
+        match self {
+            Self::Code { .. } => SecondProof::Totp,
+            Self::SignIn(_) => SecondProof::SignIn,
+        }
+    }
 }
 
 /// What a proof comes to.
@@ -69,7 +110,7 @@ pub(super) struct Second {
 pub enum Proved {
     /// It is enough.
     Enough(Identity),
-    /// A code has to come as well.
+    /// Something has to come as well.
     Half(HalfProved),
 }
 
@@ -78,8 +119,23 @@ pub enum Proved {
 pub struct HalfProved {
     /// Who that is, once the rest is verified; until then nobody gets it.
     identity: Identity,
-    secret: Arc<TotpSecret>,
-    remembered: Duration,
+    missing: Missing,
+}
+
+/// What has to come as well.
+#[derive(Debug)]
+enum Missing {
+    Code { secret: Arc<TotpSecret>, remembered: Duration },
+    SignIn,
+}
+
+/// The same for whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// A code.
+    Code,
+    /// A sign-in.
+    SignIn,
 }
 
 /// Who is asked for a second factor. What one answer is good for is all the same in these.
@@ -87,8 +143,8 @@ pub struct HalfProved {
 pub struct Asker {
     /// The person.
     pub(super) person: String,
-    /// The key that they have signed with.
-    pub(super) key: KeyFingerprint,
+    /// What came first: the key that they have signed with, or whom the provider says that they are.
+    pub(super) by: String,
     /// Where they connect from.
     pub(super) source: IpAddr,
 }
@@ -132,23 +188,33 @@ impl People {
     pub fn could_be_enough(&self, person: &str, groups: &[String]) -> bool {
         let has_secret = self.enough.secrets.contains_key(person);
         match self.enough.rule(person, groups) {
-            Some(rule) => rule.enough.iter().any(|combination| has_secret || !combination.totp),
+            Some(rule) => rule.enough.iter().any(|combination| {
+                let signs_in =
+                    combination.first == FirstProof::SignIn || combination.second == Some(SecondProof::SignIn);
+                (has_secret || combination.second != Some(SecondProof::Totp)) && (self.sign_ins.is_some() || !signs_in)
+            }),
             None => self.enough.rules.is_empty(),
         }
     }
 
+    /// Whether a sign-in, before any other proof, is enough for anybody or begins what is.
+    pub fn sign_in_may_come_first(&self) -> bool {
+        let mut combinations = self.enough.rules.iter().flat_map(|rule| &rule.enough);
+        self.sign_ins.is_some() && combinations.any(|combination| combination.first == FirstProof::SignIn)
+    }
+
     /// What a first proof comes to.
     pub(super) fn is_enough(&self, identity: Identity) -> Result<Proved, Unproved> {
-        match self.enough.needs(&identity)? {
+        match self.needs(&identity)? {
             None => Ok(Proved::Enough(identity)),
-            Some(secret) => Ok(Proved::Half(self.half(identity, secret))),
+            Some(missing) => Ok(Proved::Half(HalfProved { identity, missing })),
         }
     }
 
     /// Somebody whose proof is enough, and who is asked for a second factor all the same, where they have one.
     pub fn ask_besides(&self, identity: Identity) -> Proved {
-        match self.enough.secrets.get(identity.person()).cloned() {
-            Some(secret) if identity.second_factor().is_none() => Proved::Half(self.half(identity, secret)),
+        match self.code_of(&identity) {
+            Some(missing) if identity.second_factor().is_none() => Proved::Half(HalfProved { identity, missing }),
             _ => Proved::Enough(identity),
         }
     }
@@ -156,22 +222,48 @@ impl People {
     /// Whether what somebody has proved is enough still, with their second factor of then.
     pub(super) fn is_still_enough(
         &self,
-        mut identity: Identity,
+        identity: Identity,
         second: Option<&Second>,
+        now: SystemTime,
     ) -> Result<Identity, Unproved> {
-        // a secret that was taken away has verified nothing, whoever knew it
-        let second = second.filter(|second| self.enough.secrets.get(identity.person()) == Some(&second.secret));
-        match (self.enough.needs(&identity)?, second) {
-            (Some(_), None) => Err(Unproved::SecondFactorGone),
-            (_, second) => {
-                identity.proof.add(second.cloned());
-                Ok(identity)
+        let combinations = self.enough.begun(&identity)?;
+        let alone = combinations.iter().any(|combination| combination.second.is_none());
+        let wanted = |second: &Second| combinations.iter().any(|one| one.second == Some(second.kind()));
+        match second {
+            // a secret that was taken away has verified nothing, whoever knew it
+            Some(Second::Code { secret, .. }) if self.enough.secrets.get(identity.person()) != Some(secret) => {
+                if alone { Ok(identity) } else { Err(Unproved::SecondFactorGone) }
             }
+            Some(second) if alone || wanted(second) => match second {
+                Second::Code { .. } => Ok(identity.with(second.clone())),
+                Second::SignIn(signed_in) => {
+                    let identity = self.signed_in_besides(identity, signed_in, now)?;
+                    Ok(identity.with(second.clone()))
+                }
+            },
+            None if alone => Ok(identity),
+            _ => Err(Unproved::SecondFactorGone),
         }
     }
 
-    fn half(&self, identity: Identity, secret: Arc<TotpSecret>) -> HalfProved {
-        HalfProved { identity, secret, remembered: self.enough.remembered }
+    /// What must come as well; nothing where what there is is enough. The first that is possible is what is asked for.
+    fn needs(&self, identity: &Identity) -> Result<Option<Missing>, Unproved> {
+        let combinations = self.enough.begun(identity)?;
+        if combinations.iter().any(|combination| combination.second.is_none()) {
+            return Ok(None);
+        }
+        let possible = combinations.iter().find_map(|combination| match combination.second? {
+            SecondProof::Totp => self.code_of(identity),
+            SecondProof::SignIn => self.sign_ins.as_ref().map(|_| Missing::SignIn),
+        });
+        let code_is_wanted = combinations.iter().any(|combination| combination.second == Some(SecondProof::Totp));
+        let why = if code_is_wanted { Unproved::NoSecret } else { Unproved::NoProvider };
+        possible.map(Some).ok_or(why)
+    }
+
+    fn code_of(&self, identity: &Identity) -> Option<Missing> {
+        let secret = self.enough.secrets.get(identity.person())?.clone();
+        Some(Missing::Code { secret, remembered: self.enough.remembered })
     }
 }
 
@@ -191,53 +283,78 @@ impl Enough {
         })
     }
 
-    /// The secret of the code that must come as well; none where what there is is enough.
-    fn needs(&self, identity: &Identity) -> Result<Option<Arc<TotpSecret>>, Unproved> {
-        if self.rules.is_empty() {
-            return Ok(None);
-        }
-        let first = match identity.certificate() {
-            Some(_) => FirstProof::Certificate,
-            None => FirstProof::Key,
+    /// The combinations that begin with what somebody has proved, at least one.
+    fn begun(&self, identity: &Identity) -> Result<Vec<Combination>, Unproved> {
+        let first = match &identity.proof.first {
+            First::Key(_) => FirstProof::Key,
+            First::Certificate(..) => FirstProof::Certificate,
+            First::SignIn(_) => FirstProof::SignIn,
         };
+        if self.rules.is_empty() {
+            // whoever wants sign-ins says for whom they are enough
+            let alone = Combination { first, second: None };
+            return if first == FirstProof::SignIn {
+                Err(Unproved::NotEnough { rule: false })
+            } else {
+                Ok(vec![alone])
+            };
+        }
         let rule = self.rule(identity.person(), identity.groups()).ok_or(Unproved::NotEnough { rule: false })?;
-        let mut begun = rule.enough.iter().filter(|combination| combination.first == first).peekable();
-        if begun.peek().is_none() {
-            return Err(Unproved::NotEnough { rule: true });
-        }
-        if begun.any(|combination| !combination.totp) {
-            return Ok(None);
-        }
-        self.secrets.get(identity.person()).cloned().map(Some).ok_or(Unproved::NoSecret)
+        let begun: Vec<_> = rule.enough.iter().filter(|combination| combination.first == first).copied().collect();
+        if begun.is_empty() { Err(Unproved::NotEnough { rule: true }) } else { Ok(begun) }
     }
 }
 
 impl HalfProved {
+    /// What has to come as well.
+    pub fn wants(&self) -> Wants {
+        match self.missing {
+            Missing::Code { .. } => Wants::Code,
+            Missing::SignIn => Wants::SignIn,
+        }
+    }
+
     /// Who is asked.
     pub fn asker(&self) -> Asker {
         let Identity { person, proof, .. } = &self.identity;
-        Asker { person: person.clone(), key: proof.key.clone(), source: proof.source }
+        let by = match &proof.first {
+            First::Key(key) | First::Certificate(key, _) => key.to_string(),
+            First::SignIn(signed_in) => signed_in.text(),
+        };
+        Asker { person: person.clone(), by, source: proof.source }
     }
 
-    /// Who that is, where they have answered a while ago.
+    /// Who that is, where they have answered a while ago. A sign-in is never remembered.
     pub fn recall(&self, factors: &SecondFactors, now: SystemTime) -> Option<Identity> {
-        let at = factors.recall(&self.asker(), &self.secret, self.remembered, now)?;
-        Some(self.whole(at))
+        let Missing::Code { secret, remembered } = &self.missing else { return None };
+        let at = factors.recall(&self.asker(), secret, *remembered, now)?;
+        Some(self.identity.clone().with(Second::Code { secret: secret.clone(), at }))
     }
 
     /// Who that is, where this is a code of theirs that nobody has used.
     pub fn answer(&self, factors: &SecondFactors, code: &str, now: SystemTime) -> Result<Identity, WrongCode> {
-        factors.verify(&self.asker(), &self.secret, code, now)?;
-        if self.remembered > Duration::ZERO {
-            factors.remember(self.asker(), self.secret.clone(), now);
+        let Missing::Code { secret, remembered } = &self.missing else { return Err(WrongCode::Wrong) };
+        factors.verify(&self.asker(), secret, code, now)?;
+        if *remembered > Duration::ZERO {
+            factors.remember(self.asker(), secret.clone(), now);
         }
-        Ok(self.whole(now))
+        Ok(self.identity.clone().with(Second::Code { secret: secret.clone(), at: now }))
     }
 
-    fn whole(&self, at: SystemTime) -> Identity {
-        let mut identity = self.identity.clone();
-        identity.proof.add(Some(Second { secret: self.secret.clone(), at }));
-        identity
+    /// Who that is, where it is they who have signed in.
+    pub fn signed_in(&self, people: &People, signed_in: &Arc<SignedIn>, now: SystemTime) -> Result<Identity, Unproved> {
+        if self.wants() != Wants::SignIn {
+            return Err(Unproved::SecondFactorGone);
+        }
+        let identity = people.signed_in_besides(self.identity.clone(), signed_in, now)?;
+        Ok(identity.with(Second::SignIn(signed_in.clone())))
+    }
+}
+
+impl Identity {
+    fn with(mut self, second: Second) -> Self {
+        self.proof.add(Some(second));
+        self
     }
 }
 
@@ -246,7 +363,7 @@ impl Asker {
     /// Somebody at this machine.
     pub(crate) fn for_test(person: &str) -> Self {
         let source = std::net::Ipv4Addr::LOCALHOST.into();
-        Self { person: person.to_owned(), key: KeyFingerprint::of(b"key"), source }
+        Self { person: person.to_owned(), by: "key".to_owned(), source }
     }
 }
 
@@ -258,9 +375,9 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
-    fn rule(people: &[&str], groups: &[&str], enough: &[(FirstProof, bool)]) -> EnoughFor {
+    fn rule(people: &[&str], groups: &[&str], enough: &[(FirstProof, Option<SecondProof>)]) -> EnoughFor {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let enough = enough.iter().map(|&(first, totp)| Combination { first, totp }).collect();
+        let enough = enough.iter().map(|&(first, second)| Combination { first, second }).collect();
         EnoughFor { people: owned(people), groups: owned(groups), enough }
     }
 
@@ -281,30 +398,31 @@ mod tests {
     #[test]
     fn the_first_rule_that_is_for_somebody_says_what_is_enough() {
         use FirstProof::{Certificate, Key};
+        use SecondProof::Totp;
         let secrets = format!("# of two\nada {SECRET}\n\nbob {SECRET}\n");
         let ops = || Identity::for_test_in("ada", &["ops"]);
         for (rules, expected) in [
             (&[][..], "enough"),
-            (&[rule(&["*"], &[], &[(Key, false)])], "enough"),
-            (&[rule(&[], &["ops"], &[(Key, true)])], "half"),
-            (&[rule(&[], &["ops"], &[(Key, true), (Key, false)])], "enough"),
-            (&[rule(&[], &["ops"], &[(Certificate, false)])], "proof-not-enough"),
+            (&[rule(&["*"], &[], &[(Key, None)])], "enough"),
+            (&[rule(&[], &["ops"], &[(Key, Some(Totp))])], "half"),
+            (&[rule(&[], &["ops"], &[(Key, Some(Totp)), (Key, None)])], "enough"),
+            (&[rule(&[], &["ops"], &[(Certificate, None)])], "proof-not-enough"),
             (&[rule(&[], &["ops"], &[])], "proof-not-enough"),
             // whom no rule names nothing is enough for
-            (&[rule(&["bob"], &["dev"], &[(Key, false)])], "proof-not-enough"),
-            (&[rule(&["bob"], &[], &[(Key, false)]), rule(&["*"], &[], &[(Key, true)])], "half"),
-            (&[rule(&[], &["ops"], &[(Key, true)]), rule(&["*"], &[], &[(Key, false)])], "half"),
+            (&[rule(&["bob"], &["dev"], &[(Key, None)])], "proof-not-enough"),
+            (&[rule(&["bob"], &[], &[(Key, None)]), rule(&["*"], &[], &[(Key, Some(Totp))])], "half"),
+            (&[rule(&[], &["ops"], &[(Key, Some(Totp))]), rule(&["*"], &[], &[(Key, None)])], "half"),
         ] {
             assert_eq!(comes_to(&people(rules, &secrets), ops()), expected, "{rules:?}");
         }
-        let all = [rule(&["*"], &[], &[(Key, true)])];
+        let all = [rule(&["*"], &[], &[(Key, Some(Totp))])];
         assert_eq!(comes_to(&people(&all, ""), ops()), "proof-not-enough", "nobody has a secret");
         assert!(!people(&all, "").could_be_enough("ada", &[]) && people(&all, &secrets).could_be_enough("ada", &[]));
     }
 
     #[test]
     fn there_is_nobody_before_the_code_and_a_secret_that_is_gone_has_proved_nothing() {
-        let all = [rule(&["*"], &[], &[(FirstProof::Key, true)])];
+        let all = [rule(&["*"], &[], &[(FirstProof::Key, Some(SecondProof::Totp))])];
         let before = people(&all, &format!("ada {SECRET}"));
         let Ok(Proved::Half(half)) = before.is_enough(Identity::for_test("ada")) else { panic!("half") };
         let factors = SecondFactors::default();
@@ -318,8 +436,9 @@ mod tests {
         let Ok(Proved::Half(other)) = before.is_enough(other) else { panic!("half") };
         assert_eq!(other.recall(&factors, NOW), None);
         let second = ada.proof.second.as_ref();
-        let still =
-            |people: &People| people.is_still_enough(Identity::for_test("ada"), second).map(|ada| ada.proof.second);
+        let still = |people: &People| {
+            people.is_still_enough(Identity::for_test("ada"), second, NOW).map(|ada| ada.proof.second)
+        };
         assert_eq!(still(&before), Ok(second.cloned()));
         let renewed = people(&all, "ada JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP");
         assert_eq!(still(&renewed), Err(Unproved::SecondFactorGone));

@@ -3,6 +3,7 @@
 //! ```text
 //!  key signature ──verified by the gateway──▶ VerifiedKey ──────────People::identify──▶ Proved: Identity, with its role in AWS,
 //!   and its authority's ──────────────────▶ VerifiedCertificate ──identify_certified──▶  or half of one, for which a code is asked
+//!  ID token ──────verified by TokenRules────▶ VerifiedToken, SignedIn ──identify_signed_in──▶  or a sign-in
 //!  SSH user name ──Login::parse──▶ Login: node, OS user, reason
 //! ```
 
@@ -14,6 +15,7 @@ mod certificate;
 mod certified;
 mod enough;
 mod fitting;
+mod id_token;
 mod key_options;
 mod krl;
 mod login;
@@ -24,6 +26,7 @@ mod restrictions;
 mod revocations;
 mod roster;
 mod second_factors;
+mod sign_in;
 mod source_list;
 mod totp;
 mod unproved;
@@ -34,7 +37,10 @@ pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
-pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, TotpFault};
+pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault, Wants};
+#[cfg(test)]
+pub(crate) use id_token::tests::Signer;
+pub use id_token::{Expected, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};
 pub use login::{Login, LoginError};
 pub use people::{LineFault, People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedCertificate, VerifiedKey};
@@ -42,4 +48,5 @@ pub use restrictions::Restrictions;
 pub use revocations::Revocations;
 pub use roster::Roster;
 pub use second_factors::{SecondFactors, WrongCode};
+pub use sign_in::{SignIns, SignedIn};
 pub use unproved::Unproved;

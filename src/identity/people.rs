@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::acting::Roles;
-use super::authenticated::Proof;
+use super::authenticated::{First, Proof};
 use super::authority::Trust;
 use super::authorized_key::{AuthorizedKey, KeyLineError, lines};
 use super::certified::{Asks, Purpose};
@@ -14,6 +14,7 @@ use super::enough::{Enough, Proved};
 use super::key_options::KeyOptions;
 use super::proof::{KeyFingerprint, VerifiedKey};
 use super::revocations::{Revocation, Revocations};
+use super::sign_in::SignIns;
 use super::unproved::Unproved;
 use super::{Identity, Login};
 
@@ -32,6 +33,8 @@ pub struct People {
     pub(super) roles: Roles,
     /// What of all this is enough for whom.
     pub(super) enough: Enough,
+    /// Whose sign-ins at a provider are taken, where some are.
+    pub(super) sign_ins: Option<SignIns>,
 }
 
 /// Whose a key is, and what its line says.
@@ -196,18 +199,22 @@ impl People {
 
     /// Somebody who proved who they are a while ago, as they are now; or why that is no proof any more.
     pub fn renew(&self, identity: &Identity, now: SystemTime, purpose: Purpose) -> Result<Identity, Unproved> {
-        let Proof { key, certificate, second, user_verified, source, .. } = &identity.proof;
-        let renewed = if let Some(certified) = certificate {
-            let asks = Asks { named: Some(&identity.person), source: *source, now, purpose };
-            self.certified(&certified.certificate, *user_verified, asks)?
-        } else {
-            let known = self.keys.get(key).ok_or(Unproved::Unknown)?;
-            if known.person != identity.person {
-                return Err(Unproved::Changed(key.clone()));
+        let Proof { first, second, user_verified, source, .. } = &identity.proof;
+        let renewed = match first {
+            First::SignIn(signed_in) => self.signed_in(signed_in, *source, now)?,
+            First::Certificate(_, certified) => {
+                let asks = Asks { named: Some(&identity.person), source: *source, now, purpose };
+                self.certified(&certified.certificate, *user_verified, asks)?
             }
-            self.proved(known, key.clone(), *user_verified, *source, now)?
+            First::Key(key) => {
+                let known = self.keys.get(key).ok_or(Unproved::Unknown)?;
+                if known.person != identity.person {
+                    return Err(Unproved::Changed(key.clone()));
+                }
+                self.proved(known, key.clone(), *user_verified, *source, now)?
+            }
         };
-        self.is_still_enough(renewed, second.as_ref())
+        self.is_still_enough(renewed, second.as_ref(), now)
     }
 
     fn proved(
@@ -227,7 +234,8 @@ impl People {
         let text = format!("publickey {key}");
         let (ends, restrictions) = (options.expires, options.restrictions.clone());
         let groups = self.groups.get(&known.person).cloned().unwrap_or_default();
-        let proof = Proof { key, certificate: None, second: None, user_verified, source, ends, restrictions, text };
+        let first = First::Key(key);
+        let proof = Proof { first, second: None, user_verified, source, ends, restrictions, text };
         let acts_as = self.roles.of(&known.person, &groups);
         Ok(Identity { person: known.person.clone(), groups, proof, acts_as })
     }

@@ -44,12 +44,23 @@ pub enum Unproved {
         /// A rule is for them.
         rule: bool,
     },
-    /// It is right, and the code that has to come as well nobody could check.
+    /// It is right, and what has to come as well nobody could ask for.
     #[error("a code has to come as well, and they have no secret in second_factor.totp_secrets")]
     NoSecret,
+    /// It is right, and nobody signs in here.
+    #[error("a sign-in has to come as well, and there is no [oidc]")]
+    NoProvider,
     /// A second factor that is none any more.
     #[error("a second factor has to be there, and there is none, or its secret is another now")]
     SecondFactorGone,
+    /// A sign-in that proves nothing, or nobody.
+    #[error("{why}")]
+    SignIn {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why.
+        why: String,
+    },
     /// A certificate that proves nothing.
     #[error("{which}: {why}")]
     Certificate {
@@ -73,9 +84,9 @@ impl Unproved {
             Self::NotVerified => RefusalCode::UserNotVerified,
             Self::Revoked(_) => RefusalCode::Revoked,
             Self::RevocationsUnreadable => RefusalCode::RevocationsUnreadable,
-            Self::NotEnough { .. } | Self::NoSecret => RefusalCode::ProofNotEnough,
+            Self::NotEnough { .. } | Self::NoSecret | Self::NoProvider => RefusalCode::ProofNotEnough,
             Self::SecondFactorGone => RefusalCode::SecondFactorNeeded,
-            Self::Certificate { code, .. } => *code,
+            Self::Certificate { code, .. } | Self::SignIn { code, .. } => *code,
         }
     }
 }

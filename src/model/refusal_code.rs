@@ -36,6 +36,12 @@ pub enum RefusalCode {
     SecondFactorWrong,
     /// Login: so many wrong codes came of the person that none is looked at.
     TooManyGuesses,
+    /// Login: the person did not sign in, the provider refused, or its token proves nothing.
+    SignInFailed,
+    /// Login: whoever has signed in is nobody here, or not whom the login or the key names.
+    SignInOfNobody,
+    /// Login: the provider can't be asked now, or too many sign in.
+    SignInUnavailable,
     /// Login: the key can't be read, or nobody here knows its algorithm.
     KeyUnreadable,
     /// Login: something else than a public key was tried.
@@ -115,7 +121,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 55] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -131,6 +137,9 @@ impl RefusalCode {
         Self::SecondFactorNeeded,
         Self::SecondFactorWrong,
         Self::TooManyGuesses,
+        Self::SignInFailed,
+        Self::SignInOfNobody,
+        Self::SignInUnavailable,
         Self::KeyUnreadable,
         Self::MethodNotTaken,
         Self::NoProof,
@@ -188,6 +197,9 @@ impl RefusalCode {
             Self::SecondFactorNeeded => "second-factor-needed",
             Self::SecondFactorWrong => "second-factor-wrong",
             Self::TooManyGuesses => "too-many-guesses",
+            Self::SignInFailed => "sign-in-failed",
+            Self::SignInOfNobody => "sign-in-of-nobody",
+            Self::SignInUnavailable => "sign-in-unavailable",
             Self::KeyUnreadable => "key-unreadable",
             Self::MethodNotTaken => "method-not-taken",
             Self::NoProof => "no-proof",

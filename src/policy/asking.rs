@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::decision::Request;
 use crate::identity::CertificateFacts;
 use crate::identity::Identity;
+use crate::identity::SignInFacts;
 use crate::model::{NodeFacts, NodeName, ReasonText};
 
 /// Somebody who asks: proved in a [`Request`], or only thought of.
@@ -41,6 +42,15 @@ pub struct SupposedProof {
     pub user_verified: bool,
     /// The certificate, where it would be one.
     pub certificate: Option<CertificateFacts>,
+    /// The sign-in at a provider, where there would be one.
+    pub sign_in: Option<SignInFacts>,
+}
+
+impl SupposedProof {
+    /// Which second factor it would be, where there would be one.
+    pub(super) fn second_factor(&self) -> &'static str {
+        if self.sign_in.is_some() && self.key.is_some() { "oidc" } else { "totp" }
+    }
 }
 
 impl<'a> ProofOf<'a> {
@@ -49,13 +59,14 @@ impl<'a> ProofOf<'a> {
         match self {
             Self::Identity(identity) => identity.method(),
             Self::Supposed(SupposedProof { certificate: Some(_), .. }) => "certificate",
+            Self::Supposed(SupposedProof { sign_in: Some(_), key: None, .. }) => "oidc",
             Self::Supposed(_) => "publickey",
         }
     }
 
     pub(super) fn key(self) -> Option<String> {
         match self {
-            Self::Identity(identity) => Some(identity.key().to_string()),
+            Self::Identity(identity) => identity.key().map(ToString::to_string),
             Self::Supposed(proof) => proof.key.clone(),
         }
     }
@@ -71,6 +82,13 @@ impl<'a> ProofOf<'a> {
         match self {
             Self::Identity(identity) => identity.certificate(),
             Self::Supposed(proof) => proof.certificate.as_ref(),
+        }
+    }
+
+    pub(super) fn sign_in(self) -> Option<&'a SignInFacts> {
+        match self {
+            Self::Identity(identity) => identity.sign_in(),
+            Self::Supposed(proof) => proof.sign_in.as_ref(),
         }
     }
 }

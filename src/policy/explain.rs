@@ -71,7 +71,7 @@ impl Policy {
             person: &scenario.person,
             groups: &scenario.groups,
             proof: ProofOf::Supposed(&scenario.proof),
-            second_factor: scenario.second_factor.then_some("totp"),
+            second_factor: scenario.second_factor.then(|| scenario.proof.second_factor()),
             source: scenario.source,
             node_name: &scenario.node_name,
             node: &scenario.node,

@@ -14,6 +14,7 @@ use super::asking::{Asking, ProofOf};
 use super::command_line::{Command, Transfer};
 use super::scope::PolicyScope;
 use crate::identity::CertificateFacts;
+use crate::identity::SignInFacts;
 use crate::model::NodeFacts;
 
 /// Who asks about which node, and what is known however often they ask.
@@ -159,6 +160,7 @@ fn authentication(proof: ProofOf<'_>, second_factor: Option<&str>) -> Result<Res
         ("key", proof.key().as_deref().map(text)),
         ("second_factor", second_factor.map(text)),
         ("certificate", certificate),
+        ("oidc", proof.sign_in().map(sign_in).transpose()?),
     ];
     record([("user_verified", RestrictedExpression::new_bool(proof.user_verified()))], optional)
 }
@@ -178,6 +180,17 @@ fn certificate(facts: &CertificateFacts) -> Result<RestrictedExpression, FactsEr
         ("authority_key", text(&facts.authority_key)),
     ];
     record(always, optional)
+}
+
+fn sign_in(facts: &SignInFacts) -> Result<RestrictedExpression, FactsError> {
+    let amr = RestrictedExpression::new_set(facts.amr.iter().map(|method| text(method)));
+    let always = [
+        ("issuer", text(&facts.issuer)),
+        ("subject", text(&facts.subject)),
+        ("at", datetime(facts.at.into())),
+        ("amr", amr),
+    ];
+    record(always, [("acr", facts.acr.as_deref().map(text))])
 }
 
 fn record(

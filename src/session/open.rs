@@ -481,6 +481,7 @@ impl Asked {
             groups: caller.identity.groups(),
             proof: caller.identity.proof(),
             certificate: caller.identity.certificate(),
+            sign_in: caller.identity.sign_in(),
             user_verified: caller.identity.user_verified(),
             node: &node.facts,
             node_name: self.name.as_str(),

@@ -10,6 +10,7 @@ mod embedded_service;
 mod embedded_transport;
 mod gateway;
 mod node_files;
+mod open_id;
 mod samples;
 mod shell_node;
 
@@ -19,5 +20,6 @@ pub(crate) use embedded_service::{EmbeddedService, NODE, PATIENCE};
 pub(crate) use embedded_transport::EmbeddedTransport;
 pub(crate) use gateway::{SOON, TestGateway};
 pub(crate) use node_files::{OperationLog, local_service, local_service_under};
+pub(crate) use open_id::OpenId;
 pub(crate) use samples::{awkward, long_ago, noise};
 pub(crate) use shell_node::{ShellNode, TwoNodes};

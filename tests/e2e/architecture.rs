@@ -127,6 +127,7 @@ fn lower_floors_do_not_use_upper_ones() {
     never("src/policy", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
     never("src/evidence", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
     never("src/session", &["crate::gateway", "crate::emulator", "crate::cli"]);
+    names_only("src/oidc", &["data_channel", "identity", "model"]);
     never("src/gateway", &["crate::emulator", "crate::cli", "crate::data_channel"]);
     // files knows no SSH and no session, and nothing below it knows files
     let above = ["crate::gateway", "crate::session::", "crate::backend", "crate::data_channel", "crate::emulator"];

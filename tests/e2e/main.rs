@@ -28,5 +28,6 @@ mod screens;
 mod second_factor;
 mod serve;
 mod shell;
+mod sign_in;
 mod terminal;
 mod transfer;

@@ -181,7 +181,7 @@ async fn a_session_is_begun_resumed_and_ended_by_its_person_whose_role_is_assume
         (&json!("ann@example.com"), &json!("ann@example.com"))
     );
     assert_eq!(asked["durationSeconds"], 900);
-    let key = ann.identity().key().to_string();
+    let key = ann.identity().key().unwrap().to_string();
     let tags = [
         ("portcullis:person", "ann@example.com"),
         ("portcullis:node", NODE),

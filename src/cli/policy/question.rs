@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::source::People;
-use crate::identity::CertificateFacts;
+use crate::identity::{CertificateFacts, SignInFacts};
 use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
@@ -72,6 +72,22 @@ pub(in crate::cli) struct Question {
     /// With a certificate: until when it counts
     #[arg(long, value_name = "TIME", requires = "certificate")]
     valid_before: Option<String>,
+    /// By a sign-in at this OpenID provider
+    #[arg(long, value_name = "ISSUER")]
+    oidc: Option<String>,
+    /// With a sign-in: whom the provider knows them as
+    #[arg(long, value_name = "SUBJECT", requires = "oidc")]
+    subject: Option<String>,
+    /// With a sign-in: the class of authentication that it says
+    #[arg(long, value_name = "ACR", requires = "oidc")]
+    acr: Option<String>,
+    /// With a sign-in: by what (pwd, otp, hwk, …). May be given again
+    #[arg(long, value_name = "AMR", requires = "oidc")]
+    #[serde(default)]
+    amr: Vec<String>,
+    /// With a sign-in: when the provider asked them [default: the time of the question]
+    #[arg(long, value_name = "TIME", requires = "oidc")]
+    signed_in_at: Option<String>,
     /// The address that they connect from [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     source: Option<IpAddr>,
@@ -124,7 +140,7 @@ impl Question {
         Ok(Scenario {
             person: self.person.clone(),
             groups,
-            proof: self.proof()?,
+            proof: self.proof(at)?,
             source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
             node: Arc::new(NodeFacts {
@@ -142,7 +158,7 @@ impl Question {
     }
 
     /// How they prove who they are.
-    fn proof(&self) -> Result<SupposedProof, String> {
+    fn proof(&self, now: SystemTime) -> Result<SupposedProof, String> {
         let certificate = match &self.certificate {
             Some(key_id) => Some(CertificateFacts {
                 key_id: key_id.clone(),
@@ -160,7 +176,23 @@ impl Question {
                 None
             }
         };
-        Ok(SupposedProof { key: self.key.clone(), user_verified: self.user_verified, certificate })
+        let sign_in = match &self.oidc {
+            Some(issuer) => Some(SignInFacts {
+                issuer: issuer.clone(),
+                subject: self.subject.clone().unwrap_or_default(),
+                at: self.signed_in_at.as_deref().map(time).transpose()?.unwrap_or(now),
+                acr: self.acr.clone(),
+                amr: self.amr.clone(),
+            }),
+            None => {
+                let of_one = [&self.subject, &self.acr, &self.signed_in_at];
+                if of_one.iter().any(|fact| fact.is_some()) || !self.amr.is_empty() {
+                    return Err("what is said of a sign-in is said with its provider: `oidc`".to_owned());
+                }
+                None
+            }
+        };
+        Ok(SupposedProof { key: self.key.clone(), user_verified: self.user_verified, certificate, sign_in })
     }
 
     /// When, where that was said.

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::evidence::EventLog;
-use crate::identity::CertificateFacts;
+use crate::identity::{CertificateFacts, SignInFacts};
 use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
@@ -189,8 +189,9 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
 
 /// How they had proved who they are; older logs do not say it of what was refused.
 fn proof(event: &Value) -> SupposedProof {
-    // `publickey SHA256:…`, `certificate SHA256:…: …`
-    let key = text(event, "proof").and_then(|proof| proof.split(' ').nth(1)).map(|key| key.trim_end_matches(':'));
+    // `publickey SHA256:…`, `certificate SHA256:…: …`; `oidc …` has no key
+    let words = text(event, "proof").map(|proof| proof.split(' ')).into_iter().flatten();
+    let key = words.skip(1).find(|word| word.starts_with("SHA256:")).map(|key| key.trim_end_matches(':'));
     let certificate = event.get("certificate").map(|facts| {
         let own = |name: &str| text(facts, name).map(str::to_owned);
         CertificateFacts {
@@ -203,7 +204,17 @@ fn proof(event: &Value) -> SupposedProof {
         }
     });
     let user_verified = event.get("user_verified").and_then(Value::as_bool).unwrap_or_default();
-    SupposedProof { key: key.map(str::to_owned), user_verified, certificate }
+    let sign_in = event.get("oidc").and_then(|facts| {
+        let amr = facts["amr"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        Some(SignInFacts {
+            issuer: text(facts, "issuer")?.to_owned(),
+            subject: text(facts, "subject")?.to_owned(),
+            at: text(facts, "at").and_then(time_of)?,
+            acr: text(facts, "acr").map(str::to_owned),
+            amr: amr.collect(),
+        })
+    });
+    SupposedProof { key: key.map(str::to_owned), user_verified, certificate, sign_in }
 }
 
 fn of_file(event: &Value, session: &Recorded, allowed: bool) -> Option<Recorded> {

@@ -1,4 +1,4 @@
-//! Asking for a second factor in keyboard-interactive (RFC 4256), after a key or a certificate was proved.
+//! Asking for a code in keyboard-interactive (RFC 4256), after something was proved that is not enough alone.
 //!
 //! ```text
 //!  publickey ▶ partial success ▶ keyboard-interactive ▶ "Verification code: " ▶ right: in
@@ -19,7 +19,7 @@ use russh::{MethodKind, MethodSet};
 use super::questions::Turn;
 use crate::gateway::connection::Connection;
 use crate::gateway::preauth_stream::Reached;
-use crate::identity::{HalfProved, Identity, Login, LoginError, Proved, WrongCode};
+use crate::identity::{HalfProved, Identity, Login, LoginError, Proved, Wants, WrongCode};
 use crate::model::RefusalCode;
 
 /// Somebody who is half way in.
@@ -28,7 +28,7 @@ pub(in crate::gateway) struct Pending {
     /// The user name under which the first half was proved; it is of no use under another (RFC 4252, section 5).
     user: String,
     login: Result<Login, LoginError>,
-    half: HalfProved,
+    pub(super) half: HalfProved,
     doing: Doing,
 }
 
@@ -62,7 +62,10 @@ impl Connection {
             self.logged_in(identity, login);
             return Auth::Accept;
         }
-        let why = "the key or certificate was proved, and the code that has to come as well did not";
+        let why = match half.wants() {
+            Wants::Code => "what was proved is not enough alone, and the code that has to come as well did not",
+            Wants::SignIn => "what was proved is not enough alone, and nobody signed in as well",
+        };
         self.attempts.refuse(RefusalCode::SecondFactorNeeded, why);
         self.pending = Some(Pending { user: user.to_owned(), login, half, doing: Doing::Nothing });
         let mut methods = MethodSet::empty();
@@ -84,10 +87,9 @@ impl Connection {
 
     /// The client asks to be asked, or answers.
     pub(in crate::gateway) async fn ask(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
-        let Some(mut pending) = self.pending.take().filter(|pending| pending.user == user) else {
-            let why = "only a public key proves here who somebody is, and a code only besides one";
-            self.attempts.refuse(RefusalCode::MethodNotTaken, why);
-            return refuse();
+        let mut pending = match self.pending.take().filter(|pending| pending.user == user) {
+            Some(pending) if pending.half.wants() == Wants::Code => pending,
+            other => return self.ask_to_sign_in(user, other, answers).await,
         };
         match self.answered(&mut pending, answers).await {
             Ok(identity) => {
@@ -166,11 +168,11 @@ impl Connection {
 type Next = Result<Identity, Auth>;
 
 /// A question, or an empty one, which a client answers without asking anybody.
-fn question(instructions: &str, prompt: Option<&'static str>) -> Auth {
+pub(super) fn question(instructions: &str, prompt: Option<&'static str>) -> Auth {
     let prompts: Vec<(Cow<'static, str>, bool)> = prompt.map(|prompt| (prompt.into(), false)).into_iter().collect();
     Auth::Partial { name: "".into(), instructions: instructions.to_owned().into(), prompts: prompts.into() }
 }
 
-fn refuse() -> Auth {
+pub(super) fn refuse() -> Auth {
     Auth::Reject { proceed_with_methods: None, partial_success: false }
 }

@@ -1,7 +1,8 @@
-//! Proving who you are to the gateway: a key of the configuration, or a certificate of an authority that it trusts, and where that is
-//! not enough a code, asked for in keyboard-interactive (RFC 4256).
+//! Proving who you are to the gateway: a key of the configuration, a certificate of an authority that it trusts, or a sign-in at a
+//! provider; and where that is not enough a code or a sign-in, asked for in keyboard-interactive (RFC 4256).
 
 pub(super) mod certificate;
 pub(super) mod keyboard;
 pub(super) mod publickey;
 pub(super) mod questions;
+pub(super) mod sign_in;

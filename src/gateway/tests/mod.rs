@@ -19,6 +19,7 @@ mod rekey;
 mod second_factor;
 mod sessions;
 mod shares;
+mod sign_in;
 mod strangers;
 mod transfers;
 mod wire;

@@ -8,7 +8,7 @@ use russh::keys::ssh_key::Signature;
 use tokio::process::Command;
 
 use super::wire::{Raw, string, take};
-use crate::identity::{Combination, EnoughFor, FirstProof, People, Purpose, Roles};
+use crate::identity::{Combination, EnoughFor, FirstProof, People, Purpose, Roles, SecondProof};
 use crate::testing::{TestGateway, complaint, content, finish, text};
 
 const SECRET: &str = "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK";
@@ -29,9 +29,9 @@ impl Asking {
 
     /// Puts people in force of whom one needs a code.
     fn enough(&self, whom: &str, totp: bool, remembered: Duration) {
-        let rule = |whom: &str, totp| EnoughFor {
+        let rule = |whom: &str, totp: bool| EnoughFor {
             people: vec![whom.to_owned()],
-            enough: vec![Combination { first: FirstProof::Key, totp }],
+            enough: vec![Combination { first: FirstProof::Key, second: totp.then_some(SecondProof::Totp) }],
             ..EnoughFor::default()
         };
         let public = |name: &str| std::fs::read_to_string(self.0.path(&format!("{name}.pub"))).unwrap();
@@ -333,7 +333,7 @@ async fn a_rule_that_comes_to_want_a_code_ends_what_was_opened_without() {
     assert_eq!(judge(), 0);
     let rule = EnoughFor {
         people: vec!["*".to_owned()],
-        enough: vec![Combination { first: FirstProof::Key, totp: true }],
+        enough: vec![Combination { first: FirstProof::Key, second: Some(SecondProof::Totp) }],
         ..EnoughFor::default()
     };
     gateway.0.roster.replace(people.with_enough(vec![rule], Duration::ZERO));

@@ -1,0 +1,180 @@
+//! People by their sign-in at an OpenID provider: who it is that a verified token stands for, and for how long.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::authenticated::{First, Proof};
+use super::enough::Proved;
+use super::id_token::{SignInFacts, VerifiedToken};
+use super::people::People;
+use super::restrictions::Restrictions;
+use super::unproved::Unproved;
+use super::{Identity, Login};
+use crate::model::RefusalCode;
+
+/// A sign-in on one connection, for as long as it counts. What it opened asks it about its end.
+#[derive(Debug)]
+pub struct SignedIn {
+    token: VerifiedToken,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    until: SystemTime,
+    /// Why it counts no more, whatever the time.
+    ended: Option<String>,
+}
+
+/// Whose sign-ins are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignIns {
+    /// The provider's.
+    pub issuer: String,
+    /// Also people whom the configuration does not list, in the groups that the provider says.
+    pub unlisted_people: bool,
+}
+
+impl SignedIn {
+    /// One that was verified just now and counts so long.
+    pub fn new(token: VerifiedToken, until: SystemTime) -> Self {
+        Self { token, standing: Mutex::new(Standing { until, ended: None }) }
+    }
+
+    /// What was verified.
+    pub fn token(&self) -> &VerifiedToken {
+        &self.token
+    }
+
+    /// It counts longer: the provider has said so again.
+    pub fn extend(&self, until: SystemTime) {
+        self.standing().until = until;
+    }
+
+    /// It counts no more; why, as a sentence for its person.
+    pub fn end(&self, why: &str, now: SystemTime) {
+        let mut standing = self.standing();
+        standing.until = standing.until.min(now);
+        standing.ended.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// When it is over, as far as is known now.
+    pub fn ends(&self) -> SystemTime {
+        self.standing().until
+    }
+
+    /// Whether it counts.
+    pub fn counts(&self, now: SystemTime) -> Result<(), Unproved> {
+        let standing = self.standing();
+        match &standing.ended {
+            Some(why) => Err(Unproved::SignIn { code: RefusalCode::SignInFailed, why: why.clone() }),
+            None if now >= standing.until => {
+                let why = "the time of the sign-in is over; sign in again".to_owned();
+                Err(Unproved::SignIn { code: RefusalCode::ProofExpired, why })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// In words, for evidence.
+    pub(super) fn text(&self) -> String {
+        let SignInFacts { issuer, subject, .. } = self.token.facts();
+        format!("oidc {issuer} {subject}")
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether they are one sign-in's; how long it counts is another question.
+impl PartialEq for SignedIn {
+    fn eq(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
+impl Eq for SignedIn {}
+
+impl People {
+    /// The same people, who may sign in there.
+    #[must_use]
+    pub fn who_sign_in(mut self, sign_ins: SignIns) -> Self {
+        self.sign_ins = Some(sign_ins);
+        self
+    }
+
+    /// Who has signed in, from this address and now, where that is enough for them. A login that names a person must name that one.
+    pub fn identify_signed_in(
+        &self,
+        signed_in: &Arc<SignedIn>,
+        login: Option<&Login>,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<Proved, Unproved> {
+        let identity = self.signed_in(signed_in, source, now)?;
+        if let Some(named) = login.and_then(Login::person).filter(|named| *named != identity.person) {
+            let why = format!("{} has signed in, and the login names {named}", identity.person);
+            return Err(Unproved::SignIn { code: RefusalCode::SignInOfNobody, why });
+        }
+        self.is_enough(identity)
+    }
+
+    pub(super) fn signed_in(
+        &self,
+        signed_in: &Arc<SignedIn>,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<Identity, Unproved> {
+        let person = self.signs_in(signed_in, now)?.to_owned();
+        let mut groups: BTreeSet<String> = self.groups.get(&person).into_iter().flatten().cloned().collect();
+        groups.extend(signed_in.token.groups().iter().cloned());
+        let groups: Vec<String> = groups.into_iter().collect();
+        let (first, text) = (First::SignIn(signed_in.clone()), signed_in.text());
+        let restrictions = Restrictions::default();
+        let proof = Proof { first, second: None, user_verified: false, source, ends: None, restrictions, text };
+        let acts_as = self.roles.of(&person, &groups);
+        Ok(Identity { person, groups, proof, acts_as })
+    }
+
+    /// Who has signed in, where that counts still and they may be somebody here.
+    pub(super) fn signs_in<'a>(&self, signed_in: &'a SignedIn, now: SystemTime) -> Result<&'a str, Unproved> {
+        signed_in.counts(now)?;
+        let nobody = |why: String| Unproved::SignIn { code: RefusalCode::SignInOfNobody, why };
+        let (name, facts) = (signed_in.token.name(), signed_in.token.facts());
+        let taken = self.sign_ins.as_ref().filter(|sign_ins| sign_ins.issuer == facts.issuer);
+        let Some(SignIns { unlisted_people, .. }) = taken else {
+            return Err(nobody(format!("nobody signs in at {} here", facts.issuer)));
+        };
+        if !unlisted_people && !self.listed.contains(name) {
+            let why = format!("{name} has signed in, and is none of [[people]] (oidc.unlisted_people takes others)");
+            return Err(nobody(why));
+        }
+        Ok(name)
+    }
+
+    /// Somebody with another first proof, who has signed in as well.
+    pub(super) fn signed_in_besides(
+        &self,
+        mut identity: Identity,
+        signed_in: &Arc<SignedIn>,
+        now: SystemTime,
+    ) -> Result<Identity, Unproved> {
+        let person = self.signs_in(signed_in, now)?;
+        if person != identity.person {
+            let why = format!("{person} has signed in, and the key or certificate is {}'s", identity.person);
+            return Err(Unproved::SignIn { code: RefusalCode::SignInOfNobody, why });
+        }
+        let mut groups: BTreeSet<String> = std::mem::take(&mut identity.groups).into_iter().collect();
+        groups.extend(signed_in.token.groups().iter().cloned());
+        identity.groups = groups.into_iter().collect();
+        identity.acts_as = self.roles.of(&identity.person, &identity.groups);
+        Ok(identity)
+    }
+}
+
+#[cfg(test)]
+#[path = "sign_in_tests.rs"]
+mod tests;
