@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::internals::model::{NodeId, NodeName};
-use portcullis::internals::policy::{Action, Named, Policy, PolicyText, Scenario};
+use portcullis::internals::model::{NodeFacts, NodeName, NodeRef, RealmName};
+use portcullis::internals::policy::{Action, Named, Policy, PolicyText, Scenario, SupposedProof};
 
 const POLICIES: &str = r#"
 @id("lines") permit (principal, action == Action::"Exec", resource);
@@ -22,10 +22,12 @@ fuzz_target!(|line: &[u8]| {
     let explained = POLICY.explain(&Scenario {
         person: "ada".to_owned(),
         groups: Vec::new(),
+        proof: SupposedProof::default(),
+        second_factor: false,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
         node_name: NodeName::parse("web-1").expect("it is a name"),
-        node: NodeId("i-0123456789abcdef0".to_owned()),
-        called: None,
+        node: NodeFacts::bare(NodeRef::new(&RealmName::parse("main").expect("it is a name"), "i-0123456789abcdef0"))
+            .into(),
         os_user: None,
         reason: None,
         action: Action::Exec { command: line.to_vec() },

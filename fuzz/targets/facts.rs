@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::internals::model::{NodeFacts, NodeId, NodeName, ReasonText};
-use portcullis::internals::policy::{Action, FileAction, Named, Policy, PolicyText, Scenario};
+use portcullis::internals::model::{NodeFacts, NodeName, NodeRef, RealmName, ReasonText};
+use portcullis::internals::policy::{Action, FileAction, Named, Policy, PolicyText, Scenario, SupposedProof};
 
 const POLICIES: &str = r#"
 @id("all") permit (principal, action, resource);
@@ -40,12 +40,14 @@ fuzz_target!(|input: (&str, Vec<String>, &str, Option<&str>, Option<&str>, &str,
     let explained = POLICY.explain(&Scenario {
         person: person.to_owned(),
         groups,
+        proof: SupposedProof::default(),
+        second_factor: false,
         source: std::net::Ipv4Addr::LOCALHOST.into(),
         node_name: NodeName::parse("web-1").expect("it is a name"),
         node: NodeFacts {
             called: called.map(str::to_owned),
             tags: Ok(tags.into_iter().collect()),
-            ..NodeFacts::bare(NodeId(node.to_owned()))
+            ..NodeFacts::bare(NodeRef::new(&RealmName::parse("main").expect("it is a name"), node))
         }
         .into(),
         os_user: user.map(str::to_owned),

@@ -4,8 +4,12 @@
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::internals::model::{NodeId, NodeName};
-use portcullis::internals::policy::{Action, Named, Policy, PolicyText, Scenario, formatted};
+use portcullis::internals::model::{NodeFacts, NodeName, NodeRef, RealmName};
+use portcullis::internals::policy::{Action, Named, Policy, PolicyText, Scenario, SupposedProof, formatted};
+
+fn node() -> NodeFacts {
+    NodeFacts::bare(NodeRef::new(&RealmName::parse("main").expect("it is a name"), "i-0123456789abcdef0"))
+}
 
 fuzz_target!(|text: &str| {
     let texts = [PolicyText { file: "fuzz".to_owned(), text: text.to_owned() }];
@@ -15,10 +19,11 @@ fuzz_target!(|text: &str| {
         let _ = policy.explain(&Scenario {
             person: "ada".to_owned(),
             groups: vec!["ops".to_owned()],
+            proof: SupposedProof::default(),
+            second_factor: false,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
             node_name: NodeName::parse("web-1").expect("it is a name"),
-            node: NodeId("i-0123456789abcdef0".to_owned()),
-            called: Some("web-1".to_owned()),
+            node: NodeFacts { called: Some("web-1".to_owned()), ..node() }.into(),
             os_user: Some("root".to_owned()),
             reason: None,
             action,

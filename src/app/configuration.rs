@@ -12,10 +12,10 @@ use crate::config::{
 use crate::evidence::{Bounds, Shares};
 use crate::gateway;
 use crate::identity::{
-    self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, Revocations,
-    Role, RoleOf, Roles, SecondProof, SignIns, TotpFault, authority_of_line, key_of_line, name_is_usable,
+    self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, RealmRoles,
+    Revocations, Role, RoleOf, Roles, SecondProof, SignIns, TotpFault, authority_of_line, key_of_line, name_is_usable,
 };
-use crate::model::{RoleArn, RoleArnError};
+use crate::model::{RealmName, RealmNameError, RoleArn, RoleArnError};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
 use crate::transport::TransportOptions;
 
@@ -25,6 +25,7 @@ const CHECKS: Checks = Checks {
     key: |line| key_of_line(line).map_err(|error| line_fault(&error)),
     authority: |line| authority_of_line(line).map_err(|error| line_fault(&error)),
     role: |text| RoleArn::parse(text).map(drop).map_err(fault),
+    realm: |name| RealmName::parse(name).map(drop).map_err(fault),
     never_passes: gateway::never_passes,
     policies: policy_findings,
     // where the people themselves are wrong, that is said already
@@ -49,6 +50,7 @@ fn policy_findings(files: &[PolicyFile], config: &Config) -> PolicyFindings {
         groups,
         others_come: config.certificate_authorities.iter().any(|authority| authority.unlisted_people)
             || config.oidc.as_ref().is_some_and(|oidc| oidc.unlisted_people),
+        realms: config.realms.iter().map(|realm| realm.name.clone()).collect(),
     };
     let (policy, problems) = match Policy::compile(&texts(files), &named) {
         Ok((policy, warnings)) => (Some(policy), warnings),
@@ -131,9 +133,9 @@ fn idle_roles<'a>(config: &'a Config, policy: &'a Policy) -> impl Iterator<Item 
             || members.any(|member| policy.permits_anything(&member.name, &member.groups))
     };
     let idle = config
-        .realm
-        .roles
+        .realms
         .iter()
+        .flat_map(|realm| &realm.roles)
         .filter(move |role| !(role.people.iter().any(|name| person(name)) || role.groups.iter().any(&group)));
     idle.map(|role| {
         let whose: Vec<&str> = role.people.iter().chain(&role.groups).map(String::as_str).collect();
@@ -255,8 +257,26 @@ fn authority(configured: &CertificateAuthority, revoked: Revocations) -> Authori
     }
 }
 
-fn roles(config: &Config) -> Result<Roles, PeopleFault> {
-    if config.realm.identity == SeenAs::Gateway {
+/// What a realm is called.
+pub fn realm_name(realm: &config::Realm) -> Result<RealmName, RealmFault> {
+    RealmName::parse(&realm.name).map_err(|error| RealmFault { name: realm.name.clone(), error })
+}
+
+/// A realm whose name is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{name:?}: {error}")]
+pub struct RealmFault {
+    name: String,
+    error: RealmNameError,
+}
+
+fn roles(config: &Config) -> Result<RealmRoles, PeopleFault> {
+    let of = |realm: &config::Realm| -> Result<_, PeopleFault> { Ok((realm_name(realm)?, roles_of(realm)?)) };
+    Ok(RealmRoles::new(config.realms.iter().map(of).collect::<Result<Vec<_>, _>>()?))
+}
+
+fn roles_of(realm: &config::Realm) -> Result<Roles, PeopleFault> {
+    if realm.identity == SeenAs::Gateway {
         return Ok(Roles::Gateway);
     }
     let role_of = |role: &RoleOfPeople| {
@@ -268,7 +288,7 @@ fn roles(config: &Config) -> Result<Roles, PeopleFault> {
         };
         Ok(RoleOf { people, groups, role: Arc::new(role) })
     };
-    Ok(Roles::OfPeople(config.realm.roles.iter().map(role_of).collect::<Result<_, PeopleFault>>()?))
+    Ok(Roles::OfPeople(realm.roles.iter().map(role_of).collect::<Result<_, PeopleFault>>()?))
 }
 
 /// What is wrong with the people of a configuration.
@@ -277,6 +297,9 @@ pub enum PeopleFault {
     /// A name or a key.
     #[error(transparent)]
     People(#[from] PeopleError),
+    /// A realm.
+    #[error(transparent)]
+    Realm(#[from] RealmFault),
     /// A role.
     #[error("{arn:?}: {error}")]
     Role {
@@ -313,11 +336,12 @@ pub(super) fn evidence_bounds(config: &Config) -> Bounds {
 }
 
 /// How channels are carried.
-pub(super) fn transport_options(config: &Config) -> TransportOptions {
+pub(super) fn transport_options(config: &Config) -> Result<TransportOptions, RealmFault> {
+    let replaced = config.realms.iter().filter(|realm| realm.evidence_replaces_agent_logging).map(realm_name);
     let (lanes, limits) = (&config.lanes, &config.limits);
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
-    TransportOptions {
+    Ok(TransportOptions {
         helper: lanes.helper,
         compress: lanes.compress,
         rung: lanes.rung,
@@ -325,11 +349,11 @@ pub(super) fn transport_options(config: &Config) -> TransportOptions {
         shell: lanes.shell,
         channels_per_node: size(lanes.channels_per_node),
         channels_per_person: size(lanes.channels_per_person_on_a_node),
-        evidence_replaces_logging: config.realm.evidence_replaces_agent_logging,
+        evidence_replaces_logging: replaced.collect::<Result<_, _>>()?,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
         output_bytes: bytes(limits.buffered_bytes),
         output_bytes_per_person: bytes(limits.buffered_bytes_per_person),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -370,7 +394,7 @@ mod tests {
         std::fs::write(dir.path().join("policies/p.cedar"), text).unwrap();
         let people = format!(
             "[[people]]\nname = \"alice\"\ngroups = [\"ops\"]\nkeys = [\"{KEY}\"]\n\
-             [[realm.roles]]\nrole = \"arn:aws:iam::123456789012:role/r\"\ngroups = [\"ops\"]\n"
+             [[realms]]\nname = \"main\"\n[[realms.roles]]\nrole = \"arn:aws:iam::123456789012:role/r\"\ngroups = [\"ops\"]\n"
         );
         std::fs::write(dir.path().join("g.toml"), people).unwrap();
         let said = match read(&dir.path().join("g.toml"), Trust::Anybodys, &Overrides::default()) {
@@ -427,6 +451,13 @@ mod tests {
             wrong.extend((!right).then(|| format!("{text}\n{said}")));
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        let said = policies(
+            "@id(\"a\") forbid (principal, action, resource)\nunless { [\"main\", \"mian\"].contains(resource.realm) };",
+        );
+        assert!(
+            said.contains("policies/p.cedar:2:19: no realm is called `mian` (Some(\"did you mean `main`?\"))"),
+            "{said}"
+        );
         let said = policies("@id(\"a\") permit (principal == Person::\"bob\", action, resource);");
         assert!(said.contains("g.toml:2:8: no policy permits `alice` anything"), "{said}");
         assert_eq!(policies("@id(\"a\") permit (principal in Group::\"ops\", action, resource);"), "");

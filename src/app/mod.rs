@@ -9,7 +9,7 @@ mod reload;
 mod sign_in;
 mod start;
 
-pub use configuration::{lint, policy_of, read, read_policies};
+pub use configuration::{lint, policy_of, read, read_policies, realm_name};
 pub use reload::{Cause, Reloader, say_unusable};
 pub use sign_in::provider;
 pub use start::{App, AppError, load};

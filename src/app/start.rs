@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::configuration::{PeopleFault, PolicyError, evidence_bounds, people, policy, transport_options};
+use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
-use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
+use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
@@ -44,6 +44,9 @@ pub enum AppError {
     /// The provider at which people sign in.
     #[error(transparent)]
     Provider(#[from] ProviderFault),
+    /// A realm's name.
+    #[error(transparent)]
+    Realm(#[from] RealmFault),
     /// The policies.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -61,16 +64,17 @@ impl App {
         config: &Config,
         policies: &[PolicyFile],
         proofs: &ProofFiles,
-        directory: Arc<dyn Directory>,
-        lanes: Arc<dyn Lanes>,
+        realms: Vec<Realm>,
         drain: Duration,
     ) -> Result<Self, AppError> {
         let (host_keys, people) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
-        let transport = Transport::new(directory.clone(), lanes.clone(), transport_options(config));
-        let sessions = SessionOpener::new(in_force.clone(), directory, Arc::new(transport), log.clone());
+        let (realms, lanes) = Realms::of(realms);
+        let lanes: Arc<dyn Lanes> = Arc::new(lanes);
+        let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
+        let sessions = SessionOpener::new(in_force.clone(), realms, Arc::new(transport), log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider(config)?;

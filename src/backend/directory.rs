@@ -1,10 +1,10 @@
-//! The control plane: which nodes there are and what the account's documents say, asked with the gateway's own
+//! The control plane of one realm: which nodes there are and what the account's documents say, asked with the gateway's own
 //! credentials. Nothing here reaches into a node.
 
 use std::sync::Arc;
 
 use super::{BackendError, BoxFuture};
-use crate::model::{NodeFacts, NodeId, NodeName};
+use crate::model::{NodeFacts, NodeName, NodeRef, RealmName};
 
 /// A node that a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +31,18 @@ pub struct NodeList {
 }
 
 impl Node {
-    /// What `Target` wants.
-    pub fn id(&self) -> &NodeId {
-        &self.facts.id
+    /// Which it is, and in which realm.
+    pub fn node_ref(&self) -> &NodeRef {
+        &self.facts.node
+    }
+
+    /// The realm that it is in.
+    pub fn realm(&self) -> &RealmName {
+        &self.facts.node.realm
     }
 }
 
-/// What Portcullis asks of an account itself, whoever is connected.
+/// What Portcullis asks of an account itself, whoever is connected. [`super::Realms`] has one of each realm.
 pub trait Directory: Send + Sync + std::fmt::Debug {
     /// The node that a name stands for: an id, a Name, or `tag:Key=Value` that matches exactly one.
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>>;

@@ -5,13 +5,15 @@
 //! `tests/e2e/architecture.rs` knows of nobody else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 use super::{BackendError, BoxFuture, Lapse};
 use crate::data_channel::{ChannelReader, ChannelWriter};
-use crate::model::SessionId;
+use crate::model::{RealmName, SessionId};
 use crate::policy::Grant;
 
 /// What `StartSession` is asked beside what the [`Grant`] says: where to, and why.
@@ -82,11 +84,51 @@ pub trait Lanes: Send + Sync + std::fmt::Debug {
     /// the socket is open. What is let go of is terminated; who stops waiting half-way may leave a session behind, so whoever
     /// opens one does so in a task that comes to its end.
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>>;
-    /// What became of a session that is over, as the service has it.
-    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>>;
+    /// What became of a session on the grant's node that is over, as the service has it.
+    fn fate<'a>(&'a self, grant: &'a Grant, session: &'a SessionId) -> BoxFuture<'a, Result<Fate, BackendError>>;
     /// Lets go of all credentials that were got for people and are not in use: who they are, or may be, has changed.
     fn forget(&self);
     /// For the end of the program, when whoever held sessions has let go of them: waits until each is terminated, for at
     /// most `patience`. How many are left.
     fn drain(&self, patience: Duration) -> BoxFuture<'_, usize>;
+}
+
+/// Those of all realms: a grant's go to the realm of its node.
+#[derive(Debug)]
+pub struct RealmLanes(BTreeMap<RealmName, Arc<dyn Lanes>>);
+
+impl RealmLanes {
+    pub(super) fn new(lanes: BTreeMap<RealmName, Arc<dyn Lanes>>) -> Self {
+        Self(lanes)
+    }
+
+    fn of(&self, grant: &Grant) -> Result<&Arc<dyn Lanes>, BackendError> {
+        let realm = &grant.node().realm;
+        self.0.get(realm).ok_or_else(|| BackendError::Refused(format!("this gateway serves no realm {realm}")))
+    }
+}
+
+impl Lanes for RealmLanes {
+    fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
+        match self.of(grant) {
+            Ok(lanes) => lanes.open(grant, request),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn fate<'a>(&'a self, grant: &'a Grant, session: &'a SessionId) -> BoxFuture<'a, Result<Fate, BackendError>> {
+        match self.of(grant) {
+            Ok(lanes) => lanes.fate(grant, session),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn forget(&self) {
+        self.0.values().for_each(|lanes| lanes.forget());
+    }
+
+    fn drain(&self, patience: Duration) -> BoxFuture<'_, usize> {
+        let each = join_all(self.0.values().map(|lanes| lanes.drain(patience)));
+        Box::pin(async move { each.await.into_iter().sum() })
+    }
 }

@@ -1,5 +1,6 @@
 //! The seam to Systems Manager, in two halves: [`Directory`] is what the gateway asks of the account on its own behalf,
-//! [`lanes::Lanes`] is what it opens on nodes for a person, and wants a grant. The AWS SDK is behind both, and the embedded
+//! [`lanes::Lanes`] is what it opens on nodes for a person, and wants a grant. [`Realms`] and [`lanes::RealmLanes`] have those of all
+//! realms. The AWS SDK is behind both, and the embedded
 //! Session Manager is reached through the SDK as well, so nothing in the product knows which of them it talks to.
 
 use std::future::Future;
@@ -11,10 +12,12 @@ mod error;
 pub mod lanes;
 mod lapse;
 pub mod preferences;
+mod realms;
 
 pub use directory::{Directory, Node, NodeList};
 pub use error::BackendError;
 pub use lapse::Lapse;
+pub use realms::{Listing, Realm, Realms, Resolved};
 
 /// A future behind a `dyn Directory` or `dyn Lanes`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

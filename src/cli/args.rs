@@ -169,7 +169,8 @@ pub(super) struct ServeArgs {
 #[command(after_help = "\
 Examples:
   portcullis documents                 is the account ready? exit code 8 if not
-  portcullis documents --print --realm as JSON, for your own deployment tooling
+  portcullis documents --print --realm main
+                                       as JSON, for your own deployment tooling
   portcullis documents --apply         create or update what differs")]
 pub(super) struct DocumentsArgs {
     #[command(flatten)]
@@ -181,9 +182,10 @@ pub(super) struct DocumentsArgs {
     /// account that never set preferences
     #[arg(long)]
     pub(super) print: bool,
-    /// With --print: carry the session limits of the configured account, as --apply does
-    #[arg(long, requires = "print")]
-    pub(super) realm: bool,
+    /// Only this realm of the configuration; with --print the documents carry the session limits of its account, as with
+    /// --apply
+    #[arg(long, value_name = "NAME")]
+    pub(super) realm: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

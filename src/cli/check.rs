@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
 use super::failure::{config_failure, summary};
 use super::output;
-use super::realm;
+use super::realm::{self, Reached};
 use super::runtime::patiently;
 use crate::app::{self, AppError};
-use crate::backend::aws::AwsBackend;
 use crate::config::{self, Config, ConfigError, Loaded, Problem, SeenAs, Trust};
-use crate::model::counted;
+use crate::model::{NodeRef, counted};
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {
@@ -68,22 +68,16 @@ fn listed(problems: &[Problem]) -> Vec<Value> {
 async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
     let Loaded { config, policies, proofs, mut warnings, unusable } = loaded;
     let mut problems = Vec::new();
-    match patiently("reading the AWS configuration", realm::backend(&config, None)).await {
-        Err(failure) => {
-            problems.push(Problem::with_file(file, failure.text, "see [realm], and what AWS's own tools read"));
-        }
+    let reached = patiently("reading the AWS configuration", realm::reach_all(&config)).await;
+    let asking = join_all(reached.into_iter().map(async |realm| match realm {
+        Err(failure) => Err(Problem::with_file(file, failure.text, "see [[realms]], and what AWS's own tools read")),
         // no mistake of the file: the gateway may run elsewhere, or as somebody else
-        Ok(backend) => {
-            let unanswered = patiently("asking Systems Manager", realm::unanswered(&backend)).await.map(|why| {
-                let help = "no session can be opened until that ends; --offline asks nobody";
-                Problem::with_file(file, why, help).warning()
-            });
-            if unanswered.is_none() {
-                let tags = patiently("asking for the tags of nodes", realm::tags_unreadable(&backend)).await;
-                warnings.extend(tags.map(|why| Problem::with_file(file, why, WITHOUT_TAGS).warning()));
-                warnings.extend(may_start_itself(file, &config, &backend).await);
-            }
-            warnings.extend(unanswered);
+        Ok(realm) => Ok(told_of(file, &realm, config.realms.len()).await),
+    }));
+    for told in patiently("asking Systems Manager", asking).await {
+        match told {
+            Ok(told) => warnings.extend(told),
+            Err(problem) => problems.push(problem),
         }
     }
     problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));
@@ -104,6 +98,19 @@ async fn nobody_signs_in(file: &Path, config: &Config) -> Option<Problem> {
     Some(Problem::with_file(file, format!("[oidc]: {why}"), help).warning())
 }
 
+/// What is not as it should be in a realm.
+async fn told_of(file: &Path, realm: &Reached, realms: usize) -> Vec<Problem> {
+    let whose = |why: String| if realms > 1 { format!("realm {}: {why}", realm.name) } else { why };
+    let warning = |why: String, help: &str| Problem::with_file(file, whose(why), help).warning();
+    if let Some(why) = realm::unanswered(&realm.backend).await {
+        let there = if realms > 1 { " there" } else { "" };
+        return vec![warning(why, &format!("no session can be opened{there} until that ends; --offline asks nobody"))];
+    }
+    let tags = realm::tags_unreadable(&realm.backend).await.map(|why| warning(why, WITHOUT_TAGS));
+    let starts = may_start_itself(realm).await.map(|(why, help)| warning(why, help));
+    tags.into_iter().chain(starts).collect()
+}
+
 /// Here a key that proves nothing is a problem; `serve` goes on without it.
 fn all_usable(loaded: Loaded) -> Result<Loaded, ConfigError> {
     match loaded.unusable.is_empty() {
@@ -113,16 +120,14 @@ fn all_usable(loaded: Loaded) -> Result<Loaded, ConfigError> {
 }
 
 /// The gateway's own role is to have nothing that people's roles have.
-async fn may_start_itself(file: &Path, config: &Config, backend: &AwsBackend) -> Option<Problem> {
-    if config.realm.identity == SeenAs::Gateway {
+async fn may_start_itself(realm: &Reached) -> Option<(String, &'static str)> {
+    if realm.identity == SeenAs::Gateway {
         return None;
     }
-    let asking = realm::may_start_itself(backend);
-    let node = patiently("asking whether the gateway's own role may start sessions", asking).await?;
-    let why =
-        format!("the gateway's own role may ssm:StartSession (on {node}), and needs it no more: people's roles do");
+    let NodeRef { id, .. } = realm::may_start_itself(&realm.backend).await?;
+    let why = format!("the gateway's own role may ssm:StartSession (on {id}), and needs it no more: people's roles do");
     let help = "detach portcullis-sessions from it, or whatever else allows it; deploy/iam/gateway-policy.json is all it needs";
-    Some(Problem::with_file(file, why, help).warning())
+    Some((why, help))
 }
 
 /// Each says itself what to do, but for whom it depends on who runs the check.

@@ -33,6 +33,7 @@ pub(super) fn app_failure(error: &AppError) -> Failure {
         | AppError::People(_)
         | AppError::Policy(_)
         | AppError::Provider(_)
+        | AppError::Realm(_)
         | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
         AppError::Evidence(_) => Exit::Directory,
         AppError::Gateway(GatewayError::Listen { .. }) => Exit::Listen,

@@ -2,19 +2,18 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::signal::unix::Signal;
 use tokio::time::timeout;
 
 use super::args::ServeArgs;
 use super::exit::Failure;
 use super::failure::{app_failure, config_failure};
-use super::realm;
+use super::realm::{self, Reached};
 use super::runtime::{Ending, next, patiently};
 use crate::app::{self, App, Cause, Reloader};
-use crate::backend::aws::AwsBackend;
 use crate::config::{Loaded, Trust};
 use crate::evidence::EventLog;
 
@@ -39,39 +38,53 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         tracing::warn!(help = warning.help, "{warning}");
     }
     app::say_unusable(&unusable);
-    let backend = Arc::new(patiently("reading the AWS configuration", realm::backend(&config, None)).await?);
-    let app = App::start(&config, &policies, &proofs, backend.clone(), backend.clone(), DRAIN).await;
+    let reached = patiently("reading the AWS configuration", realm::reach_all(&config)).await;
+    let reached = reached.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let realms = reached.iter().map(Reached::realm).collect();
+    let app = App::start(&config, &policies, &proofs, realms, DRAIN).await;
     let app = app.map_err(|error| app_failure(&error))?;
     let (addresses, log, reloader) = (app.addresses(), app.event_log(), app.reloader());
     tokio::select! {
         () = app.run(ending.asked()) => Ok(()),
-        never = say_whether_ready(&addresses, &backend) => match never {},
+        never = say_whether_ready(&addresses, &reached) => match never {},
         never = heed_hangups(args, &reloader, &log, hangup) => match never {},
         never = heed_changes(args, &reloader) => match never {},
     }
 }
 
-/// Says that the gateway is ready, or, in the same place, why nobody will get further than it. It serves in either case: people
-/// learn there what is wrong, and credentials and networks may come later than a service at a machine's start. Then it asks
-/// again, until it can say so.
-async fn say_whether_ready(addresses: &[SocketAddr], backend: &AwsBackend) -> Infallible {
-    let mut unanswered = realm::unanswered(backend).await;
+/// Says that the gateway is ready, or, in the same place, why nobody will get further than it; where it serves several realms, of
+/// each that does not answer. It serves in any case: people learn there what is wrong, and credentials and networks may come later
+/// than a service at a machine's start. Then it asks again, until it can say so.
+async fn say_whether_ready(addresses: &[SocketAddr], realms: &[Reached]) -> Infallible {
+    let asked = join_all(realms.iter().map(async |realm| (realm, realm::unanswered(&realm.backend).await))).await;
+    let silent: Vec<(&Reached, String)> = asked.into_iter().filter_map(|(realm, why)| Some((realm, why?))).collect();
+    let whys = match &silent[..] {
+        [(_, why)] if realms.len() == 1 => why.clone(),
+        silent => silent.iter().map(|(realm, why)| format!("{}: {why}", realm.name)).collect::<Vec<_>>().join("; "),
+    };
     for address in addresses {
-        match &unanswered {
-            None => tracing::info!(%address, "ready"),
-            Some(why) => tracing::error!(%address, "listening, but no session can be opened: {why}"),
+        match silent.len() {
+            0 => tracing::info!(%address, "ready"),
+            all if all == realms.len() => tracing::error!(%address, "listening, but no session can be opened: {whys}"),
+            _ => {
+                tracing::info!(%address, "ready");
+                tracing::error!(%address, "but no session can be opened in realms that do not answer: {whys}");
+            }
         }
     }
+    join_all(silent.into_iter().map(|(realm, _)| say_when_ready(realm))).await;
+    std::future::pending().await
+}
+
+async fn say_when_ready(realm: &Reached) {
     let mut pause = ASK_AGAIN;
-    while unanswered.is_some() {
+    loop {
         tokio::time::sleep(pause).await;
         pause = ASK_AGAIN_AT_LAST.min(2 * pause);
-        unanswered = realm::unanswered(backend).await;
-        if unanswered.is_none() {
-            tracing::info!("Systems Manager answers now: ready");
+        if realm::unanswered(&realm.backend).await.is_none() {
+            return tracing::info!(realm = %realm.name, "Systems Manager answers now: ready");
         }
     }
-    std::future::pending().await
 }
 
 /// At each SIGHUP reads the configuration again and opens the event log anew. Where that can't be done yet it tries until it

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::Config;
 use super::policy_files::PolicyFile;
 use super::proof_files::ProofFiles;
+use super::{Config, Realm};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct Checks {
     pub authority: fn(&str) -> Result<Vec<u8>, Fault>,
     /// Whether a text is a role's ARN.
     pub role: fn(&str) -> Result<(), Fault>,
+    /// Whether a realm may be called so.
+    pub realm: fn(&str) -> Result<(), Fault>,
     /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
     pub never_passes: fn(&str) -> bool,
     /// What there is to say about the policies, for the people of this configuration.
@@ -107,8 +109,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     authorities(config, checks, &mut findings);
     variables(config, &mut findings);
     numbers(config, &mut findings);
-    realm(config, &mut findings);
-    roles(config, checks, &mut findings);
+    realms(config, checks, &mut findings);
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
@@ -273,17 +274,41 @@ fn numbers(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn realm(config: &Config, findings: &mut Findings) {
-    let endpoints = &config.realm.endpoints;
+fn realms(config: &Config, checks: &Checks, findings: &mut Findings) {
+    if config.realms.is_empty() {
+        let help = "write [[realms]] and below it name = \"main\", which is what logins and policies call it";
+        findings.add(&[Key::Name("realms")], "an account and region is needed whose nodes are reached", Some(help));
+    }
+    let mut names = BTreeSet::new();
+    for (index, realm) in config.realms.iter().enumerate() {
+        let name_at = realm_at(index, &["name"]);
+        if let Err(fault) = (checks.realm)(&realm.name) {
+            findings.fault(&name_at, fault);
+        } else if !names.insert(&realm.name) {
+            let help = "a realm is one account and region; give each a name of its own";
+            findings.add(&name_at, format!("`{}` is here twice", realm.name), Some(help));
+        }
+        urls(index, realm, findings);
+        roles(index, realm, checks, findings);
+    }
+}
+
+/// The way to a value of a realm.
+pub(super) fn realm_at(realm: usize, keys: &[&'static str]) -> Vec<Key> {
+    [Key::Name("realms"), Key::Index(realm)].into_iter().chain(keys.iter().map(|key| Key::Name(key))).collect()
+}
+
+fn urls(index: usize, realm: &Realm, findings: &mut Findings) {
+    let endpoints = &realm.endpoints;
     let urls = [
-        (&["realm", "endpoints", "ssm"][..], &endpoints.ssm, &["https", "http"][..]),
-        (&["realm", "endpoints", "sts"][..], &endpoints.sts, &["https", "http"][..]),
-        (&["realm", "endpoints", "tagging"][..], &endpoints.tagging, &["https", "http"][..]),
-        (&["realm", "endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
-        (&["realm", "proxy"][..], &config.realm.proxy, &["http"][..]),
+        (&["endpoints", "ssm"][..], &endpoints.ssm, &["https", "http"][..]),
+        (&["endpoints", "sts"][..], &endpoints.sts, &["https", "http"][..]),
+        (&["endpoints", "tagging"][..], &endpoints.tagging, &["https", "http"][..]),
+        (&["endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
+        (&["proxy"][..], &realm.proxy, &["http"][..]),
     ];
     for (path, url, schemes) in urls {
-        let path: Vec<Key> = path.iter().map(|name| Key::Name(name)).collect();
+        let path = realm_at(index, path);
         let Some(url) = url else { continue };
         let fine = url
             .parse::<http::Uri>()
@@ -308,29 +333,30 @@ fn proofs(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// The way to a role, and to a value of it.
-pub(super) fn role_at(index: usize, key: Option<&'static str>) -> Vec<Key> {
-    [Key::Name("realm"), Key::Name("roles"), Key::Index(index)].into_iter().chain(key.map(Key::Name)).collect()
+/// The way to a role of a realm, and to a value of it.
+pub(super) fn role_at(realm: usize, index: usize, key: Option<&'static str>) -> Vec<Key> {
+    let role = realm_at(realm, &["roles"]);
+    role.into_iter().chain([Key::Index(index)]).chain(key.map(Key::Name)).collect()
 }
 
-fn roles(config: &Config, checks: &Checks, findings: &mut Findings) {
-    for (index, role) in config.realm.roles.iter().enumerate() {
+fn roles(place: usize, realm: &Realm, checks: &Checks, findings: &mut Findings) {
+    for (index, role) in realm.roles.iter().enumerate() {
         if let Err(fault) = (checks.role)(&role.role) {
-            findings.fault(&role_at(index, Some("role")), fault);
+            findings.fault(&role_at(place, index, Some("role")), fault);
         }
         if role.people.is_empty() && role.groups.is_empty() {
             let help = "name people or groups; people = [\"*\"] is everybody";
-            findings.add(&role_at(index, None), "this role is nobody's", Some(help));
+            findings.add(&role_at(place, index, None), "this role is nobody's", Some(help));
         }
         if !(15..=720).contains(&role.minutes) {
             let message = format!("minutes = {} is outside 15..=720", role.minutes);
-            findings.add(&role_at(index, Some("minutes")), message, None);
+            findings.add(&role_at(place, index, Some("minutes")), message, None);
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
         let fine = |id: &String| (2..=1224).contains(&id.len()) && id.chars().all(plain);
         if !role.external_id.as_ref().is_none_or(fine) {
             let message = "an external id is 2 to 1224 letters, digits and characters of _+=,.@:/-";
-            findings.add(&role_at(index, Some("external_id")), message, None);
+            findings.add(&role_at(place, index, Some("external_id")), message, None);
         }
     }
 }

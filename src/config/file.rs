@@ -34,8 +34,9 @@ pub struct Config {
     pub oidc: Option<Oidc>,
     /// Where it is written what they may do. What no policy permits is denied.
     pub policy: PolicyFiles,
-    /// The AWS account and region whose nodes are reached.
-    pub realm: Realm,
+    /// The AWS accounts and regions whose nodes are reached: at least one.
+    #[schemars(length(min = 1))]
+    pub realms: Vec<Realm>,
     /// How SSH channels are carried over Session Manager sessions.
     pub lanes: Lanes,
     /// What is kept about every session.
@@ -46,9 +47,13 @@ impl Config {
     /// The same with what another one says of people: who they are, in which roles, and what they may do.
     #[must_use]
     pub fn with_people_of(&self, other: &Self) -> Self {
-        let realm = Realm { identity: other.realm.identity, roles: other.realm.roles.clone(), ..self.realm.clone() };
+        let of_realm = |realm: &Realm| match other.realms.iter().find(|there| there.name == realm.name) {
+            Some(there) => Realm { identity: there.identity, roles: there.roles.clone(), ..realm.clone() },
+            None => realm.clone(),
+        };
+        let realms = self.realms.iter().map(of_realm).collect();
         let Self { people, certificate_authorities, revocation, proofs, second_factor, policy, .. } = other.clone();
-        Self { people, certificate_authorities, revocation, proofs, second_factor, policy, realm, ..self.clone() }
+        Self { people, certificate_authorities, revocation, proofs, second_factor, policy, realms, ..self.clone() }
     }
 
     /// The sections in which another one says something else.
@@ -382,27 +387,35 @@ impl Default for PolicyFiles {
     }
 }
 
-/// The AWS account and region whose nodes are reached. Credentials come from the SDK's usual places.
+/// An AWS account and region whose nodes are reached. Credentials come from the SDK's usual places.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Realm {
+    /// What logins (`<node>.<name>`), policies and evidence call it: 1 to 63 lower-case letters, digits and `-`, neither first nor
+    /// last. No two have one name.
+    #[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub name: String,
     /// The region; without it, the SDK's usual places (AWS_REGION, the profile, the instance).
     pub region: Option<String>,
     /// The profile in the shared AWS configuration.
     pub profile: Option<String>,
     /// Where the services are, when not where the region says.
+    #[serde(default)]
     pub endpoints: Endpoints,
     /// A PEM file with the only certificate authorities to trust for AWS, in place of the system's.
     pub ca_bundle: Option<PathBuf>,
     /// `http://host:port` of the proxy for everything to AWS; without it, HTTPS_PROXY and NO_PROXY.
     pub proxy: Option<String>,
     /// As whom AWS sees sessions: `person`, each in a role of theirs, or `gateway`, all of them as the gateway.
+    #[serde(default)]
     pub identity: SeenAs,
     /// Which role is whose, where `identity` is `person`. The first that is for somebody is theirs, and who has none is
-    /// refused.
+    /// refused in this realm.
+    #[serde(default)]
     pub roles: Vec<RoleOfPeople>,
     /// Session Manager's own logging is off for the lanes (they carry an encoding nobody can read) because Portcullis's
     /// evidence replaces it. Where the account asks for logging and this is false, channels are refused.
+    #[serde(default)]
     pub evidence_replaces_agent_logging: bool,
 }
 

@@ -22,16 +22,16 @@ pub struct Overrides {
     /// An address that `serve` listens on (may be given several times; port 0 takes a free one)
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
-    /// The AWS region of the realm
+    /// The AWS region of the realm, where there is one
     #[arg(long, value_name = "NAME", env = "PORTCULLIS_REGION")]
     pub region: Option<String>,
-    /// The profile in the shared AWS configuration
+    /// The realm's profile in the shared AWS configuration, where there is one realm
     #[arg(long, value_name = "NAME", env = "PORTCULLIS_PROFILE")]
     pub profile: Option<String>,
-    /// The URL of Systems Manager's API
+    /// The URL of Systems Manager's API, where there is one realm
     #[arg(long, value_name = "URL", env = "PORTCULLIS_ENDPOINT_SSM")]
     pub endpoint_ssm: Option<String>,
-    /// A PEM file with the only certificate authorities to trust for AWS
+    /// A PEM file with the only certificate authorities to trust for AWS, where there is one realm
     #[arg(long, value_name = "FILE", env = "PORTCULLIS_CA_BUNDLE")]
     pub ca_bundle: Option<PathBuf>,
     /// The directory of the event log
@@ -44,20 +44,33 @@ impl Overrides {
         if !self.listen.is_empty() {
             config.gateway.listen.clone_from(&self.listen);
         }
-        let realm = &mut config.realm;
-        replace(&mut realm.region, &self.region);
-        replace(&mut realm.profile, &self.profile);
-        replace(&mut realm.endpoints.ssm, &self.endpoint_ssm);
-        replace(&mut realm.ca_bundle, &self.ca_bundle);
+        if let [realm] = &mut config.realms[..] {
+            replace(&mut realm.region, &self.region);
+            replace(&mut realm.profile, &self.profile);
+            replace(&mut realm.endpoints.ssm, &self.endpoint_ssm);
+            replace(&mut realm.ca_bundle, &self.ca_bundle);
+        }
         if let Some(directory) = &self.evidence_dir {
             config.evidence.directory.clone_from(directory);
         }
     }
 
+    /// Those of a realm, where it can't be told of which.
+    fn of_no_realm(&self, config: &Config) -> Vec<&'static str> {
+        let of_one = [
+            (self.region.is_some(), "--region or PORTCULLIS_REGION"),
+            (self.profile.is_some(), "--profile or PORTCULLIS_PROFILE"),
+            (self.endpoint_ssm.is_some(), "--endpoint-ssm or PORTCULLIS_ENDPOINT_SSM"),
+            (self.ca_bundle.is_some(), "--ca-bundle or PORTCULLIS_CA_BUNDLE"),
+        ];
+        let given = of_one.into_iter().filter(|(is_given, _)| *is_given && config.realms.len() > 1);
+        given.map(|(_, name)| name).collect()
+    }
+
     /// What a value was given by, where the file has no place to point at. Of those above only this one can be wrong.
     fn origin(&self, path: &[Key]) -> Option<&'static str> {
         match path {
-            [Key::Name("realm"), Key::Name("endpoints"), Key::Name("ssm")] if self.endpoint_ssm.is_some() => {
+            [Key::Name("realms"), _, Key::Name("endpoints"), Key::Name("ssm")] if self.endpoint_ssm.is_some() => {
                 Some("--endpoint-ssm or PORTCULLIS_ENDPOINT_SSM")
             }
             _ => None,
@@ -180,7 +193,7 @@ pub(super) fn in_words(error: &io::Error) -> String {
 /// The same for a text that was read already.
 fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &Checks) -> Result<Loaded, ConfigError> {
     let tree = toml::de::DeTable::parse(text).ok();
-    if let Some(retired) = tree.as_ref().and_then(|tree| retired::find(tree.get_ref())) {
+    if let Some(retired) = tree.as_ref().and_then(|tree| retired::find(tree.get_ref(), text)) {
         return Err(Problem::at(path, text, Some(retired.span), retired.message).help(Some(retired.help)).into());
     }
     let mut config: Config = toml::from_str(text).map_err(|error| {
@@ -202,6 +215,10 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
         placed.collect()
     };
     let mut problems = placed(check(&config, checks));
+    problems.extend(overrides.of_no_realm(&config).into_iter().map(|origin| {
+        let message = format!("{origin} is for a gateway with one realm, and this one has {}", config.realms.len());
+        Problem::with_file(path, message, "leave it out, and write what it says under its [[realms]]")
+    }));
     let PolicyFindings { faults, unheeded } = (checks.policies)(&policies, &config);
     let (proofs, unusable) = load_proofs(&config, trust, checks);
     let never = (checks.never_enough)(&config, &proofs);
@@ -233,7 +250,8 @@ fn anchor(config: &mut Config, base: &Path) {
         let secret = &mut oidc.client_secret_file;
         secret.iter_mut().chain(&mut oidc.ca_bundle)
     }));
-    for path in paths.chain(&mut config.realm.ca_bundle).chain([&mut config.evidence.directory]) {
+    let bundles = config.realms.iter_mut().flat_map(|realm| &mut realm.ca_bundle);
+    for path in paths.chain(bundles).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);
     }
 }
@@ -261,7 +279,7 @@ fn find(tree: &toml::Spanned<toml::de::DeTable<'_>>, path: &[Key]) -> Option<Ran
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fault;
+    use super::super::{Fault, Realm};
     use super::*;
 
     /// Parts that find nothing wrong, but for one word.
@@ -270,11 +288,14 @@ mod tests {
         key: |text| plain(text).map(|()| text.into()),
         authority: |text| plain(text).map(|()| text.into()),
         role: plain,
+        realm: plain,
         never_passes: |pattern| pattern == "LD_*",
         never_enough: |_, _| Vec::new(),
         policies: |_, _| PolicyFindings::default(),
         proofs: |_, _| Vec::new(),
     };
+
+    const REALM: &str = "[[realms]]\nname = \"main\"\n";
 
     fn plain(text: &str) -> Result<(), Fault> {
         match text {
@@ -296,16 +317,22 @@ mod tests {
         let text = include_str!("../../config/gateway.toml");
         let config = read(text).unwrap();
         let mut kept = serde_json::to_value(&config).unwrap();
-        // the file shows people and a role; the defaults have none
+        // the file shows people, and a realm with a role; the defaults have none
+        let shown = Realm { roles: Vec::new(), ..config.realms[0].clone() };
+        assert_eq!(
+            serde_json::to_value(shown).unwrap(),
+            serde_json::to_value(Realm { name: "main".to_owned(), ..Realm::default() }).unwrap()
+        );
         kept["people"] = serde_json::json!([]);
-        kept["realm"]["roles"] = serde_json::json!([]);
+        kept["realms"] = serde_json::json!([]);
         assert_eq!(kept, serde_json::to_value(Config::default()).unwrap());
     }
 
     #[test]
     fn the_reference_file_names_every_key() {
         let text = include_str!("../../config/gateway.toml");
-        let tree = serde_json::to_value(Config::default()).unwrap();
+        let mut tree = serde_json::to_value(Config::default()).unwrap();
+        tree["realms"] = serde_json::to_value(Realm::default()).unwrap();
         for (section, keys) in tree.as_object().unwrap() {
             for key in keys.as_object().into_iter().flatten().map(|(key, _)| key) {
                 let named = text.lines().any(|line| {
@@ -348,16 +375,17 @@ mod tests {
     fn flags_win_over_the_file_and_paths_are_relative_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("g.toml");
-        std::fs::write(&path, "[realm]\nregion = \"eu-west-1\"\n[evidence]\ndirectory = \"log\"\n").unwrap();
+        std::fs::write(&path, "[[realms]]\nname = \"main\"\nregion = \"eu-west-1\"\n[evidence]\ndirectory = \"log\"\n")
+            .unwrap();
         let overrides = Overrides { region: Some("eu-central-1".to_owned()), ..Overrides::default() };
         let config = load(&path, Trust::Anybodys, &overrides, &CHECKS).unwrap().config;
-        assert_eq!(config.realm.region.as_deref(), Some("eu-central-1"));
+        assert_eq!(config.realms[0].region.as_deref(), Some("eu-central-1"));
         assert_eq!(config.evidence.directory, dir.path().join("log"));
     }
 
     #[test]
     fn what_is_checked_is_what_will_be_used() {
-        let text = "[gateway]\nlisten = []\n[realm.endpoints]\nssm = \"https://vpce.example.com\"\n";
+        let text = "[gateway]\nlisten = []\n[[realms]]\nname = \"main\"\n[realms.endpoints]\nssm = \"https://vpce.example.com\"\n";
         let listen = Overrides { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Overrides::default() };
         assert_eq!(
             parse(Path::new("g.toml"), text, Trust::Anybodys, &listen, &CHECKS).unwrap().config.gateway.listen,
@@ -374,7 +402,8 @@ mod tests {
     #[test]
     fn what_is_probably_not_meant_is_a_warning() {
         let warned = |text: &str| {
-            let loaded = parse(Path::new("g.toml"), text, Trust::Anybodys, &Overrides::default(), &CHECKS).unwrap();
+            let text = format!("{text}{REALM}");
+            let loaded = parse(Path::new("g.toml"), &text, Trust::Anybodys, &Overrides::default(), &CHECKS).unwrap();
             loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let empty = warned("");
@@ -391,14 +420,15 @@ mod tests {
 
     #[test]
     fn roles_that_are_nobody_s_or_none_are_problems_and_people_without_one_are_told_of() {
-        let role = |lines: &str| format!("[[realm.roles]]\nrole = \"r\"\npeople = [\"ada\"]\n{lines}\n");
+        let realm = |lines: &str| format!("{REALM}{lines}\n");
+        let role = |lines: &str| realm(&format!("[[realms.roles]]\nrole = \"r\"\npeople = [\"ada\"]\n{lines}"));
         for (text, says) in [
-            ("[[realm.roles]]\nrole = \"wrong\"\npeople = [\"*\"]\n".to_owned(), "g.toml:2:8: `wrong` is wrong"),
-            ("[[realm.roles]]\nrole = \"r\"\n".to_owned(), "this role is nobody's"),
-            (role("minutes = 5"), "g.toml:4:11: minutes = 5 is outside 15..=720"),
+            (realm("[[realms.roles]]\nrole = \"wrong\"\npeople = [\"*\"]"), "g.toml:4:8: `wrong` is wrong"),
+            (realm("[[realms.roles]]\nrole = \"r\""), "this role is nobody's"),
+            (role("minutes = 5"), "g.toml:6:11: minutes = 5 is outside 15..=720"),
             (role("external_id = \"a b\""), "an external id is 2 to 1224"),
-            ("[[realm.roles]]\npeople = [\"ada\"]\n".to_owned(), "`role` is missing here"),
-            ("[realm]\nidentity = \"persons\"\n".to_owned(), "there is no `persons` here"),
+            (realm("[[realms.roles]]\npeople = [\"ada\"]"), "`role` is missing here"),
+            (realm("identity = \"persons\""), "there is no `persons` here"),
         ] {
             let said = problem(&text);
             assert!(said.contains(says), "{said}");
@@ -410,7 +440,8 @@ mod tests {
         let warned = |text: &str| {
             let path = dir.path().join("g.toml");
             let loaded =
-                parse(&path, &format!("{people}{text}"), Trust::Anybodys, &Overrides::default(), &CHECKS).unwrap();
+                parse(&path, &format!("{people}{REALM}{text}"), Trust::Anybodys, &Overrides::default(), &CHECKS)
+                    .unwrap();
             loaded.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>()
         };
         let none = warned("");
@@ -419,10 +450,73 @@ mod tests {
             none[0].starts_with("policies permit `ada`, `bob` something, and no role in AWS is theirs"),
             "{none:?}"
         );
-        assert!(warned("[realm]\nidentity = \"gateway\"\n")[0].starts_with("AWS sees the gateway in every session"));
-        let some = warned("[[realm.roles]]\nrole = \"r\"\ngroups = [\"ops\", \"dev\"]\npeople = [\"eve\"]\n");
+        assert!(warned("identity = \"gateway\"\n")[0].starts_with("AWS sees the gateway in every session"));
+        let some = warned("[[realms.roles]]\nrole = \"r\"\ngroups = [\"ops\", \"dev\"]\npeople = [\"eve\"]\n");
         assert_eq!(some[..2], ["nobody is called `eve`", "nobody is in the group `dev`"]);
         assert!(some[2].contains("`ada` something"), "{some:?}");
-        assert!(warned("[[realm.roles]]\nrole = \"r\"\npeople = [\"*\"]\n").is_empty());
+        assert!(warned("[[realms.roles]]\nrole = \"r\"\npeople = [\"*\"]\n").is_empty());
+    }
+    #[test]
+    fn realms_have_names_that_differ_and_there_is_one_at_least() {
+        let none = problem("");
+        assert!(none.contains("an account and region is needed whose nodes are reached"), "{none}");
+        for (text, says) in [
+            ("[[realms]]\nregion = \"eu-west-1\"\n", "g.toml:1:1: `name` is missing here"),
+            ("[[realms]]\nname = \"wrong\"\n", "g.toml:2:8: `wrong` is wrong"),
+            ("[[realms]]\nname = \"a\"\n[[realms]]\nname = \"a\"\n", "g.toml:4:8: `a` is here twice"),
+            ("[[realms]]\nname = \"a\"\nnmae = 1\n", "there is no `nmae` here"),
+            ("[[realms]]\nname = \"a\"\n[[realms]]\nname = \"b\"\nproxy = \"x\"\n", "g.toml:5:9: `x` is no URL"),
+            ("[realms]\nname = \"a\"\n", "a table is here, where a list belongs"),
+        ] {
+            let said = problem(text);
+            assert!(said.contains(says), "{text}\n{said}");
+        }
+        let two = "[[realms]]\nname = \"a\"\nca_bundle = \"x.pem\"\n[[realms.roles]]\nrole = \"r\"\npeople = [\"*\"]\n\
+                   [[realms]]\nname = \"b\"\n[realms.endpoints]\nssm = \"https://x.example\"\n";
+        let realms = read(two).unwrap().realms;
+        assert_eq!((realms[0].roles.len(), realms[1].roles.len()), (1, 0));
+        assert_eq!((&realms[0].endpoints.ssm, realms[1].endpoints.ssm.as_deref()), (&None, Some("https://x.example")));
+        // a flag does not say which of them it is for
+        let flags = Overrides { region: Some("eu-west-1".to_owned()), ..Overrides::default() };
+        let said = parse(Path::new("g.toml"), two, Trust::Anybodys, &flags, &CHECKS).unwrap_err().to_string();
+        assert!(said.contains("--region or PORTCULLIS_REGION is for a gateway with one realm"), "{said}");
+    }
+
+    #[test]
+    fn what_was_written_for_one_realm_is_refused_with_the_lines_that_replace_it() {
+        for old in [
+            "[realm]\n",
+            "[realm]\nregion = \"eu-west-1\"\nidentity = \"gateway\"\n",
+            "realm.region = \"eu-west-1\"\n",
+            "[[realm.roles]]\nrole = \"r\"\npeople = [\"*\"]\n[realm.endpoints]\nssm = \"https://x.example\"\n",
+        ] {
+            let refused = read(old).unwrap_err();
+            let problem = &refused.problems[0];
+            assert!(problem.message.starts_with("there is no [realm] any more"), "{refused}");
+            assert_eq!(problem.line_column.map(|(line, _)| line), Some(1), "{old}");
+            let (_, lines) = problem.help.as_deref().unwrap().split_once("\n\n").unwrap();
+            assert!(lines.starts_with("[[realms]]\nname = \"main\"\n"), "{lines}");
+            let config = read(lines).unwrap();
+            let of = |text: &str, realm: &str| text.parse::<toml::Table>().unwrap()[realm].clone();
+            let (mut new, old) = (of(lines, "realms")[0].clone(), of(old, "realm"));
+            assert_eq!(new.as_table_mut().unwrap().remove("name"), Some("main".into()));
+            assert_eq!((new, config.realms.len()), (old, 1));
+        }
+        let both = format!("{REALM}[realm]\nregion = \"x\"\n");
+        assert!(problem(&both).contains("there is no [realm] any more"));
+    }
+
+    #[test]
+    fn who_somebody_is_in_a_realm_may_change_while_it_runs_and_the_realm_itself_not() {
+        let one = |more: &str| read(&format!("[[realms]]\nname = \"a\"\n{more}\n[[realms]]\nname = \"b\"\n")).unwrap();
+        let before = one("");
+        let (now, region) = (one("identity = \"gateway\""), one("region = \"eu-west-1\""));
+        let applied = before.with_people_of(&now);
+        assert_eq!((before.differing(&applied), applied.differing(&now)), (vec!["realms".to_owned()], Vec::new()));
+        let applied = before.with_people_of(&region);
+        assert_eq!((before.differing(&applied), applied.differing(&region)), (Vec::new(), vec!["realms".to_owned()]));
+        // one that is gone from the file stays as it is until then
+        let gone = before.with_people_of(&read("[[realms]]\nname = \"b\"\n").unwrap());
+        assert_eq!(gone.realms.len(), 2);
     }
 }

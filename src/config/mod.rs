@@ -29,8 +29,8 @@ mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
 pub use file::{
-    Algorithms, CertificateAuthority, Combination, Config, EnoughProofs, Environment, Limits, Person, Principal,
-    RoleOfPeople, SeenAs,
+    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Limits, Person,
+    Principal, Realm, RoleOfPeople, SeenAs,
 };
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, client_secret, load, load_policies, load_proofs, odd};

@@ -14,19 +14,41 @@ pub(super) struct Retired {
 }
 
 /// The first such key in a file.
-pub(super) fn find(tree: &DeTable<'_>) -> Option<Retired> {
-    let (key, value) = tree.iter().find(|(key, _)| key.get_ref().as_ref() == "rules")?;
+pub(super) fn find(tree: &DeTable<'_>, text: &str) -> Option<Retired> {
+    let (key, value) = tree.iter().find(|(key, _)| ["rules", "realm"].contains(&key.get_ref().as_ref()))?;
+    let span = key.span();
+    if key.get_ref() == "realm" {
+        return Some(Retired {
+            span,
+            message: "there is no [realm] any more: a gateway may serve several accounts and regions, each a [[realms]] with a name"
+                .to_owned(),
+            help: format!("take all of it out, and write this in its place, with the name that you like:\n\n{}", realms(text)),
+        });
+    }
     let rules = match value.get_ref() {
         DeValue::Array(rules) => rules.iter().filter_map(|rule| rule.get_ref().as_table()).map(cedar).collect(),
         _ => String::new(),
     };
     Some(Retired {
-        span: key.span(),
+        span,
         message: "there are no [[rules]] any more: what people may do is written in Cedar, in files of its own"
             .to_owned(),
         help: format!("take them out, and write this into policies/access.cedar beside this file:\n\n{rules}"),
     })
 }
+
+/// The one realm of a file, among realms.
+fn realms(text: &str) -> String {
+    let file: toml::Table = text.parse().unwrap_or_default();
+    let realm = file.get("realm").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let realms = toml::Value::Array(vec![toml::Value::Table(realm)]);
+    let realms = toml::Table::from_iter([("realms".to_owned(), realms)]);
+    let written = toml::to_string(&realms).unwrap_or_default();
+    let rest = written.strip_prefix(REALMS).unwrap_or_default();
+    format!("{REALMS}name = \"main\"\n{rest}")
+}
+
+const REALMS: &str = "[[realms]]\n";
 
 /// The policies that permit what a rule allowed, no more and no less.
 fn cedar(rule: &DeTable<'_>) -> String {

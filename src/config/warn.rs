@@ -1,6 +1,6 @@
 //! What is allowed and probably not meant.
 
-use super::check::{ANY, Checks, Findings, Key, role_at};
+use super::check::{ANY, Checks, Findings, Key, realm_at, role_at};
 use super::policy_files::PolicyFile;
 use super::{Config, EnoughProofs, Person, RoleOfPeople, SeenAs};
 
@@ -90,34 +90,38 @@ fn variables(config: &Config, checks: &Checks, found: &mut Findings) {
 
 /// Everybody is the gateway in AWS; or somebody is nobody.
 fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: &mut Findings) {
-    let (identity, roles) = ([Key::Name("realm"), Key::Name("identity")], &config.realm.roles);
-    if config.realm.identity == SeenAs::Gateway {
-        let help = "give people roles in [[realm.roles]], and leave identity out; deploy/README.md says how";
-        let message = "AWS sees the gateway in every session, whoever it is for: its records name nobody";
-        found.add(&identity, message, Some(help));
-        if !roles.is_empty() {
-            found.add(&role_at(0, None), "[[realm.roles]] are not used while identity is \"gateway\"", None);
+    for (place, realm) in config.realms.iter().enumerate() {
+        if realm.identity == SeenAs::Gateway {
+            let help = "give people roles in [[realms.roles]], and leave identity out; deploy/README.md says how";
+            let message = "AWS sees the gateway in every session, whoever it is for: its records name nobody";
+            found.add(&realm_at(place, &["identity"]), message, Some(help));
+            if !realm.roles.is_empty() {
+                let message = "[[realms.roles]] are not used while identity is \"gateway\"";
+                found.add(&role_at(place, 0, None), message, None);
+            }
+            continue;
         }
+        for (index, role) in realm.roles.iter().enumerate() {
+            unknown(config, (&role.people, &role.groups), |list| role_at(place, index, Some(list)), found);
+        }
+    }
+    // everybody is somebody there
+    if policies.is_empty() || config.realms.iter().any(|realm| realm.identity == SeenAs::Gateway) {
         return;
     }
-    for (index, role) in roles.iter().enumerate() {
-        unknown(config, (&role.people, &role.groups), |list| role_at(index, Some(list)), found);
-    }
-    if policies.is_empty() {
-        return;
-    }
+    let roles = || config.realms.iter().flat_map(|realm| &realm.roles);
     let is_for = |person: &Person, role: &RoleOfPeople| {
         role.people.iter().any(|name| *name == person.name || name == ANY)
             || role.groups.iter().any(|group| person.groups.contains(group))
     };
     // by a certificate or a sign-in somebody may be in further groups, and have a role with them
     let others_group = !config.certificate_authorities.is_empty() || groups_come(config);
-    if roles.iter().any(|role| !role.groups.is_empty()) && others_group {
+    if roles().any(|role| !role.groups.is_empty()) && others_group {
         return;
     }
     let (mut without, mut first) = (Vec::new(), None);
     for (index, person) in config.people.iter().enumerate().filter(|(index, _)| !unheeded.contains(index)) {
-        if !roles.iter().any(|role| is_for(person, role)) {
+        if !roles().any(|role| is_for(person, role)) {
             first = first.or(Some(index));
             without.push(format!("`{}`", person.name));
         }
@@ -129,7 +133,7 @@ fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: 
     } else {
         without.join(", ")
     };
-    let help = "add a role for them to [[realm.roles]]; realm.identity = \"gateway\" opens sessions as the gateway, as was the only way once";
+    let help = "add a role for them to [[realms.roles]]; identity = \"gateway\" under [[realms]] opens sessions as the gateway, as was the only way once";
     found.add(
         &at,
         format!("policies permit {names} something, and no role in AWS is theirs: no session opens"),

@@ -24,9 +24,9 @@ pub(super) fn said(message: &str) -> Said {
     }
     if let Some(name) = message.strip_prefix("missing field ") {
         let help = match name.trim_matches('`') {
-            "role" => "every [[realm.roles]] has a role: its ARN",
+            "role" => "every [[realms.roles]] has a role: its ARN",
             "enough" => "every [[proofs]] says what is enough, such as enough = [\"key and totp\", \"certificate\"]",
-            _ => "every [[people]] and [[certificate_authorities]] has a name",
+            _ => "every [[people]], [[certificate_authorities]] and [[realms]] has a name",
         };
         return Said { message: format!("{name} is missing here"), help: Some(help.to_owned()) };
     }

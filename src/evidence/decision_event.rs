@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::fields::Fields;
 use super::variables::variable;
 use crate::identity::{Acting, CertificateFacts, SecondFactorFacts, SignInFacts};
-use crate::model::{NodeFacts, RefusalCode};
+use crate::model::{NodeFacts, NodeRef, RefusalCode};
 use crate::policy::JudgedCommand;
 
 /// `session.opened`
@@ -119,7 +119,7 @@ pub struct AlertRaised<'a> {
     /// Who did what it permits.
     pub person: &'a str,
     /// Where.
-    pub node: &'a str,
+    pub node: &'a NodeRef,
     /// Where, as the person wrote it.
     pub node_name: &'a str,
     /// Why, as the person said.
@@ -211,7 +211,7 @@ impl AlertRaised<'_> {
         to.text("policy", self.policy);
         to.text("alert", self.text);
         to.text("person", self.person);
-        to.text("node", self.node);
+        write_node_ref(self.node, to);
         to.text("node_name", self.node_name);
         to.maybe("reason", self.reason);
     }
@@ -219,13 +219,18 @@ impl AlertRaised<'_> {
 
 /// A node as it was asked about. Where its tags are not in there, they were not known, or too many to be kept.
 fn write_node(node: &NodeFacts, name: &str, to: &mut Fields) {
-    to.text("node", &node.id.0);
+    write_node_ref(&node.node, to);
     to.text("node_name", name);
     to.maybe("node_called", node.called.as_deref());
     to.maybe("node_platform", node.platform.as_deref());
     if let Ok(tags) = &node.tags {
         to.map("node_tags", tags);
     }
+}
+
+fn write_node_ref(node: &NodeRef, to: &mut Fields) {
+    to.text("node", &node.id.0);
+    to.text("realm", node.realm.as_str());
 }
 
 fn write_command(command: Option<&[u8]>, to: &mut Fields) {

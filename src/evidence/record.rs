@@ -85,7 +85,7 @@ impl SessionRecord {
             Action::Exec { command } => Some(command.as_slice()),
             _ => None,
         };
-        let acting = Acting::of(grant.identity(), Some(grant.node()));
+        let acting = Acting::of(grant.identity(), &grant.node().realm, Some(&grant.node().id));
         let event = Event::SessionOpened(SessionOpened {
             connection: opening.connection,
             source: opening.source,
@@ -234,7 +234,7 @@ impl Shared {
                 policy: &policy,
                 text: &text,
                 person: grant.identity().person(),
-                node: &grant.node().0,
+                node: grant.node(),
                 node_name: grant.node_name().as_str(),
                 reason: grant.reason().map(|reason| reason.as_str()),
             };

@@ -51,7 +51,7 @@ pub(super) async fn run(
             Ok(caller) => caller,
             Err(wrong) => return client.refuse(&[&format!("portcullis: {wrong}")]).await,
         };
-        match caller.login.node_for(caller.identity.person()).cloned() {
+        match caller.login.node_for(caller.identity.person()).map(|name| shared.sessions.asked(name)) {
             None if picker::is_wanted(&request) => match picker::pick(&shared, &caller, &request, &client).await {
                 Ok(node) => {
                     commands::note(&shared, &caller, &request.kind, &Reply::default());

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use super::client_channel::{FAILED, Reply};
 use super::node_list;
 use super::shared::Shared;
-use crate::backend::NodeList;
+use crate::backend::Listing;
 use crate::evidence::{Event, GatewayAsked};
 use crate::identity::{Acting, ActsAs, Identity};
-use crate::model::lasting;
+use crate::model::{RealmName, lasting};
 use crate::session::{Caller, RequestKind, Running};
 
 const HELP: &str = "\
@@ -16,6 +16,7 @@ ssh <gateway>                           on a terminal: the nodes you may reach, 
 ssh <node>@<gateway>                    a shell, as the agent's own user
 ssh <os-user>%<node>@<gateway>          as another user of the node
 ssh <node>+<reason>@<gateway>           with the reason for the session
+ssh <node>.<realm>@<gateway>            where several accounts or regions have one of that name
 scp, sftp, rsync and git work with the same names
 a node is an id (i-…, mi-…), a Name, or tag:Key=Value that matches exactly one
 
@@ -71,33 +72,41 @@ pub(super) fn refusal(text: &str, status: u32) -> Reply {
     Reply { err: format!("portcullis: {text}"), status, ..Reply::default() }
 }
 
-/// Who this is here, and in AWS.
+/// Who this is here, and in AWS; in each realm, where there are several.
 fn whoami(identity: &Identity) -> String {
-    let here = format!("{} ({})", identity.person(), identity.proof());
-    let Some(acting) = Acting::of(identity, None) else {
-        return match identity.acts_as() {
-            ActsAs::Nobody => format!("{here}\nin AWS: nobody, so no session opens; no [[realm.roles]] is for you"),
-            _ => format!("{here}\nin AWS: this gateway, whose own sessions yours are"),
-        };
-    };
-    let Acting { role, session_name, source_identity, tags, left_out } = acting;
-    let mut lines = vec![
-        here,
-        format!("in AWS: role {}", role.arn),
-        format!("  session name     {session_name}"),
-        format!("  source identity  {source_identity}"),
-    ];
-    lines.extend(tags.iter().map(|(key, value)| format!("  tag  {key} = {value}")));
-    lines.push("  tag  portcullis:node = the node's id".to_owned());
-    lines.extend(left_out.iter().map(|what| format!("  left out: {what}")));
+    let mut lines = vec![format!("{} ({})", identity.person(), identity.proof())];
+    let realms: Vec<_> = identity.in_realms().collect();
+    for (realm, acts_as) in &realms {
+        let place = if realms.len() > 1 { format!("in AWS, realm {realm}") } else { "in AWS".to_owned() };
+        in_aws(identity, realm, acts_as, &place, &mut lines);
+    }
     lines.join("\n")
 }
 
+fn in_aws(identity: &Identity, realm: &RealmName, acts_as: &ActsAs, place: &str, lines: &mut Vec<String>) {
+    let Some(acting) = Acting::of(identity, realm, None) else {
+        lines.push(match acts_as {
+            ActsAs::Nobody => {
+                format!("{place}: nobody, so no session opens; none of the realm's [[realms.roles]] is for you")
+            }
+            _ => format!("{place}: this gateway, whose own sessions yours are"),
+        });
+        return;
+    };
+    let Acting { role, session_name, source_identity, tags, left_out } = acting;
+    lines.push(format!("{place}: role {}", role.arn));
+    lines.push(format!("  session name     {session_name}"));
+    lines.push(format!("  source identity  {source_identity}"));
+    lines.extend(tags.iter().map(|(key, value)| format!("  tag  {key} = {value}")));
+    lines.push("  tag  portcullis:node = the node's id".to_owned());
+    lines.extend(left_out.iter().map(|what| format!("  left out: {what}")));
+}
+
 /// The nodes that this person may reach.
-async fn nodes(shared: &Shared, caller: &Caller, show: fn(&NodeList) -> String) -> Reply {
+async fn nodes(shared: &Shared, caller: &Caller, show: fn(&Listing, &[RealmName]) -> String) -> Reply {
     match node_list::of(shared, &caller.identity).await {
-        Ok(list) => said(show(&list)),
-        Err(error) => refusal(&error.to_string(), FAILED),
+        Ok(list) => said(show(&list, shared.sessions.realms())),
+        Err(why) => refusal(&why, FAILED),
     }
 }
 

@@ -25,7 +25,7 @@ use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
-use crate::model::{NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeAsked, NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
 use crate::session::{Caller, ChannelRequest, Lookup, Reasons, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
@@ -187,8 +187,11 @@ impl Connection {
         let identity = &self.login.as_ref()?.identity;
         let policy = self.shared.sessions.policy();
         match self.node() {
-            Some(node) => policy.denies_unseen(identity, node, &Action::Forward { host: host.to_owned(), port }),
-            None => policy.denies_unseen(identity, &NodeName::parse(host).ok()?, &Action::Hop),
+            Some(node) => policy.denies_unseen(identity, &node, &Action::Forward { host: host.to_owned(), port }),
+            None => {
+                let node = self.shared.sessions.asked(&NodeName::parse(host).ok()?);
+                policy.denies_unseen(identity, &node, &Action::Hop)
+            }
         }
     }
 
@@ -262,7 +265,7 @@ impl Connection {
     /// connection without a channel asks nobody for anything.
     fn look_up(&mut self) {
         let lookup = self.node().zip(self.login.as_ref()).filter(|_| !self.looked_up);
-        let lookup = lookup.and_then(|(node, login)| self.shared.sessions.look_up(&login.identity, node));
+        let lookup = lookup.and_then(|(node, login)| self.shared.sessions.look_up(&login.identity, &node));
         self.lookup = self.lookup.take().or_else(|| lookup.map(|lookup| (Instant::now(), lookup)));
         self.looked_up = true;
     }
@@ -305,9 +308,10 @@ impl Connection {
     }
 
     /// The node that the login names.
-    fn node(&self) -> Option<&NodeName> {
+    fn node(&self) -> Option<NodeAsked> {
         let LoggedIn { identity, login, .. } = self.login.as_ref()?;
-        login.as_ref().ok()?.node_for(identity.person())
+        let name = login.as_ref().ok()?.node_for(identity.person())?;
+        Some(self.shared.sessions.asked(name))
     }
 
     /// How wide a window is for what is about to start, before that is decided; the rest comes with the decision.
@@ -315,7 +319,7 @@ impl Connection {
         let may_start = self
             .node()
             .zip(self.login.as_ref())
-            .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(&login.identity, node));
+            .is_some_and(|(node, login)| self.shared.sessions.policy().may_concern(&login.identity, &node));
         if may_start { NARROWEST.min(self.shared.settings.window) } else { WINDOW_FOR_A_REFUSAL }
     }
 

@@ -8,7 +8,7 @@ use super::commands::refusal;
 use super::node_list;
 use super::pick_list::{PickList, Picked};
 use super::shared::Shared;
-use crate::model::{NodeName, plain_text};
+use crate::model::{NodeAsked, NodeName, plain_text};
 use crate::session::{Caller, ChannelRequest, RequestKind};
 
 /// How long somebody may take. Whoever is not there must not hold a channel for ever.
@@ -30,20 +30,25 @@ pub(super) async fn pick(
     caller: &Caller,
     request: &ChannelRequest,
     client: &ClientChannel,
-) -> Result<NodeName, Reply> {
-    let list = node_list::of(shared, &caller.identity).await.map_err(|error| refusal(&error.to_string(), FAILED))?;
+) -> Result<NodeAsked, Reply> {
+    let list = node_list::of(shared, &caller.identity).await.map_err(|error| refusal(&error, FAILED))?;
+    let realms = shared.sessions.realms();
     if list.nodes.is_empty() {
-        return Err(refusal(&node_list::lines(&list), FAILED));
+        return Err(refusal(&node_list::lines(&list, realms), FAILED));
     }
     let size = request.setup.pty.as_ref().map(|pty| pty.size).unwrap_or_default();
-    let mut lines = PickList::new(node_list::columns(&list), size);
+    let mut lines = PickList::new(node_list::columns(&list, realms), size);
     let nobody = || refusal("nobody has chosen a node; name one: ssh <node>@<gateway>", FAILED);
     let place = tokio::time::timeout(PATIENCE, choose(&mut lines, client)).await.map_err(|_| nobody())?;
     let given_up = || Reply { status: INTERRUPTED, ..Reply::default() };
     let node = place.and_then(|place| list.nodes.get(place)).ok_or_else(given_up)?;
-    let told = format!("{} ({}){}", plain_text(&node.name), node.id(), client.newline);
+    let chosen = node.node_ref();
+    let id = if realms.len() > 1 { chosen.to_string() } else { chosen.id.to_string() };
+    let told = format!("{} ({}){}", plain_text(&node.name), plain_text(&id), client.newline);
     client.show(told).await.ok_or_else(given_up)?;
-    NodeName::parse(&node.id().0).map_err(|error| refusal(&error.to_string(), FAILED))
+    // with its realm, since its id may be another's elsewhere
+    let named = NodeName::parse(&chosen.to_string()).map_err(|error| refusal(&error.to_string(), FAILED))?;
+    Ok(shared.sessions.asked(&named))
 }
 
 /// The place of the line that was chosen, if one was.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  person, groups ──Roles::of──▶ ActsAs ──Acting::of──▶ role session name   who, in ARNs and in ids of sessions
-//!                  (at the login)                       source identity     who, in every record of CloudTrail
-//!                                                       tags                who, from which groups, by which key, to which node
+//!                  (at the login,                       source identity     who, in every record of CloudTrail
+//!                   for each realm)                     tags                who, from which groups, by which key, to which node
 //! ```
 //!
 //! All of it comes from what was proved and configured, and none of it from what a client sends beside its proof.
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::Identity;
 use super::fitting::{Fitting, as_written};
-use crate::model::{NodeId, RoleArn};
+use crate::model::{NodeId, RealmName, RoleArn};
 
 /// A role, and how it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct RoleOf {
     pub role: Arc<Role>,
 }
 
-/// Who gets which. The default is that nobody has any.
+/// Who gets which in one realm. The default is that nobody has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roles {
     /// Everybody's sessions are the gateway's own.
@@ -46,7 +46,15 @@ pub enum Roles {
     OfPeople(Vec<RoleOf>),
 }
 
-/// As whom AWS sees somebody.
+/// Who gets which in each realm, in the configuration's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealmRoles(Vec<(RealmName, Roles)>);
+
+/// As whom AWS sees somebody in each realm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct InRealms(Vec<(RealmName, ActsAs)>);
+
+/// As whom AWS sees somebody, in one realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActsAs {
     /// As the gateway.
@@ -100,10 +108,44 @@ impl Roles {
     }
 }
 
+impl RealmRoles {
+    /// Those roles, each realm once.
+    pub fn new(roles: impl IntoIterator<Item = (RealmName, Roles)>) -> Self {
+        Self(roles.into_iter().collect())
+    }
+
+    /// Those of the only realm that a test knows.
+    #[cfg(test)]
+    pub(crate) fn for_test(roles: Roles) -> Self {
+        Self::new([(RealmName::for_test(), roles)])
+    }
+
+    pub(super) fn of(&self, person: &str, groups: &[String]) -> InRealms {
+        InRealms(self.0.iter().map(|(realm, roles)| (realm.clone(), roles.of(person, groups))).collect())
+    }
+}
+
+impl InRealms {
+    #[cfg(test)]
+    pub(super) fn one(realm: RealmName, acts_as: ActsAs) -> Self {
+        Self(vec![(realm, acts_as)])
+    }
+
+    /// In a realm that is not known, as nobody.
+    pub(super) fn within(&self, realm: &RealmName) -> &ActsAs {
+        self.each().find(|(name, _)| *name == realm).map_or(&ActsAs::Nobody, |(_, acts_as)| acts_as)
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = (&RealmName, &ActsAs)> {
+        self.0.iter().map(|(realm, acts_as)| (realm, acts_as))
+    }
+}
+
 impl Acting {
-    /// What AWS is told; nothing where somebody has no role of their own. Without a node it is what is the same for all.
-    pub fn of(identity: &Identity, node: Option<&NodeId>) -> Option<Self> {
-        let ActsAs::Role(role) = identity.acts_as() else { return None };
+    /// What AWS is told in a realm; nothing where somebody has no role of their own there. Without a node it is what is the same for
+    /// all.
+    pub fn of(identity: &Identity, realm: &RealmName, node: Option<&NodeId>) -> Option<Self> {
+        let ActsAs::Role(role) = identity.acts_as(realm) else { return None };
         let (person, mut tags) = (identity.person(), Tags::default());
         tags.add("portcullis:person", person);
         if let Some(node) = node {
@@ -200,7 +242,7 @@ mod tests {
 
     fn acting(person: &str, groups: &[&str]) -> Acting {
         let identity = Identity::for_test_in(person, groups).in_role(role("r"));
-        Acting::of(&identity, Some(&NodeId("i-0123456789abcdef0".to_owned()))).unwrap()
+        Acting::of(&identity, &RealmName::for_test(), Some(&NodeId("i-0123456789abcdef0".to_owned()))).unwrap()
     }
 
     #[test]
@@ -221,6 +263,17 @@ mod tests {
     }
 
     #[test]
+    fn a_role_is_of_its_realm_and_where_none_is_known_somebody_is_nobody() {
+        let [dev, prod, other] = ["dev", "prod", "other"].map(RealmName::of_test);
+        let everybody = Roles::OfPeople(vec![role_of(&[EVERYBODY], &[], "all")]);
+        let roles = RealmRoles::new([(dev.clone(), everybody), (prod.clone(), Roles::default())]);
+        let ada = roles.of("ada", &[]);
+        let seen = [&dev, &prod, &other].map(|realm| ada.within(realm).clone());
+        assert_eq!(seen, [ActsAs::Role(role("all")), ActsAs::Nobody, ActsAs::Nobody]);
+        assert_eq!(ada.each().map(|(realm, _)| realm).collect::<Vec<_>>(), [&dev, &prod]);
+    }
+
+    #[test]
     fn what_aws_is_told_is_who_where_by_what_and_from_which_groups() {
         let told = acting("ann@example.com", &["dev", "on call", "a:b"]);
         assert_eq!(told.session_name, "ann@example.com");
@@ -237,7 +290,7 @@ mod tests {
         assert!(hyphen.session_name.starts_with("ann_marie.") && hyphen.source_identity == "ann-marie", "{hyphen:?}");
         assert_eq!(acting("x", &[]).source_identity.len(), 22);
         let gateway = Identity::for_test("ann");
-        assert_eq!(Acting::of(&gateway, None), None);
+        assert_eq!(Acting::of(&gateway, &RealmName::for_test(), None), None);
     }
 
     #[test]
@@ -263,7 +316,7 @@ mod tests {
         ) {
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             let identity = Identity::for_test_in(&person, &groups).in_role(role("r"));
-            let told = Acting::of(&identity, Some(&NodeId(node))).unwrap();
+            let told = Acting::of(&identity, &RealmName::for_test(), Some(&NodeId(node))).unwrap();
             for name in [&told.session_name, &told.source_identity] {
                 prop_assert!((2..=64).contains(&name.len()), "{name}");
                 prop_assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "_=,.@+-".contains(c)), "{name}");

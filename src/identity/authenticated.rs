@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::acting::ActsAs;
+use super::acting::{ActsAs, InRealms};
 use super::certificate::Certificate;
 use super::enough::Second;
 use super::id_token::SignInFacts;
 use super::proof::KeyFingerprint;
 use super::restrictions::Restrictions;
 use super::sign_in::SignedIn;
-use crate::model::plain_text_up_to;
+use crate::model::{RealmName, plain_text_up_to};
 
 /// The authenticated person or robot. Only this module makes one, from a proof that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Identity {
     pub(super) person: String,
     pub(super) groups: Vec<String>,
     pub(super) proof: Proof,
-    pub(super) acts_as: ActsAs,
+    pub(super) acts_as: InRealms,
 }
 
 /// What was proved, and from where.
@@ -183,9 +183,14 @@ impl Identity {
         &self.proof.restrictions
     }
 
-    /// As whom AWS sees them.
-    pub fn acts_as(&self) -> &ActsAs {
-        &self.acts_as
+    /// As whom AWS sees them in a realm.
+    pub fn acts_as(&self, realm: &RealmName) -> &ActsAs {
+        self.acts_as.within(realm)
+    }
+
+    /// The same in each realm.
+    pub fn in_realms(&self) -> impl Iterator<Item = (&RealmName, &ActsAs)> {
+        self.acts_as.each()
     }
 
     /// An identity out of nothing, for tests of what comes after it.
@@ -207,13 +212,24 @@ impl Identity {
             restrictions: Restrictions::default(),
             text: "test".to_owned(),
         };
-        Self { person: person.to_owned(), groups, proof, acts_as: ActsAs::Gateway }
+        Self {
+            person: person.to_owned(),
+            groups,
+            proof,
+            acts_as: InRealms::one(RealmName::for_test(), ActsAs::Gateway),
+        }
     }
 
     /// The same of somebody with this role.
     #[cfg(test)]
     pub(crate) fn in_role(self, role: Arc<super::Role>) -> Self {
-        Self { acts_as: ActsAs::Role(role), ..self }
+        Self { acts_as: InRealms::one(RealmName::for_test(), ActsAs::Role(role)), ..self }
+    }
+
+    /// The same of somebody with what these roles are for them.
+    #[cfg(test)]
+    pub(crate) fn in_roles(self, roles: &super::RealmRoles) -> Self {
+        Self { acts_as: roles.of(&self.person, &self.groups), ..self }
     }
 
     /// The same with another proof.
@@ -235,6 +251,6 @@ impl Identity {
     /// The same of somebody with none.
     #[cfg(test)]
     pub(crate) fn without_a_role(self) -> Self {
-        Self { acts_as: ActsAs::Nobody, ..self }
+        Self { acts_as: InRealms::default(), ..self }
     }
 }

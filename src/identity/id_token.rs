@@ -199,8 +199,13 @@ impl fmt::Debug for KeySet {
     }
 }
 
+/// Whether it is a public key of a kind that is known, and not one for something else.
 fn is_for_signatures(key: &Jwk) -> bool {
-    key.common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature)
+    let is_public = matches!(
+        key.algorithm,
+        AlgorithmParameters::RSA(_) | AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_)
+    );
+    is_public && key.common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature)
 }
 
 /// Whether a key is of the kind that an algorithm signs with. Of symmetric keys none is: whoever has a public one could sign.

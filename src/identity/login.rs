@@ -1,9 +1,10 @@
 //! The SSH user name (RFC 4252, section 5), which says where to and why:
 //!
 //! ```text
-//!  [<person>/][<os-user>%]<node>[+<reason>]
+//!  [<person>/][<os-user>%]<node>[.<realm>][+<reason>]
 //!
 //!  web-1                      the node, as the agent's own user
+//!  web-1.prod                 the one in the realm prod, where a realm is called so; else a node of that name
 //!  ec2-user%web-1             as ec2-user; `@` does for `%` (the last one counts)
 //!  web-1+INC-42 disk full     why: all that follows the first `+`
 //!  ada/root%i-0abc+INC-42     the person too, where the proof needs a name
@@ -43,7 +44,7 @@ pub enum LoginError {
     /// The node.
     #[error(
         "the node must be an id (i-…, mi-…, ecs:…), a name of letters, digits, '.', '-' and '_', or tag:Key=Value; \
-         write [<os-user>%]<node>[+<reason>]"
+         write [<os-user>%]<node>[.<realm>][+<reason>]"
     )]
     Node,
     /// The node's characters are fine, its form is not.

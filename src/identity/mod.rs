@@ -31,7 +31,7 @@ mod source_list;
 mod totp;
 mod unproved;
 
-pub use acting::{Acting, ActsAs, Role, RoleOf, Roles};
+pub use acting::{Acting, ActsAs, RealmRoles, Role, RoleOf, Roles};
 pub use authenticated::{CertificateFacts, Identity, SecondFactorFacts};
 pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};

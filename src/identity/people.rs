@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::acting::Roles;
+use super::acting::RealmRoles;
 use super::authenticated::{First, Proof};
 use super::authority::Trust;
 use super::authorized_key::{AuthorizedKey, KeyLineError, lines};
@@ -30,7 +30,7 @@ pub struct People {
     /// What is revoked, whosever it was.
     pub(super) revoked: Revocations,
     /// Who is who in AWS.
-    pub(super) roles: Roles,
+    pub(super) roles: RealmRoles,
     /// What of all this is enough for whom.
     pub(super) enough: Enough,
     /// Whose sign-ins at a provider are taken, where some are.
@@ -161,7 +161,7 @@ impl People {
 
     /// The same, with these roles in AWS.
     #[must_use]
-    pub fn in_roles(self, roles: Roles) -> Self {
+    pub fn in_roles(self, roles: RealmRoles) -> Self {
         Self { roles, ..self }
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::NodeId;
+use super::NodeRef;
 
 /// A node as policies see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// What `Target` wants.
-    pub id: NodeId,
+    /// Which it is, and in which realm.
+    pub node: NodeRef,
     /// What AWS calls it: its Name tag, or the name under which it was registered. Nobody on the node can choose it.
     pub called: Option<String>,
     /// `Linux`, `Windows` or `MacOS`, where the inventory has it.
@@ -23,13 +23,13 @@ pub type NodeTags = BTreeMap<String, String>;
 
 impl NodeFacts {
     /// Of a node of which the id is known, and that it has no name and no tags.
-    pub fn bare(id: NodeId) -> Self {
-        Self { id, called: None, platform: None, tags: Ok(NodeTags::new()) }
+    pub fn bare(node: NodeRef) -> Self {
+        Self { node, called: None, platform: None, tags: Ok(NodeTags::new()) }
     }
 
     /// What policies know it by: its name, or its id where it has none.
     pub fn name(&self) -> &str {
-        self.called.as_deref().unwrap_or(&self.id.0)
+        self.called.as_deref().unwrap_or(&self.node.id.0)
     }
 
     /// Whether [`Self::name`] is what it is called: who has no name that is known may have one among tags that are not.
@@ -40,9 +40,14 @@ impl NodeFacts {
 
 #[cfg(test)]
 impl NodeFacts {
-    /// One with a name.
+    /// One with a name, in the only realm that a test knows.
     pub(crate) fn named(id: &str, name: &str) -> Self {
-        Self { called: Some(name.to_owned()), ..Self::bare(NodeId(id.to_owned())) }
+        Self { called: Some(name.to_owned()), ..Self::bare(NodeRef::for_test(id)) }
+    }
+
+    /// The same in another realm.
+    pub(crate) fn within(self, realm: &str) -> Self {
+        Self { node: NodeRef { realm: super::RealmName::of_test(realm), ..self.node }, ..self }
     }
 
     /// The same node with one more tag.

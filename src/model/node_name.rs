@@ -7,13 +7,16 @@
 //!  anything else                         a word: the only one with that Name tag, else with that computer name
 //! ```
 //!
+//! Behind any of them there may be a `.` and a realm ([`super::NodeAsked`]); what that is is not known here, so an id with something
+//! behind it is a word.
+//!
 //! A name is taken apart once, where it comes in (a login, a rule); whoever has a [`NodeName`] need not look again. Which
 //! characters a login may have is stricter than this, and the login's own matter: a rule may name a node by a Name tag
 //! with a space in it.
 
 use std::fmt;
 
-use super::plain_text_up_to;
+use super::{RealmName, plain_text_up_to};
 
 /// A node's name of a known form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,11 +85,11 @@ impl NodeName {
         let kind = if is_instance(text) {
             Kind::Instance
         } else if let Some(task) = text.strip_prefix(TASK) {
-            // cluster, task and runtime; a cluster's name may have underscores of its own
-            if task.split('_').count() < 3 || !task.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
-                return Err(NodeNameError::Task(shown()));
+            match task.rsplit_once('.') {
+                None if is_task(task) => Kind::Task,
+                Some((task, end)) if is_task(task) && RealmName::parse(end).is_ok() => Kind::Word,
+                _ => return Err(NodeNameError::Task(shown())),
             }
-            Kind::Task
         } else if let Some(tag) = text.strip_prefix(TAG) {
             match tag.split_once('=') {
                 Some((key, value)) if !key.is_empty() && !value.is_empty() => {
@@ -142,6 +145,11 @@ fn is_instance(text: &str) -> bool {
         || text.strip_prefix("mi-").is_some_and(|rest| digits(rest, &[17]))
 }
 
+/// Cluster, task and runtime; a cluster's name may have underscores of its own.
+fn is_task(rest: &str) -> bool {
+    rest.split('_').count() >= 3 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -157,14 +165,35 @@ mod tests {
         is("ecs:c_0123_0123-45", NodeForm::Task("ecs:c_0123_0123-45"));
         is("tag:env=a=b", NodeForm::Tag { key: "env", value: "a=b" });
         is("tag:tag:x==y", NodeForm::Tag { key: "tag:x", value: "=y" });
-        for word in ["web-1", "i-robot", "i-0123abcg", "mi-0123abcd", "I-0123abcd", "web server"] {
+        for word in [
+            "web-1",
+            "i-0123abcd.prod",
+            "ecs:c_0123_0123-45.prod",
+            "i-robot",
+            "i-0123abcg",
+            "mi-0123abcd",
+            "I-0123abcd",
+            "web server",
+        ] {
             is(word, NodeForm::Word(word));
         }
     }
 
     #[test]
     fn what_is_of_no_form_is_refused_in_a_sentence() {
-        for wrong in ["", "ecs:one", "ecs:a_b_c;d", "tag:", "tag:x", "tag:=x", "tag:x=", "a\nb", &"x".repeat(513)] {
+        for wrong in [
+            "",
+            "ecs:one",
+            "ecs:a_b_c.",
+            "ecs:a_b_c.d_e",
+            "ecs:a_b_c;d",
+            "tag:",
+            "tag:x",
+            "tag:=x",
+            "tag:x=",
+            "a\nb",
+            &"x".repeat(513),
+        ] {
             let error = NodeName::parse(wrong).unwrap_err().to_string();
             assert!(error.contains("is no name of a node: ") && !error.contains(char::is_control), "{error}");
         }

@@ -16,6 +16,8 @@ pub struct Named {
     pub groups: BTreeSet<String>,
     /// Whether people come whom it does not name, by certificates.
     pub others_come: bool,
+    /// The realms; without any, nothing is said of those that policies name.
+    pub realms: BTreeSet<String>,
 }
 
 /// What is wrong, or odd, about an entity that a policy names.
@@ -56,6 +58,18 @@ pub(super) fn doubt(uid: &EntityUid, named: &Named) -> Option<Doubt> {
         }),
         _ => None,
     }
+}
+
+/// What there is to say about a realm that stands in a policy.
+pub(super) fn doubt_of_realm(name: &str, named: &Named) -> Option<Doubt> {
+    if named.realms.is_empty() || named.realms.contains(name) {
+        return None;
+    }
+    let names: Vec<&str> = named.realms.iter().map(String::as_str).collect();
+    let near = nearest(name, &names);
+    let help = near.map_or_else(|| format!("there is {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+    let message = format!("no realm is called `{name}`");
+    Some(Doubt { message, help, is_near: near.is_some(), is_wrong: false })
 }
 
 fn is_id(text: &str) -> bool {

@@ -183,7 +183,7 @@ mod tests {
     use super::super::facts::Facts;
     use super::super::{Action, FileAction, Policy};
     use super::*;
-    use crate::model::{NodeFacts, NodeId, NodeName};
+    use crate::model::{NodeFacts, NodeName, NodeRef};
 
     /// What stands in the places of a head, and in conditions: some match, some don't, and some can't be evaluated.
     const PRINCIPALS: [&str; 8] = [
@@ -319,7 +319,7 @@ mod tests {
                 second_factor: None,
                 source: std::net::Ipv4Addr::LOCALHOST.into(),
                 node_name: &NodeName::for_test("web-1"),
-                node: &Arc::new(NodeFacts::bare(NodeId("i-1".to_owned()))),
+                node: &Arc::new(NodeFacts::bare(NodeRef::for_test("i-1"))),
                 os_user: None,
                 reason: None,
             };

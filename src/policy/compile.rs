@@ -9,13 +9,13 @@ use cedar_policy::{Entities, PolicyId, PolicySet, Schema, ValidationMode, Valida
 use miette::Diagnostic;
 use sha2::{Digest as _, Sha256};
 
-use super::advice::{Named, doubt};
+use super::advice::{Named, doubt, doubt_of_realm};
 use super::candidates::Candidates;
 use super::decision::{Compiled, Policy};
 use super::denial::{DEFAULT, PolicyVersion};
 use super::obligations::Obligations;
 use super::policy_text::PolicyText;
-use super::scope::PolicyScope;
+use super::scope::{PolicyScope, realms_named};
 use super::usable::Opener;
 
 /// The words of policies.
@@ -92,6 +92,7 @@ impl Policy {
             compiling.take(file, &text.text, named);
         }
         compiling.validate(schema);
+        compiling.doubt_realms(texts, named);
         let Compiling { set, obligations, problems, places } = compiling;
         if problems.iter().any(|problem| !problem.is_warning) {
             return Err(problems);
@@ -190,6 +191,23 @@ impl Compiling {
             return;
         }
         self.places.insert(id, place);
+    }
+
+    /// Says which realms they name that are none.
+    fn doubt_realms(&mut self, texts: &[PolicyText], named: &Named) {
+        for policy in self.set.policies() {
+            let (Ok(body), Some(Place { file, span })) = (policy.to_pst(), self.places.get(policy.id())) else {
+                continue;
+            };
+            let text = texts.get(*file).and_then(|text| text.text.get(span.clone())).unwrap_or_default();
+            for realm in realms_named(body.body()) {
+                let Some(doubt) = doubt_of_realm(&realm, named) else { continue };
+                let written = format!("\"{realm}\"");
+                let at = text.find(&written).map(|at| span.start + at..span.start + at + written.len());
+                let problem = PolicyProblem::new(*file, at.or(Some(span.clone())), doubt.message, Some(&doubt.help));
+                self.problems.push(PolicyProblem { is_warning: true, ..problem });
+            }
+        }
     }
 
     fn validate(&mut self, schema: &Schema) {

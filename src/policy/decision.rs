@@ -284,7 +284,7 @@ mod tests {
     use super::super::FileAction;
     use super::super::command_line::commands;
     use super::*;
-    use crate::model::NodeId;
+    use crate::model::{NodeAsked, NodeRef, RealmName};
 
     /// Somebody who asks, from a machine of a network for documentation.
     struct Asking<'a> {
@@ -305,7 +305,7 @@ mod tests {
             identity: &identity,
             source: "203.0.113.7".parse().unwrap(),
             node_name: &NodeName::for_test("web-1"),
-            node: &NodeFacts { called: asking.called.map(str::to_owned), ..NodeFacts::bare(NodeId(ID.to_owned())) }
+            node: &NodeFacts { called: asking.called.map(str::to_owned), ..NodeFacts::bare(NodeRef::for_test(ID)) }
                 .into(),
             os_user: asking.user,
             action,
@@ -388,7 +388,7 @@ mod tests {
                     identity: &identity,
                     source: "2001:db8::1".parse().unwrap(),
                     node_name: &NodeName::for_test("web-1"),
-                    node: &NodeFacts::bare(NodeId(ID.to_owned())).into(),
+                    node: &NodeFacts::bare(NodeRef::for_test(ID)).into(),
                     os_user: user,
                     action: action.clone(),
                     reason: reason.as_ref(),
@@ -563,7 +563,7 @@ mod tests {
     fn who_has_no_rule_for_a_name_is_denied_before_anybody_looks_for_it() {
         let ada = Identity::for_test("ada");
         let unseen = |policies: &str, name: &str| {
-            let name = NodeName::for_test(name);
+            let name = NodeAsked::for_test(name);
             Policy::for_test(policies).denies_unseen(&ada, &name, &Action::Shell).is_some()
         };
         let on = |when: &str| permit("principal == Person::\"ada\", action, resource", when);
@@ -588,7 +588,7 @@ mod tests {
         let policy = Policy::for_test("");
         let Decision::Deny(seen) = ask(&policy, &ADA, Action::Shell) else { panic!("allowed") };
         assert_eq!(seen.code, RefusalCode::NoRule);
-        assert_eq!(policy.denies_unseen(&ada, &NodeName::for_test("web-1"), &Action::Shell), Some(seen));
+        assert_eq!(policy.denies_unseen(&ada, &NodeAsked::for_test("web-1"), &Action::Shell), Some(seen));
     }
 
     #[test]
@@ -596,7 +596,8 @@ mod tests {
         let ada = Identity::for_test("ada");
         let unnamed = |when: &str| {
             let policy = Policy::for_test(&permit("principal, action, resource", when));
-            let denial = policy.denies_unnamed(&ada, &NodeName::for_test("web-1"), &Action::Shell);
+            let within = [RealmName::for_test()];
+            let denial = policy.denies_unnamed(&ada, &NodeAsked::for_test("web-1"), &within, &Action::Shell);
             // in the same words as a node that is another's
             let Decision::Deny(seen) = ask(&policy, &Asking { called: Some("db-1"), ..ADA }, Action::Shell) else {
                 return denial.is_some();
@@ -616,7 +617,7 @@ mod tests {
     fn tags_that_can_t_be_read_deny_where_a_policy_looks_at_them() {
         let identity = Identity::for_test_in("ada", &["ops"]);
         let denied = |policies: &str, called: Option<&str>| {
-            let id = NodeId(ID.to_owned());
+            let id = NodeRef::for_test(ID);
             let called = called.map(str::to_owned);
             let node = NodeFacts { called, tags: Err("AWS is throttling".to_owned()), ..NodeFacts::bare(id) };
             let decision = Policies::new(Policy::for_test(policies)).decide(Request {

@@ -45,7 +45,7 @@ impl Facts {
     pub(super) fn of(asking: &Asking<'_>, actions: &Entities) -> Result<Self, FactsError> {
         let groups: Vec<EntityUid> = asking.groups.iter().map(|group| uid("Group", group)).collect::<Result<_, _>>()?;
         let principal = uid("Person", asking.person)?;
-        let resource = uid("Node", &asking.node.id.0)?;
+        let resource = uid("Node", &asking.node.node.id.0)?;
         let node = entity(resource.clone(), asking.node)?;
         let parents: HashSet<EntityUid> = groups.iter().cloned().collect();
         let person = Entity::new_no_attrs(principal.clone(), parents);
@@ -147,7 +147,8 @@ impl Facts {
 /// A node with what is known of it.
 fn entity(uid: EntityUid, node: &NodeFacts) -> Result<Entity, FactsError> {
     let platform = node.platform.as_deref().map(|platform| ("platform", text(platform)));
-    let attributes = [("name", text(node.name()))].into_iter().chain(platform);
+    let always = [("name", text(node.name())), ("realm", text(node.node.realm.as_str()))];
+    let attributes = always.into_iter().chain(platform);
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
     let tags = node.tags.iter().flatten().map(|(key, value)| (key.clone(), text(value)));
     Entity::new_with_tags(uid, attributes, [], tags).map_err(refused)
@@ -287,7 +288,7 @@ mod tests {
     use super::super::decision::Policy;
     use super::super::explain::Scenario;
     use super::*;
-    use crate::model::{NodeId, NodeName, ReasonText};
+    use crate::model::{NodeAsked, NodeName, NodeRef, ReasonText};
 
     #[test]
     fn what_wants_a_second_factor_denies_without_one_and_conditions_see_which_it_was() {
@@ -325,7 +326,8 @@ mod tests {
             };
             assert_eq!(decide(&Identity::for_test("ada")), without, "{text}");
             assert_eq!(decide(&Identity::for_test("ada").with_a_second_factor()), None, "{text}");
-            let wanted = policies.current().may_want_second_factor(&Identity::for_test("ada"), &node_name);
+            let wanted =
+                policies.current().may_want_second_factor(&Identity::for_test("ada"), &NodeAsked::for_test("web-1"));
             assert_eq!(wanted, without == Some(RefusalCode::SecondFactorNeeded), "{text}");
         }
     }
@@ -365,7 +367,7 @@ mod tests {
                 proof: Default::default(),
                 source: std::net::Ipv4Addr::LOCALHOST.into(),
                 node_name: NodeName::for_test("web-1"),
-                node: NodeFacts { called, tags: Ok(tags), ..NodeFacts::bare(NodeId(node)) }.into(),
+                node: NodeFacts { called, tags: Ok(tags), ..NodeFacts::bare(NodeRef::for_test(&node)) }.into(),
                 os_user: user,
                 second_factor: false,
                 reason: ReasonText::new(&reason),

@@ -22,7 +22,7 @@ use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::policies::Policies;
 use crate::identity::Identity;
-use crate::model::{NodeFacts, NodeId, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeName, NodeRef, ReasonText, RefusalCode};
 
 /// Proof that policy allowed one action, for one identity, on one node. Only this module makes one; it can't be cloned,
 /// and opening a transport consumes it. Whoever carries out what follows from it asks it again: there is no second
@@ -173,9 +173,9 @@ impl Grant {
     pub fn node_name(&self) -> &NodeName {
         &self.node_name
     }
-    /// The node.
-    pub fn node(&self) -> &NodeId {
-        &self.facts.node().id
+    /// The node, in its realm.
+    pub fn node(&self) -> &NodeRef {
+        &self.facts.node().node
     }
     /// What was known of the node.
     pub fn node_facts(&self) -> &NodeFacts {
@@ -215,6 +215,18 @@ impl Grant {
         Self { reason: Some(reason), ..self }
     }
 
+    /// For a node of a realm.
+    pub(crate) fn for_test_in(realm: &str, node: &str, action: Action) -> Self {
+        Self::for_test_to_in(Identity::for_test("tester"), realm, node, action)
+    }
+
+    /// The same to somebody about whom a test says more than a name.
+    pub(crate) fn for_test_to_in(identity: Identity, realm: &str, node: &str, action: Action) -> Self {
+        let policies = "@id(\"test\") permit (principal, action, resource);";
+        let node = NodeRef::new(&crate::model::RealmName::of_test(realm), node);
+        Self::on(identity, policies, node, action)
+    }
+
     /// To somebody about whom a test says more than a name.
     pub(crate) fn for_test_to(identity: Identity, node: &str, action: Action) -> Self {
         Self::to(identity, "@id(\"test\") permit (principal, action, resource);", node, action)
@@ -226,11 +238,15 @@ impl Grant {
     }
 
     fn to(identity: Identity, policies: &str, node: &str, action: Action) -> Self {
+        Self::on(identity, policies, NodeRef::for_test(node), action)
+    }
+
+    fn on(identity: Identity, policies: &str, node: NodeRef, action: Action) -> Self {
         let decision = Policies::new(super::Policy::for_test(policies)).decide(super::Request {
             identity: &identity,
             source: std::net::Ipv4Addr::LOCALHOST.into(),
-            node_name: &NodeName::for_test(node),
-            node: &NodeFacts::bare(NodeId(node.to_owned())).into(),
+            node_name: &NodeName::for_test(&node.id.0),
+            node: &NodeFacts::bare(node).into(),
             os_user: None,
             action,
             reason: None,

@@ -2,12 +2,15 @@
 //! From its scope and from what must hold of `principal` and `resource` at the top of its conditions. Never too little: where
 //! it can't be seen, everybody and every node.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use cedar_policy::pst::{
     ActionConstraint, BinaryOp, Clause, Effect, EntityOrSlot, EntityUID, Expr, Literal, PrincipalConstraint,
     ResourceConstraint, Template, Var,
 };
+
+use crate::model::RealmName;
 
 /// What a policy could be about.
 #[derive(Clone, Debug)]
@@ -17,7 +20,9 @@ pub(super) struct PolicyScope {
     people: Option<BTreeSet<Whom>>,
     /// None: any node.
     pub(super) nodes: Option<BTreeSet<Which>>,
-    /// Whatever node it is, it makes no difference.
+    /// None: any realm.
+    realms: Option<BTreeSet<String>>,
+    /// Whatever node of these realms it is, it makes no difference.
     pub(super) any_node: bool,
     pub(super) looks_at_path: bool,
     /// It looks at a tag of the node, or might.
@@ -71,11 +76,15 @@ impl PolicyScope {
             })
         };
         let open = matches!(policy.resource, ResourceConstraint::Any | ResourceConstraint::Is(_));
+        let realms = conditions().find_map(|condition| wanted(condition, &realm_in));
+        let only_the_realm = realms.is_some() && !any_clause(&looks_at_node);
+        let any_node = open && (only_the_realm || !any_clause(&|condition| mentions(condition, &Var::Resource)));
         Self {
             permits: policy.effect == Effect::Permit,
             people: scope_people.or_else(|| conditions().find_map(|condition| wanted(condition, &person_in))),
             nodes: scope_nodes.or_else(|| conditions().find_map(|condition| wanted(condition, &node_in))),
-            any_node: open && !any_clause(&|condition| mentions(condition, &Var::Resource)),
+            realms,
+            any_node,
             looks_at_path: any_clause(&|condition| looks_at(condition, &["path"])),
             looks_at_tags: any_clause(&looks_at_tags),
             looks_at_name: any_clause(&looks_at_name),
@@ -84,6 +93,11 @@ impl PolicyScope {
             // an annotation, which whoever compiles it has read
             wants_second_factor: false,
         }
+    }
+
+    /// Whether it could be about a node of a realm.
+    pub(super) fn reaches(&self, realm: &RealmName) -> bool {
+        self.realms.as_ref().is_none_or(|realms| realms.contains(realm.as_str()))
     }
 
     /// Whether it could be about somebody.
@@ -108,6 +122,19 @@ fn whom(uid: &EntityUID) -> Option<Whom> {
 
 fn which(uid: &EntityUID) -> Option<Which> {
     (uid.ty.0.id.as_str() == "Node").then(|| Which::Id(uid.eid.to_string()))
+}
+
+/// The realms that are named anywhere in a policy.
+pub(super) fn realms_named(policy: &Template) -> BTreeSet<String> {
+    let found = RefCell::new(BTreeSet::new());
+    for clause in policy.clauses().iter() {
+        let (Clause::When(condition) | Clause::Unless(condition)) = clause;
+        any_part(condition, |part| {
+            found.borrow_mut().extend(realm_in(part).into_iter().flatten());
+            None
+        });
+    }
+    found.into_inner()
 }
 
 /// The values of which one must be the case for an expression to hold; none where that can't be seen.
@@ -147,8 +174,34 @@ fn node_in(expr: &Expr) -> Option<BTreeSet<Which>> {
     }
 }
 
+/// The same of `resource.realm`.
+fn realm_in(expr: &Expr) -> Option<BTreeSet<String>> {
+    let text = |expr: &Expr| match expr {
+        Expr::Literal(Literal::String(name)) => Some(name.to_string()),
+        _ => None,
+    };
+    let Expr::BinaryOp { op, left, right } = expr else { return None };
+    match (op, left.as_ref(), right.as_ref()) {
+        (BinaryOp::Eq, realm, name) | (BinaryOp::Eq, name, realm) if is_realm(realm) => {
+            Some(BTreeSet::from([text(name)?]))
+        }
+        (BinaryOp::Contains, Expr::Set(names), realm) if is_realm(realm) => {
+            names.iter().map(|name| text(name)).collect()
+        }
+        _ => None,
+    }
+}
+
 fn is_name(expr: &Expr) -> bool {
-    matches!(expr, Expr::GetAttr { expr, attr } if attr == "name" && is(expr, &Var::Resource))
+    is_attribute(expr, "name")
+}
+
+fn is_realm(expr: &Expr) -> bool {
+    is_attribute(expr, "realm")
+}
+
+fn is_attribute(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::GetAttr { expr, attr } if attr == name && is(expr, &Var::Resource))
 }
 
 fn is(expr: &Expr, var: &Var) -> bool {
@@ -180,6 +233,15 @@ fn any_part(expr: &Expr, does: impl Fn(&Expr) -> Option<bool>) -> bool {
 
 pub(super) fn mentions(expr: &Expr, var: &Var) -> bool {
     any_part(expr, |expr| is(expr, var).then_some(true))
+}
+
+/// Whether it asks anything of the node but its realm.
+fn looks_at_node(expr: &Expr) -> bool {
+    any_part(expr, |expr| match expr {
+        realm if is_realm(realm) => Some(false),
+        Expr::Var(Var::Resource) => Some(true),
+        _ => None,
+    })
 }
 
 fn looks_at_tags(expr: &Expr) -> bool {
@@ -269,6 +331,28 @@ mod tests {
         for open in ["resource.name like \"web-*\"", "resource.name == context.reason", "\"a\" == \"a\""] {
             assert_eq!(nodes(when(open)), None, "{open}");
         }
+    }
+
+    #[test]
+    fn where_any_node_will_do_is_seen() {
+        let of = |realms: &[&str]| Some(realms.iter().map(|&realm| realm.to_owned()).collect());
+        for (condition, realms, any) in [
+            ("context.weekday == 1", None, true),
+            ("resource.realm == \"dev\"", of(&["dev"]), true),
+            ("[\"dev\", \"test\"].contains(resource.realm) && context.weekday == 1", of(&["dev", "test"]), true),
+            ("resource.realm == \"dev\" || \"test\" == resource.realm", of(&["dev", "test"]), true),
+            ("resource.realm == \"dev\" && resource.name like \"web-*\"", of(&["dev"]), false),
+            ("resource.realm == \"dev\" || resource.hasTag(\"x\")", None, false),
+            ("resource.realm like \"d*\"", None, false),
+            ("!(resource.realm == \"prod\")", None, false),
+        ] {
+            let scope = when(condition);
+            assert_eq!((scope.realms, scope.any_node), (realms, any), "{condition}");
+        }
+        let one = scope("permit (principal, action, resource == Node::\"i-1\") when { resource.realm == \"dev\" };");
+        assert!(!one.any_node);
+        let unless = "permit (principal, action, resource) when { resource.realm == \"dev\" } unless { resource.hasTag(\"x\") };";
+        assert!(!scope(unless).any_node);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::grant::Grant;
 use super::judged_line::JudgedLine;
 use super::policies::Policies;
 use crate::identity::Identity;
-use crate::model::{NodeFacts, NodeName, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeName, RealmName, ReasonText, RefusalCode};
 
 /// A decision's request, for as long as what it allowed goes on. It opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl Standing {
     /// Who it was given to.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The realm of its node.
+    pub fn realm(&self) -> &RealmName {
+        &self.node.node.realm
     }
 
     /// Whether it would be given again, by the policies in force and to this person as they are now.

@@ -19,7 +19,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid};
 
 use super::decision::Policy;
 use crate::identity::Identity;
-use crate::model::{NodeFacts, wildcard};
+use crate::model::{NodeFacts, NodeTags, RealmName, wildcard};
 
 /// What a session is opened by: who may do none of these there has nothing to do with a node.
 const OPENING: [&str; 5] = ["Shell", "Exec", "Files", "Forward", "Hop"];
@@ -38,6 +38,14 @@ pub struct UsableNodes<'a> {
     person: &'a str,
     groups: &'a [String],
     openers: Vec<&'a Opener>,
+}
+
+/// The node that is asked about.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    One(&'a NodeFacts),
+    /// Any of a realm.
+    AnyIn(&'a RealmName),
 }
 
 /// Whether something holds, as far as that can be known.
@@ -98,6 +106,23 @@ fn within(action: &str, group: &EntityUID, actions: &Entities) -> bool {
 impl UsableNodes<'_> {
     /// Whether the person could be permitted to open something there.
     pub fn has(&self, node: &NodeFacts) -> bool {
+        self.could_open(Which::One(node))
+    }
+
+    /// Whether there may be a node in a realm that they could be permitted to use.
+    pub fn may_be_in(&self, realm: &RealmName) -> bool {
+        self.could_open(Which::AnyIn(realm))
+    }
+
+    /// The same, whatever forbids it.
+    pub fn are_permitted_in(&self, realm: &RealmName) -> bool {
+        let permits = |opener: &&Opener| {
+            opener.body.effect == Effect::Permit && self.applies(opener, Which::AnyIn(realm)) != Truth::No
+        };
+        self.openers.iter().any(permits)
+    }
+
+    fn could_open(&self, node: Which<'_>) -> bool {
         let said: Vec<(&Opener, Truth)> =
             self.openers.iter().map(|opener| (*opener, self.applies(opener, node))).collect();
         (0..OPENING.len()).any(|action| {
@@ -111,7 +136,7 @@ impl UsableNodes<'_> {
     }
 
     /// Whether a policy's scope and conditions are met.
-    fn applies(&self, opener: &Opener, node: &NodeFacts) -> Truth {
+    fn applies(&self, opener: &Opener, node: Which<'_>) -> Truth {
         let scope = self.principal(&opener.body.principal).and(|| resource(&opener.body.resource, node));
         opener.body.clauses().iter().fold(scope, |so_far, clause| {
             so_far.and(|| match clause {
@@ -145,24 +170,20 @@ impl UsableNodes<'_> {
         }
     }
 
-    fn evaluate<'b>(&'b self, expr: &'b Expr, node: &'b NodeFacts) -> Value<'b> {
+    fn evaluate<'b>(&'b self, expr: &'b Expr, node: Which<'b>) -> Value<'b> {
         match expr {
             Expr::Literal(Literal::Bool(value)) => Value::Truth((*value).into()),
             Expr::Literal(Literal::String(text)) => Value::Text(text),
             Expr::Literal(Literal::EntityUID(uid)) => entity(uid),
             Expr::Var(Var::Principal) => Value::Person(self.person),
-            Expr::Var(Var::Resource) => Value::Node(&node.id.0),
+            Expr::Var(Var::Resource) => node.value(),
             Expr::Set(items) => Value::Set(items.iter().map(|item| self.evaluate(item, node)).collect()),
             Expr::UnaryOp { op: UnaryOp::Not, expr } => Value::Truth(self.evaluate(expr, node).truth().not()),
             Expr::BinaryOp { op, left, right } => self.of_two(*op, left, right, node),
-            Expr::GetAttr { expr, attr } if is_resource(expr) => match attr.as_str() {
-                "name" if node.is_name_known() => Value::Text(node.name()),
-                "platform" => node.platform.as_deref().map_or(Value::Unknown, Value::Text),
-                _ => Value::Unknown,
-            },
-            Expr::HasAttr { expr, attrs } if is_resource(expr) && attrs.len() == 1 => Value::Truth(
-                (attrs.first() == "name" || (attrs.first() == "platform" && node.platform.is_some())).into(),
-            ),
+            Expr::GetAttr { expr, attr } if is_resource(expr) => node.attribute(attr),
+            Expr::HasAttr { expr, attrs } if is_resource(expr) && attrs.len() == 1 => {
+                Value::Truth(node.has_attribute(attrs.first()))
+            }
             Expr::Like { expr, pattern } => match self.evaluate(expr, node) {
                 Value::Text(text) => Value::Truth(matches(text, pattern).into()),
                 _ => Value::Unknown,
@@ -176,7 +197,7 @@ impl UsableNodes<'_> {
         }
     }
 
-    fn of_two<'b>(&'b self, op: BinaryOp, left: &'b Expr, right: &'b Expr, node: &'b NodeFacts) -> Value<'b> {
+    fn of_two<'b>(&'b self, op: BinaryOp, left: &'b Expr, right: &'b Expr, node: Which<'b>) -> Value<'b> {
         let value = |expr: &'b Expr| self.evaluate(expr, node);
         let truth = match op {
             BinaryOp::And => value(left).truth().and(|| value(right).truth()),
@@ -188,13 +209,13 @@ impl UsableNodes<'_> {
                 Value::Set(all) => Truth::any(all.iter().map(|one| one.equals(&value(right)))),
                 _ => Truth::Maybe,
             },
-            BinaryOp::HasTag if is_resource(left) => match (&node.tags, value(right)) {
-                (Ok(tags), Value::Text(key)) => tags.contains_key(key).into(),
+            BinaryOp::HasTag if is_resource(left) => match (node.tags(), value(right)) {
+                (Some(tags), Value::Text(key)) => tags.contains_key(key).into(),
                 _ => Truth::Maybe,
             },
             BinaryOp::GetTag if is_resource(left) => {
-                return match (&node.tags, value(right)) {
-                    (Ok(tags), Value::Text(key)) => tags.get(key).map_or(Value::Unknown, |tag| Value::Text(tag)),
+                return match (node.tags(), value(right)) {
+                    (Some(tags), Value::Text(key)) => tags.get(key).map_or(Value::Unknown, |tag| Value::Text(tag)),
                     _ => Value::Unknown,
                 };
             }
@@ -204,12 +225,54 @@ impl UsableNodes<'_> {
     }
 }
 
-fn resource(constraint: &ResourceConstraint, node: &NodeFacts) -> Truth {
+impl<'a> Which<'a> {
+    fn facts(self) -> Option<&'a NodeFacts> {
+        match self {
+            Self::One(facts) => Some(facts),
+            Self::AnyIn(_) => None,
+        }
+    }
+
+    fn value(self) -> Value<'a> {
+        self.facts().map_or(Value::Unknown, |facts| Value::Node(&facts.node.id.0))
+    }
+
+    fn realm(self) -> &'a RealmName {
+        match self {
+            Self::One(facts) => &facts.node.realm,
+            Self::AnyIn(realm) => realm,
+        }
+    }
+
+    fn tags(self) -> Option<&'a NodeTags> {
+        self.facts().and_then(|facts| facts.tags.as_ref().ok())
+    }
+
+    fn attribute(self, name: &str) -> Value<'a> {
+        match (name, self.facts()) {
+            ("realm", _) => Value::Text(self.realm().as_str()),
+            ("name", Some(facts)) if facts.is_name_known() => Value::Text(facts.name()),
+            ("platform", Some(facts)) => facts.platform.as_deref().map_or(Value::Unknown, Value::Text),
+            _ => Value::Unknown,
+        }
+    }
+
+    fn has_attribute(self, name: &str) -> Truth {
+        match (name, self.facts()) {
+            ("realm" | "name", _) => Truth::Yes,
+            ("platform", Some(facts)) => facts.platform.is_some().into(),
+            ("platform", None) => Truth::Maybe,
+            _ => Truth::No,
+        }
+    }
+}
+
+fn resource(constraint: &ResourceConstraint, node: Which<'_>) -> Truth {
     match constraint {
         ResourceConstraint::Any | ResourceConstraint::Is(_) => Truth::Yes,
         ResourceConstraint::Eq(EntityOrSlot::Entity(uid))
         | ResourceConstraint::In(EntityOrSlot::Entity(uid))
-        | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => Value::Node(&node.id.0).equals(&entity(uid)),
+        | ResourceConstraint::IsIn(_, EntityOrSlot::Entity(uid)) => node.value().equals(&entity(uid)),
         _ => Truth::Maybe,
     }
 }
@@ -328,6 +391,67 @@ mod tests {
         }
     }
 
+    fn may_be_in(realm: &str, policies: &str) -> bool {
+        let ada = Identity::for_test_in("ada", &["ops"]);
+        Policy::for_test(policies).usable_nodes(&ada).may_be_in(&RealmName::of_test(realm))
+    }
+
+    #[test]
+    fn a_realm_is_looked_into_where_a_node_of_it_could_be_used() {
+        let all = "@id(\"all\") permit (principal, action, resource);\n";
+        for (policies, dev, prod) in [
+            ("".to_owned(), false, false),
+            (all.to_owned(), true, true),
+            (
+                "@id(\"p\") permit (principal, action, resource) when { resource.realm == \"dev\" };".to_owned(),
+                true,
+                false,
+            ),
+            (
+                "@id(\"p\") permit (principal, action, resource) when { resource.name == \"web-1\" };".to_owned(),
+                true,
+                true,
+            ),
+            (
+                "@id(\"p\") permit (principal, action, resource)\n\
+                 when { [\"dev\"].contains(resource.realm) || (resource.hasTag(\"x\") && context.weekday == 1) };"
+                    .to_owned(),
+                true,
+                true,
+            ),
+            ("@id(\"p\") permit (principal == Person::\"bob\", action, resource);".to_owned(), false, false),
+            (
+                format!("{all}@id(\"f\") forbid (principal, action, resource) when {{ resource.realm == \"prod\" }};"),
+                true,
+                false,
+            ),
+            (
+                format!(
+                    "{all}@id(\"f\") forbid (principal, action == Action::\"Shell\", resource) unless {{ resource.realm == \"dev\" }};"
+                ),
+                true,
+                true,
+            ),
+            (
+                format!(
+                    "{all}@id(\"f\") forbid (principal, action, resource) unless {{ resource.realm like \"d*\" }};"
+                ),
+                true,
+                false,
+            ),
+            (
+                "@id(\"p\") permit (principal, action, resource == Node::\"i-1\");"
+                    .replace("i-1", "i-0123456789abcdef0"),
+                true,
+                true,
+            ),
+        ] {
+            assert_eq!((may_be_in("dev", &policies), may_be_in("prod", &policies)), (dev, prod), "{policies}");
+            let node = node().within("prod");
+            assert!(!usable_by(&policies, &node) || prod, "{policies}");
+        }
+    }
+
     #[test]
     fn what_could_not_be_read_may_be_anything() {
         let unknown = NodeFacts { tags: Err("no".to_owned()), called: None, ..node() };
@@ -367,7 +491,7 @@ mod tests {
         Policy::for_test(policies).outcome(&scenario).outcome.is_ok()
     }
 
-    const CONDITIONS: [&str; 16] = [
+    const CONDITIONS: [&str; 19] = [
         "resource.hasTag(\"env\") && resource.getTag(\"env\") == \"dev\"",
         "resource.hasTag(\"env\") && resource.getTag(\"env\") != \"prod\"",
         "resource.hasTag(\"env\") && [\"dev\", \"test\"].contains(resource.getTag(\"env\"))",
@@ -384,6 +508,9 @@ mod tests {
         "context has reason && context.reason like \"INC-*\"",
         "context.weekday > 5",
         "if resource.name == \"web-1\" then context.weekday == 4 else true",
+        "resource.realm == \"test\"",
+        "[\"dev\", \"prod\"].contains(resource.realm)",
+        "resource has platform && resource.realm like \"t*\"",
     ];
 
     proptest::proptest! {
@@ -406,6 +533,7 @@ mod tests {
                 format!("{}@id(\"p\") permit (principal, action, resource) when {{ {all} }}{unless};", forbids.collect::<String>());
             if shell(&policies, &node()) {
                 proptest::prop_assert!(usable_by(&policies, &node()), "{policies}");
+                proptest::prop_assert!(may_be_in("test", &policies), "{policies}");
             }
         }
 

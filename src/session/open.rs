@@ -13,10 +13,10 @@ use super::reasons::{AsksWhy, Reasons};
 use super::registry::{Registration, Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
-use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
+use crate::backend::{BackendError, BoxFuture, Listing, Node, Realms, Resolved};
 use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
 use crate::identity::{ActsAs, Identity, Login, Unproved};
-use crate::model::{NodeForm, NodeName, ReasonText, RefusalCode, ago};
+use crate::model::{NodeAsked, NodeForm, NodeName, RealmName, ReasonText, RefusalCode, ago};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
@@ -66,7 +66,7 @@ impl NodeTransport for Transport {
 #[derive(Debug)]
 pub struct SessionOpener {
     policies: Policies,
-    directory: Arc<dyn Directory>,
+    realms: Arc<Realms>,
     transport: Arc<dyn NodeTransport>,
     log: Arc<EventLog>,
     registry: Registry,
@@ -89,13 +89,13 @@ pub struct Caller {
 
 /// A node that is being looked up ahead of time.
 #[derive(Debug)]
-pub struct Lookup(JoinHandle<Result<Node, BackendError>>);
+pub struct Lookup(JoinHandle<Resolved>);
 
 /// Where they want to go.
 #[derive(Debug)]
 pub struct Destination {
-    /// The node, as they wrote it.
-    pub node: NodeName,
+    /// The node, as they asked for it.
+    pub node: NodeAsked,
     /// The node's lookup, where it was begun when the channel was opened.
     pub lookup: Option<Lookup>,
 }
@@ -111,9 +111,15 @@ pub enum Refused {
     NotConcerned(Denial),
     /// It is allowed, and nobody could do it in AWS.
     #[error(
-        "there is no role in AWS for {0}: none of [[realm.roles]] names them or a group of theirs; ask whoever runs the gateway"
+        "there is no role in AWS for {person} in the realm {realm}: none of its [[realms.roles]] names them or a group of theirs; \
+         ask whoever runs the gateway"
     )]
-    NoRole(String),
+    NoRole {
+        /// Who.
+        person: String,
+        /// Where.
+        realm: RealmName,
+    },
     /// The name is no node's.
     #[error("{0}")]
     NoSuchNode(BackendError),
@@ -149,7 +155,7 @@ impl Refused {
     pub fn code(&self) -> RefusalCode {
         match self {
             Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
-            Self::NoRole(_) => RefusalCode::NoAwsRole,
+            Self::NoRole { .. } => RefusalCode::NoAwsRole,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
             Self::Node(BackendError::Target(_) | BackendError::Several { .. }) => RefusalCode::NodeNotConnected,
             Self::Node(
@@ -174,14 +180,9 @@ impl Refused {
 }
 
 impl SessionOpener {
-    /// Sessions that this policy allows, on the nodes of this directory, over this transport, recorded in this log.
-    pub fn new(
-        policies: Policies,
-        directory: Arc<dyn Directory>,
-        transport: Arc<dyn NodeTransport>,
-        log: Arc<EventLog>,
-    ) -> Self {
-        Self { policies, directory, transport, log, registry: Registry::default() }
+    /// Sessions that this policy allows, on the nodes of these realms, over this transport, recorded in this log.
+    pub fn new(policies: Policies, realms: Realms, transport: Arc<dyn NodeTransport>, log: Arc<EventLog>) -> Self {
+        Self { policies, realms: Arc::new(realms), transport, log, registry: Registry::default() }
     }
 
     /// The sessions that run.
@@ -199,7 +200,7 @@ impl SessionOpener {
     pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
         let why = |standing: &Standing| match renew(standing.identity()) {
             Err(why) => Some(no_proof(&why)),
-            Ok(identity) if identity.acts_as() != standing.identity().acts_as() => {
+            Ok(identity) if identity.acts_as(standing.realm()) != standing.identity().acts_as(standing.realm()) => {
                 Some("your role in AWS has changed".to_owned())
             }
             Ok(identity) => {
@@ -216,9 +217,21 @@ impl SessionOpener {
         self.registry.end_those(over, |standing| renew(standing.identity()).err().map(|why| no_proof(&why)))
     }
 
-    /// Looks a node up, for somebody whom the rules let name it.
-    pub async fn resolve(&self, node: &NodeName) -> Result<Node, BackendError> {
-        self.directory.resolve(node).await
+    /// What somebody asks for by a name of a node.
+    pub fn asked(&self, name: &NodeName) -> NodeAsked {
+        NodeAsked::of(name, self.realms.names())
+    }
+
+    /// The realms whose nodes are reached.
+    pub fn realms(&self) -> &[RealmName] {
+        self.realms.names()
+    }
+
+    /// The task that a policy names for somebody, where there is one.
+    async fn task(&self, identity: &Identity, name: &NodeName) -> Option<Node> {
+        let asked = self.asked(name);
+        let within = self.policies.current().realms_for(identity, asked.realms());
+        self.realms.resolve(asked.name(), &within).await.node.ok()
     }
 
     /// Notes what happened on a connection outside of any session.
@@ -227,12 +240,14 @@ impl SessionOpener {
     }
 
     /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
-    pub fn look_up(&self, identity: &Identity, node: &NodeName) -> Option<Lookup> {
-        if !self.policies.current().may_concern(identity, node) {
+    pub fn look_up(&self, identity: &Identity, node: &NodeAsked) -> Option<Lookup> {
+        let policy = self.policies.current();
+        if !policy.may_concern(identity, node) {
             return None;
         }
-        let (directory, node) = (self.directory.clone(), node.to_owned());
-        Some(Lookup(tokio::spawn(async move { directory.resolve(&node).await })))
+        let within = policy.realms_for(identity, node.realms());
+        let (realms, name) = (self.realms.clone(), node.name().clone());
+        Some(Lookup(tokio::spawn(async move { realms.resolve(&name, &within).await })))
     }
 
     /// A shell or a command. Whether the client has closed its input already is learned while the node is looked up.
@@ -289,7 +304,7 @@ impl SessionOpener {
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
         let asked = format!("{} on {}", action.name(), to.node);
-        let mut about = Asked { name: to.node.clone(), action: action.clone(), reason: why.given.clone() };
+        let mut about = Asked { name: to.node.written().clone(), action: action.clone(), reason: why.given.clone() };
         let mut node = None;
         let admitted = async {
             let grant = self.decide(caller, to, action, why, &mut node, &mut about.reason).await?;
@@ -327,26 +342,33 @@ impl SessionOpener {
         found_node: &mut Option<Node>,
         reason: &mut Option<ReasonText>,
     ) -> Result<Grant, Refused> {
-        let denied = self.policies.current().denies_unseen(&caller.identity, &to.node, &action);
-        if let Some(denial) = denied {
+        let policy = self.policies.current();
+        if let Some(denial) = policy.denies_unseen(&caller.identity, &to.node, &action) {
             return Err(Refused::NotConcerned(denial));
         }
+        let within = policy.realms_for(&caller.identity, to.node.realms());
         let found = match to.lookup {
             Some(Lookup(task)) => task.await.ok(),
             None => None,
         };
         let found = match found {
             Some(found) => found,
-            None => self.directory.resolve(&to.node).await,
+            None => self.realms.resolve(to.node.name(), &within).await,
         };
-        let node = match found {
-            Ok(node) => node,
-            Err(error) => return Err(self.no_one_node(&caller.identity, &to.node, &action, error).await),
+        let node = match (found.node, found.silent) {
+            // what may be meant is elsewhere, and who may not use this one does not learn that it is here
+            (Ok(node), Some(silence)) if !policy.usable_nodes(&caller.identity).has(&node.facts) => {
+                return Err(Refused::Node(silence));
+            }
+            (Ok(node), _) => node,
+            (Err(error), _) => {
+                return Err(self.no_one_node(&caller.identity, &to.node, &within, &action, error).await);
+            }
         };
         let node = found_node.insert(node);
         let Why { given, asks } = why;
         let asks = asks.filter(|_| given.is_none());
-        let remembered = given.is_none().then(|| caller.reasons.of(node.id())).flatten();
+        let remembered = given.is_none().then(|| caller.reasons.of(node.node_ref())).flatten();
         let mut is_new = given.is_some();
         *reason = given.or(remembered);
         let (mut identity, mut asked) = (caller.identity.clone(), 0);
@@ -354,7 +376,7 @@ impl SessionOpener {
             let denial = match self.policies.decide(Request {
                 identity: &identity,
                 source: caller.source.ip(),
-                node_name: &to.node,
+                node_name: to.node.written(),
                 node: &node.facts,
                 os_user: caller.login.os_user(),
                 action: action.clone(),
@@ -376,30 +398,42 @@ impl SessionOpener {
             *reason = Some(answered.reason);
         };
         if let Some(reason) = reason.as_ref().filter(|_| is_new) {
-            caller.reasons.remember(node.id(), reason);
+            caller.reasons.remember(node.node_ref(), reason);
         }
         // only now: who may not use a node does not learn how it is
-        if *grant.identity().acts_as() == ActsAs::Nobody {
-            return Err(Refused::NoRole(grant.identity().person().to_owned()));
+        let realm = &grant.node().realm;
+        if *grant.identity().acts_as(realm) == ActsAs::Nobody {
+            return Err(Refused::NoRole { person: grant.identity().person().to_owned(), realm: realm.clone() });
         }
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
     }
 
     /// Why a name is not one node's: with those that it could be, of which this person may know.
-    async fn no_one_node(&self, identity: &Identity, name: &NodeName, action: &Action, error: BackendError) -> Refused {
+    async fn no_one_node(
+        &self,
+        identity: &Identity,
+        asked: &NodeAsked,
+        within: &[RealmName],
+        action: &Action,
+        error: BackendError,
+    ) -> Refused {
+        let name = asked.written();
         let policy = self.policies.current();
         match error {
             BackendError::Several { nodes, .. } => {
                 let usable = policy.usable_nodes(identity);
-                let ids = nodes.iter().filter(|node| usable.has(&node.facts)).map(|node| node.id().0.as_str());
-                match several(name, &ids.collect::<Vec<_>>()) {
+                let nodes = nodes.iter().filter(|node| usable.has(&node.facts)).map(Node::node_ref);
+                // with its realm it is that one, whatever there is elsewhere
+                let called =
+                    nodes.map(|node| if self.has_one_realm() { node.id.to_string() } else { node.to_string() });
+                match several(name, &called.collect::<Vec<_>>()) {
                     Some(text) => Refused::NoSuchNode(BackendError::Target(text)),
                     None => Refused::NotConcerned(policy.nothing_permits(identity.person(), action, name, None)),
                 }
             }
-            BackendError::Target(why) => match policy.denies_unnamed(identity, name, action) {
+            BackendError::Target(why) => match policy.denies_unnamed(identity, asked, within, action) {
                 Some(denial) => Refused::NotConcerned(denial),
-                None => Refused::NoSuchNode(BackendError::Target(match self.near(identity, name).await {
+                None => Refused::NoSuchNode(BackendError::Target(match self.near(identity, asked, within).await {
                     Some(near) => format!("{why}; did you mean {near}?"),
                     None => why,
                 })),
@@ -408,23 +442,45 @@ impl SessionOpener {
         }
     }
 
-    /// The name of a node of this person's that is nearly this one. Nobody is asked for nodes by their ids or tags.
-    async fn near(&self, identity: &Identity, name: &NodeName) -> Option<String> {
-        let NodeForm::Word(word) = name.form() else { return None };
-        let nodes = self.nodes(identity).await.ok()?.nodes;
-        let far = |node: &Node| strsim::levenshtein(word, &node.name);
-        let near = nodes.into_iter().min_by_key(far)?;
-        (far(&near) <= word.chars().count().div_ceil(3)).then_some(near.name)
+    /// The name of a node of this person's in these realms that is nearly this one. Nobody is asked for nodes by their ids or tags.
+    async fn near(&self, identity: &Identity, asked: &NodeAsked, within: &[RealmName]) -> Option<String> {
+        let NodeForm::Word(word) = asked.name().form() else { return None };
+        let nodes = self.nodes_in(identity, within).await.nodes;
+        let near = nodes.into_iter().map(|node| {
+            let far = strsim::levenshtein(word, &node.name);
+            if self.has_one_realm() {
+                return (far, node.name);
+            }
+            let name = format!("{}.{}", node.name, node.realm());
+            (far.min(strsim::levenshtein(asked.written().as_str(), &name)), name)
+        });
+        let (far, near) = near.min_by_key(|(far, _)| *far)?;
+        (far <= word.chars().count().div_ceil(3)).then_some(near)
     }
 
-    /// The nodes that a person could be permitted to use, by their names.
-    pub async fn nodes(&self, identity: &Identity) -> Result<NodeList, BackendError> {
-        let list = self.directory.nodes().await?;
+    fn has_one_realm(&self) -> bool {
+        self.realms.names().len() < 2
+    }
+
+    /// The nodes of these realms that a person could be permitted to use, by their names.
+    async fn nodes_in(&self, identity: &Identity, within: &[RealmName]) -> Listing {
+        let mut listing = self.realms.nodes(within).await;
         let policy = self.policies.current();
         let usable = policy.usable_nodes(identity);
-        let mut nodes: Vec<Node> = list.nodes.iter().filter(|node| usable.has(&node.facts)).cloned().collect();
-        nodes.sort_by(|a, b| (&a.name, a.id()).cmp(&(&b.name, b.id())));
-        Ok(NodeList { nodes, is_whole: list.is_whole })
+        listing.nodes.retain(|node| usable.has(&node.facts));
+        listing.nodes.sort_by(|a, b| (&a.name, a.node_ref()).cmp(&(&b.name, b.node_ref())));
+        listing
+    }
+
+    /// The nodes that a person could be permitted to use, by their names, and the ECS tasks that policies name for them, so many at most:
+    /// those are in no inventory, and looked up one by one.
+    pub async fn nodes(&self, identity: &Identity, most_tasks: usize) -> Listing {
+        let policy = self.policies.current();
+        let mut listing = self.nodes_in(identity, &policy.realms_for(identity, self.realms.names())).await;
+        for task in policy.tasks_named_for(identity).iter().take(most_tasks) {
+            listing.nodes.extend(self.task(identity, task).await);
+        }
+        listing
     }
 
     /// Takes out the variables that may not be set there. The session goes on without them, as it does in sshd.
@@ -498,9 +554,9 @@ impl Asked {
 }
 
 /// Of a name that several nodes have, those that somebody may know of; nothing where that is none.
-fn several(name: &NodeName, ids: &[&str]) -> Option<String> {
+fn several(name: &NodeName, ids: &[String]) -> Option<String> {
     let more = if ids.len() > MAX_SHOWN { ", …" } else { "" };
-    let shown = ids.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let shown = ids.iter().take(MAX_SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match ids {
         [] => None,
         // the others are not theirs to know of, and it is not decided by that which one a name means
@@ -582,13 +638,13 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    use crate::model::{NodeFacts, NodeId};
+    use crate::model::{NodeFacts, NodeRef};
 
     #[test]
     fn an_absent_node_is_a_sentence_with_its_last_ping() {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         let node = |last_ping| Node {
-            facts: NodeFacts::bare(NodeId("i-1".to_owned())).into(),
+            facts: NodeFacts::bare(NodeRef::for_test("i-1")).into(),
             name: "web-1".to_owned(),
             computer_name: None,
             online: false,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::backend::BoxFuture;
 use crate::identity::Identity;
-use crate::model::{NodeId, ReasonText};
+use crate::model::{NodeRef, ReasonText};
 use crate::policy::Denial;
 
 /// Somebody who can be asked why while their session is being opened.
@@ -31,7 +31,7 @@ pub struct Answered {
 #[derive(Debug)]
 pub struct Reasons {
     age: Duration,
-    given: Mutex<HashMap<NodeId, (Instant, ReasonText)>>,
+    given: Mutex<HashMap<NodeRef, (Instant, ReasonText)>>,
 }
 
 /// A connection has the node of its login, and no more than a few that its name came to be.
@@ -44,13 +44,13 @@ impl Reasons {
     }
 
     /// The one that was given for a node.
-    pub(super) fn of(&self, node: &NodeId) -> Option<ReasonText> {
+    pub(super) fn of(&self, node: &NodeRef) -> Option<ReasonText> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.get(node).filter(|(since, _)| since.elapsed() < self.age).map(|(_, reason)| reason.clone())
     }
 
     /// Keeps one that has just been given.
-    pub(super) fn remember(&self, node: &NodeId, reason: &ReasonText) {
+    pub(super) fn remember(&self, node: &NodeRef, reason: &ReasonText) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.retain(|_, (since, _)| since.elapsed() < self.age);
         if given.len() < MOST {
@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reason_is_of_its_node_and_has_an_age() {
         let reasons = Reasons::new(Duration::from_secs(60));
-        let (web, db) = (NodeId("i-1".to_owned()), NodeId("i-2".to_owned()));
+        let (web, db) = (NodeRef::for_test("i-1"), NodeRef::for_test("i-2"));
         let ticket = ReasonText::new("INC-42").unwrap();
         assert_eq!(reasons.of(&web), None);
         reasons.remember(&web, &ticket);
@@ -84,7 +84,7 @@ mod tests {
     fn there_are_only_so_many() {
         let reasons = Reasons::new(Duration::from_secs(60));
         let ticket = ReasonText::new("INC-42").unwrap();
-        (0..100).for_each(|n| reasons.remember(&NodeId(format!("i-{n}")), &ticket));
+        (0..100).for_each(|n| reasons.remember(&NodeRef::for_test(&format!("i-{n}")), &ticket));
         assert_eq!(reasons.given.lock().unwrap().len(), MOST);
     }
 }

@@ -9,13 +9,13 @@ use portcullis_protocol::payload::PayloadType;
 use portcullis_protocol::{Message, MessageType};
 
 use super::{EmbeddedService, NODE};
-use crate::backend::Directory as _;
 use crate::backend::aws::AwsBackend;
 use crate::backend::preferences::{self, Preferences};
+use crate::backend::{Directory as _, Realms};
 use crate::emulator::agent::Fidelity;
 use crate::emulator::faults::{Effect, End, FrameFault, Frames};
 use crate::evidence::SessionRecord;
-use crate::model::WindowSize;
+use crate::model::{RealmName, WindowSize};
 use crate::policy::{Action, Grant};
 use crate::transport::file_service::FileService;
 use crate::transport::{
@@ -41,14 +41,14 @@ impl EmbeddedTransport {
     /// One in an account with these inputs in its preferences.
     pub(crate) async fn under(inputs: &str, fidelity: Fidelity, options: TransportOptions) -> Self {
         let service = EmbeddedService::builder().with_fidelity(fidelity).start().await;
-        let backend = AwsBackend::new(service.aws_options()).await.unwrap();
+        let backend = AwsBackend::new(RealmName::for_test(), service.aws_options()).await.unwrap();
         let preferences = format!(r#"{{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{inputs}}}"#);
         backend.put_document(preferences::DOCUMENT, &preferences).await.unwrap();
         for (name, content) in documents(&Preferences::of_account(&backend).await.unwrap()) {
             backend.put_document(name, &content).await.unwrap();
         }
         let shared = Arc::new(backend.clone());
-        let transport = Transport::new(shared.clone(), shared, options);
+        let transport = Transport::new(&Realms::for_test(shared.clone()), shared, options);
         Self { service, backend, transport }
     }
 

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{ShellNode, TwoNodes, finish, keygen, text};
+use crate::backend::Realms;
 use crate::config::{Algorithms, Environment, Limits};
 use crate::evidence::EventLog;
 use crate::gateway::{Gateway, HostKeys, Settings};
-use crate::identity::{People, Roles, Roster};
+use crate::identity::{People, RealmRoles, Roles, Roster};
 use crate::policy::{Policies, Policy};
 use crate::session::SessionOpener;
 
@@ -105,7 +106,8 @@ impl TestGateway {
         let policies = Policies::new(Policy::for_test(policies));
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
         let nodes = Arc::new(TwoNodes::default());
-        let sessions = Arc::new(SessionOpener::new(policies.clone(), nodes.clone(), node.clone(), log));
+        let sessions =
+            Arc::new(SessionOpener::new(policies.clone(), Realms::for_test(nodes.clone()), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         // the tests' own client speaks little
@@ -118,7 +120,7 @@ impl TestGateway {
         }
         let known = ["ada", "bob", "nobody"].map(|name| (name, [public(name)]));
         let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
-        let mut people = people.in_roles(Roles::Gateway);
+        let mut people = people.in_roles(RealmRoles::for_test(Roles::Gateway));
         for line in keys {
             let wire = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
             people = people.with_any_key("ada", &wire);

@@ -1,4 +1,4 @@
-//! What the account asks of every session, read before the first lane. A session document of one's own overrides the
+//! What a realm's account asks of every session, read before the first lane. A session document of one's own overrides the
 //! account's preferences, so a careless lane would drop its key, its logging and its limits: what the lanes can't carry is
 //! refused in a sentence instead, and lanes' documents that are not this version's are not used.
 
@@ -95,7 +95,7 @@ impl Account {
 
 /// What helps where the account asks for nothing worse than a log.
 const LOGGING_REPLACED: &str = "; where the gateway's evidence is to stand for the agent's log, \
-     realm.evidence_replaces_agent_logging says so";
+     evidence_replaces_agent_logging under the realm's [[realms]] says so";
 
 impl Terms {
     /// How long they are believed. Whoever mends what is wrong wants to see it mended, but not every one of a hundred

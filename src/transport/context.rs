@@ -9,7 +9,7 @@ use super::node_places::NodePermit;
 use super::options::Options;
 use crate::backend::lanes::SessionRequest;
 use crate::config::Rung;
-use crate::model::NodeId;
+use crate::model::NodeRef;
 
 /// Everything a channel's lanes are opened with.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) struct ChannelContext {
 
 impl ChannelContext {
     /// The node.
-    pub(super) fn node(&self) -> &NodeId {
+    pub(super) fn node(&self) -> &NodeRef {
         self.opener.grant().node()
     }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Rung;
-use crate::model::NodeId;
+use crate::model::NodeRef;
 
 /// What is known of the nodes. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
     fixed: Option<Rung>,
     /// What worked, and when that was found out.
-    seen: Arc<Mutex<HashMap<NodeId, (Rung, Instant)>>>,
+    seen: Arc<Mutex<HashMap<NodeRef, (Rung, Instant)>>>,
 }
 
 impl Ladder {
@@ -25,7 +25,7 @@ impl Ladder {
 
     /// Where to start with a node. A lower rung is believed in for a while only: a node that was just busy, or whose agent
     /// has been brought up to date, gets its lanes back.
-    pub(super) fn rung(&self, node: &NodeId, now: Instant) -> Rung {
+    pub(super) fn rung(&self, node: &NodeRef, now: Instant) -> Rung {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
         let fresh = seen.filter(|(_, at)| now.saturating_duration_since(*at) < BELIEVED);
         self.fixed.or(fresh.map(|(rung, _)| rung)).unwrap_or(Rung::TwoLanes)
@@ -40,7 +40,7 @@ impl Ladder {
     }
 
     /// A rung worked on a node.
-    pub(super) fn stands(&self, node: &NodeId, rung: Rung, now: Instant) {
+    pub(super) fn stands(&self, node: &NodeRef, rung: Rung, now: Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get(node) {
             // its time runs from when it was found out, not from its last use
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn what_worked_is_where_the_next_channel_starts() {
         let ladder = Ladder::new(None);
-        let node = NodeId("i-0123".into());
+        let node = NodeRef::for_test("i-0123");
         let now = Instant::now();
         assert_eq!(ladder.rung(&node, now), Rung::TwoLanes);
         assert_eq!(ladder.below(Rung::TwoLanes), Some(Rung::OneLane));
@@ -70,5 +70,13 @@ mod tests {
         assert_eq!(ladder.rung(&node, now + BELIEVED), Rung::TwoLanes);
         assert_eq!(ladder.below(Rung::OneLane), None);
         assert_eq!(Ladder::new(Some(Rung::TwoLanes)).below(Rung::TwoLanes), None);
+    }
+
+    #[test]
+    fn what_worked_in_one_realm_says_nothing_of_another() {
+        let (ladder, now) = (Ladder::new(None), Instant::now());
+        let [dev, prod] = ["dev", "prod"].map(|realm| NodeRef::new(&crate::model::RealmName::of_test(realm), "i-0123"));
+        ladder.stands(&prod, Rung::OneLane, now);
+        assert_eq!((ladder.rung(&prod, now), ladder.rung(&dev, now)), (Rung::OneLane, Rung::TwoLanes));
     }
 }

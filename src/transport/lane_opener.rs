@@ -58,7 +58,7 @@ impl LaneOpener {
 
     /// What became of a session of the channel, as the service has it.
     pub(super) async fn fate(&self, session: &SessionId) -> Result<Fate, BackendError> {
-        self.lanes.fate(session).await
+        self.lanes.fate(&self.grant, session).await
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::error::TransportError;
 use super::herald::{Herald, News};
-use crate::model::NodeId;
+use crate::model::NodeRef;
 use crate::policy::Grant;
 
 /// The part of a node's places that only people with few of them may have.
@@ -43,7 +43,7 @@ struct Most {
 #[derive(Debug)]
 pub(super) struct NodePlaces {
     most: Most,
-    nodes: Mutex<HashMap<NodeId, Arc<NodeShare>>>,
+    nodes: Mutex<HashMap<NodeRef, Arc<NodeShare>>>,
 }
 
 #[derive(Debug)]
@@ -118,14 +118,14 @@ impl NodePlaces {
         tokio::time::timeout(LONGEST_WAIT, waited).await.map_err(|_| full)
     }
 
-    fn node(&self, id: &NodeId) -> Arc<NodeShare> {
+    fn node(&self, node: &NodeRef) -> Arc<NodeShare> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.len() >= MANY_NODES {
             // a place, and whoever waits for one, holds the node's share as well
             nodes.retain(|_, share| Arc::strong_count(share) > 1);
         }
         let new = || Arc::new(NodeShare { most: self.most, state: Mutex::default() });
-        nodes.entry(id.clone()).or_insert_with(new).clone()
+        nodes.entry(node.clone()).or_insert_with(new).clone()
     }
 }
 
@@ -330,6 +330,15 @@ mod tests {
         // she has it, and lets it go
         assert!(!woken[0].take() && poll(&mut waiting[2], &woken[2]));
         assert!(woken[0].take());
+    }
+
+    #[tokio::test]
+    async fn a_node_of_another_realm_has_places_of_its_own() {
+        let places = NodePlaces::new(1, 1);
+        let [dev, prod] = ["dev", "prod"].map(|realm| Grant::for_test_in(realm, "i-1", Action::Shell));
+        let _held = places.take(&dev, &Herald::default()).await.unwrap();
+        assert!(places.take(&prod, &Herald::default()).now_or_never().is_some());
+        assert!(places.take(&dev, &Herald::default()).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]

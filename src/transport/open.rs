@@ -1,5 +1,6 @@
 //! Opening a transport: a grant goes in and is used up, a channel comes out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +25,11 @@ use super::limits::{Clock, Limits};
 use super::node_places::NodePlaces;
 use super::options::Options;
 use super::parameter::{self, Carried};
-use crate::backend::Directory;
 use crate::backend::lanes::Lanes;
+use crate::backend::{BackendError, Realms};
 use crate::config::{Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
+use crate::model::RealmName;
 use crate::policy::{Action, Grant, JudgedLine};
 
 /// How channels are carried.
@@ -48,8 +50,8 @@ pub struct TransportOptions {
     pub channels_per_person: usize,
     /// What carries shells.
     pub shell: ShellTransport,
-    /// Portcullis's evidence takes the place of the agent's own log, where the account asks for one.
-    pub evidence_replaces_logging: bool,
+    /// The realms in which Portcullis's evidence takes the place of the agent's own log, where the account asks for one.
+    pub evidence_replaces_logging: BTreeSet<RealmName>,
     /// End a channel when no byte has passed for so long, however long the account allows.
     pub idle_limit: Option<Duration>,
     /// Bytes of output that wait here until clients take them, of all.
@@ -68,7 +70,7 @@ impl Default for TransportOptions {
             channels_per_node: 500,
             channels_per_person: 500,
             shell: ShellTransport::Helper,
-            evidence_replaces_logging: false,
+            evidence_replaces_logging: BTreeSet::new(),
             idle_limit: None,
             output_bytes: 512 << 20,
             output_bytes_per_person: 128 << 20,
@@ -92,25 +94,34 @@ pub struct Transport {
     lanes: Arc<dyn Lanes>,
     options: TransportOptions,
     ladder: Ladder,
-    account: Account,
+    accounts: BTreeMap<RealmName, Account>,
     places: NodePlaces,
     output: OutputBudget,
 }
 
 impl Transport {
-    /// Channels over these lanes, in the account that the directory is of.
-    pub fn new(directory: Arc<dyn Directory>, lanes: Arc<dyn Lanes>, options: TransportOptions) -> Self {
+    /// Channels over these lanes, in the accounts of these realms.
+    pub fn new(realms: &Realms, lanes: Arc<dyn Lanes>, options: TransportOptions) -> Self {
         let ladder = Ladder::new(options.rung);
-        let account = Account::new(directory, options.evidence_replaces_logging);
+        let account = |realm: &RealmName| {
+            let replaces = options.evidence_replaces_logging.contains(realm);
+            Some((realm.clone(), Account::new(realms.directory(realm)?.clone(), replaces)))
+        };
+        let accounts = realms.names().iter().filter_map(account).collect();
         let places = NodePlaces::new(options.channels_per_node, options.channels_per_person);
         let output = OutputBudget::new(options.output_bytes, options.output_bytes_per_person);
-        Self { lanes, options, ladder, account, places, output }
+        Self { lanes, options, ladder, accounts, places, output }
     }
 
     /// Makes the minutes of the account's preferences so long.
     #[cfg(test)]
     pub(super) fn set_minute(&mut self, minute: Duration) {
-        self.account.set_minute(minute);
+        self.accounts.values_mut().for_each(|account| account.set_minute(minute));
+    }
+
+    fn account(&self, realm: &RealmName) -> Result<&Account, BackendError> {
+        let none = || BackendError::Refused(format!("this gateway serves no realm {realm}"));
+        self.accounts.get(realm).ok_or_else(none)
     }
 
     /// Opens the shell or the command that the grant is for.
@@ -214,7 +225,7 @@ impl Transport {
         let (permit, terms) = wanted(
             async {
                 let permit = self.places.take(&grant, herald).await?;
-                Ok((permit, self.account.terms().await?))
+                Ok((permit, self.account(&grant.node().realm)?.terms().await?))
             },
             herald,
         )

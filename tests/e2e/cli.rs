@@ -28,7 +28,7 @@ fn an_environment_variable_wins_over_the_file_and_a_flag_over_both() {
         command.env("PORTCULLIS_REGION", "eu-west-1");
         let run = crate::harness::run(&mut command, b"", crate::harness::PATIENCE).ok();
         let answer: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
-        answer["config"]["realm"]["region"].as_str().unwrap().to_owned()
+        answer["config"]["realms"][0]["region"].as_str().unwrap().to_owned()
     };
     assert_eq!(check(&[]), "eu-west-1");
     assert_eq!(check(&["--region", "eu-north-1"]), "eu-north-1");

@@ -23,6 +23,7 @@ mod pages;
 mod picker;
 mod policy;
 mod proofs;
+mod realms;
 mod reason;
 mod screens;
 mod second_factor;

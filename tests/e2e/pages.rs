@@ -71,15 +71,18 @@ fn refusals_of_a_configuration() {
              os_users = [\"ec2-user\"]\nactions = [\"Shell\", \"Exec\"]\n\
              [[rules]]\nname = \"all\"\npeople = [\"eve\"]\nnodes = [\"*\"]\nactions = [\"*\"]\n",
         ),
-        ("nothing at all, which is fine", ""),
-        ("variables that never pass", "[environment]\naccept = [\"*\", \"LD_PRELOAD\"]\n"),
+        ("the one realm, which is gone", "[realm]\nregion = \"eu-central-1\"\nidentity = \"gateway\"\n"),
+        ("nothing at all", ""),
+        ("no more than must be, which is fine", "[[realms]]\nname = \"main\"\n"),
+        ("a name that is no realm's", "[[realms]]\nname = \"Production\"\n"),
+        ("variables that never pass", "[[realms]]\nname = \"main\"\n[environment]\naccept = [\"*\", \"LD_PRELOAD\"]\n"),
     ] {
         let file = dir.path().join("gateway.toml");
         std::fs::write(&file, text).unwrap();
         writeln!(page, "# {what}").unwrap();
         shown(&mut page, &["check", "--offline", "--config", file.to_str().unwrap()]);
     }
-    std::fs::write(dir.path().join("gateway.toml"), "").unwrap();
+    std::fs::write(dir.path().join("gateway.toml"), "[[realms]]\nname = \"main\"\n").unwrap();
     std::fs::create_dir(dir.path().join("policies")).unwrap();
     for (what, text) in [
         ("an action that is none", "@id(\"a\")\npermit (principal, action == Action::\"Shel\", resource);\n"),

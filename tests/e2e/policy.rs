@@ -115,10 +115,10 @@ fn a_role_of_people_whom_no_policy_lets_do_anything_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let role = |name: &str, whose: &str| {
-        format!("[[realm.roles]]\nrole = \"arn:aws:iam::123456789012:role/{name}\"\n{whose}\n")
+        format!("[[realms.roles]]\nrole = \"arn:aws:iam::123456789012:role/{name}\"\n{whose}\n")
     };
     let config = [
-        "[realm]\nregion = \"us-east-1\"\n".to_owned(),
+        "[[realms]]\nname = \"main\"\nregion = \"us-east-1\"\n".to_owned(),
         role("eve", "people = [\"eve\"]"),
         role("ada", "people = [\"ada\", \"eve\"]"),
         role("ops", "groups = [\"ops\"]"),

@@ -57,7 +57,7 @@ impl Account {
         let config = format!(
             "[gateway]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [\"host\"]\n\
              [[people]]\nname = \"ada\"\nkeys = [\"{}\"]\n\
-             [realm]\nidentity = \"gateway\"\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realm.endpoints]\nssm = \"{url}\"\nsts = \"{url}\"\ntagging = \"{url}\"\n\
+             [[realms]]\nname = \"main\"\nidentity = \"gateway\"\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realms.endpoints]\nssm = \"{url}\"\nsts = \"{url}\"\ntagging = \"{url}\"\n\
              [evidence]\ndirectory = \"evidence\"\n{extra}",
             key.trim()
         );

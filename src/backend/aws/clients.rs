@@ -25,6 +25,7 @@ use super::refusals::Refusals;
 use super::stream_url::{Endpoint, StreamOrigin};
 use crate::backend::BackendError;
 use crate::data_channel::{Dialer, ProxyRules};
+use crate::model::RealmName;
 
 /// What of the SDK is logged when nobody says: nothing. It tells of every profile and key that it has looked at, and of each
 /// place where it found no credentials; what came of that is told here, in one sentence.
@@ -69,6 +70,8 @@ pub struct AwsOptions {
 /// Everything that talks to AWS.
 #[derive(Debug)]
 pub(super) struct Clients {
+    /// What the configuration calls this account and region.
+    pub(super) realm: RealmName,
     pub(super) ssm: ssm::Client,
     /// For the roles of people.
     pub(super) sts: sts::Client,
@@ -83,11 +86,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) async fn build(options: &AwsOptions) -> Result<Self, BackendError> {
-        Self::build_with(options, |name| std::env::var(name).ok().filter(|value| !value.is_empty())).await
+    pub(super) async fn build(realm: RealmName, options: &AwsOptions) -> Result<Self, BackendError> {
+        Self::build_with(realm, options, |name| std::env::var(name).ok().filter(|value| !value.is_empty())).await
     }
 
     async fn build_with(
+        realm: RealmName,
         options: &AwsOptions,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, BackendError> {
@@ -104,7 +108,7 @@ impl Clients {
         let shared = load(options, https).await;
         let region = shared.region().map(ToString::to_string).ok_or_else(|| {
             BackendError::Unreachable(
-                "no AWS region is set: set realm.region, AWS_REGION or the profile's region".to_owned(),
+                "no AWS region is set: set region under its [[realms]], AWS_REGION or the profile's region".to_owned(),
             )
         })?;
         check_region(&region)?;
@@ -151,7 +155,8 @@ impl Clients {
             region,
             dialer,
             credentials: CredentialCache { provider: credentials, kept: Mutex::default() },
-            refusals: Refusals::default(),
+            refusals: Refusals::of(realm.clone()),
+            realm,
         })
     }
 }
@@ -282,7 +287,7 @@ mod tests {
     }
 
     async fn built(options: &AwsOptions, environment: &[(&str, &str)]) -> Result<Clients, BackendError> {
-        Clients::build_with(options, |name| {
+        Clients::build_with(RealmName::for_test(), options, |name| {
             environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
         .await

@@ -7,12 +7,12 @@ use aws_credential_types::Credentials;
 use tokio::time::timeout;
 
 use super::*;
-use crate::backend::Directory as _;
 use crate::backend::lanes::{Lane, Lanes as _, SessionRequest};
 use crate::backend::preferences::Preferences;
+use crate::backend::{Directory as _, Realm, Realms};
 use crate::data_channel::ChannelEvent;
 use crate::emulator::faults::{Cut, End};
-use crate::model::NodeName;
+use crate::model::{NodeName, RealmName};
 use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedService, NODE, PATIENCE};
 
@@ -24,7 +24,7 @@ async fn over_tls() -> EmbeddedService {
 }
 
 async fn backend_of(service: &EmbeddedService) -> AwsBackend {
-    let backend = AwsBackend::new(service.aws_options()).await.unwrap();
+    let backend = AwsBackend::new(RealmName::for_test(), service.aws_options()).await.unwrap();
     let document = r#"{"schemaVersion":"1.0","description":"test","sessionType":"NonInteractiveCommands",
         "parameters":{"command":{"type":"String"}},
         "properties":{"linux":{"commands":"{{command}}","runAsElevated":true,"separateOutputStream":true}}}"#;
@@ -76,7 +76,7 @@ async fn a_command_runs_over_tls_with_a_signed_upgrade() {
     let service = over_tls().await;
     let backend = backend_of(&service).await;
     let node = backend.resolve(&NodeName::for_test("demo")).await.unwrap();
-    assert_eq!((node.id().0.as_str(), node.online), (NODE, true));
+    assert_eq!((node.node_ref().id.0.as_str(), node.online), (NODE, true));
     assert_eq!(node.facts.tags.as_ref().unwrap().get("env").map(String::as_str), Some("test"));
     assert_eq!(backend.resolve(&NodeName::for_test("tag:env=test")).await.unwrap().facts, node.facts);
     let mut lane = backend.open(&grant(), command("sh -c 'echo out; echo err >&2; exit 3'")).await.unwrap();
@@ -170,15 +170,26 @@ async fn the_services_refusals_are_waited_out_or_said() {
         credentials: Some(Credentials::new("AKIDCLIENT", "wrong-secret", None, None, "test")),
         ..service.aws_options()
     };
-    let refused = AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.unwrap_err();
+    let refused = AwsBackend::new(RealmName::for_test(), options)
+        .await
+        .unwrap()
+        .resolve(&NodeName::for_test("demo"))
+        .await
+        .unwrap_err();
     let text = refused.for_operator();
     assert!(text.contains("does not accept the gateway's credentials") && !text.contains("secret"), "{text}");
     let options = AwsOptions { region: Some("eu-west-1".into()), ..service.aws_options() };
     assert!(
-        AwsBackend::new(options).await.unwrap().resolve(&NodeName::for_test("demo")).await.is_err(),
+        AwsBackend::new(RealmName::for_test(), options)
+            .await
+            .unwrap()
+            .resolve(&NodeName::for_test("demo"))
+            .await
+            .is_err(),
         "the scope names another region"
     );
-    let stranger = AwsBackend::new(AwsOptions { ca_bundle: None, ..service.aws_options() }).await.unwrap();
+    let stranger =
+        AwsBackend::new(RealmName::for_test(), AwsOptions { ca_bundle: None, ..service.aws_options() }).await.unwrap();
     let text = stranger.resolve(&NodeName::for_test("demo")).await.unwrap_err().to_string();
     assert!(text.starts_with("could not reach Systems Manager"), "{text}");
     service.no_session_is_left().await;
@@ -239,4 +250,22 @@ async fn a_document_is_brought_up_to_date_as_often_as_needed() {
         let said = listen(&mut lane).await;
         assert_eq!(String::from_utf8(said.output).unwrap().trim(), &line[5..]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_for_a_node_of_another_realm_opens_nothing() {
+    let service = EmbeddedService::builder().start().await;
+    let backend = backend_of(&service).await;
+    let elsewhere = Grant::for_test_in("elsewhere", NODE, Action::Shell);
+    let refused = backend.open(&elsewhere, command("true")).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("{NODE}.elsewhere is no node of the realm test"));
+    // nor is it led to one that is not served
+    let realm = Realm::new(RealmName::for_test(), backend);
+    let (_, lanes) = Realms::of(vec![realm]);
+    let refused = lanes.open(&elsewhere, command("true")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "this gateway serves no realm elsewhere");
+    let lane = lanes.open(&grant(), command("true")).await.unwrap();
+    lane.close().await;
+    service.no_session_is_left().await;
+    assert_eq!(lanes.drain(PATIENCE).await, 0);
 }

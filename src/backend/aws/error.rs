@@ -174,7 +174,7 @@ where
         Kind::BadParameters | Kind::Other if asked == Service::Sts => {
             let call = format!("sts:{call}");
             let operator =
-                format!("STS refuses {call} on {on} ({code}): {text}; see [[realm.roles]], and the role in IAM");
+                format!("STS refuses {call} on {on} ({code}): {text}; see [[realms.roles]], and the role in IAM");
             refusals.note(&call, &operator);
             BackendError::Denied { call, operator }
         }
@@ -246,7 +246,7 @@ pub(super) fn no_credentials(refusals: &Refusals, error: &CredentialsError) -> B
 }
 
 /// What helps where the service's certificate is not believed.
-const TRUST: &str = "; a private CA goes into realm.ca_bundle or AWS_CA_BUNDLE";
+const TRUST: &str = "; a private CA goes into ca_bundle under its [[realms]], or into AWS_CA_BUNDLE";
 
 /// One line without control characters, of bounded length: what is cut ends in a whole word, and shows that it was cut.
 pub(super) fn clean(text: &str) -> String {
@@ -291,6 +291,7 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+    use crate::model::RealmName;
 
     fn sentence(code: &str, message: &str) -> BackendError {
         answer(400, Some(code), message)
@@ -303,7 +304,7 @@ mod tests {
         }
         let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
         let error = SdkError::service_error(StartSessionError::generic(said.build()), raw);
-        let refusals = Refusals::default();
+        let refusals = Refusals::of(RealmName::for_test());
         explain(
             CallContext {
                 service: Service::SystemsManager,
@@ -402,7 +403,7 @@ mod tests {
         assert_eq!(clean("whole. "), "whole");
         let error =
             CredentialsError::not_loaded("no credentials found in chain. Attempted: Environment: the credential");
-        let told = no_credentials(&Refusals::default(), &error).for_operator();
+        let told = no_credentials(&Refusals::of(RealmName::for_test()), &error).for_operator();
         assert!(told.contains("none in the environment") && !told.contains("Attempted"), "{told}");
     }
 

@@ -14,7 +14,7 @@ use super::clients::Clients;
 use super::error::{Kind, clean, explain, kind};
 use super::tags::TagReader;
 use crate::backend::{BackendError, Node, NodeList};
-use crate::model::{NodeFacts, NodeId, NodeTags};
+use crate::model::{NodeFacts, NodeRef, NodeTags, RealmName};
 
 /// Pages that are read of it; 50 nodes each.
 const MAX_PAGES: usize = 100;
@@ -61,7 +61,7 @@ async fn read_all(clients: &Clients, tags: &TagReader) -> Result<NodeList, Backe
         Ok(all) => Ok(all.get(id).cloned().unwrap_or_default()),
         Err(why) => Err(why.clone()),
     };
-    let listed = |found: &InstanceInformation| node(found, of(found.instance_id()?)).ok();
+    let listed = |found: &InstanceInformation| node(&clients.realm, found, of(found.instance_id()?)).ok();
     Ok(NodeList { nodes: found.iter().filter_map(listed).collect(), is_whole })
 }
 
@@ -106,7 +106,11 @@ async fn read(
 }
 
 /// A node as the inventory has it, with its tags.
-pub(super) fn node(found: &InstanceInformation, tags: Result<NodeTags, String>) -> Result<Node, BackendError> {
+pub(super) fn node(
+    realm: &RealmName,
+    found: &InstanceInformation,
+    tags: Result<NodeTags, String>,
+) -> Result<Node, BackendError> {
     let id = found
         .instance_id()
         .ok_or_else(|| BackendError::Unreachable("Systems Manager described a node without an id".to_owned()))?;
@@ -115,7 +119,7 @@ pub(super) fn node(found: &InstanceInformation, tags: Result<NodeTags, String>) 
     let shown = [called.as_deref(), found.computer_name()].into_iter().flatten().find(|name| !name.is_empty());
     let shown = clean(shown.unwrap_or(id));
     let facts = NodeFacts {
-        id: NodeId(id.to_owned()),
+        node: NodeRef::new(realm, id),
         called,
         platform: found.platform_type().map(|platform| platform.as_str().to_owned()),
         tags,

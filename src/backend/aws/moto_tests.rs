@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::backend::lanes::SessionRequest;
 use crate::identity::{Identity, Role};
-use crate::model::RoleArn;
+use crate::model::{RealmName, RoleArn};
 use crate::policy::{Action, Grant};
 use crate::testing::PATIENCE;
 
@@ -60,7 +60,7 @@ async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
         credentials: Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test")),
         ..AwsOptions::default()
     };
-    let backend = AwsBackend::new(options).await.unwrap();
+    let backend = AwsBackend::new(RealmName::for_test(), options).await.unwrap();
     let inner = backend.inner();
     let arn = RoleArn::parse("arn:aws:iam::123456789012:role/portcullis-people").unwrap();
     let role = Role { arn, external_id: Some("realm-1".to_owned()), duration: Duration::from_secs(900) };

@@ -8,10 +8,10 @@ use aws_sdk_ssm::config::retry::RetryConfig;
 
 use super::clients::Clients;
 use super::error::{Kind, kind};
-use crate::model::NodeId;
+use crate::model::NodeRef;
 
 /// A node on which the gateway may start sessions under that document, which has parameters without a default.
-pub(super) async fn may_start(clients: &Clients, document: &str) -> Option<NodeId> {
+pub(super) async fn may_start(clients: &Clients, document: &str) -> Option<NodeRef> {
     let nodes = clients.ssm.describe_instance_information().max_results(MOST).send().await.ok()?;
     let node = nodes.instance_information_list().iter().find_map(|node| node.instance_id())?;
     let start = clients.ssm.start_session().target(node).document_name(document);
@@ -23,10 +23,10 @@ pub(super) async fn may_start(clients: &Clients, document: &str) -> Option<NodeI
             if let Err(error) = clients.ssm.terminate_session().session_id(&id).send().await {
                 tracing::warn!(session = id, code = ?kind(&error), "a session was not terminated");
             }
-            Some(NodeId(node.to_owned()))
+            Some(NodeRef::new(&clients.realm, node))
         }
         Err(error) => match kind(&error) {
-            Kind::BadParameters | Kind::NoSuchDocument | Kind::NotConnected => Some(NodeId(node.to_owned())),
+            Kind::BadParameters | Kind::NoSuchDocument | Kind::NotConnected => Some(NodeRef::new(&clients.realm, node)),
             _ => None,
         },
     }

@@ -98,13 +98,13 @@ impl Persons {
         request: &SessionRequest,
     ) -> Result<Caller, BackendError> {
         let identity = grant.identity();
-        let acting = match identity.acts_as() {
+        let acting = match identity.acts_as(&grant.node().realm) {
             ActsAs::Gateway => return Ok(Caller::Gateway),
-            ActsAs::Role(_) => Acting::of(identity, Some(grant.node())),
+            ActsAs::Role(_) => Acting::of(identity, &grant.node().realm, Some(&grant.node().id)),
             ActsAs::Nobody => None,
         };
         let Some(acting) = acting else {
-            return Err(BackendError::Refused("nobody can be this person in AWS: they have no role".to_owned()));
+            return Err(BackendError::Refused("nobody can be this person in AWS: they have no role there".to_owned()));
         };
         let documents: BTreeSet<String> =
             request.beside.iter().map(|&name| name.to_owned()).chain([request.document.clone()]).collect();
@@ -112,10 +112,10 @@ impl Persons {
             proof: identity.proof().to_owned(),
             person: identity.person().to_owned(),
             role: acting.role.arn.to_string(),
-            node: grant.node().0.clone(),
+            node: grant.node().id.0.clone(),
             documents,
         };
-        let policy = session_policy(&acting, &clients.region, grant.node(), &key.documents);
+        let policy = session_policy(&acting, &clients.region, &grant.node().id, &key.documents);
         let mut kept = self.kept();
         // the same name may stand for other groups, or another external id, after the people have changed
         if let Some(known) = kept.get(&key).filter(|known| known.acting == acting) {

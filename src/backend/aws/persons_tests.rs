@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::persons::{Caller, Person};
 use super::*;
 use crate::backend::lanes::{Lane, Lanes as _, SessionRequest};
-use crate::backend::{BackendError, Directory as _};
+use crate::backend::{BackendError, Directory as _, Realm, Realms};
 use crate::data_channel::ChannelEvent;
 use crate::emulator::faults::{Cut, End};
 use crate::emulator::{ApiKey, NodeConfig, Role as IamRole, ServiceConfig};
-use crate::identity::{Identity, Role};
-use crate::model::RoleArn;
+use crate::identity::{Identity, RealmRoles, Role, RoleOf, Roles};
+use crate::model::{RealmName, RoleArn};
 use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedService, NODE, PATIENCE};
 
@@ -46,6 +46,11 @@ impl Account {
     }
 
     async fn with(change: impl FnOnce(&mut ServiceConfig)) -> Self {
+        Self::of(RealmName::for_test(), change).await
+    }
+
+    /// One that a gateway calls so.
+    async fn of(realm: RealmName, change: impl FnOnce(&mut ServiceConfig)) -> Self {
         let service = EmbeddedService::builder()
             .configured(|config| {
                 config.keys[0] =
@@ -65,14 +70,17 @@ impl Account {
             .start()
             .await;
         let keys = Credentials::new("AKIDDEPLOYER", "deployer-secret", None, None, "test");
-        let deployer = AwsBackend::new(AwsOptions { credentials: Some(keys), ..service.aws_options() }).await.unwrap();
+        let deployer =
+            AwsBackend::new(RealmName::for_test(), AwsOptions { credentials: Some(keys), ..service.aws_options() })
+                .await
+                .unwrap();
         let document = r#"{"schemaVersion":"1.0","sessionType":"NonInteractiveCommands",
             "parameters":{"command":{"type":"String"}},
             "properties":{"linux":{"commands":"{{command}}","runAsElevated":true,"separateOutputStream":true}}}"#;
         for name in [DOCUMENT, OTHER_DOCUMENT] {
             deployer.put_document(name, document).await.unwrap();
         }
-        let backend = AwsBackend::new(service.aws_options()).await.unwrap();
+        let backend = AwsBackend::new(realm, service.aws_options()).await.unwrap();
         Self { service, backend }
     }
 
@@ -296,7 +304,7 @@ async fn who_has_no_role_or_no_right_to_the_node_is_nobody_and_never_the_gateway
     let account = Account::with(|config| config.nodes[0].tags.clear()).await;
     let nobody = to(Identity::for_test("ann").without_a_role());
     let error = account.open(&nobody, "true").await.unwrap_err();
-    assert_eq!(error.to_string(), "nobody can be this person in AWS: they have no role");
+    assert_eq!(error.to_string(), "nobody can be this person in AWS: they have no role there");
     assert!(account.records("AssumeRole").is_empty() && account.records("StartSession").is_empty());
     // a node without the tag, which the role's own policy asks for
     let error = account.open(&to(person("ann", &[])), "true").await.unwrap_err();
@@ -358,7 +366,7 @@ async fn sts_that_throttles_or_fails_is_waited_for_a_little_and_then_said() {
     }
     assert!(account.records("StartSession").iter().all(|record| record["userIdentity"]["arn"] != GATEWAY));
     let nowhere = AwsOptions { endpoint_sts: Some("http://127.0.0.1:1".into()), ..account.service.aws_options() };
-    let backend = AwsBackend::new(nowhere).await.unwrap();
+    let backend = AwsBackend::new(RealmName::for_test(), nowhere).await.unwrap();
     let error = backend.open(&to(person("ann", &[])), request("true")).await.unwrap_err();
     assert!(error.to_string().starts_with("could not reach STS in us-east-1 for AssumeRole"), "{error}");
 }
@@ -399,7 +407,42 @@ async fn a_gateway_that_may_start_sessions_itself_is_found_out_and_nothing_is_st
     assert_eq!(account.backend.may_start_itself(DOCUMENT).await, None);
     let both = || vec![deployed("gateway-policy.json"), deployed("sessions-policy.json")];
     let account = Account::with(|config| config.keys[0].policies = both()).await;
-    assert_eq!(account.backend.may_start_itself(DOCUMENT).await.unwrap().0, NODE);
+    assert_eq!(account.backend.may_start_itself(DOCUMENT).await.unwrap().id.0, NODE);
     assert!(account.service.faults().sessions().is_empty());
     assert!(account.records("TerminateSession").is_empty());
+}
+
+#[tokio::test]
+async fn z7_a_person_is_in_each_realm_what_that_realm_has_them_be() {
+    let named = |name: &str| format!("arn:aws:iam::123456789012:role/portcullis-{name}");
+    let roles_of = |name: &str| {
+        let role =
+            Role { arn: RoleArn::parse(&named(name)).unwrap(), external_id: None, duration: Duration::from_secs(900) };
+        Roles::OfPeople(vec![RoleOf { people: vec!["ann".to_owned()], groups: Vec::new(), role: Arc::new(role) }])
+    };
+    let start = async |name: &str| {
+        let iam = IamRole::new(named(name), deployed("person-trust.json"), vec![deployed("sessions-policy.json")]);
+        Account::of(RealmName::of_test(name), |config| config.roles = vec![iam]).await
+    };
+    let (dev, prod) = tokio::join!(start("dev"), start("prod"));
+    let [in_dev, in_prod] = ["dev", "prod"].map(|name| (RealmName::of_test(name), roles_of(name)));
+    let ann = Identity::for_test("ann").in_roles(&RealmRoles::new([in_dev, in_prod]));
+    let grant = |realm: &str| Grant::for_test_to_in(ann.clone(), realm, NODE, Action::Shell);
+    let realms = [("dev", &dev), ("prod", &prod)];
+    let each = realms.map(|(name, account)| Realm::new(RealmName::of_test(name), account.backend.clone()));
+    let (_, lanes) = Realms::of(each.to_vec());
+    for (name, account) in realms {
+        lanes.open(&grant(name), request("true")).await.unwrap().close().await;
+        let asked = account.records("AssumeRole");
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0]["requestParameters"]["roleArn"], named(name));
+    }
+    // what is kept of the one is nothing to the other, and both are let go of
+    lanes.forget();
+    lanes.open(&grant("dev"), request("true")).await.unwrap().close().await;
+    assert_eq!(realms.map(|(_, account)| account.records("AssumeRole").len()), [2, 1]);
+    // who has a role in one has none in the other
+    let half = Identity::for_test("ann").in_roles(&RealmRoles::new([(RealmName::of_test("dev"), roles_of("dev"))]));
+    let refused = lanes.open(&Grant::for_test_to_in(half, "prod", NODE, Action::Shell), request("true")).await;
+    assert_eq!(refused.unwrap_err().to_string(), "nobody can be this person in AWS: they have no role there");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::RealmName;
 use crate::telemetry::Repeated;
 
 /// Between two lines about the same.
@@ -15,28 +16,36 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Kinds that are told apart: there are about a dozen calls.
 const MAX_KINDS: usize = 64;
 
-/// The refusals so far.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<String, Repeated>>);
+/// The refusals so far, in one realm.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    realm: RealmName,
+    told: Mutex<HashMap<String, Repeated>>,
+}
 
 impl Refusals {
+    /// None yet.
+    pub(super) fn of(realm: RealmName) -> Self {
+        Self { realm, told: Mutex::default() }
+    }
+
     /// AWS has refused a call, or credentials; `about` is what is told apart, and the sentence ends in what would help.
     pub(super) fn note(&self, about: &str, sentence: &str) {
         if let Some(more) = self.due(about, Instant::now()) {
-            tracing::warn!(about, repeated = more, "AWS refuses the gateway: {sentence}");
+            tracing::warn!(realm = %self.realm, about, repeated = more, "AWS refuses the gateway: {sentence}");
         }
     }
 
     /// AWS does not answer.
     pub(super) fn note_unreachable(&self, sentence: &str) {
         if let Some(more) = self.due("unreachable", Instant::now()) {
-            tracing::warn!(repeated = more, "{sentence}");
+            tracing::warn!(realm = %self.realm, repeated = more, "{sentence}");
         }
     }
 
     /// How many were not told of since the last line, if it is time for one.
     fn due(&self, about: &str, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !told.contains_key(about) && told.len() >= MAX_KINDS {
             told.clear();
         }
@@ -51,7 +60,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_line_at_once_and_one_with_the_number_while_it_goes_on() {
-        let (refusals, start) = (Refusals::default(), Instant::now());
+        let (refusals, start) = (Refusals::of(RealmName::for_test()), Instant::now());
         assert_eq!(refusals.due("ssm:StartSession", start), Some(0));
         for _ in 0..1000 {
             assert_eq!(refusals.due("ssm:StartSession", start + EVERY / 2), None);

@@ -19,7 +19,7 @@ use super::throttle::Throttle;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
 use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::data_channel::ReconnectPolicy;
-use crate::model::{NodeId, NodeName, SessionId};
+use crate::model::{NodeName, NodeRef, RealmName, SessionId};
 use crate::policy::Grant;
 
 /// TerminateSession calls at once.
@@ -32,14 +32,14 @@ pub struct AwsBackend {
 }
 
 impl AwsBackend {
-    /// Reads the configuration of the SDK; makes no call.
-    pub async fn new(options: AwsOptions) -> Result<Self, BackendError> {
+    /// Of the realm of that name. Reads the configuration of the SDK; makes no call.
+    pub async fn new(realm: RealmName, options: AwsOptions) -> Result<Self, BackendError> {
         let mut reconnect = ReconnectPolicy::default();
         if let Some(deadline) = options.reconnect_deadline {
             reconnect.deadline = deadline;
         }
         let inner = Inner {
-            clients: Clients::build(&options).await?,
+            clients: Clients::build(realm, &options).await?,
             persons: Persons::default(),
             targets: Targets::default(),
             throttle: Throttle::new(options.starts_per_second),
@@ -61,7 +61,7 @@ impl AwsBackend {
     }
 
     /// Whether the gateway itself may start a session, on a node that is there now; `None` where that can't be told.
-    pub async fn may_start_itself(&self, document: &str) -> Option<NodeId> {
+    pub async fn may_start_itself(&self, document: &str) -> Option<NodeRef> {
         own_permissions::may_start(&self.inner.clients, document).await
     }
 }
@@ -98,6 +98,10 @@ impl Directory for AwsBackend {
 impl Lanes for AwsBackend {
     fn open<'a>(&'a self, grant: &'a Grant, request: SessionRequest) -> BoxFuture<'a, Result<Lane, BackendError>> {
         let inner = Arc::clone(&self.inner);
+        if grant.node().realm != inner.clients.realm {
+            let why = format!("{} is no node of the realm {}", grant.node(), inner.clients.realm);
+            return Box::pin(std::future::ready(Err(BackendError::Refused(why))));
+        }
         let start = match inner.persons.caller(&inner.clients, grant, &request) {
             Ok(caller) => Start::new(caller, grant, request),
             Err(error) => return Box::pin(std::future::ready(Err(error))),
@@ -107,9 +111,8 @@ impl Lanes for AwsBackend {
         Box::pin(inner.open(start, token))
     }
 
-    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {
-        let session = session.clone();
-        Box::pin(async move { self.inner.fate(&session).await })
+    fn fate<'a>(&'a self, _: &'a Grant, session: &'a SessionId) -> BoxFuture<'a, Result<Fate, BackendError>> {
+        Box::pin(async move { self.inner.fate(session).await })
     }
 
     fn forget(&self) {

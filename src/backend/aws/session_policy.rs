@@ -48,11 +48,12 @@ mod tests {
 
     use super::*;
     use crate::identity::{Identity, Role};
+    use crate::model::RealmName;
 
     fn acting(person: &str) -> Acting {
         let arn = RoleArn::parse("arn:aws-cn:iam::123456789012:role/operators").unwrap();
         let role = Role { arn, external_id: None, duration: Duration::from_secs(3600) };
-        Acting::of(&Identity::for_test(person).in_role(Arc::new(role)), None).unwrap()
+        Acting::of(&Identity::for_test(person).in_role(Arc::new(role)), &RealmName::for_test(), None).unwrap()
     }
 
     fn documents(names: &[&str]) -> BTreeSet<String> {

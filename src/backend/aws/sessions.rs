@@ -41,7 +41,7 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn new(caller: Caller, grant: &Grant, request: SessionRequest) -> Self {
-        Self { caller, node: grant.node().clone(), reason: grant.reason().cloned(), request }
+        Self { caller, node: grant.node().id.clone(), reason: grant.reason().cloned(), request }
     }
 }
 

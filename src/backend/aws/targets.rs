@@ -23,7 +23,7 @@ use super::error::{Kind, clean, explain, kind};
 use super::inventory::{self, Failure, Inventory};
 use super::tags::TagReader;
 use crate::backend::{BackendError, Node, NodeList};
-use crate::model::{NodeFacts, NodeForm, NodeId, NodeName, ago};
+use crate::model::{NodeFacts, NodeForm, NodeId, NodeName, NodeRef, ago};
 
 /// How long an answer is good for.
 const TTL: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ impl Targets {
         let (found, tags) = tokio::join!(inventory::filtered(clients, "InstanceIds", id), self.tags.of(clients, id));
         match found {
             Ok(found) => match found.iter().find(|node| node.instance_id() == Some(id)) {
-                Some(information) => inventory::node(information, tags),
+                Some(information) => inventory::node(&clients.realm, information, tags),
                 None => Err(nobody(clients, id)),
             },
             Err(Failure { kind: Kind::NoSuchThing, .. }) => Err(nobody(clients, id)),
@@ -143,7 +143,7 @@ impl Targets {
             }
         };
         let called = tags.as_ref().ok().and_then(|tags| tags.get("Name")).cloned();
-        let facts = NodeFacts { called, tags, ..NodeFacts::bare(NodeId(id.to_owned())) };
+        let facts = NodeFacts { called, tags, ..NodeFacts::bare(NodeRef::new(&clients.realm, id)) };
         let name = clean(facts.name());
         Ok(Node { facts: Arc::new(facts), name, computer_name: None, online, last_ping: None })
     }
@@ -163,7 +163,7 @@ impl Targets {
                 let tags = |id: &str| tags.as_ref().map(|all| all.get(id).cloned().unwrap_or_default());
                 let nodes = found.iter().filter_map(|found| {
                     let tags = tags(found.instance_id()?).map_err(Clone::clone);
-                    inventory::node(found, tags).ok().map(|node| by_tag(node, key, value))
+                    inventory::node(&clients.realm, found, tags).ok().map(|node| by_tag(node, key, value))
                 });
                 return only(nodes.collect(), name);
             }
@@ -194,14 +194,14 @@ impl Targets {
 
     /// A session could not be started there: what was known is wrong.
     pub(super) fn forget(&self, id: &NodeId) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, node)| node.id() != id);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, node)| node.node_ref().id != *id);
     }
 
     /// The sentence for a node that is not connected, with when it last was. The name is the person's, if it is known.
     pub(super) async fn describe_absence(&self, clients: &Clients, id: &NodeId) -> String {
         let name = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.values().find(|(_, node)| node.id() == id).map(|(_, node)| node.name.clone())
+            kept.values().find(|(_, node)| node.node_ref().id == *id).map(|(_, node)| node.name.clone())
         };
         self.forget(id);
         let node = self.by_id(clients, &id.0).await.ok();
@@ -298,7 +298,7 @@ mod tests {
     fn a_name_that_matches_two_means_none() {
         let name = NodeName::for_test("web");
         assert_eq!(only(Vec::new(), &name), Ok(None));
-        assert_eq!(only(vec![node("i-1", "web")], &name).unwrap().unwrap().id().0, "i-1");
+        assert_eq!(only(vec![node("i-1", "web")], &name).unwrap().unwrap().node_ref().id.0, "i-1");
         let found = vec![node("i-1", "web"), node("i-2", "web")];
         let several = only(found.clone(), &name).unwrap_err();
         assert_eq!(several.to_string(), "2 nodes are called web: use the id of the one that you mean");
@@ -310,9 +310,9 @@ mod tests {
         let mut list = NodeList { nodes: vec![node("i-1", "web"), node("i-2", "db")], is_whole: true };
         list.nodes[1].computer_name = Some("Web.corp.example".to_owned());
         let id = |list: &NodeList, name: &str| match among(list, &NodeName::for_test(name)) {
-            Some(found) => {
-                found.map(|node| node.map_or_else(String::new, |node| node.id().0.clone())).unwrap_or("two".into())
-            }
+            Some(found) => found
+                .map(|node| node.map_or_else(String::new, |node| node.node_ref().id.0.clone()))
+                .unwrap_or("two".into()),
             None => "can't say".to_owned(),
         };
         for (name, expected) in [("web", "i-1"), ("db", "i-2"), ("WEB", "two"), ("tag:Name=web", "i-1"), ("x", "")] {

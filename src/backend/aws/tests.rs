@@ -22,7 +22,7 @@ use super::*;
 use crate::backend::lanes::{Lanes as _, SessionRequest};
 use crate::backend::{BackendError, Directory as _};
 use crate::data_channel::ChannelEvent;
-use crate::model::{NodeName, ReasonText};
+use crate::model::{NodeName, RealmName, ReasonText};
 use crate::policy::{Action, Grant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,14 +117,17 @@ impl Service {
     }
 
     async fn backend(&self) -> AwsBackend {
-        AwsBackend::new(AwsOptions {
-            region: Some("eu-west-1".into()),
-            endpoint_ssm: Some(self.url.clone()),
-            endpoint_sts: Some(self.url.clone()),
-            endpoint_tagging: Some(self.url.clone()),
-            credentials: Some(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
-            ..AwsOptions::default()
-        })
+        AwsBackend::new(
+            RealmName::for_test(),
+            AwsOptions {
+                region: Some("eu-west-1".into()),
+                endpoint_ssm: Some(self.url.clone()),
+                endpoint_sts: Some(self.url.clone()),
+                endpoint_tagging: Some(self.url.clone()),
+                credentials: Some(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")),
+                ..AwsOptions::default()
+            },
+        )
         .await
         .unwrap()
     }
@@ -364,7 +367,7 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
     // The tag decides, though another node calls itself so.
     service.only("DescribeInstanceInformation", &[list(&[online(NODE, "ip-10-0-0-1")])]);
     let node = backend.resolve(&NodeName::for_test("web-1")).await.unwrap();
-    assert_eq!((node.id().0.as_str(), node.name.as_str(), node.online), (NODE, "web-1", true));
+    assert_eq!((node.node_ref().id.0.as_str(), node.name.as_str(), node.online), (NODE, "web-1", true));
     let filters = &service.calls("DescribeInstanceInformation")[0]["Filters"];
     assert_eq!(*filters, json!([{"Key": "tag:Name", "Values": ["web-1"]}]));
     // Remembered.
@@ -375,7 +378,7 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
     let mut first = list(&[online("mi-00000000000000001", "db-1")]);
     first.1["NextToken"] = json!("more");
     service.only("DescribeInstanceInformation", &[list(&[]), first, list(&[online(NODE, "Web-2.corp.example")])]);
-    assert_eq!(backend.resolve(&NodeName::for_test("web-2")).await.unwrap().id().0, NODE);
+    assert_eq!(backend.resolve(&NodeName::for_test("web-2")).await.unwrap().node_ref().id.0, NODE);
 
     // Two: neither.
     let backend = service.backend().await;
@@ -383,7 +386,7 @@ async fn names_resolve_by_tag_first_then_by_computer_name() {
     let several = backend.resolve(&NodeName::for_test("tag:env=prod")).await.unwrap_err();
     assert_eq!(several.to_string(), "2 nodes are called tag:env=prod: use the id of the one that you mean");
     let BackendError::Several { nodes, .. } = several else { panic!("{several:?}") };
-    assert_eq!(nodes[0].id().0, NODE);
+    assert_eq!(nodes[0].node_ref().id.0, NODE);
 
     service.only("DescribeInstanceInformation", &[list(&[])]);
     let text = backend.resolve(&NodeName::for_test("web-3")).await.unwrap_err().to_string();
@@ -425,7 +428,7 @@ async fn who_asks_for_a_name_meanwhile_shares_the_failure_as_well() {
     // it says nothing of the next moment
     let node = json!({"InstanceId": NODE, "ComputerName": "web-1", "PingStatus": "Online"});
     service.only("DescribeInstanceInformation", &[(200, json!({"InstanceInformationList": [node]}))]);
-    assert_eq!(asked().await.unwrap().id().0, NODE);
+    assert_eq!(asked().await.unwrap().node_ref().id.0, NODE);
 }
 
 #[tokio::test]
@@ -440,7 +443,7 @@ async fn whoever_stops_asking_leaves_the_question_to_those_who_wait() {
     let mut second = Box::pin(backend.resolve(&name));
     assert!(futures_util::poll!(second.as_mut()).is_pending());
     drop(first);
-    assert_eq!(second.await.unwrap().id().0, NODE);
+    assert_eq!(second.await.unwrap().node_ref().id.0, NODE);
 }
 
 #[tokio::test]
@@ -458,7 +461,7 @@ async fn names_that_nobody_has_cost_one_reading_of_the_inventory_however_many_th
     assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
     assert_eq!(service.calls("GetResources").len(), 1);
     // which has the names that there are, too
-    assert_eq!(backend.resolve(&NodeName::for_test("web-1")).await.unwrap().id().0, NODE);
+    assert_eq!(backend.resolve(&NodeName::for_test("web-1")).await.unwrap().node_ref().id.0, NODE);
     assert_eq!(backend.nodes().await.unwrap().nodes.len(), 1);
     assert_eq!(service.calls("DescribeInstanceInformation").len(), 2);
 }

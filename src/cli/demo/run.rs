@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::dir::{self, DemoDir};
@@ -20,7 +19,7 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Person, PolicyFile, ProofFiles, RoleOfPeople};
+use crate::config::{Algorithms, Config, Endpoints, Person, PolicyFile, ProofFiles, Realm, RoleOfPeople};
 use crate::emulator::{NodeConfig, SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -41,6 +40,9 @@ const NODES: [DemoNode; 3] = [
 ];
 
 const REGION: &str = "us-east-1";
+
+/// What the demo calls its account.
+const REALM: &str = "demo";
 const CA_FILE: &str = "ca.pem";
 const POLICIES: &str = "policies/demo.cedar";
 
@@ -242,11 +244,6 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.people =
         vec![person("you", keys.user, &["developers", "on-call"]), person("ada", keys.ada, &["developers"])];
     config.policy.directory = Some(dir.subdirectory("policies")?);
-    config.realm.region = Some(REGION.to_owned());
-    config.realm.endpoints.ssm = Some(embedded.url());
-    config.realm.endpoints.sts = Some(embedded.url());
-    config.realm.endpoints.tagging = Some(embedded.url());
-    config.realm.endpoints.ssmmessages = Some(embedded.message_url());
     let role = |role: &str, people: &[&str], groups: &[&str]| RoleOfPeople {
         role: role.to_owned(),
         people: people.iter().map(|&name| name.to_owned()).collect(),
@@ -254,9 +251,19 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
         external_id: None,
         minutes: 60,
     };
-    config.realm.roles =
-        vec![role(embedded::ROLE, &["you"], &[]), role(embedded::DEVELOPERS_ROLE, &[], &["developers"])];
-    config.realm.ca_bundle = args.node_command.is_some().then(|| dir.join(CA_FILE));
+    config.realms = vec![Realm {
+        name: REALM.to_owned(),
+        region: Some(REGION.to_owned()),
+        endpoints: Endpoints {
+            ssm: Some(embedded.url()),
+            sts: Some(embedded.url()),
+            tagging: Some(embedded.url()),
+            ssmmessages: Some(embedded.message_url()),
+        },
+        roles: vec![role(embedded::ROLE, &["you"], &[]), role(embedded::DEVELOPERS_ROLE, &[], &["developers"])],
+        ca_bundle: args.node_command.is_some().then(|| dir.join(CA_FILE)),
+        ..Realm::default()
+    }];
     config.lanes.rung = args.rung;
     config.lanes.helper = args.helper;
     config.lanes.shell = args.shell;
@@ -271,9 +278,11 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
 
 async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut Embedded) -> Result<App, Failure> {
     let service = |error: BackendError| Failure::new(Exit::Service, error.to_string());
-    let backend = realm::backend(config, Some(embedded.client_credentials())).await?;
+    let realm = config.realms.first().ok_or_else(|| Failure::new(Exit::Failed, "the demo has no realm"))?;
+    let reached = realm::reach(realm, Some(embedded.client_credentials())).await?;
+    let backend = &reached.backend;
     // what deploy/ tooling does in an account, and the gateway may not
-    let deployer = realm::backend(config, Some(embedded.deployer_credentials())).await?;
+    let deployer = realm::reach(realm, Some(embedded.deployer_credentials())).await?.backend;
     let preferences = Preferences::of_account(&deployer).await.map_err(service)?;
     for (name, content) in transport::documents(&preferences) {
         deployer.put_document(name, &content).await.map_err(service)?;
@@ -292,9 +301,8 @@ async fn start_gateway(config: &Config, policies: &[PolicyFile], embedded: &mut 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let backend = Arc::new(backend);
     let proofs = ProofFiles::default();
-    App::start(config, policies, &proofs, backend.clone(), backend, DRAIN).await.map_err(|error| app_failure(&error))
+    App::start(config, policies, &proofs, vec![reached.realm()], DRAIN).await.map_err(|error| app_failure(&error))
 }
 
 fn write_down(dir: &DemoDir, config: &Config, address: SocketAddr) -> Result<(), Failure> {

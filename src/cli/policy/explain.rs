@@ -12,14 +12,17 @@ use crate::cli::output;
 use crate::policy::{Explanation, JudgedCommand, JudgedLine, Policy, Terms};
 
 pub(super) fn run(args: &PolicyExplainArgs) -> Result<(), Failure> {
-    let (policy, people) = match &args.evidence {
+    let (policy, people, realm) = match &args.evidence {
         None => {
-            let Source { policy, people, .. } = source::read(&args.source)?;
-            (policy, people)
+            let Source { policy, people, realm, .. } = source::read(&args.source)?;
+            (policy, people, realm)
         }
-        Some(directory) => in_force_then(args, directory)?,
+        Some(directory) => {
+            let (policy, people) = in_force_then(args, directory)?;
+            (policy, people, None)
+        }
     };
-    let scenario = args.question.scenario(&people).map_err(|wrong| Failure::new(Exit::Usage, wrong))?;
+    let scenario = args.question.scenario(&people, realm.as_ref()).map_err(|wrong| Failure::new(Exit::Usage, wrong))?;
     let found = policy.explain(&scenario);
     let text = if args.json { json(&found) } else { words(&found) };
     output::print(&text)

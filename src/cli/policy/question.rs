@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::source::People;
 use crate::identity::{CertificateFacts, SignInFacts};
-use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText};
+use crate::model::{NodeFacts, NodeName, NodeRef, NodeTags, RealmName, ReasonText};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// Who, where, as whom, what, why, from where and when.
@@ -30,6 +30,9 @@ pub(in crate::cli) struct Question {
     /// The node's id, where policies name it
     #[arg(long, value_name = "ID")]
     node_id: Option<String>,
+    /// The realm that the node is in; without it the configuration's, where that has one only
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
     /// A tag of the node's, as in env=prod. May be given again
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     #[serde(default, deserialize_with = "tags")]
@@ -120,9 +123,12 @@ pub(in crate::cli) struct Question {
 /// A node's id where nobody gives one: of the form of one, and no node's.
 const NO_ID: &str = "i-00000000000000000";
 
+/// A realm's name where nobody gives one, which is none's.
+const NO_REALM: &str = "no-realm-was-given";
+
 impl Question {
     /// The question, or the sentence that says what is wrong with it.
-    pub(super) fn scenario(&self, people: &People) -> Result<Scenario, String> {
+    pub(super) fn scenario(&self, people: &People, only_realm: Option<&RealmName>) -> Result<Scenario, String> {
         let groups = match self.groups.as_slice() {
             [] => people.get(&self.person).cloned(),
             groups => Some(groups.to_vec()),
@@ -136,6 +142,8 @@ impl Question {
                 Some(ReasonText::new(text).ok_or("a reason is 1 to 256 characters, none of them a control character")?)
             }
         };
+        let realm = self.realm.as_deref().or(only_realm.map(RealmName::as_str)).unwrap_or(NO_REALM);
+        let realm = RealmName::parse(realm).map_err(|error| format!("`{realm}` is no realm: {error}"))?;
         let at = self.at.as_deref().map(time).transpose()?.unwrap_or_else(SystemTime::now);
         Ok(Scenario {
             person: self.person.clone(),
@@ -144,7 +152,7 @@ impl Question {
             source: self.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             node_name: NodeName::parse(&self.node).map_err(|error| error.to_string())?,
             node: Arc::new(NodeFacts {
-                id: NodeId(self.node_id.clone().unwrap_or_else(|| NO_ID.to_owned())),
+                node: NodeRef::new(&realm, self.node_id.as_deref().unwrap_or(NO_ID)),
                 called: Some(self.node.clone()),
                 platform: self.platform.clone(),
                 tags: Ok(self.tags.iter().cloned().collect()),

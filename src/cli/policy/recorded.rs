@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::evidence::EventLog;
 use crate::identity::{CertificateFacts, SignInFacts};
-use crate::model::{NodeFacts, NodeId, NodeName, NodeTags, ReasonText, RefusalCode};
+use crate::model::{NodeFacts, NodeName, NodeRef, NodeTags, RealmName, ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// One decision.
@@ -152,7 +152,8 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
         return None;
     }
     let time = text(event, "time")?.to_owned();
-    let node = text(event, "node")?;
+    // what is from before realms had names can't be asked of policies that may look at them
+    let node = NodeRef::new(&RealmName::parse(text(event, "realm")?).ok()?, text(event, "node")?);
     let groups = event["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
     let action = match text(event, "action")? {
         "Shell" => Action::Shell,
@@ -170,7 +171,7 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
             source: text(event, "source")?.parse::<std::net::SocketAddr>().ok()?.ip(),
             node_name: NodeName::parse(text(event, "node_name")?).ok()?,
             node: Arc::new(NodeFacts {
-                id: NodeId(node.to_owned()),
+                node,
                 called: text(event, "node_called").map(str::to_owned),
                 platform: text(event, "node_platform").map(str::to_owned),
                 tags: tags(&event["node_tags"]).ok_or_else(|| NOT_KEPT.to_owned()),
@@ -254,7 +255,7 @@ mod tests {
         read(&[path]).unwrap()
     }
 
-    const OPENED: &str = r#"{"time":"2026-11-29T08:00:00.000Z","v":1,"run":"r","seq":1,"event":"session.opened","id":"s","source":"192.0.2.1:5","person":"ada","groups":["ops"],"node":"i-1","node_name":"web-1","node_called":"web-1","policy":"p","policy_set":"x","action":"Files","pty":false}
+    const OPENED: &str = r#"{"time":"2026-11-29T08:00:00.000Z","v":1,"run":"r","seq":1,"event":"session.opened","id":"s","source":"192.0.2.1:5","person":"ada","groups":["ops"],"node":"i-1","realm":"main","node_name":"web-1","node_called":"web-1","policy":"p","policy_set":"x","action":"Files","pty":false}
 "#;
 
     #[test]
@@ -262,9 +263,9 @@ mod tests {
         let more = r#"{"time":"2026-11-29T08:00:01.000Z","run":"r","event":"file.opened","id":"s","action":"Download","path":"x","real_path":"/x","outcome":"opened"}
 {"time":"2026-11-29T08:00:02.000Z","run":"r","event":"file.operation","id":"s","action":"Remove","path":"/y","outcome":"denied","code":"no-rule","policy":"default"}
 {"time":"2026-11-29T08:00:02.000Z","run":"r","event":"file.operation","id":"s","action":"Upload","path":"/y","outcome":"denied","code":"upload-limit","policy":"p"}
-{"time":"2026-11-29T08:00:03.000Z","run":"r","event":"channel.refused","id":"c","source":"192.0.2.1:5","person":"eve","code":"no-rule","policy":"default","node":"i-1","node_name":"web-1","action":"Exec","command":"id","given_reason":"INC-1"}
+{"time":"2026-11-29T08:00:03.000Z","run":"r","event":"channel.refused","id":"c","source":"192.0.2.1:5","person":"eve","code":"no-rule","policy":"default","node":"i-1","realm":"main","node_name":"web-1","action":"Exec","command":"id","given_reason":"INC-1"}
 {"time":"2026-11-29T08:00:03.000Z","run":"r","event":"channel.refused","id":"c","source":"192.0.2.1:5","person":"eve","code":"no-rule","policy":"default"}
-{"time":"2026-11-29T08:00:04.000Z","run":"r","event":"session.opened","id":"t","source":"192.0.2.1:5","person":"ada","node":"i-1","node_name":"web-1","policy":"p","action":"Exec","command":"x","command_bytes":9999}
+{"time":"2026-11-29T08:00:04.000Z","run":"r","event":"session.opened","id":"t","source":"192.0.2.1:5","person":"ada","node":"i-1","realm":"main","node_name":"web-1","policy":"p","action":"Exec","command":"x","command_bytes":9999}
 {"time":"2026-11
 "#;
         let story = story(&format!("{OPENED}{more}"));
@@ -284,6 +285,14 @@ mod tests {
         assert_eq!(story.decisions[0].scenario.groups, ["ops"]);
         assert_eq!(story.decisions[3].scenario.reason.as_ref().map(ReasonText::as_str), Some("INC-1"));
         assert_eq!((story.unreadable, story.running.len()), (2, 1));
+        let node = &story.decisions[3].scenario.node.node;
+        assert_eq!((node.realm.as_str(), node.id.0.as_str()), ("main", "i-1"));
+    }
+
+    #[test]
+    fn a_line_without_a_realm_is_not_asked() {
+        let before = OPENED.replace(r#""realm":"main","#, "");
+        assert_eq!((story(&before).decisions.len(), story(&before).unreadable), (0, 1));
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(super) fn run(args: &PolicyRehearseArgs) -> Result<(), Failure> {
             let one = |turned: &Turned<'_>| {
                 let was = &turned.was;
                 json!({
-                    "time": was.time, "id": was.id, "person": was.scenario.person, "node": was.scenario.node.id.0,
+                    "time": was.time, "id": was.id, "person": was.scenario.person, "node": was.scenario.node.node.id.0,
+                    "realm": was.scenario.node.node.realm.as_str(),
                     "action": was.scenario.action.name(), "was_allowed": was.allowed, "by": was.policy,
                     "would_be": turned.now, "policies": turned.policies,
                 })

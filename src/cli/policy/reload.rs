@@ -106,7 +106,7 @@ fn json(
     ending: &[(&Recorded, String)],
 ) -> String {
     let all = |of: &Differences| json!({ "added": of.added, "removed": of.removed, "changed": of.changed });
-    let one = |(session, why): &(&Recorded, String)| json!({ "id": session.id, "person": session.scenario.person, "node": session.scenario.node.id.0, "why": why });
+    let one = |(session, why): &(&Recorded, String)| json!({ "id": session.id, "person": session.scenario.person, "node": session.scenario.node.node.id.0, "realm": session.scenario.node.node.realm.as_str(), "why": why });
     let ending = ending.iter().map(one).collect::<Vec<_>>();
     let people = people.map(all);
     format!("{:#}\n", json!({ "policies": all(policies), "people": people, "running": running, "ending": ending }))

@@ -17,12 +17,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Question;
-use super::source::{self, People, Source};
+use super::source::{self, Source};
 use crate::cli::args::PolicyTestArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::model::counted;
-use crate::policy::Policy;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,11 +58,11 @@ struct Tested {
 }
 
 pub(super) fn run(args: &PolicyTestArgs) -> Result<(), Failure> {
-    let Source { policy, people, .. } = source::read(&args.source)?;
+    let source = source::read(&args.source)?;
     let mut tested = Vec::new();
     for path in &args.scenarios {
         for expected in read(path)? {
-            let wrong = differs(&expected, &policy, &people);
+            let wrong = differs(&expected, &source);
             tested.push(Tested { file: path.display().to_string(), says: expected.says, wrong });
         }
     }
@@ -98,10 +97,11 @@ fn read(path: &Path) -> Result<Vec<Expected>, Failure> {
 }
 
 /// How the answer differs from what is expected, if it does.
-fn differs(expected: &Expected, policy: &Policy, people: &People) -> Option<String> {
+fn differs(expected: &Expected, source: &Source) -> Option<String> {
+    let Source { policy, people, realm, .. } = source;
     let question: Result<Question, String> =
         expected.question.clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned());
-    let scenario = match question.and_then(|question| question.scenario(people)) {
+    let scenario = match question.and_then(|question| question.scenario(people, realm.as_ref())) {
         Ok(scenario) => scenario,
         Err(wrong) => return Some(wrong),
     };

@@ -8,6 +8,7 @@ use crate::cli::exit::Failure;
 use crate::cli::failure::config_failure;
 use crate::cli::output;
 use crate::config::{self, Config, Overrides, Problem, Trust};
+use crate::model::RealmName;
 use crate::policy::Policy;
 
 /// People, and the groups that they are in.
@@ -18,6 +19,8 @@ pub(super) struct Source {
     pub(super) policy: Policy,
     /// Who may log in, where a configuration was read.
     pub(super) people: People,
+    /// The realm, where a configuration was read that has one only.
+    pub(super) realm: Option<RealmName>,
     /// What says less than it seems to.
     pub(super) odd: Vec<Problem>,
 }
@@ -34,7 +37,15 @@ pub(super) fn read(source: &PolicySource) -> Result<Source, Failure> {
         output::note(config::render(&loaded.warnings, output::colour()).trim_end());
     }
     let odd = app::lint(about, &loaded, &policy);
-    Ok(Source { policy, people: people_of(&loaded.config), odd })
+    Ok(Source { policy, people: people_of(&loaded.config), realm: only_realm_of(&loaded.config), odd })
+}
+
+/// The realm of a configuration that has one only.
+fn only_realm_of(config: &Config) -> Option<RealmName> {
+    match &config.realms[..] {
+        [one] => app::realm_name(one).ok(),
+        _ => None,
+    }
 }
 
 /// The people of a configuration.

@@ -76,9 +76,10 @@ impl Connection {
     /// What was proved, or half of it where it is enough, and a policy about the login's node may want more.
     pub(in crate::gateway) fn ask_besides(&self, proved: Proved, login: Option<&Login>) -> Proved {
         let Proved::Enough(identity) = proved else { return proved };
-        let node = login.and_then(|login| login.node_for(identity.person()));
+        let sessions = &self.shared.sessions;
+        let node = login.and_then(|login| login.node_for(identity.person())).map(|name| sessions.asked(name));
         match node {
-            Some(node) if self.shared.sessions.policy().may_want_second_factor(&identity, node) => {
+            Some(node) if sessions.policy().may_want_second_factor(&identity, &node) => {
                 self.shared.people.current().ask_besides(identity)
             }
             _ => Proved::Enough(identity),

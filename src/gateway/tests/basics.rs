@@ -232,9 +232,10 @@ async fn the_gateway_itself_answers() {
     assert_eq!(nodes, "down-1\ti-down-1\tnot connected\t-\tenv=test\nweb-1\ti-web-1\tonline\t-\tenv=test\n");
     let nodes = text(&gateway.run(&["gate", "nodes --json"]).await.stdout);
     let nodes: serde_json::Value = serde_json::from_str(&nodes).unwrap();
-    let expected = serde_json::json!({"id": "i-web-1", "name": "web-1", "online": true, "last_ping": null,
+    let expected = serde_json::json!({"id": "i-web-1", "realm": "test", "name": "web-1", "online": true, "last_ping": null,
         "platform": null, "computer_name": null, "tags": {"env": "test"}});
     assert_eq!((&nodes["nodes"][1], &nodes["complete"]), (&expected, &true.into()));
+    assert_eq!(nodes["silent"], serde_json::json!([]));
     assert!(text(&gateway.run(&["gate", "help"]).await.stdout).contains("<os-user>%<node>"));
     let shell = gateway.run(&["-T", "gate"]).await;
     assert_eq!(shell.status.code(), Some(1));

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::keys::Token;
 use super::wire::{Raw, string, take};
-use crate::identity::{Authority, People, Principal, Purpose, Roles};
+use crate::identity::{Authority, People, Principal, Purpose, RealmRoles, Roles};
 use crate::testing::{TestGateway, finish, keygen, text};
 
 /// A gateway that trusts one authority; nobody has a plain key there.
@@ -39,7 +39,7 @@ impl Certifying {
     fn trust(&self, authority: Authority) {
         let authority = Arc::new(Authority { name: "corp".to_owned(), ..authority });
         let people = People::new([("ada", &[][..]), ("bob", &[])]).unwrap();
-        let mut people = people.in_roles(Roles::Gateway);
+        let mut people = people.in_roles(RealmRoles::for_test(Roles::Gateway));
         for kind in ["ed25519", "ecdsa", "rsa"] {
             people.add_authority_key(&authority, &self.public(&format!("ca-{kind}"))).unwrap();
         }
@@ -320,7 +320,7 @@ async fn a_line_with_cert_authority_stands_for_its_person_and_its_principals() {
     let ada = [format!("cert-authority,no-pty {one}"), format!("cert-authority,principals=\"ada@corp,all\" {other}")];
     let bob = [format!("cert-authority {one}")];
     let people = People::new([("ada", &ada[..]), ("bob", &bob[..])]).unwrap();
-    gateway.0.roster.replace(people.in_roles(Roles::Gateway));
+    gateway.0.roster.replace(people.in_roles(RealmRoles::for_test(Roles::Gateway)));
     for (authority, names, person) in [
         ("ca-ed25519", "ada", Ok("ada")),
         ("ca-ed25519", "bob", Ok("bob")),

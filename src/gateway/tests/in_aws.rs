@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use crate::identity::{People, Purpose, Role, RoleOf, Roles};
+use crate::identity::{People, Purpose, RealmRoles, Role, RoleOf, Roles};
 use crate::model::RoleArn;
 use crate::testing::{TestGateway, text};
 
@@ -25,7 +25,7 @@ fn in_roles(gateway: &TestGateway, roles: Roles) {
     let key = std::fs::read_to_string(gateway.path("ada.pub")).unwrap();
     let (keys, groups) = ([key], ["ops".to_owned(), "dev".to_owned()]);
     let people = People::new([("ada", &keys[..])]).unwrap().in_groups([("ada", &groups[..])]);
-    gateway.roster.replace(people.in_roles(roles));
+    gateway.roster.replace(people.in_roles(RealmRoles::for_test(roles)));
 }
 
 #[tokio::test]
@@ -35,10 +35,13 @@ async fn who_has_no_role_in_aws_opens_nothing_and_is_told() {
         in_roles(&gateway, roles);
         let ran = gateway.run(&["web", "echo in"]).await;
         assert_eq!(text(&ran.stdout), "");
-        let sentence = "portcullis: there is no role in AWS for ada: none of [[realm.roles]] names them or a group";
+        let sentence = "portcullis: there is no role in AWS for ada in the realm test: none of its [[realms.roles]] names them or a group";
         assert!(text(&ran.stderr).contains(sentence), "{ran:?}");
         let who = text(&gateway.run(&["gate", "whoami"]).await.stdout);
-        assert!(who.ends_with("in AWS: nobody, so no session opens; no [[realm.roles]] is for you\n"), "{who}");
+        assert!(
+            who.ends_with("in AWS: nobody, so no session opens; none of the realm's [[realms.roles]] is for you\n"),
+            "{who}"
+        );
     }
     let refused = gateway.event(|event| event["event"] == "channel.refused").await;
     assert_eq!((&refused["code"], &refused["person"]), (&json!("no-aws-role"), &json!("ada")));

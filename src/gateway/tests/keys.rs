@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::wire::{Raw, string, take};
-use crate::identity::{People, Roles};
+use crate::identity::{People, RealmRoles, Roles};
 use crate::testing::{TestGateway, finish, keygen, text};
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn au8_a_security_key_that_must_know_who_touches_it_proves_nothing_by_a_to
     let tokens = Token::both().await;
     let lines: Vec<String> = tokens.iter().map(|token| format!("verify-required {}", token.line())).collect();
     let gateway = TestGateway::start().await;
-    gateway.roster.replace(People::new([("ada", &lines[..])]).unwrap().in_roles(Roles::Gateway));
+    gateway.roster.replace(People::new([("ada", &lines[..])]).unwrap().in_roles(RealmRoles::for_test(Roles::Gateway)));
     for token in &tokens {
         for (signed, said, welcome) in [(5, 5, true), (1, 1, false), (4, 4, false), (1, 5, false)] {
             let proved = token.proves(&gateway, signed, said).await;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::identity::{People, Purpose, Roles};
+use crate::identity::{People, Purpose, RealmRoles, Roles};
 use crate::testing::{SOON, TestGateway, finish, text};
 
 /// A gateway where ada's key has these options.
@@ -13,7 +13,7 @@ async fn with_options(policies: Option<&str>, options: &str) -> TestGateway {
     };
     let key = std::fs::read_to_string(gateway.path("ada.pub")).unwrap();
     let keys = [format!("{options} {key}")];
-    gateway.roster.replace(People::new([("ada", &keys[..])]).unwrap().in_roles(Roles::Gateway));
+    gateway.roster.replace(People::new([("ada", &keys[..])]).unwrap().in_roles(RealmRoles::for_test(Roles::Gateway)));
     gateway
 }
 

@@ -8,7 +8,7 @@ use russh::keys::ssh_key::Signature;
 use tokio::process::Command;
 
 use super::wire::{Raw, string, take};
-use crate::identity::{Combination, EnoughFor, FirstProof, People, Purpose, Roles, SecondProof};
+use crate::identity::{Combination, EnoughFor, FirstProof, People, Purpose, RealmRoles, Roles, SecondProof};
 use crate::testing::{TestGateway, complaint, content, finish, text};
 
 const SECRET: &str = "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK";
@@ -38,7 +38,7 @@ impl Asking {
         let known = ["ada", "bob"].map(|name| (name, [public(name)]));
         let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap();
         let rules = vec![rule(whom, totp), rule("*", false)];
-        let mut people = people.in_roles(Roles::Gateway).with_enough(rules, remembered);
+        let mut people = people.in_roles(RealmRoles::for_test(Roles::Gateway)).with_enough(rules, remembered);
         assert_eq!(people.add_secrets(format!("ada {SECRET}\nbob {SECRET}\n").as_bytes()), []);
         self.0.roster.replace(people);
     }
@@ -328,7 +328,7 @@ async fn a_rule_that_comes_to_want_a_code_ends_what_was_opened_without() {
     assert!(told.contains("a second factor has to be there"), "{told}");
     // her secret is gone, and nobody asks for a code any more: she goes on
     let public = std::fs::read_to_string(gateway.0.path("ada.pub")).unwrap();
-    let people = People::new([("ada", &[public][..])]).unwrap().in_roles(Roles::Gateway);
+    let people = People::new([("ada", &[public][..])]).unwrap().in_roles(RealmRoles::for_test(Roles::Gateway));
     gateway.0.roster.replace(people.clone());
     assert_eq!(judge(), 0);
     let rule = EnoughFor {
@@ -355,7 +355,7 @@ async fn a_policy_that_wants_a_second_factor_has_it_asked_for_and_denies_without
     assert!(content(&gateway.0.run(&["gate", "whoami"]).await).starts_with("ada (publickey SHA256:"));
     // who has no secret can't be asked, and is told
     let public = std::fs::read_to_string(gateway.0.path("ada.pub")).unwrap();
-    let people = People::new([("ada", &[public][..])]).unwrap().in_roles(Roles::Gateway);
+    let people = People::new([("ada", &[public][..])]).unwrap().in_roles(RealmRoles::for_test(Roles::Gateway));
     gateway.0.roster.replace(people);
     let said = complaint(&gateway.0.run(&["web", "true"]).await);
     assert!(said.contains("denied by policy \"web\": Exec on web-1 needs a second factor"), "{said}");

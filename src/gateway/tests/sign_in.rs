@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::identity::{Combination, EnoughFor, FirstProof, People, Purpose, Roles, SecondProof, SignIns, TokenRules};
+use crate::identity::{
+    Combination, EnoughFor, FirstProof, People, Purpose, RealmRoles, Roles, SecondProof, SignIns, TokenRules,
+};
 use crate::oidc::{Provider, ProviderOptions};
 use crate::testing::{OpenId, TestGateway, complaint, content, finish, text};
 
@@ -70,7 +72,9 @@ impl SigningIn {
     fn put_in_force(&self, enough: &[Combination], known: &[&str]) {
         let public = |name: &str| std::fs::read_to_string(self.gateway.path(&format!("{name}.pub"))).unwrap();
         let known: Vec<_> = known.iter().map(|name| (*name, [public(name)])).collect();
-        let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..]))).unwrap().in_roles(Roles::Gateway);
+        let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..])))
+            .unwrap()
+            .in_roles(RealmRoles::for_test(Roles::Gateway));
         let rule = EnoughFor { people: vec!["*".to_owned()], groups: Vec::new(), enough: enough.to_vec() };
         let issuer = self.provider.issuer.clone();
         let people = people.with_enough(vec![rule], Duration::ZERO);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::backend::aws::AwsBackend;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
-use crate::backend::{BackendError, BoxFuture, Directory, Lapse, Node, NodeList};
+use crate::backend::{BackendError, BoxFuture, Directory, Lapse, Node, NodeList, Realms};
 use crate::model::{NodeName, SessionId};
 use crate::policy::Grant;
 use crate::testing::EmbeddedTransport;
@@ -42,7 +42,7 @@ impl EmbeddedTransport {
         let (inner, opened, documents) = (self.backend.clone(), Mutex::default(), AtomicUsize::default());
         let (failures, lapses) = (AtomicUsize::default(), Mutex::default());
         let watched = Arc::new(Watched { inner, slow, opened, documents, failures, lapses });
-        self.transport = Transport::new(watched.clone(), watched.clone(), options);
+        self.transport = Transport::new(&Realms::for_test(watched.clone()), watched.clone(), options);
         watched
     }
 }
@@ -92,8 +92,8 @@ impl Lanes for Watched {
         })
     }
 
-    fn fate(&self, session: &SessionId) -> BoxFuture<'_, Result<Fate, BackendError>> {
-        let answer = self.inner.fate(session);
+    fn fate<'a>(&'a self, grant: &'a Grant, session: &'a SessionId) -> BoxFuture<'a, Result<Fate, BackendError>> {
+        let answer = self.inner.fate(grant, session);
         Box::pin(async move {
             tokio::time::sleep(self.slow.history).await;
             answer.await
