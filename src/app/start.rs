@@ -74,7 +74,8 @@ impl App {
         let (realms, lanes) = Realms::of(realms);
         let lanes: Arc<dyn Lanes> = Arc::new(lanes);
         let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
-        let sessions = SessionOpener::new(in_force.clone(), realms, Arc::new(transport), log.clone());
+        let transport = Arc::new(transport);
+        let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider(config)?;

@@ -15,7 +15,7 @@ use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BackendError, BoxFuture, Listing, Node, Realms, Resolved};
 use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
-use crate::identity::{ActsAs, Identity, Login, Unproved};
+use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{NodeAsked, NodeForm, NodeName, RealmName, ReasonText, RefusalCode, ago};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
@@ -65,6 +65,7 @@ impl NodeTransport for Transport {
 /// Opens sessions.
 #[derive(Debug)]
 pub struct SessionOpener {
+    roster: Roster,
     policies: Policies,
     realms: Arc<Realms>,
     transport: Arc<dyn NodeTransport>,
@@ -180,9 +181,15 @@ impl Refused {
 }
 
 impl SessionOpener {
-    /// Sessions that this policy allows, on the nodes of these realms, over this transport, recorded in this log.
-    pub fn new(policies: Policies, realms: Realms, transport: Arc<dyn NodeTransport>, log: Arc<EventLog>) -> Self {
-        Self { policies, realms: Arc::new(realms), transport, log, registry: Registry::default() }
+    /// Sessions of these people that this policy allows, on the nodes of these realms, over this transport, recorded in this log.
+    pub fn new(
+        roster: Roster,
+        policies: Policies,
+        realms: Realms,
+        transport: Arc<dyn NodeTransport>,
+        log: Arc<EventLog>,
+    ) -> Self {
+        Self { roster, policies, realms: Arc::new(realms), transport, log, registry: Registry::default() }
     }
 
     /// The sessions that run.
@@ -198,7 +205,13 @@ impl SessionOpener {
     /// Asks again about everything that runs, because the policies or the people have changed, and ends what would not be
     /// allowed now; how many that are. `renew` has the person as they are now, or why their proof is none any more.
     pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
-        let why = |standing: &Standing| match renew(standing.identity()) {
+        let why = |standing: &Standing| self.why_no_more(standing, renew(standing.identity()));
+        self.registry.end_those(|_| true, why)
+    }
+
+    /// Why what was decided would not be allowed now, if it would not, to somebody who is this by now.
+    fn why_no_more(&self, standing: &Standing, renewed: Result<Identity, Unproved>) -> Option<String> {
+        match renewed {
             Err(why) => Some(no_proof(&why)),
             Ok(identity) if identity.acts_as(standing.realm()) != standing.identity().acts_as(standing.realm()) => {
                 Some("your role in AWS has changed".to_owned())
@@ -207,8 +220,7 @@ impl SessionOpener {
                 let denial = standing.judge(&self.policies, &identity).err()?;
                 Some(changed(&denial))
             }
-        };
-        self.registry.end_those(|_| true, why)
+        }
     }
 
     /// Ends what goes on by a proof that had an end, and is none any more; how many that are.
@@ -318,11 +330,13 @@ impl SessionOpener {
             let opening = Opening { connection: caller.connection, source: caller.source, pty, variables, original };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
             let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
-            // others may have come into force since the decision, and all that runs asked about before this was among it
-            if *self.policies.current().version() != *grant.version()
-                && let Err(denial) = grant.standing().judge(&self.policies, grant.identity())
-            {
-                self.registry.kill(record.id(), &changed(&denial));
+            // others may have come into force since the decision, or since it was looked at who this is, which a slow node can make
+            // long ago; and all that runs was asked about before this was among it
+            let renewed = self.roster.current().renew(grant.identity(), SystemTime::now(), Purpose::GoOn);
+            let as_before = renewed.as_ref().is_ok_and(|identity| identity == grant.identity())
+                && *self.policies.current().version() == *grant.version();
+            if !as_before && let Some(why) = self.why_no_more(&grant.standing(), renewed) {
+                self.registry.kill(record.id(), &why);
             }
             Ok((grant, SessionEnd::new(record, registration)))
         };

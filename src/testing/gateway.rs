@@ -106,8 +106,6 @@ impl TestGateway {
         let policies = Policies::new(Policy::for_test(policies));
         let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
         let nodes = Arc::new(TwoNodes::default());
-        let sessions =
-            Arc::new(SessionOpener::new(policies.clone(), Realms::for_test(nodes.clone()), node.clone(), log));
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);
         // the tests' own client speaks little
@@ -126,6 +124,8 @@ impl TestGateway {
             people = people.with_any_key("ada", &wire);
         }
         let roster = Roster::from(people);
+        let realms = Realms::for_test(nodes.clone());
+        let sessions = Arc::new(SessionOpener::new(roster.clone(), policies.clone(), realms, node.clone(), log));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, roster.clone(), sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];

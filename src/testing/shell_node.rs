@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use tokio::sync::Notify;
 
 use super::node_end::{NodeEnd, channel};
 use super::{local_service, text};
@@ -25,19 +26,27 @@ use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChann
 pub(crate) struct TwoNodes {
     /// The id that web-1 has for now.
     pub(crate) web: Mutex<String>,
+    /// Somebody asks for slow-1, which is web-1 once it is let go.
+    pub(crate) slow_asked: Notify,
+    pub(crate) slow_let_go: Notify,
 }
 
 impl Default for TwoNodes {
     fn default() -> Self {
-        Self { web: Mutex::new("i-web-1".to_owned()) }
+        Self { web: Mutex::new("i-web-1".to_owned()), slow_asked: Notify::new(), slow_let_go: Notify::new() }
     }
 }
 
 impl Directory for TwoNodes {
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
-        let name = name.to_string();
+        let mut name = name.to_string();
         let web = self.web.lock().unwrap().clone();
         Box::pin(async move {
+            if name == "slow-1" {
+                self.slow_asked.notify_one();
+                self.slow_let_go.notified().await;
+                name = "web-1".to_owned();
+            }
             match name.as_str() {
                 "web-1" | "down-1" => {
                     let id = if name == "web-1" { web } else { "i-down-1".to_owned() };

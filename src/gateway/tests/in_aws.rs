@@ -88,3 +88,21 @@ async fn z5_a_session_ends_when_its_person_has_another_role() {
     let said = text(&ssh.wait_with_output().await.unwrap().stderr);
     assert!(said.contains("portcullis: your role in AWS has changed"), "{said}");
 }
+
+#[tokio::test]
+async fn z5_who_is_taken_out_while_a_node_is_looked_for_has_no_session_there() {
+    let gateway = TestGateway::start().await;
+    let key = gateway.path("bob").display().to_string();
+    let mut ssh = gateway.ssh(&["-i", &key, "-l", "slow-1", "nokey", "echo in; read line"]);
+    let ssh = ssh.stdin(Stdio::piped()).spawn().unwrap();
+    gateway.nodes.slow_asked.notified().await;
+    let public = std::fs::read_to_string(gateway.path("ada.pub")).unwrap();
+    let others = People::new([("ada", &[public][..])]).unwrap().in_roles(RealmRoles::for_test(Roles::Gateway));
+    gateway.roster.replace(others);
+    // nothing runs that could be asked about
+    let (people, now) = (gateway.roster.current(), std::time::SystemTime::now());
+    assert_eq!(gateway.sessions.judge_anew(|identity| people.renew(identity, now, Purpose::GoOn)), 0);
+    gateway.nodes.slow_let_go.notify_one();
+    let ended = tokio::time::timeout(Duration::from_secs(20), ssh.wait_with_output()).await.unwrap().unwrap();
+    assert!(text(&ended.stderr).contains("how you logged in is no proof any more"), "{ended:?}");
+}
