@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
-# cargo-nextest, which runs the tests; or only the programs that are named, among them shellcheck and ruff, which lint what
-# is not Rust, and moto_server and oidc-provider, which some tests start. Does nothing where all of it is there already.
+# cargo-nextest, which runs the tests, and an OpenID provider from npm; or only the programs that are named, among them shellcheck and ruff, which lint what
+# is not Rust, and moto_server, which one test starts. Does nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]=""
+    [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
 )
 
 is_there() {
@@ -28,9 +28,14 @@ is_there() {
     [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
 }
 
+# tests that are run side by side may each be the first to want something
+mkdir -p target
+exec 9>target/setup.lock
+flock 9
+
 (($#)) || set -- "${!package[@]}"
 # only for whoever names them
-package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [oidc-provider]="nodejs npm")
+package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv)
 missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_oidc=''
 for program in "$@"; do
     is_there "$program" && continue

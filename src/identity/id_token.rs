@@ -51,7 +51,6 @@ pub struct VerifiedToken {
     facts: SignInFacts,
     name: String,
     groups: Vec<String>,
-    issued: SystemTime,
     expires: SystemTime,
 }
 
@@ -164,11 +163,6 @@ impl KeySet {
         let keys = set.get("keys")?.as_array()?.iter().take(MOST_KEYS);
         let read = |key: &Value| serde_json::from_value::<Jwk>(key.clone()).ok().filter(is_for_signatures);
         Some(Self(keys.filter_map(read).collect()))
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// Whether there is none.
@@ -290,7 +284,7 @@ impl TokenRules {
             acr,
             amr,
         };
-        Ok(VerifiedToken { facts, name: self.name(&claims)?, groups: self.groups(&claims)?, issued, expires })
+        Ok(VerifiedToken { facts, name: self.name(&claims)?, groups: self.groups(&claims)?, expires })
     }
 
     /// The claims, once it is known that the provider has signed them.
@@ -392,11 +386,6 @@ impl VerifiedToken {
     /// What is told of it.
     pub fn facts(&self) -> &SignInFacts {
         &self.facts
-    }
-
-    /// When it was issued.
-    pub fn issued(&self) -> SystemTime {
-        self.issued
     }
 
     /// From when on it counts no more.

@@ -275,7 +275,7 @@ fn an_address_counts_where_it_is_verified_and_required_claims_say_what_they_must
 
 #[test]
 fn of_a_set_of_keys_those_that_sign_are_kept() {
-    let keys = |text: &str| KeySet::parse(text.as_bytes()).map(|keys| keys.len());
+    let keys = |text: &str| KeySet::parse(text.as_bytes()).map(|keys| keys.0.len());
     assert_eq!((keys("{}"), keys("[]"), keys("{\"keys\":{}}"), keys("<html>")), (None, None, None, None));
     let signer = Signer::new();
     let mut set = signer.jwks();

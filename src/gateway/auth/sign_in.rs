@@ -52,8 +52,11 @@ impl Connection {
         let may = pending.is_some() || self.shared.people.current().sign_in_may_come_first();
         self.pending = pending;
         let Some(provider) = self.shared.settings.provider.clone().filter(|_| may) else {
-            let why = "only a public key proves here who somebody is, and a code only besides one";
-            self.attempts.refuse(RefusalCode::MethodNotTaken, why);
+            // who was refused after a sign-in, and whose client asks again, was refused for that
+            if self.signing_in.is_none() {
+                let why = "only a public key proves here who somebody is, and a code only besides one";
+                self.attempts.refuse(RefusalCode::MethodNotTaken, why);
+            }
             return refuse();
         };
         let mut signing_in = match self.signing_in.take() {

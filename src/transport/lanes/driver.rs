@@ -126,16 +126,19 @@ impl Driver {
             self.pending = self.link.poll_transmit(now);
         }
         match self.wait().await {
-            Wake::Out(event) => {
+            Wake::Out(mut event) => loop {
+                let is_output = matches!(event, Some(ChannelEvent::Output(_)));
                 self.handle_out(event)?;
-                // what came with it as well: a turn of this loop costs more than a frame
-                while !self.link.is_done()
-                    && let Some(lane) = &mut self.out_slot.lane
-                    && let Some(event) = lane.reader.next_at_hand()
-                {
-                    self.handle_out(Some(event))?;
+                // output that came with it as well: a turn of this loop costs more than a frame. After all else that happened to
+                // the lane comes what it asks for
+                let Some(lane) = self.out_slot.lane.as_mut().filter(|_| is_output && !self.link.is_done()) else {
+                    break;
+                };
+                event = lane.reader.next_at_hand();
+                if event.is_none() {
+                    break;
                 }
-            }
+            },
             Wake::Coming(event) => self.handle_coming(event)?,
             Wake::In(event) => self.handle_in(event),
             Wake::OutOpened(Ok(lane)) => {
