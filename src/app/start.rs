@@ -13,6 +13,7 @@ use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{People, Roster};
+use crate::oidc::Provider;
 use crate::policy::Policies;
 use crate::session::SessionOpener;
 use crate::transport::Transport;
@@ -67,7 +68,7 @@ impl App {
         realms: Vec<Realm>,
         drain: Duration,
     ) -> Result<Self, AppError> {
-        let (host_keys, people) = load(config, proofs)?;
+        let (host_keys, people, provider) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
@@ -78,7 +79,7 @@ impl App {
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
         let sessions = Arc::new(sessions);
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
-        settings.provider = provider(config)?;
+        settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
@@ -119,11 +120,11 @@ impl App {
 }
 
 /// Loads what the configuration names, without making or starting anything: `portcullis check` goes as far as this.
-pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People), AppError> {
+pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, Option<Provider>), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
     let people = people(config, proofs)?;
-    provider(config)?;
+    let provider = provider(config)?;
     EventLog::check(&config.evidence.directory)?;
-    Ok((host_keys, people))
+    Ok((host_keys, people, provider))
 }

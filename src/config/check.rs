@@ -1,7 +1,7 @@
 //! What the types can't say: ranges, names that must exist, keys that must be strong enough.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::policy_files::PolicyFile;
 use super::proof_files::ProofFiles;
@@ -236,7 +236,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let of = |value: u32| u64::from(value);
     let evidence = &config.evidence;
     let second = &config.second_factor;
-    let table: [(&str, &str, u64, std::ops::RangeInclusive<u64>); 28] = [
+    let table: [(&str, &str, u64, RangeInclusive<u64>); 28] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "answer_seconds", of(limits.answer_seconds), 10..=600),
         ("second_factor", "remembered_minutes", of(second.remembered_minutes), 0..=1440),
@@ -267,10 +267,21 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("lanes", "idle_minutes", of(lanes.idle_minutes), 0..=1440),
     ];
     for (section, key, value, range) in table {
-        if !range.contains(&value) {
-            let message = format!("{key} = {value} is outside {}..={}", range.start(), range.end());
-            findings.add(&[Key::Name(section), Key::Name(key)], message, None);
-        }
+        number(section, key, value, &range, findings);
+    }
+}
+
+/// A number that has bounds.
+pub(super) fn number(
+    section: &'static str,
+    key: &'static str,
+    value: u64,
+    range: &RangeInclusive<u64>,
+    findings: &mut Findings,
+) {
+    if !range.contains(&value) {
+        let message = format!("{key} = {value} is outside {}..={}", range.start(), range.end());
+        findings.add(&[Key::Name(section), Key::Name(key)], message, None);
     }
 }
 
@@ -307,15 +318,20 @@ fn urls(index: usize, realm: &Realm, findings: &mut Findings) {
         (&["endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
         (&["proxy"][..], &realm.proxy, &["http"][..]),
     ];
-    for (path, url, schemes) in urls {
-        let path = realm_at(index, path);
-        let Some(url) = url else { continue };
-        let fine = url
-            .parse::<http::Uri>()
-            .is_ok_and(|uri| uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)));
-        if !fine {
-            findings.add(&path, format!("`{url}` is no URL that begins with {}://", schemes.join(":// or ")), None);
+    for (path, text, schemes) in urls {
+        if let Some(text) = text {
+            url(&realm_at(index, path), text, schemes, findings);
         }
+    }
+}
+
+/// A URL of one of these schemes.
+pub(super) fn url(path: &[Key], text: &str, schemes: &[&str], findings: &mut Findings) {
+    let fine = text
+        .parse::<http::Uri>()
+        .is_ok_and(|uri| uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)));
+    if !fine {
+        findings.add(path, format!("`{text}` is no URL that begins with {}://", schemes.join(":// or ")), None);
     }
 }
 

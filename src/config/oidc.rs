@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Findings, Key};
+use super::check::{Findings, Key, number, url};
 use super::{Combination, Config};
 
 /// An OpenID provider at which people sign in, by the device flow (RFC 8628): they read an address and a code, and sign in with a browser
@@ -153,10 +153,8 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     if !oidc.scopes.iter().any(|scope| scope == "openid") {
         findings.add(&here("scopes"), "without the scope `openid` the provider gives no ID token", Some("add it"));
     }
-    if let Some(proxy) = &oidc.proxy
-        && !proxy.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some() && uri.scheme_str() == Some("http"))
-    {
-        findings.add(&here("proxy"), format!("`{proxy}` is no URL that begins with http://"), None);
+    if let Some(proxy) = &oidc.proxy {
+        url(&here("proxy"), proxy, &["http"], findings);
     }
     let numbers = [
         ("max_age_minutes", oidc.max_age_minutes, 1..=10_080),
@@ -167,9 +165,8 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         ("starts_a_minute", Some(oidc.starts_a_minute), 1..=10_000),
     ];
     for (name, value, range) in numbers {
-        if let Some(value) = value.filter(|value| !range.contains(value)) {
-            let message = format!("{name} = {value} is outside {}..={}", range.start(), range.end());
-            findings.add(&here(name), message, None);
+        if let Some(value) = value {
+            number("oidc", name, u64::from(value), &range, findings);
         }
     }
 }

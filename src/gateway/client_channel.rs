@@ -10,6 +10,7 @@
 //!  another subsystem    a line on stderr, then the failure        shown, and "subsystem request failed"
 //! ```
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use crate::session::RequestKind;
 
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
 pub(super) const FAILED: u32 = 255;
+
+/// How long somebody at a terminal may take for an answer. Whoever is not there must not hold a channel for ever.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How long a client has to show a sentence before the failure that makes it end.
 const SHOWN: Duration = Duration::from_millis(50);
@@ -96,6 +100,12 @@ impl ClientChannel {
             shown = self.stdout(text.into()) => shown.ok(),
             () = self.inbox.gone() => None,
         }
+    }
+
+    /// The next byte that is typed. One at a time: what is typed behind Enter is the shell's.
+    pub(super) async fn typed(&self) -> Option<u8> {
+        let bytes = poll_fn(|cx| self.inbox.poll_next(cx, 1)).await?;
+        bytes.first().copied()
     }
 
     /// What it says on its standard error.

@@ -62,11 +62,15 @@ pub(super) fn json(list: &Listing, _: &[RealmName]) -> String {
 /// The same for a person's eyes, each beneath the other; a line for each node, and no other.
 pub(super) fn columns(list: &Listing, realms: &[RealmName]) -> Vec<String> {
     let rows: Vec<Vec<String>> = list.nodes.iter().map(|node| fields(node, realms.len() > 1)).collect();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.width()).max().unwrap_or(0);
-    let padded = |(column, text): (usize, &String)| format!("{text}{}", " ".repeat(width(column) - text.width()));
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
+    for row in &rows {
+        for (widest, text) in widths.iter_mut().zip(row) {
+            *widest = text.width().max(*widest);
+        }
+    }
+    let padded = |(text, width): (&String, &usize)| format!("{text}{}", " ".repeat(width - text.width()));
     let line =
-        |row: &Vec<String>| row.iter().enumerate().map(padded).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+        |row: &Vec<String>| row.iter().zip(&widths).map(padded).collect::<Vec<_>>().join("  ").trim_end().to_owned();
     rows.iter().map(line).collect()
 }
 

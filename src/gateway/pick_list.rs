@@ -71,7 +71,8 @@ impl PickList {
     /// All of it, from the beginning of a line on.
     pub(super) fn show(&mut self) -> String {
         self.top = self.top.min(self.at).max((self.at + 1).saturating_sub(self.rows));
-        let mut text = format!("\r\u{1b}[J{}", self.cut(&format!("{PROMPT}{}", self.filter)));
+        let prompt = self.cut(&format!("{PROMPT}{}", self.filter));
+        let mut text = format!("{CLEAR}{prompt}");
         let shown: Vec<usize> = (self.top..self.found.len()).take(self.rows).collect();
         for &place in &shown {
             let line = self.cut(&self.lines[self.found[place]]);
@@ -83,7 +84,7 @@ impl PickList {
         let count = format!("{} of {}", self.found.len(), self.lines.len());
         text.push_str(&format!("\r\n{}", self.cut(&count)));
         // back to where is typed
-        text.push_str(&format!("\u{1b}[{}A\r{}", shown.len() + 1, self.cut(&format!("{PROMPT}{}", self.filter))));
+        text.push_str(&format!("\u{1b}[{}A\r{prompt}", shown.len() + 1));
         text
     }
 

@@ -1,9 +1,6 @@
 //! `ssh <gateway>` on a terminal: the nodes that this person may reach, of which one is chosen, and the shell there.
 
-use std::future::poll_fn;
-use std::time::Duration;
-
-use super::client_channel::{ClientChannel, FAILED, Reply};
+use super::client_channel::{ClientChannel, FAILED, PATIENCE, Reply};
 use super::commands::refusal;
 use super::node_list;
 use super::pick_list::{PickList, Picked};
@@ -11,8 +8,6 @@ use super::shared::Shared;
 use crate::model::{NodeAsked, NodeName, plain_text};
 use crate::session::{Caller, ChannelRequest, RequestKind};
 
-/// How long somebody may take. Whoever is not there must not hold a channel for ever.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// What a program ends with that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 /// Terminals on which nothing can be drawn.
@@ -55,17 +50,13 @@ pub(super) async fn pick(
 async fn choose(lines: &mut PickList, client: &ClientChannel) -> Option<usize> {
     client.show(lines.show()).await?;
     loop {
-        // a key at a time: what is typed behind Enter is the shell's
-        let bytes = poll_fn(|cx| client.inbox.poll_next(cx, 1)).await?;
-        for &byte in &bytes {
-            match lines.take(byte) {
-                Picked::Shown(text) if text.is_empty() => {}
-                Picked::Shown(text) => client.show(text).await?,
-                Picked::Line(place, text) => return client.show(text).await.map(|()| place),
-                Picked::GivenUp(text) => {
-                    client.show(text).await?;
-                    return None;
-                }
+        match lines.take(client.typed().await?) {
+            Picked::Shown(text) if text.is_empty() => {}
+            Picked::Shown(text) => client.show(text).await?,
+            Picked::Line(place, text) => return client.show(text).await.map(|()| place),
+            Picked::GivenUp(text) => {
+                client.show(text).await?;
+                return None;
             }
         }
     }

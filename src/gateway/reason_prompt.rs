@@ -10,19 +10,15 @@
 //! it can't see hangs. What is typed behind Enter is the shell's.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::client_channel::ClientChannel;
+use super::client_channel::{ClientChannel, PATIENCE};
 use super::shared::Shared;
 use crate::backend::BoxFuture;
 use crate::identity::{Identity, Purpose};
 use crate::model::{ReasonLine, ReasonText, Typed, plain_text};
 use crate::policy::Denial;
 use crate::session::{Answered, AsksWhy};
-
-/// How long somebody may take for an answer. Whoever is not there must not hold a channel for ever.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A channel's terminal, with somebody before it.
 pub(super) struct ReasonPrompt<'a> {
@@ -72,19 +68,16 @@ impl ReasonPrompt<'_> {
         self.client.show(format!("{}{newline}reason: ", plain_text(asked))).await?;
         let mut line = ReasonLine::default();
         loop {
-            let bytes = poll_fn(|cx| self.client.inbox.poll_next(cx, 1)).await?;
-            for &byte in &bytes {
-                match line.take(byte) {
-                    Typed::Shown(text) if text.is_empty() => {}
-                    Typed::Shown(text) => self.client.show(text).await?,
-                    Typed::Line(reason) => {
-                        self.client.show(newline.to_owned()).await?;
-                        return Some(reason);
-                    }
-                    Typed::GivenUp => {
-                        self.client.show(newline.to_owned()).await?;
-                        return None;
-                    }
+            match line.take(self.client.typed().await?) {
+                Typed::Shown(text) if text.is_empty() => {}
+                Typed::Shown(text) => self.client.show(text).await?,
+                Typed::Line(reason) => {
+                    self.client.show(newline.to_owned()).await?;
+                    return Some(reason);
+                }
+                Typed::GivenUp => {
+                    self.client.show(newline.to_owned()).await?;
+                    return None;
                 }
             }
         }

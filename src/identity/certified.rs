@@ -1,6 +1,5 @@
 //! People by their certificates: who it is that a verified one stands for, from where and now.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -119,15 +118,11 @@ impl People {
         }
         let authority = self.authorities.get(&certificate.authority_fingerprint()).and_then(Trust::authority);
         let certified = Certified::new(certificate, authority.map(|authority| authority.name.clone()), meant.principal);
-        let mut groups: BTreeSet<String> = self.groups.get(&meant.person).into_iter().flatten().cloned().collect();
-        groups.extend(meant.groups);
         let (key, source) = (certificate.fingerprint(), asks.source);
         let text = format!("certificate {key}: {}", certificate.named());
         let first = First::Certificate(key, Arc::new(certified));
         let proof = Proof { first, second: None, user_verified, source, ends, restrictions, text };
-        let groups: Vec<String> = groups.into_iter().collect();
-        let acts_as = self.roles.of(&meant.person, &groups);
-        Ok(Identity { person: meant.person, groups, proof, acts_as })
+        Ok(self.in_further_groups(meant.person, meant.groups, proof))
     }
 
     fn judge(&self, certificate: &Certificate, asks: Asks<'_>) -> Result<Judged, Unproved> {

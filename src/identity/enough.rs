@@ -129,15 +129,6 @@ enum Missing {
     SignIn,
 }
 
-/// The same for whoever asks for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// A code.
-    Code,
-    /// A sign-in.
-    SignIn,
-}
-
 /// Who is asked for a second factor. What one answer is good for is all the same in these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asker {
@@ -307,10 +298,10 @@ impl Enough {
 
 impl HalfProved {
     /// What has to come as well.
-    pub fn wants(&self) -> Wants {
+    pub fn wants(&self) -> SecondProof {
         match self.missing {
-            Missing::Code { .. } => Wants::Code,
-            Missing::SignIn => Wants::SignIn,
+            Missing::Code { .. } => SecondProof::Totp,
+            Missing::SignIn => SecondProof::SignIn,
         }
     }
 
@@ -343,7 +334,7 @@ impl HalfProved {
 
     /// Who that is, where it is they who have signed in.
     pub fn signed_in(&self, people: &People, signed_in: &Arc<SignedIn>, now: SystemTime) -> Result<Identity, Unproved> {
-        if self.wants() != Wants::SignIn {
+        if self.wants() != SecondProof::SignIn {
             return Err(Unproved::SecondFactorGone);
         }
         let identity = people.signed_in_besides(self.identity.clone(), signed_in, now)?;

@@ -37,7 +37,7 @@ pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
-pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault, Wants};
+pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault};
 #[cfg(test)]
 pub(crate) use id_token::tests::Signer;
 pub use id_token::{Expected, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};

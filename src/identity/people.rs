@@ -217,6 +217,20 @@ impl People {
         self.is_still_enough(renewed, second.as_ref(), now)
     }
 
+    /// Somebody by a proof that says further groups of theirs: in these, and in those that the configuration has them in.
+    pub(super) fn in_further_groups(
+        &self,
+        person: String,
+        further: impl IntoIterator<Item = String>,
+        proof: Proof,
+    ) -> Identity {
+        let known = self.groups.get(&person).into_iter().flatten().cloned();
+        let groups: BTreeSet<String> = known.chain(further).collect();
+        let groups: Vec<String> = groups.into_iter().collect();
+        let acts_as = self.roles.of(&person, &groups);
+        Identity { person, groups, proof, acts_as }
+    }
+
     fn proved(
         &self,
         known: &Known,

@@ -1,6 +1,5 @@
 //! People by their sign-in at an OpenID provider: who it is that a verified token stands for, and for how long.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -129,14 +128,10 @@ impl People {
         now: SystemTime,
     ) -> Result<Identity, Unproved> {
         let person = self.signs_in(signed_in, now)?.to_owned();
-        let mut groups: BTreeSet<String> = self.groups.get(&person).into_iter().flatten().cloned().collect();
-        groups.extend(signed_in.token.groups().iter().cloned());
-        let groups: Vec<String> = groups.into_iter().collect();
         let (first, text) = (First::SignIn(signed_in.clone()), signed_in.text());
         let restrictions = Restrictions::default();
         let proof = Proof { first, second: None, user_verified: false, source, ends: None, restrictions, text };
-        let acts_as = self.roles.of(&person, &groups);
-        Ok(Identity { person, groups, proof, acts_as })
+        Ok(self.in_further_groups(person, signed_in.token.groups().iter().cloned(), proof))
     }
 
     /// Who has signed in, where that counts still and they may be somebody here.
@@ -158,7 +153,7 @@ impl People {
     /// Somebody with another first proof, who has signed in as well.
     pub(super) fn signed_in_besides(
         &self,
-        mut identity: Identity,
+        identity: Identity,
         signed_in: &Arc<SignedIn>,
         now: SystemTime,
     ) -> Result<Identity, Unproved> {
@@ -167,11 +162,8 @@ impl People {
             let why = format!("{person} has signed in, and the key or certificate is {}'s", identity.person);
             return Err(Unproved::SignIn { code: RefusalCode::SignInOfNobody, why });
         }
-        let mut groups: BTreeSet<String> = std::mem::take(&mut identity.groups).into_iter().collect();
-        groups.extend(signed_in.token.groups().iter().cloned());
-        identity.groups = groups.into_iter().collect();
-        identity.acts_as = self.roles.of(&identity.person, &identity.groups);
-        Ok(identity)
+        let groups = identity.groups.into_iter().chain(signed_in.token.groups().iter().cloned());
+        Ok(self.in_further_groups(identity.person, groups, identity.proof))
     }
 }
 

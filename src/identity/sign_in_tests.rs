@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::id_token::tests::{Signer, rules};
-use super::super::{Combination, EnoughFor, Expected, FirstProof, KeySet, Purpose, SecondProof, Wants};
+use super::super::{Combination, EnoughFor, Expected, FirstProof, KeySet, Purpose, SecondProof};
 use super::*;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -105,7 +105,7 @@ fn beside_a_key_it_must_be_the_key_s_owner_who_signs_in() {
     let both = people(&[(FirstProof::Key, Some(SecondProof::SignIn))], true);
     assert!(!both.sign_in_may_come_first(), "strangers are not asked");
     let Ok(Proved::Half(half)) = both.is_enough(Identity::for_test_in("ada", &["ops"])) else { panic!("half") };
-    assert_eq!(half.wants(), Wants::SignIn);
+    assert_eq!(half.wants(), SecondProof::SignIn);
     assert_eq!(half.recall(&Default::default(), now), None);
     assert!(half.answer(&Default::default(), "", now).is_err(), "no code is what is missing");
     assert_eq!(code(half.signed_in(&both, &signed_in("bob"), now)), "sign-in-of-nobody");

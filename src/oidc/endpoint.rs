@@ -2,6 +2,8 @@
 
 use http::Uri;
 
+use crate::model::is_loopback;
+
 /// Somewhere that requests go to: `https`, or plain on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
@@ -35,12 +37,6 @@ impl Endpoint {
         let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         Ok(Self { secure, host: host.to_owned(), port, authority, target })
     }
-}
-
-/// Whether a host is this machine.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -160,44 +160,30 @@ fn node_in(expr: &Expr) -> Option<BTreeSet<Which>> {
     if let Some(uids) = entities(expr, &Var::Resource) {
         return Some(uids.into_iter().filter_map(which).collect());
     }
-    let Expr::BinaryOp { op, left, right } = expr else { return None };
-    let named = |text: &Expr| match text {
-        Expr::Literal(Literal::String(name)) => Some(Which::Name(name.to_string())),
-        _ => None,
-    };
-    match (op, left.as_ref(), right.as_ref()) {
-        (BinaryOp::Eq, name, text) | (BinaryOp::Eq, text, name) if is_name(name) => {
-            named(text).map(|name| BTreeSet::from([name]))
-        }
-        (BinaryOp::Contains, Expr::Set(names), name) if is_name(name) => names.iter().map(|name| named(name)).collect(),
-        _ => None,
-    }
+    attribute_in(expr, "name").map(|names| names.into_iter().map(Which::Name).collect())
 }
 
 /// The same of `resource.realm`.
 fn realm_in(expr: &Expr) -> Option<BTreeSet<String>> {
+    attribute_in(expr, "realm")
+}
+
+/// The texts of which an attribute of the resource must be one.
+fn attribute_in(expr: &Expr, attribute: &str) -> Option<BTreeSet<String>> {
     let text = |expr: &Expr| match expr {
-        Expr::Literal(Literal::String(name)) => Some(name.to_string()),
+        Expr::Literal(Literal::String(text)) => Some(text.to_string()),
         _ => None,
     };
     let Expr::BinaryOp { op, left, right } = expr else { return None };
     match (op, left.as_ref(), right.as_ref()) {
-        (BinaryOp::Eq, realm, name) | (BinaryOp::Eq, name, realm) if is_realm(realm) => {
-            Some(BTreeSet::from([text(name)?]))
+        (BinaryOp::Eq, found, other) | (BinaryOp::Eq, other, found) if is_attribute(found, attribute) => {
+            Some(BTreeSet::from([text(other)?]))
         }
-        (BinaryOp::Contains, Expr::Set(names), realm) if is_realm(realm) => {
-            names.iter().map(|name| text(name)).collect()
+        (BinaryOp::Contains, Expr::Set(texts), found) if is_attribute(found, attribute) => {
+            texts.iter().map(|one| text(one)).collect()
         }
         _ => None,
     }
-}
-
-fn is_name(expr: &Expr) -> bool {
-    is_attribute(expr, "name")
-}
-
-fn is_realm(expr: &Expr) -> bool {
-    is_attribute(expr, "realm")
 }
 
 fn is_attribute(expr: &Expr, name: &str) -> bool {
@@ -238,7 +224,7 @@ pub(super) fn mentions(expr: &Expr, var: &Var) -> bool {
 /// Whether it asks anything of the node but its realm.
 fn looks_at_node(expr: &Expr) -> bool {
     any_part(expr, |expr| match expr {
-        realm if is_realm(realm) => Some(false),
+        realm if is_attribute(realm, "realm") => Some(false),
         Expr::Var(Var::Resource) => Some(true),
         _ => None,
     })

@@ -233,6 +233,17 @@ impl TestGateway {
         panic!("{} bytes are still held", (self.held_bytes)());
     }
 
+    /// Waits until so many sessions run. Their events come a little before: who judges what runs waits for this.
+    pub(crate) async fn runs(&self, count: usize) {
+        let mut changes = self.sessions.registry().subscribe();
+        let come = async {
+            while changes.running().len() != count {
+                changes.changed().await;
+            }
+        };
+        assert!(tokio::time::timeout(SOON, come).await.is_ok(), "what runs: {:?}", changes.running());
+    }
+
     /// Waits until an event is there that fits.
     pub(crate) async fn event(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         for _ in 0..200 {

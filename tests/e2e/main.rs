@@ -11,6 +11,7 @@ mod architecture;
 mod cli;
 mod compile_fail;
 mod demo;
+mod emulator;
 mod endurance;
 mod exec;
 mod faults;

@@ -2,13 +2,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, PORTCULLIS, Run, program, run, until, wait};
+use crate::emulator::Emulator;
+use crate::harness::{PATIENCE, PORTCULLIS, Run, program, run, until};
 use crate::serve::Ended;
 
 /// The id of every node that the emulator starts.
@@ -18,52 +18,12 @@ const NODE: &str = "mi-0fedcba9876543210";
 const EVERYWHERE: &str =
     "@id(\"ada\") permit (principal == Person::\"ada\", action in Action::\"Sessions\", resource);\n";
 
-/// A service and its node, which are ended in order when this goes out of scope.
-struct Service {
-    child: Child,
-    url: String,
-}
-
 /// Both accounts, and a configuration for a gateway before them.
 struct Realms {
-    dev: Service,
-    prod: Service,
+    dev: Emulator,
+    prod: Emulator,
     port: u16,
     dir: tempfile::TempDir,
-}
-
-impl Service {
-    fn start(dir: &std::path::Path, realm: &str, node: &str) -> Self {
-        let at = |name: &str| dir.join(format!("{name}-{realm}")).display().to_string();
-        let mut child = program(PORTCULLIS)
-            .args(["emulator", "--listen", "127.0.0.1:0", "--with-node", node, "--until-stdin-closes", "--fast"])
-            .args(["--keys-out", &at("keys"), "--node-dir", &at("node")])
-            .args(["--tls-ca-out", &at("ca"), "--trail", &at("trail")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut page = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let ready = page.find(|line| line.starts_with("ready")).expect("the emulator is ready");
-        let url = ready.split([' ', ',']).find(|word| word.starts_with("https://")).unwrap().to_owned();
-        Self { child, url }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        if wait(&mut self.child, Duration::from_secs(15)).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
 
 impl Realms {
@@ -71,7 +31,9 @@ impl Realms {
     fn new((dev, prod): (&str, &str), policies: &str, of_prod: &str, extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let services = [("dev", dev), ("prod", prod)].map(|(realm, node)| Service::start(dir.path(), realm, node));
+        let services = [("dev", dev), ("prod", prod)].map(|(realm, node)| {
+            Emulator::start(node, |name| at(&format!("{name}-{realm}")).display().to_string(), &["--fast"])
+        });
         // each realm has credentials of its own, by a profile
         let keys = ["dev", "prod"].map(|realm| {
             let keys = std::fs::read_to_string(at(&format!("keys-{realm}"))).unwrap();
@@ -88,7 +50,7 @@ impl Realms {
         let key = std::fs::read_to_string(at("user.pub")).unwrap();
         let realm = |name: &str, url: &str, more: &str| {
             format!(
-                "[[realms]]\nname = \"{name}\"\nregion = \"us-east-1\"\nprofile = \"{name}\"\nca_bundle = \"ca-{name}\"\n{more}\n\
+                "[[realms]]\nname = \"{name}\"\nregion = \"us-east-1\"\nprofile = \"{name}\"\nca_bundle = \"ca.pem-{name}\"\n{more}\n\
                  [realms.endpoints]\nssm = \"{url}\"\nsts = \"{url}\"\ntagging = \"{url}\"\n"
             )
         };
@@ -167,7 +129,7 @@ impl Realms {
 
     /// The documents of the sessions that were started in a realm.
     fn started(&self, realm: &str) -> Vec<String> {
-        let trail = std::fs::read_to_string(self.at(&format!("trail-{realm}"))).unwrap_or_default();
+        let trail = std::fs::read_to_string(self.at(&format!("trail.jsonl-{realm}"))).unwrap_or_default();
         let records = trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let started = records.filter(|record| record["eventName"] == "StartSession" && record["errorCode"].is_null());
         started.map(|record| record["requestParameters"]["documentName"].as_str().unwrap().to_owned()).collect()

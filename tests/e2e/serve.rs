@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::emulator::Emulator;
 use crate::harness::{PATIENCE, PORTCULLIS, Run, portcullis, processes, program, run, until, wait};
 
 /// A service, an account with nothing in it, and a configuration for a gateway.
 pub(crate) struct Account {
-    emulator: Child,
+    emulator: Emulator,
     port: u16,
     dir: tempfile::TempDir,
 }
@@ -28,26 +29,8 @@ impl Account {
     pub(crate) fn new(extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
-        let mut emulator = program(PORTCULLIS)
-            .args(["emulator", "--listen", "127.0.0.1:0", "--with-node", "web-1", "--until-stdin-closes"])
-            .args([
-                "--keys-out",
-                &at("keys"),
-                "--node-dir",
-                &at("node"),
-                "--tls-ca-out",
-                &at("ca.pem"),
-                "--trail",
-                &at("trail.jsonl"),
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut page = BufReader::new(emulator.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let ready = page.find(|line| line.starts_with("ready")).expect("the emulator is ready");
-        let url = ready.split([' ', ',']).find(|word| word.starts_with("https://")).unwrap().to_owned();
+        let emulator = Emulator::start("web-1", at, &[]);
+        let url = &emulator.url;
         for key in ["host", "user"] {
             run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]), b"", PATIENCE).ok();
         }
@@ -121,16 +104,6 @@ impl Account {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.at("log")).unwrap()
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        drop(self.emulator.stdin.take());
-        if wait(&mut self.emulator, Duration::from_secs(15)).is_none() {
-            let _ = self.emulator.kill();
-            let _ = self.emulator.wait();
-        }
     }
 }
 
@@ -247,8 +220,7 @@ fn after_a_sudden_death_of_gateway_or_agent_the_node_cleans_up() {
                     serving.signal(Signal::KILL);
                     assert_ne!(wait(&mut client.0, PATIENCE).expect("ssh ends").code(), Some(0), "the sleep succeeded");
                 } else {
-                    account.emulator.kill().unwrap();
-                    account.emulator.wait().unwrap();
+                    account.emulator.kill();
                 }
                 let what = format!("clean after a death, of the gateway: {of_gateway}, helper: {helper}");
                 until(&what, Duration::from_secs(60), || account.is_clean_of(&mark));

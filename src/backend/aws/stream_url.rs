@@ -7,7 +7,7 @@
 
 use http::Uri;
 
-use crate::model::plain_text_up_to;
+use crate::model::{is_loopback, plain_text_up_to};
 
 /// Every data channel's path starts so.
 const PATH: &str = "/v1/data-channel/";
@@ -163,11 +163,6 @@ fn domains(region: &str) -> &'static [&'static str] {
 
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether there is anything else behind a `%` than the `@` of somebody who is called by an address of mail.

@@ -19,7 +19,7 @@ use russh::{MethodKind, MethodSet};
 use super::questions::Turn;
 use crate::gateway::connection::Connection;
 use crate::gateway::preauth_stream::Reached;
-use crate::identity::{HalfProved, Identity, Login, LoginError, Proved, Wants, WrongCode};
+use crate::identity::{HalfProved, Identity, Login, LoginError, Proved, SecondProof, WrongCode};
 use crate::model::RefusalCode;
 
 /// Somebody who is half way in.
@@ -63,8 +63,8 @@ impl Connection {
             return Auth::Accept;
         }
         let why = match half.wants() {
-            Wants::Code => "what was proved is not enough alone, and the code that has to come as well did not",
-            Wants::SignIn => "what was proved is not enough alone, and nobody signed in as well",
+            SecondProof::Totp => "what was proved is not enough alone, and the code that has to come as well did not",
+            SecondProof::SignIn => "what was proved is not enough alone, and nobody signed in as well",
         };
         self.attempts.refuse(RefusalCode::SecondFactorNeeded, why);
         self.pending = Some(Pending { user: user.to_owned(), login, half, doing: Doing::Nothing });
@@ -89,7 +89,7 @@ impl Connection {
     /// The client asks to be asked, or answers.
     pub(in crate::gateway) async fn ask(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
         let mut pending = match self.pending.take().filter(|pending| pending.user == user) {
-            Some(pending) if pending.half.wants() == Wants::Code => pending,
+            Some(pending) if pending.half.wants() == SecondProof::Totp => pending,
             other => return self.ask_to_sign_in(user, other, answers).await,
         };
         match self.answered(&mut pending, answers).await {

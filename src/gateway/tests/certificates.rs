@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use super::keys::Token;
@@ -293,10 +292,9 @@ async fn a_session_ends_with_its_certificate_unless_the_authority_lets_it_go_on(
         let certificate = gateway.certify("ada", "ca-ed25519", &["-n", "ada", "-V", "-1m:+1h"]).await;
         let socket = gateway.0.path("mux").display().to_string();
         let option = format!("CertificateFile={}", certificate.display());
-        let mut ssh = gateway.0.ssh(&["-M", "-S", &socket, "-o", &option, "web", "echo; read line; echo out"]);
+        let mut ssh = gateway.0.ssh(&["-M", "-S", &socket, "-o", &option, "web", "read line; echo out"]);
         let mut session = ssh.stdin(Stdio::piped()).spawn().unwrap();
-        // it runs: what is still being opened is judged by who opens it
-        session.stdout.as_mut().unwrap().read_exact(&mut [0]).await.unwrap();
+        gateway.0.runs(1).await;
         let people = gateway.0.roster.current();
         let ended = |now| {
             gateway.0.sessions.end_expired(now, |identity| people.renew(identity, now, Purpose::GoOn))

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 
 use crate::identity::{People, Purpose, RealmRoles, Role, RoleOf, Roles};
 use crate::model::RoleArn;
@@ -74,10 +73,8 @@ async fn what_aws_will_see_is_what_whoami_says_and_what_the_log_has() {
 async fn z5_a_session_ends_when_its_person_has_another_role() {
     let gateway = TestGateway::start().await;
     let mut ssh = gateway.ssh(&["web", "echo in; read line"]);
-    let mut ssh = ssh.stdin(Stdio::piped()).spawn().unwrap();
-    // it runs: what is still being opened is judged by who opens it
-    let mut said = [0; 3];
-    ssh.stdout.as_mut().unwrap().read_exact(&mut said).await.unwrap();
+    let ssh = ssh.stdin(Stdio::piped()).spawn().unwrap();
+    gateway.runs(1).await;
     let judge_anew = || {
         let (people, now) = (gateway.roster.current(), std::time::SystemTime::now());
         gateway.sessions.judge_anew(|identity| people.renew(identity, now, Purpose::GoOn))

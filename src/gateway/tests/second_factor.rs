@@ -316,11 +316,7 @@ async fn a_rule_that_comes_to_want_a_code_ends_what_was_opened_without() {
     let ada = tokio::spawn(async move { ada.output().await.unwrap() });
     let mut bob = gateway.0.ssh(&["bob", "echo runs; sleep 60"]);
     let bob = tokio::spawn(async move { bob.output().await.unwrap() });
-    let opened = |person: &'static str| {
-        move |event: &serde_json::Value| event["event"] == "session.opened" && event["person"] == person
-    };
-    gateway.0.event(opened("ada")).await;
-    gateway.0.event(opened("bob")).await;
+    gateway.0.runs(2).await;
     assert_eq!(judge(), 0);
     gateway.enough("bob", true, Duration::ZERO);
     assert_eq!(judge(), 1);

@@ -161,12 +161,7 @@ async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goe
     let [mut ending, mut staying] = ["web", "bob"].map(|host| gateway.ssh(&[host, "echo in; read line; echo out"]));
     let ending = ending.stdin(Stdio::piped()).spawn().unwrap();
     let mut staying = staying.stdin(Stdio::piped()).spawn().unwrap();
-    for _ in 0..400 {
-        if gateway.sessions.registry().running().len() == 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    gateway.runs(2).await;
     let bobs = "@id(\"bobs\") permit (principal == Person::\"bob\", action in Action::\"Commands\", resource);";
     gateway.policies.replace(Policy::for_test(bobs));
     let people = gateway.roster.current();

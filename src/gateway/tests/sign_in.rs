@@ -306,7 +306,7 @@ async fn z5_whoever_is_taken_out_and_whoever_the_provider_does_not_stand_to_ends
     let (url, client) = gate.shown(&runs).await;
     gate.provider.sign_in(&url, "ada").await;
     let client = tokio::spawn(client.ends());
-    gate.gateway.event(|event| event["event"] == "session.opened").await;
+    gate.gateway.runs(1).await;
     assert_eq!(gate.judge(), 0);
     gate.put_in_force(&[SIGN_IN], &["bob"]);
     assert_eq!(gate.judge(), 1);
@@ -317,10 +317,7 @@ async fn z5_whoever_is_taken_out_and_whoever_the_provider_does_not_stand_to_ends
     let (url, client) = gate.shown(&runs).await;
     gate.provider.sign_in(&url, "ada").await;
     let client = tokio::spawn(client.ends());
-    let opened = || gate.gateway.events().iter().filter(|event| event["event"] == "session.opened").count();
-    while opened() < 2 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    gate.gateway.runs(1).await;
     // asked again each second meanwhile, and standing to it
     let end_expired = || {
         let (people, now) = (gate.gateway.roster.current(), SystemTime::now());
