@@ -1,5 +1,6 @@
 """What is measured on: demos, sshds, the service with AWS's agent for AWS's plugin, and a gateway in a process of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -222,6 +223,11 @@ class Gateway:
             if self.process.poll() is not None:
                 sys.exit("the gateway does not start")
             time.sleep(0.2)
+
+    def loaded(self):
+        """What of the configuration came into force, and when, by the event log."""
+        events = map(json.loads, (self.dir / "events.jsonl").read_text().splitlines())
+        return [event for event in events if event["event"] == "configuration.loaded"]
 
     def __enter__(self):
         return self

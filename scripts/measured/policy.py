@@ -1,10 +1,14 @@
-"""The rows of policy: what a decision takes."""
+"""The rows of policy: what a decision takes, and what a change of policies does to whoever works."""
 
 import json
+import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
+from .places import PLAIN, Gateway
+from .tools import Broken, Shell
 from .values import Figure, Value
 
 NODES = 1000
@@ -56,3 +60,34 @@ def policy_rows(binary, bench):
     lines = [opened(n, "agent", f"agents-{n % 100}", n, action="Exec", command=LINE) for n in range(NODES)]
     yield Figure("a line of 20 commands, 200 policies", [Value("median", median(binary, agents, lines), "µs")],
                  "must be at most 1000")
+
+
+def reload_rows(binary, bench):
+    """A change of people and policies while shells run: it ends none that is still allowed, and is in force soon."""
+    count = 20 if bench.quick else bench.options.shells
+    with Gateway(binary) as gateway:
+        started = []
+        for _ in range(count):
+            started.append(Shell([*gateway.ssh, *PLAIN]))
+            started[-1].first_prompt()
+        before = gateway.loaded()
+        for number in range(200):
+            (gateway.dir / "demo" / "policies" / f"more-{number}.cedar").write_text(POLICY.format(n=number))
+        config = gateway.dir / "gateway.toml"
+        began = time.monotonic()
+        config.write_text(config.read_text() + '\n[[people]]\nname = "somebody-else"\ngroups = ["group-1"]\n')
+        # in one change or in two: files are looked at while they are being written
+        while (now := gateway.loaded())[-1]["policies"] < before[-1]["policies"] + 200 or now[-1]["people"] == before[-1]["people"]:
+            if time.monotonic() > began + 60:
+                raise Broken("the change is not in force")
+            time.sleep(0.05)
+        took = time.monotonic() - began
+        for shell in started:
+            os.write(shell.fd, b"echo $((40+2))x\r")
+        for shell in started:
+            shell.read_until(lambda seen: b"42x" in seen)
+        ended = sum(event["ended"] for event in now[len(before):])
+        yield Figure(f"200 policies and a person more while {count} shells run that they allow still: shells that end; until in force",
+                     [Value("", ended, "shells", 0), Value("", took, "s", 1)], "must be 0, and at most 5 s; all answer afterwards")
+        for shell in started:
+            shell.end()
