@@ -9,7 +9,7 @@
 //!             └──▶ the sentence on stderr, status 255 ─┘
 //! ```
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,11 +88,12 @@ async fn serve(
     client: &ClientChannel,
 ) -> Result<(), russh::Error> {
     match &request.kind {
-        RequestKind::Sftp => return serve_files(shared, caller, to, request, None, client).await,
+        // files take twice of what a shell does: boxed, so that shells don't have it as well
+        RequestKind::Sftp => return Box::pin(serve_files(shared, caller, to, request, None, client)).await,
         RequestKind::Exec(command) => {
             // what an older scp starts by exec is the gateway's to answer, like sftp
             if let Some(scp) = files::parse_scp_command(command) {
-                return serve_files(shared, caller, to, request, Some(scp), client).await;
+                return Box::pin(serve_files(shared, caller, to, request, Some(scp), client)).await;
             }
             if let Some(command) = home::asked_for(command, &caller.login) {
                 request.kind = RequestKind::Exec(command);
@@ -118,7 +119,7 @@ async fn serve(
         true => client.inbox.let_window_grow(shared.settings.window),
         false => client.inbox.open_window(shared.settings.window),
     };
-    match with_news(opening, news, allowed, client).await {
+    match with_news(Box::pin(opening), news, allowed, client).await {
         Ok(session) => {
             pump::run(session, pty, client).await;
             Ok(())
@@ -128,14 +129,13 @@ async fn serve(
 }
 
 /// Waits for a session, and has the client hear what there is to hear meanwhile; `allowed` is what is done when the session
-/// has been allowed. Once the client has gone nobody hears it, by which whoever opens the session knows not to start anything.
+/// has been allowed. Opening takes more memory than all that follows: it is the caller's box, which goes with it. Once the client has gone nobody hears it, by which whoever opens the session knows not to start anything.
 async fn with_news<T>(
-    opening: impl Future<Output = T>,
+    mut opening: Pin<Box<impl Future<Output = T>>>,
     mut news: mpsc::Receiver<News>,
     allowed: impl Fn(),
     client: &ClientChannel,
 ) -> T {
-    let mut opening = pin!(opening);
     let opened = loop {
         tokio::select! {
             biased;
@@ -174,7 +174,7 @@ async fn serve_files(
     let (herald, news) = Herald::new();
     let opening = shared.sessions.open_files(caller, to, request, herald);
     let allowed = || client.inbox.open_window(shared.settings.window);
-    let session = match with_news(opening, news, allowed, client).await {
+    let session = match with_news(Box::pin(opening), news, allowed, client).await {
         Ok(session) => session,
         Err(refused) => return refuse(client, caller, &refused).await,
     };
@@ -225,4 +225,18 @@ async fn refuse(client: &ClientChannel, caller: &Caller, refused: &Refused) -> R
         sentences.push("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>");
     }
     client.refuse(&sentences).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A future has room for the largest of what it ever waits for, from its beginning to its end.
+    #[test]
+    fn what_an_idle_channel_holds_has_no_room_for_what_opened_it() {
+        fn size<A, B, C, D, E, F, R>(_: fn(A, B, C, D, E, F) -> R) -> usize {
+            size_of::<R>()
+        }
+        assert!(size(run) <= 8 * 1024, "{} bytes for each shell; opening one belongs into a box", size(run));
+    }
 }
