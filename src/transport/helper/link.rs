@@ -33,7 +33,7 @@ const FIRST_INPUT_CREDIT: u64 = 1024 * 1024;
 const INPUT_RECORD: usize = 64 * 1024;
 /// How much input waits here before the client is no longer read.
 const INPUT_QUEUE: usize = 128 * 1024;
-/// How much the helper may leave unacknowledged, whatever credit it gives; its own window is a quarter.
+/// How much the helper may leave unacknowledged, whatever credit it gives; its own window is half of it.
 const MOST_KEPT: usize = 4 * 1024 * 1024;
 /// What keeping one record costs beside its bytes.
 const KEPT_COST: usize = 64;

@@ -21,8 +21,10 @@ CHECK = struct.Struct(">I")
 TRAILER = b"~~~\n"
 # the longest payload that either end accepts
 LONGEST_PAYLOAD = 131072
-# how much input may be on its way to the job
-WINDOW = 1048576
+# how much input may be on its way to the job: 25 MiB a second where that takes 80 ms there and back
+WINDOW = 2097152
+# how much of it the gateway sends before it has been told
+FIRST = 1048576
 # fcntl(2): so much may wait in the pipe to the agent; the fcntl module has a name for it since Python 3.10
 F_SETPIPE_SZ = 1031
 # ioctl_tty(2), of a pipe's either end: what waits in it; the termios module, which has its name, is not loaded for it
@@ -83,7 +85,7 @@ class Lanes:
         self.said = 0
         # how many bytes of input the job has taken, and up to how many the gateway may send in all
         self.taken = 0
-        self.granted = WINDOW
+        self.granted = FIRST
 
     # --- attached and lost
 
