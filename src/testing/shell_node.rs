@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChann
 pub(crate) struct TwoNodes {
     /// The id that web-1 has for now.
     pub(crate) web: Mutex<String>,
+    /// How often anybody has asked about a node.
+    pub(crate) asked: AtomicUsize,
     /// Somebody asks for slow-1, which is web-1 once it is let go.
     pub(crate) slow_asked: Notify,
     pub(crate) slow_let_go: Notify,
@@ -33,12 +35,18 @@ pub(crate) struct TwoNodes {
 
 impl Default for TwoNodes {
     fn default() -> Self {
-        Self { web: Mutex::new("i-web-1".to_owned()), slow_asked: Notify::new(), slow_let_go: Notify::new() }
+        Self {
+            web: Mutex::new("i-web-1".to_owned()),
+            asked: AtomicUsize::new(0),
+            slow_asked: Notify::new(),
+            slow_let_go: Notify::new(),
+        }
     }
 }
 
 impl Directory for TwoNodes {
     fn resolve(&self, name: &NodeName) -> BoxFuture<'_, Result<Node, BackendError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let mut name = name.to_string();
         let web = self.web.lock().unwrap().clone();
         Box::pin(async move {

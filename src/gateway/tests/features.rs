@@ -1,6 +1,7 @@
 //! Terminals, and what is refused while the session goes on.
 
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -8,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::model::WindowSize;
-use crate::testing::{TestGateway, finish, text};
+use crate::testing::{TestGateway, content, finish, text};
 
 #[tokio::test]
 async fn a_terminals_name_size_and_modes_are_there_before_the_start_and_resizes_follow() {
@@ -236,4 +237,22 @@ async fn a_client_that_is_silent_for_good_is_given_up() {
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let closed = gateway.event(|event| event["event"] == "session.closed").await;
     assert_eq!(closed["outcome"], "client-gone");
+}
+
+/// As `ssh -N` does, and whoever logs in again and again: the inventory's calls have a quota.
+#[tokio::test]
+async fn a_connection_that_opens_no_channel_asks_about_no_node() {
+    let gateway = TestGateway::start().await;
+    let asked = || gateway.nodes.asked.load(Ordering::Relaxed);
+    let socket = gateway.path("m").display().to_string();
+    let _master = gateway.ssh(&["-MN", "-S", &socket, "web"]).spawn().unwrap();
+    gateway.event(|event| event["event"] == "login.accepted").await;
+    while !gateway.path("m").exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(asked(), 0);
+    // the same connection, once it opens one
+    let through = ["-S", &socket, "-o", "ProxyCommand=false", "web", "echo in"];
+    assert_eq!(content(&gateway.run(&through).await), "in\n");
+    assert!(asked() > 0, "nobody had to know where the node is");
 }
