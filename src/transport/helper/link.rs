@@ -278,6 +278,12 @@ impl Link {
         self.handle_records()
     }
 
+    /// How many bytes of the out lane were looked at so far, for whoever checks that what a node says costs no more than it is.
+    #[cfg(feature = "testing")]
+    pub fn steps(&self) -> usize {
+        self.decoder.steps()
+    }
+
     fn handle_records(&mut self) -> Result<(), LinkError> {
         while let Some((number, record)) = self.decoder.next_record()? {
             self.whole += 1;

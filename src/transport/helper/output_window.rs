@@ -92,7 +92,7 @@ impl Drop for OutputWindow {
 }
 
 /// One that is of nobody's budget, for tests of what is sent within it.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Default for OutputWindow {
     fn default() -> Self {
         Self { budgets: Vec::new(), bytes: WIDEST_OUTPUT }

@@ -92,6 +92,9 @@ pub(super) struct Reader {
     known: usize,
     /// Payload and trailer, unescaped; how long they get, the header says.
     rest: BytesMut,
+    /// How many bytes were looked at, so that tests and fuzz targets can see that none is again and again.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) steps: usize,
 }
 
 impl Reader {
@@ -124,7 +127,12 @@ impl Reader {
         }
         while self.rest.len() < whole {
             let plain = &self.input[..self.input.len().min(whole - self.rest.len())];
-            let plain = memchr(DLE, plain).unwrap_or(plain.len());
+            let found = memchr(DLE, plain);
+            let plain = found.unwrap_or(plain.len());
+            #[cfg(any(test, feature = "testing"))]
+            {
+                self.steps += plain + usize::from(found.is_some());
+            }
             if plain > 0 && !self.escaped {
                 self.rest.extend_from_slice(&self.input[..plain]);
                 self.input.advance(plain);
@@ -143,6 +151,10 @@ impl Reader {
 
     /// The next byte, unescaped, if it has come whole.
     fn next_byte(&mut self) -> Result<Option<u8>, RecordError> {
+        #[cfg(any(test, feature = "testing"))]
+        {
+            self.steps += 1;
+        }
         let mut next = self.input.try_get_u8();
         if next == Ok(DLE) && !self.escaped {
             self.escaped = true;

@@ -66,6 +66,16 @@ impl Decoder {
         }
     }
 
+    /// How many bytes were looked at so far.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::transport::helper) fn steps(&self) -> usize {
+        match &self.state {
+            State::Greeting(_) => 0,
+            State::Binary(reader) => reader.steps,
+            State::Lines(reader) => reader.steps,
+        }
+    }
+
     /// The next whole record with its number.
     pub(in crate::transport::helper) fn next_record(&mut self) -> Result<Option<(u32, FromNode)>, RecordError> {
         match &mut self.state {
@@ -160,6 +170,31 @@ mod tests {
             let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
             let Ok([(7, FromNode::Stderr(data))]) = <[_; 1]>::try_from(all(&pieces).unwrap()) else { panic!() };
             prop_assert_eq!(data.into_plain().unwrap(), payload);
+        }
+
+        /// Counted in bytes looked at, not in time: whatever a node says, in whatever pieces, none is looked at again and again.
+        #[test]
+        fn a_node_s_bytes_are_looked_at_a_few_times_at_most(
+            records in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..900), 0u8..4), 0..9),
+            rest in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0x10), Just(b'A'), any::<u8>()], 0..900),
+            cut in 1usize..70,
+            lines in any::<bool>(),
+        ) {
+            let mut whole = if lines { b"PCL1\n".to_vec() } else { b"PCR1\n".to_vec() };
+            for (payload, escapes) in records {
+                // some have an escape at every second byte, which is the most that there can be
+                let payload = if escapes == 0 { vec![0x10; payload.len()] } else { payload };
+                whole.extend(binary_record(b'o', 0, &payload));
+            }
+            whole.extend(rest);
+            let mut decoder = Decoder::default();
+            for piece in whole.chunks(cut) {
+                prop_assert!(decoder.feed(Bytes::copy_from_slice(piece)).is_ok());
+                while let Ok(Some(_)) = decoder.next_record() {}
+            }
+            // in binary records a byte that is no escape is looked for and taken; an end of what has come is a look of its own
+            let most = if lines { whole.len() } else { 3 * whole.len() + whole.len() / cut + 1 };
+            prop_assert!(decoder.steps() <= most, "{} steps for {} bytes", decoder.steps(), whole.len());
         }
 
         #[test]

@@ -84,8 +84,9 @@ pub(super) struct Reader {
     buffer: BytesMut,
     /// How much of it has no newline: a node that sends a line byte by byte is not to have it read over each time.
     seen: usize,
-    #[cfg(test)]
-    steps: usize,
+    /// How many bytes were looked at, so that tests and fuzz targets can see that it is each once.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) steps: usize,
 }
 
 impl Reader {
@@ -100,7 +101,7 @@ impl Reader {
     pub(super) fn next_record(&mut self) -> Result<Option<FromNode>, RecordError> {
         let fresh = self.buffer.get(self.seen..).unwrap_or_default();
         let found = fresh.iter().position(|&byte| byte == b'\n');
-        #[cfg(test)]
+        #[cfg(any(test, feature = "testing"))]
         {
             self.steps += found.map_or(fresh.len(), |at| at + 1);
         }
