@@ -46,7 +46,9 @@ pub(super) fn action_of(operation: &Operation) -> FileAction {
         Operation::Fsync { .. } => FileAction::Sync,
         Operation::Copy { .. } => FileAction::Copy,
         Operation::HomeDirectory { .. } | Operation::NamesOf { .. } => FileAction::Resolve,
-        Operation::FileSystem { .. } | Operation::FileSystemOf { .. } => FileAction::FileSystem,
+        Operation::FileSystem { .. } | Operation::FileSystemOf { .. } | Operation::MostOpen { .. } => {
+            FileAction::FileSystem
+        }
     }
 }
 

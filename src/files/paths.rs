@@ -52,7 +52,8 @@ pub(super) fn places(operation: &mut Operation) -> Vec<(&mut Vec<u8>, Place)> {
         | Operation::ReadDir { .. }
         | Operation::Fsync { .. }
         | Operation::Copy { .. }
-        | Operation::FileSystemOf { .. } => Vec::new(),
+        | Operation::FileSystemOf { .. }
+        | Operation::MostOpen { .. } => Vec::new(),
     }
 }
 
@@ -144,7 +145,8 @@ pub(super) fn event_of(operation: &Operation) -> FileEvent {
         | Operation::Fsync { .. }
         | Operation::Copy { .. }
         | Operation::NamesOf { .. }
-        | Operation::FileSystemOf { .. } => (Vec::new(), None),
+        | Operation::FileSystemOf { .. }
+        | Operation::MostOpen { .. } => (Vec::new(), None),
     };
     FileEvent {
         action: action_of(operation),

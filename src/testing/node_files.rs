@@ -185,6 +185,7 @@ impl Local {
                 let name = |letter: char| move |number: &u32| format!("{letter}{number}").into_bytes();
                 Ok(Answer::Names(users.iter().map(name('u')).chain(groups.iter().map(name('g'))).collect()))
             }
+            Operation::MostOpen { wanted } => Ok(Answer::MostOpen(wanted)),
             Operation::FileSystemOf { handle } => figures(rustix::fs::fstatvfs(self.file(handle)?)?),
         }
     }

@@ -19,7 +19,10 @@ pub(super) enum Reply {
     Names(Vec<Name>),
     Attributes(Attributes),
     FileSystem(FileSystem),
-    Limits,
+    Limits {
+        /// How many files can be open.
+        open: u32,
+    },
     /// Names of users, names of groups.
     NamesOf(Vec<Vec<u8>>, Vec<Vec<u8>>),
 }
@@ -41,9 +44,10 @@ pub(super) struct Status {
 
 /// The longest read and write the server takes: OpenSSH's own, a packet less 1 KiB.
 pub(super) const LARGEST_DATA: u32 = 255 * 1024;
-/// How many files a client may have open, which it learns by `limits@openssh.com`. Each is a descriptor on the node, and here
-/// its paths and what is counted of it: a few kilobytes, and what is read ahead has one room for all of them.
-pub(super) const MOST_HANDLES: usize = 4096;
+/// How many files a client may have open where its node can, which it learns by `limits@openssh.com`. Each is a descriptor on
+/// the node, for the `sh` helper a process, and here its paths and what is counted of it: a few kilobytes, and what is read
+/// ahead has one room for all of them.
+pub(super) const MOST_HANDLES: u32 = 4096;
 
 impl Reply {
     /// Appends the packet that answers request `id`.
@@ -102,13 +106,13 @@ impl Reply {
                     out.put_u64(field);
                 }
             }
-            Self::Limits => {
+            Self::Limits { open } => {
                 out.put_u8(EXTENDED_REPLY);
                 out.put_u32(id);
                 out.put_u64(super::packet::LARGEST_PACKET as u64);
                 out.put_u64(u64::from(LARGEST_DATA));
                 out.put_u64(u64::from(LARGEST_DATA));
-                out.put_u64(MOST_HANDLES as u64);
+                out.put_u64(u64::from(*open));
             }
             Self::NamesOf(users, groups) => {
                 out.put_u8(EXTENDED_REPLY);

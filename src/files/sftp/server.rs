@@ -12,7 +12,7 @@ use super::answering::{Coming, Ready, answer_all};
 use super::gather::{Flight, Flights, Gather};
 use super::listing::{self, Directory};
 use super::packet::{Malformed, Packet, Request, decode, next_frame};
-use super::reply::{LARGEST_DATA, Reply, Status};
+use super::reply::{LARGEST_DATA, MOST_HANDLES, Reply, Status};
 use super::table::{OpenEntry, Table};
 use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
 use crate::files::mode::PERMISSIONS;
@@ -325,7 +325,11 @@ impl Issuer {
             Request::Symlink { target, path } => done(id, access.start(Operation::Symlink { target, path }).await),
             Request::HardLink { from, to } => done(id, access.start(Operation::Link { from, to }).await),
             Request::StatVfs { path } => ready(id, access.start(Operation::FileSystem { path }).await, file_system),
-            Request::Limits => at_once(id, Reply::Limits),
+            // about no file, so there is nothing to judge or to record
+            Request::Limits => {
+                let asked = access.files.issue(Operation::MostOpen { wanted: MOST_HANDLES }).await;
+                ready(id, answer(asked).boxed(), limits)
+            }
             _ => at_once(id, Reply::Status(Status::unsupported())),
         }
     }
@@ -451,6 +455,13 @@ fn copied_status(asked: u64, copied: u64) -> Status {
 fn file_system(answer: Answer) -> Result<Reply, Refusal> {
     match answer {
         Answer::FileSystem(figures) => Ok(Reply::FileSystem(figures)),
+        _ => Err(Refusal::nonsense()),
+    }
+}
+
+fn limits(answer: Answer) -> Result<Reply, Refusal> {
+    match answer {
+        Answer::MostOpen(most) => Ok(Reply::Limits { open: most.min(MOST_HANDLES) }),
         _ => Err(Refusal::nonsense()),
     }
 }

@@ -34,7 +34,7 @@ impl Table {
     /// Gives a new entry its number; `None` if too many are open.
     pub(super) fn insert(&self, entry: &Arc<OpenEntry>) -> Option<u32> {
         let mut open = self.lock();
-        if open.entries.len() >= MOST_HANDLES {
+        if open.entries.len() >= MOST_HANDLES as usize {
             return None;
         }
         open.last = open.last.wrapping_add(1);

@@ -613,6 +613,7 @@ fn endless(answer_writes: bool) -> (FileService, mpsc::UnboundedReceiver<usize>)
                     Answer::Done
                 }
                 Operation::Fstat { .. } => Answer::Attributes(Attributes::default()),
+                Operation::MostOpen { wanted } => Answer::MostOpen(wanted),
                 _ => Answer::Done,
             };
             let _ = answer.send(Ok(result));

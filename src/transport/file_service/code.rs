@@ -56,6 +56,7 @@ operations! {
     25 Copy         "copy"           "hqqhq"    Copied
     26 HomeDirectory "home_directory" "t"       Path
     27 NamesOf      "names_of"       "ud"       Names
+    28 MostOpen     "most_open"      "u"        MostOpen
 }
 
 #[cfg(test)]
@@ -133,6 +134,7 @@ mod tests {
             Operation::Copy { handle, offset: 1, length: 2, to: handle, to_offset: 3 },
             Operation::HomeDirectory { user: b"ada".to_vec() },
             Operation::NamesOf { users: vec![0], groups: vec![1, 2] },
+            Operation::MostOpen { wanted: 4096 },
         ]
     }
 

@@ -217,6 +217,10 @@ pub enum Operation {
         users: Vec<u32>,
         groups: Vec<u32>,
     },
+    /// How many files can be open at once, of so many. Answer: [`Answer::MostOpen`].
+    MostOpen {
+        wanted: u32,
+    },
 }
 
 /// The answer to an [`Operation`] that succeeded.
@@ -235,4 +239,5 @@ pub enum Answer {
     Copied(u64),
     /// As many as were asked for, users first.
     Names(Vec<Vec<u8>>),
+    MostOpen(u32),
 }

@@ -111,6 +111,7 @@ pub(super) enum Expect {
     FileSystem,
     Copied,
     Names,
+    MostOpen,
 }
 
 fn answer_all(inbox: &mut BytesMut, waiting: &mut VecDeque<Waiting>) -> Result<(), String> {
@@ -185,6 +186,7 @@ fn parse(expect: Expect, mut body: Bytes) -> Option<Answer> {
             }
             Answer::Names(names)
         }
+        Expect::MostOpen => Answer::MostOpen(body.try_get_u32().ok()?),
     })
 }
 
@@ -299,6 +301,10 @@ fn put_arguments(body: &mut BytesMut, operation: &Operation) -> Code {
                 body.put_u32(*number);
             }
             Code::NamesOf
+        }
+        Operation::MostOpen { wanted } => {
+            body.put_u32(*wanted);
+            Code::MostOpen
         }
     }
 }

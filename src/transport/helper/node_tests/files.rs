@@ -6,8 +6,8 @@ use std::path::Path;
 use super::node::{Kind, Node, Setup};
 use crate::transport::file_service::Code::{
     self, Close, Copy, ExpandPath, FileSystem, FileSystemOf, FsetStat, Fstat, Fsync, HomeDirectory, Link, LsetStat,
-    Lstat, MakeDir, NamesOf, Open, OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename, SetStat,
-    Stat, Symlink, Write,
+    Lstat, MakeDir, MostOpen, NamesOf, Open, OpenDir, Read, ReadDir, ReadLink, RealPath, Remove, RemoveDir, Rename,
+    SetStat, Stat, Symlink, Write,
 };
 
 /// One argument of a request.
@@ -481,4 +481,31 @@ pub(super) fn what_is_left_open_ends_and_nobody_else_is_signalled(kind: Kind) {
     }
     service.finish();
     assert_eq!(std::fs::read_to_string(&killed).unwrap_or_default(), "", "{kind:?}");
+}
+
+/// As on a machine where processes have few descriptors unless they ask for more: each open file is one, and for the `sh` helper
+/// a process. Clients are told how many there can be, and that is how many there can be.
+#[test]
+fn as_many_files_are_open_at_once_as_is_said() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    assert!(most.is_none_or(|most| most >= 4200), "this machine allows {most:?} descriptors");
+    // each test has a process of its own
+    setrlimit(Resource::Nofile, Rlimit { current: Some(250), maximum: most }).unwrap();
+    for (kind, expected) in [(Kind::Python, 4096), (Kind::Dash, 256)] {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("f"), "content").unwrap();
+        let mut service = Service::start(kind, place.path());
+        assert_eq!(service.ask(MostOpen, &[U(100)]), (0, 100_u32.to_be_bytes().to_vec()));
+        let (errno, said) = service.ask(MostOpen, &[U(4096)]);
+        assert_eq!((errno, number(&said)), (0, expected), "{kind:?}");
+        let mut last = Vec::new();
+        for count in 0..expected {
+            let (errno, opened) = service.ask(Open, &[P("f"), U(1), U(u32::MAX)]);
+            assert_eq!(errno, 0, "{kind:?}, with {count} open");
+            last = opened;
+        }
+        assert_eq!(service.ask(Read, &[U(number(&last)), Q(0), U(10)]), (0, b"content".to_vec()));
+        service.finish();
+    }
 }

@@ -37,6 +37,7 @@ OPERATIONS = {
     25: ("copy", "hqqhq"),
     26: ("home_directory", "t"),
     27: ("names_of", "ud"),
+    28: ("most_open", "u"),
 }
 
 # the flags of open, those of SFTP version 3, section 6.3
@@ -364,6 +365,13 @@ class Operations:
                 name = b""
             names.append(struct.pack(">I", len(name)) + name)
         return b"".join(names)
+
+    def most_open(self, wanted):
+        import resource
+
+        # but for those that the helper has itself
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return struct.pack(">I", wanted if most == resource.RLIM_INFINITY else min(wanted, max(most - 64, 0)))
 
     # --- file systems
 

@@ -9,6 +9,9 @@
 . ./attributes.sh
 . ./handles.sh
 
+# how many files and directories can be open: each is a process
+MOST_OPEN=256
+
 has_stderr() {
     false
 }
@@ -53,6 +56,7 @@ operation_of() {
     25) operation=copy kinds=hqqhq;;
     26) operation=home_directory kinds=t;;
     27) operation=names_of kinds=ud;;
+    28) operation=most_open kinds=u;;
     *) operation= kinds=;;
     esac
 }
@@ -173,8 +177,7 @@ pass_on() {
 perform() {
     case $operation in
     open|open_dir)
-        # each is a process
-        if [ "$held" -ge 256 ]; then
+        if [ "$held" -ge "$MOST_OPEN" ]; then
             fail "Too many open files"
             return
         fi
@@ -223,6 +226,10 @@ perform() {
         if [ -n "$entry" ]; then answer_path "$home$newline."; else fail "No such file"; fi
         ;;
     names_of) names_of "$1" $(numbers "$size");;
+    most_open)
+        if [ "$1" -lt "$MOST_OPEN" ]; then pack32 "$1"; else pack32 "$MOST_OPEN"; fi
+        answer 4 "$packed"
+        ;;
     file_system) system "$1";;
     *) fail "Operation not supported";;
     esac
