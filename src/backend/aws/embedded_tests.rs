@@ -147,6 +147,52 @@ async fn a_start_that_fails_is_made_again_and_no_session_of_others_is_ended() {
     neighbour.close().await;
 }
 
+/// Five times is more than the SDK asks by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_in_the_life_of_a_session_that_fail_are_made_again() {
+    // a pause is fatal to this kind of session, and beside the point
+    let service =
+        EmbeddedService::builder().with_tls().configured(|config| config.pause_publication = false).start().await;
+    let backend = backend_of(&service).await;
+    for failing in ["with 500 2 times", "with 503 2 times", "with throttling 2 times"] {
+        // the agent's, before its end of the session is there
+        let fault = format!("fail CreateDataChannel {failing}");
+        service.faults().add(fault.parse().unwrap());
+        let mut lane = backend.open(&grant(), command("echo in")).await.unwrap();
+        let said = listen(&mut lane).await;
+        assert_eq!((&said.output[..], said.exit), (&b"in\n"[..], Some(0)), "{fault}");
+        lane.close().await;
+    }
+    for (number, fault) in [
+        "fail ResumeSession with 500 5 times",
+        "lose ResumeSession with 503 5 times",
+        "fail ResumeSession with throttling 5 times",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // the gateway's, after its end was lost
+        let go = service.directory.path().join(format!("go{number}"));
+        let line = format!("sh -c 'echo in; until [ -e {} ]; do sleep 0.1; done; echo out'", go.display());
+        let mut lane = backend.open(&grant(), command(&line)).await.unwrap();
+        until(&mut lane, |event| matches!(event, ChannelEvent::Output(_))).await;
+        service.faults().add(fault.parse().unwrap());
+        assert!(service.faults().cut(&lane.id.0, End::Client, Cut::Abort));
+        until(&mut lane, |event| *event == ChannelEvent::Reconnected).await;
+        std::fs::write(go, "").unwrap();
+        let said = listen(&mut lane).await;
+        assert_eq!((&said.output[..], said.exit), (&b"out\n"[..], Some(0)), "{fault}");
+        lane.close().await;
+    }
+    service.no_session_is_left().await;
+}
+
+/// Waits until such an event comes.
+async fn until(lane: &mut Lane, is_it: impl Fn(&ChannelEvent) -> bool) {
+    let come = async { while !is_it(&lane.reader.next().await.expect("the session goes on")) {} };
+    timeout(PATIENCE, come).await.expect("it does not come");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_services_refusals_are_waited_out_or_said() {
     let service = over_tls().await;
