@@ -131,19 +131,19 @@ fn sftp_does_what_its_manual_says(demo: &Demo) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), "content").unwrap();
     let run = demo.sftp(&format!(
-        "cd {}\npwd\nmkdir d\nput -f {} d/g\nrename d/g d/h\nln -s h d/link\nln d/h d/hard\nls -l d\nchmod 640 d/h\ndf d\n\
-         get d/link {}\nrm d/hard\nls -la\n",
-        dir.path().display(),
-        dir.path().join("f").display(),
-        dir.path().join("got").display()
+        "cd {0}\npwd\nmkdir d\nput -f {0}/f d/g\nrename d/g d/h\nln -s h d/link\nln d/h d/hard\nls -l d\nchmod 640 d/h\ndf d\n\
+         get d/link {0}/got\nrm d/hard\nput {0}/f d/own\nchmod -h 604 d/own\nls -la\n",
+        dir.path().display()
     ));
     let run = run.ok();
     assert!(run.out().contains("Remote working directory"), "{run}");
     assert_eq!(std::fs::read(dir.path().join("got")).unwrap(), b"content");
     assert_eq!(std::fs::read_link(dir.path().join("d/link")).unwrap(), Path::new("h"));
     assert_eq!(dir.path().join("d/h").metadata().unwrap().mode() & 0o777, 0o640);
+    // -h is about links, and a file that is none has its mode changed all the same
+    assert_eq!(dir.path().join("d/own").metadata().unwrap().mode() & 0o777, 0o604);
     assert!(!dir.path().join("d/hard").exists());
-    demo.sftp(&format!("rm {0}/d/h\nrm {0}/d/link\nrmdir {0}/d\n", dir.path().display())).ok();
+    demo.sftp(&format!("rm {0}/d/h\nrm {0}/d/link\nrm {0}/d/own\nrmdir {0}/d\n", dir.path().display())).ok();
     assert!(!dir.path().join("d").exists());
 }
 
@@ -162,6 +162,13 @@ fn errors_are_the_nodes_own(demo: &Demo) {
     assert!(forbidden.code() != Some(0), "{forbidden}");
     let full = put("/dev/full");
     assert!(full.code() != Some(0), "{full}");
+    // who opens one that nobody reads waits for whoever will; here nobody and nothing does
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    run(Command::new("mkfifo").arg(&pipe), b"", PATIENCE).ok();
+    let unread =
+        demo.sftp(&format!("-put {} {}\nls {}\n", some_bytes.path().display(), pipe.display(), pipe.display()));
+    assert!(unread.err().contains("pipe") && unread.out().trim_end().ends_with("/pipe"), "{unread}");
 }
 
 #[test]
