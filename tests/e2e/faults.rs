@@ -58,3 +58,33 @@ fn whole_both_ways(size: usize, fault: &str) {
     scp(&remote, back.to_str().unwrap());
     assert!(std::fs::read(&back).unwrap() == bytes, "{}", told("download"));
 }
+
+/// What one loss costs, beside the same copies without one. More than half of each copy is on the lane that is lost, so that the
+/// one in its place has not as many frames.
+#[test]
+fn one_loss_costs_seconds() {
+    let all_in = |fault: Option<&str>| {
+        let more = fault.map_or_else(Vec::new, |fault| vec!["--fault", fault]);
+        let demo = Demo::start(&[&["--faithful"], &more[..]].concat());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let bytes = noise(8 * MIB, 9);
+        let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+        std::fs::write(&here, &bytes).unwrap();
+        let (cat, remote) = (format!("cat '{}'", here.display()), format!("demo:{}", there.display()));
+        let down = run(demo.command("ssh").args(["demo", &cat]), b"", SOON).ok();
+        assert!(down.stdout == bytes, "{fault:?}");
+        let up = run(demo.command("scp").args(["-q", here.to_str().unwrap(), &remote]), b"", SOON).ok();
+        assert!(std::fs::read(&there).unwrap() == bytes, "{fault:?}");
+        assert!(fault.is_none() || demo.log().contains("the helper has taken another lane"), "{fault:?}");
+        [down.took, up.took]
+    };
+    let clean = all_in(None);
+    for fault in ["cut agent after 5000 frames", "cut client after 5000 frames", "pause after 5000 frames"] {
+        let took = all_in(Some(fault));
+        for (took, clean) in took.into_iter().zip(clean) {
+            // three seconds at most where nothing else runs; what is lost is back after a minute where nobody does anything
+            assert!(took < clean + Duration::from_secs(10), "{fault}: {took:?}, without it {clean:?}");
+        }
+    }
+}
