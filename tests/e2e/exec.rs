@@ -133,13 +133,19 @@ fn a_command_that_closes_its_output_early(demo: &Demo) {
 
 /// As `ssh demo 'exec yes' | head -1`: the client says that it shows no more.
 fn output_that_nobody_reads_ends_the_command(demo: &Demo) {
-    let mut ssh =
-        demo.command("ssh").args(["demo", "exec yes"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    // others may be at this on the same machine
+    let mark = format!("y{}{:?}", std::process::id(), std::thread::current().id()).replace(['(', ')'], "-");
+    let mut ssh = demo.command("ssh");
+    ssh.args(["demo", &format!("exec yes {mark}")]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut ssh = ssh.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(ssh.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ended = wait(&mut ssh, Duration::from_secs(20));
+    let ended = wait(&mut ssh, SOON);
     let _ = ssh.kill();
-    assert_eq!((&*line, ended.is_some()), ("y\n", true), "it goes on for nobody");
+    assert_eq!((line.trim(), ended.is_some()), (&*mark, true), "it goes on for nobody");
+    // by the signal, and not because its client has gone
+    let runs = || processes(&mark).iter().any(|(_, line)| line.starts_with("yes"));
+    assert!(!runs(), "the client has gone and its program has not");
 }
 
 fn what_was_detached_outlives_the_client(demo: &Demo) {
