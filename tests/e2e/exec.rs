@@ -41,6 +41,7 @@ in_each_way! {
     arguments_arrive_as_written
     the_allowed_environment_arrives
     many_variables_arrive
+    variables_are_in_nobodys_arguments
     where_the_connection_comes_from
     git_clones_and_pushes
     rsync_both_ways
@@ -244,6 +245,21 @@ fn many_variables_arrive(demo: &Demo) {
     let mut command = demo.command("ssh");
     command.args(["-o", &variables, "demo", "echo \"${#LC_BIG}\"; env | grep -c '^LC_[0-9]*=[$] {{ssm:x}} '"]);
     assert_eq!(run(&mut command, b"", PATIENCE).ok().out(), "25000\n20\n");
+}
+
+/// The arguments of all processes can be read by every user of a node. Here the client runs there as well, so what it sends is
+/// in its environment.
+fn variables_are_in_nobodys_arguments(demo: &Demo) {
+    let secret = format!("hush-{}{:?}", std::process::id(), std::thread::current().id());
+    let mut command = demo.command("ssh");
+    command.args(["-o", "SendEnv=LC_HUSH", "demo"]).env("LC_HUSH", &secret);
+    command.arg("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'; printf '\\n%s' \"$LC_HUSH\"");
+    let run = run(&mut command, b"", PATIENCE).ok();
+    let out = run.out();
+    let (arguments, value) = out.rsplit_once('\n').unwrap();
+    assert_eq!(value, secret);
+    // what it looked through has this very command in it
+    assert!(arguments.contains("printf '\\n%s'") && !arguments.contains(&secret), "{run}");
 }
 
 /// As with sshd: bash reads .bashrc only where there is an SSH_CLIENT, and scripts look at both.
