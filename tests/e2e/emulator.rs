@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::{PORTCULLIS, program, wait};
 
 /// A service and its node, which are ended in order when this goes out of scope.
@@ -29,6 +31,11 @@ impl Emulator {
         let ready = page.find(|line| line.starts_with("ready")).expect("the emulator is ready");
         let url = ready.split([' ', ',']).find(|word| word.starts_with("https://")).unwrap().to_owned();
         Self { child, url }
+    }
+
+    /// As when the way to it is interrupted (STOP), and when it is back (CONT).
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// As when its machine is gone.

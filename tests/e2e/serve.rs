@@ -192,6 +192,22 @@ fn a_gateway_that_aws_refuses_says_so_at_its_start_and_once_for_all_who_come() {
 }
 
 #[test]
+fn a_gateway_that_starts_before_aws_can_be_reached_is_ready_when_it_can() {
+    let account = Account::new("");
+    account.portcullis(&["documents", "--apply"]).ok();
+    account.emulator.signal(Signal::STOP);
+    let _serving = account.serve();
+    let says = |what: &str| account.log().contains(what);
+    until("the complaint", PATIENCE, || {
+        says("listening, but no session can be opened: Systems Manager has not answered")
+    });
+    assert!(!says("ready"));
+    account.emulator.signal(Signal::CONT);
+    until("the good news", PATIENCE, || says("Systems Manager answers now: ready"));
+    assert_eq!(account.ssh("web-1", "echo in").ok().out(), "in\n");
+}
+
+#[test]
 fn without_credentials_there_is_one_sentence_and_no_word_of_the_sdk() {
     let account = Account::new("");
     std::fs::write(account.at("keys"), "").unwrap();
