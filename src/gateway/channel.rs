@@ -110,7 +110,7 @@ async fn serve(
         }
     };
     let (herald, news) = Herald::new();
-    let prompt = ReasonPrompt { shared, identity: &caller.identity, client };
+    let prompt = ReasonPrompt { shared, identity: &caller.identity, source: caller.source.ip(), client };
     // a command may be a script's, whatever terminal it has
     let asks = (pty && request.kind == RequestKind::Shell).then_some(&prompt as &dyn AsksWhy);
     let opening = shared.sessions.open(caller, to, request, stdin_closed, asks, herald);

@@ -64,11 +64,7 @@ impl ConnectionLimits {
     /// A permit, or the limit that is reached. Where those who have not logged in hold all of theirs, whoever of them is
     /// least likely to be in the middle of a login makes room: strangers must not be able to lock anybody out.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Permit, LimitReached> {
-        // one subscriber has a whole /64 of IPv6 (RFC 6177, section 2)
-        let address = match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-            v4 => v4,
-        };
+        let address = network(address);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.total >= self.total {
             return Err(LimitReached::Connections);
@@ -86,6 +82,14 @@ impl ConnectionLimits {
         let progress = Arc::new(Progress::default());
         held.strangers.enter(number, address, progress.clone(), now);
         Ok(Permit { limits: self.clone(), address, number, progress })
+    }
+}
+
+/// What one subscriber has: an address of IPv4, a whole /64 of IPv6 (RFC 6177, section 2).
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 

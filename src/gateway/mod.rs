@@ -32,6 +32,7 @@ mod penalties;
 mod pick_list;
 mod picker;
 mod preauth_stream;
+mod prompts;
 mod pump;
 mod reason_prompt;
 mod refusals;

@@ -4,6 +4,7 @@ use super::client_channel::{ClientChannel, FAILED, PATIENCE, Reply};
 use super::commands::refusal;
 use super::node_list;
 use super::pick_list::{PickList, Picked};
+use super::prompts::TOO_MANY;
 use super::shared::Shared;
 use crate::model::{NodeAsked, NodeName, plain_text};
 use crate::session::{Caller, ChannelRequest, RequestKind};
@@ -26,6 +27,8 @@ pub(super) async fn pick(
     request: &ChannelRequest,
     client: &ClientChannel,
 ) -> Result<NodeAsked, Reply> {
+    let name_one = |why: &str| refusal(&format!("{why}; name one: ssh <node>@<gateway>"), FAILED);
+    let Some(_place) = shared.prompts.take(caller.source.ip()) else { return Err(name_one(TOO_MANY)) };
     let list = node_list::of(shared, &caller.identity).await.map_err(|error| refusal(&error, FAILED))?;
     let realms = shared.sessions.realms();
     if list.nodes.is_empty() {
@@ -33,7 +36,7 @@ pub(super) async fn pick(
     }
     let size = request.setup.pty.as_ref().map(|pty| pty.size).unwrap_or_default();
     let mut lines = PickList::new(node_list::columns(&list, realms), size);
-    let nobody = || refusal("nobody has chosen a node; name one: ssh <node>@<gateway>", FAILED);
+    let nobody = || name_one("nobody has chosen a node");
     let place = tokio::time::timeout(PATIENCE, choose(&mut lines, client)).await.map_err(|_| nobody())?;
     let given_up = || Reply { status: INTERRUPTED, ..Reply::default() };
     let node = place.and_then(|place| list.nodes.get(place)).ok_or_else(given_up)?;

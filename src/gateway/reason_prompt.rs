@@ -10,9 +10,11 @@
 //! it can't see hangs. What is typed behind Enter is the shell's.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::client_channel::{ClientChannel, PATIENCE};
+use super::prompts::TOO_MANY;
 use super::shared::Shared;
 use crate::backend::BoxFuture;
 use crate::identity::{Identity, Purpose};
@@ -24,6 +26,7 @@ use crate::session::{Answered, AsksWhy};
 pub(super) struct ReasonPrompt<'a> {
     pub(super) shared: &'a Shared,
     pub(super) identity: &'a Identity,
+    pub(super) source: IpAddr,
     pub(super) client: &'a ClientChannel,
 }
 
@@ -37,6 +40,11 @@ impl AsksWhy for ReasonPrompt<'_> {
     fn ask<'a>(&'a self, denial: &'a Denial, again: bool) -> BoxFuture<'a, Option<Answered>> {
         Box::pin(async move {
             let words = denial.wanted_reason.as_deref()?;
+            let Some(_place) = self.shared.prompts.take(self.source) else {
+                // what follows says how to give it without being asked
+                self.say(&format!("portcullis: {TOO_MANY}")).await;
+                return None;
+            };
             let asked = match again {
                 false => format!("portcullis: policy \"{}\" wants to know why you are here: {words}", denial.policy),
                 true => format!("portcullis: that is not it: policy \"{}\" wants {words}", denial.policy),
@@ -49,11 +57,7 @@ impl AsksWhy for ReasonPrompt<'_> {
             match renewed {
                 Ok(identity) => Some(Answered { reason, identity }),
                 Err(why) => {
-                    let sentence = format!("portcullis: how you logged in is no proof any more: {why}");
-                    // what follows is the refusal, and one that can't be told is none less
-                    if let Err(error) = self.client.tell(&sentence).await {
-                        tracing::debug!(%error, "the client did not hear that its proof is none");
-                    }
+                    self.say(&format!("portcullis: how you logged in is no proof any more: {why}")).await;
                     None
                 }
             }
@@ -62,6 +66,13 @@ impl AsksWhy for ReasonPrompt<'_> {
 }
 
 impl ReasonPrompt<'_> {
+    /// Why nobody is asked, or not any more. What follows is the refusal, and one that can't be told is none less.
+    async fn say(&self, sentence: &str) {
+        if let Err(error) = self.client.tell(sentence).await {
+            tracing::debug!(%error, "the client did not hear why it is not asked");
+        }
+    }
+
     /// Asks, and shows what is typed. The terminal is in raw mode, since it was asked for.
     async fn answer_to(&self, asked: &str) -> Option<ReasonText> {
         let newline = self.client.newline;

@@ -19,6 +19,7 @@ use super::ending::Ending;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
 use super::preauth_stream::{PreauthStream, Reached, Time};
+use super::prompts::Prompts;
 use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
@@ -39,7 +40,8 @@ impl Server {
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));
         let (factors, questions) = (SecondFactors::default(), Questions::default());
-        let shared = Shared { people, factors, questions, sessions, settings, shares, environment };
+        let prompts = Prompts::new(settings.prompts);
+        let shared = Shared { people, factors, questions, prompts, sessions, settings, shares, environment };
         Self { config, shared: Arc::new(shared) }
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::algorithms;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
+use super::prompts::PromptBounds;
 use crate::config::{Algorithms, Environment, Limits};
 use crate::model::on_beat;
 use crate::oidc::Provider;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub eof_grace: Duration,
     /// How long a refused key takes.
     pub refusal_delay: Duration,
+    /// How many people are asked for something on terminals at once.
+    pub prompts: PromptBounds,
     /// How long connections may go on after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -50,6 +53,7 @@ impl Settings {
             window: WINDOW,
             eof_grace: EOF_GRACE,
             refusal_delay: REFUSAL_DELAY,
+            prompts: PromptBounds::default(),
             drain: DRAIN,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::auth::questions::Questions;
 use super::environment::Allowed;
+use super::prompts::Prompts;
 use super::settings::Settings;
 use super::shares::Shares;
 use crate::identity::{Roster, SecondFactors};
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     pub(super) factors: SecondFactors,
     /// Who is being asked for one.
     pub(super) questions: Questions,
+    /// Who is asked for something on a terminal.
+    pub(super) prompts: Prompts,
     pub(super) sessions: Arc<SessionOpener>,
     pub(super) settings: Settings,
     pub(super) shares: Arc<Shares>,

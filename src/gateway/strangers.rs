@@ -276,6 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn au13_who_is_asked_for_a_code_keeps_their_place_but_for_what_their_address_holds_beyond_its_share() {
+        let mut bench = Bench::new(16);
+        let asked: Vec<_> = (0..16).map(|_| bench.come(66).unwrap()).collect();
+        asked.iter().for_each(|progress| progress.reach(Reached::HalfWay));
+        bench.later(60_000);
+        assert!(bench.come(66).is_none(), "they are all that there is room for");
+        let others: Vec<_> = (0..14).map(|n| bench.come(n).expect("a place of the fullest")).collect();
+        assert_eq!(asked.iter().filter(|progress| progress.was_evicted()).count(), 14);
+        // a person who types is not at rest, however long it takes
+        others.iter().for_each(|progress| progress.reach(Reached::HalfWay));
+        bench.later(60_000);
+        assert!(bench.come(99).is_none());
+        assert!(others.iter().all(|progress| !progress.was_evicted()));
+    }
+
+    #[test]
     fn of_the_addresses_beyond_their_share_those_under_a_penalty_give_first() {
         let mut bench = Bench::new(16);
         let fuller: Vec<_> = (0..9).map(|_| bench.come(1).unwrap()).collect();

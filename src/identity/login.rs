@@ -126,6 +126,30 @@ impl Login {
         std::str::from_utf8(text).is_ok_and(|text| Self::parse(text).as_ref() == Ok(self))
     }
 
+    /// What in one of its parts could be taken for anything but a name or a text, if there were such a thing: for tests of the parser.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fault(&self) -> Option<&'static str> {
+        let path = |text: &str| text.contains(['/', '\\']) || [".", ".."].contains(&text);
+        let word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:=/".contains(&b));
+        let name = |text: &str| {
+            (1..=MAX_NAME).contains(&text.len()) && word(text) && !path(text) && !text.contains([':', '='])
+        };
+        let user = |text: &str| name(text) && !text.starts_with('-');
+        let node = |text: &str| {
+            let is_plain =
+                !text.starts_with('-') && (text.starts_with("tag:") || !path(text) && !text.contains(['=', '@']));
+            (1..=MAX_NODE).contains(&text.len()) && word(text) && is_plain
+        };
+        let reason = |text: &str| !text.chars().any(char::is_control) && (1..=256).contains(&text.chars().count());
+        let faults = [
+            (self.person().is_none_or(name), "the person"),
+            (self.os_user().is_none_or(user), "the user"),
+            (self.node().is_none_or(|name| node(name.as_str())), "the node"),
+            (self.reason().is_none_or(|text| reason(text.as_str())), "the reason"),
+        ];
+        faults.into_iter().find_map(|(is_fine, part)| (!is_fine).then_some(part))
+    }
+
     /// Whether it is one name, as a client sends it that was told no user.
     pub fn is_plain(&self) -> bool {
         self.person.is_none() && self.os_user.is_none()
@@ -158,7 +182,8 @@ const MAX_NODE: usize = 400;
 
 /// Whether a name can stand before the `/`.
 pub(super) fn is_person(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
+    let named = name.bytes().any(|b| b.is_ascii_alphanumeric());
+    named && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
 }
 
 /// Whether a login can ask for such a user of a node.
@@ -230,10 +255,12 @@ mod tests {
             ("", Empty),
             ("+why", Empty),
             ("/web-1", Person),
+            ("../web-1", Person),
             ("a b/web-1", Person),
             ("%web-1", OsUser),
             ("@web-1", OsUser),
             ("-x%web-1", OsUser),
+            ("..%web-1", OsUser),
             ("ro ot%web-1", OsUser),
             ("root%", Node),
             ("a%b%c", Node),
@@ -268,7 +295,75 @@ mod tests {
         assert_eq!(node_for("web-1").as_deref(), Some("web-1"));
     }
 
+    /// What a login is made of, and what somebody would put into one who looks for a gap.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            prop::sample::select(vec![
+                "ada",
+                "root",
+                "web-1",
+                "i-0123456789abcdef0",
+                "tag:",
+                "ecs:",
+                "Role",
+                "/",
+                "//",
+                "%",
+                "%%",
+                "%2e",
+                "@",
+                "+",
+                "?",
+                "=",
+                ".",
+                "..",
+                "../",
+                "-",
+                "-o",
+                "\n",
+                "\r\n",
+                "\0",
+                "\u{1b}[2J",
+                " ",
+                "\t",
+                "\\",
+                "'",
+                "\"",
+                "$(id)",
+                "`",
+                ";",
+                "é",
+                "e\u{301}",
+                "日本",
+                "／",
+                "％",
+                "\u{202e}",
+                "\u{feff}",
+                "\u{200b}",
+                "\u{2028}",
+                "\u{85}",
+                "\u{10ffff}",
+            ])
+            .prop_map(str::to_owned),
+            "\\PC{0,8}",
+            "[a-z0-9._@-]{0,80}",
+            (1..5000_usize).prop_map(|long| "x".repeat(long)),
+        ];
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        #[test]
+        fn au14_whatever_is_sent_as_a_login_is_refused_or_is_harmless_in_each_of_its_parts(text in pieces()) {
+            let parsed = Login::parse(&text);
+            if text.len() > Login::MAX_BYTES {
+                prop_assert_eq!(&parsed, &Err(LoginError::TooLong));
+            }
+            let Ok(login) = parsed else { return Ok(()) };
+            prop_assert_eq!(login.fault(), None);
+            prop_assert_eq!(Login::parse(&login.to_string()), Ok(login));
+        }
+
         #[test]
         fn never_panics_and_what_it_accepts_prints_back_to_the_same(text in "\\PC{0,80}") {
             if let Ok(login) = Login::parse(&text) {

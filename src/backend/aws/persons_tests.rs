@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts as sts;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -223,6 +224,90 @@ async fn z7_another_node_and_another_document_are_refused_although_the_role_may(
     denied(ssm.describe_sessions().state("Active".into()).send().await);
     denied(ssm.get_document().name(DOCUMENT).send().await);
     assert!(start().target(NODE).document_name(DOCUMENT).send().await.is_ok());
+}
+
+/// Whatever the role may do: here it may do everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn z7_each_action_is_cut_down_by_what_is_sent_along_and_not_by_the_role() {
+    let statement = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    let everything = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+    let account = Account::with(|config| {
+        config.roles = vec![IamRole::new(ROLE, deployed("person-trust.json"), vec![everything.clone()])];
+    })
+    .await;
+    let bobs = account.open(&to(person("bob", &[])), "sleep 1000").await.unwrap();
+    let credentials = account.credentials(&to(person("ann", &[]))).await;
+    let ssm = account.ssm(&credentials);
+    let start = || ssm.start_session().parameters("command", vec!["true".into()]);
+    let refused = [
+        denied(start().target(OTHER_NODE).document_name(DOCUMENT).send().await),
+        denied(start().target(NODE).document_name(OTHER_DOCUMENT).send().await),
+        denied(ssm.start_session().target(NODE).send().await),
+        denied(ssm.resume_session().session_id(&bobs.id.0).send().await),
+        denied(ssm.terminate_session().session_id(&bobs.id.0).send().await),
+        denied(ssm.describe_sessions().state("Active".into()).send().await),
+        denied(ssm.describe_instance_information().send().await),
+        denied(ssm.get_connection_status().target(NODE).send().await),
+        denied(ssm.get_document().name(DOCUMENT).send().await),
+        denied(ssm.create_document().name("Portcullis-Mine").content("{}").send().await),
+        denied(ssm.update_document().name(DOCUMENT).content("{}").send().await),
+    ];
+    for told in refused {
+        assert!(told.contains("because no session policy allows"), "{told}");
+    }
+    let inner = account.backend.inner();
+    let url = account.service.url().replace("http", "ws");
+    let uri = inner.clients.origin.check(&format!("{url}/v1/data-channel/{}?role=publish_subscribe", bobs.id)).unwrap();
+    let now = std::time::SystemTime::now();
+    let upgrade = super::sign::upgrade_request(&uri, &inner.clients.region, &credentials, now).unwrap();
+    let channel = inner.clients.dialer.dial(upgrade).await.expect_err("a refusal");
+    assert!(matches!(channel, crate::data_channel::DialError::Refused { status: 403, .. }), "{channel:?}");
+    // nor does anybody become more by becoming the role again
+    let config = inner.clients.sts.config().to_builder().credentials_provider(credentials).build();
+    let again = sts::Client::from_conf(config).assume_role().role_arn(ROLE).role_session_name("ann").send().await;
+    let again = again.expect_err("a refusal");
+    assert_eq!(again.code(), Some("AccessDenied"), "{again:?}");
+    assert!(start().target(NODE).document_name(DOCUMENT).send().await.is_ok(), "what was granted is there");
+    bobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn z8_no_name_of_a_person_or_of_a_group_is_another_s_in_a_role_s_conditions() {
+    let trust = |condition: Value| {
+        let actions = json!(["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]);
+        let statement =
+            json!({ "Effect": "Allow", "Principal": { "AWS": GATEWAY }, "Action": actions, "Condition": condition });
+        json!({ "Version": "2012-10-17", "Statement": statement }).to_string()
+    };
+    let named = |name: &str| format!("arn:aws:iam::123456789012:role/portcullis-{name}");
+    let roles = [
+        ("of-ops", json!({ "StringLike": { "aws:RequestTag/portcullis:groups": "*:ops:*" } })),
+        (
+            "of-ann",
+            json!({ "StringEquals": { "aws:RequestTag/portcullis:person": "ann", "sts:SourceIdentity": "ann" } }),
+        ),
+    ];
+    let account = Account::with(|config| {
+        let role = |(name, condition): &(&str, Value)| {
+            IamRole::new(named(name), trust(condition.clone()), vec![deployed("sessions-policy.json")])
+        };
+        config.roles = roles.iter().map(role).collect();
+    })
+    .await;
+    let gets = async |name: &str, groups: &[&str], role: &str| {
+        account.open(&to(in_role(name, groups, &named(role), None)), "true").await.is_ok()
+    };
+    // groups may be a provider's claim, with whatever somebody could call one there
+    let long = format!("{}:ops:", "x".repeat(250));
+    for group in ["x:ops:y", ":ops:", "ops:", ":ops", "OPS", "ops ", "ops\u{0}", "*", "o?s", "оps", "dev,ops", &long] {
+        assert!(!gets("ann", &[group], "of-ops").await, "{group:?} passes for ops");
+        assert!(!gets("ann", &[group, "dev"], "of-ops").await, "{group:?} passes for ops");
+    }
+    assert!(gets("ann", &["dev", "ops"], "of-ops").await);
+    for name in ["Ann", "ann.", "ann@", "an", "ann-ann", "portcullis:person", "ann\n"] {
+        assert!(!gets(name, &["ann"], "of-ann").await, "{name:?} passes for ann");
+    }
+    assert!(gets("ann", &[], "of-ann").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

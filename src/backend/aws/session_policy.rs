@@ -22,10 +22,12 @@ pub(super) fn session_policy(acting: &Acting, region: &str, node: &NodeId, docum
         .collect();
     let own = format!("arn:{partition}:ssm:{region}:{account}:session/{name}-*");
     let channels = [own.clone(), format!("arn:{partition}:ssm:*:*:session/${{aws:userid}}-*")];
+    // without it whoever names no document gets the account's own, which is among none of these
+    let named = json!({ "BoolIfExists": { "ssm:SessionDocumentAccessCheck": "true" } });
     json!({
         "Version": "2012-10-17",
         "Statement": [
-            { "Effect": "Allow", "Action": "ssm:StartSession", "Resource": start },
+            { "Effect": "Allow", "Action": "ssm:StartSession", "Resource": start, "Condition": named },
             { "Effect": "Allow", "Action": ["ssm:ResumeSession", "ssm:TerminateSession"], "Resource": own },
             { "Effect": "Allow", "Action": "ssmmessages:OpenDataChannel", "Resource": channels },
         ],

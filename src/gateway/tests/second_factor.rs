@@ -213,6 +213,25 @@ async fn au3_guesses_run_out_and_then_nobody_is_asked() {
 }
 
 #[tokio::test]
+async fn au3_wrong_codes_count_as_attempts_beside_all_else() {
+    let gateway = Asking(TestGateway::with(|settings| settings.limits.auth_attempts = 3).await);
+    gateway.enough("ada", true, Duration::ZERO);
+    let wrong = wrong().await;
+    let mut raw = Raw::encrypted(gateway.0.address).await;
+    // half of what is wanted is none
+    assert!(!gateway.prove(&mut raw, "web-1", "ada").await);
+    for _ in 0..3 {
+        assert_eq!(raw.keyboard("web-1").await[0], 60);
+        assert_eq!(raw.answer(&[&wrong]).await[0], 51);
+    }
+    assert_eq!(
+        raw.keyboard("web-1").await[..5],
+        [1, 0, 0, 0, 14],
+        "three is what there is, and the right code comes too late"
+    );
+}
+
+#[tokio::test]
 async fn au10_without_the_code_nothing_opens_whatever_is_asked_for() {
     let gateway = Asking::start().await;
     let config = gateway.0.path("ssh_config").display().to_string();

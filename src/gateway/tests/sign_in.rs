@@ -236,6 +236,40 @@ async fn au1_whoever_is_nobody_here_or_says_no_or_too_late_is_refused_and_the_lo
     assert_eq!(gate.asked(), 3);
 }
 
+/// A code is no token of anybody's: it is good for the connection that asked for it, once, and while that is there.
+#[tokio::test]
+async fn au11_a_code_lets_in_the_connection_that_asked_for_it_once_and_no_other() {
+    let gate = SigningIn::start(&[SIGN_IN]).await;
+    let accepted = || gate.gateway.events().iter().filter(|event| event["event"] == "login.accepted").count();
+    let (first_url, first) = gate.shown(&["web", "echo first"]).await;
+    let (second_url, second) = gate.shown(&["web", "echo second"]).await;
+    assert_ne!(first_url, second_url);
+    gate.provider.sign_in(&first_url, "ada").await;
+    assert_eq!(content(&first.ends().await), "first\n");
+    // the other one asks for as long as an answer comes to it, and longer
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(accepted(), 1, "another connection's sign-in is nothing to it");
+    // what was used is of no use to whoever finds it
+    let said = gate.provider.tries_to_sign_in(&first_url, "bob").await;
+    assert!(!said.contains("Success"), "{said}");
+    // nor is what belonged to a connection that has gone
+    drop(second);
+    gate.gateway.event(|event| event["event"] == "login.refused" && event["code"] == "sign-in-failed").await;
+    gate.provider.tries_to_sign_in(&second_url, "ada").await;
+    // another one that comes gets a code of its own, and waits for that
+    let (third_url, third) = gate.shown(&["web", "echo third"]).await;
+    assert_ne!(third_url, second_url);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(accepted(), 1);
+    gate.provider.sign_in(&third_url, "bob").await;
+    let said = text(&third.ends().await.stdout);
+    assert_eq!(said, "third\n");
+    let people: Vec<Value> =
+        gate.gateway.events().into_iter().filter(|event| event["event"] == "login.accepted").collect();
+    let people: Vec<&Value> = people.iter().map(|event| &event["person"]).collect();
+    assert_eq!(people, ["ada", "bob"], "each is who has signed in for it");
+}
+
 #[tokio::test]
 async fn an_address_that_nobody_has_verified_is_no_name() {
     let gate = SigningIn::with(&[SIGN_IN], json!({}), |options| options.rules.name_claim = "email".to_owned()).await;

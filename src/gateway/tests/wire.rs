@@ -1,7 +1,7 @@
 //! A client that does only what it is told: for packets that no honest client sends.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
@@ -16,7 +16,7 @@ use russh::keys::signature::Signer as _;
 use russh::keys::ssh_key::Signature;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::testing::TestGateway;
 
@@ -30,6 +30,7 @@ impl TestGateway {
 /// One connection.
 pub(super) struct Raw {
     pub(super) tcp: TcpStream,
+    client_id: Vec<u8>,
     server_id: Vec<u8>,
     strict: bool,
     session_id: Option<Vec<u8>>,
@@ -53,23 +54,40 @@ const CLIENT_ID: &[u8] = b"SSH-2.0-raw";
 impl Raw {
     /// Connected, and both identifications exchanged.
     pub(super) async fn connect(address: SocketAddr) -> Self {
-        let mut raw = Self::silent(address).await;
-        raw.tcp.write_all(&[CLIENT_ID, b"\r\n"].concat()).await.unwrap();
+        Self::silent(address).await.identified().await
+    }
+
+    async fn identified(mut self) -> Self {
+        self.identify(CLIENT_ID).await;
+        self
+    }
+
+    /// Says what it is, and hears what the server is.
+    pub(super) async fn identify(&mut self, client_id: &[u8]) {
+        self.client_id = client_id.to_owned();
+        self.tcp.write_all(&[client_id, b"\r\n"].concat()).await.unwrap();
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
-            line.push(raw.tcp.read_u8().await.unwrap());
+            line.push(self.tcp.read_u8().await.unwrap());
         }
         line.truncate(line.len() - 2);
-        raw.server_id = line;
-        raw
+        self.server_id = line;
     }
 
     /// Connected, and nothing said.
     pub(super) async fn silent(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.unwrap();
+        Self::silent_from(Ipv4Addr::LOCALHOST, address).await
+    }
+
+    /// The same from another of loopback's addresses.
+    pub(super) async fn silent_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let tcp = socket.connect(address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         Self {
             tcp,
+            client_id: Vec::new(),
             server_id: Vec::new(),
             strict: false,
             logging_in: false,
@@ -88,6 +106,13 @@ impl Raw {
     /// Connected and past the key exchange.
     pub(super) async fn encrypted(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address).await;
+        raw.exchange().await;
+        raw
+    }
+
+    /// The same from another of loopback's addresses.
+    pub(super) async fn encrypted_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let mut raw = Self::silent_from(source, address).await.identified().await;
         raw.exchange().await;
         raw
     }
@@ -133,7 +158,7 @@ impl Raw {
         let peer = UnparsedPublicKey::new(&X25519, &their_public);
         let secret = agree_ephemeral(private, peer, (), |secret| Ok(mpint(secret))).unwrap();
         let mut hash = Sha256::new();
-        for part in [CLIENT_ID, &self.server_id, ours, &theirs, &host_key, public.as_ref(), &their_public] {
+        for part in [&self.client_id[..], &self.server_id, ours, &theirs, &host_key, public.as_ref(), &their_public] {
             hash.update(string(part));
         }
         hash.update(&secret);
@@ -179,8 +204,7 @@ impl Raw {
         request.extend([login.as_bytes(), b"ssh-connection", b"publickey"].map(string).concat());
         request.push(1);
         request.extend([algorithm.as_bytes(), key].map(string).concat());
-        let signed = [&string(self.session_id.as_ref().unwrap())[..], &request].concat();
-        request.extend(string(&sign(&signed)));
+        request.extend(string(&sign(&self.to_be_signed(&request))));
         self.send(&request).await;
         loop {
             let answer = self.receive().await;
@@ -191,8 +215,13 @@ impl Raw {
         }
     }
 
+    /// What a signature of a request is over (RFC 4252, section 7).
+    pub(super) fn to_be_signed(&self, request: &[u8]) -> Vec<u8> {
+        [&string(self.session_id.as_ref().unwrap())[..], request].concat()
+    }
+
     /// Once: whoever is asked for the service again has left the protocol.
-    async fn ask_to_log_in(&mut self) {
+    pub(super) async fn ask_to_log_in(&mut self) {
         if !std::mem::replace(&mut self.logging_in, true) {
             self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
             self.until(6).await;
@@ -225,14 +254,45 @@ impl Raw {
         self.start([ours, window, packet], "subsystem", name).await
     }
 
-    async fn start(&mut self, numbers: [u32; 3], request: &str, what: &str) -> u32 {
+    /// Opens a session channel and starts a shell on a terminal there; returns the server's number for it.
+    pub(super) async fn shell(&mut self, ours: u32) -> u32 {
+        let theirs = self.session([ours, 1 << 20, 32768]).await;
+        let terminal = [&string(b"xterm")[..], &[0, 0, 0, 80, 0, 0, 0, 24], &[0; 8], &string(&[0])].concat();
+        for (request, what) in [("pty-req", terminal), ("shell", Vec::new())] {
+            let name = string(request.as_bytes());
+            self.send(&[&[98], &theirs.to_be_bytes()[..], &name, &[1], &what].concat()).await;
+            self.until(99).await;
+        }
+        theirs
+    }
+
+    /// What the server says on its channels, up to these words.
+    pub(super) async fn until_it_says(&mut self, words: &str) -> String {
+        let mut said = String::new();
+        while !said.contains(words) {
+            let packet = self.receive().await;
+            match packet[0] {
+                94 => said.push_str(&String::from_utf8_lossy(&packet[9..])),
+                95 => said.push_str(&String::from_utf8_lossy(&packet[13..])),
+                97 | 1 => panic!("it ended, and said {said:?}"),
+                _ => {}
+            }
+        }
+        said
+    }
+
+    async fn session(&mut self, numbers: [u32; 3]) -> u32 {
         let mut open = vec![90];
         open.extend(string(b"session"));
         numbers.iter().for_each(|n| open.extend(n.to_be_bytes()));
         self.send(&open).await;
         let confirmed = self.until(91).await;
         assert_eq!(confirmed[1..5], numbers[0].to_be_bytes(), "the channel that was asked for");
-        let theirs = u32::from_be_bytes(confirmed[5..9].try_into().unwrap());
+        u32::from_be_bytes(confirmed[5..9].try_into().unwrap())
+    }
+
+    async fn start(&mut self, numbers: [u32; 3], request: &str, what: &str) -> u32 {
+        let theirs = self.session(numbers).await;
         let mut start = vec![98];
         start.extend(theirs.to_be_bytes());
         start.extend(string(request.as_bytes()));
