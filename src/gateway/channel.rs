@@ -121,7 +121,7 @@ async fn serve(
     };
     match with_news(Box::pin(opening), news, allowed, client).await {
         Ok(session) => {
-            pump::run(session, pty, client).await;
+            pump::run(session, pty.then_some(&shared.settings.foretold[..]), client).await;
             Ok(())
         }
         Err(refused) => refuse(client, caller, &refused).await,

@@ -21,6 +21,7 @@ mod connection;
 mod connection_limits;
 mod ending;
 mod environment;
+mod foretell;
 mod handler;
 mod home;
 mod hostkeys;

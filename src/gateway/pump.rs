@@ -1,9 +1,10 @@
-//! Carries a running session: three movements side by side, none of which waits for another.
+//! Carries a running session: movements side by side, none of which waits for another.
 //!
 //! ```text
 //!  inbox data ───────▶ input.write                  waits while the command does not read
 //!  inbox control ────▶ input.resize, input.signal   waits for nothing above
 //!  output.next ──────▶ channel data, stderr         waits while the client does not read
+//!  what will end it ─▶ a line ahead of it           on a terminal
 //! ```
 //!
 //! The end of the output is the end of the session; the client's hanging up is one, too. How the command ended is told when
@@ -14,18 +15,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client_channel::ClientChannel;
+use super::foretell;
 use super::inbox::Control;
 use crate::model::Exit;
 use crate::session::{InputError, Out, Outcome, RunningSession, SessionEnd, SessionInput, SessionOutput};
 
-/// Runs a session to its end, tells the client, and closes it. `pty`: it is one at a terminal.
-pub(super) async fn run(session: RunningSession, pty: bool, client: &ClientChannel) {
-    let (input, output, end) = session.split();
+/// Runs a session to its end, tells the client, and closes it. `terminal`: it is one at a terminal, where somebody is told of its end so
+/// long before it.
+pub(super) async fn run(session: RunningSession, terminal: Option<&[Duration]>, client: &ClientChannel) {
+    let (input, output, end, coming) = session.split();
+    let pty = terminal.is_some();
     let ended = tokio::select! {
         ended = from_node(output, pty, client) => ended,
         error = to_node(&input, client) => Ended::Broken(error),
         // never, while the session lives
         () = control(&input, client) => Ended::ClientGone,
+        () = foretell::tell(coming, terminal.unwrap_or_default(), client) => Ended::ClientGone,
         // whoever has closed the channel wants no more of it
         () = client.inbox.gone() => Ended::ClientGone,
         // beside the movements: a client that takes nothing must not keep its session alive

@@ -36,6 +36,8 @@ pub struct Settings {
     pub refusal_delay: Duration,
     /// How many people are asked for something on terminals at once.
     pub prompts: PromptBounds,
+    /// So long before its end somebody on a terminal is told of it, the longest first.
+    pub foretold: Vec<Duration>,
     /// How long connections may go on after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -54,6 +56,7 @@ impl Settings {
             eof_grace: EOF_GRACE,
             refusal_delay: REFUSAL_DELAY,
             prompts: PromptBounds::default(),
+            foretold: FORETOLD.to_vec(),
             drain: DRAIN,
         }
     }
@@ -127,6 +130,9 @@ const EOF_GRACE: Duration = Duration::from_millis(10);
 
 /// Short, for an agent full of keys; the number of attempts is what holds guessing down (RFC 4252, section 4).
 const REFUSAL_DELAY: Duration = Duration::from_millis(80);
+
+/// Time to write something down, and time to say so.
+const FORETOLD: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
 
 /// Where whoever starts the gateway does not say.
 const DRAIN: Duration = Duration::from_secs(10);

@@ -178,6 +178,14 @@ impl Identity {
         self.proof.ends.into_iter().chain(signed_in).min()
     }
 
+    /// Whether nothing puts that off: a provider that is asked again about a sign-in does.
+    pub fn ends_for_certain(&self) -> bool {
+        let signed_in = self.proof.signed_in();
+        signed_in.is_none_or(|signed_in| {
+            signed_in.ends_for_certain() || self.proof.ends.is_some_and(|end| end <= signed_in.ends())
+        })
+    }
+
     /// What the proof takes from them, whatever policy gives.
     pub fn restrictions(&self) -> &Restrictions {
         &self.proof.restrictions

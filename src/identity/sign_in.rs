@@ -23,6 +23,8 @@ pub struct SignedIn {
 #[derive(Debug)]
 struct Standing {
     until: SystemTime,
+    /// Where the provider is asked again: how far that can put its end off at most; none means for ever.
+    put_off: Option<Option<SystemTime>>,
     /// Why it counts no more, whatever the time.
     ended: Option<String>,
 }
@@ -39,7 +41,12 @@ pub struct SignIns {
 impl SignedIn {
     /// One that was verified just now and counts so long.
     pub fn new(token: VerifiedToken, until: SystemTime) -> Self {
-        Self { token, standing: Mutex::new(Standing { until, ended: None }) }
+        Self { token, standing: Mutex::new(Standing { until, put_off: None, ended: None }) }
+    }
+
+    /// The same of one about which the provider is asked again and again, until then at most.
+    pub fn asked_about(token: VerifiedToken, until: SystemTime, at_most: Option<SystemTime>) -> Self {
+        Self { token, standing: Mutex::new(Standing { until, put_off: Some(at_most), ended: None }) }
     }
 
     /// What was verified.
@@ -62,6 +69,12 @@ impl SignedIn {
     /// When it is over, as far as is known now.
     pub fn ends(&self) -> SystemTime {
         self.standing().until
+    }
+
+    /// Whether nothing puts that off any more.
+    pub fn ends_for_certain(&self) -> bool {
+        let standing = self.standing();
+        standing.put_off.is_none_or(|at_most| at_most == Some(standing.until))
     }
 
     /// Whether it counts.

@@ -168,7 +168,7 @@ impl Provider {
         };
         // it counts until the provider should have been asked again, and has had time to answer
         let until = recheck::until(options.recheck, longest, SystemTime::now());
-        let signed_in = Arc::new(SignedIn::new(token, until));
+        let signed_in = Arc::new(SignedIn::asked_about(token, until, longest));
         let holder = Arc::downgrade(&signed_in);
         tokio::spawn(recheck::run(self.clone(), holder, refresh, longest));
         Ok(signed_in)

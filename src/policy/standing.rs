@@ -32,6 +32,12 @@ impl Standing {
         &self.identity
     }
 
+    /// The same for this person as they are now.
+    #[must_use]
+    pub fn of(&self, identity: Identity) -> Self {
+        Self { identity, ..self.clone() }
+    }
+
     /// The realm of its node.
     pub fn realm(&self) -> &RealmName {
         &self.node.node.realm

@@ -1,11 +1,13 @@
 //! The end of a session: how it is asked for, and how it is written down.
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::registry::Registration;
 pub use crate::evidence::Outcome;
 use crate::evidence::{EvidenceError, SessionRecord};
 use crate::model::Exit;
+use crate::policy::Standing;
 
 /// What a session ends by: its record, and its place among those that run. Whoever carries the session closes it; one
 /// that is dropped is recorded as interrupted.
@@ -28,6 +30,11 @@ impl SessionEnd {
     /// The session's number in the log.
     pub fn id(&self) -> Uuid {
         self.record.id()
+    }
+
+    /// What it goes on by.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.registration.standing()
     }
 
     /// Waits until somebody ends the session from outside: why, in a sentence for the person.

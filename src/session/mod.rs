@@ -10,6 +10,7 @@
 //! ```
 
 mod close;
+mod coming_end;
 mod open;
 mod reasons;
 mod registry;
@@ -17,6 +18,7 @@ mod request;
 mod running;
 
 pub use close::{Outcome, SessionEnd};
+pub use coming_end::{ComingEnd, EndOf, Left};
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
 pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};

@@ -205,28 +205,27 @@ impl SessionOpener {
     /// Asks again about everything that runs, because the policies or the people have changed, and ends what would not be
     /// allowed now; how many that are. `renew` has the person as they are now, or why their proof is none any more.
     pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
-        let why = |standing: &Standing| self.why_no_more(standing, renew(standing.identity()));
-        self.registry.end_those(|_| true, why)
+        self.registry.ask_about(|_| true, |standing| self.still(standing, renew(standing.identity())))
     }
 
-    /// Why what was decided would not be allowed now, if it would not, to somebody who is this by now.
-    fn why_no_more(&self, standing: &Standing, renewed: Result<Identity, Unproved>) -> Option<String> {
-        match renewed {
-            Err(why) => Some(no_proof(&why)),
-            Ok(identity) if identity.acts_as(standing.realm()) != standing.identity().acts_as(standing.realm()) => {
-                Some("your role in AWS has changed".to_owned())
-            }
-            Ok(identity) => {
-                let denial = standing.judge(&self.policies, &identity).err()?;
-                Some(changed(&denial))
-            }
+    /// What was decided, of somebody who is this by now; or why it would not be allowed now.
+    fn still(&self, standing: &Standing, renewed: Result<Identity, Unproved>) -> Result<Standing, String> {
+        let identity = renewed.map_err(|why| no_proof(&why))?;
+        if identity.acts_as(standing.realm()) != standing.identity().acts_as(standing.realm()) {
+            return Err("your role in AWS has changed".to_owned());
         }
+        standing.judge(&self.policies, &identity).map_err(|denial| changed(&denial))?;
+        Ok(standing.of(identity))
     }
 
     /// Ends what goes on by a proof that had an end, and is none any more; how many that are.
     pub fn end_expired(&self, now: SystemTime, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
         let over = |standing: &Standing| standing.identity().ends().is_some_and(|end| now >= end);
-        self.registry.end_those(over, |standing| renew(standing.identity()).err().map(|why| no_proof(&why)))
+        let judge = |standing: &Standing| match renew(standing.identity()) {
+            Ok(identity) => Ok(standing.of(identity)),
+            Err(why) => Err(no_proof(&why)),
+        };
+        self.registry.ask_about(over, judge)
     }
 
     /// What somebody asks for by a name of a node.
@@ -284,7 +283,7 @@ impl SessionOpener {
         let setup = ChannelSetup { stdin_closed, ..setup };
         let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
         let (channel, end) = opened(opening, end).await?;
-        Ok(RunningSession::new(channel, end))
+        Ok(RunningSession::new(channel, end, self.roster.clone()))
     }
 
     /// A file service, for the sftp subsystem or for a command that is an older scp's.
@@ -335,7 +334,7 @@ impl SessionOpener {
             let renewed = self.roster.current().renew(grant.identity(), SystemTime::now(), Purpose::GoOn);
             let as_before = renewed.as_ref().is_ok_and(|identity| identity == grant.identity())
                 && *self.policies.current().version() == *grant.version();
-            if !as_before && let Some(why) = self.why_no_more(&grant.standing(), renewed) {
+            if !as_before && let Err(why) = self.still(&grant.standing(), renewed) {
                 self.registry.kill(record.id(), &why);
             }
             Ok((grant, SessionEnd::new(record, registration)))

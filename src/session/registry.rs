@@ -53,6 +53,7 @@ pub struct Changes(watch::Receiver<State>);
 pub struct Registration {
     registry: Registry,
     id: Uuid,
+    standing: watch::Receiver<Standing>,
     kill: watch::Receiver<Option<String>>,
 }
 
@@ -66,7 +67,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     about: Running,
-    standing: Standing,
+    standing: watch::Sender<Standing>,
     kill: watch::Sender<Option<String>>,
 }
 
@@ -103,25 +104,42 @@ impl Registry {
         });
     }
 
-    /// Ends those of these sessions about which there is a sentence to say; how many that are.
-    pub(super) fn end_those(
+    /// Asks about these sessions: those about which there is a sentence to say end, and the others go on as what is said of them now. How
+    /// many end.
+    pub(super) fn ask_about(
         &self,
         these: impl Fn(&Standing) -> bool,
-        why: impl Fn(&Standing) -> Option<String>,
+        judge: impl Fn(&Standing) -> Result<Standing, String>,
     ) -> usize {
         let standings: Vec<(Uuid, Standing)> = {
             let state = self.state.borrow();
-            let these = state.sessions.iter().filter(|(_, entry)| these(&entry.standing));
-            these.map(|(id, entry)| (*id, entry.standing.clone())).collect()
+            let standings = state.sessions.iter().map(|(id, entry)| (*id, entry.standing.borrow().clone()));
+            standings.filter(|(_, standing)| these(standing)).collect()
         };
         // nobody waits to begin or to end a session while all of them are thought about
-        let ended = standings.iter().filter(|(id, standing)| why(standing).is_some_and(|why| self.kill(*id, &why)));
+        let ended = standings.iter().filter(|(id, standing)| match judge(standing) {
+            Ok(now) => {
+                self.goes_on(*id, now);
+                false
+            }
+            Err(why) => self.kill(*id, &why),
+        });
         ended.count()
+    }
+
+    fn goes_on(&self, id: Uuid, standing: Standing) {
+        if let Some(entry) = self.state.borrow().sessions.get(&id) {
+            entry.standing.send_if_modified(|known| {
+                let changed = *known != standing;
+                *known = standing;
+                changed
+            });
+        }
     }
 
     /// A session begins, by this grant's leave.
     pub(super) fn enter(&self, about: Running, standing: Standing) -> Registration {
-        let (id, (kill, killed)) = (about.id, watch::channel(None));
+        let (id, (kill, killed), (standing, stands)) = (about.id, watch::channel(None), watch::channel(standing));
         self.state.send_modify(|state| {
             let entry = Entry { about, standing, kill };
             if let Some(reason) = &state.closed {
@@ -129,7 +147,7 @@ impl Registry {
             }
             state.sessions.insert(id, entry);
         });
-        Registration { registry: self.clone(), id, kill: killed }
+        Registration { registry: self.clone(), id, standing: stands, kill: killed }
     }
 }
 
@@ -168,6 +186,11 @@ impl Changes {
 }
 
 impl Registration {
+    /// What the session goes on by, as it is known now, and when that is another.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// Waits until somebody ends the session: why.
     pub(super) async fn killed(&self) -> String {
         let mut kill = self.kill.clone();

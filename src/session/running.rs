@@ -15,7 +15,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::close::SessionEnd;
+use super::coming_end::ComingEnd;
 use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream};
+use crate::identity::Roster;
 use crate::model::{Exit, WindowSize};
 use crate::transport::file_service::FileService;
 use crate::transport::{Input, OpenChannel, Output, Said, TransportError};
@@ -26,6 +28,7 @@ pub struct RunningSession {
     input: SessionInput,
     output: SessionOutput,
     end: SessionEnd,
+    coming: ComingEnd,
 }
 
 /// Towards the command.
@@ -84,18 +87,19 @@ pub struct RecordedStream<S> {
 }
 
 impl RunningSession {
-    pub(super) fn new(channel: OpenChannel, end: SessionEnd) -> Self {
+    pub(super) fn new(channel: OpenChannel, end: SessionEnd, roster: Roster) -> Self {
         let OpenChannel { input, output } = channel;
         Self {
+            coming: ComingEnd::new(end.standing(), roster, output.lifetime()),
             input: SessionInput { way: input, record: end.record().input() },
             output: SessionOutput { way: output, record: end.record().output() },
             end,
         }
     }
 
-    /// Its two directions, and its end.
-    pub fn split(self) -> (SessionInput, SessionOutput, SessionEnd) {
-        (self.input, self.output, self.end)
+    /// Its two directions, its end, and what is known of that before it comes.
+    pub fn split(self) -> (SessionInput, SessionOutput, SessionEnd, ComingEnd) {
+        (self.input, self.output, self.end, self.coming)
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::error::TransportError;
+use super::limits::Lifetime;
 use crate::evidence::{Recorded, Unrecorded};
 use crate::model::{Exit, WindowSize};
 
@@ -68,6 +69,7 @@ pub struct Input {
 #[derive(Debug)]
 pub struct Output {
     pub(super) deliveries: mpsc::Receiver<Delivery>,
+    pub(super) lifetime: Lifetime,
 }
 
 /// One thing the node says, which nobody has recorded yet.
@@ -171,6 +173,11 @@ impl Input {
 }
 
 impl Output {
+    /// When it ends at the latest.
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime.clone()
+    }
+
     /// The next thing the node says; `None` after the end of all output.
     pub async fn next(&mut self) -> Option<Result<Said, TransportError>> {
         Some(self.deliver().await?.map(|out| match out {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::model::counted;
@@ -48,18 +49,51 @@ fn in_minutes(limit: Duration) -> String {
     counted(limit.as_secs().div_ceil(60), "minute")
 }
 
+/// When the longest life of a channel is over, for whoever tells of it ahead.
+#[derive(Clone, Debug)]
+pub struct Lifetime(watch::Receiver<Option<Instant>>);
+
+impl Lifetime {
+    /// When, as far as is known now; none where it has no such end.
+    pub fn ends(&self) -> Option<Instant> {
+        *self.0.borrow()
+    }
+
+    /// Waits until that is another time.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // the channel is over
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// One that is told by a test.
+    #[cfg(test)]
+    pub(crate) fn for_test(ends: Option<Instant>) -> (watch::Sender<Option<Instant>>, Self) {
+        let (sender, receiver) = watch::channel(ends);
+        (sender, Self(receiver))
+    }
+}
+
 /// The limits of one channel, and where it stands. It reads no clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
     limits: Limits,
     started: Instant,
     active: Instant,
+    ends: watch::Sender<Option<Instant>>,
 }
 
 impl Clock {
     /// For a channel that starts now.
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, started: now, active: now }
+        let ends = watch::Sender::new(limits.longest.map(|limit| now + limit));
+        Self { limits, started: now, active: now, ends }
+    }
+
+    /// When its longest life is over.
+    pub(super) fn lifetime(&self) -> Lifetime {
+        Lifetime(self.ends.subscribe())
     }
 
     /// A byte has passed.
@@ -70,6 +104,8 @@ impl Clock {
     /// The channel keeps to these as well, from its start.
     pub(super) fn keep_to(&mut self, limits: Limits) {
         self.limits = self.limits.and(limits);
+        let ends = self.limits.longest.map(|limit| self.started + limit);
+        self.ends.send_if_modified(|known| std::mem::replace(known, ends) != ends);
     }
 
     /// When to ask again, if nothing passes until then.
@@ -120,6 +156,19 @@ mod tests {
         let start = Instant::now();
         let clock = Clock::new(Limits::default(), start);
         assert_eq!((clock.deadline(), clock.over(start + 10_000 * MINUTE)), (None, None));
+    }
+
+    #[test]
+    fn whoever_tells_of_the_end_ahead_hears_of_a_nearer_one_and_of_no_other() {
+        let start = Instant::now();
+        let mut clock = Clock::new(Limits { idle: Some(MINUTE), longest: Some(9 * MINUTE) }, start);
+        let lifetime = clock.lifetime();
+        assert_eq!(lifetime.ends(), Some(start + 9 * MINUTE));
+        for (longest, expected) in [(Some(20 * MINUTE), None), (None, None), (Some(5 * MINUTE), Some(5 * MINUTE))] {
+            clock.keep_to(Limits { idle: None, longest });
+            assert_eq!(lifetime.0.has_changed().unwrap(), expected.is_some(), "{longest:?}");
+            assert_eq!(lifetime.ends(), Some(start + expected.unwrap_or(9 * MINUTE)));
+        }
     }
 
     #[test]

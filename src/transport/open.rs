@@ -167,8 +167,8 @@ impl Transport {
         let eager = setup.pty.is_some();
         let options = options.compressed(self.options.compress).with_credit(credit);
         let start = Start { options, command: parameter, link, eager };
-        let (input, deliveries) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
-        Ok(OpenChannel { input, output: Output { deliveries } })
+        let (input, output) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
+        Ok(OpenChannel { input, output })
     }
 
     async fn open_agent_shell(
@@ -189,11 +189,12 @@ impl Transport {
         let size = setup.pty.map(|pty| pty.size);
         // the account's own limits are the service's business here: the document is the account's
         let clock = Clock::new(limits, Instant::now());
+        let lifetime = clock.lifetime();
         tokio::spawn(async move {
             agent_shell::run(lane, size, clock, client).await;
             drop(permit);
         });
-        Ok(OpenChannel { input, output: Output { deliveries } })
+        Ok(OpenChannel { input, output: Output { deliveries, lifetime } })
     }
 
     /// Opens a file service.
@@ -210,8 +211,8 @@ impl Transport {
         let options = options.compressed(self.options.compress).with_credit(window.bytes());
         let link = Link::new(Instant::now(), false, window);
         let start = Start { options, command: "files:".to_owned(), link, eager: true };
-        let (input, deliveries) = self.start(grant.clone(), &evidence, start, &herald).await?;
-        Ok(file_service::start(grant, input, deliveries))
+        let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
+        Ok(file_service::start(grant, input, output.deliveries))
     }
 
     async fn start(
@@ -220,7 +221,7 @@ impl Transport {
         evidence: &LaneRecord,
         start: Start,
         herald: &Herald,
-    ) -> Result<(Input, mpsc::Receiver<Delivery>), TransportError> {
+    ) -> Result<(Input, Output), TransportError> {
         let Start { options, command, link, eager } = start;
         let (permit, terms) = wanted(
             async {
@@ -244,9 +245,10 @@ impl Transport {
             eager,
         };
         let first = context.open_first().await?;
-        let (input, client, receiver) = ends();
+        let (input, client, deliveries) = ends();
+        let lifetime = context.clock.lifetime();
         tokio::spawn(lanes::run(context, first, link, client));
-        Ok((input, receiver))
+        Ok((input, Output { deliveries, lifetime }))
     }
 
     /// What the configuration allows, whatever the account does.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::harness::{PATIENCE, run, until};
 use crate::serve::Account;
+use crate::terminal::Terminal;
 
 /// As soon as a change must be in force, and some for a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -93,6 +94,47 @@ fn z5_a_session_ends_when_the_time_of_its_key_is_over() {
     let told = said(account.long());
     assert!(told.contains("the key's expiry-time has passed"), "{told}");
     assert!(!account.gets_in());
+}
+
+/// The minute before either end, since five take too long: who comes later than that is told at once how little is left.
+#[test]
+fn a_terminal_is_told_before_a_session_ends_by_its_key_or_by_its_time() {
+    let by_key = || {
+        let account = Account::new("");
+        let key = account.key_in_a_file();
+        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 72;
+        let mut date = Command::new("date");
+        date.args(["-u", "+%Y%m%d%H%M%SZ", "-d", &format!("@{seconds}")]);
+        let end = run(&mut date, b"", PATIENCE).ok().out();
+        std::fs::write(account.at("people/ada.pub"), format!("expiry-time=\"{}\" {key}", end.trim())).unwrap();
+        account
+    };
+    let by_time = || {
+        let account = Account::new("");
+        let policy =
+            "@id(\"short\") @max_duration(\"68s\") permit (principal, action in Action::\"Sessions\", resource);";
+        std::fs::write(account.at("policies/access.cedar"), policy).unwrap();
+        account
+    };
+    let told = |account: Account, why: &str| {
+        account.portcullis(&["documents", "--apply"]).ok();
+        let _serving = account.serve();
+        let mut ssh = account.client("web-1");
+        ssh.args(["-tt", "echo runs; read line"]);
+        let mut terminal = Terminal::start(&ssh, 80, 24);
+        terminal.expect("runs");
+        let piped = run(account.client("web-1").arg("sleep 12; echo piped"), b"", PATIENCE).ok();
+        assert!(piped.out() == "piped\n" && !piped.err().contains("this session ends"), "{piped}");
+        terminal.expect(&format!("portcullis: this session ends in 1 minute, {why}"));
+        let at_once = format!("portcullis: this session ends in 2 minutes, {why}");
+        assert_eq!(terminal.all().matches(&at_once).count(), 1, "{}", terminal.all());
+        terminal.send("\r");
+        assert_eq!(terminal.end().code(), Some(0));
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| told(by_key(), "when the time of what you logged in with is over"));
+        scope.spawn(|| told(by_time(), "which is as long as it may last"));
+    });
 }
 
 #[test]

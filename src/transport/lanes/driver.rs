@@ -74,7 +74,7 @@ impl Driver {
     pub(super) fn new(context: ChannelContext, first: Lane, mut link: Link, client: Client) -> Self {
         link.handle_out_attached();
         let now = Instant::now();
-        let mut clock = context.clock;
+        let mut clock = context.clock.clone();
         clock.touch(now);
         Self {
             out_lane: OutLane::new(context.rung, context.ladder.below(context.rung).is_some(), now),

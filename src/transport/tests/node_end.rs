@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use crate::transport::channel::{Control, Delivery, Input, InputData, OpenChannel, Out, Output};
 use crate::transport::error::TransportError;
+use crate::transport::limits::Lifetime;
 
 /// The node's end of a channel.
 pub(crate) struct NodeEnd {
@@ -45,6 +46,7 @@ pub(crate) fn channel() -> (OpenChannel, NodeEnd) {
     let (input, data) = mpsc::channel(4);
     let (commands, control) = mpsc::channel(4);
     let (says, deliveries) = mpsc::channel(4);
-    let open = OpenChannel { input: Input { data: input, control: commands }, output: Output { deliveries } };
+    let output = Output { deliveries, lifetime: Lifetime::for_test(None).1 };
+    let open = OpenChannel { input: Input { data: input, control: commands }, output };
     (open, NodeEnd { data, control, says })
 }
