@@ -7,22 +7,27 @@
 //! with somebody who can move directories on the node between the question and a removal, rename or the like; they could
 //! have done those themselves.
 //!
+//! What is open is judged again by the policies and for the person that there are then: each read, write and piece of a listing or a copy
+//! is asked about, from memory. What was asked of the node before that is still answered.
+//!
 //! What changes the node is in the record before the node is asked for it, so that no way in which a session may end (a
 //! client that hangs up, a full disk, a killed gateway) leaves a change without a trace.
 
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::errno::{EINVAL, ENAMETOOLONG};
-use super::ledger::{FileEvent, FileLedger, Outcome, Tally};
+use super::ledger::{FileEvent, FileLedger, Outcome};
+use super::open_file::{Judged, OpenFile, Progress};
 use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
 use crate::policy::{Action, Denial, FileAction, Scope, Terms};
-use crate::transport::file_service::{Answer, Attributes, FileError, FileService, Handle, OpenFlags, Operation};
+use crate::transport::file_service::{Answer, Attributes, FileError, FileService, OpenFlags, Operation};
 
 /// The files of one node, for one client.
 #[derive(Clone, Debug)]
@@ -59,21 +64,6 @@ pub(super) enum Refusal {
     Evidence(String),
 }
 
-/// A file or directory that the client has open. One that is dropped without its end having been recorded (the whole
-/// session was) records that itself.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) handle: Handle,
-    is_directory: bool,
-    pub(super) real_path: Vec<u8>,
-    path: Vec<u8>,
-    actions: Vec<FileAction>,
-    /// How much may be uploaded in the session by the leave of the policies that let it be opened, and this file be.
-    upload_limits: BTreeMap<String, u64>,
-    progress: Mutex<Progress>,
-    ledger: FileLedger,
-}
-
 /// How a file is emptied that was opened to be, once it is known what was opened.
 #[derive(Clone, Copy, Debug)]
 enum Emptying {
@@ -81,15 +71,6 @@ enum Emptying {
     Open,
     /// By its name: it was opened for reading, which `open(2)` empties all the same.
     Named,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    ended: bool,
-    read: Tally,
-    written: Tally,
-    truncation: Option<Answering>,
-    not_truncated: Option<Refusal>,
 }
 
 /// A close that has been issued.
@@ -121,30 +102,44 @@ impl Access {
 
     /// Whether so many more bytes may be uploaded; they count as uploaded then. Asked before the node is sent them.
     pub(super) async fn may_upload(&self, file: &OpenFile, bytes: u64) -> Result<(), Refusal> {
-        if file.upload_limits.is_empty() {
-            return Ok(());
-        }
+        self.may_still(file, FileAction::Upload).await?;
         let (said, limit, policy) = {
+            let judged = file.judged();
             let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
-            match uploaded.add(&file.upload_limits, bytes) {
+            match uploaded.add(&judged.upload_limits, bytes) {
                 Ok(()) => return Ok(()),
-                Err((limit, policy)) => (std::mem::replace(&mut uploaded.said, true), limit, policy),
+                Err((limit, policy)) => (std::mem::replace(&mut uploaded.said, true), limit, policy.to_owned()),
             }
         };
-        let refusal = Refusal::Denied(self.files.grant().too_much(limit, policy));
+        let refusal = Refusal::Denied(self.files.grant().too_much(limit, &policy));
         if !said {
-            self.record(FileEvent {
-                action: FileAction::Upload,
-                path: file.path.clone(),
-                real_path: Some(file.real_path.clone()),
-                second: None,
-                second_real: None,
-                outcome: refusal.outcome(),
-                content: None,
-            })
-            .await?;
+            self.record_refused(file, FileAction::Upload, &refusal).await?;
         }
         Err(refusal)
+    }
+
+    /// Whether what is open may be used for this yet. Asked before each use; policy itself, where it may say something else than it did.
+    pub(super) async fn may_still(&self, file: &OpenFile, action: FileAction) -> Result<(), Refusal> {
+        let (denial, is_new) = file.judge_again(self.files.grant(), action);
+        let Some(denial) = denial else { return Ok(()) };
+        let refusal = Refusal::Denied(denial);
+        if is_new {
+            self.record_refused(file, action, &refusal).await?;
+        }
+        Err(refusal)
+    }
+
+    async fn record_refused(&self, file: &OpenFile, action: FileAction, refusal: &Refusal) -> Result<(), Refusal> {
+        let event = FileEvent {
+            action,
+            path: file.path.clone(),
+            real_path: Some(file.real_path.clone()),
+            second: None,
+            second_real: None,
+            outcome: refusal.outcome(),
+            content: None,
+        };
+        self.record(event).await
     }
 
     /// Issues an operation on paths.
@@ -234,6 +229,8 @@ impl Access {
                 Err(refusal) => return access.conclude(event, Err(refusal)).await,
             };
             event.real_path = Some(opened.real_path.clone());
+            // before it is asked: what comes into force meanwhile is asked about again
+            let (by, at) = (access.files.grant().in_force(), Instant::now());
             let mut terms = access.files.grant().terms();
             for &action in &actions {
                 event.action = action;
@@ -265,7 +262,7 @@ impl Access {
                 real_path: opened.real_path,
                 path: event.path,
                 actions,
-                upload_limits: terms.upload_limits,
+                judged: Mutex::new(Judged::new(by, at, terms.upload_limits)),
                 progress: Mutex::new(progress),
                 ledger: access.ledger,
             })
@@ -314,6 +311,9 @@ impl Access {
             let piece = COPY_PIECE.min(most - copied);
             if piece == 0 {
                 break Ok(copied);
+            }
+            if let Err(refusal) = self.may_still(from, FileAction::Download).await {
+                break Err(refusal);
             }
             if let Err(refusal) = self.may_upload(to, piece).await {
                 break Err(refusal);
@@ -462,78 +462,6 @@ impl Access {
     async fn record(&self, event: FileEvent) -> Result<(), Refusal> {
         self.ledger.events.raise_alerts(self.files.grant()).await.map_err(Refusal::Evidence)?;
         self.ledger.events.record(event).await.map_err(Refusal::Evidence)
-    }
-}
-
-impl OpenFile {
-    /// Whether the client opened both by the same name, or by two that lead to one place, or they are the same.
-    pub(super) fn is_called_like(&self, other: &Self) -> bool {
-        self.handle == other.handle || self.path == other.path || self.real_path == other.real_path
-    }
-
-    /// Counts bytes that were read and go to the client.
-    pub(super) fn count_read(&self, offset: u64, bytes: &[u8]) {
-        self.progress().read.add(offset, bytes);
-    }
-
-    /// Counts bytes that the node has confirmed.
-    pub(super) fn count_written(&self, offset: u64, bytes: &[u8]) {
-        self.progress().written.add(offset, bytes);
-    }
-
-    /// Whether emptying the file on opening went well, as far as is known. What can't be emptied (a device, a pipe)
-    /// needn't be, as in `open(2)`.
-    pub(super) fn truncated(&self) -> Result<(), Refusal> {
-        let mut progress = self.progress();
-        if let Some(Ok(result)) = progress.truncation.as_mut().map(oneshot::Receiver::try_recv) {
-            progress.truncation = None;
-            if let Err(FileError::Node { errno, .. }) = result
-                && errno != EINVAL
-            {
-                let message = "the file could not be emptied before it was written".to_owned();
-                progress.not_truncated = Some(Refusal::Node { errno, message });
-            }
-        }
-        match &progress.not_truncated {
-            Some(refusal) => Err(refusal.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// What to record about its end; nothing the second time.
-    fn end(&self, outcome: &Outcome, size: Option<u64>) -> Vec<FileEvent> {
-        let mut progress = self.progress();
-        if std::mem::replace(&mut progress.ended, true) {
-            return Vec::new();
-        }
-        let event = |&action: &FileAction| FileEvent {
-            action,
-            path: self.path.clone(),
-            real_path: Some(self.real_path.clone()),
-            second: None,
-            second_real: None,
-            outcome: outcome.clone(),
-            content: match action {
-                FileAction::Download => Some(progress.read.content(size)),
-                FileAction::Upload => Some(progress.written.content(size)),
-                _ => None,
-            },
-        };
-        self.actions.iter().map(event).collect()
-    }
-
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        for event in self.end(&Outcome::Unfinished, None) {
-            // there is nobody left to wait for it, or to be refused anything because of it; and a task that has used up its
-            // turn must not be told that the log has no room
-            let _ = tokio::task::unconstrained(self.ledger.events.record(event)).now_or_never();
-        }
     }
 }
 

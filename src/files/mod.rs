@@ -16,6 +16,7 @@ mod errno;
 mod error;
 mod ledger;
 mod mode;
+mod open_file;
 mod paths;
 mod read_ahead;
 mod record;

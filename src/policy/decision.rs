@@ -9,6 +9,7 @@ use cedar_policy::{Authorizer, Entities, PolicyId};
 
 use super::action::Action;
 use super::asking::{Asking, Given};
+use super::by_now::ByNow;
 use super::candidates::Candidates;
 use super::denial::{Denial, PolicyVersion};
 use super::facts::Facts;
@@ -104,6 +105,7 @@ impl Policies {
                 version: policy.version().clone(),
                 facts,
                 identity: request.identity.clone(),
+                by_now: ByNow::default(),
                 node_name: request.node_name.clone(),
                 os_user: request.os_user.map(str::to_owned),
                 terms: Mutex::new(terms),

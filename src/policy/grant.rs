@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::action::Action;
 use super::asking::Given;
+use super::by_now::{ByNow, Who};
 use super::decision::Answer;
 use super::denial::{Denial, PolicyVersion};
 use super::facts::Facts;
@@ -35,6 +36,8 @@ pub struct Grant {
     pub(super) version: PolicyVersion,
     pub(super) facts: Facts,
     pub(super) identity: Identity,
+    /// Who that is by now, for what is done in it.
+    pub(super) by_now: ByNow,
     pub(super) node_name: NodeName,
     pub(super) os_user: Option<String>,
     pub(super) action: Action,
@@ -74,20 +77,23 @@ impl Grant {
         }
     }
 
-    fn given(&self) -> Given<'_> {
-        let second_factor = self.identity.second_factor().is_some();
-        Given { node_name: &self.node_name, reason: self.reason.as_ref(), second_factor }
-    }
-
     fn ask(&self, action: &Action) -> Result<Terms, Denial> {
         let policy = self.set.current();
-        let answer = match self.facts.question(action, SystemTime::now()) {
-            Ok(question) => policy.ask(&question, &self.facts),
+        let by_now = self.by_now.who();
+        let (facts, identity) = match by_now.as_deref() {
+            None => (&self.facts, &self.identity),
+            Some(Ok(Who { facts, identity })) => (facts, identity),
+            Some(Err(error)) => return Err(policy.failed(&error.to_string())),
+        };
+        let answer = match facts.question(action, SystemTime::now()) {
+            Ok(question) => policy.ask(&question, facts),
             Err(error) => Answer::Failed(error.to_string()),
         };
+        let second_factor = identity.second_factor().is_some();
+        let given = Given { node_name: &self.node_name, reason: self.reason.as_ref(), second_factor };
         match answer {
             Answer::Permitted(policies) => {
-                let terms = policy.terms(&policies, action, &self.given())?;
+                let terms = policy.terms(&policies, action, &given)?;
                 let too_old = || policy.too_old(&policies, action, &self.node_name, &terms);
                 self.keep_to(&terms).map_err(|_: SessionTooOld| too_old())?;
                 Ok(terms)
@@ -128,7 +134,9 @@ impl Grant {
     pub fn scope(&self) -> Scope {
         let policy = self.set.current();
         let mut theirs = policy.scopes().iter();
-        let (person, groups) = (self.identity.person(), self.identity.groups());
+        let by_now = self.by_now.who();
+        let identity = by_now.as_deref().and_then(|who| who.as_ref().ok()).map_or(&self.identity, |who| &who.identity);
+        let (person, groups) = (identity.person(), identity.groups());
         match theirs.any(|scope| scope.looks_at_path && scope.concerns(person, groups)) {
             true => Scope::Paths,
             false => Scope::Actions,
@@ -146,6 +154,11 @@ impl Grant {
         let why =
             format_args!("no more than {limit} bytes may be uploaded in a session; open another one for the rest");
         Denial::new(RefusalCode::UploadLimit, policy, &self.version, why)
+    }
+
+    /// Which policies say what is asked about now.
+    pub fn in_force(&self) -> PolicyVersion {
+        self.set.current().version().clone()
     }
 
     /// The policies that allowed it, by name.
@@ -208,6 +221,11 @@ impl Grant {
 
     pub(crate) fn for_test_of(person: &str, node: &str, action: Action) -> Self {
         Self::under("@id(\"test\") permit (principal, action, resource);", person, node, action)
+    }
+
+    /// The policies that it asks, which a test may change.
+    pub(crate) fn policies(&self) -> Policies {
+        self.set.clone()
     }
 
     /// The same for this reason.

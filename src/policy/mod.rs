@@ -14,6 +14,7 @@
 mod action;
 mod advice;
 mod asking;
+mod by_now;
 mod candidates;
 mod command_line;
 mod compile;
@@ -39,7 +40,7 @@ pub use advice::Named;
 pub use asking::SupposedProof;
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
-pub use denial::Denial;
+pub use denial::{Denial, PolicyVersion};
 pub use explain::{Differences, Explanation, Scenario};
 pub use format::formatted;
 pub use grant::{Grant, Scope};

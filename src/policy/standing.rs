@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::action::Action;
+use super::by_now::{ByNow, Who};
 use super::decision::{Decision, Request};
 use super::denial::Denial;
+use super::facts::Facts;
 use super::grant::Grant;
 use super::judged_line::JudgedLine;
 use super::policies::Policies;
@@ -16,6 +18,7 @@ use crate::model::{NodeFacts, NodeName, RealmName, ReasonText, RefusalCode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub(super) identity: Identity,
+    pub(super) by_now: ByNow,
     pub(super) source: IpAddr,
     pub(super) node_name: NodeName,
     pub(super) node: Arc<NodeFacts>,
@@ -32,10 +35,27 @@ impl Standing {
         &self.identity
     }
 
-    /// The same for this person as they are now.
+    /// The same for this person as they are now. What is done in it from now on is asked about them.
     #[must_use]
-    pub fn of(&self, identity: Identity) -> Self {
-        Self { identity, ..self.clone() }
+    pub fn of(&self, identity: Identity, policies: &Policies) -> Self {
+        let now = Self { identity, ..self.clone() };
+        if now.identity != self.identity {
+            let facts = Facts::of(&now.request(&now.identity).asking(), policies.current().actions());
+            self.by_now.set(facts.map(|facts| Who { identity: now.identity.clone(), facts }));
+        }
+        now
+    }
+
+    fn request<'a>(&'a self, identity: &'a Identity) -> Request<'a> {
+        Request {
+            identity,
+            source: self.source,
+            node_name: &self.node_name,
+            node: &self.node,
+            os_user: self.os_user.as_deref(),
+            action: self.action.clone(),
+            reason: self.reason.as_ref(),
+        }
     }
 
     /// The realm of its node.
@@ -45,16 +65,7 @@ impl Standing {
 
     /// Whether it would be given again, by the policies in force and to this person as they are now.
     pub fn judge(&self, policies: &Policies, identity: &Identity) -> Result<(), Denial> {
-        let decision = policies.decide(Request {
-            identity,
-            source: self.source,
-            node_name: &self.node_name,
-            node: &self.node,
-            os_user: self.os_user.as_deref(),
-            action: self.action.clone(),
-            reason: self.reason.as_ref(),
-        });
-        match decision {
+        match policies.decide(self.request(identity)) {
             // it runs, and not as it would have been read
             Decision::Allow(grant)
                 if self.in_login_shell && grant.commands().is_some_and(JudgedLine::takes_the_modelled_shell) =>
@@ -73,6 +84,7 @@ impl Grant {
     pub fn standing(&self) -> Standing {
         Standing {
             identity: self.identity.clone(),
+            by_now: self.by_now.clone(),
             source: self.facts.source(),
             node_name: self.node_name.clone(),
             node: Arc::clone(self.facts.node()),
@@ -88,6 +100,35 @@ impl Grant {
 mod tests {
     use super::super::{FileAction, Policy};
     use super::*;
+
+    #[test]
+    fn what_is_done_is_asked_about_who_somebody_is_by_now() {
+        let policies = Policies::new(Policy::for_test(
+            "@id(\"ops\") permit (principal in Group::\"ops\", action, resource);\n\
+             @id(\"all\") permit (principal, action in Action::\"BrowseFiles\", resource);",
+        ));
+        let (of_ops, of_none) = (Identity::for_test_in("ada", &["ops"]), Identity::for_test("ada"));
+        let node_name = NodeName::for_test("web-1");
+        let decision = policies.decide(Request {
+            identity: &of_ops,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            node_name: &node_name,
+            node: &Arc::new(NodeFacts::named("i-1", "web-1")),
+            os_user: None,
+            action: Action::Files,
+            reason: None,
+        });
+        let Decision::Allow(grant) = decision else { panic!("denied") };
+        let may = |action| grant.judge(&Action::File { action, path: b"/x".to_vec() }).is_ok();
+        assert!(may(FileAction::Upload));
+        let standing = grant.standing();
+        assert_eq!(standing.judge(&policies, &of_none), Ok(()), "the session goes on, since they may look at files");
+        let now = standing.of(of_none.clone(), &policies);
+        assert!(!may(FileAction::Upload) && may(FileAction::List), "who is in the group no more");
+        assert_eq!(now.identity(), &of_none);
+        let _ = now.of(of_ops, &policies);
+        assert!(may(FileAction::Upload));
+    }
 
     #[test]
     fn what_was_allowed_is_judged_by_the_newest_policies() {

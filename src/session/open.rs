@@ -215,14 +215,14 @@ impl SessionOpener {
             return Err("your role in AWS has changed".to_owned());
         }
         standing.judge(&self.policies, &identity).map_err(|denial| changed(&denial))?;
-        Ok(standing.of(identity))
+        Ok(standing.of(identity, &self.policies))
     }
 
     /// Ends what goes on by a proof that had an end, and is none any more; how many that are.
     pub fn end_expired(&self, now: SystemTime, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
         let over = |standing: &Standing| standing.identity().ends().is_some_and(|end| now >= end);
         let judge = |standing: &Standing| match renew(standing.identity()) {
-            Ok(identity) => Ok(standing.of(identity)),
+            Ok(identity) => Ok(standing.of(identity, &self.policies)),
             Err(why) => Err(no_proof(&why)),
         };
         self.registry.ask_about(over, judge)

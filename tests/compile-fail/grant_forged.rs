@@ -18,6 +18,7 @@ pub fn forge(
         version: unreachable!(),
         facts: unreachable!(),
         identity,
+        by_now: unreachable!(),
         node_name,
         os_user: None,
         action: Action::Shell,

@@ -1,15 +1,15 @@
 //! The gateway as an operator runs it, in a process of its own: `emulator` in AWS's place, `documents`, `check`, `serve`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::emulator::Emulator;
-use crate::harness::{PATIENCE, PORTCULLIS, Run, portcullis, processes, program, run, until, wait};
+use crate::harness::{PATIENCE, PORTCULLIS, Run, noise, portcullis, processes, program, run, until, wait};
 
 /// A service, an account with nothing in it, and a configuration for a gateway.
 pub(crate) struct Account {
@@ -471,4 +471,51 @@ fn what_serve_refuses_check_refuses_in_the_same_words() {
     std::fs::remove_dir(account.at("evidence")).unwrap();
     let refused = account.portcullis(&["check"]).ends(3);
     assert!(refused.err().contains("install -d"), "{refused}");
+}
+
+#[test]
+fn z5_a_transfer_that_runs_ends_within_seconds_of_a_policy_that_lets_it_be_no_more() {
+    let account = Account::new("");
+    let file = account.at("policies/access.cedar");
+    let policy = |action: &str| format!("@id(\"files\") permit (principal, action in Action::\"{action}\", resource);");
+    std::fs::write(&file, policy("Sessions")).unwrap();
+    account.portcullis(&["documents", "--apply"]).ok();
+    std::fs::write(account.at("big"), noise(8 << 20, 5)).unwrap();
+    let _serving = account.serve();
+    let (login, options) = {
+        let ssh = account.client("web-1");
+        let mut words: Vec<String> = ssh.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
+        let login = words.pop().unwrap();
+        // sftp and scp have another letter for it
+        let words: Vec<String> =
+            words.into_iter().map(|word| if word == "-p" { "-P".to_owned() } else { word }).collect();
+        (login, words)
+    };
+    let (big, up) = (account.at("big").display().to_string(), account.at("up").display().to_string());
+    // half a mebibyte a second
+    let mut sftp = Command::new("sftp");
+    sftp.args(["-b", "-", "-l", "4096"]).args(&options).arg(&login).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut sftp = sftp.stdout(Stdio::null()).spawn().unwrap();
+    sftp.stdin.take().unwrap().write_all(format!("put {big} {up}\nls {up}\n").as_bytes()).unwrap();
+    let arrived = || std::fs::metadata(account.at("up")).map_or(0, |found| found.len());
+    until("some of it has come", PATIENCE, || arrived() > 500_000);
+    std::fs::write(&file, policy("BrowseFiles")).unwrap();
+    let begun = Instant::now();
+    let ended = sftp.wait_with_output().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.to_lowercase().contains("permission denied"), "{said}");
+    assert!(arrived() < 8 << 20, "all of it has come");
+    let events = std::fs::read_to_string(account.at("evidence/events.jsonl")).unwrap();
+    let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str, key: &str, value: &str| {
+        events.iter().find(|event| event["event"] == name && event[key] == value).cloned()
+    };
+    let denied = of("file.operation", "outcome", "denied").expect("the refusal is in the log");
+    assert_eq!((&denied["action"], &denied["policy"]), (&"Upload".into(), &"default".into()));
+    let closed = of("file.closed", "action", "Upload").expect("what went over is in the log");
+    assert_eq!(closed["bytes"], arrived());
+    // the session itself was one that may go on
+    let session = of("session.closed", "id", denied["id"].as_str().unwrap()).expect("its end is in the log");
+    assert_eq!(session["outcome"], "finished", "{session}");
 }

@@ -11,9 +11,10 @@
 use super::braces;
 use super::pattern::Pattern;
 use super::session::join;
-use crate::files::access::{Access, OpenFile, Refusal};
+use crate::files::access::{Access, Refusal};
 use crate::files::errno::ENAMETOOLONG;
 use crate::files::mode::is_directory;
+use crate::files::open_file::OpenFile;
 use crate::files::paths::is_name;
 use crate::model::ShellWord;
 use crate::transport::file_service::{Answer, Entry, Operation};

@@ -9,8 +9,9 @@ use super::command::ScpCommand;
 use super::glob;
 use super::session::{DEEPEST, End, PIECE, Session, join, survive};
 use super::wire::{Record, RecordError};
-use crate::files::access::{Answering, OpenFile, Refusal, answer};
+use crate::files::access::{Answering, Refusal, answer};
 use crate::files::mode::{PERMISSIONS, is_directory, is_regular};
+use crate::files::open_file::OpenFile;
 use crate::transport::file_service::{Attributes, OpenFlags, Operation};
 
 /// Where what comes next goes.

@@ -8,10 +8,12 @@ use super::command::ScpCommand;
 use super::glob;
 use super::session::{DEEPEST, End, PIECE, Session, join, survive};
 use super::wire::record_name;
-use crate::files::access::{OpenFile, Refusal};
+use crate::files::access::Refusal;
 use crate::files::mode::{PERMISSIONS, is_directory, is_link, is_regular};
+use crate::files::open_file::OpenFile;
 use crate::files::read_ahead::{self, ReadAhead};
 use crate::model::ShellWord;
+use crate::policy::FileAction;
 use crate::transport::file_service::{Attributes, Entry, OpenFlags, Operation};
 
 /// What is still to be sent, innermost last.
@@ -230,6 +232,10 @@ where
     let mut offset = 0;
     let mut trouble = None;
     while offset < size && trouble.is_none() {
+        if let Err(refusal) = session.access.may_still(file, FileAction::Download).await {
+            trouble = Some(survive(refusal)?);
+            continue;
+        }
         let reading = match first.take() {
             Some(reading) => reading,
             None => ahead.read(&files, file.handle, offset, piece(size - offset)).await,

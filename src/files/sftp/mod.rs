@@ -15,6 +15,8 @@ mod answering;
 #[cfg(test)]
 mod encode;
 mod gather;
+#[cfg(test)]
+mod judged_again_tests;
 mod listing;
 pub mod packet;
 mod refusal;

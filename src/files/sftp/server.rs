@@ -14,10 +14,12 @@ use super::listing::{self, Directory};
 use super::packet::{Malformed, Packet, Request, decode, next_frame};
 use super::reply::{LARGEST_DATA, MOST_HANDLES, Reply, Status};
 use super::table::{OpenEntry, Table};
-use crate::files::access::{Access, OpenFile, Pending, Refusal, answer};
+use crate::files::access::{Access, Pending, Refusal, answer};
 use crate::files::mode::PERMISSIONS;
+use crate::files::open_file::OpenFile;
 use crate::files::read_ahead::{self, FRESH, ReadAhead};
 use crate::files::{FileLedger, FilesError};
+use crate::policy::FileAction;
 use crate::transport::file_service::{Answer, Attributes, FileService, LONGEST_LISTING, Operation};
 
 /// Serves one client until it closes its side. Returns an error where the session could not be served to its end; what
@@ -137,8 +139,7 @@ impl Issuer {
         };
         if let Err(refusal) = self.access.may_upload(&entry.file, data.len() as u64).await {
             self.flush().await?;
-            let work = std::future::ready(Ready::Reply { id, result: Err(refusal) }).boxed();
-            return self.send(Coming { work, room: vec![room] }).await;
+            return self.send(Coming { work: refused(id, refusal), room: vec![room] }).await;
         }
         match &mut self.gather {
             Some(gather) if gather.takes(&entry, offset, &data) => gather.add(id, data, room),
@@ -214,6 +215,9 @@ impl Issuer {
                 async move { Ready::Closed { id, entry, closing: closing.arrived().await } }.boxed()
             }
             Request::ReadDir { .. } if !is_file => {
+                if let Err(refusal) = self.access.may_still(&entry.file, FileAction::List).await {
+                    return refused(id, refusal);
+                }
                 let files = self.access.files.clone();
                 if let Some(directory) = &entry.directory {
                     // now, in the order of requests
@@ -231,6 +235,9 @@ impl Issuer {
             }
             Request::Fsync { .. } if !is_file => no_such_handle(id),
             Request::Read { offset, length, .. } if is_file => {
+                if let Err(refusal) = self.access.may_still(&entry.file, FileAction::Download).await {
+                    return refused(id, refusal);
+                }
                 let length = length.min(LARGEST_DATA);
                 let reading = entry.ahead.lock().await.read(&self.access.files, handle, offset, length).await;
                 async move { Ready::Data { id, offset, asked: length, result: reading.bytes().await, entry } }.boxed()
@@ -399,6 +406,10 @@ fn done(id: u32, pending: Pending<Answer>) -> BoxFuture<'static, Ready> {
 
 fn at_once(id: u32, reply: Reply) -> BoxFuture<'static, Ready> {
     async move { Ready::Reply { id, result: Ok(reply) } }.boxed()
+}
+
+fn refused(id: u32, refusal: Refusal) -> BoxFuture<'static, Ready> {
+    std::future::ready(Ready::Reply { id, result: Err(refusal) }).boxed()
 }
 
 fn attributes(answer: Answer) -> Result<Reply, Refusal> {

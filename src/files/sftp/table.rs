@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::listing::Directory;
 use super::reply::MOST_HANDLES;
-use crate::files::access::OpenFile;
+use crate::files::open_file::OpenFile;
 use crate::files::read_ahead::ReadAhead;
 
 /// Something the client has open, under the number it knows it by.

@@ -352,14 +352,14 @@ async fn what_may_not_be_downloaded_may_not_be_moved_or_linked_out() {
 }
 
 /// A client that sends what it likes.
-struct Client {
+pub(super) struct Client {
     stream: DuplexStream,
     received: BytesMut,
     last: u32,
 }
 
 impl Client {
-    async fn new(files: FileService, events: &Arc<Events>) -> (Self, JoinHandle<Result<(), FilesError>>) {
+    pub(super) async fn new(files: FileService, events: &Arc<Events>) -> (Self, JoinHandle<Result<(), FilesError>>) {
         Self::recorded_by(files, Arc::clone(events) as _).await
     }
 
@@ -376,7 +376,7 @@ impl Client {
         (client, serving)
     }
 
-    async fn send(&mut self, request: Request) -> u32 {
+    pub(super) async fn send(&mut self, request: Request) -> u32 {
         self.last += 1;
         self.stream.write_all(&encode(&Packet::Request { id: self.last, request })).await.unwrap();
         self.last
@@ -392,19 +392,19 @@ impl Client {
     }
 
     /// The next reply: its type, its id, the rest.
-    async fn reply(&mut self) -> (u8, u32, Bytes) {
+    pub(super) async fn reply(&mut self) -> (u8, u32, Bytes) {
         let frame = self.frame().await;
         (frame[0], u32::from_be_bytes(frame[1..5].try_into().unwrap()), frame.slice(5..))
     }
 
-    async fn call(&mut self, request: Request) -> (u8, Bytes) {
+    pub(super) async fn call(&mut self, request: Request) -> (u8, Bytes) {
         let id = self.send(request).await;
         let (kind, answered, rest) = self.reply().await;
         assert_eq!(answered, id);
         (kind, rest)
     }
 
-    async fn open(&mut self, path: &str, flags: OpenFlags) -> Bytes {
+    pub(super) async fn open(&mut self, path: &str, flags: OpenFlags) -> Bytes {
         let request = Request::Open { path: path.into(), flags, attributes: Attributes::default() };
         let (kind, rest) = self.call(request).await;
         assert_eq!(kind, 102, "{rest:?}");
@@ -412,11 +412,11 @@ impl Client {
     }
 }
 
-fn status(rest: &Bytes) -> u32 {
+pub(super) fn status(rest: &Bytes) -> u32 {
     u32::from_be_bytes(rest[..4].try_into().unwrap())
 }
 
-const WRITE: OpenFlags =
+pub(super) const WRITE: OpenFlags =
     OpenFlags { read: true, write: true, append: false, create: true, truncate: true, exclusive: false };
 
 #[tokio::test]
