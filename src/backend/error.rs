@@ -1,7 +1,7 @@
 //! Why Systems Manager did not do what it was asked.
 
 use super::Node;
-use crate::model::{NodeName, SessionId};
+use crate::model::{CallIds, NodeName, SessionId};
 
 /// Why Systems Manager did not do it, in a sentence for the person; never with a token or a key in it, nor with a text of
 /// the service's.
@@ -42,6 +42,8 @@ pub enum BackendError {
     Ended {
         /// The service's name for it.
         session: SessionId,
+        /// The calls that it was begun by.
+        calls: CallIds,
         /// The sentence.
         why: String,
     },

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{BackendError, BoxFuture, Lapse};
 use crate::data_channel::{ChannelReader, ChannelWriter};
-use crate::model::{RealmName, SessionId};
+use crate::model::{CallIds, RealmName, SessionId};
 use crate::policy::Grant;
 
 /// What `StartSession` is asked beside what the [`Grant`] says: where to, and why.
@@ -47,6 +47,8 @@ impl SessionRequest {
 pub struct Lane {
     /// The service's name for it.
     pub id: SessionId,
+    /// The calls that it was begun by.
+    pub calls: CallIds,
     /// Towards the node.
     pub writer: ChannelWriter,
     /// From the node.

@@ -233,6 +233,10 @@ pub(super) struct EmulatorArgs {
     /// Let the embedded node go without the pauses and the pace of AWS's own agent
     #[arg(long, requires = "with_node")]
     pub(super) fast: bool,
+    /// IAM as deploy/iam has it: what the keys may is what a gateway may, people have roles (portcullis-you,
+    /// portcullis-developers), and the keys of profile deployer put documents
+    #[arg(long)]
+    pub(super) as_deployed: bool,
     /// The account's session preferences, JSON, in place of the usual ones
     #[arg(long, value_name = "FILE")]
     pub(super) preferences: Option<PathBuf>,

@@ -216,13 +216,16 @@ async fn end_foreign(mut child: Child) {
 }
 
 impl Keys {
-    /// As a shared credentials file: `[default]` for clients, `[agent]` for agents.
-    pub(super) fn as_file(&self) -> String {
+    /// As a shared credentials file: `[default]` for clients, `[agent]` for agents, `[deployer]` for whoever puts documents where it
+    /// takes another.
+    pub(super) fn as_file(&self, deployer: bool) -> String {
         let section = |name: &str, keys: &Credentials| {
             let (id, secret) = (keys.access_key_id(), keys.secret_access_key());
             format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
         };
-        format!("{}\n{}", section("default", &self.client), section("agent", &self.agent))
+        let deployer = deployer.then(|| ("deployer", &self.deployer));
+        let sections = [("default", &self.client), ("agent", &self.agent)].into_iter().chain(deployer);
+        sections.map(|(name, keys)| section(name, keys)).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) async fn run(args: &EmulatorArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Exit::Config, format!("{} can't be read: {error}", file.display())))?;
         config.preferences = Some(text);
     }
-    let mut embedded = Embedded::start(config, Client::MayAll).await?;
+    let may = if args.as_deployed { Client::AsDeployed } else { Client::MayAll };
+    let mut embedded = Embedded::start(config, may).await?;
     let ended = serve(args, &mut embedded, ending.asked()).await;
     embedded.stop().await;
     ended
@@ -64,7 +65,7 @@ fn write_files(args: &EmulatorArgs, embedded: &Embedded) -> Result<(), Failure> 
         write(file, &pem, 0o644)?;
     }
     if let Some(file) = &args.keys_out {
-        write(file, &embedded.keys().as_file(), 0o600)?;
+        write(file, &embedded.keys().as_file(args.as_deployed), 0o600)?;
     }
     Ok(())
 }
@@ -105,7 +106,7 @@ fn page(args: &EmulatorArgs, embedded: &Embedded) -> String {
     let url = embedded.url();
     let keys = match &args.keys_out {
         Some(file) => format!("The keys are in {}: [default] for clients, [agent] for agents.\n", file.display()),
-        None => format!("The keys of this run:\n\n{}", embedded.keys().as_file()),
+        None => format!("The keys of this run:\n\n{}", embedded.keys().as_file(args.as_deployed)),
     };
     format!("{keys}\nready: listening on {}, {url} in {}; Ctrl-C ends it\n", embedded.address(), args.region)
 }

@@ -7,7 +7,7 @@ use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
 use super::fields::Fields;
 use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
-use crate::model::{Exit, RefusalCode};
+use crate::model::{CallIds, Exit, RefusalCode};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -145,6 +145,8 @@ pub struct GatewayAsked<'a> {
 pub struct SessionLane<'a> {
     /// The session as Session Manager names it.
     pub session_manager_id: &'a str,
+    /// The calls that it was begun by.
+    pub calls: &'a CallIds,
 }
 
 /// `session.progress`
@@ -455,6 +457,8 @@ impl GatewayAsked<'_> {
 impl SessionLane<'_> {
     fn write(&self, to: &mut Fields) {
         to.text("session_manager_id", self.session_manager_id);
+        to.maybe("aws_request_id", self.calls.start.as_deref());
+        to.maybe("aws_assume_role_request_id", self.calls.assume_role.as_deref());
     }
 }
 

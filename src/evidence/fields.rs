@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::evidence::ChannelRefused;
     use crate::evidence::event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths, SessionLane};
-    use crate::model::RefusalCode;
+    use crate::model::{CallIds, RefusalCode};
 
     fn parsed(event: &Event<'_>) -> Value {
         let line = Line::new(Uuid::nil(), event).numbered(Uuid::nil(), 7);
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn long_text_is_cut_at_a_character_and_says_so() {
         let long = "é".repeat(MAX_TEXT);
-        let event = parsed(&Event::SessionLane(SessionLane { session_manager_id: &long }));
+        let event = parsed(&Event::SessionLane(SessionLane { session_manager_id: &long, calls: &CallIds::default() }));
         let kept = event["session_manager_id"].as_str().unwrap();
         assert!(kept.len() <= MAX_TEXT && kept.len() > MAX_TEXT - 2);
         assert_eq!(event["session_manager_id_bytes"], long.len());

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::share::SessionUse;
 use super::*;
-use crate::model::{Exit, RefusalCode, SessionId};
+use crate::model::{CallIds, Exit, RefusalCode, SessionId};
 use crate::policy::{Action, Grant};
 
-const LANE: Event<'static> = Event::SessionLane(SessionLane { session_manager_id: "ada-0123" });
+const NO_CALLS: CallIds = CallIds { start: None, assume_role: None };
+const LANE: Event<'static> = Event::SessionLane(SessionLane { session_manager_id: "ada-0123", calls: &NO_CALLS });
 
 fn refused(reason: &str) -> Event<'_> {
     let source = "192.0.2.1:5".parse().unwrap();
@@ -240,7 +241,8 @@ async fn a_session_from_opening_to_close() {
     let grant = Grant::for_test("i-1", Action::Exec { command: b"echo hi".to_vec() });
     let record = SessionRecord::open(&log, &grant, opening()).await.unwrap();
     let (input, output) = (record.input(), record.output());
-    record.lanes().opened(&SessionId("ada-123".to_owned())).await.unwrap();
+    let calls = CallIds { start: Some("req-1".to_owned()), assume_role: Some("req-0".to_owned()) };
+    record.lanes().opened(&SessionId("ada-123".to_owned()), &calls).await.unwrap();
     assert_eq!(input.take(Bytes::from_static(b"abc")).unwrap().into_bytes(), "abc");
     for bytes in ["hi", "\n"] {
         let taken = output.take(Stream::Stdout, Unrecorded::new(Bytes::from_static(bytes.as_bytes())));
@@ -254,6 +256,10 @@ async fn a_session_from_opening_to_close() {
     assert_eq!(codes, ["session.opened", "session.lane", "session.exit", "session.closed"]);
     assert_eq!(events[0]["command"], "echo hi");
     assert_eq!(events[1]["session_manager_id"], "ada-123");
+    assert_eq!(
+        (&events[1]["aws_request_id"], &events[1]["aws_assume_role_request_id"]),
+        (&"req-1".into(), &"req-0".into())
+    );
     assert_eq!(events[2]["code"], 3);
     assert_eq!(events[3]["outcome"], "finished");
     assert_eq!(events[3]["stdin"]["bytes"], 3);
@@ -280,7 +286,7 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
     let (input, output) = (record.input(), record.output());
     output.count(Stream::Stdout, b"fine").unwrap();
     let lane = SessionId("x".repeat(2000));
-    assert!(record.lanes().opened(&lane).await.is_err(), "over the limit");
+    assert!(record.lanes().opened(&lane, &NO_CALLS).await.is_err(), "over the limit");
     assert!(output.take(Stream::Stdout, Unrecorded::new(Bytes::from_static(b"no"))).is_err());
     assert!(input.take(Bytes::from_static(b"no")).is_err() && output.intact().is_err());
     assert!(output.exit(&Exit::Code(0)).await.is_err());

@@ -8,7 +8,7 @@ use super::error::EvidenceError;
 use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, SessionLane};
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
-use crate::model::{Exit, SessionId};
+use crate::model::{CallIds, Exit, SessionId};
 use crate::policy::Grant;
 
 /// Takes what the client sends.
@@ -98,8 +98,8 @@ impl LaneRecord {
 
     /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after
     /// the session's end.
-    pub async fn opened(&self, session: &SessionId) -> Result<(), EvidenceError> {
-        self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0 })).await
+    pub async fn opened(&self, session: &SessionId, calls: &CallIds) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0, calls })).await
     }
 }
 

@@ -216,13 +216,15 @@ const HANGS: &str = "the disk does not answer";
 mod tests {
     use super::*;
     use crate::evidence::event::{Event, SessionLane};
+    use crate::model::CallIds;
 
     const SHORT: Duration = Duration::from_millis(100);
 
     /// A line, and what became of it.
     fn line(id: &str) -> (Job, oneshot::Receiver<Result<(), EvidenceError>>) {
         let (told, hears) = oneshot::channel();
-        let line = Line::new(Uuid::nil(), &Event::SessionLane(SessionLane { session_manager_id: id }));
+        let calls = CallIds::default();
+        let line = Line::new(Uuid::nil(), &Event::SessionLane(SessionLane { session_manager_id: id, calls: &calls }));
         (Job::Write(line, Some(told)), hears)
     }
 

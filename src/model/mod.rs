@@ -2,6 +2,7 @@
 
 mod ago;
 mod beat;
+mod call_ids;
 mod counted;
 mod exit;
 mod keys;
@@ -27,6 +28,7 @@ pub mod wildcard;
 
 pub use ago::{ago, lasting};
 pub use beat::{BEAT, on_beat};
+pub use call_ids::CallIds;
 pub use counted::counted;
 pub use exit::Exit;
 pub use keys::{BELL, Key, Keys};

@@ -15,7 +15,7 @@ use super::node_end::{NodeEnd, channel};
 use super::{local_service, text};
 use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::evidence::LaneRecord;
-use crate::model::{Exit, NodeFacts, NodeName, SessionId};
+use crate::model::{CallIds, Exit, NodeFacts, NodeName, SessionId};
 use crate::policy::{Action, Grant};
 use crate::session::NodeTransport;
 use crate::transport::file_service::FileService;
@@ -125,7 +125,7 @@ impl NodeTransport for ShellNode {
         herald: Herald,
     ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
-            record.opened(&SessionId("ada-0123".to_owned())).await.unwrap();
+            record.opened(&SessionId("ada-0123".to_owned()), &CallIds::default()).await.unwrap();
             self.starts.lock().unwrap().push(setup.clone());
             if grant.os_user() == Some("deploy") {
                 return Err(TransportError::ShellLost("the agent may not run things as deploy".to_owned()));

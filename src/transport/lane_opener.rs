@@ -44,14 +44,14 @@ impl LaneOpener {
 
     async fn open_and_note(&self, request: SessionRequest) -> Result<Lane, BackendError> {
         let opened = self.lanes.open(&self.grant, request).await;
-        let session = match &opened {
-            Ok(lane) => Some(&lane.id),
-            Err(BackendError::Ended { session, .. }) => Some(session),
+        let begun = match &opened {
+            Ok(lane) => Some((&lane.id, &lane.calls)),
+            Err(BackendError::Ended { session, calls, .. }) => Some((session, calls)),
             Err(_) => None,
         };
-        if let Some(session) = session {
+        if let Some((session, calls)) = begun {
             // a session that can't be noted is dropped, which ends it
-            self.evidence.opened(session).await.map_err(|error| BackendError::Refused(error.to_string()))?;
+            self.evidence.opened(session, calls).await.map_err(|error| BackendError::Refused(error.to_string()))?;
         }
         opened
     }

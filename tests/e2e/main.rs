@@ -18,6 +18,7 @@ mod faults;
 mod gateway;
 mod guards;
 mod harness;
+mod joined;
 mod limits;
 mod login;
 mod pages;

@@ -27,9 +27,22 @@ pub(crate) struct Ended(pub(crate) Child);
 
 impl Account {
     pub(crate) fn new(extra: &str) -> Self {
+        Self::with(&[], "identity = \"gateway\"\n", "", extra)
+    }
+
+    /// One in which people have a role of their own, and a gateway's keys may what deploy/iam says.
+    pub(crate) fn of_people() -> Self {
+        let roles = "[[realms.roles]]\nrole = \"arn:aws:iam::123456789012:role/portcullis-you\"\npeople = [\"*\"]\n";
+        let account = Self::with(&["--as-deployed"], "", roles, "");
+        let mut documents = account.command(&["documents", "--apply"]);
+        run(documents.env("AWS_PROFILE", "deployer"), b"", PATIENCE).ok();
+        account
+    }
+
+    fn with(emulator: &[&str], realm: &str, roles: &str, extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
-        let emulator = Emulator::start("web-1", at, &[]);
+        let emulator = Emulator::start("web-1", at, emulator);
         let url = &emulator.url;
         for key in ["host", "user"] {
             run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]), b"", PATIENCE).ok();
@@ -40,8 +53,8 @@ impl Account {
         let config = format!(
             "[gateway]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [\"host\"]\n\
              [[people]]\nname = \"ada\"\nkeys = [\"{}\"]\n\
-             [[realms]]\nname = \"main\"\nidentity = \"gateway\"\nregion = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realms.endpoints]\nssm = \"{url}\"\nsts = \"{url}\"\ntagging = \"{url}\"\n\
-             [evidence]\ndirectory = \"evidence\"\n{extra}",
+             [[realms]]\nname = \"main\"\n{realm}region = \"us-east-1\"\nca_bundle = \"ca.pem\"\n[realms.endpoints]\nssm = \"{url}\"\nsts = \"{url}\"\ntagging = \"{url}\"\n\
+             {roles}[evidence]\ndirectory = \"evidence\"\n{extra}",
             key.trim()
         );
         std::fs::write(dir.path().join("gateway.toml"), config).unwrap();

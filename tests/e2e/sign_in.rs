@@ -13,13 +13,13 @@ const SOON: Duration = Duration::from_secs(8);
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oidc/provider.mjs");
 
 /// npm's oidc-provider, which is certified.
-struct OpenId {
+pub(crate) struct OpenId {
     server: Child,
-    issuer: String,
+    pub(crate) issuer: String,
 }
 
 impl OpenId {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let root = env!("CARGO_MANIFEST_DIR");
         let setup = Command::new("scripts/setup.sh").arg("oidc-provider").current_dir(root).output().unwrap();
         assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
@@ -32,7 +32,7 @@ impl OpenId {
         Self { server, issuer: issuer.trim().to_owned() }
     }
 
-    fn sign_in(&self, url: &str) {
+    pub(crate) fn sign_in(&self, url: &str) {
         let said = run(Command::new("node").args([PROGRAM, "sign-in", url, "ada"]), b"", PATIENCE).ok().out();
         assert_eq!(said.trim(), "200 Sign-in Success");
     }

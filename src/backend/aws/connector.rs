@@ -67,7 +67,8 @@ impl AwsConnector {
         let ended =
             || ConnectError::SessionEnded(format!("the session {} has ended and can't be resumed", self.session));
         let clients = &self.inner.clients;
-        let config = self.caller.config(clients).await.map_err(|error| ConnectError::Transient(error.to_string()))?;
+        let (config, _) =
+            self.caller.config(clients).await.map_err(|error| ConnectError::Transient(error.to_string()))?;
         let call = clients.ssm.resume_session().session_id(&self.session.0);
         let answer = call.customize().config_override(config).send().await;
         let answer = match answer {

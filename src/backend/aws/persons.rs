@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_sdk_ssm as ssm;
 use aws_sdk_sts as sts;
+use aws_sdk_sts::operation::RequestId as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -68,6 +69,8 @@ struct State {
 struct Issued {
     credentials: Credentials,
     times: Times,
+    /// The call that they were got by, as AWS's records have it.
+    request_id: Option<String>,
 }
 
 /// When credentials are renewed, and when nothing is begun with them any more.
@@ -150,16 +153,22 @@ impl Caller {
     pub(super) async fn credentials(&self, clients: &Clients) -> Result<Credentials, BackendError> {
         match self {
             Self::Gateway => clients.credentials.current(&clients.refusals).await,
-            Self::Person(person) => person.current(clients).await,
+            Self::Person(person) => Ok(person.current(clients).await?.credentials),
         }
     }
 
-    /// What a call to Systems Manager has instead of the gateway's own configuration.
-    pub(super) async fn config(&self, clients: &Clients) -> Result<ssm::config::Builder, BackendError> {
+    /// What a call to Systems Manager has instead of the gateway's own configuration; and the id of the call that got its credentials.
+    pub(super) async fn config(
+        &self,
+        clients: &Clients,
+    ) -> Result<(ssm::config::Builder, Option<String>), BackendError> {
         let config = ssm::config::Builder::new();
         match self {
-            Self::Gateway => Ok(config),
-            Self::Person(person) => Ok(config.credentials_provider(person.current(clients).await?)),
+            Self::Gateway => Ok((config, None)),
+            Self::Person(person) => {
+                let Issued { credentials, request_id, .. } = person.current(clients).await?;
+                Ok((config.credentials_provider(credentials), request_id))
+            }
         }
     }
 
@@ -203,15 +212,14 @@ impl Caller {
 
 impl Person {
     /// Credentials that are good for a while yet.
-    async fn current(&self, clients: &Clients) -> Result<Credentials, BackendError> {
+    async fn current(&self, clients: &Clients) -> Result<Issued, BackendError> {
         let mut state = self.state.lock().await;
         let now = SystemTime::now();
-        let good =
-            state.issued.as_ref().filter(|issued| now < issued.times.over).map(|issued| issued.credentials.clone());
+        let good = state.issued.clone().filter(|issued| now < issued.times.over);
         if let Some(issued) = &state.issued
             && now < issued.times.renew
         {
-            return Ok(issued.credentials.clone());
+            return Ok(issued.clone());
         }
         if let Some((at, error)) = &state.failed
             && at.elapsed() < ASK_AGAIN
@@ -220,9 +228,8 @@ impl Person {
         }
         match self.assume(clients).await {
             Ok(issued) => {
-                let credentials = issued.credentials.clone();
-                *state = State { issued: Some(issued), failed: None };
-                Ok(credentials)
+                *state = State { issued: Some(issued.clone()), failed: None };
+                Ok(issued)
             }
             Err(error) => {
                 state.failed = Some((Instant::now(), error.clone()));
@@ -288,12 +295,13 @@ impl Person {
             .policy(&self.policy);
         let asked_at = SystemTime::now();
         let answer = asked.send().await.map_err(|error| explain(context, &error))?;
+        let request_id = answer.request_id().map(str::to_owned);
         let given = answer.credentials.ok_or_else(|| unusable(&"which credentials"))?;
         let ends = SystemTime::try_from(given.expiration).map_err(|_| unusable(&"when the credentials end"))?;
         let sts::types::Credentials { access_key_id, secret_access_key, session_token, .. } = given;
         let credentials =
             Credentials::new(access_key_id, secret_access_key, Some(session_token), Some(ends), "AssumeRole");
-        Ok(Issued { credentials, times: Times::of(asked_at, ends) })
+        Ok(Issued { credentials, times: Times::of(asked_at, ends), request_id })
     }
 }
 

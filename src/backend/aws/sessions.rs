@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::retry::RetryConfig;
+use aws_sdk_ssm::operation::RequestId as _;
 use portcullis_protocol::channel::{ClientRole, Role};
 use portcullis_protocol::open::Token;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::shared::Inner;
 use crate::backend::lanes::{Fate, Lane, SessionRequest};
 use crate::backend::{BackendError, Lapse};
 use crate::data_channel::{self, CLIENT_VERSION, ChannelOptions, ChannelReader, ConnectError};
-use crate::model::{NodeId, ReasonText, SessionId};
+use crate::model::{CallIds, NodeId, ReasonText, SessionId};
 use crate::policy::Grant;
 
 /// The longest that a session waits to be started because AWS throttles, or fails.
@@ -48,7 +49,7 @@ impl Start {
 impl Inner {
     pub(super) async fn open(self: Arc<Self>, start: Start, token: TaskTrackerToken) -> Result<Lane, BackendError> {
         let started = self.start(&start).await?;
-        let id = SessionId(started.id);
+        let (id, calls) = (SessionId(started.id), started.calls);
         let caller = start.caller;
         let connector = AwsConnector::new(Arc::clone(&self), caller.clone(), id.clone(), started.url, started.token);
         let mut options = ChannelOptions {
@@ -72,9 +73,9 @@ impl Inner {
                         () = caller.keep(&self.clients, telling) => {}
                     }
                 });
-                Ok(Lane { id, writer: channel.writer, reader: ChannelReader::new(channel.reader), task, lapse })
+                Ok(Lane { id, calls, writer: channel.writer, reader: ChannelReader::new(channel.reader), task, lapse })
             }
-            Err(ConnectError::SessionEnded(why)) => Err(BackendError::Ended { session: id, why }),
+            Err(ConnectError::SessionEnded(why)) => Err(BackendError::Ended { session: id, calls, why }),
             Err(ConnectError::Transient(sentence) | ConnectError::Permanent(sentence)) => {
                 if let Err(error) = self.terminate(&caller, &id).await {
                     tracing::warn!(session = %id, %error, "a session that could not be used was not terminated");
@@ -111,9 +112,10 @@ impl Inner {
                         request.parameters.iter().map(|(name, values)| (name.clone(), values.clone())).collect()
                     }));
             // One attempt: the SDK's retries would start a second session when an answer was lost.
-            let once = caller.config(&self.clients).await?.retry_config(RetryConfig::disabled());
+            let (config, assume_role) = caller.config(&self.clients).await?;
+            let once = config.retry_config(RetryConfig::disabled());
             let error = match call.customize().config_override(once).send().await {
-                Ok(answer) => return Started::new(answer),
+                Ok(answer) => return Started::new(answer, assume_role),
                 Err(error) => error,
             };
             match kind(&error) {
@@ -148,7 +150,7 @@ impl Inner {
     /// TerminateSession; one that is gone already is fine.
     pub(super) async fn terminate(&self, caller: &Caller, session: &SessionId) -> Result<(), BackendError> {
         let _permit = self.terminations.acquire().await;
-        let config = caller.config(&self.clients).await?;
+        let (config, _) = caller.config(&self.clients).await?;
         let call = self.clients.ssm.terminate_session().session_id(&session.0);
         match call.customize().config_override(config).send().await {
             Ok(_) => Ok(()),
@@ -192,14 +194,19 @@ impl Inner {
 /// What StartSession gives. No `Debug`: the token opens the session.
 struct Started {
     id: String,
+    calls: CallIds,
     url: String,
     token: Token,
 }
 
 impl Started {
-    fn new(answer: ssm::operation::start_session::StartSessionOutput) -> Result<Self, BackendError> {
+    fn new(
+        answer: ssm::operation::start_session::StartSessionOutput,
+        assume_role: Option<String>,
+    ) -> Result<Self, BackendError> {
+        let calls = CallIds { start: answer.request_id().map(str::to_owned), assume_role };
         match (answer.session_id, answer.stream_url, answer.token_value) {
-            (Some(id), Some(url), Some(token)) => Ok(Self { id, url, token: Token::new(token) }),
+            (Some(id), Some(url), Some(token)) => Ok(Self { id, calls, url, token: Token::new(token) }),
             _ => Err(BackendError::Unreachable(
                 "Systems Manager started a session without saying where its data channel is".to_owned(),
             )),
