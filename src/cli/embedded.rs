@@ -251,7 +251,10 @@ pub(super) fn emulator_failure(error: &EmulatorError) -> Failure {
     let exit = match error {
         EmulatorError::Listen { .. } => Exit::Listen,
         EmulatorError::PlainOnNetwork(_) => Exit::Usage,
-        EmulatorError::Tls(_) | EmulatorError::Preferences(_) | EmulatorError::Policy { .. } => Exit::Config,
+        EmulatorError::Tls(_)
+        | EmulatorError::Preferences(_)
+        | EmulatorError::Policy { .. }
+        | EmulatorError::Keys { .. } => Exit::Config,
         EmulatorError::Trail { .. } => Exit::Directory,
     };
     Failure::new(exit, error.to_string())

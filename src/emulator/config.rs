@@ -26,8 +26,10 @@ pub struct ServiceConfig {
     pub account: String,
     /// Who may call.
     pub keys: Vec<ApiKey>,
-    /// The roles that `AssumeRole` gives out.
+    /// The roles that `AssumeRole` and `AssumeRoleWithWebIdentity` give out.
     pub roles: Vec<Role>,
+    /// The OpenID providers whose tokens roles may trust.
+    pub identity_providers: Vec<IdentityProvider>,
     /// Names and tags of nodes; nodes not listed here become known when their agent first reports.
     pub nodes: Vec<NodeConfig>,
     /// The account's preferences (`SSM-SessionManagerRunShell`), JSON text; the built-in ones if absent.
@@ -61,6 +63,7 @@ impl ServiceConfig {
             account: "123456789012".to_owned(),
             keys: Vec::new(),
             roles: Vec::new(),
+            identity_providers: Vec::new(),
             nodes: Vec::new(),
             preferences: None,
             refuse_separate_output_stream: false,
@@ -176,6 +179,17 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// An OpenID provider that IAM knows, in the service's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityProvider {
+    /// As its tokens call it (`iss`), `https://…`, or `http://…` of a provider on loopback.
+    pub issuer: String,
+    /// For whom its tokens may be (`aud`).
+    pub audiences: Vec<String>,
+    /// The keys that it publishes: a JWK set, JSON text. The service asks nobody for them.
+    pub keys: String,
+}
+
 /// A role that `AssumeRole` gives out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
@@ -273,6 +287,12 @@ pub enum EmulatorError {
         of: String,
         /// What is wrong.
         why: PolicyError,
+    },
+    /// The keys of an identity provider can't be read.
+    #[error("the keys of the identity provider {issuer} are no JWK set")]
+    Keys {
+        /// Whose.
+        issuer: String,
     },
     /// The file of the trail can't be written.
     #[error("the trail {path} can't be written: {source}", path = .path.display())]

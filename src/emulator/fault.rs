@@ -93,6 +93,8 @@ pub struct CallFault {
 pub enum Call {
     /// By a client, for a role.
     AssumeRole,
+    /// By a client, for a role, with a token of an OpenID provider.
+    AssumeRoleWithWebIdentity,
     /// By a client.
     StartSession,
     /// By a client.
@@ -117,8 +119,9 @@ pub enum Failure {
 }
 
 impl Call {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::AssumeRole,
+        Self::AssumeRoleWithWebIdentity,
         Self::StartSession,
         Self::ResumeSession,
         Self::TerminateSession,
@@ -130,6 +133,7 @@ impl Call {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
             Self::StartSession => "StartSession",
             Self::ResumeSession => "ResumeSession",
             Self::TerminateSession => "TerminateSession",
@@ -164,7 +168,7 @@ pub enum FaultError {
     Count(String),
     /// A call that can't be made to fail.
     #[error(
-        "{0:?} is no call that can fail here: AssumeRole, StartSession, ResumeSession, TerminateSession, DescribeSessions, CreateDataChannel"
+        "{0:?} is no call that can fail here: AssumeRole, AssumeRoleWithWebIdentity, StartSession, ResumeSession, TerminateSession, DescribeSessions, CreateDataChannel"
     )]
     Call(String),
 }

@@ -22,6 +22,7 @@ mod fault;
 pub(crate) mod faults;
 mod http;
 mod iam;
+mod id_tokens;
 mod nodes;
 mod relay;
 mod service;
@@ -31,6 +32,8 @@ mod state;
 mod tokens;
 mod trail;
 
+#[cfg(test)]
+pub(crate) use config::IdentityProvider;
 pub use config::{ApiKey, EmulatorError, NodeConfig, Role, SelfMadeTls, ServiceConfig};
 pub(crate) use fault::Fault;
 

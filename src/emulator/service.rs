@@ -24,6 +24,7 @@ use super::http::caller::Arrival;
 use super::http::front::handle;
 use super::http::keys::KeyStore;
 use super::http::tls::Tls;
+use super::id_tokens::IdentityProviders;
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
@@ -67,6 +68,7 @@ impl Service {
         let shared = Arc::new(Shared {
             websocket_url: format!("ws{secure}://{host}"),
             keys: KeyStore::new(&config.region, config.keys, config.roles)?,
+            providers: IdentityProviders::new(&config.account, config.identity_providers)?,
             trail,
             nodes: Arc::new(Nodes::new(&config.nodes)),
             documents,

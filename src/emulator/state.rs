@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::documents::DocumentStore;
 use super::http::keys::KeyStore;
+use super::id_tokens::IdentityProviders;
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     /// The longest websocket message.
     pub(crate) most_message: usize,
     pub(crate) keys: KeyStore,
+    pub(crate) providers: IdentityProviders,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) documents: DocumentStore,
     pub(crate) sessions: Arc<Sessions>,

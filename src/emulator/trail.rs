@@ -16,8 +16,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::http::caller::{Arrival, Caller};
-use super::http::reply::ApiError;
-use super::iam::Kind;
+use super::http::reply::{ApiError, EXPIRED_ID_TOKEN};
+use super::iam::{Federated, Kind};
 
 /// What stands in a record for what must not: CloudTrail's own words.
 pub(crate) const HIDDEN: &str = "Value hidden due to security reasons.";
@@ -37,7 +37,8 @@ struct TrailFile {
 
 /// A call that was answered.
 pub(crate) struct Call<'a> {
-    pub(crate) caller: &'a Caller,
+    /// Who, as [`identity`] has it, or [`federated`].
+    pub(crate) identity: Value,
     pub(crate) parts: &'a Parts,
     /// `ssm` or `sts`.
     pub(crate) service: &'a str,
@@ -57,7 +58,10 @@ impl Trail {
 
     /// Whether there are records of that call: those that tell the story of a session.
     pub(crate) fn has(name: &str) -> bool {
-        matches!(name, "AssumeRole" | "StartSession" | "ResumeSession" | "TerminateSession")
+        matches!(
+            name,
+            "AssumeRole" | "AssumeRoleWithWebIdentity" | "StartSession" | "ResumeSession" | "TerminateSession"
+        )
     }
 
     /// Writes a record. The line is short and the disk this machine's: it is not worth a thread of its own.
@@ -71,12 +75,12 @@ impl Trail {
     }
 
     fn record(&self, call: &Call<'_>, now: OffsetDateTime) -> Value {
-        let Call { caller, parts, service, name, parameters, outcome, request_id } = call;
+        let Call { identity, parts, service, name, parameters, outcome, request_id } = call;
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let address = parts.extensions.get::<Arrival>().map(|arrival| arrival.address.to_string());
         let mut record = json!({
             "eventVersion": "1.11",
-            "userIdentity": identity(caller),
+            "userIdentity": identity,
             "eventTime": second(now),
             "eventSource": format!("{service}.amazonaws.com"),
             "eventName": name,
@@ -87,7 +91,7 @@ impl Trail {
             "responseElements": Value::Null,
             "requestID": request_id,
             "eventID": Uuid::new_v4().to_string(),
-            "readOnly": *name == "AssumeRole",
+            "readOnly": name.starts_with("AssumeRole"),
             "eventType": "AwsApiCall",
             "managementEvent": true,
             "recipientAccountId": self.account,
@@ -96,8 +100,12 @@ impl Trail {
         match outcome {
             Ok(answer) => record["responseElements"] = answer.clone(),
             Err(error) => {
-                record["errorCode"] =
-                    if error.code == "AccessDeniedException" { "AccessDenied" } else { error.code }.into();
+                let code = match error.code {
+                    "AccessDeniedException" => "AccessDenied",
+                    EXPIRED_ID_TOKEN => "ExpiredTokenException",
+                    other => other,
+                };
+                record["errorCode"] = code.into();
                 record["errorMessage"] = error.message.as_str().into();
             }
         }
@@ -139,7 +147,7 @@ pub(crate) fn shown(value: &Value) -> Value {
 }
 
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>
-fn identity(caller: &Caller) -> Value {
+pub(crate) fn identity(caller: &Caller) -> Value {
     let principal = caller.principal();
     let mut identity = json!({
         "type": "IAMUser",
@@ -166,7 +174,21 @@ fn identity(caller: &Caller) -> Value {
     if let Some(source) = &session.source_identity {
         context["sourceIdentity"] = source.as_str().into();
     }
+    if let Some(provider) = &session.federated_by {
+        context["webIdFederationData"] = json!({ "federatedProvider": provider, "attributes": {} });
+    }
     identity["sessionContext"] = context;
+    identity
+}
+
+/// The same of whoever came with a token; of one that was not verified nothing is said.
+pub(crate) fn federated(who: Option<&Federated>) -> Value {
+    let mut identity = json!({ "type": "WebIdentityUser" });
+    if let Some(Federated { provider, subject, audience, .. }) = who {
+        identity["principalId"] = format!("{provider}:{audience}:{subject}").into();
+        identity["userName"] = subject.as_str().into();
+        identity["identityProvider"] = provider.as_str().into();
+    }
     identity
 }
 

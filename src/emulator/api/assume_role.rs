@@ -1,5 +1,6 @@
 //! STS's `AssumeRole`: what is asked is read and bounded, the trust policy is asked, and a session of the role begins
-//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+//! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>). With a token of a provider most of it is the same
+//! (`web_identity`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +12,12 @@ use super::sts::Form;
 use crate::emulator::http::caller::Caller;
 use crate::emulator::http::keys::{Issued, KnownRole};
 use crate::emulator::http::reply::{ApiError, xml};
-use crate::emulator::iam::{Become, IdentityPolicy, Kind, Principal, RoleSession};
+use crate::emulator::iam::{Become, Federated, IdentityPolicy, Kind, Principal, RoleSession};
+use crate::emulator::id_tokens::Said;
 use crate::emulator::state::Shared;
 
 /// What is asked.
-struct Wish {
+pub(super) struct Wish {
     role: String,
     session: String,
     seconds: Option<i64>,
@@ -69,25 +71,27 @@ pub(super) fn assume(shared: &Shared, caller: &Caller, form: &Form) -> Result<As
         ApiError::new("AccessDenied", text)
     };
     let role = shared.keys.role(&wish.role).ok_or_else(|| refused("sts:AssumeRole"))?;
-    let asked = Become {
-        role_arn: &role.arn,
-        role_tags: &role.tags,
-        trust: &role.trust,
-        session_name: &wish.session,
-        external_id: wish.external_id.as_deref(),
-        source_identity: wish.source_identity.as_deref(),
-        tags: &wish.tags,
-        transitive: &wish.transitive,
-    };
-    asked.allowed_for(caller.principal(), caller.facts()).map_err(|not| refused(not.action))?;
-    let lifetime = lifetime(wish.seconds, role, caller)?;
+    wish.becoming(role).allowed_for(caller.principal(), caller.facts()).map_err(|not| refused(not.action))?;
+    begin_for(shared, wish, role, Some(caller.principal()), None)
+}
+
+/// The session, for a caller who is somebody already, or for one who has shown a token.
+pub(super) fn begin_for(
+    shared: &Shared,
+    wish: Wish,
+    role: &KnownRole,
+    caller: Option<&Principal>,
+    with_token: Option<&Federated>,
+) -> Result<Assumed, ApiError> {
+    let before = caller.and_then(|caller| Some((caller, caller.session()?)));
+    let lifetime = lifetime(wish.seconds, role, before.is_some())?;
     let packed = wish.packed_percent();
     if packed > 100 {
         let text = format!("Packed size of session policy and session tags: {packed}% of what is allowed.");
         return Err(ApiError::new("PackedPolicyTooLargeException", text));
     }
     let now = OffsetDateTime::now_utc();
-    let session = begin(wish, role, caller.principal(), now)?;
+    let session = begin(wish, role, before, with_token, now)?;
     let (arn, id) = (session.arn.clone(), session.user_id.clone());
     let source = session.session().and_then(|session| session.source_identity.clone());
     // tests have short minutes
@@ -97,10 +101,15 @@ pub(super) fn assume(shared: &Shared, caller: &Caller, form: &Form) -> Result<As
 }
 
 /// The principal that the caller becomes.
-fn begin(wish: Wish, role: &KnownRole, caller: &Principal, now: OffsetDateTime) -> Result<Principal, ApiError> {
-    let before = caller.session();
+fn begin(
+    wish: Wish,
+    role: &KnownRole,
+    before: Option<(&Principal, &RoleSession)>,
+    with_token: Option<&Federated>,
+    now: OffsetDateTime,
+) -> Result<Principal, ApiError> {
     // once set it stays, through every further role
-    let set = before.and_then(|session| session.source_identity.clone());
+    let set = before.and_then(|(_, session)| session.source_identity.clone());
     if let (Some(set), Some(asked)) = (&set, &wish.source_identity)
         && set != asked
     {
@@ -108,8 +117,13 @@ fn begin(wish: Wish, role: &KnownRole, caller: &Principal, now: OffsetDateTime) 
     }
     let mut tags = role.tags.clone();
     let mut transitive: BTreeSet<String> = wish.transitive.iter().map(|key| key.to_lowercase()).collect();
+    let come_along = |key: &String| before.is_some_and(|(_, session)| session.transitive.contains(&key.to_lowercase()));
+    if wish.tags.keys().any(come_along) {
+        let text = "One of the specified session tags can't be set because it conflicts with a transitive tag of the calling session.";
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
     replace(&mut tags, wish.tags);
-    if let Some(session) = before {
+    if let Some((caller, session)) = before {
         let inherited = caller.tags.iter().filter(|(key, _)| session.transitive.contains(&key.to_lowercase()));
         replace(&mut tags, inherited.map(|(key, value)| (key.clone(), value.clone())));
         transitive.extend(session.transitive.iter().cloned());
@@ -128,6 +142,7 @@ fn begin(wish: Wish, role: &KnownRole, caller: &Principal, now: OffsetDateTime) 
             source_identity: set.or(wish.source_identity),
             transitive,
             issued: now,
+            federated_by: with_token.map(|who| who.provider.clone()),
         }),
     })
 }
@@ -140,9 +155,9 @@ fn replace(tags: &mut BTreeMap<String, String>, newer: impl IntoIterator<Item = 
     }
 }
 
-fn lifetime(asked: Option<i64>, role: &KnownRole, caller: &Caller) -> Result<Duration, ApiError> {
+fn lifetime(asked: Option<i64>, role: &KnownRole, chained: bool) -> Result<Duration, ApiError> {
     let seconds = asked.unwrap_or(3600);
-    if caller.principal().session().is_some() && seconds > 3600 {
+    if chained && seconds > 3600 {
         return Err(ApiError::validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
         ));
@@ -186,7 +201,62 @@ fn answer(issued: &Issued, arn: &str, id: &str, source: Option<&str>, packed: us
 }
 
 impl Wish {
+    /// With what it would be asked for in the form as well.
     fn read(form: &Form) -> Result<Self, ApiError> {
+        let wish = Self::common(form)?;
+        if let Some(id) = form.get("ExternalId") {
+            named("externalId", id, "_=,.@+-:/", 2..=1224)?;
+        }
+        let transitive = form.list("TransitiveTagKeys").map(str::to_owned).collect();
+        let (source, external_id) = (form.get("SourceIdentity"), form.get("ExternalId").map(str::to_owned));
+        Self { external_id, ..wish }.saying(source, form.tags(), transitive)
+    }
+
+    /// With what a token says in the place of that.
+    pub(super) fn with_token(form: &Form, said: &Said) -> Result<Self, ApiError> {
+        let tags = said.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        // of tags that there are not, nobody says anything
+        let there = |key: &&String| said.tags.iter().any(|(tag, _)| tag == *key);
+        let transitive = said.transitive.iter().filter(there).cloned().collect();
+        Self::common(form)?.saying(said.source_identity.as_deref(), tags, transitive)
+    }
+
+    pub(super) fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// The same as a question to the role's trust policy.
+    pub(super) fn becoming<'a>(&'a self, role: &'a KnownRole) -> Become<'a> {
+        Become {
+            role_arn: &role.arn,
+            role_tags: &role.tags,
+            trust: &role.trust,
+            session_name: &self.session,
+            external_id: self.external_id.as_deref(),
+            source_identity: self.source_identity.as_deref(),
+            tags: &self.tags,
+            transitive: &self.transitive,
+        }
+    }
+
+    fn saying<'a>(
+        self,
+        source: Option<&str>,
+        tags: impl Iterator<Item = (&'a str, &'a str)>,
+        transitive: Vec<String>,
+    ) -> Result<Self, ApiError> {
+        if let Some(source) = source {
+            named("sourceIdentity", source, "_=,.@+-", 2..=64)?;
+        }
+        let tags = bounded(tags)?;
+        if let Some(unknown) = transitive.iter().find(|key| !tags.contains_key(*key)) {
+            let text = format!("The transitive tag key {unknown} is none of the session's tags.");
+            return Err(ApiError::new("InvalidParameterValue", text));
+        }
+        Ok(Self { source_identity: source.map(str::to_owned), tags, transitive, ..self })
+    }
+
+    fn common(form: &Form) -> Result<Self, ApiError> {
         let need = |name: &str| {
             let text = format!("Value at '{name}' failed to satisfy constraint: Member must not be null");
             form.get(name).ok_or_else(|| one_error(&text))
@@ -203,33 +273,21 @@ impl Wish {
                 })?)
             }
         };
-        if let Some(id) = form.get("ExternalId") {
-            named("externalId", id, "_=,.@+-:/", 2..=1224)?;
-        }
-        if let Some(source) = form.get("SourceIdentity") {
-            named("sourceIdentity", source, "_=,.@+-", 2..=64)?;
-        }
         let policy = form.get("Policy").map(|text| {
             length("policy", text, 1..=2048)?;
             let policy = IdentityPolicy::parse(text);
             let malformed = |error| ApiError::new("MalformedPolicyDocument", format!("The session policy: {error}."));
             policy.map(|policy| (text.to_owned(), policy)).map_err(malformed)
         });
-        let tags = tags(form)?;
-        let transitive: Vec<String> = form.list("TransitiveTagKeys").map(str::to_owned).collect();
-        if let Some(unknown) = transitive.iter().find(|key| !tags.contains_key(*key)) {
-            let text = format!("The transitive tag key {unknown} is none of the session's tags.");
-            return Err(ApiError::new("InvalidParameterValue", text));
-        }
         Ok(Self {
             role: role.to_owned(),
             session: session.to_owned(),
             seconds,
-            external_id: form.get("ExternalId").map(str::to_owned),
-            source_identity: form.get("SourceIdentity").map(str::to_owned),
+            external_id: None,
+            source_identity: None,
             policy: policy.transpose()?,
-            tags,
-            transitive,
+            tags: BTreeMap::new(),
+            transitive: Vec::new(),
         })
     }
 
@@ -242,9 +300,9 @@ impl Wish {
     }
 }
 
-fn tags(form: &Form) -> Result<BTreeMap<String, String>, ApiError> {
+fn bounded<'a>(all: impl Iterator<Item = (&'a str, &'a str)>) -> Result<BTreeMap<String, String>, ApiError> {
     let mut tags = BTreeMap::new();
-    for (key, value) in form.tags() {
+    for (key, value) in all {
         for (member, text, lengths) in [("tags.key", key, 1..=128), ("tags.value", value, 0..=256)] {
             length(member, text, lengths)?;
             // \p{L} \p{Z} \p{N} and these

@@ -11,5 +11,6 @@ pub(crate) mod resources;
 mod sessions;
 pub(crate) mod sts;
 mod tagging;
+pub(crate) mod web_identity;
 
 pub(crate) use calls::{call, target};

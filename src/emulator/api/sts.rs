@@ -1,4 +1,4 @@
-//! STS: `GetCallerIdentity` and `AssumeRole`, as form-encoded calls with XML answers.
+//! STS: `GetCallerIdentity`, `AssumeRole` and `AssumeRoleWithWebIdentity`, as form-encoded calls with XML answers.
 
 use serde_json::Value;
 
@@ -74,6 +74,10 @@ fn identity(caller: &Caller) -> String {
 }
 
 impl Answer {
+    pub(super) fn new(action: &'static str, xml: String, shown: Value) -> Self {
+        Self { action, xml, shown }
+    }
+
     pub(crate) fn document(&self, request_id: &str) -> String {
         let Self { action, xml, .. } = self;
         format!(

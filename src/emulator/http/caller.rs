@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::USER_AGENT;
+use http::request::Parts;
 use time::OffsetDateTime;
 
 use super::reply::ApiError;
@@ -29,23 +31,8 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// What is known of any request of that principal.
-    pub(super) fn facts_of(
-        principal: &Principal,
-        region: &str,
-        arrival: Option<Arrival>,
-        agent: Option<&str>,
-    ) -> Facts {
-        let facts = principal.facts(OffsetDateTime::now_utc()).with("aws:RequestedRegion", region);
-        let facts = match arrival {
-            Some(arrival) => facts
-                .with("aws:SourceIp", arrival.address.to_string())
-                .with("aws:SecureTransport", arrival.secure.to_string()),
-            None => facts,
-        };
-        match agent {
-            Some(agent) => facts.with("aws:UserAgent", agent),
-            None => facts,
-        }
+    pub(super) fn facts_of(principal: &Principal, region: &str, parts: &Parts) -> Facts {
+        facts_of_request(principal.facts(OffsetDateTime::now_utc()), region, parts)
     }
 
     pub(crate) fn principal(&self) -> &Principal {
@@ -116,5 +103,20 @@ impl Caller {
         let arn = self.arn();
         let text = format!("User: {arn} is not authorized to perform: {action} on resource: {resource} {why}");
         ApiError::new("AccessDeniedException", text)
+    }
+}
+
+/// With what is known of a request, whoever makes it.
+pub(crate) fn facts_of_request(facts: Facts, region: &str, parts: &Parts) -> Facts {
+    let facts = facts.with("aws:RequestedRegion", region);
+    let facts = match parts.extensions.get::<Arrival>() {
+        Some(arrival) => facts
+            .with("aws:SourceIp", arrival.address.to_string())
+            .with("aws:SecureTransport", arrival.secure.to_string()),
+        None => facts,
+    };
+    match parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()) {
+        Some(agent) => facts.with("aws:UserAgent", agent),
+        None => facts,
     }
 }

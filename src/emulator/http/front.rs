@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   POST /                      X-Amz-Target  ──▶ api          (signed for ssm, ec2messages or tagging)
-//!                               a form        ──▶ api::sts     (signed for sts)
+//!                               a form        ──▶ api::sts     (signed for sts, but for who comes with a token)
 //!   POST /v1/…-channel/<id>                   ──▶ channels::create   (signed for ssmmessages)
 //!   GET  /v1/…-channel/<id>     Upgrade       ──▶ channels::upgrade  (signed for ssmmessages; a client's need not be)
 //! ```
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::reply::{ApiError, Reply, json_ok, xml_reply};
 use super::sigv4::Claim;
-use crate::emulator::api::{self, assume_role, sts};
+use crate::emulator::api::{self, assume_role, sts, web_identity};
 use crate::emulator::channels::upgrade::{is_upgrade, upgrade};
 use crate::emulator::channels::{Channel, channel, create};
 use crate::emulator::fault::Call;
@@ -86,14 +86,38 @@ pub(crate) async fn handle(
 }
 
 async fn sts_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<sts::Answer, ApiError> {
-    let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
     let form = sts::Form::parse(body);
     let name = form.get("Action").unwrap_or_default();
+    if name == web_identity::NAME {
+        return call_with_token(shared, parts, &form, id).await;
+    }
+    let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
     let answer = unless_failed(shared.faults.fails(name), async { sts::call(shared, &caller, &form) }).await;
     if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
         let outcome = answer.as_ref().map(|answer| answer.shown.clone());
         let parameters = assume_role::request_parameters(&form);
-        trail.note(&trail::Call { caller: &caller, parts, service: "sts", name, parameters, outcome, request_id: id });
+        let identity = trail::identity(&caller);
+        trail.note(&trail::Call { identity, parts, service: "sts", name, parameters, outcome, request_id: id });
+    }
+    answer
+}
+
+/// The one call that nobody signs.
+async fn call_with_token(shared: &Shared, parts: &Parts, form: &sts::Form, id: &str) -> Result<sts::Answer, ApiError> {
+    let said = web_identity::said(shared, form);
+    let answer = unless_failed(shared.faults.fails(web_identity::NAME), async {
+        match &said {
+            Ok(said) => web_identity::assume(shared, parts, form, said),
+            Err(error) => Err(error.clone()),
+        }
+    })
+    .await;
+    if let Some(trail) = &shared.trail {
+        let outcome = answer.as_ref().map(|answer| answer.shown.clone());
+        let said = said.as_ref().ok();
+        let parameters = web_identity::request_parameters(form, said);
+        let (identity, name) = (trail::federated(said.map(|said| &said.who)), web_identity::NAME);
+        trail.note(&trail::Call { identity, parts, service: "sts", name, parameters, outcome, request_id: id });
     }
     answer
 }
@@ -108,7 +132,8 @@ async fn json_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Res
         if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
             let outcome = answer.as_ref().map(trail::shown);
             let parameters = serde_json::from_slice(body).map(|asked| trail::shown(&asked)).unwrap_or_default();
-            trail.note(&trail::Call { caller: &caller, parts, service, name, parameters, outcome, request_id: id });
+            let identity = trail::identity(&caller);
+            trail.note(&trail::Call { identity, parts, service, name, parameters, outcome, request_id: id });
         }
         answer
     };

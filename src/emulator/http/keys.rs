@@ -1,15 +1,14 @@
-//! Who may call: the configured keys, and the temporary ones that `AssumeRole` gave out.
+//! Who may call: the configured keys, and the temporary ones that a role was given out with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::USER_AGENT;
 use http::request::Parts;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::caller::{Arrival, Caller};
+use super::caller::Caller;
 use super::reply::ApiError;
 use super::sigv4::{Claim, SignatureError};
 use crate::emulator::config::{ApiKey, EmulatorError, Role, SpeaksFor};
@@ -101,9 +100,7 @@ impl KeyStore {
             let text = "The security token included in the request is expired";
             return Err(ApiError::new("ExpiredTokenException", text));
         }
-        let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-        let arrival = parts.extensions.get::<Arrival>().copied();
-        let facts = Caller::facts_of(&key.principal, &claim.region, arrival, agent);
+        let facts = Caller::facts_of(&key.principal, &claim.region, parts);
         let Key { principal, speaks_for, .. } = key;
         Ok(Caller { principal, speaks_for, access_key_id: claim.access_key_id, facts })
     }

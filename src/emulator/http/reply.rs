@@ -10,6 +10,9 @@ use crate::emulator::fault::Failure;
 /// What every call answers with.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
+/// The name, in here, of the refusal of a token that is over.
+pub(crate) const EXPIRED_ID_TOKEN: &str = "ExpiredIdToken";
+
 /// A refusal, by its name in AWS's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -48,11 +51,18 @@ impl ApiError {
             "UnrecognizedClientException" => "InvalidClientTokenId",
             "InvalidSignatureException" => "SignatureDoesNotMatch",
             "ValidationException" => "ValidationError",
+            // of a token of a provider it is that, of keys `ExpiredToken`
+            EXPIRED_ID_TOKEN => "ExpiredTokenException",
             other => other.strip_suffix("Exception").unwrap_or(other),
         };
         let of_the_form = matches!(
             code,
-            "ValidationError" | "MalformedPolicyDocument" | "PackedPolicyTooLarge" | "InvalidParameterValue"
+            "ValidationError"
+                | "MalformedPolicyDocument"
+                | "PackedPolicyTooLarge"
+                | "InvalidParameterValue"
+                | "InvalidIdentityToken"
+                | "ExpiredTokenException"
         );
         let refused = self.status == StatusCode::BAD_REQUEST && !of_the_form;
         let status = if refused { StatusCode::FORBIDDEN } else { self.status };

@@ -1,7 +1,9 @@
-//! May they become that role: its trust policy first, then, unless that names the caller, their own policies.
+//! May they become that role: its trust policy first, then, unless that names the caller, their own policies. Who comes with a token has
+//! none.
 //!
 //! ```text
 //!   AssumeRole                      asks for sts:AssumeRole
+//!   AssumeRoleWithWebIdentity       asks for sts:AssumeRoleWithWebIdentity
 //!     with tags (or inherited ones)        and sts:TagSession
 //!     with a source identity (or a set one) and sts:SetSourceIdentity
 //! ```
@@ -11,7 +13,8 @@ use std::collections::BTreeMap;
 use super::document::{Effect, Listed, Statement, TrustPolicy};
 use super::evaluate::{Question, Says};
 use super::facts::Facts;
-use super::principal::{Naming, Principal};
+use super::federated::Federated;
+use super::principal::{Named, Naming, Principal};
 
 /// A wish to become a role.
 #[derive(Debug)]
@@ -52,9 +55,24 @@ impl Become<'_> {
         Ok(())
     }
 
+    /// Whether whoever comes with that token may.
+    pub(crate) fn allowed_with_token(&self, who: &Federated, facts: Facts) -> Result<(), NotAssumed> {
+        let facts = who.add_to(self.facts(facts));
+        let (tagged, named) = (!self.tags.is_empty(), self.source_identity.is_some());
+        let actions =
+            [("sts:AssumeRoleWithWebIdentity", true), ("sts:TagSession", tagged), ("sts:SetSourceIdentity", named)];
+        for (action, _) in actions.into_iter().filter(|(_, asked)| *asked) {
+            let question = Question { action, resource: self.role_arn, facts: &facts };
+            self.trust
+                .says(|statement| naming_provider(statement, &who.provider), &question)
+                .ok_or(NotAssumed { action })?;
+        }
+        Ok(())
+    }
+
     fn one_allowed(&self, caller: &Principal, question: &Question<'_>) -> bool {
         let (identity, session) = (caller.identity_says(question), caller.session_says(question));
-        let Some(naming) = self.trust.says(caller, question) else { return false };
+        let Some(naming) = self.trust.says(|statement| naming(statement, caller), question) else { return false };
         if identity == Says::Deny || session == Says::Deny {
             return false;
         }
@@ -85,10 +103,10 @@ impl Become<'_> {
 
 impl TrustPolicy {
     /// How it lets the caller do that, at its nearest; `None` where it does not, or says no.
-    fn says(&self, caller: &Principal, question: &Question<'_>) -> Option<Naming> {
+    fn says(&self, naming: impl Fn(&Statement) -> Option<Naming>, question: &Question<'_>) -> Option<Naming> {
         let mut nearest = None;
         for statement in self.0.iter().filter(|statement| statement.concerns(question.action, question.facts)) {
-            match (naming(statement, caller), statement.effect) {
+            match (naming(statement), statement.effect) {
                 (None, _) => {}
                 (Some(_), Effect::Deny) => return None,
                 (naming, Effect::Allow) => nearest = nearest.max(naming),
@@ -104,4 +122,15 @@ fn naming(statement: &Statement, caller: &Principal) -> Option<Naming> {
         // everybody but those
         Listed::AllBut(list) => (!caller.left_out_by(list)).then_some(Naming::Role),
     }
+}
+
+/// IAM takes a provider in a trust policy by its name alone. What is said of everybody, or of all but some, denies at most.
+fn naming_provider(statement: &Statement, provider: &str) -> Option<Naming> {
+    let is_named = |list: &[Named]| list.iter().any(|named| matches!(named, Named::Federated(arn) if arn == provider));
+    let denies = statement.effect == Effect::Deny;
+    let named = match statement.principals.as_ref()? {
+        Listed::Only(list) => is_named(list) || (denies && list.contains(&Named::Anybody)),
+        Listed::AllBut(list) => denies && !is_named(list),
+    };
+    named.then_some(Naming::Caller)
 }

@@ -2,11 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Condition keys with their values. Names of keys are compared without regard to case, tags' names in them included.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts(BTreeMap<String, Vec<String>>);
 
 impl Facts {
+    /// What every request has, whoever makes it.
+    pub(crate) fn at(now: OffsetDateTime) -> Self {
+        Self::default()
+            .with("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default())
+            .with("aws:EpochTime", now.unix_timestamp().to_string())
+            .with("aws:PrincipalIsAWSService", "false")
+    }
+
     /// The same with one more; what stood there is replaced.
     pub(crate) fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         self.0.insert(key.to_ascii_lowercase(), vec![value.into()]);

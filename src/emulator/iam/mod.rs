@@ -14,7 +14,7 @@
 //! | `pattern` | a text with wildcards and `${variables}` |
 //! | `operator`, `condition` | the condition operators, and a condition over the facts of a request |
 //! | `facts` | what is known of a request: condition keys and their values |
-//! | `principal` | who calls, and whom a trust policy names |
+//! | `principal`, `federated` | who calls, by keys or by a token, and whom a trust policy names |
 //! | `evaluate` | may they |
 //! | `assume` | may they become that role, with those tags and that source identity |
 //! | `trial` | the same from outside, for property tests and fuzzing |
@@ -28,6 +28,7 @@ mod document;
 mod error;
 mod evaluate;
 mod facts;
+mod federated;
 mod json;
 mod operator;
 mod pattern;
@@ -42,6 +43,7 @@ pub use document::{IdentityPolicy, TrustPolicy};
 pub use error::PolicyError;
 pub(crate) use evaluate::Question;
 pub(crate) use facts::Facts;
+pub(crate) use federated::Federated;
 pub(crate) use principal::{Kind, Principal, RoleSession, unique_id};
 #[cfg(any(test, feature = "testing"))]
 pub use trial::Trial;

@@ -44,6 +44,8 @@ pub(crate) struct RoleSession {
     /// Tags that go along when a further role is assumed, by lower-case name.
     pub(crate) transitive: BTreeSet<String>,
     pub(crate) issued: OffsetDateTime,
+    /// The OpenID provider whose token it was got by, by ARN.
+    pub(crate) federated_by: Option<String>,
 }
 
 /// Whom a trust policy names.
@@ -55,7 +57,9 @@ pub(super) enum Named {
     Account(String),
     /// A user, a role, or a session of one.
     Arn(String),
-    /// A service or an identity provider, which never calls here.
+    /// An identity provider, for whoever comes with a token of its.
+    Federated(String),
+    /// A service, which never calls here.
     Other,
 }
 
@@ -92,11 +96,8 @@ impl Principal {
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>.
     pub(crate) fn facts(&self, now: OffsetDateTime) -> Facts {
         let time = |time: OffsetDateTime| time.format(&Rfc3339).unwrap_or_default();
-        let facts = Facts::default()
-            .with("aws:CurrentTime", time(now))
-            .with("aws:EpochTime", now.unix_timestamp().to_string())
+        let facts = Facts::at(now)
             .with("aws:PrincipalAccount", self.account())
-            .with("aws:PrincipalIsAWSService", "false")
             .with("aws:userid", self.user_id.as_str())
             .with_tags("aws:PrincipalTag", &self.tags);
         match &self.kind {
@@ -111,10 +112,12 @@ impl Principal {
                     .with("aws:PrincipalType", "AssumedRole")
                     .with("aws:TokenIssueTime", time(session.issued))
                     .with("aws:MultiFactorAuthPresent", "false");
-                match &session.source_identity {
-                    Some(source) => facts.with("aws:SourceIdentity", source.as_str()),
+                let optional = |facts: Facts, key: &str, value: &Option<String>| match value {
+                    Some(value) => facts.with(key, value.as_str()),
                     None => facts,
-                }
+                };
+                let facts = optional(facts, "aws:SourceIdentity", &session.source_identity);
+                optional(facts, "aws:FederatedProvider", &session.federated_by)
             }
         }
     }
@@ -148,7 +151,8 @@ impl Named {
             "AWS" if text == "*" => Ok(Self::Anybody),
             "AWS" => Self::of_aws(text)
                 .ok_or_else(|| PolicyError::value(place, format!("{text:?} is no account and no ARN of a principal"))),
-            "Service" | "Federated" | "CanonicalUser" => Ok(Self::Other),
+            "Federated" => Ok(Self::Federated(text.to_owned())),
+            "Service" | "CanonicalUser" => Ok(Self::Other),
             _ => Err(PolicyError::value(place, "a principal is AWS, Service, Federated or CanonicalUser")),
         }
     }

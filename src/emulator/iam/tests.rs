@@ -290,6 +290,7 @@ fn a_session_of_a_role_goes_on_with_what_it_brought() {
             source_identity: source.map(str::to_owned),
             transitive: Default::default(),
             issued: OffsetDateTime::UNIX_EPOCH,
+            federated_by: None,
         })
     };
     asks.caller.arn = "arn:aws:sts::123456789012:assumed-role/first/ann".into();
@@ -319,6 +320,7 @@ fn denials_are_in_aws_s_words() {
                 source_identity: None,
                 transitive: Default::default(),
                 issued: OffsetDateTime::UNIX_EPOCH,
+                federated_by: None,
             });
         }
         let facts = Facts::default();

@@ -73,6 +73,7 @@ fn principal(policies: Arc<[IdentityPolicy]>, policy: Option<IdentityPolicy>) ->
             source_identity: None,
             transitive: Default::default(),
             issued: OffsetDateTime::UNIX_EPOCH,
+            federated_by: None,
         }),
     }
 }

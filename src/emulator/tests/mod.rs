@@ -7,3 +7,4 @@ mod faults;
 mod iam;
 mod relay;
 mod speed;
+mod web_identity;
