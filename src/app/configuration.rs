@@ -280,9 +280,11 @@ fn roles_of(realm: &config::Realm) -> Result<Roles, PeopleFault> {
         return Ok(Roles::Gateway);
     }
     let role_of = |role: &RoleOfPeople| {
-        let RoleOfPeople { role: arn, people, groups, external_id, minutes } = role.clone();
+        let RoleOfPeople { role: arn, people, groups, external_id, minutes, web_identity } = role.clone();
+        let read = |arn: String| RoleArn::parse(&arn).map_err(|error| PeopleFault::Role { arn, error });
         let role = Role {
-            arn: RoleArn::parse(&arn).map_err(|error| PeopleFault::Role { arn, error })?,
+            arn: read(arn)?,
+            web_identity: web_identity.map(read).transpose()?,
             external_id,
             duration: Duration::from_secs(60 * u64::from(minutes)),
         };

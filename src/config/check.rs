@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::policy_files::PolicyFile;
 use super::proof_files::ProofFiles;
-use super::{Config, Realm};
+use super::{Config, Realm, RoleOfPeople};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -300,7 +300,7 @@ fn realms(config: &Config, checks: &Checks, findings: &mut Findings) {
             findings.add(&name_at, format!("`{}` is here twice", realm.name), Some(help));
         }
         urls(index, realm, findings);
-        roles(index, realm, checks, findings);
+        roles(index, realm, config.oidc.is_some(), checks, findings);
     }
 }
 
@@ -355,7 +355,7 @@ pub(super) fn role_at(realm: usize, index: usize, key: Option<&'static str>) -> 
     role.into_iter().chain([Key::Index(index)]).chain(key.map(Key::Name)).collect()
 }
 
-fn roles(place: usize, realm: &Realm, checks: &Checks, findings: &mut Findings) {
+fn roles(place: usize, realm: &Realm, signs_in: bool, checks: &Checks, findings: &mut Findings) {
     for (index, role) in realm.roles.iter().enumerate() {
         if let Err(fault) = (checks.role)(&role.role) {
             findings.fault(&role_at(place, index, Some("role")), fault);
@@ -363,6 +363,9 @@ fn roles(place: usize, realm: &Realm, checks: &Checks, findings: &mut Findings) 
         if role.people.is_empty() && role.groups.is_empty() {
             let help = "name people or groups; people = [\"*\"] is everybody";
             findings.add(&role_at(place, index, None), "this role is nobody's", Some(help));
+        }
+        if let Some(first) = &role.web_identity {
+            web_identity(role, first, |key| role_at(place, index, Some(key)), signs_in, checks, findings);
         }
         if !(15..=720).contains(&role.minutes) {
             let message = format!("minutes = {} is outside 15..=720", role.minutes);
@@ -374,5 +377,33 @@ fn roles(place: usize, realm: &Realm, checks: &Checks, findings: &mut Findings) 
             let message = "an external id is 2 to 1224 letters, digits and characters of _+=,.@:/-";
             findings.add(&role_at(place, index, Some("external_id")), message, None);
         }
+    }
+}
+
+/// A role that is got by a token of the person's, itself or through another one.
+fn web_identity(
+    role: &RoleOfPeople,
+    first: &str,
+    here: impl Fn(&'static str) -> Vec<Key>,
+    signs_in: bool,
+    checks: &Checks,
+    findings: &mut Findings,
+) {
+    if let Err(fault) = (checks.role)(first) {
+        findings.fault(&here("web_identity"), fault);
+    }
+    if !signs_in {
+        let help = "write [oidc], with issuer and client_id, or leave web_identity out";
+        findings.add(&here("web_identity"), "nobody has a token for this role: there is no [oidc]", Some(help));
+    }
+    if first == role.role {
+        if role.external_id.is_some() {
+            let help = "leave it out; the role's trust policy names the provider, an audience and subjects instead";
+            findings.add(&here("external_id"), "a role that is got by a token is told no external id", Some(help));
+        }
+    } else if role.minutes > 60 {
+        let help = "minutes = 60; sessions go on with new credentials";
+        let message = "AWS gives a role that another one assumes for an hour at most";
+        findings.add(&here("minutes"), message, Some(help));
     }
 }

@@ -449,6 +449,10 @@ pub struct RoleOfPeople {
     #[serde(default = "an_hour")]
     #[schemars(range(min = 15, max = 720))]
     pub minutes: u32,
+    /// The ARN of the role that the person's own ID token is exchanged for (`sts:AssumeRoleWithWebIdentity`), which trusts the provider of
+    /// `oidc`: `role` itself, or another one from which `role` is assumed. Without it the gateway assumes `role`. With it `role` is
+    /// nobody's who has logged in without signing in.
+    pub web_identity: Option<String>,
 }
 
 fn an_hour() -> u32 {

@@ -427,6 +427,10 @@ mod tests {
             (realm("[[realms.roles]]\nrole = \"r\""), "this role is nobody's"),
             (role("minutes = 5"), "g.toml:6:11: minutes = 5 is outside 15..=720"),
             (role("external_id = \"a b\""), "an external id is 2 to 1224"),
+            (role("web_identity = \"r\""), "g.toml:6:16: nobody has a token for this role: there is no [oidc]"),
+            (role("web_identity = \"wrong\""), "g.toml:6:16: `wrong` is wrong"),
+            (role("web_identity = \"r\"\nexternal_id = \"x-1\""), "is told no external id"),
+            (role("web_identity = \"first\"\nminutes = 61"), "g.toml:7:11: AWS gives a role that another one assumes"),
             (realm("[[realms.roles]]\npeople = [\"ada\"]"), "`role` is missing here"),
             (realm("identity = \"persons\""), "there is no `persons` here"),
         ] {
@@ -455,6 +459,11 @@ mod tests {
         assert_eq!(some[..2], ["nobody is called `eve`", "nobody is in the group `dev`"]);
         assert!(some[2].contains("`ada` something"), "{some:?}");
         assert!(warned("[[realms.roles]]\nrole = \"r\"\npeople = [\"*\"]\n").is_empty());
+        // who can't bring what it takes
+        let web = "[[realms.roles]]\nrole = \"r\"\npeople = [\"*\"]\nweb_identity = \"r\"\n\
+                   [oidc]\nissuer = \"https://id.example.com\"\nclient_id = \"g\"\nname_claim = \"sub\"\n";
+        let rules = "[[proofs]]\npeople = [\"ada\"]\nenough = [\"key and oidc\"]\n[[proofs]]\npeople = [\"*\"]\nenough = [\"key\"]\n";
+        assert_eq!(warned(&format!("{web}{rules}")), ["`bob` never signs in, and it takes a sign-in to be in r"]);
     }
     #[test]
     fn realms_have_names_that_differ_and_there_is_one_at_least() {

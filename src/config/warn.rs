@@ -16,6 +16,7 @@ pub(super) fn warnings(
     no_policies(config, policies, unheeded, &mut found);
     variables(config, checks, &mut found);
     seen_as(config, policies, unheeded, &mut found);
+    never_signed_in(config, &mut found);
     enough(config, never, &mut found);
     super::oidc::warnings(config, &mut found);
     found
@@ -139,6 +140,30 @@ fn seen_as(config: &Config, policies: &[PolicyFile], unheeded: &[usize], found: 
         format!("policies permit {names} something, and no role in AWS is theirs: no session opens"),
         Some(help),
     );
+}
+
+/// Somebody's role takes a sign-in, and nothing has them sign in.
+fn never_signed_in(config: &Config, found: &mut Findings) {
+    // without a provider it is a mistake, and said already
+    if config.oidc.is_none() {
+        return;
+    }
+    for (index, person) in config.people.iter().enumerate() {
+        let is_for = |people: &[String], groups: &[String]| {
+            people.iter().any(|name| *name == person.name || name == ANY)
+                || groups.iter().any(|group| person.groups.contains(group))
+        };
+        let rule = config.proofs.iter().find(|rule| is_for(&rule.people, &rule.groups));
+        if rule.is_some_and(|rule| rule.enough.iter().any(|combination| combination.signs_in())) {
+            continue;
+        }
+        let realms = config.realms.iter().filter(|realm| realm.identity == SeenAs::Person);
+        let mut theirs = realms.filter_map(|realm| realm.roles.iter().find(|role| is_for(&role.people, &role.groups)));
+        let Some(role) = theirs.find(|role| role.web_identity.is_some()) else { continue };
+        let message = format!("`{}` never signs in, and it takes a sign-in to be in {}", person.name, role.role);
+        let help = "have [[proofs]] for them name \"oidc\" or \"key and oidc\", or give them a role without web_identity before that one";
+        found.add(&[Key::Name("people"), Key::Index(index), Key::Name("name")], message, Some(help));
+    }
 }
 
 /// Nothing is enough for somebody.

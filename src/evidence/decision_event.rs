@@ -191,7 +191,8 @@ impl SessionOpened<'_> {
         to.text("aws_identity", "person");
         to.text("aws_role", acting.role.arn.as_str());
         to.text("aws_session_name", &acting.session_name);
-        to.text("aws_source_identity", &acting.source_identity);
+        to.maybe("aws_web_identity", acting.role.web_identity.as_ref().map(|first| first.as_str()));
+        to.maybe("aws_source_identity", acting.seen_as());
         to.names("aws_left_out", &acting.left_out);
     }
 }

@@ -7,7 +7,7 @@ use super::node_list;
 use super::shared::Shared;
 use crate::backend::Listing;
 use crate::evidence::{Event, GatewayAsked};
-use crate::identity::{Acting, ActsAs, Identity};
+use crate::identity::{Acting, ActsAs, By, Identity};
 use crate::model::{RealmName, lasting};
 use crate::session::{Caller, RequestKind, Running};
 
@@ -89,16 +89,31 @@ fn in_aws(identity: &Identity, realm: &RealmName, acts_as: &ActsAs, place: &str,
             ActsAs::Nobody => {
                 format!("{place}: nobody, so no session opens; none of the realm's [[realms.roles]] is for you")
             }
+            ActsAs::NotSignedIn => format!(
+                "{place}: nobody, so no session opens; your role is got by a sign-in, and you have logged in without one (ssh -o \
+                 PubkeyAuthentication=no)"
+            ),
             _ => format!("{place}: this gateway, whose own sessions yours are"),
         });
         return;
     };
-    let Acting { role, session_name, source_identity, tags, left_out } = acting;
-    lines.push(format!("{place}: role {}", role.arn));
-    lines.push(format!("  session name     {session_name}"));
-    lines.push(format!("  source identity  {source_identity}"));
-    lines.extend(tags.iter().map(|(key, value)| format!("  tag  {key} = {value}")));
-    lines.push("  tag  portcullis:node = the node's id".to_owned());
+    lines.push(format!("{place}: role {}", acting.role.arn));
+    match acting.role.by() {
+        By::Gateway => {}
+        By::Token => lines.push("  got by           your own ID token".to_owned()),
+        By::TokenAnd(first) => lines.push(format!("  got by           your own ID token, through the role {first}")),
+    }
+    lines.push(format!("  session name     {}", acting.session_name));
+    let source = acting.seen_as().unwrap_or("none, since your ID token says none");
+    lines.push(format!("  source identity  {source}"));
+    lines.extend(
+        acting.claims.tags.iter().map(|(key, value)| format!("  tag  {key} = {value} (your ID token says it)")),
+    );
+    lines.extend(acting.tags.iter().map(|(key, value)| format!("  tag  {key} = {value}")));
+    if acting.role.by() != By::Token {
+        lines.push("  tag  portcullis:node = the node's id".to_owned());
+    }
+    let Acting { left_out, .. } = acting;
     lines.extend(left_out.iter().map(|what| format!("  left out: {what}")));
 }
 

@@ -6,12 +6,16 @@
 //!                   for each realm)                     tags                who, from which groups, by which key, to which node
 //! ```
 //!
+//! Where it is the person's own ID token that a role is got by, source identity and tags are what the token says, which the gateway can't
+//! add to; where another role is assumed from there, it can again, but for what goes along from the first.
+//!
 //! All of it comes from what was proved and configured, and none of it from what a client sends beside its proof.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Identity;
+use super::aws_claims::AwsClaims;
 use super::fitting::{Fitting, as_written};
 use crate::model::{NodeId, RealmName, RoleArn};
 
@@ -24,6 +28,20 @@ pub struct Role {
     pub external_id: Option<String>,
     /// How long the credentials are good for.
     pub duration: Duration,
+    /// The role that the person's own ID token is exchanged for: this one, or one from which this one is assumed. Without it the gateway
+    /// assumes this one.
+    pub web_identity: Option<RoleArn>,
+}
+
+/// By what a role is got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    /// By the gateway's own credentials.
+    Gateway,
+    /// By the person's ID token.
+    Token,
+    /// By those of this role, which is got by the person's ID token.
+    TokenAnd(&'a RoleArn),
 }
 
 /// Who gets a role.
@@ -61,6 +79,8 @@ pub enum ActsAs {
     Gateway,
     /// In this role, as themselves.
     Role(Arc<Role>),
+    /// Not at all: the role that is for them is got by their ID token, and they have not signed in.
+    NotSignedIn,
     /// Not at all: no role is for them.
     Nobody,
 }
@@ -72,11 +92,13 @@ pub struct Acting {
     pub role: Arc<Role>,
     /// Who, as part of an ARN; ids of sessions begin with it.
     pub session_name: String,
-    /// Who, for as long as the credentials last, and those that are got with them.
-    pub source_identity: String,
-    /// Facts for IAM's conditions (`aws:PrincipalTag/…`).
+    /// Who, for as long as the credentials last, and those that are got with them; where it is the gateway that says so.
+    pub source_identity: Option<String>,
+    /// Facts for IAM's conditions (`aws:PrincipalTag/…`), as the gateway says them.
     pub tags: Vec<(&'static str, String)>,
-    /// What would have been among the tags, and has no room there or can't be written.
+    /// What the person's own token says instead, as far as it counts in this role.
+    pub claims: AwsClaims,
+    /// What would have been among the tags, and has no room there, can't be written, or is the token's to say.
     pub left_out: Vec<String>,
 }
 
@@ -105,6 +127,17 @@ impl Roles {
                 || one.groups.iter().any(|group| groups.contains(group))
         };
         roles.iter().find(is_for).map_or(ActsAs::Nobody, |one| ActsAs::Role(one.role.clone()))
+    }
+}
+
+impl Role {
+    /// By what it is got.
+    pub fn by(&self) -> By<'_> {
+        match &self.web_identity {
+            None => By::Gateway,
+            Some(first) if *first == self.arn => By::Token,
+            Some(first) => By::TokenAnd(first),
+        }
     }
 }
 
@@ -155,13 +188,34 @@ impl Acting {
             tags.add("portcullis:key", &key.to_string());
         }
         tags.add_groups("portcullis:groups", identity.groups());
+        let said = || identity.signed_in().map(|signed_in| signed_in.token().aws().clone()).unwrap_or_default();
+        let claims = match role.by() {
+            By::Gateway => AwsClaims::default(),
+            By::Token => {
+                tags.leave_out(|_| true);
+                said()
+            }
+            By::TokenAnd(_) => {
+                let claims = said().that_go_along();
+                // STS refuses one that has come along already
+                tags.leave_out(|key| claims.has_tag(key));
+                claims
+            }
+        };
+        let says_who = role.by() != By::Token && claims.source_identity.is_none();
         Some(Self {
             role: role.clone(),
             session_name: SESSION_NAME.of(person),
-            source_identity: SOURCE_IDENTITY.of(person),
+            source_identity: says_who.then(|| SOURCE_IDENTITY.of(person)),
             tags: tags.kept,
+            claims,
             left_out: tags.left_out,
         })
+    }
+
+    /// Who it is in every record of CloudTrail; nothing where a token is all that could say so, and does not.
+    pub fn seen_as(&self) -> Option<&str> {
+        self.claims.source_identity.as_deref().or(self.source_identity.as_deref())
     }
 }
 
@@ -200,6 +254,14 @@ impl Tags {
         }
     }
 
+    /// Takes those out that the gateway has no say in.
+    fn leave_out(&mut self, not_ours: impl Fn(&str) -> bool) {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.kept).into_iter().partition(|(key, _)| not_ours(key));
+        self.kept = kept;
+        self.left_out.extend(gone.into_iter().map(|(key, value)| format!("{key} {}", as_written(&value))));
+    }
+
     /// `:developers:on-call:`, as many as there is room for.
     fn add_groups(&mut self, key: &'static str, groups: &[String]) {
         let (room, mut value) = (self.room(key), String::new());
@@ -232,7 +294,7 @@ mod tests {
 
     fn role(name: &str) -> Arc<Role> {
         let arn = RoleArn::parse(&format!("arn:aws:iam::123456789012:role/{name}")).unwrap();
-        Arc::new(Role { arn, external_id: None, duration: Duration::from_secs(3600) })
+        Arc::new(Role { arn, external_id: None, duration: Duration::from_secs(3600), web_identity: None })
     }
 
     fn role_of(people: &[&str], groups: &[&str], name: &str) -> RoleOf {
@@ -277,7 +339,7 @@ mod tests {
     fn what_aws_is_told_is_who_where_by_what_and_from_which_groups() {
         let told = acting("ann@example.com", &["dev", "on call", "a:b"]);
         assert_eq!(told.session_name, "ann@example.com");
-        assert_eq!(told.source_identity, "ann@example.com");
+        assert_eq!(told.seen_as(), Some("ann@example.com"));
         let [person, node, key, groups] = &told.tags[..] else { panic!("{told:?}") };
         assert_eq!(person, &("portcullis:person", "ann@example.com".to_owned()));
         assert_eq!(node, &("portcullis:node", "i-0123456789abcdef0".to_owned()));
@@ -287,10 +349,59 @@ mod tests {
         assert_eq!(groups.1.matches(':').count(), 4);
         assert!(told.left_out.is_empty());
         let hyphen = acting("ann-marie", &[]);
-        assert!(hyphen.session_name.starts_with("ann_marie.") && hyphen.source_identity == "ann-marie", "{hyphen:?}");
-        assert_eq!(acting("x", &[]).source_identity.len(), 22);
+        assert!(hyphen.session_name.starts_with("ann_marie.") && hyphen.seen_as() == Some("ann-marie"), "{hyphen:?}");
+        assert_eq!(acting("x", &[]).seen_as().map(str::len), Some(22));
         let gateway = Identity::for_test("ann");
         assert_eq!(Acting::of(&gateway, &RealmName::for_test(), None), None);
+    }
+
+    #[test]
+    fn a_role_that_is_got_by_a_token_is_nobody_s_without_one_and_says_what_the_token_says() {
+        let first = RoleArn::parse("arn:aws:iam::123456789012:role/first").unwrap();
+        let got_by =
+            |name: &str, first: &RoleArn| Arc::new(Role { web_identity: Some(first.clone()), ..(*role(name)).clone() });
+        let (direct, chained) = (got_by("first", &first), got_by("second", &first));
+        assert_eq!((direct.by(), chained.by(), role("r").by()), (By::Token, By::TokenAnd(&first), By::Gateway));
+        // the next role that would be for them is not theirs instead
+        let roles = Roles::OfPeople(vec![
+            RoleOf { role: direct.clone(), ..role_of(&[EVERYBODY], &[], "x") },
+            role_of(&[EVERYBODY], &[], "other"),
+        ]);
+        let (realm, node) = (RealmName::for_test(), NodeId("i-0123456789abcdef0".to_owned()));
+        let ada = Identity::for_test_in("ada", &["dev"]).in_roles(&RealmRoles::for_test(roles));
+        assert_eq!(ada.acts_as(&realm), &ActsAs::NotSignedIn);
+        assert_eq!(ada.in_realms().map(|(_, acts_as)| acts_as).collect::<Vec<_>>(), [&ActsAs::NotSignedIn]);
+        assert_eq!(Acting::of(&ada, &realm, Some(&node)), None);
+        let told = |role: &Arc<Role>, claims: serde_json::Value| {
+            let signed_in = super::super::sign_in::tests::signed_in_saying("ada", claims);
+            let ada = Identity::for_test_in("ada", &["dev"]).in_role(role.clone()).by_sign_in(&signed_in);
+            assert_eq!(ada.acts_as(&realm), &ActsAs::Role(role.clone()));
+            Acting::of(&ada, &realm, Some(&node)).unwrap()
+        };
+        let ours = ["portcullis:person ada", "portcullis:node i-0123456789abcdef0", "portcullis:groups :dev:"];
+        let nothing = told(&direct, serde_json::json!({}));
+        assert_eq!((nothing.session_name.as_str(), nothing.seen_as(), nothing.tags.len()), ("ada", None, 0));
+        assert_eq!(nothing.left_out, ours);
+        let says = serde_json::json!({
+            "https://aws.amazon.com/source_identity": "a.lovelace",
+            "https://aws.amazon.com/tags": {
+                "principal_tags": { "team": ["blue"], "Portcullis:Person": ["ada.l"] }, "transitive_tag_keys": ["Portcullis:Person"],
+            },
+        });
+        let said = told(&direct, says.clone());
+        assert_eq!(
+            (said.seen_as(), said.source_identity.as_deref(), said.left_out.len()),
+            (Some("a.lovelace"), None, 3)
+        );
+        assert_eq!(said.claims.tags.len(), 2);
+        // from there, what the token says once and for all stays as it says
+        let said = told(&chained, says);
+        assert_eq!((said.seen_as(), said.source_identity.as_deref()), (Some("a.lovelace"), None));
+        assert_eq!(said.claims.tags, [("Portcullis:Person".to_owned(), "ada.l".to_owned())]);
+        assert_eq!(said.tags.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["portcullis:node", "portcullis:groups"]);
+        assert_eq!(said.left_out, ours[..1]);
+        let said = told(&chained, serde_json::json!({}));
+        assert_eq!((said.source_identity.as_deref(), said.tags.len(), said.left_out.len()), (Some("ada"), 3, 0));
     }
 
     #[test]
@@ -317,7 +428,7 @@ mod tests {
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             let identity = Identity::for_test_in(&person, &groups).in_role(role("r"));
             let told = Acting::of(&identity, &RealmName::for_test(), Some(&NodeId(node))).unwrap();
-            for name in [&told.session_name, &told.source_identity] {
+            for name in [told.session_name.as_str(), told.seen_as().unwrap()] {
                 prop_assert!((2..=64).contains(&name.len()), "{name}");
                 prop_assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "_=,.@+-".contains(c)), "{name}");
             }
@@ -336,7 +447,7 @@ mod tests {
         ) {
             let told: Vec<Acting> = people.iter().map(|person| acting(person, &[])).collect();
             let names: BTreeSet<&String> = told.iter().map(|told| &told.session_name).collect();
-            let sources: BTreeSet<&String> = told.iter().map(|told| &told.source_identity).collect();
+            let sources: BTreeSet<&str> = told.iter().filter_map(Acting::seen_as).collect();
             prop_assert_eq!((names.len(), sources.len()), (people.len(), people.len()));
             for one in &names {
                 let theirs = format!("{one}-");

@@ -172,6 +172,11 @@ impl Identity {
         self.proof.signed_in().map(|signed_in| signed_in.token().facts())
     }
 
+    /// The same, where it can be asked for what it has and how it stands.
+    pub fn signed_in(&self) -> Option<&Arc<SignedIn>> {
+        self.proof.signed_in()
+    }
+
     /// From when on that is no proof any more.
     pub fn ends(&self) -> Option<SystemTime> {
         let signed_in = self.proof.signed_in().map(|signed_in| signed_in.ends());
@@ -193,12 +198,20 @@ impl Identity {
 
     /// As whom AWS sees them in a realm.
     pub fn acts_as(&self, realm: &RealmName) -> &ActsAs {
-        self.acts_as.within(realm)
+        self.by_what_they_have(self.acts_as.within(realm))
     }
 
     /// The same in each realm.
     pub fn in_realms(&self) -> impl Iterator<Item = (&RealmName, &ActsAs)> {
-        self.acts_as.each()
+        self.acts_as.each().map(|(realm, acts_as)| (realm, self.by_what_they_have(acts_as)))
+    }
+
+    /// A role that is got by a token of theirs is nobody's who has none; nor is another one in its place.
+    fn by_what_they_have<'a>(&self, acts_as: &'a ActsAs) -> &'a ActsAs {
+        match acts_as {
+            ActsAs::Role(role) if role.web_identity.is_some() && self.signed_in().is_none() => &ActsAs::NotSignedIn,
+            acts_as => acts_as,
+        }
     }
 
     /// An identity out of nothing, for tests of what comes after it.
@@ -245,6 +258,13 @@ impl Identity {
     pub(crate) fn proved_by(self, proof: &str) -> Self {
         let first = First::Key(KeyFingerprint::of(proof.as_bytes()));
         Self { proof: Proof { first, text: proof.to_owned(), ..self.proof }, ..self }
+    }
+
+    /// The same by a sign-in.
+    #[cfg(test)]
+    pub(crate) fn by_sign_in(self, signed_in: &Arc<SignedIn>) -> Self {
+        let (first, text) = (First::SignIn(signed_in.clone()), signed_in.text());
+        Self { proof: Proof { first, text, ..self.proof }, ..self }
     }
 
     /// The same with a second factor.

@@ -10,12 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
+use super::aws_claims::AwsClaims;
 use super::people::name_is_usable;
 use crate::model::plain_text_up_to;
 
@@ -45,12 +48,23 @@ pub struct Expected<'a> {
     pub max_age: Option<Duration>,
 }
 
-/// A token whose signature, times and claims were all checked. Only [`TokenRules::verify`] makes one; the token's own text is not in it.
+/// A token whose signature, times and claims were all checked. Only [`TokenRules::verify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     facts: SignInFacts,
     name: String,
     groups: Vec<String>,
+    aws: AwsClaims,
+    expires: SystemTime,
+    /// Until the sign-in takes it, which knows when it is over.
+    text: Option<Arc<IdToken>>,
+}
+
+/// The text of a token that was verified, by which AWS gives its person a role. Whoever has it is that person there: it is wiped when it
+/// is dropped, and in no debug text.
+#[derive(PartialEq, Eq)]
+pub struct IdToken {
+    text: Zeroizing<String>,
     expires: SystemTime,
 }
 
@@ -284,7 +298,9 @@ impl TokenRules {
             acr,
             amr,
         };
-        Ok(VerifiedToken { facts, name: self.name(&claims)?, groups: self.groups(&claims)?, expires })
+        let (name, groups, aws) = (self.name(&claims)?, self.groups(&claims)?, AwsClaims::of(&claims));
+        let text = IdToken { text: Zeroizing::new(token.to_owned()), expires };
+        Ok(VerifiedToken { facts, name, groups, aws, expires, text: Some(Arc::new(text)) })
     }
 
     /// The claims, once it is known that the provider has signed them.
@@ -396,7 +412,17 @@ impl VerifiedToken {
     /// Whether it says the same of the same person, later.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let who = |token: &Self| (token.facts.issuer.clone(), token.facts.subject.clone(), token.name.clone());
-        who(self) == who(other) && self.groups == other.groups
+        who(self) == who(other) && self.groups == other.groups && self.aws == other.aws
+    }
+
+    /// What AWS takes of it.
+    pub fn aws(&self) -> &AwsClaims {
+        &self.aws
+    }
+
+    /// Its text, which it has no more then.
+    pub(super) fn take_text(&mut self) -> Option<Arc<IdToken>> {
+        self.text.take()
     }
 
     /// The person's name, as the claim says.
@@ -407,6 +433,25 @@ impl VerifiedToken {
     /// The groups of the claim, each once.
     pub(super) fn groups(&self) -> &[String] {
         &self.groups
+    }
+}
+
+impl IdToken {
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// From when on AWS takes it no more.
+    pub fn expires(&self) -> SystemTime {
+        self.expires
+    }
+}
+
+/// Nothing of what it is.
+impl fmt::Debug for IdToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdToken(hidden)")
     }
 }
 

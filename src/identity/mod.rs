@@ -11,6 +11,7 @@ mod acting;
 mod authenticated;
 mod authority;
 mod authorized_key;
+mod aws_claims;
 mod certificate;
 mod certified;
 mod enough;
@@ -31,16 +32,17 @@ mod source_list;
 mod totp;
 mod unproved;
 
-pub use acting::{Acting, ActsAs, RealmRoles, Role, RoleOf, Roles};
+pub use acting::{Acting, ActsAs, By, RealmRoles, Role, RoleOf, Roles};
 pub use authenticated::{CertificateFacts, Identity, SecondFactorFacts};
 pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
+pub use aws_claims::AwsClaims;
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
 pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault};
 #[cfg(test)]
 pub(crate) use id_token::tests::Signer;
-pub use id_token::{Expected, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};
+pub use id_token::{Expected, IdToken, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};
 pub use login::{Login, LoginError};
 pub use people::{LineFault, People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedCertificate, VerifiedKey};
@@ -48,5 +50,7 @@ pub use restrictions::Restrictions;
 pub use revocations::Revocations;
 pub use roster::Roster;
 pub use second_factors::{SecondFactors, WrongCode};
+#[cfg(test)]
+pub(crate) use sign_in::tests::{signed_in_by, signed_in_saying, verified_by};
 pub use sign_in::{SignIns, SignedIn};
 pub use unproved::Unproved;

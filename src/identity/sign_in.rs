@@ -1,12 +1,13 @@
 //! People by their sign-in at an OpenID provider: who it is that a verified token stands for, and for how long.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::authenticated::{First, Proof};
 use super::enough::Proved;
-use super::id_token::{SignInFacts, VerifiedToken};
+use super::id_token::{IdToken, SignInFacts, VerifiedToken};
 use super::people::People;
 use super::restrictions::Restrictions;
 use super::unproved::Unproved;
@@ -16,6 +17,8 @@ use crate::model::RefusalCode;
 /// A sign-in on one connection, for as long as it counts. What it opened asks it about its end.
 #[derive(Debug)]
 pub struct SignedIn {
+    /// Two sign-ins of one person have two: what is got by one is not the other's.
+    number: u64,
     token: VerifiedToken,
     standing: Mutex<Standing>,
 }
@@ -27,7 +30,11 @@ struct Standing {
     put_off: Option<Option<SystemTime>>,
     /// Why it counts no more, whatever the time.
     ended: Option<String>,
+    /// The newest that the provider has given for it, for as long as it counts.
+    own: Option<Arc<IdToken>>,
 }
+
+static SIGN_INS: AtomicU64 = AtomicU64::new(0);
 
 /// Whose sign-ins are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,17 +48,44 @@ pub struct SignIns {
 impl SignedIn {
     /// One that was verified just now and counts so long.
     pub fn new(token: VerifiedToken, until: SystemTime) -> Self {
-        Self { token, standing: Mutex::new(Standing { until, put_off: None, ended: None }) }
+        Self::standing_until(token, until, None)
     }
 
     /// The same of one about which the provider is asked again and again, until then at most.
     pub fn asked_about(token: VerifiedToken, until: SystemTime, at_most: Option<SystemTime>) -> Self {
-        Self { token, standing: Mutex::new(Standing { until, put_off: Some(at_most), ended: None }) }
+        Self::standing_until(token, until, Some(at_most))
+    }
+
+    fn standing_until(mut token: VerifiedToken, until: SystemTime, put_off: Option<Option<SystemTime>>) -> Self {
+        let standing = Standing { until, put_off, ended: None, own: token.take_text() };
+        Self { number: SIGN_INS.fetch_add(1, Ordering::Relaxed), token, standing: Mutex::new(standing) }
     }
 
     /// What was verified.
     pub fn token(&self) -> &VerifiedToken {
         &self.token
+    }
+
+    /// Which of all sign-ins it is, since the gateway began.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The person's own ID token, the newest that there is; none once the sign-in counts no more.
+    pub fn id_token(&self, now: SystemTime) -> Option<Arc<IdToken>> {
+        let mut standing = self.standing();
+        if standing.ended.is_some() || now >= standing.until {
+            standing.own = None;
+        }
+        standing.own.clone()
+    }
+
+    /// The provider has given a newer token for it, which says the same.
+    pub fn renewed(&self, mut token: VerifiedToken) {
+        let mut standing = self.standing();
+        if standing.ended.is_none() {
+            standing.own = token.take_text();
+        }
     }
 
     /// It counts longer: the provider has said so again.
@@ -64,6 +98,7 @@ impl SignedIn {
         let mut standing = self.standing();
         standing.until = standing.until.min(now);
         standing.ended.get_or_insert_with(|| why.to_owned());
+        standing.own = None;
     }
 
     /// When it is over, as far as is known now.
@@ -182,4 +217,4 @@ impl People {
 
 #[cfg(test)]
 #[path = "sign_in_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -10,17 +10,33 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Somebody who has signed in now under this name, in the group `dev`, for a minute.
 fn signed_in(name: &str) -> Arc<SignedIn> {
-    let (signer, now) = (Signer::new(), SystemTime::now());
+    signed_in_saying(name, serde_json::json!({}))
+}
+
+/// The same by a token that says this as well.
+pub(crate) fn signed_in_saying(name: &str, more: serde_json::Value) -> Arc<SignedIn> {
+    signed_in_by(&Signer::new(), name, more)
+}
+
+/// The same by a token of this provider.
+pub(crate) fn signed_in_by(signer: &Signer, name: &str, more: serde_json::Value) -> Arc<SignedIn> {
+    let token = verified_by(signer, name, more);
+    let until = token.expires();
+    Arc::new(SignedIn::new(token, until))
+}
+
+/// A token of that provider for them.
+pub(crate) fn verified_by(signer: &Signer, name: &str, more: serde_json::Value) -> VerifiedToken {
+    let now = SystemTime::now();
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let claims = serde_json::json!({
+    let mut claims = serde_json::json!({
         "iss": rules().issuer, "aud": "gate", "sub": format!("sub of {name}"), "iat": seconds, "exp": seconds + 60,
         "preferred_username": name, "groups": ["dev"],
     });
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let token = signer.token(&serde_json::json!({ "alg": "ES256", "kid": "ec" }), &claims);
     let keys = KeySet::parse(signer.jwks().to_string().as_bytes()).unwrap();
-    let verified = rules().verify(&keys, &token, Expected { nonce: None, since: now, max_age: None }, now).unwrap();
-    let until = verified.expires();
-    Arc::new(SignedIn::new(verified, until))
+    rules().verify(&keys, &token, Expected { nonce: None, since: now, max_age: None }, now).unwrap()
 }
 
 fn people(enough: &[(FirstProof, Option<SecondProof>)], unlisted_people: bool) -> People {
@@ -125,4 +141,36 @@ fn beside_a_key_it_must_be_the_key_s_owner_who_signs_in() {
     none.sign_ins = None;
     assert_eq!(none.is_enough(Identity::for_test("ada")).err(), Some(Unproved::NoProvider));
     assert!(!none.could_be_enough("ada", &[]) && both.could_be_enough("ada", &[]));
+}
+
+#[test]
+fn the_token_is_there_for_as_long_as_the_sign_in_counts_and_the_newest_is_it_and_no_text_shows_it() {
+    let (signer, now) = (Signer::new(), SystemTime::now());
+    let sign_in = signed_in_by(&signer, "ada", serde_json::json!({}));
+    let first = sign_in.id_token(now).unwrap();
+    assert!(first.as_str().starts_with("eyJ") && first.expires() > now + Duration::from_secs(50));
+    assert_ne!(sign_in.number(), signed_in("ada").number());
+    let newer = verified_by(&signer, "ada", serde_json::json!({ "jti": "2", "exp": 4_000_000_000_u64 }));
+    assert!(newer.says_the_same(sign_in.token()));
+    let text = format!("{sign_in:?} {newer:?} {first:?}");
+    assert!(!text.contains("eyJ") && text.contains("IdToken(hidden)"), "{text}");
+    sign_in.renewed(newer);
+    let second = sign_in.id_token(now).unwrap();
+    assert!(first != second && second.expires() > now + Duration::from_secs(3600));
+    // only the one who asked before has the older one still
+    assert_eq!(Arc::strong_count(&first), 1);
+    drop(second);
+    sign_in.end("over", now);
+    assert!(sign_in.id_token(now).is_none() && sign_in.id_token(SystemTime::UNIX_EPOCH).is_none());
+    sign_in.renewed(verified_by(&signer, "ada", serde_json::json!({})));
+    assert!(sign_in.id_token(SystemTime::UNIX_EPOCH).is_none(), "what has ended has no token again");
+    let sign_in = signed_in("ada");
+    assert!(sign_in.id_token(sign_in.ends()).is_none() && sign_in.id_token(now).is_none());
+    // another source identity or tag is another person to AWS
+    for claims in [
+        serde_json::json!({ "https://aws.amazon.com/source_identity": "eve" }),
+        serde_json::json!({ "https://aws.amazon.com/tags/principal_tags/team": "red" }),
+    ] {
+        assert!(!verified_by(&signer, "ada", claims).says_the_same(sign_in.token()));
+    }
 }

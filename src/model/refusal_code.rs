@@ -74,6 +74,8 @@ pub enum RefusalCode {
     BeyondTheGrant,
     /// The person has no role in AWS.
     NoAwsRole,
+    /// The person's role in AWS is got by a sign-in, and they have logged in without one.
+    AwsRoleNeedsSignIn,
     /// The name is no node's, or that of several.
     NodeUnknown,
     /// The node's agent is not connected.
@@ -121,7 +123,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -156,6 +158,7 @@ impl RefusalCode {
         Self::PolicyFailed,
         Self::BeyondTheGrant,
         Self::NoAwsRole,
+        Self::AwsRoleNeedsSignIn,
         Self::NodeUnknown,
         Self::NodeNotConnected,
         Self::AwsRefused,
@@ -216,6 +219,7 @@ impl RefusalCode {
             Self::PolicyFailed => "policy-failed",
             Self::BeyondTheGrant => "beyond-the-grant",
             Self::NoAwsRole => "no-aws-role",
+            Self::AwsRoleNeedsSignIn => "aws-role-needs-sign-in",
             Self::NodeUnknown => "node-unknown",
             Self::NodeNotConnected => "node-not-connected",
             Self::AwsRefused => "aws-refused",

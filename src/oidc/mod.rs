@@ -10,7 +10,7 @@
 //!
 //! Anybody may begin one before they have proved anything, so all of it is bounded: those that go on, from one address and in all;
 //! those that begin in a minute; what an answer may be, and how long it may take. One that is dropped asks no more. Tokens are in no
-//! log and no error, and are wiped where they were held here.
+//! log and no error, and are wiped where they were held here; the ID token is the sign-in's until that ends (`identity::IdToken`).
 
 mod budget;
 mod device;

@@ -98,7 +98,7 @@ async fn judge(
     if let Some(token) = renewed.id {
         let expected = Expected { nonce: None, since, max_age: None };
         match provider.verify(&token, expected).await {
-            Ok(token) if token.says_the_same(signed_in.token()) => {}
+            Ok(token) if token.says_the_same(signed_in.token()) => signed_in.renewed(token),
             Ok(_) => return Err(Refused::Ever("the provider says something else of you than it did; sign in again")),
             Err(error @ (SignInError::Unreachable(_) | SignInError::Unusable(_))) => {
                 return Err(Refused::NotNow(error));

@@ -121,6 +121,17 @@ pub enum Refused {
         /// Where.
         realm: RealmName,
     },
+    /// It is allowed, and their role in AWS is got by a token that they have not brought.
+    #[error(
+        "it takes a sign-in to be {person} in AWS in the realm {realm}, and this login has none: log in by signing in, with ssh -o \
+         PubkeyAuthentication=no where a key is enough as well"
+    )]
+    NotSignedIn {
+        /// Who.
+        person: String,
+        /// Where.
+        realm: RealmName,
+    },
     /// The name is no node's.
     #[error("{0}")]
     NoSuchNode(BackendError),
@@ -157,6 +168,7 @@ impl Refused {
         match self {
             Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
             Self::NoRole { .. } => RefusalCode::NoAwsRole,
+            Self::NotSignedIn { .. } => RefusalCode::AwsRoleNeedsSignIn,
             Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
             Self::Node(BackendError::Target(_) | BackendError::Several { .. }) => RefusalCode::NodeNotConnected,
             Self::Node(
@@ -415,8 +427,17 @@ impl SessionOpener {
         }
         // only now: who may not use a node does not learn how it is
         let realm = &grant.node().realm;
-        if *grant.identity().acts_as(realm) == ActsAs::Nobody {
-            return Err(Refused::NoRole { person: grant.identity().person().to_owned(), realm: realm.clone() });
+        let who = || (grant.identity().person().to_owned(), realm.clone());
+        match grant.identity().acts_as(realm) {
+            ActsAs::Gateway | ActsAs::Role(_) => {}
+            ActsAs::NotSignedIn => {
+                let (person, realm) = who();
+                return Err(Refused::NotSignedIn { person, realm });
+            }
+            ActsAs::Nobody => {
+                let (person, realm) = who();
+                return Err(Refused::NoRole { person, realm });
+            }
         }
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
     }

@@ -21,7 +21,7 @@ use crate::evidence::EventLog;
 use crate::gateway::{Gateway, HostKeys, Settings};
 use crate::identity::{People, RealmRoles, Roles, Roster};
 use crate::policy::{Policies, Policy};
-use crate::session::SessionOpener;
+use crate::session::{NodeTransport, SessionOpener};
 
 /// Long for a busy machine, and much shorter than the deadline for a login: who is hung up on within this, is for a reason.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
@@ -61,6 +61,12 @@ pub(crate) struct TestGateway {
     running: Option<JoinHandle<()>>,
 }
 
+/// Nodes, and the way to them.
+pub(crate) struct Elsewhere {
+    pub(crate) realms: Realms,
+    pub(crate) transport: Arc<dyn NodeTransport>,
+}
+
 impl TestGateway {
     pub(crate) async fn start() -> Self {
         Self::with(|_| ()).await
@@ -86,11 +92,26 @@ impl TestGateway {
         Self::build_under(policies, |_| (), &[], &[]).await
     }
 
+    /// A gateway whose nodes are elsewhere than on [`Self::node`].
+    pub(crate) async fn before(elsewhere: Elsewhere, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::build_before(Some(elsewhere), POLICIES, change, &[], &[]).await
+    }
+
     async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
         Self::build_under(POLICIES, change, kinds, lines).await
     }
 
     async fn build_under(
+        policies: &str,
+        change: impl FnOnce(&mut Settings),
+        kinds: &[(&str, &[&str])],
+        lines: &[String],
+    ) -> Self {
+        Self::build_before(None, policies, change, kinds, lines).await
+    }
+
+    async fn build_before(
+        elsewhere: Option<Elsewhere>,
         policies: &str,
         change: impl FnOnce(&mut Settings),
         kinds: &[(&str, &[&str])],
@@ -124,8 +145,9 @@ impl TestGateway {
             people = people.with_any_key("ada", &wire);
         }
         let roster = Roster::from(people);
-        let realms = Realms::for_test(nodes.clone());
-        let sessions = Arc::new(SessionOpener::new(roster.clone(), policies.clone(), realms, node.clone(), log));
+        let Elsewhere { realms, transport } =
+            elsewhere.unwrap_or_else(|| Elsewhere { realms: Realms::for_test(nodes.clone()), transport: node.clone() });
+        let sessions = Arc::new(SessionOpener::new(roster.clone(), policies.clone(), realms, transport, log));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gateway = Gateway::bind(&[any], &host_keys, roster.clone(), sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];

@@ -18,7 +18,7 @@ pub(crate) use crate::transport::tests::node_end;
 pub(crate) use clients::{complaint, content, finish, keygen, text};
 pub(crate) use embedded_service::{EmbeddedService, NODE, PATIENCE};
 pub(crate) use embedded_transport::EmbeddedTransport;
-pub(crate) use gateway::{SOON, TestGateway};
+pub(crate) use gateway::{Elsewhere, SOON, TestGateway};
 pub(crate) use node_files::{OperationLog, local_service, local_service_under};
 pub(crate) use open_id::OpenId;
 pub(crate) use samples::{awkward, long_ago, noise};

@@ -28,7 +28,8 @@ async function serve(options) {
       scope: 'openid offline_access profile email groups',
     }],
     claims: {
-      openid: ['sub'],
+      // and what AWS takes of an ID token, where somebody has it
+      openid: ['sub', 'https://aws.amazon.com/source_identity', 'https://aws.amazon.com/tags'],
       profile: ['preferred_username'],
       email: ['email', 'email_verified'],
       groups: ['groups'],

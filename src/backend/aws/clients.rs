@@ -28,8 +28,9 @@ use crate::data_channel::{Dialer, ProxyRules};
 use crate::model::RealmName;
 
 /// What of the SDK is logged when nobody says: nothing. It tells of every profile and key that it has looked at, and of each
-/// place where it found no credentials; what came of that is told here, in one sentence.
-pub const LOG_FILTER: &str = "aws_config=off";
+/// place where it found no credentials; what came of that is told here, in one sentence. At `trace` it tells requests and answers as they
+/// are, and STS's have people's ID tokens and the secrets of roles in them.
+pub const LOG_FILTER: &str = "aws_config=off,aws_smithy_runtime=off";
 
 /// What a command that ends with the answer logs of it: it has no need to tell it twice.
 pub const LOG_FILTER_OF_TOOLS: &str = "portcullis::backend::aws::refusals=off";

@@ -162,6 +162,11 @@ where
     };
     let code = code(service.err().code(), service.raw().status().as_u16());
     let text = clean(service.err().message().unwrap_or("no text was given"));
+    let by_token = call == WEB_IDENTITY;
+    let text = if by_token { without_tokens(&text) } else { text };
+    if by_token && let Some(error) = of_a_token(context, &code, &text) {
+        return error;
+    }
     match kind {
         Kind::NotConnected => BackendError::Target(format!("{on} is not connected to Systems Manager in {region}")),
         Kind::NoSuchDocument => BackendError::Document(format!(
@@ -186,7 +191,9 @@ where
         Kind::Denied => {
             let call = format!("{}:{call}", asked.prefix());
             let help = match (asked, role) {
-                (Service::Sts, _) => "its trust policy must let the gateway do that, with a name, a source identity and tags (deploy/iam has it)".to_owned(),
+                (Service::Sts, _) if by_token => "its trust policy must have the OpenID provider as Federated, for that audience and subject, and let it say tags and a source identity where the token does (deploy/iam/web-identity-trust.json has it)".to_owned(),
+                (Service::Sts, Some(first)) => format!("its trust policy must let the role {first} do that, with a name, a source identity and tags, and so must that role's own policy (deploy/iam has both: chained-trust.json and web-identity-policy.json)"),
+                (Service::Sts, None) => "its trust policy must let the gateway do that, with a name, a source identity and tags (deploy/iam has it)".to_owned(),
                 (_, None) => format!("grant {call} to the gateway's role (deploy/iam has the whole policy)"),
                 (_, Some(role)) => format!("grant {call} to the role {role} (deploy/iam has the whole policy)"),
             };
@@ -222,6 +229,58 @@ where
         }
     }
 }
+
+/// The call that an ID token goes with.
+pub(super) const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
+
+/// What STS has against a token, rather than against the role
+/// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>).
+fn of_a_token(context: CallContext<'_>, code: &str, text: &str) -> Option<BackendError> {
+    let CallContext { call, on, region, refusals, .. } = context;
+    let operator = |help: &str| {
+        let operator = format!("STS does not take a person's ID token for {on} ({code}): {text}; {help}");
+        refusals.note(&format!("sts:{call}"), &operator);
+        operator
+    };
+    match code.strip_suffix("Exception").unwrap_or(code) {
+        "ExpiredToken" => Some(BackendError::Refused(TOKEN_IS_OVER.to_owned())),
+        "IDPRejectedClaim" => {
+            operator("its provider does not stand to it, or it has been taken back there");
+            Some(BackendError::Refused(
+                "AWS finds that the provider does not stand to your sign-in any more: connect again, and sign in"
+                    .to_owned(),
+            ))
+        }
+        "InvalidIdentityToken" => {
+            let operator = operator(
+                "IAM in that account needs an identity provider with oidc.issuer as its URL and oidc.client_id among its audiences, whose keys AWS can fetch (deploy/README.md has the command)",
+            );
+            Some(BackendError::Denied { call: format!("sts:{call}"), operator })
+        }
+        "IDPCommunicationError" => {
+            let sentence = format!(
+                "STS in {region} could not ask the OpenID provider for its keys: try again in a moment; AWS reaches it from the internet alone"
+            );
+            refusals.note_unreachable(&sentence);
+            Some(BackendError::Unreachable(sentence))
+        }
+        _ => None,
+    }
+}
+
+/// What a person is told whose token AWS takes no more.
+pub(super) const TOKEN_IS_OVER: &str =
+    "the ID token of your sign-in is over, and nobody can be you in AWS without one: connect again, and sign in";
+
+/// The text without what may be a token, or a part of one: STS quotes values that it does not take.
+fn without_tokens(text: &str) -> String {
+    let hidden = |word: &str| word.contains("eyJ") || word.chars().count() > LONGEST_WORD;
+    let words = text.split(' ').map(|word| if hidden(word) { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// ARNs of roles and addresses of providers are shorter.
+const LONGEST_WORD: usize = 300;
 
 /// The service's word for an error, or the status where it has none. Whatever is no word is a text, and no person's.
 fn code(said: Option<&str>, status: u16) -> String {
@@ -298,6 +357,17 @@ mod tests {
     }
 
     fn answer(status: u16, code: Option<&str>, message: &str) -> BackendError {
+        to(Service::SystemsManager, "StartSession", "web-1", status, code, message)
+    }
+
+    fn to(
+        service: Service,
+        call: &'static str,
+        on: &str,
+        status: u16,
+        code: Option<&str>,
+        message: &str,
+    ) -> BackendError {
         let mut said = ErrorMetadata::builder().message(message);
         if let Some(code) = code {
             said = said.code(code);
@@ -305,17 +375,7 @@ mod tests {
         let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
         let error = SdkError::service_error(StartSessionError::generic(said.build()), raw);
         let refusals = Refusals::of(RealmName::for_test());
-        explain(
-            CallContext {
-                service: Service::SystemsManager,
-                call: "StartSession",
-                on: "web-1",
-                role: None,
-                region: "eu-west-1",
-                refusals: &refusals,
-            },
-            &error,
-        )
+        explain(CallContext { service, call, on, role: None, region: "eu-west-1", refusals: &refusals }, &error)
     }
 
     #[test]
@@ -353,6 +413,34 @@ mod tests {
         }
         let operator = sentence("AccessDeniedException", text).for_operator();
         assert!(operator.contains("assumed-role") && operator.contains("grant ssm:StartSession"), "{operator}");
+    }
+
+    #[test]
+    fn what_aws_has_against_a_token_is_a_sentence_for_whoever_can_do_something_about_it() {
+        let role = "arn:aws:iam::123456789012:role/portcullis-web";
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2ln";
+        let because = format!("because, Value '{token}' at 'webIdentityToken' {}", "x".repeat(400));
+        let said = |code| to(Service::Sts, WEB_IDENTITY, role, 400, Some(code), &because);
+        for (code, told, for_operator) in [
+            ("ExpiredTokenException", "connect again, and sign in", "the ID token of your sign-in is over"),
+            ("IDPRejectedClaim", "connect again, and sign in", "does not stand to your sign-in"),
+            ("InvalidIdentityToken", "(sts:AssumeRoleWithWebIdentity)", "oidc.client_id among its audiences"),
+            ("InvalidIdentityTokenException", "(sts:AssumeRoleWithWebIdentity)", "because, Value … at"),
+            ("IDPCommunicationError", "try again in a moment", "from the internet alone"),
+            ("AccessDenied", "(sts:AssumeRoleWithWebIdentity)", "the OpenID provider as Federated"),
+            ("ValidationError", "(sts:AssumeRoleWithWebIdentity)", "see [[realms.roles]]"),
+            ("PackedPolicyTooLarge", "(sts:AssumeRoleWithWebIdentity)", "see [[realms.roles]]"),
+        ] {
+            let error = said(code);
+            assert!(error.to_string().contains(told), "{code}: {error}");
+            assert!(error.for_operator().contains(for_operator), "{code}: {}", error.for_operator());
+            assert!(!error.to_string().contains("123456789012"), "{error}");
+            for text in [error.to_string(), error.for_operator(), format!("{error:?}")] {
+                assert!(!text.contains("eyJ") && !text.contains("xxxx"), "{code}: {text}");
+            }
+        }
+        assert!(matches!(said("IDPCommunicationErrorException"), BackendError::Unreachable(_)));
+        assert!(matches!(said("Throttling"), BackendError::Unreachable(_)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!                                              let go of: TerminateSession             ◀─────────────────────────────┘
 //! ```
 
+mod assume;
 mod clients;
 mod connector;
 mod documents;
@@ -34,6 +35,8 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod throttle;
+#[cfg(test)]
+mod web_identity_tests;
 
 pub use clients::{AwsOptions, LOG_FILTER, LOG_FILTER_OF_TOOLS};
 pub use service::AwsBackend;

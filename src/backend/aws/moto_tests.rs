@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::backend::lanes::SessionRequest;
-use crate::identity::{Identity, Role};
+use crate::identity::{Identity, Role, signed_in_saying};
 use crate::model::{RealmName, RoleArn};
 use crate::policy::{Action, Grant};
 use crate::testing::PATIENCE;
@@ -50,9 +50,8 @@ impl Drop for Moto {
     }
 }
 
-#[tokio::test]
-async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
-    let moto = Moto::start().await;
+/// A gateway in an account of moto's.
+async fn backend(moto: &Moto) -> AwsBackend {
     let options = AwsOptions {
         region: Some("eu-west-1".into()),
         endpoint_ssm: Some(moto.url.clone()),
@@ -60,19 +59,51 @@ async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
         credentials: Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test")),
         ..AwsOptions::default()
     };
-    let backend = AwsBackend::new(RealmName::for_test(), options).await.unwrap();
+    AwsBackend::new(RealmName::for_test(), options).await.unwrap()
+}
+
+const PEOPLE: &str = "arn:aws:iam::123456789012:role/portcullis-people";
+
+fn role(name: &str) -> Role {
+    let external_id = Some("realm-1".to_owned());
+    Role { arn: RoleArn::parse(name).unwrap(), external_id, duration: Duration::from_secs(900), web_identity: None }
+}
+
+/// Somebody's credentials, and who moto says that they are by them.
+async fn seen_as(backend: &AwsBackend, identity: Identity) -> (Credentials, String) {
     let inner = backend.inner();
-    let arn = RoleArn::parse("arn:aws:iam::123456789012:role/portcullis-people").unwrap();
-    let role = Role { arn, external_id: Some("realm-1".to_owned()), duration: Duration::from_secs(900) };
-    let ann = Identity::for_test_in("ann@example.com", &["dev", "on call"]).in_role(Arc::new(role));
-    let grant = Grant::for_test_to(ann, "i-0123456789abcdef0", Action::Shell);
+    let grant = Grant::for_test_to(identity, "i-0123456789abcdef0", Action::Shell);
     let caller = inner.persons.caller(&inner.clients, &grant, &SessionRequest::new("Portcullis-OutLane")).unwrap();
     let credentials = caller.credentials(&inner.clients).await.unwrap();
     assert!(credentials.access_key_id().starts_with("ASIA") && credentials.session_token().is_some());
+    let config = inner.clients.sts.config().to_builder().credentials_provider(credentials.clone());
+    let who = sts::Client::from_conf(config.build()).get_caller_identity().send().await.unwrap();
+    assert_eq!(who.account(), Some("123456789012"));
+    (credentials, who.arn().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
+    let moto = Moto::start().await;
+    let backend = backend(&moto).await;
+    let ann = Identity::for_test_in("ann@example.com", &["dev", "on call"]).in_role(Arc::new(role(PEOPLE)));
+    let (credentials, arn) = seen_as(&backend, ann).await;
     let left = credentials.expiry().unwrap().duration_since(std::time::SystemTime::now()).unwrap();
     assert!((800..=900).contains(&left.as_secs()), "{left:?}");
-    let config = inner.clients.sts.config().to_builder().credentials_provider(credentials);
-    let who = sts::Client::from_conf(config.build()).get_caller_identity().send().await.unwrap();
-    let arn = "arn:aws:sts::123456789012:assumed-role/portcullis-people/ann@example.com";
-    assert_eq!((who.arn(), who.account()), (Some(arn), Some("123456789012")));
+    assert_eq!(arn, "arn:aws:sts::123456789012:assumed-role/portcullis-people/ann@example.com");
+}
+
+#[tokio::test]
+async fn moto_gives_out_a_role_for_a_person_s_own_token_and_another_from_there() {
+    let moto = Moto::start().await;
+    let backend = backend(&moto).await;
+    let signed_in = signed_in_saying("ada", serde_json::json!({}));
+    let web = "arn:aws:iam::123456789012:role/portcullis-web";
+    for name in [web, PEOPLE] {
+        let role = Role { external_id: None, web_identity: Some(RoleArn::parse(web).unwrap()), ..role(name) };
+        let ada = Identity::for_test_in("ada", &["dev"]).in_role(Arc::new(role)).by_sign_in(&signed_in);
+        let (_, arn) = seen_as(&backend, ada).await;
+        let last = name.rsplit('/').next().unwrap();
+        assert_eq!(arn, format!("arn:aws:sts::123456789012:assumed-role/{last}/ada"));
+    }
 }

@@ -3,31 +3,31 @@
 //! ```text
 //!   Grant ──▶ Caller ──credentials──▶ StartSession, ResumeSession, TerminateSession, the signed upgrade
 //!               │
-//!               └─ a person: AssumeRole (name, source identity, tags, session policy), kept by
-//!                  (proof, person, role, node, documents) and renewed before they end, by one at a time
+//!               └─ a person: a role of theirs (`assume`), kept by (proof, sign-in, person, role, node, documents)
+//!                  and renewed before they end, by one at a time
 //! ```
 //!
 //! Nobody's credentials are ever another's: what they are kept by has the proof and the person in it, and what they may do
-//! is one node. They are in memory only, and wiped there when the last who holds them has let go.
+//! is one node. They are in memory only, and wiped there when the last who holds them has let go. What is got by a person's own ID token
+//! is their sign-in's, so that connection's alone: it is not kept past it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sdk_ssm as ssm;
-use aws_sdk_sts as sts;
-use aws_sdk_sts::operation::RequestId as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::assume::{self, Given};
 use super::clients::Clients;
-use super::error::{CallContext, Service, explain};
+use super::error::{CallContext, TOKEN_IS_OVER};
 use super::session_policy::session_policy;
 use crate::backend::BackendError;
 use crate::backend::lanes::SessionRequest;
-use crate::identity::{Acting, ActsAs};
+use crate::identity::{Acting, ActsAs, IdToken, SignedIn};
 use crate::policy::Grant;
 
 /// As whom calls are made.
@@ -45,6 +45,8 @@ pub(super) struct Persons(Mutex<HashMap<Key, Arc<Person>>>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     proof: String,
+    /// Where the role is got by the token of one.
+    sign_in: Option<u64>,
     person: String,
     role: String,
     node: String,
@@ -55,6 +57,8 @@ struct Key {
 pub(super) struct Person {
     acting: Acting,
     policy: String,
+    /// Whose token the role is got by. It is the connection's, and held here no longer than that goes on.
+    sign_in: Option<Weak<SignedIn>>,
     /// Held while they are renewed: whoever needs them meanwhile waits for the same answer.
     state: tokio::sync::Mutex<State>,
 }
@@ -104,22 +108,26 @@ impl Persons {
         let acting = match identity.acts_as(&grant.node().realm) {
             ActsAs::Gateway => return Ok(Caller::Gateway),
             ActsAs::Role(_) => Acting::of(identity, &grant.node().realm, Some(&grant.node().id)),
-            ActsAs::Nobody => None,
+            ActsAs::NotSignedIn | ActsAs::Nobody => None,
         };
         let Some(acting) = acting else {
             return Err(BackendError::Refused("nobody can be this person in AWS: they have no role there".to_owned()));
         };
         let documents: BTreeSet<String> =
             request.beside.iter().map(|&name| name.to_owned()).chain([request.document.clone()]).collect();
+        let sign_in = identity.signed_in().filter(|_| acting.role.web_identity.is_some());
         let key = Key {
             proof: identity.proof().to_owned(),
+            sign_in: sign_in.map(|sign_in| sign_in.number()),
             person: identity.person().to_owned(),
             role: acting.role.arn.to_string(),
             node: grant.node().id.0.clone(),
             documents,
         };
         let policy = session_policy(&acting, &clients.region, &grant.node().id, &key.documents);
+        let sign_in = sign_in.map(Arc::downgrade);
         let mut kept = self.kept();
+        kept.retain(|_, person| person.could_be_renewed());
         // the same name may stand for other groups, or another external id, after the people have changed
         if let Some(known) = kept.get(&key).filter(|known| known.acting == acting) {
             return Ok(Caller::Person(known.clone()));
@@ -133,7 +141,7 @@ impl Persons {
         {
             kept.remove(&some);
         }
-        let person = Arc::new(Person { acting, policy, state: tokio::sync::Mutex::default() });
+        let person = Arc::new(Person { acting, policy, sign_in, state: tokio::sync::Mutex::default() });
         kept.insert(key, person.clone());
         Ok(Caller::Person(person))
     }
@@ -141,6 +149,12 @@ impl Persons {
     /// Lets go of all that are kept. Sessions that run keep their own.
     pub(super) fn forget(&self) {
         self.kept().clear();
+    }
+
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.kept().len()
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Person>>> {
@@ -273,34 +287,25 @@ impl Person {
         self.state.try_lock().is_ok_and(|state| state.issued.as_ref().is_none_or(|issued| issued.times.over <= now))
     }
 
+    /// Whether there is somebody yet whose token it would take.
+    fn could_be_renewed(&self) -> bool {
+        self.sign_in.as_ref().is_none_or(|sign_in| sign_in.strong_count() > 0)
+    }
+
+    /// The token of the sign-in by which the role is got, where it is got so.
+    fn id_token(&self) -> Result<Option<Arc<IdToken>>, BackendError> {
+        let Some(sign_in) = &self.sign_in else { return Ok(None) };
+        let now = SystemTime::now();
+        let token = sign_in.upgrade().and_then(|sign_in| sign_in.id_token(now));
+        let good = token.filter(|token| now < token.expires());
+        good.map(Some).ok_or_else(|| BackendError::Refused(TOKEN_IS_OVER.to_owned()))
+    }
+
     async fn assume(&self, clients: &Clients) -> Result<Issued, BackendError> {
-        let Acting { role, session_name, source_identity, tags, .. } = &self.acting;
-        let call = clients.call("AssumeRole", role.arn.as_str());
-        let context = CallContext { service: Service::Sts, ..call };
-        let unusable = |what: &dyn fmt::Display| {
-            BackendError::Unreachable(format!("STS in {} did not say {what}: try again", clients.region))
-        };
-        let tag = |(key, value): &(&'static str, String)| {
-            sts::types::Tag::builder().key(*key).value(value).build().map_err(|error| unusable(&error))
-        };
-        let asked = clients
-            .sts
-            .assume_role()
-            .role_arn(role.arn.as_str())
-            .role_session_name(session_name)
-            .source_identity(source_identity)
-            .set_external_id(role.external_id.clone())
-            .set_tags(Some(tags.iter().map(tag).collect::<Result<_, _>>()?))
-            .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
-            .policy(&self.policy);
+        let token = self.id_token()?;
         let asked_at = SystemTime::now();
-        let answer = asked.send().await.map_err(|error| explain(context, &error))?;
-        let request_id = answer.request_id().map(str::to_owned);
-        let given = answer.credentials.ok_or_else(|| unusable(&"which credentials"))?;
-        let ends = SystemTime::try_from(given.expiration).map_err(|_| unusable(&"when the credentials end"))?;
-        let sts::types::Credentials { access_key_id, secret_access_key, session_token, .. } = given;
-        let credentials =
-            Credentials::new(access_key_id, secret_access_key, Some(session_token), Some(ends), "AssumeRole");
+        let Given { credentials, ends, request_id } =
+            assume::role(clients, &self.acting, &self.policy, token.as_deref()).await?;
         Ok(Issued { credentials, times: Times::of(asked_at, ends), request_id })
     }
 }

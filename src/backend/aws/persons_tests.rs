@@ -24,21 +24,21 @@ use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedService, NODE, PATIENCE};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/portcullis-people";
-const GATEWAY: &str = "arn:aws:iam::123456789012:user/gateway";
-const OTHER_NODE: &str = "mi-00000000000000bad";
-const DOCUMENT: &str = "Portcullis-Test";
+pub(super) const GATEWAY: &str = "arn:aws:iam::123456789012:user/gateway";
+pub(super) const OTHER_NODE: &str = "mi-00000000000000bad";
+pub(super) const DOCUMENT: &str = "Portcullis-Test";
 const OTHER_DOCUMENT: &str = "Portcullis-Other";
 
 /// A document of `deploy/iam`, for the account of the tests.
-fn deployed(name: &str) -> String {
+pub(super) fn deployed(name: &str) -> String {
     let path = format!("{}/deploy/iam/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap().replace("${Account}", "123456789012").replace("${Gateway}", GATEWAY)
 }
 
 /// An account as `deploy/iam` makes it, and a gateway in it.
-struct Account {
-    service: EmbeddedService,
-    backend: AwsBackend,
+pub(super) struct Account {
+    pub(super) service: EmbeddedService,
+    pub(super) backend: AwsBackend,
 }
 
 impl Account {
@@ -46,7 +46,7 @@ impl Account {
         Self::with(|_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut ServiceConfig)) -> Self {
+    pub(super) async fn with(change: impl FnOnce(&mut ServiceConfig)) -> Self {
         Self::of(RealmName::for_test(), change).await
     }
 
@@ -85,18 +85,18 @@ impl Account {
         Self { service, backend }
     }
 
-    async fn open(&self, grant: &Grant, line: &str) -> Result<Lane, BackendError> {
+    pub(super) async fn open(&self, grant: &Grant, line: &str) -> Result<Lane, BackendError> {
         self.backend.open(grant, request(line)).await
     }
 
     /// What the SDK would sign with for that grant.
-    async fn credentials(&self, grant: &Grant) -> Credentials {
+    pub(super) async fn credentials(&self, grant: &Grant) -> Credentials {
         let inner = self.backend.inner();
         let caller = inner.persons.caller(&inner.clients, grant, &request("true")).unwrap();
         caller.credentials(&inner.clients).await.unwrap()
     }
 
-    fn person(&self, grant: &Grant, request: &SessionRequest) -> Arc<Person> {
+    pub(super) fn person(&self, grant: &Grant, request: &SessionRequest) -> Arc<Person> {
         let inner = self.backend.inner();
         match inner.persons.caller(&inner.clients, grant, request).unwrap() {
             Caller::Person(person) => person,
@@ -104,21 +104,21 @@ impl Account {
         }
     }
 
-    fn ssm(&self, credentials: &Credentials) -> ssm::Client {
+    pub(super) fn ssm(&self, credentials: &Credentials) -> ssm::Client {
         let inner = self.backend.inner();
         let config = inner.clients.ssm.config().to_builder().credentials_provider(credentials.clone());
         ssm::Client::from_conf(config.build())
     }
 
     /// The records of a call.
-    fn records(&self, name: &str) -> Vec<Value> {
+    pub(super) fn records(&self, name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.service.trail().unwrap()).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         records.filter(|record| record["eventName"] == name).collect()
     }
 
     /// Waits until there are so many.
-    async fn until_records(&self, name: &str, count: usize) {
+    pub(super) async fn until_records(&self, name: &str, count: usize) {
         let enough = async {
             while self.records(name).len() < count {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -128,7 +128,7 @@ impl Account {
     }
 }
 
-fn request(line: &str) -> SessionRequest {
+pub(super) fn request(line: &str) -> SessionRequest {
     let mut request = SessionRequest::new(DOCUMENT);
     request.parameters.insert("command".into(), vec![line.into()]);
     request
@@ -141,15 +141,15 @@ fn person(name: &str, groups: &[&str]) -> Identity {
 fn in_role(name: &str, groups: &[&str], role: &str, external_id: Option<&str>) -> Identity {
     let arn = RoleArn::parse(role).unwrap();
     let external_id = external_id.map(str::to_owned);
-    let role = Role { arn, external_id, duration: Duration::from_secs(900) };
+    let role = Role { arn, external_id, duration: Duration::from_secs(900), web_identity: None };
     Identity::for_test_in(name, groups).in_role(Arc::new(role))
 }
 
-fn to(identity: Identity) -> Grant {
+pub(super) fn to(identity: Identity) -> Grant {
     Grant::for_test_to(identity, NODE, Action::Shell)
 }
 
-async fn ends(mut lane: Lane) -> Option<i32> {
+pub(super) async fn ends(mut lane: Lane) -> Option<i32> {
     let mut exit = None;
     while let Some(event) = timeout(PATIENCE, lane.reader.next()).await.expect("the lane hangs") {
         if let ChannelEvent::ExitCode(code) = event {
@@ -161,7 +161,7 @@ async fn ends(mut lane: Lane) -> Option<i32> {
 }
 
 #[track_caller]
-fn denied<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
+pub(super) fn denied<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
     result: Result<T, SdkError<E, R>>,
 ) -> String {
     let error = result.expect_err("a refusal");
@@ -501,8 +501,12 @@ async fn a_gateway_that_may_start_sessions_itself_is_found_out_and_nothing_is_st
 async fn z7_a_person_is_in_each_realm_what_that_realm_has_them_be() {
     let named = |name: &str| format!("arn:aws:iam::123456789012:role/portcullis-{name}");
     let roles_of = |name: &str| {
-        let role =
-            Role { arn: RoleArn::parse(&named(name)).unwrap(), external_id: None, duration: Duration::from_secs(900) };
+        let role = Role {
+            arn: RoleArn::parse(&named(name)).unwrap(),
+            external_id: None,
+            duration: Duration::from_secs(900),
+            web_identity: None,
+        };
         Roles::OfPeople(vec![RoleOf { people: vec!["ann".to_owned()], groups: Vec::new(), role: Arc::new(role) }])
     };
     let start = async |name: &str| {

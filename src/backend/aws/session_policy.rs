@@ -35,6 +35,13 @@ pub(super) fn session_policy(acting: &Acting, region: &str, node: &NodeId, docum
     .to_string()
 }
 
+/// The policy of a role from which another is assumed, and that is for nothing else.
+pub(super) fn only_becoming(role: &RoleArn) -> String {
+    let actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
+    let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": role.as_str() });
+    json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
+}
+
 /// Documents of AWS belong to no account.
 fn document_arn(role: &RoleArn, region: &str, name: &str) -> String {
     let account = if name.starts_with("AWS-") { "" } else { role.account() };
@@ -54,7 +61,7 @@ mod tests {
 
     fn acting(person: &str) -> Acting {
         let arn = RoleArn::parse("arn:aws-cn:iam::123456789012:role/operators").unwrap();
-        let role = Role { arn, external_id: None, duration: Duration::from_secs(3600) };
+        let role = Role { arn, external_id: None, duration: Duration::from_secs(3600), web_identity: None };
         Acting::of(&Identity::for_test(person).in_role(Arc::new(role)), &RealmName::for_test(), None).unwrap()
     }
 

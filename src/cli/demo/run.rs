@@ -250,6 +250,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
         groups: groups.iter().map(|&name| name.to_owned()).collect(),
         external_id: None,
         minutes: 60,
+        web_identity: None,
     };
     config.realms = vec![Realm {
         name: REALM.to_owned(),

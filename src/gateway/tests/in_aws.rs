@@ -14,7 +14,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/portcullis-ops";
 
 fn role(people: &str, groups: &[&str]) -> Roles {
     let arn = RoleArn::parse(ROLE).unwrap();
-    let role = Arc::new(Role { arn, external_id: None, duration: Duration::from_secs(3600) });
+    let role = Arc::new(Role { arn, external_id: None, duration: Duration::from_secs(3600), web_identity: None });
     let groups = groups.iter().map(|&group| group.to_owned()).collect();
     Roles::OfPeople(vec![RoleOf { people: vec![people.to_owned()], groups, role }])
 }

@@ -15,6 +15,7 @@ mod memory;
 mod neighbours;
 mod noted;
 mod odd_requests;
+mod own_token;
 mod process;
 mod prompting;
 mod proofs;

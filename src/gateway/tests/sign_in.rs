@@ -13,16 +13,18 @@ use crate::identity::{
 use crate::oidc::{Provider, ProviderOptions};
 use crate::testing::{OpenId, TestGateway, complaint, content, finish, text};
 
-const SIGN_IN: Combination = Combination { first: FirstProof::SignIn, second: None };
-const KEY: Combination = Combination { first: FirstProof::Key, second: None };
+pub(super) const SIGN_IN: Combination = Combination { first: FirstProof::SignIn, second: None };
+pub(super) const KEY: Combination = Combination { first: FirstProof::Key, second: None };
 const KEY_AND_SIGN_IN: Combination = Combination { first: FirstProof::Key, second: Some(SecondProof::SignIn) };
 
 /// A gateway whose people sign in at a provider.
-struct SigningIn {
-    gateway: TestGateway,
-    provider: OpenId,
+pub(super) struct SigningIn {
+    pub(super) gateway: TestGateway,
+    pub(super) provider: OpenId,
     /// What the gateway asks it by.
     asks: Provider,
+    /// Who is who in AWS.
+    roles: Roles,
 }
 
 fn people_there() -> Value {
@@ -40,7 +42,16 @@ impl SigningIn {
 
     async fn with(enough: &[Combination], more: Value, change: impl FnOnce(&mut ProviderOptions)) -> Self {
         let provider = OpenId::start(people_there(), more).await;
-        let mut options = ProviderOptions {
+        let mut options = Self::asking(&provider);
+        change(&mut options);
+        let asks = Provider::new(options).unwrap();
+        let gateway = TestGateway::with(|settings| settings.provider = Some(asks.clone())).await;
+        Self::of(gateway, provider, asks, Roles::Gateway, enough)
+    }
+
+    /// How a gateway asks it.
+    pub(super) fn asking(provider: &OpenId) -> ProviderOptions {
+        ProviderOptions {
             rules: TokenRules {
                 issuer: provider.issuer.clone(),
                 client_id: "gate".to_owned(),
@@ -59,11 +70,18 @@ impl SigningIn {
             pending: 8,
             pending_per_address: 2,
             starts_a_minute: 60,
-        };
-        change(&mut options);
-        let asks = Provider::new(options).unwrap();
-        let gateway = TestGateway::with(|settings| settings.provider = Some(asks.clone())).await;
-        let signing_in = Self { gateway, provider, asks };
+        }
+    }
+
+    /// A gateway that is there, with this provider.
+    pub(super) fn of(
+        gateway: TestGateway,
+        provider: OpenId,
+        asks: Provider,
+        roles: Roles,
+        enough: &[Combination],
+    ) -> Self {
+        let signing_in = Self { gateway, provider, asks, roles };
         signing_in.put_in_force(enough, &["ada", "bob"]);
         signing_in
     }
@@ -74,7 +92,7 @@ impl SigningIn {
         let known: Vec<_> = known.iter().map(|name| (*name, [public(name)])).collect();
         let people = People::new(known.iter().map(|(name, keys)| (*name, &keys[..])))
             .unwrap()
-            .in_roles(RealmRoles::for_test(Roles::Gateway));
+            .in_roles(RealmRoles::for_test(self.roles.clone()));
         let rule = EnoughFor { people: vec!["*".to_owned()], groups: Vec::new(), enough: enough.to_vec() };
         let issuer = self.provider.issuer.clone();
         let people = people.with_enough(vec![rule], Duration::ZERO);
@@ -94,7 +112,7 @@ impl SigningIn {
     }
 
     /// The same without a key, up to where it shows an address with a code in it; that, and the client.
-    async fn shown(&self, args: &[&str]) -> (String, Client) {
+    pub(super) async fn shown(&self, args: &[&str]) -> (String, Client) {
         self.shown_by(self.ssh(&[&["-o", "PubkeyAuthentication=no"][..], args].concat())).await
     }
 
@@ -121,7 +139,7 @@ impl SigningIn {
         std::fs::read_to_string(self.gateway.path("asked")).unwrap_or_default().lines().count()
     }
 
-    async fn refused(&self, code: &str) -> Value {
+    pub(super) async fn refused(&self, code: &str) -> Value {
         self.gateway.event(|event| event["event"] == "login.refused" && event["code"] == code).await
     }
 
@@ -131,14 +149,14 @@ impl SigningIn {
     }
 }
 
-struct Client {
+pub(super) struct Client {
     child: Child,
     /// On its stderr so far.
     said: String,
 }
 
 impl Client {
-    async fn ends(self) -> Output {
+    pub(super) async fn ends(self) -> Output {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait_with_output()).await;
         let mut output = ended.expect("ssh did not come to its end").unwrap();
         output.stderr = [self.said.as_bytes(), &output.stderr].concat();
