@@ -239,6 +239,17 @@ fn ctrl_c_ends_what_runs_on_the_node_too() {
     }
 }
 
+/// A script that starts the tests in the background ignores SIGINT for them, and all that they start would inherit that.
+#[test]
+fn signals_work_in_tests_that_were_started_in_the_background() {
+    let tests =
+        ["endurance::ctrl_c_ends_what_runs_on_the_node_too", "shell::helper_pty::control_characters_are_signals"];
+    let mut again = Command::new("env");
+    again.arg("--ignore-signal=INT,QUIT").arg(std::env::current_exe().unwrap()).arg("--exact").args(tests);
+    let ran = run(&mut again, b"", PATIENCE).ok();
+    assert!(ran.out().contains("2 passed"), "{ran}");
+}
+
 #[test]
 fn a_canary_sent_at_once_appears_nowhere() {
     let demo = Demo::shared(&["--faithful"]);

@@ -324,3 +324,29 @@ fn tar_both_ways(demo: &Demo) {
     let listed = run(Command::new("tar").args(["-tf", "-"]), &back.stdout, PATIENCE).ok();
     assert!(listed.out().contains("here/sub/noise"), "{listed}");
 }
+
+/// Whoever starts the agent may ignore signals, as a script does for what it starts in the background. What is ignored when a
+/// program begins, it ignores, and so does everything that it starts.
+#[test]
+fn what_was_ignored_around_the_agent_is_not_ignored_in_a_command() {
+    std::thread::scope(|scope| {
+        for helper in ["auto", "sh"] {
+            scope.spawn(move || {
+                let demo = Demo::start_ignoring("INT,QUIT,USR1", &["--helper", helper]);
+                let ignored = |args: &[&str]| {
+                    let run = run(
+                        demo.command("ssh").args(args).args(["demo", "grep SigIgn /proc/self/status"]),
+                        b"",
+                        PATIENCE,
+                    );
+                    let ran = run.ok().out();
+                    // but for 32 and 33, which the C library has for itself and lets nobody set
+                    u64::from_str_radix(ran.split_whitespace().nth(1).unwrap(), 16).unwrap() & !0x1_8000_0000
+                };
+                for args in [&[][..], &["-tt"]] {
+                    assert_eq!(ignored(args), 0, "{helper} {args:?}");
+                }
+            });
+        }
+    });
+}

@@ -180,10 +180,25 @@ impl Demo {
         demo
     }
 
+    /// The same, started by somebody who ignores these signals.
+    #[track_caller]
+    pub fn start_ignoring(signals: &str, args: &[&str]) -> Self {
+        let temporary = tempfile::Builder::new().prefix("portcullis e2e ").tempdir().unwrap();
+        let mut command = Command::new("env");
+        command.args([&format!("--ignore-signal={signals}"), PORTCULLIS]);
+        let mut demo = Self::start_by(command, &temporary.path().join("demo"), args);
+        demo._temporary = Some(temporary);
+        demo
+    }
+
     /// A demo in a directory that the test owns.
     #[track_caller]
     pub fn start_in(dir: &Path, args: &[&str]) -> Self {
-        let mut command = program(PORTCULLIS);
+        Self::start_by(program(PORTCULLIS), dir, args)
+    }
+
+    #[track_caller]
+    fn start_by(mut command: Command, dir: &Path, args: &[&str]) -> Self {
         // another program keeps its own pace
         let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
         let filtered = args.iter().filter(|arg| !foreign || **arg != "--faithful");
