@@ -1,5 +1,6 @@
 //! The embedded Session Manager and, unless a test is the agent itself, a node behind it.
 
+use std::ffi::OsString;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(crate) struct EmbeddedService {
 pub(crate) struct Builder {
     config: ServiceConfig,
     fidelity: Option<Fidelity>,
+    path: Option<OsString>,
 }
 
 impl EmbeddedService {
@@ -43,7 +45,7 @@ impl EmbeddedService {
             ApiKey::agent("AKIDAGENT", "agent-secret", "arn:aws:iam::123456789012:role/node"),
         ];
         config.nodes = vec![NodeConfig::named(NODE, "demo").tag("env", "test")];
-        Builder { config, fidelity: Some(Fidelity::Fast) }
+        Builder { config, fidelity: Some(Fidelity::Fast), path: None }
     }
 
     /// How the gateway reaches it.
@@ -114,6 +116,12 @@ impl Builder {
         self
     }
 
+    /// Where the node's programs are looked for.
+    pub(crate) fn with_path(mut self, path: OsString) -> Self {
+        self.path = Some(path);
+        self
+    }
+
     /// The test speaks for the node.
     pub(crate) fn without_agent(mut self) -> Self {
         self.fidelity = None;
@@ -136,20 +144,21 @@ impl Builder {
         let service = Service::start(config).await.unwrap();
         let mut started = EmbeddedService { service, trail, _agent: None, directory };
         if let Some(fidelity) = self.fidelity {
-            started._agent = Some(started.agent(fidelity).await);
+            started._agent = Some(started.agent(fidelity, self.path).await);
         }
         started
     }
 }
 
 impl EmbeddedService {
-    async fn agent(&self, fidelity: Fidelity) -> Agent {
+    async fn agent(&self, fidelity: Fidelity, path: Option<OsString>) -> Agent {
         let keys = Credentials::new("AKIDAGENT", "agent-secret", None, None, "test");
         let mut config = AgentConfig::new(self.url(), REGION, NODE, keys, self.directory.path().join("agent"));
         config.fidelity = fidelity;
         config.ca_pem = self.ca_pem();
         std::fs::create_dir(self.runtime_directory()).unwrap();
         config.env = vec![("XDG_RUNTIME_DIR".into(), self.runtime_directory().into())];
+        config.env.extend(path.map(|path| ("PATH".into(), path)));
         let agent = Agent::start(config).unwrap();
         timeout(PATIENCE, agent.connected()).await.expect("the agent connects");
         agent

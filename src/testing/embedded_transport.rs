@@ -40,7 +40,11 @@ impl EmbeddedTransport {
 
     /// One in an account with these inputs in its preferences.
     pub(crate) async fn under(inputs: &str, fidelity: Fidelity, options: TransportOptions) -> Self {
-        let service = EmbeddedService::builder().with_fidelity(fidelity).start().await;
+        Self::to(EmbeddedService::builder().with_fidelity(fidelity).start().await, inputs, options).await
+    }
+
+    /// One to this service.
+    pub(crate) async fn to(service: EmbeddedService, inputs: &str, options: TransportOptions) -> Self {
         let backend = AwsBackend::new(RealmName::for_test(), service.aws_options()).await.unwrap();
         let preferences = format!(r#"{{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{inputs}}}"#);
         backend.put_document(preferences::DOCUMENT, &preferences).await.unwrap();

@@ -7,5 +7,6 @@ mod ended;
 mod gone;
 mod limits;
 pub(crate) mod node_end;
+mod slow;
 mod stalled;
 mod watched;
