@@ -344,6 +344,8 @@ fn credentials_error<E, R>(error: &SdkError<E, R>) -> Option<&CredentialsError> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use aws_sdk_ssm::error::ErrorMetadata;
     use aws_sdk_ssm::operation::start_session::StartSessionError;
     use aws_smithy_runtime_api::http::StatusCode;
@@ -357,7 +359,12 @@ mod tests {
     }
 
     fn answer(status: u16, code: Option<&str>, message: &str) -> BackendError {
-        to(Service::SystemsManager, "StartSession", "web-1", status, code, message)
+        noted(&Refusals::of(RealmName::for_test()), status, code, message)
+    }
+
+    fn noted(refusals: &Refusals, status: u16, code: Option<&str>, message: &str) -> BackendError {
+        let (service, call, region) = (Service::SystemsManager, "StartSession", "eu-west-1");
+        failed(CallContext { service, call, on: "web-1", role: None, region, refusals }, status, code, message)
     }
 
     fn to(
@@ -368,14 +375,51 @@ mod tests {
         code: Option<&str>,
         message: &str,
     ) -> BackendError {
+        let refusals = Refusals::of(RealmName::for_test());
+        let region = "eu-west-1";
+        failed(CallContext { service, call, on, role: None, region, refusals: &refusals }, status, code, message)
+    }
+
+    fn failed(context: CallContext<'_>, status: u16, code: Option<&str>, message: &str) -> BackendError {
         let mut said = ErrorMetadata::builder().message(message);
         if let Some(code) = code {
             said = said.code(code);
         }
         let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
         let error = SdkError::service_error(StartSessionError::generic(said.build()), raw);
-        let refusals = Refusals::of(RealmName::for_test());
-        explain(CallContext { service, call, on, role: None, region: "eu-west-1", refusals: &refusals }, &error)
+        explain(context, &error)
+    }
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_iam_refuses_is_in_the_gateways_log_once() {
+        let (lines, refusals) = (Lines::default(), Refusals::of(RealmName::for_test()));
+        let into = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || into.clone()).finish();
+        tracing::subscriber::with_default(log, || {
+            for _ in 0..20 {
+                noted(&refusals, 400, Some("AccessDeniedException"), "because");
+            }
+        });
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(
+            log.matches("AWS refuses the gateway: IAM refuses ssm:StartSession on web-1: because").count(),
+            1,
+            "{log}"
+        );
     }
 
     #[test]
