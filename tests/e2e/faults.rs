@@ -32,6 +32,7 @@ over_a_link! {
     where_one_frame_of_a_hundred_is_lost: 1 MiB, "drop 1%";
     // the agent gives up what it has not been told to have arrived
     where_two_frames_of_a_hundred_are_lost: 1 MiB, "drop 2%";
+    where_two_acknowledgements_of_a_hundred_are_lost: 8 MiB, "drop 2% of acknowledgements";
 }
 
 fn whole_both_ways(size: usize, fault: &str) {
