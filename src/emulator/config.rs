@@ -221,7 +221,7 @@ const CLIENT_POLICY: &str = r#"{
     "Action": [
       "ssm:StartSession", "ssm:ResumeSession", "ssm:TerminateSession", "ssm:DescribeSessions", "ssm:GetConnectionStatus",
       "ssm:DescribeInstanceInformation", "ssm:*Document", "ssm:UpdateDocumentDefaultVersion", "ssmmessages:OpenDataChannel",
-      "tag:GetResources"
+      "tag:GetResources", "iam:*SSHPublicKey*"
     ],
     "Resource": "*"
   }

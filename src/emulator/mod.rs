@@ -1,7 +1,7 @@
 //! Session Manager on one machine, with no AWS account: the service and a node, for demos and tests.
 //!
 //! ```text
-//!            ssm, sts: JSON and form calls          ssmmessages: websockets
+//!            ssm, sts, iam: JSON and form calls          ssmmessages: websockets
 //!   client ─────────────▶ http ──▶ api              client ⇄ relay ⇄ agent
 //!                          │ sigv4, keys               ▲
 //!                          └──▶ channels ──────────────┘
@@ -28,6 +28,7 @@ mod relay;
 mod service;
 mod session;
 mod sessions;
+mod ssh_keys;
 mod state;
 mod tokens;
 mod trail;

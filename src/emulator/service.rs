@@ -28,6 +28,7 @@ use super::id_tokens::IdentityProviders;
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
+use super::ssh_keys::SshKeys;
 use super::state::Shared;
 use super::trail::Trail;
 
@@ -67,6 +68,7 @@ impl Service {
         let trail = trail.transpose()?;
         let shared = Arc::new(Shared {
             websocket_url: format!("ws{secure}://{host}"),
+            ssh_keys: SshKeys::of_users(&config.keys),
             keys: KeyStore::new(&config.region, config.keys, config.roles)?,
             providers: IdentityProviders::new(&config.account, config.identity_providers)?,
             trail,

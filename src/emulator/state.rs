@@ -12,6 +12,7 @@ use super::id_tokens::IdentityProviders;
 use super::nodes::Nodes;
 use super::relay::faults::FaultState;
 use super::sessions::Sessions;
+use super::ssh_keys::SshKeys;
 use super::trail::Trail;
 
 /// See the module.
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) most_message: usize,
     pub(crate) keys: KeyStore,
     pub(crate) providers: IdentityProviders,
+    pub(crate) ssh_keys: SshKeys,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) documents: DocumentStore,
     pub(crate) sessions: Arc<Sessions>,

@@ -11,6 +11,7 @@ pub(crate) mod resources;
 mod sessions;
 pub(crate) mod sts;
 mod tagging;
+pub(crate) mod user_keys;
 pub(crate) mod web_identity;
 
 pub(crate) use calls::{call, target};

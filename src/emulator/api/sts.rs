@@ -39,8 +39,9 @@ impl Form {
 
 /// What a call is answered with.
 pub(crate) struct Answer {
-    action: &'static str,
-    xml: String,
+    pub(super) namespace: &'static str,
+    pub(super) action: &'static str,
+    pub(super) xml: String,
     /// The same for the trail, without secrets.
     pub(crate) shown: Value,
 }
@@ -48,12 +49,10 @@ pub(crate) struct Answer {
 /// Answers a call whose signature was right.
 pub(crate) fn call(shared: &Shared, caller: &Caller, form: &Form) -> Result<Answer, ApiError> {
     match form.get("Action") {
-        Some("GetCallerIdentity") => {
-            Ok(Answer { action: "GetCallerIdentity", xml: identity(caller), shown: Value::Null })
-        }
+        Some("GetCallerIdentity") => Ok(Answer::new("GetCallerIdentity", identity(caller), Value::Null)),
         Some("AssumeRole") => {
             let assume_role::Assumed { xml, shown } = assume_role::assume(shared, caller, form)?;
-            Ok(Answer { action: "AssumeRole", xml, shown })
+            Ok(Answer::new("AssumeRole", xml, shown))
         }
         Some(other) => {
             let text = format!("The embedded Session Manager has no action {other}.");
@@ -62,6 +61,9 @@ pub(crate) fn call(shared: &Shared, caller: &Caller, form: &Form) -> Result<Answ
         None => Err(ApiError::new("MissingAction", "The form names no Action.")),
     }
 }
+
+/// Of its answers.
+pub(crate) const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 fn identity(caller: &Caller) -> String {
     let principal = caller.principal();
@@ -74,14 +76,15 @@ fn identity(caller: &Caller) -> String {
 }
 
 impl Answer {
+    /// One of STS's.
     pub(super) fn new(action: &'static str, xml: String, shown: Value) -> Self {
-        Self { action, xml, shown }
+        Self { namespace: NAMESPACE, action, xml, shown }
     }
 
     pub(crate) fn document(&self, request_id: &str) -> String {
-        let Self { action, xml, .. } = self;
+        let Self { namespace, action, xml, .. } = self;
         format!(
-            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{xml}</{action}Result>\
+            "<{action}Response xmlns=\"{namespace}\"><{action}Result>{xml}</{action}Result>\
              <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
         )
     }

@@ -61,6 +61,12 @@ impl Caller {
         self.may_knowing(action, resource, &self.facts)
     }
 
+    /// The same of something that refusals call otherwise than policies do.
+    pub(crate) fn may_called(&self, action: &str, resource: &str, called: &str) -> Result<(), ApiError> {
+        let question = Question { action, resource, facts: &self.facts };
+        self.principal.may(&question).map_err(|denial| self.denied(action, called, &denial.because(action)))
+    }
+
     /// The same with what is known of the resource and the request, beside the facts of the caller.
     pub(crate) fn may_knowing(&self, action: &str, resource: &str, facts: &Facts) -> Result<(), ApiError> {
         let question = Question { action, resource, facts };

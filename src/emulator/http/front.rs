@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   POST /                      X-Amz-Target  ──▶ api          (signed for ssm, ec2messages or tagging)
-//!                               a form        ──▶ api::sts     (signed for sts, but for who comes with a token)
+//!                               a form        ──▶ api::sts, api::user_keys  (signed for sts or iam, but for who comes with a token)
 //!   POST /v1/…-channel/<id>                   ──▶ channels::create   (signed for ssmmessages)
 //!   GET  /v1/…-channel/<id>     Upgrade       ──▶ channels::upgrade  (signed for ssmmessages; a client's need not be)
 //! ```
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::reply::{ApiError, Reply, json_ok, xml_reply};
 use super::sigv4::Claim;
-use crate::emulator::api::{self, assume_role, sts, web_identity};
+use crate::emulator::api::{self, assume_role, sts, user_keys, web_identity};
 use crate::emulator::channels::upgrade::{is_upgrade, upgrade};
 use crate::emulator::channels::{Channel, channel, create};
 use crate::emulator::fault::Call;
@@ -70,14 +70,23 @@ pub(crate) async fn handle(
         .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/x-www-form-urlencoded")));
     let body = match read(body).await {
         Ok(body) => body,
-        Err(error) if form => return Ok(error.sts(&id)),
+        Err(error) if form => return Ok(error.query(sts::NAMESPACE, &id)),
         Err(error) => return Ok(error.json(&id)),
     };
     Ok(match form {
-        true => match sts_call(&shared, &parts, &body, &id).await {
-            Ok(answer) => xml_reply(StatusCode::OK, answer.document(&id), &id),
-            Err(error) => refused(&parts, &error).sts(&id),
-        },
+        true => {
+            let form = sts::Form::parse(&body);
+            let of_iam = form.get("Version") == Some(user_keys::VERSION);
+            let namespace = if of_iam { user_keys::NAMESPACE } else { sts::NAMESPACE };
+            let answer = match of_iam {
+                true => iam_call(&shared, &parts, &body, &form).await,
+                false => sts_call(&shared, &parts, &body, &form, &id).await,
+            };
+            match answer {
+                Ok(answer) => xml_reply(StatusCode::OK, answer.document(&id), &id),
+                Err(error) => refused(&parts, &error).query(namespace, &id),
+            }
+        }
         false => match json_call(&shared, &parts, &body, &id).await {
             Ok(value) => json_ok(&value, &id),
             Err(error) => refused(&parts, &error).json(&id),
@@ -85,17 +94,28 @@ pub(crate) async fn handle(
     })
 }
 
-async fn sts_call(shared: &Shared, parts: &Parts, body: &[u8], id: &str) -> Result<sts::Answer, ApiError> {
-    let form = sts::Form::parse(body);
+async fn iam_call(shared: &Shared, parts: &Parts, body: &[u8], form: &sts::Form) -> Result<sts::Answer, ApiError> {
+    let caller = shared.keys.authenticate(parts, body, "iam", OffsetDateTime::now_utc())?;
+    let name = form.get("Action").unwrap_or_default();
+    unless_failed(shared.faults.fails(name), async { user_keys::call(shared, &caller, form) }).await
+}
+
+async fn sts_call(
+    shared: &Shared,
+    parts: &Parts,
+    body: &[u8],
+    form: &sts::Form,
+    id: &str,
+) -> Result<sts::Answer, ApiError> {
     let name = form.get("Action").unwrap_or_default();
     if name == web_identity::NAME {
-        return call_with_token(shared, parts, &form, id).await;
+        return call_with_token(shared, parts, form, id).await;
     }
     let caller = shared.keys.authenticate(parts, body, "sts", OffsetDateTime::now_utc())?;
-    let answer = unless_failed(shared.faults.fails(name), async { sts::call(shared, &caller, &form) }).await;
+    let answer = unless_failed(shared.faults.fails(name), async { sts::call(shared, &caller, form) }).await;
     if let Some(trail) = shared.trail.as_ref().filter(|_| Trail::has(name)) {
         let outcome = answer.as_ref().map(|answer| answer.shown.clone());
-        let parameters = assume_role::request_parameters(&form);
+        let parameters = assume_role::request_parameters(form);
         let identity = trail::identity(&caller);
         trail.note(&trail::Call { identity, parts, service: "sts", name, parameters, outcome, request_id: id });
     }

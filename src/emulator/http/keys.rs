@@ -92,8 +92,8 @@ impl KeyStore {
         if claim.service != service {
             return Err(scope("correct service", service));
         }
-        // STS's global endpoint belongs to us-east-1 wherever the caller is.
-        if claim.region != self.region && !(service == "sts" && claim.region == "us-east-1") {
+        // STS's global endpoint belongs to us-east-1 wherever the caller is, and IAM has no other.
+        if claim.region != self.region && !(matches!(service, "sts" | "iam") && claim.region == "us-east-1") {
             return Err(scope("a valid region", &self.region));
         }
         if expires.is_some_and(|expires| expires <= now) {

@@ -1,4 +1,4 @@
-//! Answers in AWS's shapes: JSON 1.1 for Systems Manager, XML for STS and for the message service.
+//! Answers in AWS's shapes: JSON 1.1 for Systems Manager, XML for STS, IAM and for the message service.
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -45,8 +45,8 @@ impl ApiError {
         json_reply(self.status, &json!({ "__type": self.code, "message": self.message }), request_id)
     }
 
-    /// STS's form, whose codes have no `Exception` at the end.
-    pub(crate) fn sts(&self, request_id: &str) -> Reply {
+    /// The form of STS and IAM, whose codes have no `Exception` at the end.
+    pub(crate) fn query(&self, namespace: &str, request_id: &str) -> Reply {
         let code = match self.code {
             "UnrecognizedClientException" => "InvalidClientTokenId",
             "InvalidSignatureException" => "SignatureDoesNotMatch",
@@ -63,11 +63,14 @@ impl ApiError {
                 | "InvalidParameterValue"
                 | "InvalidIdentityToken"
                 | "ExpiredTokenException"
+                | "InvalidPublicKey"
+                | "DuplicateSSHPublicKey"
+                | "UnrecognizedPublicKeyEncoding"
         );
         let refused = self.status == StatusCode::BAD_REQUEST && !of_the_form;
         let status = if refused { StatusCode::FORBIDDEN } else { self.status };
         let body = format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>{code}</Code>\
+            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>Sender</Type><Code>{code}</Code>\
              <Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
             xml(&self.message)
         );

@@ -7,4 +7,5 @@ mod faults;
 mod iam;
 mod relay;
 mod speed;
+mod user_keys;
 mod web_identity;
