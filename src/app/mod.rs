@@ -8,8 +8,10 @@ mod configuration;
 mod reload;
 mod sign_in;
 mod start;
+mod user_keys;
 
 pub use configuration::{lint, policy_of, read, read_policies, realm_name};
 pub use reload::{Cause, Reloader, say_unusable};
 pub use sign_in::provider;
 pub use start::{App, AppError, load};
+pub use user_keys::{UserKeysFound, look_at_user_keys};

@@ -6,19 +6,27 @@
 //!              │ wrong
 //!              └─▶ the one before stays
 //! ```
+//!
+//! What IAM says of its users' keys takes the same way, without any file.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use super::configuration::{people, policy, read_proofs};
+use tokio::time::{Instant, timeout};
+
+use super::configuration::{policy, read_proofs};
 use super::start::AppError;
+use super::user_keys::{UserKeyReader, everybody, listed, users_of};
 use crate::backend::lanes::Lanes;
 use crate::config::{Config, ConfigError, Loaded, Person, PolicyFile, Problem, ProofFiles, Signature};
 use crate::evidence::{
     self, ConfigurationLoaded, ConfigurationRefused, Event, EventLog, EvidenceError, KeptPerson, KeptPolicies,
 };
-use crate::identity::{Purpose, Roster};
+use crate::identity::{KeysOfUsers, Purpose, Roster, UserKeyFault};
+use crate::model::lasting;
 use crate::policy::Policies;
 use crate::session::SessionOpener;
 
@@ -30,6 +38,7 @@ pub struct Reloader {
     sessions: Arc<SessionOpener>,
     lanes: Arc<dyn Lanes>,
     log: Arc<EventLog>,
+    user_keys: UserKeyReader,
     in_force: Mutex<InForce>,
 }
 
@@ -39,7 +48,14 @@ pub(super) struct InForce {
     pub(super) config: Config,
     pub(super) policies: Vec<PolicyFile>,
     pub(super) proofs: ProofFiles,
+    /// What IAM has said of its users' keys.
+    pub(super) user_keys: KeysOfUsers,
+    /// What of that proves nothing, which was told.
+    pub(super) told: BTreeSet<UserKeyFault>,
 }
+
+/// How often it is looked whether a key of an IAM user counts no more because nothing was heard of it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What has it read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +66,8 @@ pub enum Cause {
     Change,
     /// SIGHUP.
     Signal,
+    /// IAM says something else of its users' keys, or has not been heard for too long.
+    Iam,
 }
 
 impl Cause {
@@ -58,6 +76,7 @@ impl Cause {
             Self::Start => "start",
             Self::Change => "change",
             Self::Signal => "signal",
+            Self::Iam => "iam",
         }
     }
 }
@@ -69,10 +88,11 @@ impl Reloader {
         sessions: Arc<SessionOpener>,
         lanes: Arc<dyn Lanes>,
         log: Arc<EventLog>,
+        user_keys: UserKeyReader,
         in_force: InForce,
     ) -> Result<Self, EvidenceError> {
         let people_set = keep(&in_force.config, &in_force.policies, policies.current().version().sha256())?;
-        let reloader = Self { roster, policies, sessions, lanes, log, in_force: Mutex::new(in_force) };
+        let reloader = Self { roster, policies, sessions, lanes, log, user_keys, in_force: Mutex::new(in_force) };
         let people = reloader.in_force().config.people.len();
         reloader.note(Cause::Start, None, (people, &people_set), &[], 0);
         Ok(reloader)
@@ -109,9 +129,16 @@ impl Reloader {
             tracing::warn!(help = warning.help, "{warning}");
         }
         say_unusable(&unusable);
-        let parts =
-            people(&applied, &proofs).map_err(AppError::from).and_then(|people| Ok((people, policy(&policies)?)));
-        let (everybody, policy) = match parts {
+        for why in applied.no_iam_users() {
+            tracing::warn!("{why} that this gateway serves before a restart: those keys are nobody's until then");
+        }
+        // of those who are gone from the configuration nothing is kept
+        let named = users_of(&applied);
+        let mut user_keys = in_force.user_keys.clone();
+        user_keys.retain(|user, _| named.contains(user));
+        let parts = everybody(&applied, &proofs, &user_keys).map_err(AppError::from);
+        let parts = parts.and_then(|(people, faults)| Ok((people, faults, policy(&policies)?)));
+        let (everybody, faults, policy) = match parts {
             Ok(parts) => parts,
             Err(error) => {
                 drop(in_force);
@@ -132,8 +159,10 @@ impl Reloader {
         let count = applied.people.len();
         self.roster.replace(everybody);
         let before = self.policies.replace(policy);
-        *in_force = InForce { config: applied, policies, proofs };
+        let told = say_new(faults, &in_force.told);
+        *in_force = InForce { config: applied, policies, proofs, user_keys, told };
         drop(in_force);
+        self.user_keys.others_are_named();
         let ended = self.judge_anew();
         tracing::info!(
             people = count,
@@ -147,19 +176,80 @@ impl Reloader {
     /// Where all else has to stay what it was, for the files of keys and of what is revoked alone: a key that is taken out does not
     /// wait until somebody has mended a policy.
     fn reload_proofs(&self, cause: Cause) {
-        let mut in_force = self.in_force();
+        let in_force = self.in_force();
         let (proofs, unusable) = read_proofs(&in_force.config);
         if in_force.proofs == proofs {
             return;
         }
         say_unusable(&unusable);
+        let user_keys = in_force.user_keys.clone();
+        self.replace_proofs(in_force, proofs, user_keys, cause);
+    }
+
+    /// Reads the keys of IAM users again and again, and puts in force what IAM says of them.
+    pub async fn keep_user_keys(&self) -> Infallible {
+        let reading = async {
+            loop {
+                let (users, settings) = {
+                    let in_force = self.in_force();
+                    (users_of(&in_force.config), in_force.config.iam_keys.clone())
+                };
+                self.user_keys.read(&users, &settings).await;
+                self.user_keys.next(Duration::from_secs(u64::from(settings.read_seconds))).await;
+            }
+        };
+        let heeding = async {
+            loop {
+                // while IAM does not answer, too: what it said counts for so long and no longer
+                let _ = timeout(LOOK, self.user_keys.news()).await;
+                self.heed_user_keys();
+            }
+        };
+        tokio::select! {
+            never = reading => never,
+            never = heeding => never,
+        }
+    }
+
+    fn heed_user_keys(&self) {
+        let in_force = self.in_force();
+        let seconds = u64::from(in_force.config.iam_keys.counts_seconds);
+        let named = users_of(&in_force.config);
+        let mut known = self.user_keys.known(Instant::now(), Duration::from_secs(seconds));
+        known.retain(|user, _| named.contains(user));
+        if known == in_force.user_keys {
+            return;
+        }
+        let counted = |user| in_force.user_keys.get(user).is_none_or(|before| before.counts);
+        let lapsed = known.iter().filter(|(user, keys)| !keys.counts && counted(user)).map(|(user, _)| user);
+        let lapsed = listed(lapsed);
+        if !lapsed.is_empty() {
+            let seconds = lasting(seconds);
+            tracing::error!(users = %lapsed, "IAM could not be asked for {seconds}, so these users' SSH keys count no more");
+        }
+        let proofs = in_force.proofs.clone();
+        self.replace_proofs(in_force, proofs, known, Cause::Iam);
+    }
+
+    /// Puts other proofs of the people in force, who are who they were.
+    fn replace_proofs(
+        &self,
+        mut in_force: MutexGuard<'_, InForce>,
+        proofs: ProofFiles,
+        user_keys: KeysOfUsers,
+        cause: Cause,
+    ) {
         let count = in_force.config.people.len();
-        match people(&in_force.config, &proofs) {
-            Ok(everybody) => self.roster.replace(everybody),
+        match everybody(&in_force.config, &proofs, &user_keys) {
+            Ok((everybody, faults)) => {
+                self.roster.replace(everybody);
+                in_force.told = say_new(faults, &in_force.told);
+            }
             // what of the configuration itself was right once is so still
-            Err(error) => return tracing::error!("the files of keys can't be used: {error}"),
+            Err(error) => return tracing::error!("these proofs can't be used: {error}"),
         }
         in_force.proofs = proofs;
+        in_force.user_keys = user_keys;
         let policy = self.policies.current();
         // it is there already; where it isn't, a key that is taken out does not wait for it
         let people_set =
@@ -169,7 +259,9 @@ impl Reloader {
             });
         drop(in_force);
         let ended = self.judge_anew();
-        tracing::info!(people = count, ended, "the files of keys alone were put in force");
+        let what =
+            if cause == Cause::Iam { "what IAM says of its users' keys was" } else { "the files of keys alone were" };
+        tracing::info!(people = count, ended, "{what} put in force");
         self.note(cause, Some(policy.version().sha256()), (count, &people_set), &[], ended);
     }
 
@@ -206,9 +298,17 @@ impl Reloader {
         self.log.note_own(&Event::ConfigurationLoaded(event));
     }
 
-    fn in_force(&self) -> std::sync::MutexGuard<'_, InForce> {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says what of IAM's users proves nothing, where that was not said before.
+fn say_new(faults: Vec<UserKeyFault>, told: &BTreeSet<UserKeyFault>) -> BTreeSet<UserKeyFault> {
+    for fault in faults.iter().filter(|fault| !told.contains(fault)) {
+        tracing::error!(help = fault.help, "{fault}");
+    }
+    faults.into_iter().collect()
 }
 
 /// Says which files of keys, and which lines, prove nothing.

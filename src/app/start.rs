@@ -1,5 +1,6 @@
 //! The product, from its parts to its end.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use std::time::Duration;
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
+use super::user_keys::UserKeyReader;
 use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
-use crate::identity::{People, Roster};
+use crate::identity::{KeysOfUsers, People, Roster};
 use crate::oidc::Provider;
 use crate::policy::Policies;
 use crate::session::SessionOpener;
@@ -72,6 +74,7 @@ impl App {
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
+        let user_keys = UserKeyReader::of(&realms);
         let (realms, lanes) = Realms::of(realms);
         let lanes: Arc<dyn Lanes> = Arc::new(lanes);
         let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
@@ -85,8 +88,15 @@ impl App {
         settings.drain = drain;
         let gateway =
             Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
-        let read = InForce { config: config.clone(), policies: policies.to_vec(), proofs: proofs.clone() };
-        let reloader = Arc::new(Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), read)?);
+        let read = InForce {
+            config: config.clone(),
+            policies: policies.to_vec(),
+            proofs: proofs.clone(),
+            user_keys: KeysOfUsers::default(),
+            told: BTreeSet::new(),
+        };
+        let reloader = Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), user_keys, read)?;
+        let reloader = Arc::new(reloader);
         Ok(Self { gateway, reloader, lanes, log })
     }
 
@@ -107,7 +117,10 @@ impl App {
 
     /// Serves until `shutdown` comes, lets what runs go on for the drain time, then sees that no session is left behind.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.gateway.run(shutdown).await;
+        tokio::select! {
+            () = self.gateway.run(shutdown) => {}
+            never = self.reloader.keep_user_keys() => match never {},
+        }
         let left = self.lanes.drain(LAST_SESSIONS).await;
         if left > 0 {
             tracing::warn!(left, "sessions could not be terminated in time");

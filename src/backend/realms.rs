@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lanes::{Lanes, RealmLanes};
-use super::{BackendError, Directory, Node};
+use super::{BackendError, Directory, Node, UserKeys};
 use crate::model::{NodeForm, NodeName, RealmName};
 
 /// One account and region, as both halves of it are reached.
@@ -27,6 +27,7 @@ pub struct Realm {
     name: RealmName,
     directory: Arc<dyn Directory>,
     lanes: Arc<dyn Lanes>,
+    user_keys: Arc<dyn UserKeys>,
 }
 
 /// The control planes of all realms, in the configuration's order.
@@ -78,8 +79,19 @@ const PATIENCE_WITH_ALL: Duration = Duration::from_secs(60);
 
 impl Realm {
     /// What is reached by that backend.
-    pub fn new(name: RealmName, backend: impl Directory + Lanes + Clone + 'static) -> Self {
-        Self { name, directory: Arc::new(backend.clone()), lanes: Arc::new(backend) }
+    pub fn new(name: RealmName, backend: impl Directory + Lanes + UserKeys + Clone + 'static) -> Self {
+        let backend = Arc::new(backend);
+        Self { name, directory: backend.clone(), lanes: backend.clone(), user_keys: backend }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &RealmName {
+        &self.name
+    }
+
+    /// The keys of its account's users.
+    pub fn user_keys(&self) -> Arc<dyn UserKeys> {
+        self.user_keys.clone()
     }
 }
 

@@ -11,9 +11,10 @@ use super::failure::{config_failure, summary};
 use super::output;
 use super::realm::{self, Reached};
 use super::runtime::patiently;
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, UserKeysFound};
+use crate::backend::Realm;
 use crate::config::{self, Config, ConfigError, Loaded, Problem, SeenAs, Trust};
-use crate::model::{NodeRef, counted};
+use crate::model::{IamUser, NodeRef, counted};
 
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     if args.schema {
@@ -23,18 +24,23 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
     let trust = if args.offline { Trust::Anybodys } else { Trust::Ours };
     let checked = match app::read(file, trust, &args.config.overrides) {
         Ok(loaded) if !args.offline => what_serve_needs(file, loaded).await,
-        read => read,
+        read => read.map(|loaded| (loaded, Vec::new())),
     };
-    match checked.and_then(all_usable) {
-        Ok(Loaded { config, warnings, .. }) if args.json => {
-            let answer = json!({ "ok": true, "warnings": listed(&warnings), "config": config });
+    let checked = checked.and_then(|(loaded, users)| Ok((all_usable(loaded)?, users)));
+    match checked {
+        Ok((Loaded { config, warnings, .. }, users)) if args.json => {
+            let users: Vec<Value> = users.iter().map(as_json).collect();
+            let answer = json!({ "ok": true, "warnings": listed(&warnings), "iam_users": users, "config": config });
             output::print(&format!("{answer:#}\n"))
         }
-        Ok(Loaded { warnings, .. }) => {
+        Ok((Loaded { warnings, .. }, users)) => {
             let mut text = format!("{}: fine", file.display());
             if !warnings.is_empty() {
                 text = format!("{text}, with {}", counted(warnings.len(), "warning"));
                 output::note(config::render(&warnings, output::colour()).trim_end());
+            }
+            for (person, user, keys) in users {
+                text.push_str(&format!("\n{person}: {} of the IAM user {user}", counted(keys, "key")));
             }
             output::print(&format!("{text}\n"))
         }
@@ -46,6 +52,13 @@ pub(super) async fn run(args: &CheckArgs) -> Result<(), Failure> {
         }
         Err(error) => Err(config_failure(file, &error, "")),
     }
+}
+
+/// A person, a user of IAM that is theirs, and how many keys they have by it.
+type UserOf = (String, IamUser, usize);
+
+fn as_json((person, user, keys): &UserOf) -> Value {
+    json!({ "person": person, "realm": user.realm.as_str(), "user": user.name, "keys": keys })
 }
 
 /// What that means for people.
@@ -65,10 +78,11 @@ fn listed(problems: &[Problem]) -> Vec<Value> {
 }
 
 /// What `serve` reads before it begins, read by the same functions.
-async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigError> {
+async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<(Loaded, Vec<UserOf>), ConfigError> {
     let Loaded { config, policies, proofs, mut warnings, unusable } = loaded;
     let mut problems = Vec::new();
     let reached = patiently("reading the AWS configuration", realm::reach_all(&config)).await;
+    let realms: Vec<Realm> = reached.iter().flatten().map(Reached::realm).collect();
     let asking = join_all(reached.into_iter().map(async |realm| match realm {
         Err(failure) => Err(Problem::with_file(file, failure.text, "see [[realms]], and what AWS's own tools read")),
         // no mistake of the file: the gateway may run elsewhere, or as somebody else
@@ -82,8 +96,11 @@ async fn what_serve_needs(file: &Path, loaded: Loaded) -> Result<Loaded, ConfigE
     }
     problems.extend(app::load(&config, &proofs).err().map(|error| problem(file, &error)));
     warnings.extend(nobody_signs_in(file, &config).await);
+    let looking = app::look_at_user_keys(&config, &proofs, &realms);
+    let UserKeysFound { users, odd } = patiently("asking IAM for the keys of its users", looking).await;
+    warnings.extend(odd.into_iter().map(|(message, help)| Problem::with_file(file, message, help).warning()));
     if problems.is_empty() {
-        Ok(Loaded { config, policies, proofs, warnings, unusable })
+        Ok((Loaded { config, policies, proofs, warnings, unusable }, users))
     } else {
         Err(ConfigError { problems: problems.into_iter().chain(unusable).collect(), warnings })
     }

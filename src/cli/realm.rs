@@ -41,6 +41,7 @@ pub(super) async fn reach(realm: &config::Realm, credentials: Option<Credentials
         endpoint_ssm: endpoints.ssm,
         endpoint_sts: endpoints.sts,
         endpoint_tagging: endpoints.tagging,
+        endpoint_iam: endpoints.iam,
         endpoint_ssmmessages: endpoints.ssmmessages,
         ca_bundle: realm.ca_bundle.clone(),
         proxy: realm.proxy.clone(),

@@ -112,6 +112,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     realms(config, checks, &mut findings);
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
+    super::iam_keys::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }
@@ -315,6 +316,7 @@ fn urls(index: usize, realm: &Realm, findings: &mut Findings) {
         (&["endpoints", "ssm"][..], &endpoints.ssm, &["https", "http"][..]),
         (&["endpoints", "sts"][..], &endpoints.sts, &["https", "http"][..]),
         (&["endpoints", "tagging"][..], &endpoints.tagging, &["https", "http"][..]),
+        (&["endpoints", "iam"][..], &endpoints.iam, &["https", "http"][..]),
         (&["endpoints", "ssmmessages"][..], &endpoints.ssmmessages, &["wss", "ws"][..]),
         (&["proxy"][..], &realm.proxy, &["http"][..]),
     ];

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Lanes, Oidc};
+use super::{IamKeys, Lanes, Oidc};
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub environment: Environment,
     /// Who may log in, and with which keys.
     pub people: Vec<Person>,
+    /// How the keys are read that IAM users hold, of people who have `keys_from_iam`.
+    pub iam_keys: IamKeys,
     /// Who may say by certificates who somebody is.
     pub certificate_authorities: Vec<CertificateAuthority>,
     /// What is revoked, whosever it was.
@@ -52,8 +54,10 @@ impl Config {
             None => realm.clone(),
         };
         let realms = self.realms.iter().map(of_realm).collect();
-        let Self { people, certificate_authorities, revocation, proofs, second_factor, policy, .. } = other.clone();
-        Self { people, certificate_authorities, revocation, proofs, second_factor, policy, realms, ..self.clone() }
+        let Self { people, iam_keys, certificate_authorities, revocation, proofs, second_factor, policy, .. } =
+            other.clone();
+        let before = self.clone();
+        Self { people, iam_keys, certificate_authorities, revocation, proofs, second_factor, policy, realms, ..before }
     }
 
     /// The sections in which another one says something else.
@@ -231,6 +235,10 @@ pub struct Person {
     /// Files of such lines, or directories of which every file whose name ends in `.pub` is read. They are looked at every second.
     #[serde(default)]
     pub keys_from: Vec<PathBuf>,
+    /// IAM users whose active SSH public keys (those that a user uploads for CodeCommit) are this person's: `"ada"`, or `"main/ada"` with
+    /// the realm in whose account the user is, which is needed where there are several. A user's keys are one person's.
+    #[serde(default)]
+    pub keys_from_iam: Vec<String>,
     /// The groups that they are in, which policies name: `Group::"developers"`.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -469,6 +477,8 @@ pub struct Endpoints {
     pub sts: Option<String>,
     /// The Resource Groups Tagging API, `https://…`, which has the tags of nodes.
     pub tagging: Option<String>,
+    /// IAM, `https://…`, which has the keys of its users.
+    pub iam: Option<String>,
     /// The message service, `wss://…`: stream URLs with this host are accepted besides AWS's own.
     pub ssmmessages: Option<String>,
 }

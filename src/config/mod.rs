@@ -14,6 +14,7 @@
 
 mod check;
 mod file;
+mod iam_keys;
 mod lanes;
 mod load;
 mod oidc;
@@ -32,6 +33,7 @@ pub use file::{
     Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Limits, Person,
     Principal, Realm, RoleOfPeople, SeenAs,
 };
+pub use iam_keys::IamKeys;
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, client_secret, load, load_policies, load_proofs, odd};
 pub use oidc::Oidc;

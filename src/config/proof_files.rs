@@ -272,7 +272,13 @@ mod tests {
     use super::*;
 
     fn config(paths: &[PathBuf]) -> Config {
-        let person = Person { name: "ada".to_owned(), keys: Vec::new(), keys_from: paths.to_vec(), groups: Vec::new() };
+        let person = Person {
+            name: "ada".to_owned(),
+            keys: Vec::new(),
+            keys_from: paths.to_vec(),
+            keys_from_iam: Vec::new(),
+            groups: Vec::new(),
+        };
         Config { people: vec![person], ..Config::default() }
     }
 

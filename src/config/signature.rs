@@ -47,6 +47,7 @@ mod tests {
             name: "ada".to_owned(),
             keys: Vec::new(),
             keys_from: vec![at("keys"), at("ada.keys")],
+            keys_from_iam: Vec::new(),
             groups: Vec::new(),
         }];
         std::fs::create_dir(at("keys")).unwrap();

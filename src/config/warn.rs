@@ -37,7 +37,8 @@ fn nobody(config: &Config, found: &mut Findings) {
     }
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
-        if person.keys.is_empty() && person.keys_from.is_empty() && !certified {
+        let has_keys = !(person.keys.is_empty() && person.keys_from.is_empty() && person.keys_from_iam.is_empty());
+        if !has_keys && !certified {
             let message = format!("`{}` has no key, so can't log in", person.name);
             found.add(
                 &[here[0], here[1], Key::Name("keys")],

@@ -5,7 +5,7 @@ use super::fields::Fields;
 /// `configuration.loaded`
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigurationLoaded<'a> {
-    /// What had it read: `start`, `change` of a file, `signal`.
+    /// What had it read: `start`, `change` of a file, `signal`, `iam`.
     pub cause: &'static str,
     /// The hash of the policies in force.
     pub policy_set: &'a str,

@@ -135,8 +135,8 @@ impl Identity {
         self.proof().split(' ').next().unwrap_or_default()
     }
 
-    /// How they proved it, for evidence: `publickey SHA256:…`, `certificate SHA256:…: …`, `oidc <issuer> <subject>`, with ` and totp` or
-    /// ` and oidc …` behind it where that was.
+    /// How they proved it, for evidence: `publickey SHA256:…`, with `: IAM user …` where one holds it, `certificate SHA256:…: …`,
+    /// `oidc <issuer> <subject>`, with ` and totp` or ` and oidc …` behind it where that was.
     pub fn proof(&self) -> &str {
         &self.proof.text
     }

@@ -73,7 +73,7 @@ impl KeyLineError {
 }
 
 /// What a line may have; OpenSSH's own `SSH_MAX_PUBKEY_BYTES`.
-const MOST_BYTES: usize = 16_384;
+pub(super) const MOST_BYTES: usize = 16_384;
 
 impl AuthorizedKey {
     /// Reads one line that is neither a comment nor empty.

@@ -31,6 +31,7 @@ mod sign_in;
 mod source_list;
 mod totp;
 mod unproved;
+mod user_keys;
 
 pub use acting::{Acting, ActsAs, By, RealmRoles, Role, RoleOf, Roles};
 pub use authenticated::{CertificateFacts, Identity, SecondFactorFacts};
@@ -54,3 +55,4 @@ pub use second_factors::{SecondFactors, WrongCode};
 pub(crate) use sign_in::tests::{signed_in_by, signed_in_saying, verified_by};
 pub use sign_in::{SignIns, SignedIn};
 pub use unproved::Unproved;
+pub use user_keys::{KeysOfUser, KeysOfUsers, UserKey, UserKeyFault};

@@ -16,6 +16,7 @@ use super::proof::{KeyFingerprint, VerifiedKey};
 use super::revocations::{Revocation, Revocations};
 use super::sign_in::SignIns;
 use super::unproved::Unproved;
+use super::user_keys::HeldBy;
 use super::{Identity, Login};
 
 /// Everybody who may log in, by key.
@@ -39,10 +40,40 @@ pub struct People {
 
 /// Whose a key is, and what its line says.
 #[derive(Clone, Debug)]
-struct Known {
+pub(super) struct Known {
     person: String,
     wire: Vec<u8>,
     options: Arc<KeyOptions>,
+    /// Who holds it in IAM, where it comes from there.
+    held: Option<HeldBy>,
+}
+
+impl Known {
+    fn of_line(person: &str, key: AuthorizedKey) -> Self {
+        let AuthorizedKey { wire, options } = key;
+        Self { person: person.to_owned(), wire, options: Arc::new(options), held: None }
+    }
+
+    /// One that an IAM user holds, which has no options.
+    pub(super) fn held(person: &str, wire: Vec<u8>, held: HeldBy) -> Self {
+        Self { person: person.to_owned(), wire, options: Arc::default(), held: Some(held) }
+    }
+
+    pub(super) fn person(&self) -> &str {
+        &self.person
+    }
+
+    pub(super) fn held_by(&self) -> Option<&HeldBy> {
+        self.held.as_ref()
+    }
+
+    /// Whether it counts from there and now.
+    fn counts(&self, source: IpAddr, now: SystemTime) -> Result<(), Unproved> {
+        match &self.held {
+            Some(held) if !held.counts => Err(Unproved::IamUnanswered(held.user.clone())),
+            _ => self.options.count(source, now),
+        }
+    }
 }
 
 /// What is wrong with a line of a file of keys.
@@ -107,8 +138,7 @@ impl People {
                     continue;
                 }
                 let fingerprint = KeyFingerprint::of(&key.wire);
-                let known = Known { person: name.to_owned(), wire: key.wire, options: Arc::new(key.options) };
-                let before = everybody.keys.insert(fingerprint.clone(), known);
+                let before = everybody.keys.insert(fingerprint.clone(), Known::of_line(name, key));
                 if let Some(first) = before.map(|before| before.person).filter(|first| first != name) {
                     return Err(PeopleError::Shared { fingerprint, first, second: name.to_owned() });
                 }
@@ -137,9 +167,18 @@ impl People {
         if let Some(known) = self.keys.get(&fingerprint) {
             return Err(KeyLineError::Twice(format!("{}'s", known.person)));
         }
-        let AuthorizedKey { wire, options } = key;
-        self.keys.insert(fingerprint, Known { person: person.to_owned(), wire, options: Arc::new(options) });
+        self.keys.insert(fingerprint, Known::of_line(person, key));
         Ok(())
+    }
+
+    /// Whose a key is.
+    pub(super) fn owner(&self, key: &KeyFingerprint) -> Option<&str> {
+        self.keys.get(key).map(Known::person)
+    }
+
+    /// Adds a key that nobody has.
+    pub(super) fn insert(&mut self, key: KeyFingerprint, known: Known) {
+        self.keys.insert(key, known);
     }
 
     /// The same, without what these lists revoke.
@@ -169,7 +208,7 @@ impl People {
     pub fn would_prove(&self, wire: &[u8], source: IpAddr, now: SystemTime) -> Result<(), Unproved> {
         let known = self.keys.get(&KeyFingerprint::of(wire)).ok_or(Unproved::Unknown)?;
         self.not_revoked(wire)?;
-        known.options.count(source, now)
+        known.counts(source, now)
     }
 
     fn not_revoked(&self, wire: &[u8]) -> Result<(), Unproved> {
@@ -241,11 +280,14 @@ impl People {
     ) -> Result<Identity, Unproved> {
         let options = &known.options;
         self.not_revoked(&known.wire)?;
-        options.count(source, now)?;
+        known.counts(source, now)?;
         if options.verify_required && !user_verified {
             return Err(Unproved::NotVerified);
         }
-        let text = format!("publickey {key}");
+        let text = match &known.held {
+            Some(HeldBy { user, id, .. }) => format!("publickey {key}: IAM user {user}, {id}"),
+            None => format!("publickey {key}"),
+        };
         let (ends, restrictions) = (options.expires, options.restrictions.clone());
         let groups = self.groups.get(&known.person).cloned().unwrap_or_default();
         let first = First::Key(key);
@@ -277,7 +319,7 @@ pub fn name_is_usable(name: &str) -> Result<(), PeopleError> {
 #[cfg(test)]
 impl People {
     pub(crate) fn with_any_key(mut self, person: &str, wire: &[u8]) -> Self {
-        let known = Known { person: person.to_owned(), wire: wire.to_vec(), options: Arc::default() };
+        let known = Known::of_line(person, AuthorizedKey { wire: wire.to_vec(), options: KeyOptions::default() });
         self.keys.insert(KeyFingerprint::of(wire), known);
         self
     }

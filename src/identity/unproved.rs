@@ -2,7 +2,7 @@
 //! learns nothing.
 
 use super::proof::KeyFingerprint;
-use crate::model::RefusalCode;
+use crate::model::{IamUser, RefusalCode};
 
 /// Why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum Unproved {
     /// Whether it is revoked can't be known.
     #[error("a list of what is revoked can't be read, so that it counts as if everything were")]
     RevocationsUnreadable,
+    /// It is that of an IAM user, and whether it still counts there can't be known.
+    #[error("IAM could not be asked for too long whether the key of its user {0} still counts")]
+    IamUnanswered(IamUser),
     /// It is right, and not enough.
     #[error("{}", if *.rule { "none of the combinations that are enough for them begins with it" } else { "nothing is enough for them: no rule of [[proofs]] names them" })]
     NotEnough {
@@ -84,6 +87,7 @@ impl Unproved {
             Self::NotVerified => RefusalCode::UserNotVerified,
             Self::Revoked(_) => RefusalCode::Revoked,
             Self::RevocationsUnreadable => RefusalCode::RevocationsUnreadable,
+            Self::IamUnanswered(_) => RefusalCode::IamUnanswered,
             Self::NotEnough { .. } | Self::NoSecret | Self::NoProvider => RefusalCode::ProofNotEnough,
             Self::SecondFactorGone => RefusalCode::SecondFactorNeeded,
             Self::Certificate { code, .. } | Self::SignIn { code, .. } => *code,

@@ -28,6 +28,8 @@ pub enum RefusalCode {
     Revoked,
     /// Login: what is revoked can't be read.
     RevocationsUnreadable,
+    /// Login: the key is an IAM user's, and IAM has not said for too long whether it still is.
+    IamUnanswered,
     /// Login: what was proved is not enough for that person, and nothing could be asked for that would be.
     ProofNotEnough,
     /// Login: a second factor was asked for, and none came; policy: it is permitted with one, and there was none.
@@ -123,7 +125,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -135,6 +137,7 @@ impl RefusalCode {
         Self::PrincipalUnknown,
         Self::Revoked,
         Self::RevocationsUnreadable,
+        Self::IamUnanswered,
         Self::ProofNotEnough,
         Self::SecondFactorNeeded,
         Self::SecondFactorWrong,
@@ -196,6 +199,7 @@ impl RefusalCode {
             Self::PrincipalUnknown => "principal-unknown",
             Self::Revoked => "revoked",
             Self::RevocationsUnreadable => "revocations-unreadable",
+            Self::IamUnanswered => "iam-unanswered",
             Self::ProofNotEnough => "proof-not-enough",
             Self::SecondFactorNeeded => "second-factor-needed",
             Self::SecondFactorWrong => "second-factor-wrong",

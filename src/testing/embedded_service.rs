@@ -61,6 +61,7 @@ impl EmbeddedService {
             endpoint_ssm: Some(self.service.url()),
             endpoint_sts: Some(self.service.url()),
             endpoint_tagging: Some(self.service.url()),
+            endpoint_iam: Some(self.service.url()),
             endpoint_ssmmessages: plain.then(|| self.service.url().replace("http", "ws")),
             ca_bundle,
             credentials: Some(Credentials::new("AKIDCLIENT", "client-secret", None, None, "test")),

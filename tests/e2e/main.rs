@@ -34,3 +34,4 @@ mod shell;
 mod sign_in;
 mod terminal;
 mod transfer;
+mod user_keys;

@@ -63,6 +63,16 @@ impl Account {
         Self { emulator, port, dir }
     }
 
+    /// Where AWS is for it.
+    pub(crate) fn url(&self) -> &str {
+        &self.emulator.url
+    }
+
+    /// Where its gateway listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

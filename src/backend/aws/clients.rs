@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sdk_iam as iam;
 use aws_sdk_resourcegroupstagging as tagging;
 use aws_sdk_ssm as ssm;
 use aws_sdk_ssm::config::SharedHttpClient;
@@ -54,6 +55,8 @@ pub struct AwsOptions {
     pub endpoint_sts: Option<String>,
     /// The Resource Groups Tagging API's endpoint, `https://…` (`http://` for loopback only).
     pub endpoint_tagging: Option<String>,
+    /// IAM's endpoint, `https://…` (`http://` for loopback only).
+    pub endpoint_iam: Option<String>,
     /// The message service's endpoint, `wss://…`: its host is accepted in stream URLs, besides AWS's own.
     pub endpoint_ssmmessages: Option<String>,
     /// A PEM file with the certificate authorities to trust, in place of the system's; else `AWS_CA_BUNDLE`.
@@ -78,6 +81,8 @@ pub(super) struct Clients {
     pub(super) sts: sts::Client,
     /// For the tags of nodes.
     pub(super) tagging: tagging::Client,
+    /// For the keys of users. It is one for all regions, so the region's partition says where it is.
+    pub(super) iam: iam::Client,
     pub(super) region: String,
     pub(super) origin: StreamOrigin,
     pub(super) dialer: Dialer,
@@ -124,11 +129,13 @@ impl Clients {
         let ssm_url = url_of(&options.endpoint_ssm, "AWS_ENDPOINT_URL_SSM");
         let sts_url = url_of(&options.endpoint_sts, "AWS_ENDPOINT_URL_STS");
         let tagging_url = url_of(&options.endpoint_tagging, "AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API");
+        let iam_url = url_of(&options.endpoint_iam, "AWS_ENDPOINT_URL_IAM");
         let messages_url =
             options.endpoint_ssmmessages.clone().or_else(|| from_environment("AWS_ENDPOINT_URL_SSMMESSAGES"));
         let endpoint = |url: &Option<String>| url.as_deref().map(Endpoint::parse).transpose().map_err(|e| unusable(&e));
         let (ssm_endpoint, messages_endpoint) = (endpoint(&ssm_url)?, endpoint(&messages_url)?);
         let (sts_endpoint, tagging_endpoint) = (endpoint(&sts_url)?, endpoint(&tagging_url)?);
+        let iam_endpoint = endpoint(&iam_url)?;
 
         // the builders of the SDK's crates have no trait in common
         macro_rules! client {
@@ -152,6 +159,7 @@ impl Clients {
             ssm: client!(ssm, ssm_url, &ssm_endpoint),
             sts: client!(sts, sts_url, &sts_endpoint),
             tagging: client!(tagging, tagging_url, &tagging_endpoint),
+            iam: client!(iam, iam_url, &iam_endpoint),
             origin: StreamOrigin::new(&region, fips, ssm_endpoint.into_iter().chain(messages_endpoint)),
             region,
             dialer,

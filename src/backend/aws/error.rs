@@ -28,12 +28,32 @@ pub(super) struct CallContext<'a> {
     pub(super) refusals: &'a Refusals,
 }
 
+impl CallContext<'_> {
+    /// Who reads keys of users tells it itself, once, with what comes of it.
+    fn is_told_elsewhere(&self) -> bool {
+        self.service == Service::Iam
+    }
+
+    fn note(&self, about: &str, sentence: &str) {
+        if !self.is_told_elsewhere() {
+            self.refusals.note(about, sentence);
+        }
+    }
+
+    fn note_unreachable(&self, sentence: &str) {
+        if !self.is_told_elsewhere() {
+            self.refusals.note_unreachable(sentence);
+        }
+    }
+}
+
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
     SystemsManager,
     Sts,
     Tagging,
+    Iam,
 }
 
 impl Service {
@@ -42,6 +62,7 @@ impl Service {
             Self::SystemsManager => "Systems Manager",
             Self::Sts => "STS",
             Self::Tagging => "the Resource Groups Tagging API",
+            Self::Iam => "IAM",
         }
     }
 
@@ -51,6 +72,7 @@ impl Service {
             Self::SystemsManager => "ssm",
             Self::Sts => "sts",
             Self::Tagging => "tag",
+            Self::Iam => "iam",
         }
     }
 }
@@ -79,7 +101,9 @@ impl Kind {
             "InvalidDocument" | "InvalidDocumentVersion" => Self::NoSuchDocument,
             "DocumentAlreadyExists" => Self::DocumentExists,
             "DuplicateDocumentContent" => Self::SameContent,
-            "DoesNotExistException" | "InvalidInstanceId" => Self::NoSuchThing,
+            "DoesNotExistException" | "InvalidInstanceId" | "NoSuchEntity" | "NoSuchEntityException" => {
+                Self::NoSuchThing
+            }
             "ValidationException" | "InvalidParameters" | "InvalidFilterValue" | "InvalidDocumentContent" => {
                 Self::BadParameters
             }
@@ -110,6 +134,7 @@ impl Kind {
             | "InternalServerException"
             | "InternalFailure"
             | "InternalError"
+            | "ServiceFailure"
             | "RequestTimeout"
             | "RequestTimeoutException"
             | "ServiceUnavailable"
@@ -157,7 +182,7 @@ where
         let why = clean(&root_cause(error));
         let hint = if why.starts_with("invalid peer certificate") { TRUST } else { "" };
         let sentence = format!("could not reach {name} in {region} for {call}: {why}{hint}");
-        refusals.note_unreachable(&sentence);
+        context.note_unreachable(&sentence);
         return BackendError::Unreachable(sentence);
     };
     let code = code(service.err().code(), service.raw().status().as_u16());
@@ -180,12 +205,12 @@ where
             let call = format!("sts:{call}");
             let operator =
                 format!("STS refuses {call} on {on} ({code}): {text}; see [[realms.roles]], and the role in IAM");
-            refusals.note(&call, &operator);
+            context.note(&call, &operator);
             BackendError::Denied { call, operator }
         }
         Kind::BadParameters => {
             let operator = format!("Systems Manager refuses {call} on {on} ({code}): {text}");
-            refusals.note(&format!("ssm:{call}"), &operator);
+            context.note(&format!("ssm:{call}"), &operator);
             BackendError::Parameters { call, code, operator }
         }
         Kind::Denied => {
@@ -194,11 +219,14 @@ where
                 (Service::Sts, _) if by_token => "its trust policy must have the OpenID provider as Federated, for that audience and subject, and let it say tags and a source identity where the token does (deploy/iam/web-identity-trust.json has it)".to_owned(),
                 (Service::Sts, Some(first)) => format!("its trust policy must let the role {first} do that, with a name, a source identity and tags, and so must that role's own policy (deploy/iam has both: chained-trust.json and web-identity-policy.json)"),
                 (Service::Sts, None) => "its trust policy must let the gateway do that, with a name, a source identity and tags (deploy/iam has it)".to_owned(),
+                (Service::Iam, _) => {
+                    format!("grant {call} on its users to the gateway's role (deploy/iam/user-keys-policy.json)")
+                }
                 (_, None) => format!("grant {call} to the gateway's role (deploy/iam has the whole policy)"),
                 (_, Some(role)) => format!("grant {call} to the role {role} (deploy/iam has the whole policy)"),
             };
             let operator = format!("IAM refuses {call} on {on}: {text}; {help}");
-            refusals.note(&call, &operator);
+            context.note(&call, &operator);
             BackendError::Denied { call, operator }
         }
         // AWS's text may quote the whole canonical request here, so it stays out.
@@ -206,14 +234,14 @@ where
             let operator = format!(
                 "AWS does not accept the credentials of a person in the role {role} in {region} ({code}): others are got"
             );
-            refusals.note("credentials of a person", &operator);
+            context.note("credentials of a person", &operator);
             BackendError::Credentials { operator }
         }
         Kind::Credentials => {
             let operator = format!(
                 "AWS does not accept the gateway's credentials in {region} ({code}): renew them, check the clock, and restart it where they are in a file, which is read at the start"
             );
-            refusals.note("credentials", &operator);
+            context.note("credentials", &operator);
             BackendError::Credentials { operator }
         }
         Kind::Throttled => {
@@ -224,7 +252,7 @@ where
         }
         Kind::Other => {
             let operator = format!("{name} refuses {call} on {on} ({code}): {text}");
-            refusals.note(&format!("{}:{call}", asked.prefix()), &operator);
+            context.note(&format!("{}:{call}", asked.prefix()), &operator);
             BackendError::Unexpected { call, code, operator }
         }
     }

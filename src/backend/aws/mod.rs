@@ -35,6 +35,9 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod user_keys;
+#[cfg(test)]
+mod user_keys_tests;
 #[cfg(test)]
 mod web_identity_tests;
 

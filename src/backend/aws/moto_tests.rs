@@ -1,5 +1,5 @@
-//! People's roles from an STS that is not ours: moto, which others test their programs with. It evaluates nothing, and takes
-//! and gives what is on the wire.
+//! People's roles from an STS, and users' keys from an IAM, that are not ours: moto, which others test their programs with. It
+//! evaluates nothing, and takes and gives what is on the wire.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
+use crate::backend::UserKeys as _;
 use crate::backend::lanes::SessionRequest;
 use crate::identity::{Identity, Role, signed_in_saying};
 use crate::model::{RealmName, RoleArn};
 use crate::policy::{Action, Grant};
-use crate::testing::PATIENCE;
+use crate::testing::{PATIENCE, keygen};
 
 /// One that runs until this is dropped.
 struct Moto {
@@ -43,23 +44,25 @@ impl Moto {
     }
 }
 
+impl Moto {
+    async fn backend(&self) -> AwsBackend {
+        let options = AwsOptions {
+            region: Some("eu-west-1".into()),
+            endpoint_ssm: Some(self.url.clone()),
+            endpoint_sts: Some(self.url.clone()),
+            endpoint_iam: Some(self.url.clone()),
+            credentials: Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test")),
+            ..AwsOptions::default()
+        };
+        AwsBackend::new(RealmName::for_test(), options).await.unwrap()
+    }
+}
+
 impl Drop for Moto {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// A gateway in an account of moto's.
-async fn backend(moto: &Moto) -> AwsBackend {
-    let options = AwsOptions {
-        region: Some("eu-west-1".into()),
-        endpoint_ssm: Some(moto.url.clone()),
-        endpoint_sts: Some(moto.url.clone()),
-        credentials: Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test")),
-        ..AwsOptions::default()
-    };
-    AwsBackend::new(RealmName::for_test(), options).await.unwrap()
 }
 
 const PEOPLE: &str = "arn:aws:iam::123456789012:role/portcullis-people";
@@ -85,7 +88,7 @@ async fn seen_as(backend: &AwsBackend, identity: Identity) -> (Credentials, Stri
 #[tokio::test]
 async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
     let moto = Moto::start().await;
-    let backend = backend(&moto).await;
+    let backend = moto.backend().await;
     let ann = Identity::for_test_in("ann@example.com", &["dev", "on call"]).in_role(Arc::new(role(PEOPLE)));
     let (credentials, arn) = seen_as(&backend, ann).await;
     let left = credentials.expiry().unwrap().duration_since(std::time::SystemTime::now()).unwrap();
@@ -96,7 +99,7 @@ async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
 #[tokio::test]
 async fn moto_gives_out_a_role_for_a_person_s_own_token_and_another_from_there() {
     let moto = Moto::start().await;
-    let backend = backend(&moto).await;
+    let backend = moto.backend().await;
     let signed_in = signed_in_saying("ada", serde_json::json!({}));
     let web = "arn:aws:iam::123456789012:role/portcullis-web";
     for name in [web, PEOPLE] {
@@ -106,4 +109,34 @@ async fn moto_gives_out_a_role_for_a_person_s_own_token_and_another_from_there()
         let last = name.rsplit('/').next().unwrap();
         assert_eq!(arn, format!("arn:aws:sts::123456789012:assumed-role/{last}/ada"));
     }
+}
+
+#[tokio::test]
+async fn moto_has_the_keys_of_a_user_and_says_which_are_active() {
+    let moto = Moto::start().await;
+    let backend = moto.backend().await;
+    let iam = &backend.inner().clients.iam;
+    let dir = tempfile::tempdir().unwrap();
+    let mut keys = Vec::new();
+    iam.create_user().user_name("ada").send().await.unwrap();
+    for name in ["one", "two"] {
+        keygen(&dir.path().join(name), &["-t", "rsa", "-b", "2048"]).await;
+        let line = std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
+        let line = line.trim().to_owned();
+        let uploaded = iam.upload_ssh_public_key().user_name("ada").ssh_public_key_body(&line).send().await.unwrap();
+        keys.push((uploaded.ssh_public_key.unwrap().ssh_public_key_id, line));
+    }
+    let [(first, line), (second, _)] = &keys[..] else { panic!("{keys:?}") };
+    let mut active = backend.active_keys("ada").await.unwrap().unwrap();
+    active.sort();
+    let mut both = vec![first.clone(), second.clone()];
+    both.sort();
+    assert_eq!(active, both);
+    assert_eq!(backend.key_text("ada", first).await, Ok(Some(line.clone())));
+    let inactive = aws_sdk_iam::types::StatusType::Inactive;
+    iam.update_ssh_public_key().user_name("ada").ssh_public_key_id(second).status(inactive).send().await.unwrap();
+    assert_eq!(backend.active_keys("ada").await, Ok(Some(vec![first.clone()])));
+    iam.delete_ssh_public_key().user_name("ada").ssh_public_key_id(first).send().await.unwrap();
+    assert_eq!(backend.active_keys("ada").await, Ok(Some(Vec::new())));
+    assert_eq!((backend.key_text("ada", first).await, backend.active_keys("eve").await), (Ok(None), Ok(None)));
 }

@@ -1,4 +1,4 @@
-//! The backend of one account and region: the two traits over the SDK.
+//! The backend of one account and region: the traits over the SDK.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use super::shared::Inner;
 use super::tags;
 use super::targets::Targets;
 use super::throttle::Throttle;
+use super::user_keys;
 use crate::backend::lanes::{Fate, Lane, Lanes, SessionRequest};
-use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
+use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList, UserKeys};
 use crate::data_channel::ReconnectPolicy;
 use crate::model::{NodeName, NodeRef, RealmName, SessionId};
 use crate::policy::Grant;
@@ -92,6 +93,16 @@ impl Directory for AwsBackend {
     fn put_document(&self, name: &str, content: &str) -> BoxFuture<'_, Result<(), BackendError>> {
         let (name, content) = (name.to_owned(), content.to_owned());
         Box::pin(async move { documents::put(&self.inner.clients, &name, &content).await })
+    }
+}
+
+impl UserKeys for AwsBackend {
+    fn active_keys<'a>(&'a self, user: &'a str) -> BoxFuture<'a, Result<Option<Vec<String>>, BackendError>> {
+        Box::pin(user_keys::active(&self.inner.clients, user))
+    }
+
+    fn key_text<'a>(&'a self, user: &'a str, id: &'a str) -> BoxFuture<'a, Result<Option<String>, BackendError>> {
+        Box::pin(user_keys::text(&self.inner.clients, user, id))
     }
 }
 

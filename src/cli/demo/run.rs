@@ -239,7 +239,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.host_certificates = keys.host_certificates;
     let person = |name: &str, key: String, groups: &[&str]| {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), groups }
+        Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), keys_from_iam: Vec::new(), groups }
     };
     config.people =
         vec![person("you", keys.user, &["developers", "on-call"]), person("ada", keys.ada, &["developers"])];
@@ -259,6 +259,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
             ssm: Some(embedded.url()),
             sts: Some(embedded.url()),
             tagging: Some(embedded.url()),
+            iam: Some(embedded.url()),
             ssmmessages: Some(embedded.message_url()),
         },
         roles: vec![role(embedded::ROLE, &["you"], &[]), role(embedded::DEVELOPERS_ROLE, &[], &["developers"])],
