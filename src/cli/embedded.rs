@@ -223,7 +223,7 @@ impl Keys {
             let (id, secret) = (keys.access_key_id(), keys.secret_access_key());
             format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
         };
-        let deployer = deployer.then(|| ("deployer", &self.deployer));
+        let deployer = deployer.then_some(("deployer", &self.deployer));
         let sections = [("default", &self.client), ("agent", &self.agent)].into_iter().chain(deployer);
         sections.map(|(name, keys)| section(name, keys)).collect::<Vec<_>>().join("\n")
     }

@@ -130,9 +130,12 @@ fn verified(token: &str, key: &Jwk, algorithm: Algorithm) -> Option<Claims> {
     Some(decode::<Claims>(token, &key, &signature).ok()?.claims)
 }
 
-/// Both of AWS's ways of saying them
+/// Names and values.
+type Tags = Vec<(String, String)>;
+
+/// Both of AWS's ways of saying them, and which of them stay along a chain of roles
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html#id_session-tags_adding-assume-role-idp>).
-fn tags(claims: &Claims) -> Result<(Vec<(String, String)>, Vec<String>), ApiError> {
+fn tags(claims: &Claims) -> Result<(Tags, Vec<String>), ApiError> {
     let nested = claims.get(TAGS).and_then(Value::as_object);
     let mut tags = BTreeMap::new();
     for (key, value) in

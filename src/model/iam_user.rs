@@ -96,9 +96,9 @@ mod tests {
         assert_eq!(read("ada", &two), Err(IamUserError::NoRealm("ada".to_owned())));
         assert_eq!(read("ada", &[]), Err(IamUserError::NoRealm("ada".to_owned())));
         assert_eq!(read("qa/ada", &two), Err(IamUserError::Realm("qa".to_owned())));
+        assert_eq!(read("arn:aws:iam::1:user/ada", &one), Err(IamUserError::Realm("arn:aws:iam::1:user".to_owned())));
         let long = "x".repeat(65);
-        for wrong in ["", "/", "main/", "main/team/ada", "ada lovelace", "ädä", "arn:aws:iam::1:user/ada", "a\n", &long]
-        {
+        for wrong in ["", "/", "main/", "main/team/ada", "ada lovelace", "ädä", "a\n", &long] {
             assert_eq!(read(wrong, &one), Err(IamUserError::Name(wrong.to_owned())));
         }
         let user = |text: &str| IamUser::parse(text, &two).unwrap();

@@ -122,6 +122,9 @@ fn told_alike(accepted: &Value, opened: &Value, lane: &Value, started: &Value, a
 /// Where somebody has logged in, its gateway, and what they got.
 type LoggedIn = (Account, Ended, Run);
 
+/// How somebody logs in.
+type LogIn = fn() -> LoggedIn;
+
 fn by_key() -> LoggedIn {
     let account = Account::of_people();
     account.configured("");
@@ -194,7 +197,7 @@ fn by_sign_in() -> LoggedIn {
 
 #[test]
 fn each_kind_of_proof_is_one_story_in_aws_s_record_and_in_the_gateway_s_log() {
-    let proofs: [(&str, &str, fn() -> LoggedIn); 4] = [
+    let proofs: [(&str, &str, LogIn); 4] = [
         ("publickey SHA256:", "ada", by_key),
         ("certificate SHA256:", "ada", by_certificate),
         ("publickey SHA256:", "ada", by_key_and_code),

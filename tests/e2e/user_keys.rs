@@ -249,6 +249,7 @@ fn an_iam_that_can_t_be_asked_for_long_takes_its_users_keys_along_and_nobody_els
     drop(serving);
     let _serving = account.serve();
     assert!(account.whoami("bob", "bob").starts_with("bob (publickey ") && !account.ada_gets_in());
+    until("it is told", SOON, || account.lines_with("can't be read: ") == 1);
     way.open();
     until("it counts again", SOON, || account.ada_gets_in());
     assert_eq!(account.lines_with("the SSH keys of IAM users can be read again"), 1, "{}", account.log());

@@ -242,7 +242,7 @@ async fn what_is_missing_in_iam_is_said_to_whoever_looks_after_it() {
             Some((0, trust(json!({ "Federated": PROVIDER }), json!("sts:AssumeRoleWithWebIdentity")))),
             &signer,
             "AssumeRoleWithWebIdentity",
-            "Not authorized to perform sts:SetSourceIdentity",
+            "Not authorized to perform sts:TagSession",
         ),
         (NODES, Some((1, trust(json!({ "AWS": GATEWAY }), all()))), &signer, "AssumeRole", "must let the role"),
         (

@@ -170,12 +170,16 @@ async fn z5_a_transfer_of_sftp_or_scp_ends_in_the_middle_and_says_why() {
             fs::write(servers.here("big"), &bytes).unwrap();
             fs::write(servers.remote("big"), &bytes).unwrap();
             let (changed, change) = oneshot::channel();
+            let up = action == FileAction::Upload;
+            let target = if up { servers.remote("up") } else { servers.here("down") };
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(1200)).await;
+                // some of it has gone over, and at this speed most of it has not
+                while fs::metadata(&target).map_or(0, |target| target.len()) == 0 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 policies.replace(Policy::for_test(LOOK));
                 let _ = changed.send(());
             });
-            let up = action == FileAction::Upload;
             let ran: Output = match (way, up) {
                 ("sftp", true) => servers.sftp_with(&["-l", "8192"], "put big up\n").await,
                 ("sftp", false) => servers.sftp_with(&["-l", "8192"], "get big down\n").await,
