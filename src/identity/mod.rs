@@ -37,7 +37,6 @@ pub use acting::{Acting, ActsAs, By, RealmRoles, Role, RoleOf, Roles};
 pub use authenticated::{CertificateFacts, Identity, SecondFactorFacts};
 pub use authority::{Authority, Principal};
 pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
-pub use aws_claims::AwsClaims;
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
 pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault};
