@@ -179,9 +179,10 @@ class Emulator:
 
 
 class Gateway:
-    """The gateway in a process of its own; the service and the node are another, without TLS, as fast as they can."""
+    """The gateway in a process of its own; the service and the node are another, without TLS, as fast as they can. With `roles`
+    everybody is themselves in AWS, as in the demo."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, roles=False):
         self.dir = place = Path(tempfile.mkdtemp(prefix="figures"))
         # a demo knows how to write the configuration
         with Demo(binary) as demo:
@@ -192,15 +193,16 @@ class Gateway:
         keys = place / "keys"
         self.service = subprocess.Popen(
             [binary, "emulator", "--listen", "127.0.0.1:0", "--keys-out", keys, "--with-node", "demo", "--fast",
-             "--node-dir", place / "node", "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             "--node-dir", place / "node", "--until-stdin-closes", *(["--as-deployed"] if roles else [])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         url = next(m.group(1) for m in (re.match(r"ready: .*(http:\S+) in", line) for line in self.service.stdout) if m)
         text = text.replace(old, str(place / "demo"))
         text = re.sub(r'http://[^"]*', url, text)
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
         text = re.sub(r"(\[evidence\][^\[]*?directory = ).*", rf'\1"{place}"', text)
-        # the emulator has no roles to give
-        text = text.replace('identity = "person"', 'identity = "gateway"')
+        if not roles:
+            text = text.replace('identity = "person"', 'identity = "gateway"')
         # all of them come from one address, and are one person
         text = re.sub(r"connections_per_(address|person) = .*", r"connections_per_\1 = 1000", text)
         # somebody whom no rule lets do anything
@@ -208,7 +210,8 @@ class Gateway:
         text += f'\n[[people]]\nname = "nobody"\nkeys = ["{(place / "nobody.pub").read_text().strip()}"]\n'
         (place / "gateway.toml").write_text(text)
         env = {**os.environ, "AWS_SHARED_CREDENTIALS_FILE": str(keys), "AWS_CONFIG_FILE": "/dev/null"}
-        subprocess.run([binary, "documents", "--apply", "--config", place / "gateway.toml"], env=env, check=True,
+        deployer = {**env, "AWS_PROFILE": "deployer"} if roles else env
+        subprocess.run([binary, "documents", "--apply", "--config", place / "gateway.toml"], env=deployer, check=True,
                        stdout=subprocess.DEVNULL)
         self.process = subprocess.Popen([binary, "serve", "--config", place / "gateway.toml"], env=env,
                                         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -223,6 +226,17 @@ class Gateway:
             if self.process.poll() is not None:
                 sys.exit("the gateway does not start")
             time.sleep(0.2)
+
+    def changed(self, sections, enough):
+        """Adds sections to the configuration, and waits until what came into force is enough; how many seconds that took."""
+        config = self.dir / "gateway.toml"
+        began = time.monotonic()
+        config.write_text(config.read_text() + sections)
+        while not enough(self.loaded()[-1]):
+            if time.monotonic() > began + 60:
+                raise Broken("the change is not in force")
+            time.sleep(0.05)
+        return time.monotonic() - began
 
     def loaded(self):
         """What of the configuration came into force, and when, by the event log."""
