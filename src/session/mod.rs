@@ -11,18 +11,22 @@
 
 mod close;
 mod coming_end;
+mod nodes;
 mod open;
 mod reasons;
+mod refused;
 mod registry;
 mod request;
 mod running;
 
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};
+pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
-pub use open::{Caller, Destination, Lookup, Refused, SessionOpener};
+pub use open::{Caller, Destination, SessionOpener};
 pub use reasons::{Answered, AsksWhy, Reasons};
+pub use refused::Refused;
 pub use registry::{Registry, Running};
 pub use request::{ChannelRequest, RequestKind};
 pub use running::{AttachedFiles, InputError, Out, RunningSession, SessionInput, SessionOutput};

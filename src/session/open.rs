@@ -5,19 +5,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
+use super::nodes::Lookup;
 use super::reasons::{AsksWhy, Reasons};
-use super::registry::{Registration, Registry, Running};
+use super::refused::{Refused, changed, no_proof, offline};
+use super::registry::{Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
-use crate::backend::{BackendError, BoxFuture, Listing, Node, Realms, Resolved};
-use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, EvidenceError, LaneRecord, Opening, SessionRecord};
+use crate::backend::{BoxFuture, Node, Realms};
+use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, SessionRecord};
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
-use crate::model::{NodeAsked, NodeForm, NodeName, RealmName, ReasonText, RefusalCode, ago};
-use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
+use crate::model::{NodeAsked, NodeName, ReasonText};
+use crate::policy::{Action, Decision, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
@@ -66,8 +67,8 @@ impl NodeTransport for Transport {
 #[derive(Debug)]
 pub struct SessionOpener {
     roster: Roster,
-    policies: Policies,
-    realms: Arc<Realms>,
+    pub(super) policies: Policies,
+    pub(super) realms: Arc<Realms>,
     transport: Arc<dyn NodeTransport>,
     log: Arc<EventLog>,
     registry: Registry,
@@ -88,10 +89,6 @@ pub struct Caller {
     pub reasons: Arc<Reasons>,
 }
 
-/// A node that is being looked up ahead of time.
-#[derive(Debug)]
-pub struct Lookup(JoinHandle<Resolved>);
-
 /// Where they want to go.
 #[derive(Debug)]
 pub struct Destination {
@@ -99,97 +96,6 @@ pub struct Destination {
     pub node: NodeAsked,
     /// The node's lookup, where it was begun when the channel was opened.
     pub lookup: Option<Lookup>,
-}
-
-/// Why there is no session; the text is a sentence for the person.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// Policy.
-    #[error("{}", .0.text)]
-    Denied(Denial),
-    /// Policy, whatever node the name may be.
-    #[error("{}", .0.text)]
-    NotConcerned(Denial),
-    /// It is allowed, and nobody could do it in AWS.
-    #[error(
-        "there is no role in AWS for {person} in the realm {realm}: none of its [[realms.roles]] names them or a group of theirs; \
-         ask whoever runs the gateway"
-    )]
-    NoRole {
-        /// Who.
-        person: String,
-        /// Where.
-        realm: RealmName,
-    },
-    /// It is allowed, and their role in AWS is got by a token that they have not brought.
-    #[error(
-        "it takes a sign-in to be {person} in AWS in the realm {realm}, and this login has none: log in by signing in, with ssh -o \
-         PubkeyAuthentication=no where a key is enough as well"
-    )]
-    NotSignedIn {
-        /// Who.
-        person: String,
-        /// Where.
-        realm: RealmName,
-    },
-    /// The name is no node's.
-    #[error("{0}")]
-    NoSuchNode(BackendError),
-    /// The node can't be reached.
-    #[error("{0}")]
-    Node(BackendError),
-    /// It can't be recorded, so it can't be.
-    #[error("{0}")]
-    Evidence(#[from] EvidenceError),
-    /// The way to the node did not open.
-    #[error("{0}")]
-    Transport(#[from] TransportError),
-    /// Somebody ended it while it was being opened.
-    #[error("{reason}")]
-    Killed {
-        /// The sentence.
-        reason: String,
-        /// It is among those that run until the person has been told: the gateway's end waits for that.
-        place: Registration,
-    },
-}
-
-impl Refused {
-    /// What policy said, where it is policy that refuses.
-    fn denial(&self) -> Option<&Denial> {
-        match self {
-            Self::Denied(denial) | Self::NotConcerned(denial) => Some(denial),
-            _ => None,
-        }
-    }
-
-    /// The same for programs.
-    pub fn code(&self) -> RefusalCode {
-        match self {
-            Self::Denied(denial) | Self::NotConcerned(denial) => denial.code,
-            Self::NoRole { .. } => RefusalCode::NoAwsRole,
-            Self::NotSignedIn { .. } => RefusalCode::AwsRoleNeedsSignIn,
-            Self::NoSuchNode(_) => RefusalCode::NodeUnknown,
-            Self::Node(BackendError::Target(_) | BackendError::Several { .. }) => RefusalCode::NodeNotConnected,
-            Self::Node(
-                BackendError::Refused(_)
-                | BackendError::Unexpected { .. }
-                | BackendError::Denied { .. }
-                | BackendError::Credentials { .. },
-            ) => RefusalCode::AwsRefused,
-            Self::Node(BackendError::Document(_) | BackendError::Parameters { .. }) => RefusalCode::DocumentWrong,
-            Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
-            Self::Evidence(EvidenceError::PersonShare { .. } | EvidenceError::SessionShare { .. }) => {
-                RefusalCode::LogShareUsedUp
-            }
-            Self::Evidence(_) => RefusalCode::NotRecordable,
-            Self::Transport(TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. }) => {
-                RefusalCode::NodeFull
-            }
-            Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
-            Self::Killed { .. } => RefusalCode::Killed,
-        }
-    }
 }
 
 impl SessionOpener {
@@ -240,37 +146,9 @@ impl SessionOpener {
         self.registry.ask_about(over, judge)
     }
 
-    /// What somebody asks for by a name of a node.
-    pub fn asked(&self, name: &NodeName) -> NodeAsked {
-        NodeAsked::of(name, self.realms.names())
-    }
-
-    /// The realms whose nodes are reached.
-    pub fn realms(&self) -> &[RealmName] {
-        self.realms.names()
-    }
-
-    /// The task that a policy names for somebody, where there is one.
-    async fn task(&self, identity: &Identity, name: &NodeName) -> Option<Node> {
-        let asked = self.asked(name);
-        let within = self.policies.current().realms_for(identity, asked.realms());
-        self.realms.resolve(asked.name(), &within).await.node.ok()
-    }
-
     /// Notes what happened on a connection outside of any session.
     pub fn note(&self, connection: Uuid, event: &Event<'_>) {
         self.log.note(connection, event);
-    }
-
-    /// Begins to look a node up, while the client is still asking for a channel; not for somebody who may do nothing there.
-    pub fn look_up(&self, identity: &Identity, node: &NodeAsked) -> Option<Lookup> {
-        let policy = self.policies.current();
-        if !policy.may_concern(identity, node) {
-            return None;
-        }
-        let within = policy.realms_for(identity, node.realms());
-        let (realms, name) = (self.realms.clone(), node.name().clone());
-        Some(Lookup(tokio::spawn(async move { realms.resolve(&name, &within).await })))
     }
 
     /// A shell or a command. Whether the client has closed its input already is learned while the node is looked up.
@@ -442,81 +320,6 @@ impl SessionOpener {
         if node.online { Ok(grant) } else { Err(Refused::Node(offline(node))) }
     }
 
-    /// Why a name is not one node's: with those that it could be, of which this person may know.
-    async fn no_one_node(
-        &self,
-        identity: &Identity,
-        asked: &NodeAsked,
-        within: &[RealmName],
-        action: &Action,
-        error: BackendError,
-    ) -> Refused {
-        let name = asked.written();
-        let policy = self.policies.current();
-        match error {
-            BackendError::Several { nodes, .. } => {
-                let usable = policy.usable_nodes(identity);
-                let nodes = nodes.iter().filter(|node| usable.has(&node.facts)).map(Node::node_ref);
-                // with its realm it is that one, whatever there is elsewhere
-                let called =
-                    nodes.map(|node| if self.has_one_realm() { node.id.to_string() } else { node.to_string() });
-                match several(name, &called.collect::<Vec<_>>()) {
-                    Some(text) => Refused::NoSuchNode(BackendError::Target(text)),
-                    None => Refused::NotConcerned(policy.nothing_permits(identity.person(), action, name, None)),
-                }
-            }
-            BackendError::Target(why) => match policy.denies_unnamed(identity, asked, within, action) {
-                Some(denial) => Refused::NotConcerned(denial),
-                None => Refused::NoSuchNode(BackendError::Target(match self.near(identity, asked, within).await {
-                    Some(near) => format!("{why}; did you mean {near}?"),
-                    None => why,
-                })),
-            },
-            error => Refused::Node(error),
-        }
-    }
-
-    /// The name of a node of this person's in these realms that is nearly this one. Nobody is asked for nodes by their ids or tags.
-    async fn near(&self, identity: &Identity, asked: &NodeAsked, within: &[RealmName]) -> Option<String> {
-        let NodeForm::Word(word) = asked.name().form() else { return None };
-        let nodes = self.nodes_in(identity, within).await.nodes;
-        let near = nodes.into_iter().map(|node| {
-            let far = strsim::levenshtein(word, &node.name);
-            if self.has_one_realm() {
-                return (far, node.name);
-            }
-            let name = format!("{}.{}", node.name, node.realm());
-            (far.min(strsim::levenshtein(asked.written().as_str(), &name)), name)
-        });
-        let (far, near) = near.min_by_key(|(far, _)| *far)?;
-        (far <= word.chars().count().div_ceil(3)).then_some(near)
-    }
-
-    fn has_one_realm(&self) -> bool {
-        self.realms.names().len() < 2
-    }
-
-    /// The nodes of these realms that a person could be permitted to use, by their names.
-    async fn nodes_in(&self, identity: &Identity, within: &[RealmName]) -> Listing {
-        let mut listing = self.realms.nodes(within).await;
-        let policy = self.policies.current();
-        let usable = policy.usable_nodes(identity);
-        listing.nodes.retain(|node| usable.has(&node.facts));
-        listing.nodes.sort_by(|a, b| (&a.name, a.node_ref()).cmp(&(&b.name, b.node_ref())));
-        listing
-    }
-
-    /// The nodes that a person could be permitted to use, by their names, and the ECS tasks that policies name for them, so many at most:
-    /// those are in no inventory, and looked up one by one.
-    pub async fn nodes(&self, identity: &Identity, most_tasks: usize) -> Listing {
-        let policy = self.policies.current();
-        let mut listing = self.nodes_in(identity, &policy.realms_for(identity, self.realms.names())).await;
-        for task in policy.tasks_named_for(identity).iter().take(most_tasks) {
-            listing.nodes.extend(self.task(identity, task).await);
-        }
-        listing
-    }
-
     /// Takes out the variables that may not be set there. The session goes on without them, as it does in sshd.
     fn leave_out_variables(&self, caller: &Caller, grant: &Grant, variables: &mut Vec<(String, Vec<u8>)>) {
         let mut refused = Vec::new();
@@ -587,21 +390,6 @@ impl Asked {
     }
 }
 
-/// Of a name that several nodes have, those that somebody may know of; nothing where that is none.
-fn several(name: &NodeName, ids: &[String]) -> Option<String> {
-    let more = if ids.len() > MAX_SHOWN { ", …" } else { "" };
-    let shown = ids.iter().take(MAX_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match ids {
-        [] => None,
-        // the others are not theirs to know of, and it is not decided by that which one a name means
-        [one] => Some(format!("{name} is not the name of one node alone; use {one}")),
-        ids => Some(format!("{} nodes are called {name}; use one of {shown}{more}", ids.len())),
-    }
-}
-
-/// Of several nodes by one name, so many are named.
-const MAX_SHOWN: usize = 8;
-
 /// Waits for a way to the node. One that does not open ends its record at once.
 async fn opened<T>(
     opening: impl Future<Output = Result<T, TransportError>>,
@@ -645,49 +433,6 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
 /// What OpenSSH's server calls the command that a client asked for, where another is forced.
 const ORIGINAL_COMMAND: &str = "SSH_ORIGINAL_COMMAND";
 
-/// What somebody reads whose proof is none any more.
-fn no_proof(why: &Unproved) -> String {
-    format!("how you logged in is no proof any more: {why}")
-}
-
-/// What somebody reads whose session is allowed no more.
-fn changed(denial: &Denial) -> String {
-    format!("the policies have changed: {}", denial.text)
-}
-
 fn counted_word(variables: usize) -> &'static str {
     if variables == 1 { "variable" } else { "variables" }
-}
-
-fn offline(node: &Node) -> BackendError {
-    let ping = match node.last_ping.and_then(ago) {
-        None => "it has not been heard of".to_owned(),
-        Some(ago) => format!("last ping {ago}"),
-    };
-    BackendError::Target(format!("{} is not connected to Systems Manager: {ping}", node.name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::UNIX_EPOCH;
-
-    use crate::model::{NodeFacts, NodeRef};
-
-    #[test]
-    fn an_absent_node_is_a_sentence_with_its_last_ping() {
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let node = |last_ping| Node {
-            facts: NodeFacts::bare(NodeRef::for_test("i-1")).into(),
-            name: "web-1".to_owned(),
-            computer_name: None,
-            online: false,
-            last_ping,
-        };
-        let text = |last_ping| offline(&node(last_ping)).to_string();
-        assert_eq!(text(Some(now - 14 * 60)), "web-1 is not connected to Systems Manager: last ping 14 min ago");
-        assert!(text(Some(now - 90_000)).ends_with("last ping 25 h ago"));
-        assert!(text(Some(now + 60)).ends_with("it has not been heard of"));
-        assert!(text(None).ends_with("it has not been heard of"));
-    }
 }
