@@ -29,8 +29,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// No frame of the protocol is near this size.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// Small, because there are two for every session: the crate's own default is 128 KiB, taken at once.
-const READ_BUFFER: usize = 16 * 1024;
+/// Small, because there are two for every session, and idle ones have them as well: the crate's own default is 128 KiB, taken at once.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// How much is gathered before a write without a flush.
 const WRITE_BUFFER: usize = 64 * 1024;

@@ -117,5 +117,5 @@ async fn disconnect(handle: &Handle, why: russh::Disconnect, text: &str) {
 /// How long a client may take to hang up by itself at the gateway's end: a round trip and what it does meanwhile.
 const HANG_UP: Duration = Duration::from_millis(500);
 
-/// A small packet or two; what is longer goes past it.
-const READ_BUFFER: usize = 16 * 1024;
+/// A few small packets, or the beginning of a long one, whose rest goes past it; idle connections have it as well.
+const READ_BUFFER: usize = 8 * 1024;
