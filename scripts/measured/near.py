@@ -100,7 +100,7 @@ def shells_rows(binary, bench):
         wakings, milliseconds = ((full - empty) / count for full, empty in zip(rates(gateway.pid), alone))
         yield Figure(f"the gateway per idle shell, {count} at once",
                      [Value("", memory, "KiB", 0), Value("", wakings, "wake-ups/s", 2), Value("", milliseconds, "ms of CPU/s", 3)],
-                     "at most 300 KiB; the plugin takes 8,000 to 19,000")
+                     "at most 200 KiB; the plugin takes 8,000 to 19,000")
         node = [pss(pid) for pid in descendants(gateway.service.pid)]
         for shell in started:
             os.write(shell.fd, b"echo $((40+2))x\r")
