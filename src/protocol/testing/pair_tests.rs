@@ -256,6 +256,7 @@ impl Mix {
     }
 }
 
+/// The client's answer came twice: AWS's agent never gets on from the second one.
 fn is_second_answer(error: &ChannelError) -> bool {
     let ChannelError::PeerMisbehaved(PeerMisbehaved::UnexpectedHandshake { kind, .. }) = error else { return false };
     *kind == PayloadType::HandshakeResponse
@@ -281,7 +282,6 @@ proptest! {
                 prop_assert_eq!(pair.client.received.len(), mix.sizes[1]);
             }
             Err(Failure::Channel(_, ChannelError::Lost(_))) => {}
-            // the client's answer came twice: AWS's agent never gets on from the second one
             Err(Failure::Channel(Side::Agent, error)) if doubles && is_second_answer(&error) => {}
             Err(other) => prop_assert!(false, "{}", other),
         }
@@ -291,9 +291,12 @@ proptest! {
     #[test]
     fn a_bad_path_is_good_enough(mix in any_mix(200)) {
         let mut pair = mix.pair();
-        if let Err(failure) = pair.run() {
+        match pair.run() {
+            Ok(()) => {}
             // two seconds each way leave little of the agent's 15 s
-            prop_assert!(matches!(&failure, Failure::Channel(_, ChannelError::Lost(Lost::Handshake))), "{}", failure);
+            Err(Failure::Channel(_, ChannelError::Lost(Lost::Handshake))) => {}
+            Err(Failure::Channel(Side::Agent, error)) if mix.may_double() && is_second_answer(&error) => {}
+            Err(other) => prop_assert!(false, "{}", other),
         }
     }
 }
