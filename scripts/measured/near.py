@@ -13,7 +13,20 @@ import time
 from pathlib import Path
 
 from .places import PLAIN, Demo, Gateway, Master
-from .tools import Scp, Shell, activity, at_once, cpu_ms, descendants, pss, resident, through, times, transfers
+from .tools import (
+    Scp,
+    activity,
+    all_answer,
+    at_once,
+    cpu_ms,
+    descendants,
+    idle_shells,
+    pss,
+    resident,
+    through,
+    times,
+    transfers,
+)
 from .values import Figure, Value, speeds
 
 
@@ -90,26 +103,19 @@ def shells_rows(binary, bench):
     with Gateway(binary) as gateway:
         time.sleep(2)
         alone = rates(gateway.pid)
-        before, started = resident(gateway.pid), []
-        for _ in range(count):
-            started.append(Shell([*gateway.ssh, *PLAIN]))
-            started[-1].first_prompt()
-        # what the start of the last ones leaves to do is not idleness
-        time.sleep(5)
-        memory = (resident(gateway.pid) - before) / count
-        wakings, milliseconds = ((full - empty) / count for full, empty in zip(rates(gateway.pid), alone))
-        yield Figure(f"the gateway per idle shell, {count} at once",
-                     [Value("", memory, "KiB", 0), Value("", wakings, "wake-ups/s", 2), Value("", milliseconds, "ms of CPU/s", 3)],
-                     "at most 200 KiB; the plugin takes 8,000 to 19,000")
-        node = [pss(pid) for pid in descendants(gateway.service.pid)]
-        for shell in started:
-            os.write(shell.fd, b"echo $((40+2))x\r")
-        for shell in started:
-            shell.read_until(lambda seen: b"42x" in seen)
-        yield Figure(f"{count} idle shells at once: all hold and answer; each on the node",
-                     [Value("", len(node) / count, "processes"), Value("", sum(node) / count / 1024, "MiB (PSS)")])
-        for shell in started:
-            shell.end()
+        before = resident(gateway.pid)
+        with idle_shells([*gateway.ssh, *PLAIN], count) as shells:
+            # what the start of the last ones leaves to do is not idleness
+            time.sleep(5)
+            memory = (resident(gateway.pid) - before) / count
+            wakings, milliseconds = ((full - empty) / count for full, empty in zip(rates(gateway.pid), alone))
+            yield Figure(f"the gateway per idle shell, {count} at once",
+                         [Value("", memory, "KiB", 0), Value("", wakings, "wake-ups/s", 2), Value("", milliseconds, "ms of CPU/s", 3)],
+                         "at most 200 KiB; the plugin takes 8,000 to 19,000")
+            node = [pss(pid) for pid in descendants(gateway.service.pid)]
+            all_answer(shells)
+            yield Figure(f"{count} idle shells at once: all hold and answer; each on the node",
+                         [Value("", len(node) / count, "processes"), Value("", sum(node) / count / 1024, "MiB (PSS)")])
 
 
 def burst_rows(binary, bench):

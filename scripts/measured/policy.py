@@ -1,14 +1,13 @@
 """The rows of policy: what a decision takes, and what a change of policies does to whoever works."""
 
 import json
-import os
 import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 
 from .places import PLAIN, Gateway
-from .tools import Shell, times
+from .tools import all_answer, idle_shells, times
 from .values import Figure, Value
 
 NODES = 1000
@@ -65,14 +64,9 @@ def policy_rows(binary, bench):
 def reload_rows(binary, bench):
     """A change of people and policies while shells run: it ends none that is still allowed, and is in force soon."""
     count = 20 if bench.quick else bench.options.shells
-    with Gateway(binary) as gateway:
-        started = []
-        for _ in range(count):
-            started.append(Shell([*gateway.ssh, *PLAIN]))
-            started[-1].first_prompt()
+    with Gateway(binary) as gateway, idle_shells([*gateway.ssh, *PLAIN], count) as shells:
         before = gateway.loaded()
-        for number in range(200):
-            (gateway.dir / "demo" / "policies" / f"more-{number}.cedar").write_text(POLICY.format(n=number))
+        more_policies(gateway)
 
         def enough(now):
             # in one change or in two: files are looked at while they are being written
@@ -80,23 +74,17 @@ def reload_rows(binary, bench):
 
         took = gateway.changed(person("somebody-else"), enough)
         now = gateway.loaded()
-        for shell in started:
-            os.write(shell.fd, b"echo $((40+2))x\r")
-        for shell in started:
-            shell.read_until(lambda seen: b"42x" in seen)
+        all_answer(shells)
         ended = sum(event["ended"] for event in now[len(before):])
         yield Figure(f"200 policies and a person more while {count} shells run that they allow still: shells that end; until in force",
                      [Value("", ended, "shells", 0), Value("", took, "s", 1)], "must be 0, and at most 5 s; all answer afterwards")
-        for shell in started:
-            shell.end()
 
 
 def login_rows(binary, bench):
     """What it adds to a login and a command that everybody is themselves in AWS, among many people and policies."""
     count, cold = (5, 2) if bench.quick else (31, 7)
     with Gateway(binary) as plain, Gateway(binary, roles=True) as own:
-        for number in range(200):
-            (own.dir / "demo" / "policies" / f"more-{number}.cedar").write_text(POLICY.format(n=number))
+        more_policies(own)
         many = "".join(person(f"person-{number}", f"group-{number % 200}") for number in range(NODES))
         own.changed(many, lambda now: now["policies"] >= 200 and now["people"] >= NODES)
         bare, whole = [*plain.ssh, "demo", "true"], [*own.ssh, "demo", "true"]
@@ -112,6 +100,11 @@ def login_rows(binary, bench):
     yield Figure(f"login and command of one among {NODES} people, in a role of theirs, by 200 policies; the gateway's own by few beside",
                  [Value("warm", warm - base, "ms more"), Value("role assumed anew", statistics.median(anew) - base, "ms more")],
                  f"{base:.1f} ms; warm at most 2 more")
+
+
+def more_policies(gateway):
+    for number in range(200):
+        (gateway.dir / "demo" / "policies" / f"more-{number}.cedar").write_text(POLICY.format(n=number))
 
 
 def person(name, group="group-1"):

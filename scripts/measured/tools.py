@@ -124,6 +124,27 @@ class Shell:
         os.close(self.fd)
 
 
+@contextlib.contextmanager
+def idle_shells(command, count):
+    """So many shells that have shown a prompt, one started after the other."""
+    started = []
+    try:
+        for _ in range(count):
+            started.append(Shell(command))
+            started[-1].first_prompt()
+        yield started
+    finally:
+        for shell in started:
+            shell.end()
+
+
+def all_answer(shells):
+    for shell in shells:
+        os.write(shell.fd, b"echo $((40+2))x\r")
+    for shell in shells:
+        shell.read_until(lambda seen: b"42x" in seen)
+
+
 def resident(pid):
     text = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", text).group(1))

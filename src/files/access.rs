@@ -113,7 +113,7 @@ impl Access {
         };
         let refusal = Refusal::Denied(self.files.grant().too_much(limit, &policy));
         if !said {
-            self.record_refused(file, FileAction::Upload, &refusal).await?;
+            self.record(file.event(FileAction::Upload, refusal.outcome())).await?;
         }
         Err(refusal)
     }
@@ -124,22 +124,9 @@ impl Access {
         let Some(denial) = denial else { return Ok(()) };
         let refusal = Refusal::Denied(denial);
         if is_new {
-            self.record_refused(file, action, &refusal).await?;
+            self.record(file.event(action, refusal.outcome())).await?;
         }
         Err(refusal)
-    }
-
-    async fn record_refused(&self, file: &OpenFile, action: FileAction, refusal: &Refusal) -> Result<(), Refusal> {
-        let event = FileEvent {
-            action,
-            path: file.path.clone(),
-            real_path: Some(file.real_path.clone()),
-            second: None,
-            second_real: None,
-            outcome: refusal.outcome(),
-            content: None,
-        };
-        self.record(event).await
     }
 
     /// Issues an operation on paths.

@@ -134,19 +134,27 @@ impl OpenFile {
             return Vec::new();
         }
         let event = |&action: &FileAction| FileEvent {
-            action,
-            path: self.path.clone(),
-            real_path: Some(self.real_path.clone()),
-            second: None,
-            second_real: None,
-            outcome: outcome.clone(),
             content: match action {
                 FileAction::Download => Some(progress.read.content(size)),
                 FileAction::Upload => Some(progress.written.content(size)),
                 _ => None,
             },
+            ..self.event(action, outcome.clone())
         };
         self.actions.iter().map(event).collect()
+    }
+
+    /// What to record about a use of it.
+    pub(super) fn event(&self, action: FileAction, outcome: Outcome) -> FileEvent {
+        FileEvent {
+            action,
+            path: self.path.clone(),
+            real_path: Some(self.real_path.clone()),
+            second: None,
+            second_real: None,
+            outcome,
+            content: None,
+        }
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {

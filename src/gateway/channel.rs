@@ -129,7 +129,8 @@ async fn serve(
 }
 
 /// Waits for a session, and has the client hear what there is to hear meanwhile; `allowed` is what is done when the session
-/// has been allowed. Opening takes more memory than all that follows: it is the caller's box, which goes with it. Once the client has gone nobody hears it, by which whoever opens the session knows not to start anything.
+/// has been allowed. Opening takes more memory than all that follows: it is the caller's box, which goes with it. Once the client
+/// has gone nobody hears it, by which whoever opens the session knows not to start anything.
 async fn with_news<T>(
     mut opening: Pin<Box<impl Future<Output = T>>>,
     mut news: mpsc::Receiver<News>,

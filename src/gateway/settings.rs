@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::algorithms;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
-use super::prompts::PromptBounds;
+use super::prompts;
 use crate::config::{Algorithms, Environment, Limits};
-use crate::model::on_beat;
+use crate::model::{PlaceBounds, on_beat};
 use crate::oidc::Provider;
 
 /// How the front-end behaves.
@@ -35,7 +35,7 @@ pub struct Settings {
     /// How long a refused key takes.
     pub refusal_delay: Duration,
     /// How many people are asked for something on terminals at once.
-    pub prompts: PromptBounds,
+    pub prompts: PlaceBounds,
     /// So long before its end somebody on a terminal is told of it, the longest first.
     pub foretold: Vec<Duration>,
     /// How long connections may go on after a shutdown was asked for.
@@ -55,7 +55,7 @@ impl Settings {
             window: WINDOW,
             eof_grace: EOF_GRACE,
             refusal_delay: REFUSAL_DELAY,
-            prompts: PromptBounds::default(),
+            prompts: prompts::BOUNDS,
             foretold: FORETOLD.to_vec(),
             drain: DRAIN,
         }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::model::{Place, PlaceBounds, Places};
 
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
@@ -19,14 +21,18 @@ pub(super) struct Bounds {
 }
 
 /// What all sign-ins take from.
-#[derive(Clone, Debug)]
-pub(super) struct Budget(Arc<Mutex<State>>);
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// For those that go on.
+    pending: Places,
+    starts: Mutex<Starts>,
+}
 
 #[derive(Debug)]
-struct State {
-    bounds: Bounds,
-    pending: HashMap<IpAddr, usize>,
-    starts: Bucket,
+struct Starts {
+    /// In a minute.
+    most: u32,
+    of_all: Bucket,
     of_a_source: HashMap<IpAddr, Bucket>,
 }
 
@@ -38,13 +44,6 @@ struct Bucket {
     since: Instant,
 }
 
-/// The place of one that goes on; dropping it gives it back.
-#[derive(Debug)]
-pub(super) struct Place {
-    budget: Budget,
-    source: IpAddr,
-}
-
 /// Addresses that are kept before those are let go of that have all their starts again.
 const SOURCES: usize = 1024;
 
@@ -53,45 +52,32 @@ const SHARE: u32 = 5;
 
 impl Budget {
     pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
-        let starts = Bucket::new(bounds.starts, now);
-        let state = State { bounds, pending: HashMap::new(), starts, of_a_source: HashMap::new() };
-        Self(Arc::new(Mutex::new(state)))
+        let Bounds { pending, pending_per_address, starts: most } = bounds;
+        let starts = Starts { most, of_all: Bucket::new(most, now), of_a_source: HashMap::new() };
+        let pending = Places::new(PlaceBounds { of_a_source: pending_per_address, in_all: pending });
+        Self { pending, starts: Mutex::new(starts) }
     }
 
-    /// Lets one begin, from there and now.
+    /// Lets one begin, from there and now; it goes on until its place is dropped.
     pub(super) fn take(&self, source: IpAddr, now: Instant) -> Option<Place> {
-        let mut state = self.state();
-        let State { bounds, pending, starts, of_a_source } = &mut *state;
-        let theirs = pending.get(&source).copied().unwrap_or_default();
-        if pending.values().sum::<usize>() >= bounds.pending || theirs >= bounds.pending_per_address {
-            return None;
-        }
+        let place = self.pending.take(source)?;
+        let mut starts = self.starts();
+        let Starts { most, of_all, of_a_source } = &mut *starts;
         if of_a_source.len() >= SOURCES {
             of_a_source.retain(|_, bucket| !bucket.is_full(now));
         }
-        let share = (bounds.starts / SHARE).max(1);
+        let share = (*most / SHARE).max(1);
         let mut own = of_a_source.get(&source).copied().unwrap_or_else(|| Bucket::new(share, now));
         // what an address may not have takes nothing from others
-        if !own.take(now) || !starts.take(now) {
+        if !own.take(now) || !of_all.take(now) {
             return None;
         }
         of_a_source.insert(source, own);
-        pending.insert(source, theirs + 1);
-        Some(Place { budget: self.clone(), source })
+        Some(place)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.budget.state();
-        match state.pending.get_mut(&self.source) {
-            Some(theirs) if *theirs > 1 => *theirs -= 1,
-            _ => drop(state.pending.remove(&self.source)),
-        }
+    fn starts(&self) -> MutexGuard<'_, Starts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +128,7 @@ mod tests {
         drop(first);
         assert!(take(1).is_some() && take(3).is_some());
         drop(other);
-        assert!(budget.state().pending.is_empty(), "{:?}", budget.state().pending);
+        assert!(budget.pending.is_empty(), "{:?}", budget.pending);
     }
 
     #[test]
@@ -168,6 +154,6 @@ mod tests {
             let at = start + Duration::from_secs(60 * u64::from(minute));
             assert!(budget.take(IpAddr::from(minute.to_be_bytes()), at).is_some());
         }
-        assert!(budget.state().of_a_source.len() <= SOURCES + 1);
+        assert!(budget.starts().of_a_source.len() <= SOURCES + 1);
     }
 }

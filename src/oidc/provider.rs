@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::budget::{Bounds, Budget, Place};
+use super::budget::{Bounds, Budget};
 use super::device::{Flow, Prompt, Step, Tokens};
 use super::discovery::{Metadata, location};
 use super::error::SignInError;
@@ -18,6 +18,7 @@ use super::http_client::{Answer, Client, get, post};
 use super::recheck;
 use crate::data_channel::{Dialer, ProxyRules};
 use crate::identity::{Expected, KeySet, SignedIn, TokenError, TokenRules, VerifiedToken};
+use crate::model::Place;
 
 /// How a provider is asked, and what is wanted of it.
 pub struct ProviderOptions {

@@ -101,6 +101,20 @@ mod tests {
     use super::super::{FileAction, Policy};
     use super::*;
 
+    fn granted(policies: &Policies, identity: &Identity) -> Grant {
+        let decision = policies.decide(Request {
+            identity,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            node_name: &NodeName::for_test("web-1"),
+            node: &Arc::new(NodeFacts::named("i-1", "web-1")),
+            os_user: None,
+            action: Action::Files,
+            reason: None,
+        });
+        let Decision::Allow(grant) = decision else { panic!("denied") };
+        grant
+    }
+
     #[test]
     fn what_is_done_is_asked_about_who_somebody_is_by_now() {
         let policies = Policies::new(Policy::for_test(
@@ -108,17 +122,7 @@ mod tests {
              @id(\"all\") permit (principal, action in Action::\"BrowseFiles\", resource);",
         ));
         let (of_ops, of_none) = (Identity::for_test_in("ada", &["ops"]), Identity::for_test("ada"));
-        let node_name = NodeName::for_test("web-1");
-        let decision = policies.decide(Request {
-            identity: &of_ops,
-            source: std::net::Ipv4Addr::LOCALHOST.into(),
-            node_name: &node_name,
-            node: &Arc::new(NodeFacts::named("i-1", "web-1")),
-            os_user: None,
-            action: Action::Files,
-            reason: None,
-        });
-        let Decision::Allow(grant) = decision else { panic!("denied") };
+        let grant = granted(&policies, &of_ops);
         let may = |action| grant.judge(&Action::File { action, path: b"/x".to_vec() }).is_ok();
         assert!(may(FileAction::Upload));
         let standing = grant.standing();
@@ -137,17 +141,7 @@ mod tests {
             "@id(\"readers\") permit (principal in Group::\"ops\", action in Action::\"ReadFiles\", resource);";
         let policies = Policies::new(Policy::for_test(all));
         let identity = Identity::for_test_in("ada", &["ops"]);
-        let node_name = NodeName::for_test("web-1");
-        let decision = policies.decide(Request {
-            identity: &identity,
-            source: std::net::Ipv4Addr::LOCALHOST.into(),
-            node_name: &node_name,
-            node: &Arc::new(NodeFacts::named("i-1", "web-1")),
-            os_user: None,
-            action: Action::Files,
-            reason: None,
-        });
-        let Decision::Allow(grant) = decision else { panic!("denied") };
+        let grant = granted(&policies, &identity);
         let upload = Action::File { action: FileAction::Upload, path: b"/x".to_vec() };
         let standing = grant.standing();
         assert!(grant.judge(&upload).is_ok());

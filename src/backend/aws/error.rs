@@ -264,10 +264,10 @@ pub(super) const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 /// What STS has against a token, rather than against the role
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>).
 fn of_a_token(context: CallContext<'_>, code: &str, text: &str) -> Option<BackendError> {
-    let CallContext { call, on, region, refusals, .. } = context;
+    let CallContext { call, on, region, .. } = context;
     let operator = |help: &str| {
         let operator = format!("STS does not take a person's ID token for {on} ({code}): {text}; {help}");
-        refusals.note(&format!("sts:{call}"), &operator);
+        context.note(&format!("sts:{call}"), &operator);
         operator
     };
     match code.strip_suffix("Exception").unwrap_or(code) {
@@ -289,7 +289,7 @@ fn of_a_token(context: CallContext<'_>, code: &str, text: &str) -> Option<Backen
             let sentence = format!(
                 "STS in {region} could not ask the OpenID provider for its keys: try again in a moment; AWS reaches it from the internet alone"
             );
-            refusals.note_unreachable(&sentence);
+            context.note_unreachable(&sentence);
             Some(BackendError::Unreachable(sentence))
         }
         _ => None,

@@ -72,6 +72,18 @@ impl Callers {
         aws_sdk_ssm::Client::from_conf(config.build())
     }
 
+    /// AWS's SDK for STS, of a service without TLS, as whoever these are; a pair that nobody knows signs nothing that is taken.
+    pub(super) fn sts(&self, credentials: Credentials) -> aws_sdk_sts::Client {
+        let config = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .retry_config(RetryConfig::disabled())
+            .endpoint_url(self.service.url())
+            .http_client(aws_smithy_http_client::Builder::new().build_http());
+        aws_sdk_sts::Client::from_conf(config.build())
+    }
+
     /// A raw call; the answer's status line, headers and body.
     pub(super) async fn call(&self, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let host = self.service.address();

@@ -1,7 +1,6 @@
 //! IAM over the wire: who may do what a gateway does, and what the trail says of it. One refusal for each call.
 
 use aws_credential_types::Credentials;
-use aws_sdk_ssm::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
@@ -76,20 +75,9 @@ impl Account {
         Self { callers, _control, directory }
     }
 
-    fn sts(&self, credentials: Credentials) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(credentials)
-            .retry_config(RetryConfig::disabled())
-            .endpoint_url(self.callers.service.url())
-            .http_client(aws_smithy_http_client::Builder::new().build_http());
-        aws_sdk_sts::Client::from_conf(config.build())
-    }
-
     fn assume(&self) -> AssumeRoleFluentBuilder {
         let tag = aws_sdk_sts::types::Tag::builder().key("portcullis:person").value("ann").build().unwrap();
-        let sts = self.sts(alice());
+        let sts = self.callers.sts(alice());
         sts.assume_role()
             .role_arn(ROLE)
             .role_session_name("ann")
@@ -138,7 +126,7 @@ fn denied<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug, R: std:
 async fn a_person_s_session_starts_resumes_and_ends_its_own_and_nothing_else() {
     let account = Account::start().await;
     let ann = account.ann().await;
-    let who = account.sts(ann.clone()).get_caller_identity().send().await.unwrap();
+    let who = account.callers.sts(ann.clone()).get_caller_identity().send().await.unwrap();
     assert_eq!((who.arn(), who.account()), (Some(ANN), Some(ACCOUNT)));
     assert!(who.user_id().is_some_and(|id| id.starts_with("AROA") && id.ends_with(":ann")));
     let started = account.session(&ann).await;
@@ -222,7 +210,7 @@ async fn a_role_gives_itself_only_as_it_trusts() {
     let unknown = "arn:aws:iam::123456789012:role/unknown";
     assert!(refused(account.assume().role_arn(unknown)).await.contains("sts:AssumeRole"));
     // an agent's key is nobody whom the role trusts
-    let node = account.sts(node()).assume_role().role_arn(ROLE).role_session_name("ann").external_id("realm-1");
+    let node = account.callers.sts(node()).assume_role().role_arn(ROLE).role_session_name("ann").external_id("realm-1");
     assert!(denied(node.send().await).contains("role/node is not authorized"));
 }
 
@@ -337,7 +325,8 @@ async fn the_gateway_s_own_policy_starts_no_session_and_becomes_people_only_as_t
     assert!(refused(asks().set_source_identity(None)).await.contains("sts:AssumeRole"), "without a name");
     assert!(refused(asks().set_tags(Some(vec![tag("portcullis:node")]))).await.contains("sts:AssumeRole"));
     assert!(refused(asks().tags(tag("team"))).await.contains("sts:TagSession"), "a tag that others' policies look at");
-    let node = account.sts(node()).assume_role().role_arn(PERSON).role_session_name("ann").source_identity("ann");
+    let node =
+        account.callers.sts(node()).assume_role().role_arn(PERSON).role_session_name("ann").source_identity("ann");
     denied(node.send().await);
 }
 

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sdk_ssm::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
 use aws_sdk_sts::types::Tag;
@@ -55,25 +54,13 @@ impl Account {
         Self { callers, signer, directory }
     }
 
-    /// AWS's SDK as whoever these are; a pair that nobody knows signs nothing that is taken.
-    fn sts(&self, credentials: Credentials) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(credentials)
-            .retry_config(RetryConfig::disabled())
-            .endpoint_url(self.callers.service.url())
-            .http_client(aws_smithy_http_client::Builder::new().build_http());
-        aws_sdk_sts::Client::from_conf(config.build())
-    }
-
     fn token(&self, changes: Value) -> String {
         token_of(&self.signer, "rsa", "RS256", changes)
     }
 
     fn exchange(&self, token: &str) -> AssumeRoleWithWebIdentityFluentBuilder {
         let nobody = Credentials::new("AKIDNOBODY", "x", None, None, "test");
-        let asked = self.sts(nobody).assume_role_with_web_identity();
+        let asked = self.callers.sts(nobody).assume_role_with_web_identity();
         asked.role_arn(WEB).role_session_name("ada").web_identity_token(token)
     }
 
@@ -137,7 +124,7 @@ async fn a_token_of_a_known_provider_is_exchanged_for_a_role_that_trusts_it_and_
         assert!(left <= Duration::from_secs(900) && left > Duration::from_secs(800), "{left:?}");
     }
     let ada = account.exchanged(says_all()).await;
-    let who = account.sts(ada.clone()).get_caller_identity().send().await.unwrap();
+    let who = account.callers.sts(ada.clone()).get_caller_identity().send().await.unwrap();
     assert!(who.arn().is_some_and(|arn| arn.ends_with(":assumed-role/portcullis-web/ada")));
     let trail = account.trail();
     let [record, ..] = &trail[..] else { panic!("{trail:?}") };
@@ -326,7 +313,7 @@ async fn the_documents_of_deploy_let_a_second_role_be_assumed_from_the_first_and
     let account = Account::start().await;
     let person = || Tag::builder().key("portcullis:person").value("ada").build().unwrap();
     let second = |credentials: Credentials| {
-        account.sts(credentials).assume_role().role_arn(NODES).role_session_name("ada").tags(person())
+        account.callers.sts(credentials).assume_role().role_arn(NODES).role_session_name("ada").tags(person())
     };
     // named by the gateway, or by the token; and nameless by nobody
     let nameless = account.exchanged(json!({})).await;
@@ -361,7 +348,7 @@ async fn the_documents_of_deploy_let_a_second_role_be_assumed_from_the_first_and
     ] {
         let account = Account::trusting(deployed("web-identity-trust.json"), trusts).await;
         let ada = account.exchanged(says_all()).await;
-        let asked = account.sts(ada).assume_role().role_arn(NODES).role_session_name("ada").tags(person());
+        let asked = account.callers.sts(ada).assume_role().role_arn(NODES).role_session_name("ada").tags(person());
         let (code, told) = refused(asked.send().await);
         assert!(code == "AccessDenied" && told.contains(&format!("{missing} on resource: {NODES}")), "{told}");
     }

@@ -37,8 +37,7 @@ async fn every_way_to_log_in_that_failed_is_in_one_event_and_no_password_is() {
     })
     .await;
     let mut raw = Raw::encrypted(gateway.address).await;
-    raw.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
-    raw.until(6).await;
+    raw.ask_to_log_in().await;
     let password = [&[0], &string(b"hunter2")[..]].concat();
     let change = [&[1], &string(b"hunter2")[..], &string(b"hunter3")].concat();
     let key = [&[0], &[&b"ssh-none-such"[..], &string(b"ssh-none-such")].map(string).concat()[..]].concat();

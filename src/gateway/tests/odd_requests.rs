@@ -79,8 +79,7 @@ async fn a_login_that_is_no_text_is_refused_like_any_other() {
     let gateway = TestGateway::start().await;
     let key = gateway.key("stranger").public_key().to_bytes().unwrap();
     let mut raw = Raw::encrypted(gateway.address).await;
-    raw.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
-    raw.until(6).await;
+    raw.ask_to_log_in().await;
     let mut request = vec![50];
     request.extend([NO_TEXT, b"ssh-connection", b"publickey"].map(string).concat());
     request.push(0);

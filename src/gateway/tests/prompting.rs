@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::wire::Raw;
-use crate::gateway::prompts::PromptBounds;
+use crate::model::PlaceBounds;
 use crate::policy::Policy;
 use crate::testing::TestGateway;
 
@@ -11,7 +11,7 @@ const POLICY: &str = "@id(\"why\") @reason(\"a ticket\") permit (principal, acti
 
 /// Of a gateway that asks two people at one address and three in all.
 async fn gateway() -> TestGateway {
-    let gateway = TestGateway::with(|settings| settings.prompts = PromptBounds { of_a_source: 2, in_all: 3 }).await;
+    let gateway = TestGateway::with(|settings| settings.prompts = PlaceBounds { of_a_source: 2, in_all: 3 }).await;
     gateway.policies.replace(Policy::for_test(POLICY));
     gateway
 }
