@@ -22,6 +22,8 @@ pub enum File {
     StdoutHead,
     /// The beginning of standard error.
     StderrHead,
+    /// Torn last lines that the next start found in the files above, and where they had stood.
+    Torn,
     /// The session on one page, [`Manifest`](crate::Manifest).
     Manifest,
     /// Signed heads.
@@ -30,7 +32,7 @@ pub enum File {
 
 impl File {
     /// All of them, in the order in which checkpoints name them; those that checkpoints cover come first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Events,
         Self::Terminal,
         Self::Commands,
@@ -38,6 +40,7 @@ impl File {
         Self::StdinHead,
         Self::StdoutHead,
         Self::StderrHead,
+        Self::Torn,
         Self::Manifest,
         Self::Checkpoints,
     ];
@@ -52,9 +55,15 @@ impl File {
             Self::StdinHead => "stdin.head",
             Self::StdoutHead => "stdout.head",
             Self::StderrHead => "stderr.head",
+            Self::Torn => "torn.jsonl",
             Self::Manifest => "manifest.json",
             Self::Checkpoints => "checkpoints",
         }
+    }
+
+    /// Whether it is made of lines: a checkpoint then covers whole ones only.
+    pub fn has_lines(self) -> bool {
+        matches!(self, Self::Events | Self::Terminal | Self::Commands | Self::Files | Self::Torn)
     }
 
     /// The file of that name.

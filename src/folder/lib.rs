@@ -14,12 +14,31 @@
 //!
 //! `docs/formats.md` has the formats byte by byte.
 
+mod checkpoint;
+mod event_chain;
+mod folder_seal;
+mod hash;
+mod journal_seal;
+mod key;
+mod key_file;
 mod layout;
 mod manifest;
+mod note;
+mod open;
 mod records;
+mod tree;
 
-pub use layout::{File, day_of, path_of};
+pub use checkpoint::{Checkpoint, CheckpointError, FileHead, Head, journal_origin, session_origin, timestamp};
+pub use event_chain::{EventChain, NoEvent, Place};
+pub use folder_seal::FolderSeal;
+pub use hash::{Hash, Running};
+pub use journal_seal::JournalSeal;
+pub use key::{KeyError, MAX_NAME_BYTES, SigningKey, VerifyingKey, is_key_name};
+pub use key_file::{KeyFileError, KeyFileProblem, public_path};
+pub use layout::{File, SESSIONS, day_of, path_of};
 pub use manifest::{
     Algorithms, Aws, AwsSession, Counts, Decision, Ended, FileEntry, Manifest, NodeEntry, Stream, Streams,
 };
+pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, sign as sign_note};
 pub use records::{CommandRecord, FileRecord, How};
+pub use tree::{Tree, leaf as leaf_hash};
