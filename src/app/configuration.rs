@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::config::{
     self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Oidc, Overrides,
-    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RoleOfPeople, SeenAs,
+    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RecordingWish, RoleOfPeople, SeenAs,
     Trust, Whose,
 };
-use crate::evidence::{Bounds, Shares};
+use crate::evidence::{Bounds, Keeping, Shares};
 use crate::gateway;
 use crate::identity::{
     self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, RealmRoles,
@@ -334,6 +334,15 @@ pub(super) fn evidence_bounds(config: &Config) -> Bounds {
     Bounds {
         shares: Shares { session, person, strangers }.of(evidence.max_bytes),
         questions_a_minute: evidence.questions_a_minute,
+        keeping: Keeping {
+            required: evidence.recording == RecordingWish::Required,
+            output_head: usize::try_from(evidence.output_head_bytes).unwrap_or(usize::MAX),
+            shares: Shares {
+                session: evidence.session_recording_bytes,
+                person: evidence.person_recording_bytes,
+                strangers: 0,
+            },
+        },
     }
 }
 

@@ -1,18 +1,20 @@
 //! The product, from its parts to its end.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
+use super::evidence_key::{evidence_key};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
 use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
-use crate::evidence::{EventLog, EvidenceError};
+use crate::evidence::{EventLog, EvidenceError, Place};
 use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster};
 use crate::oidc::Provider;
@@ -72,7 +74,12 @@ impl App {
     ) -> Result<Self, AppError> {
         let (host_keys, people, provider) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
-        let log = EventLog::open(&config.evidence.directory, config.evidence.max_bytes)?;
+        let log = EventLog::open_at(Place {
+            directory: &config.evidence.directory,
+            limit: config.evidence.max_bytes,
+            reserve: config.evidence.reserve_bytes,
+            key: evidence_key(&config.evidence)?,
+        })?;
         let log = Arc::new(log.bounded(evidence_bounds(config)));
         let user_keys = UserKeyReader::of(&realms);
         let (realms, lanes) = Realms::of(realms);
@@ -86,6 +93,7 @@ impl App {
         settings.algorithms = config.gateway.algorithms;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.drain = drain;
+        settings.notice = config.evidence.notice;
         let gateway =
             Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
         let read = InForce {
@@ -120,6 +128,7 @@ impl App {
         tokio::select! {
             () = self.gateway.run(shutdown) => {}
             never = self.reloader.keep_user_keys() => match never {},
+            never = tell_heads(&self.log) => match never {},
         }
         let left = self.lanes.drain(LAST_SESSIONS).await;
         if left > 0 {
@@ -131,6 +140,18 @@ impl App {
         }
     }
 }
+
+/// Tells in the journal, once a minute, how far the folders are of the sessions that run.
+async fn tell_heads(log: &EventLog) -> Infallible {
+    loop {
+        tokio::time::sleep(HEADS_EVERY).await;
+        log.rest();
+        log.note_heads();
+    }
+}
+
+/// How far a folder was is told so often.
+const HEADS_EVERY: Duration = Duration::from_secs(60);
 
 /// Loads what the configuration names, without making or starting anything: `portcullis check` goes as far as this.
 pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, Option<Provider>), AppError> {

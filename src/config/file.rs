@@ -507,6 +507,48 @@ pub struct Evidence {
     /// more are summed by kind.
     #[schemars(range(max = 100_000))]
     pub questions_a_minute: u32,
+    /// What this gateway is called in evidence, and its key: 1 to 64 letters, digits, `.`, `-` and `_`. The host's name where it is not said.
+    pub name: Option<String>,
+    /// The key that heads of evidence are signed with; beside the directory, `<directory>-key`, where it is not said. It is made where
+    /// there is none; its public half stands in `<key_file>.pub`.
+    pub key_file: Option<PathBuf>,
+    /// Whether a session ends that can't be recorded (`required`), or goes on with a gap that its record tells of (`best-effort`).
+    pub recording: RecordingWish,
+    /// Bytes of the beginning of each stream that are kept of a command without a terminal; of the rest its length and hash.
+    #[schemars(range(max = 67_108_864))]
+    pub output_head_bytes: u64,
+    /// Bytes that the folder of one session may take; then that session ends.
+    #[schemars(range(min = 65_536))]
+    pub session_recording_bytes: u64,
+    /// Bytes that the folders of one person's sessions may take in a day; then their sessions end, and others go on.
+    #[schemars(range(min = 65_536))]
+    pub person_recording_bytes: u64,
+    /// Bytes of the file system that recordings leave free: below that sessions end, and none opens.
+    pub reserve_bytes: u64,
+    /// Whether a session at a terminal begins with a line that says that it is recorded.
+    pub notice: bool,
+}
+
+impl Evidence {
+    /// Where the key is that heads are signed with.
+    pub fn key_path(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| {
+            let mut beside = self.directory.clone().into_os_string();
+            beside.push("-key");
+            beside.into()
+        })
+    }
+}
+
+/// What becomes of a session that can't be recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingWish {
+    /// It ends.
+    #[default]
+    Required,
+    /// It goes on, and its record tells of the gap.
+    BestEffort,
 }
 
 impl Default for Evidence {
@@ -518,6 +560,14 @@ impl Default for Evidence {
             person_bytes: 1 << 30,
             stranger_bytes: 512 << 20,
             questions_a_minute: 600,
+            name: None,
+            key_file: None,
+            recording: RecordingWish::Required,
+            output_head_bytes: 64 << 10,
+            session_recording_bytes: 1 << 30,
+            person_recording_bytes: 8 << 30,
+            reserve_bytes: 1 << 30,
+            notice: true,
         }
     }
 }

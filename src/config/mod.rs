@@ -30,8 +30,8 @@ mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
 pub use file::{
-    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Limits, Person,
-    Principal, Realm, RoleOfPeople, SeenAs,
+    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Evidence, Limits,
+    Person, Principal, Realm, RecordingWish, RoleOfPeople, SeenAs,
 };
 pub use iam_keys::IamKeys;
 pub use lanes::{Helper, Lanes, Rung, ShellTransport};

@@ -13,6 +13,9 @@ pub enum EvidenceError {
         /// Why, in words.
         why: String,
     },
+    /// The key that heads are signed with.
+    #[error("the key that evidence is signed with can't be used: {0}")]
+    Key(String),
     /// The disk refused or does not answer, or the limit is reached.
     #[error("evidence can't be written ({0}), so the session ends; tell whoever runs this gateway")]
     Write(String),
@@ -29,6 +32,22 @@ pub enum EvidenceError {
         "the events of your sessions have filled your part of the event log ({} a day), so the session ends; wait a while, or tell whoever runs this gateway, who can allow more in evidence.person_bytes", size_text(*.bytes)
     )]
     PersonShare {
+        /// Their part.
+        bytes: u64,
+    },
+    /// The session has recorded as much as one may.
+    #[error(
+        "the recording of this session has filled its part ({}), so it ends; another one can be opened. Whoever runs this gateway can allow more in evidence.session_recording_bytes", size_text(*.bytes)
+    )]
+    SessionRecording {
+        /// Its part.
+        bytes: u64,
+    },
+    /// The person's sessions have.
+    #[error(
+        "the recordings of your sessions have filled your part ({} a day), so the session ends; wait a while, or tell whoever runs this gateway, who can allow more in evidence.person_recording_bytes", size_text(*.bytes)
+    )]
+    PersonRecording {
         /// Their part.
         bytes: u64,
     },

@@ -32,6 +32,14 @@ pub enum Event<'a> {
     AlertRaised(AlertRaised<'a>),
     /// A Session Manager session carries part of it.
     SessionLane(SessionLane<'a>),
+    /// A command was run in it, or refused. Only its folder has it.
+    CommandRun(CommandRun<'a>),
+    /// Something could not be recorded, and the session went on, since its recording is not required.
+    RecordingGap(RecordingGap<'a>),
+    /// Its folder is whole, and sealed.
+    SessionSealed(SessionSealed<'a>),
+    /// The latest heads of the folders of sessions that run.
+    SessionsHeads(SessionsHeads<'a>),
     /// Bytes so far.
     SessionProgress(SessionProgress),
     /// The command ended.
@@ -147,6 +155,48 @@ pub struct SessionLane<'a> {
     pub session_manager_id: &'a str,
     /// The calls that it was begun by.
     pub calls: &'a CallIds,
+}
+
+/// `command.run`
+#[derive(Clone, Copy, Debug)]
+pub struct CommandRun<'a> {
+    /// The line; none where no more than its hash is kept.
+    pub command: Option<&'a str>,
+    /// The SHA-256 of the line.
+    pub sha256: [u8; 32],
+    /// How it was learnt: `exec`, `marks`, `unproved-marks`, `screen`.
+    pub how: &'a str,
+    /// How sure that is, from 0 to 1.
+    pub confidence: f64,
+    /// `allowed`, `refused`; none where nobody was asked.
+    pub verdict: Option<&'a str>,
+    /// Its exit status, where it is known.
+    pub exit: Option<i32>,
+}
+
+/// `recording.gap`
+#[derive(Clone, Copy, Debug)]
+pub struct RecordingGap<'a> {
+    /// How many bytes of the streams went by without being kept.
+    pub bytes: u64,
+    /// Why.
+    pub why: &'a str,
+}
+
+/// `session.sealed`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSealed<'a> {
+    /// `<day>/<session>`.
+    pub folder: &'a str,
+    /// The SHA-256 of the text of its last checkpoint, in hex.
+    pub head: &'a str,
+}
+
+/// `sessions.heads`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionsHeads<'a> {
+    /// Of each session that runs the folder, and the SHA-256 of the text of its latest checkpoint in hex.
+    pub heads: &'a [(String, String)],
 }
 
 /// `session.progress`
@@ -336,6 +386,10 @@ impl Event<'_> {
             Self::SessionOpened(_) => "session.opened",
             Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
+            Self::CommandRun(_) => "command.run",
+            Self::RecordingGap(_) => "recording.gap",
+            Self::SessionSealed(_) => "session.sealed",
+            Self::SessionsHeads(_) => "sessions.heads",
             Self::SessionProgress(_) => "session.progress",
             Self::SessionExit(_) => "session.exit",
             Self::SessionClosed(_) => "session.closed",
@@ -384,6 +438,10 @@ impl Event<'_> {
             Self::SessionOpened(event) => event.write(to),
             Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
+            Self::CommandRun(event) => event.write(to),
+            Self::RecordingGap(event) => event.write(to),
+            Self::SessionSealed(event) => event.write(to),
+            Self::SessionsHeads(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),
             Self::SessionExit(event) => event.write(to),
             Self::SessionClosed(event) => event.write(to),
@@ -459,6 +517,45 @@ impl SessionLane<'_> {
         to.text("session_manager_id", self.session_manager_id);
         to.maybe("aws_request_id", self.calls.start.as_deref());
         to.maybe("aws_assume_role_request_id", self.calls.assume_role.as_deref());
+    }
+}
+
+impl CommandRun<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.maybe("command", self.command);
+        to.digest("command_sha256", &self.sha256);
+        to.text("how", self.how);
+        to.value("confidence", self.confidence);
+        to.maybe("verdict", self.verdict);
+        if let Some(exit) = self.exit {
+            to.value("exit", exit);
+        }
+    }
+}
+
+impl RecordingGap<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.value("bytes", self.bytes);
+        to.text("why", self.why);
+    }
+}
+
+impl SessionSealed<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("folder", self.folder);
+        to.text("head", self.head);
+    }
+}
+
+impl SessionsHeads<'_> {
+    fn write(&self, to: &mut Fields) {
+        let head = |(folder, head): &(String, String)| {
+            let mut fields = Fields::new();
+            fields.text("folder", folder);
+            fields.text("head", head);
+            fields
+        };
+        to.list("heads", self.heads.iter().map(head));
     }
 }
 

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use portcullis_folder::SigningKey;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::error::EvidenceError;
-use super::event::{Event, LeftOut};
+use super::event::{Event, LeftOut, SessionSealed, SessionsHeads};
 use super::fields::Line;
+use super::folder::{Entry, FolderDisk, FolderTask, Heads, LiveHead, Sealer, Sealing, Told as SealerTold};
+use super::live::Live;
 use super::log_file::LogFile;
-use super::share::{Place, SessionUse, Shares, Used};
-use super::writer::{GONE, Job, LONGEST_WRITE, QUEUE, Writer};
+use super::share::{Room, SessionUse, Shares, Used};
+use super::writer::{Disk, GONE, Job, LONGEST_WRITE, QUEUE, Told, Writer};
 
 /// An append-only log of events.
 ///
@@ -25,8 +28,29 @@ pub struct EventLog {
     queue: mpsc::Sender<Job>,
     lost: Arc<AtomicU64>,
     used: Used,
+    /// What is used of the parts of folders.
+    recorded: Used,
     questions_a_minute: u32,
+    keeping: Keeping,
+    /// The name of the key that signs.
+    authority: String,
+    live: Live,
+    heads: Heads,
+    sealing: Arc<Sealing>,
+    // before the sealer: that ends when nobody can ask it for anything
     _writer: Writer,
+    _sealer: Sealer,
+}
+
+/// What is kept of sessions in their folders.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// A session whose recording fails ends; otherwise it goes on, and the gap is recorded.
+    pub required: bool,
+    /// How many bytes are kept of what a command without a terminal says, of each stream.
+    pub output_head: usize,
+    /// What folders may take.
+    pub shares: Shares,
 }
 
 /// What those who cause events may fill of a log.
@@ -36,6 +60,21 @@ pub struct Bounds {
     pub shares: Shares,
     /// How many questions about files one session has listed in a minute; more are counted.
     pub questions_a_minute: u32,
+    /// What is kept of sessions in their folders.
+    pub keeping: Keeping,
+}
+
+/// What a log is opened with.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Where it is.
+    pub directory: &'a Path,
+    /// Bytes that the log may take.
+    pub limit: u64,
+    /// Bytes of the file system that folders leave free.
+    pub reserve: u64,
+    /// What heads are signed with.
+    pub key: SigningKey,
 }
 
 /// A line that is on its way.
@@ -50,34 +89,70 @@ impl EventLog {
     pub const FILE: &'static str = "events.jsonl";
 
     /// Opens the log in a directory, or makes it. The file must belong to this user alone, be no link, and not be in use
-    /// by another gateway; and nobody else may put another in its place.
-    pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
+    /// by another gateway; and nobody else may put another in its place. The folders of sessions are made beside it.
+    pub fn open_at(place: Place<'_>) -> Result<Self, EvidenceError> {
+        let Place { directory, limit, reserve, key } = place;
         let path = directory.join(Self::FILE);
         let file = LogFile::open(&path, limit)?;
-        Self::of(file, path)
+        Self::of(file, path, directory, reserve, key)
     }
 
-    fn of(file: LogFile, path: PathBuf) -> Result<Self, EvidenceError> {
+    fn of(
+        file: LogFile,
+        path: PathBuf,
+        directory: &Path,
+        reserve: u64,
+        key: SigningKey,
+    ) -> Result<Self, EvidenceError> {
+        let no_thread = |error: std::io::Error| EvidenceError::Unusable {
+            path: path.display().to_string(),
+            why: format!("no thread for it: {error}"),
+        };
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer::start(file, jobs, lost.clone(), LONGEST_WRITE).map_err(|error| {
-            EvidenceError::Unusable { path: path.display().to_string(), why: format!("no thread for it: {error}") }
-        })?;
+        let (lost, run) = (Arc::new(AtomicU64::new(0)), Uuid::new_v4());
+        let (heads, sealing) = (Heads::default(), Arc::new(Sealing::default()));
+        let told = Box::new(ToJournal { queue: queue.downgrade(), lost: lost.clone(), sealing: sealing.clone() });
+        let authority = key.verifying_key().name().to_owned();
+        let (sealer, to_sealer) = Sealer::start(Arc::new(key), heads.clone(), told).map_err(no_thread)?;
+        let folders = FolderDisk::new(directory, &authority, reserve, to_sealer.clone(), sealing.clone());
+        let disk = Disk { log: file.journal(&authority, run, to_sealer)?, folders };
+        let writer = Writer::start(run, disk, jobs, lost.clone(), LONGEST_WRITE).map_err(no_thread)?;
         Ok(Self {
             #[cfg(test)]
             path,
             queue,
             lost,
             used: Used::new(Shares::UNLIMITED),
+            recorded: Used::new(Shares::UNLIMITED),
             questions_a_minute: u32::MAX,
+            keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
+            authority,
+            live: Live::default(),
+            heads,
+            sealing,
             _writer: writer,
+            _sealer: sealer,
         })
+    }
+
+    /// In a directory of a test's own, with a key that nobody has.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
+        let generated = SigningKey::generate("portcullis/test");
+        let (key, _) = generated.map_err(|error| EvidenceError::Key(error.to_string()))?;
+        Self::open_at(Place { directory, limit, reserve: 0, key })
     }
 
     /// The same, where nobody can fill it alone.
     #[must_use]
     pub fn bounded(self, bounds: Bounds) -> Self {
-        Self { used: Used::new(bounds.shares), questions_a_minute: bounds.questions_a_minute, ..self }
+        Self {
+            used: Used::new(bounds.shares),
+            recorded: Used::new(bounds.keeping.shares),
+            questions_a_minute: bounds.questions_a_minute,
+            keeping: bounds.keeping,
+            ..self
+        }
     }
 
     /// What [`EventLog::open`] would refuse, but for a log that is in use: for a look beside a gateway that runs. Makes
@@ -105,6 +180,56 @@ impl EventLog {
         self.write(line).await
     }
 
+    /// Does something to a session's folder; when this returns, `write(2)` has. Nothing is written beyond its part, or its
+    /// person's.
+    pub(super) async fn keep(&self, session: &SessionUse, task: FolderTask) -> Result<(), EvidenceError> {
+        let bytes = match &task {
+            FolderTask::Open { entries, .. } | FolderTask::Write { entries, .. } => entries.iter().map(Entry::bytes).sum(),
+            // the end is written whatever is left
+            FolderTask::Seal { .. } => 0,
+        };
+        self.recorded.take_recording(session, bytes)?;
+        self.ask("of a folder", |told| Job::Folder(task, Some(told))).await
+    }
+
+    /// Has a folder sealed, without waiting for it.
+    pub(super) fn seal_later(&self, task: FolderTask) {
+        match self.queue.try_reserve() {
+            Ok(place) => place.send(Job::Folder(task, None)),
+            Err(_) => self.lose("of a folder"),
+        }
+    }
+
+    /// The name of the key that signs.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The sessions whose records are open.
+    pub(super) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// What is kept in folders.
+    pub(super) fn keeping(&self) -> Keeping {
+        self.keeping
+    }
+
+    /// Puts away what recordings of terminals hold in memory where nothing has passed for a while.
+    pub fn rest(&self) {
+        self.live.rest();
+    }
+
+    /// Tells the heads of all sessions that run, in one event.
+    pub fn note_heads(&self) {
+        let heads = self.heads.all();
+        let heads: Vec<_> = heads.into_iter().map(|(_, head)| (head.folder, head.hash)).collect();
+        // an event has its bound, as any
+        for heads in heads.chunks(HEADS_AN_EVENT) {
+            self.note_own(&Event::SessionsHeads(SessionsHeads { heads }));
+        }
+    }
+
     /// Writes what must be said of a session, whatever is left of its part; when this returns, `write(2)` has.
     pub(super) async fn record_end(
         &self,
@@ -118,11 +243,15 @@ impl EventLog {
     }
 
     async fn write(&self, line: Line) -> Result<(), EvidenceError> {
+        self.ask(line.name, |told| Job::Write(line, Some(told))).await
+    }
+
+    async fn ask(&self, event: &'static str, job: impl FnOnce(Told) -> Job) -> Result<(), EvidenceError> {
         let (told, hears) = oneshot::channel();
-        let unsent = Unsent { log: self, event: line.name };
+        let unsent = Unsent { log: self, event };
         let Ok(place) = self.queue.reserve().await else { return Err(EvidenceError::Write(GONE.to_owned())) };
         std::mem::forget(unsent);
-        place.send(Job::Write(line, Some(told)));
+        place.send(job(told));
         hears.await.unwrap_or_else(|_| Err(EvidenceError::Write(GONE.to_owned())))
     }
 
@@ -142,11 +271,11 @@ impl EventLog {
         let line = Line::new(id, event);
         let person = event.person();
         match self.used.place(person, line.bytes()) {
-            Place::Here { left_out: 0 } => {}
-            Place::Here { left_out: count } => {
+            Room::Here { left_out: 0 } => {}
+            Room::Here { left_out: count } => {
                 self.put(Line::new(Uuid::nil(), &Event::LeftOut(LeftOut { person, count })));
             }
-            Place::None => return,
+            Room::None => return,
         }
         self.put(line);
     }
@@ -185,8 +314,15 @@ impl EventLog {
         hears.await.unwrap_or_else(|_| Err(EvidenceError::Write(GONE.to_owned())))
     }
 
-    /// Waits until everything that it was given is written, or can't be.
+    /// Waits until everything that it was given is written and sealed, or can't be.
     pub async fn flush(&self) {
+        self.flush_queue().await;
+        // what is sealed is told in the journal
+        self.sealing.is_done().await;
+        self.flush_queue().await;
+    }
+
+    async fn flush_queue(&self) {
         let (told, hears) = oneshot::channel();
         let _ = self.queue.send(Job::Flush(told)).await;
         let _ = hears.await;
@@ -206,7 +342,8 @@ impl EventLog {
     /// For tests: what is no regular file can't be opened as a log.
     #[cfg(test)]
     pub(super) fn of_device(path: &str) -> Self {
-        Self::of(LogFile::of_device(path), path.into()).unwrap()
+        let (key, _) = SigningKey::generate("portcullis/test").unwrap();
+        Self::of(LogFile::of_device(path), path.into(), Path::new("/dev/null/none"), 0, key).unwrap()
     }
 }
 
@@ -217,6 +354,39 @@ impl Pending {
             Ok(result) => Some(result),
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Err(EvidenceError::Write(GONE.to_owned()))),
+        }
+    }
+}
+
+/// How many heads stand in one event: some 100 bytes each.
+const HEADS_AN_EVENT: usize = 500;
+
+/// What the sealer says comes into the journal.
+#[derive(Debug)]
+struct ToJournal {
+    // weak: the writer ends once nobody but the sealer has a way to it
+    queue: mpsc::WeakSender<Job>,
+    lost: Arc<AtomicU64>,
+    sealing: Arc<Sealing>,
+}
+
+impl SealerTold for ToJournal {
+    fn sealed(&self, session: Uuid, head: &LiveHead) {
+        let event = Event::SessionSealed(SessionSealed { folder: &head.folder, head: &head.hash });
+        let put = self.queue.upgrade().and_then(|queue| queue.try_send(Job::Write(Line::new(session, &event), None)).ok());
+        if put.is_none() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%session, "evidence is missing an event: that a folder is sealed");
+        }
+        self.sealing.ends();
+    }
+
+    fn journal(&self, _note: &str) {}
+
+    fn failed(&self, session: Uuid, last: bool, why: &str) {
+        tracing::error!(%session, why, "a session's folder has no head that covers all of it");
+        if last {
+            self.sealing.ends();
         }
     }
 }

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{Event, Total};
+use super::log_file::Bytes;
 use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
 
 /// The version of the lines: another number means that a field has another meaning or is gone.
@@ -35,7 +36,7 @@ const PATH_BEGINNING: usize = 256;
 const MAX_NOISE: usize = 1024;
 
 /// What the writer puts in front of a line, about.
-const BEGINNING: usize = 128;
+const BEGINNING: usize = 200;
 
 /// The fields of one event.
 #[derive(Debug)]
@@ -77,12 +78,14 @@ impl Line {
     }
 
     /// The line's bytes, with its number.
-    pub(super) fn numbered(&self, run: Uuid, number: u64) -> Vec<u8> {
+    pub(super) fn numbered(&self, run: Uuid, number: u64) -> Bytes {
         let rest = self.body.strip_prefix('{').unwrap_or(&self.body);
         let mut line = Vec::with_capacity(self.body.len() + BEGINNING);
         // writing to a vector can't fail
-        let _ = writeln!(line, r#"{{"time":"{}","v":{VERSION},"run":"{run}","seq":{number},{rest}"#, self.time);
-        line
+        let _ = write!(line, r#"{{"time":"{}","v":{VERSION},"run":"{run}","seq":{number},"#, self.time);
+        let link = line.len();
+        let _ = writeln!(line, "{rest}");
+        Bytes { line, link, noise: self.noise }
     }
 }
 
@@ -235,7 +238,7 @@ impl Fields {
 }
 
 /// RFC 3339 in UTC with three digits of a second, zeros as well: lines sort as text.
-fn written(time: OffsetDateTime) -> String {
+pub(super) fn written(time: OffsetDateTime) -> String {
     let (date, clock) = (time.date(), time.time());
     let (hour, minute, second, milli) = clock.as_hms_milli();
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
@@ -249,7 +252,7 @@ mod tests {
     use crate::model::{CallIds, RefusalCode};
 
     fn parsed(event: &Event<'_>) -> Value {
-        let line = Line::new(Uuid::nil(), event).numbered(Uuid::nil(), 7);
+        let line = Line::new(Uuid::nil(), event).numbered(Uuid::nil(), 7).line;
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with("}\n") && line.trim_end().chars().all(|c| !c.is_control()), "{line}");
         serde_json::from_str(&line).unwrap()

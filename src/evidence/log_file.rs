@@ -2,12 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note};
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
+use time::OffsetDateTime;
+use uuid::Uuid;
+
 use super::error::EvidenceError;
+use super::folder::{HEAD_AFTER, JournalToSign, Signing, ToSealer};
 
 /// The file that is being written.
 #[derive(Debug)]
@@ -15,12 +23,25 @@ pub(super) struct LogFile {
     path: PathBuf,
     limit: u64,
     file: File,
+    chain: Option<Chain>,
+}
+
+/// What makes a journal of the log: each line has the hash of the one before, and heads of all of them are signed.
+#[derive(Debug)]
+struct Chain {
+    seal: JournalSeal,
+    sealer: ToSealer,
+    /// Since when lines stand in it that no head on its way covers.
+    dirty: Option<Instant>,
+    signing: Arc<Signing>,
 }
 
 /// A line with its number, as it goes into the file.
 #[derive(Debug)]
 pub(super) struct Bytes {
     pub(super) line: Vec<u8>,
+    /// Where in it the hash of the line before goes.
+    pub(super) link: usize,
     /// Whether it must leave room for others.
     pub(super) noise: bool,
 }
@@ -29,13 +50,77 @@ pub(super) struct Bytes {
 /// sessions.
 const NOISE_TENTHS: u64 = 9;
 
+/// The signed heads of the journal, beside it.
+const HEADS: &str = "events.checkpoints";
+
+/// Of a log that is there already so much is looked at for its last line: more than any line takes.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// The same of heads.
+const LONGEST_NOTE: u64 = 16 << 10;
+
 impl LogFile {
     /// Opens the log, or makes it. The file must belong to this user alone, be no link, and not be in use by another
     /// gateway; and nobody else may put another in its place.
     pub(super) fn open(path: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let directory = path.parent().unwrap_or(Path::new("."));
         let file = is_private(directory).and_then(|()| open(path)).map_err(|error| unusable(path, &error))?;
-        Ok(Self { path: path.to_owned(), limit, file })
+        Ok(Self { path: path.to_owned(), limit, file, chain: None })
+    }
+
+    /// The same as a journal, whose lines are of this run from here on.
+    pub(super) fn journal(mut self, authority: &str, run: Uuid, sealer: ToSealer) -> Result<Self, EvidenceError> {
+        let unusable = |error: io::Error| unusable(&self.path, &error);
+        let line = self.last_line().map_err(unusable)?;
+        let head = last_head(&self.path.with_file_name(HEADS)).map_err(unusable)?;
+        let seal = JournalSeal::new(authority, run, line.as_deref(), head);
+        self.chain = Some(Chain { seal, sealer, dirty: None, signing: Arc::default() });
+        Ok(self)
+    }
+
+    /// The line that the next one follows. What a killed gateway left half written is ended, so that the next is whole.
+    fn last_line(&self) -> io::Result<Option<Vec<u8>>> {
+        let length = self.file.metadata()?.len();
+        let reader = OpenOptions::new().read(true).open(&self.path)?;
+        let from = length.saturating_sub(LONGEST_LINE);
+        let mut end = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
+        reader.read_exact_at(&mut end, from)?;
+        if end.last().is_some_and(|last| *last != b'\n') {
+            (&self.file).write_all(b"\n")?;
+        } else {
+            end.pop();
+        }
+        let line = end.rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty());
+        Ok(line.map(<[u8]>::to_vec))
+    }
+
+    /// Has a head signed, where there is something new; when it is to be asked again.
+    pub(super) fn heads(&mut self, now: Instant) -> Option<Duration> {
+        let chain = self.chain.as_ref()?;
+        let age = now.saturating_duration_since(chain.dirty?);
+        if chain.signing.busy.load(Ordering::Acquire) {
+            return Some(HEAD_AFTER);
+        }
+        if age < HEAD_AFTER {
+            return Some(HEAD_AFTER - age);
+        }
+        self.ask_for_head(now);
+        None
+    }
+
+    /// Has a head signed of all that stands in it.
+    pub(super) fn ask_for_head(&mut self, now: Instant) {
+        let Some(chain) = self.chain.as_mut() else { return };
+        if chain.dirty.take().is_none() {
+            return;
+        }
+        let Ok(file) = self.file.try_clone() else { return };
+        chain.signing.busy.store(true, Ordering::Release);
+        let head = chain.seal.head(OffsetDateTime::now_utc());
+        // as if it were there already: the next one follows it
+        chain.seal.signed(&head);
+        let path = self.path.with_file_name(HEADS);
+        chain.sealer.send_journal(JournalToSign { path, file, head, asked: now, signing: chain.signing.clone() });
     }
 
     /// What [`LogFile::open`] would refuse, but for a log that is in use. Makes nothing.
@@ -87,20 +172,50 @@ impl LogFile {
             return (0, Some(format!("{path} was deleted; SIGHUP lets the gateway make a new one")));
         }
         let (mut together, mut ends) = (Vec::new(), Vec::new());
-        for Bytes { line, noise } in lines {
-            let room = if *noise { self.limit / 10 * NOISE_TENTHS } else { self.limit };
-            if start + (together.len() + line.len()) as u64 > room {
+        let mut seal = self.chain.as_ref().map(|chain| chain.seal.clone());
+        for line in lines {
+            let room = if line.noise { self.limit / 10 * NOISE_TENTHS } else { self.limit };
+            let begins = together.len();
+            line.put(seal.as_ref(), &mut together);
+            if start + together.len() as u64 > room {
+                together.truncate(begins);
                 break;
             }
-            together.extend_from_slice(line);
+            if let Some(seal) = &mut seal {
+                seal.wrote(together.get(begins..).unwrap_or_default().trim_ascii_end());
+            }
             ends.push(together.len() as u64);
         }
         if ends.is_empty() {
             return (0, Some(format!("{path} has reached its limit")));
         }
         match self.file.write_all(&together) {
-            Ok(()) => (ends.len(), None),
-            Err(error) => (self.cut(start, &ends), Some(error.to_string())),
+            Ok(()) => {
+                self.written(seal);
+                (ends.len(), None)
+            }
+            Err(error) => {
+                let whole = self.cut(start, &ends);
+                // of those that stand
+                let mut seal = self.chain.as_ref().map(|chain| chain.seal.clone());
+                let stands = whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or_default();
+                let stands = together.get(..usize::try_from(stands).unwrap_or_default()).unwrap_or_default();
+                for line in stands.split_inclusive(|byte| *byte == b'\n') {
+                    if let Some(seal) = &mut seal {
+                        seal.wrote(line.trim_ascii_end());
+                    }
+                }
+                self.written(seal);
+                (whole, Some(error.to_string()))
+            }
+        }
+    }
+
+    /// Lines stand in the file.
+    fn written(&mut self, seal: Option<JournalSeal>) {
+        if let (Some(chain), Some(seal)) = (&mut self.chain, seal) {
+            chain.seal = seal;
+            chain.dirty.get_or_insert_with(Instant::now);
         }
     }
 
@@ -119,7 +234,19 @@ impl LogFile {
     #[cfg(test)]
     pub(super) fn of_device(path: &str) -> Self {
         let file = OpenOptions::new().append(true).open(path).unwrap();
-        Self { path: path.into(), limit: 1 << 20, file }
+        Self { path: path.into(), limit: 1 << 20, file, chain: None }
+    }
+}
+
+impl Bytes {
+    /// The line behind others, with the hash of the one before.
+    fn put(&self, seal: Option<&JournalSeal>, to: &mut Vec<u8>) {
+        let (head, rest) = self.line.split_at_checked(self.link).unwrap_or((&self.line, &[]));
+        to.extend_from_slice(head);
+        if let Some(prev) = seal.and_then(JournalSeal::prev) {
+            to.extend_from_slice(format!(r#""prev":"{prev}","#).as_bytes());
+        }
+        to.extend_from_slice(rest);
     }
 }
 
@@ -128,6 +255,25 @@ fn open(path: &Path) -> io::Result<File> {
     flock(&file, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::other("another gateway is writing to it; give each its own directory"))?;
     Ok(file)
+}
+
+/// The last of the heads in a file, where there is one.
+fn last_head(path: &Path) -> io::Result<Option<(Hash, OffsetDateTime)>> {
+    let file = match private(path, OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(LONGEST_NOTE);
+    let mut end = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
+    file.read_exact_at(&mut end, from)?;
+    // a note is its text, an empty line and its signature; between two notes there is another empty line
+    let text = String::from_utf8_lossy(&end);
+    let mut parts = text.trim_end().rsplit("\n\n");
+    let (Some(signature), Some(head)) = (parts.next(), parts.next()) else { return Ok(None) };
+    let note = Note::parse(format!("{head}\n\n{signature}\n").as_bytes()).map_err(io::Error::other)?;
+    let checkpoint = Checkpoint::parse(note.text()).map_err(io::Error::other)?;
+    Ok(Some((note.hash(), checkpoint.time)))
 }
 
 /// Opens a file that must be this user's alone, and no link.
@@ -193,7 +339,8 @@ mod tests {
     use super::*;
 
     fn lines(texts: &[&str]) -> Vec<Bytes> {
-        let line = |text: &&str| Bytes { line: format!("{text}\n").into_bytes(), noise: text.starts_with('?') };
+        let line =
+            |text: &&str| Bytes { line: format!("{text}\n").into_bytes(), link: 0, noise: text.starts_with('?') };
         texts.iter().map(line).collect()
     }
 

@@ -19,8 +19,12 @@ mod error;
 mod event;
 mod event_log;
 mod fields;
+mod folder;
 mod kept;
+mod kept_folder;
+mod live;
 mod log_file;
+mod ocsf;
 mod progress;
 mod proof;
 mod questions;
@@ -43,7 +47,7 @@ pub use event::{
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;
-pub use event_log::{Bounds, EventLog};
+pub use event_log::{Bounds, EventLog, Keeping, Place};
 pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};

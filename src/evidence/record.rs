@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::decision_event::{AlertRaised, SessionOpened};
@@ -15,13 +16,14 @@ use super::error::EvidenceError;
 use super::event::{Event, SessionClosed, SessionExit, SessionProgress};
 use super::event::{FileOperation, FilesSummed};
 use super::event_log::EventLog;
+use super::kept_folder::KeptFolder;
 use super::progress::Progress;
 use super::questions::Questions;
 use super::share::SessionUse;
 use super::tally::Tally;
 use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
 use crate::identity::Acting;
-use crate::model::Exit;
+use crate::model::{ClientFacts, Exit, WindowSize};
 use crate::policy::{Action, Grant, JudgedLine};
 
 /// Where a session comes from: what the decision does not know.
@@ -31,8 +33,12 @@ pub struct Opening<'a> {
     pub connection: Uuid,
     /// The client's address.
     pub source: SocketAddr,
-    /// Whether a terminal was asked for.
-    pub pty: bool,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// The client's program and what the connection is protected by.
+    pub client: &'a ClientFacts,
+    /// The terminal's size, where one was asked for.
+    pub terminal: Option<WindowSize>,
     /// The variables that the client has set for it.
     pub variables: &'a [(String, Vec<u8>)],
     /// What the client asked for, and as which command line, where its proof starts something else.
@@ -63,10 +69,10 @@ pub struct SessionRecord {
 /// What the views have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    log: Arc<EventLog>,
-    id: Uuid,
-    used: SessionUse,
-    started: Instant,
+    pub(super) log: Arc<EventLog>,
+    pub(super) id: Uuid,
+    pub(super) used: SessionUse,
+    pub(super) started: Instant,
     pub(super) stdin: Mutex<Tally>,
     pub(super) stdout: Mutex<Tally>,
     pub(super) stderr: Mutex<Tally>,
@@ -75,12 +81,16 @@ pub(super) struct Shared {
     exited: AtomicBool,
     closed: AtomicBool,
     failure: OnceLock<EvidenceError>,
+    /// Its folder.
+    pub(super) folder: Option<KeptFolder>,
 }
 
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
-        let shared = Shared::new(log.clone(), grant.identity().person());
+        let (opened, id) = (OffsetDateTime::now_utc(), Uuid::new_v4());
+        let (folder, first) = KeptFolder::new(id, grant, &opening, opened, log);
+        let shared = Shared { folder: Some(folder), ..Shared::new(log.clone(), id, grant.identity().person()) };
         let command = match grant.action() {
             Action::Exec { command } => Some(command.as_slice()),
             _ => None,
@@ -105,16 +115,24 @@ impl SessionRecord {
             command,
             commands: grant.commands().map(JudgedLine::each).unwrap_or_default(),
             reason: grant.reason().map(|reason| reason.as_str()),
-            pty: opening.pty,
+            pty: opening.terminal.is_some(),
             variables: opening.variables,
             original: opening.original,
             acting: acting.as_ref(),
         });
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };
-        let opened = log.record_of(&record.shared.used, record.shared.id, &event).await;
+        log.live().enter(id, &record.shared);
+        let made = record.shared.open_folder(opened, first, &event).await;
+        let noted = match made {
+            Ok(()) => log.record_of(&record.shared.used, record.shared.id, &event).await,
+            Err(error) => Err(error),
+        };
         // what was never opened has no end to tell of
-        opened.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
+        noted.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
+        if let Some(line) = command {
+            record.shared.command_sent(line, grant.commands()).await?;
+        }
         record.shared.raise_alerts(grant).await?;
         Ok(record)
     }
@@ -165,16 +183,22 @@ impl SessionRecord {
         self.shared.closed.store(true, Ordering::Relaxed);
         let (log, used, id) = (&self.shared.log, &self.shared.used, self.shared.id);
         // the end is worth a try even after a line was lost, and even where the session has used up its part
-        if let Some(summed) = self.shared.left_to_sum() {
-            log.record_end(used, id, &summed).await?;
+        let summed = self.shared.left_to_sum();
+        if let Some(summed) = &summed {
+            log.record_end(used, id, summed).await?;
         }
-        log.record_end(used, id, &self.shared.closing(outcome, why)).await
+        let closing = self.shared.closing(outcome, why);
+        let sealed = match self.shared.last_task(summed.as_ref(), &closing) {
+            Some(task) => log.keep(used, task).await,
+            None => Ok(()),
+        };
+        log.record_end(used, id, &closing).await.and(sealed)
     }
 
     /// A record into this log that begins without an event.
     #[cfg(test)]
     pub(crate) fn for_test_in(log: Arc<EventLog>) -> Self {
-        Self { shared: Arc::new(Shared::new(log, "tester")) }
+        Self { shared: Arc::new(Shared::new(log, Uuid::new_v4(), "tester")) }
     }
 
     /// A record whose events go nowhere, for tests of what records into it.
@@ -186,23 +210,29 @@ impl SessionRecord {
 
 impl Drop for SessionRecord {
     fn drop(&mut self) {
+        self.shared.log.live().leave(self.shared.id);
         if !self.shared.closed.load(Ordering::Relaxed) {
             let (log, used, id) = (&self.shared.log, &self.shared.used, self.shared.id);
-            if let Some(summed) = self.shared.left_to_sum() {
-                log.note_end(used, id, &summed);
+            let summed = self.shared.left_to_sum();
+            if let Some(summed) = &summed {
+                log.note_end(used, id, summed);
             }
-            log.note_end(used, id, &self.shared.closing("interrupted", None));
+            let closing = self.shared.closing("interrupted", None);
+            if let Some(task) = self.shared.last_task(summed.as_ref(), &closing) {
+                log.seal_later(task);
+            }
+            log.note_end(used, id, &closing);
         }
     }
 }
 
 impl Shared {
-    fn new(log: Arc<EventLog>, person: &str) -> Self {
+    fn new(log: Arc<EventLog>, id: Uuid, person: &str) -> Self {
         let now = Instant::now();
         Self {
             questions: Mutex::new(Questions::new(log.questions_a_minute(), now)),
             log,
-            id: Uuid::new_v4(),
+            id,
             used: SessionUse::new(person),
             started: now,
             stdin: Mutex::default(),
@@ -212,6 +242,7 @@ impl Shared {
             exited: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
+            folder: None,
         }
     }
 
@@ -223,8 +254,15 @@ impl Shared {
     /// Writes an event of the session, and waits until that is done.
     pub(super) async fn write(&self, event: &Event<'_>) -> Result<(), EvidenceError> {
         self.intact()?;
-        let written = self.log.record_of(&self.used, self.id, event).await;
-        written.map_err(|error| self.fail(error))
+        let kept = async {
+            match self.folder.as_ref().map(|folder| folder.entries_of(event)) {
+                Some(entries) => self.log.keep(&self.used, self.task(entries)).await,
+                None => Ok(()),
+            }
+        };
+        // side by side: neither is there before the other, and both are before whatever this is about
+        let (kept, written) = tokio::join!(kept, self.log.record_of(&self.used, self.id, event));
+        kept.and(written).map_err(|error| self.fail(error))
     }
 
     /// What the policies want somebody to know at once, of all that was done since the last time.
@@ -276,7 +314,7 @@ impl Shared {
         self.write(&Event::SessionExit(SessionExit { exit })).await
     }
 
-    fn fail(&self, error: EvidenceError) -> EvidenceError {
+    pub(super) fn fail(&self, error: EvidenceError) -> EvidenceError {
         self.failure.get_or_init(|| error).clone()
     }
 
@@ -299,6 +337,6 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

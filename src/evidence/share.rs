@@ -51,11 +51,12 @@ struct Level {
 pub(super) struct SessionUse {
     person: String,
     bytes: AtomicU64,
+    recorded: AtomicU64,
 }
 
 /// What becomes of an event that nobody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Room {
     /// It has one; before it so many had none.
     Here {
         /// How many.
@@ -99,13 +100,27 @@ impl Used {
         }
     }
 
+    /// Bytes of a session's folder; an error where the session, or its person, may have no more.
+    pub(super) fn take_recording(&self, session: &SessionUse, bytes: u64) -> Result<(), EvidenceError> {
+        let used = session.recorded.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if used > self.shares.session {
+            return Err(EvidenceError::SessionRecording { bytes: self.shares.session });
+        }
+        let mut people = lock(&self.people);
+        if level(&mut people, &session.person).take(bytes, self.shares.person, Instant::now()) {
+            Ok(())
+        } else {
+            Err(EvidenceError::PersonRecording { bytes: self.shares.person })
+        }
+    }
+
     /// An event that is written in any case.
     pub(super) fn count(&self, person: &str, bytes: u64) {
         level(&mut lock(&self.people), person).add(bytes, self.shares.person, Instant::now());
     }
 
     /// An event that nobody waits for, of a person or of a stranger.
-    pub(super) fn place(&self, person: Option<&str>, bytes: u64) -> Place {
+    pub(super) fn place(&self, person: Option<&str>, bytes: u64) -> Room {
         let now = Instant::now();
         match person {
             Some(person) => level(&mut lock(&self.people), person).place(bytes, self.shares.person, now),
@@ -116,7 +131,7 @@ impl Used {
 
 impl SessionUse {
     pub(super) fn new(person: &str) -> Self {
-        Self { person: person.to_owned(), bytes: AtomicU64::new(0) }
+        Self { person: person.to_owned(), bytes: AtomicU64::new(0), recorded: AtomicU64::new(0) }
     }
 
     pub(super) fn person(&self) -> &str {
@@ -154,12 +169,12 @@ impl Level {
         fits
     }
 
-    fn place(&mut self, bytes: u64, share: u64, now: Instant) -> Place {
+    fn place(&mut self, bytes: u64, share: u64, now: Instant) -> Room {
         if self.take(bytes, share, now) {
-            Place::Here { left_out: std::mem::take(&mut self.left_out) }
+            Room::Here { left_out: std::mem::take(&mut self.left_out) }
         } else {
             self.left_out += 1;
-            Place::None
+            Room::None
         }
     }
 }
@@ -194,8 +209,8 @@ mod tests {
         let used = Used::new(SHARES);
         for person in [None, Some("ada")] {
             let share = if person.is_some() { SHARES.person } else { SHARES.strangers };
-            assert_eq!(used.place(person, share), Place::Here { left_out: 0 });
-            assert_eq!([used.place(person, 1), used.place(person, 1)], [Place::None; 2]);
+            assert_eq!(used.place(person, share), Room::Here { left_out: 0 });
+            assert_eq!([used.place(person, 1), used.place(person, 1)], [Room::None; 2]);
         }
     }
 
@@ -211,8 +226,8 @@ mod tests {
         assert_eq!(level.bytes, 86_398, "one byte a second");
         level.left_out = 7;
         let now = start + Duration::from_secs(10);
-        assert_eq!(level.place(1, 86_400, now), Place::Here { left_out: 7 });
-        assert_eq!(level.place(1, 86_400, now), Place::Here { left_out: 0 });
+        assert_eq!(level.place(1, 86_400, now), Room::Here { left_out: 7 });
+        assert_eq!(level.place(1, 86_400, now), Room::Here { left_out: 0 });
         level.drain(86_400, start + DAY * 2);
         assert_eq!(level.bytes, 0);
     }

@@ -36,7 +36,9 @@ fn opening() -> Opening<'static> {
     Opening {
         connection: Uuid::nil(),
         source: "192.0.2.1:5".parse().unwrap(),
-        pty: false,
+        login: "web-1",
+        client: Box::leak(Box::default()),
+        terminal: None,
         variables: &[],
         original: None,
     }
@@ -243,10 +245,10 @@ async fn a_session_from_opening_to_close() {
     let (input, output) = (record.input(), record.output());
     let calls = CallIds { start: Some("req-1".to_owned()), assume_role: Some("req-0".to_owned()) };
     record.lanes().opened(&SessionId("ada-123".to_owned()), &calls).await.unwrap();
-    assert_eq!(input.take(Bytes::from_static(b"abc")).unwrap().into_bytes(), "abc");
+    assert_eq!(input.take(Bytes::from_static(b"abc")).await.unwrap().into_bytes(), "abc");
     for bytes in ["hi", "\n"] {
         let taken = output.take(Stream::Stdout, Unrecorded::new(Bytes::from_static(bytes.as_bytes())));
-        assert_eq!(taken.unwrap(), bytes);
+        assert_eq!(taken.await.unwrap(), bytes);
     }
     output.exit(&Exit::Code(3)).await.unwrap();
     record.exit(&Exit::Unknown).await.unwrap();
@@ -287,8 +289,8 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
     output.count(Stream::Stdout, b"fine").unwrap();
     let lane = SessionId("x".repeat(2000));
     assert!(record.lanes().opened(&lane, &NO_CALLS).await.is_err(), "over the limit");
-    assert!(output.take(Stream::Stdout, Unrecorded::new(Bytes::from_static(b"no"))).is_err());
-    assert!(input.take(Bytes::from_static(b"no")).is_err() && output.intact().is_err());
+    assert!(output.take(Stream::Stdout, Unrecorded::new(Bytes::from_static(b"no"))).await.is_err());
+    assert!(input.take(Bytes::from_static(b"no")).await.is_err() && output.intact().is_err());
     assert!(output.exit(&Exit::Code(0)).await.is_err());
     // the end is worth a try, and there is room for it
     record.close(&Outcome::Failed("it can't be recorded".to_owned())).await.unwrap();
@@ -296,7 +298,11 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
 }
 
 const BOUNDS: Bounds =
-    Bounds { shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 }, questions_a_minute: 10 };
+    Bounds {
+        shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 },
+        questions_a_minute: 10,
+        keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
+    };
 
 /// A log with bounds, and what records into it.
 fn bounded() -> (tempfile::TempDir, Arc<EventLog>) {

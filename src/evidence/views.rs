@@ -8,7 +8,7 @@ use super::error::EvidenceError;
 use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, SessionLane};
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
-use crate::model::{CallIds, Exit, SessionId};
+use crate::model::{CallIds, Exit, SessionId, WindowSize};
 use crate::policy::Grant;
 
 /// Takes what the client sends.
@@ -50,9 +50,15 @@ impl InputRecord {
     }
 
     /// The client said this; it may go on.
-    pub fn take(&self, bytes: Bytes) -> Result<Recorded, EvidenceError> {
+    pub async fn take(&self, bytes: Bytes) -> Result<Recorded, EvidenceError> {
         self.count(&bytes)?;
+        self.shared.keep_input(&bytes).await?;
         Ok(Recorded::new(bytes))
+    }
+
+    /// The client's window has another size.
+    pub async fn resize(&self, size: WindowSize) -> Result<(), EvidenceError> {
+        self.shared.keep_resize(size).await
     }
 
     /// The client said this, to the gateway itself.
@@ -66,9 +72,10 @@ impl OutputRecord {
         Self { shared }
     }
 
-    /// The node said this; it may go on.
-    pub fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Bytes, EvidenceError> {
+    /// The node said this; it may go on, and what is kept of it is in the session's folder.
+    pub async fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Bytes, EvidenceError> {
         self.count(stream, bytes.as_slice())?;
+        self.shared.keep_output(stream, bytes.as_slice()).await?;
         Ok(bytes.open())
     }
 

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::error::EvidenceError;
 use super::fields::Line;
+use super::folder::{FolderDisk, FolderTask};
 use super::log_file::{Bytes, LogFile};
 
 /// How many lines may wait. A disk takes a line in some microseconds, so they only wait for one that stalls.
@@ -32,13 +33,15 @@ pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(20);
 /// The most lines that are written at once.
 const BATCH: usize = 64;
 
-type Told = oneshot::Sender<Result<(), EvidenceError>>;
+pub(super) type Told = oneshot::Sender<Result<(), EvidenceError>>;
 
 /// What the writer is asked for, in the order in which it is done.
 #[derive(Debug)]
 pub(super) enum Job {
     /// A line, and who waits for it.
     Write(Line, Option<Told>),
+    /// Something of a session's folder, and who waits for it.
+    Folder(FolderTask, Option<Told>),
     /// Another file, where this one was moved away.
     Reopen(Told),
     /// Nothing; but all that was asked for before is done by then.
@@ -51,8 +54,35 @@ pub(super) struct Writer(Option<JoinHandle<()>>);
 
 /// What the disk's thread is asked for.
 enum Task {
-    Append(Vec<Bytes>),
+    Do(Vec<ToDo>),
     Reopen,
+}
+
+/// One thing of many that are done at once.
+enum ToDo {
+    Line(Bytes),
+    Folder(FolderTask),
+}
+
+/// What waits to be done: what it is, for the log, and who waits for it.
+struct Waiting {
+    what: Item,
+    told: Option<Told>,
+}
+
+enum Item {
+    Line(Line),
+    Folder(FolderTask),
+}
+
+impl Item {
+    /// What it is called where it is missing.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Line(line) => line.name,
+            Self::Folder(_) => "of a folder",
+        }
+    }
 }
 
 /// The disk's answer: a result for every line, or the one of a reopening.
@@ -61,16 +91,18 @@ type Done = Vec<Result<(), EvidenceError>>;
 impl Writer {
     /// Starts the threads. `lost` counts lines that never got into the queue: they are missing, so numbers are, too.
     pub(super) fn start(
-        file: LogFile,
+        run: Uuid,
+        disk: Disk,
         queue: mpsc::Receiver<Job>,
         lost: Arc<AtomicU64>,
         patience: Duration,
     ) -> std::io::Result<Self> {
-        Self::with(queue, lost, patience, move |tasks, done| write(file, &tasks, &done))
+        Self::with(run, queue, lost, patience, move |tasks, done| write(disk, &tasks, &done))
     }
 
     /// With this in place of the disk.
     fn with(
+        run: Uuid,
         queue: mpsc::Receiver<Job>,
         lost: Arc<AtomicU64>,
         patience: Duration,
@@ -79,7 +111,7 @@ impl Writer {
         // one task at a time is under way, and one more answer may come late
         let ((tasks, todo), (done, answers)) = (std_mpsc::sync_channel(1), std_mpsc::sync_channel(1));
         let disk = thread::Builder::new().name("evidence-disk".to_owned()).spawn(move || disk(todo, done))?;
-        let clerk = Clerk { run: Uuid::new_v4(), number: 0, lost, patience, tasks, answers, hangs: false };
+        let clerk = Clerk { run, number: 0, lost, patience, tasks, answers, hangs: false };
         let clerk = thread::Builder::new().name("evidence-log".to_owned()).spawn(move || {
             // a disk that hangs is not waited for: it keeps its thread, and the file, until the process ends
             if clerk.work(queue) {
@@ -98,16 +130,54 @@ impl Drop for Writer {
     }
 }
 
-/// The disk's thread.
-fn write(mut file: LogFile, tasks: &std_mpsc::Receiver<Task>, done: &std_mpsc::SyncSender<Done>) {
-    while let Ok(task) = tasks.recv() {
+/// What the disk's thread has.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) log: LogFile,
+    pub(super) folders: FolderDisk,
+}
+
+/// The disk's thread. Between two tasks it sees to the heads.
+fn write(mut disk: Disk, tasks: &std_mpsc::Receiver<Task>, done: &std_mpsc::SyncSender<Done>) {
+    loop {
+        let next = disk.heads(Instant::now());
+        let task = match next {
+            Some(wait) => tasks.recv_timeout(wait),
+            None => tasks.recv().map_err(|_| std_mpsc::RecvTimeoutError::Disconnected),
+        };
         let results = match task {
-            Task::Append(lines) => file.append(&lines),
-            Task::Reopen => vec![file.reopen()],
+            Ok(Task::Do(all)) => disk.run(all),
+            Ok(Task::Reopen) => vec![disk.log.reopen()],
+            Err(std_mpsc::RecvTimeoutError::Timeout) => continue,
+            Err(std_mpsc::RecvTimeoutError::Disconnected) => break,
         };
         if done.send(results).is_err() {
             break;
         }
+    }
+    disk.log.ask_for_head(Instant::now());
+}
+
+impl Disk {
+    /// Has heads signed of what needs one; when it is to be asked again.
+    fn heads(&mut self, now: Instant) -> Option<Duration> {
+        [self.log.heads(now), self.folders.heads(now)].into_iter().flatten().min()
+    }
+
+    /// Does it in order; lines that follow each other go into the log together.
+    fn run(&mut self, all: Vec<ToDo>) -> Done {
+        let (mut results, mut lines) = (Vec::with_capacity(all.len()), Vec::new());
+        for one in all {
+            match one {
+                ToDo::Line(line) => lines.push(line),
+                ToDo::Folder(task) => {
+                    results.extend(self.log.append(&std::mem::take(&mut lines)));
+                    results.push(self.folders.run(task));
+                }
+            }
+        }
+        results.extend(self.log.append(&lines));
+        results
     }
 }
 
@@ -127,12 +197,13 @@ struct Clerk {
 impl Clerk {
     /// Does what it is asked for until nobody can ask any more; whether the disk is free then.
     fn work(mut self, mut queue: mpsc::Receiver<Job>) -> bool {
-        let mut lines = Vec::with_capacity(BATCH);
+        let mut lines: Vec<Waiting> = Vec::with_capacity(BATCH);
         while let Some(job) = queue.blocking_recv() {
             let mut next = Some(job);
             while let Some(job) = next {
                 match job {
-                    Job::Write(line, told) => lines.push((line, told)),
+                    Job::Write(line, told) => lines.push(Waiting { what: Item::Line(line), told }),
+                    Job::Folder(task, told) => lines.push(Waiting { what: Item::Folder(task), told }),
                     // what came before it is written to the file that was there before
                     Job::Reopen(told) => {
                         self.append(&mut lines);
@@ -150,17 +221,24 @@ impl Clerk {
         !self.hangs
     }
 
-    /// Numbers lines, has them written, and tells who waits what became of them.
-    fn append(&mut self, lines: &mut Vec<(Line, Option<Told>)>) {
-        if lines.is_empty() {
+    /// Numbers lines, has all of it done, and tells who waits what became of it.
+    fn append(&mut self, waiting: &mut Vec<Waiting>) {
+        if waiting.is_empty() {
             return;
         }
-        let bytes = lines.iter().map(|(line, _)| self.numbered(line)).collect();
-        let mut results = match self.ask(Task::Append(bytes)) {
+        let (mut all, mut names) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        for Waiting { what, told } in waiting.drain(..) {
+            names.push((what.name(), told));
+            all.push(match what {
+                Item::Line(line) => ToDo::Line(self.numbered(&line)),
+                Item::Folder(task) => ToDo::Folder(task),
+            });
+        }
+        let mut results = match self.ask(Task::Do(all)) {
             Ok(results) => results.into_iter(),
-            Err(error) => vec![Err(error); lines.len()].into_iter(),
+            Err(error) => vec![Err(error); names.len()].into_iter(),
         };
-        for (line, told) in lines.drain(..) {
+        for (name, told) in names {
             let result = results.next().unwrap_or_else(|| Err(EvidenceError::Write(GONE.to_owned())));
             let untold = match told {
                 Some(told) => told.send(result).err(),
@@ -168,7 +246,7 @@ impl Clerk {
             };
             // nobody waits for it, or not any more
             if let Some(Err(error)) = untold {
-                tracing::error!(%error, event = line.name, "evidence is missing an event");
+                tracing::error!(%error, event = name, "evidence is missing an event");
             }
         }
     }
@@ -176,7 +254,7 @@ impl Clerk {
     fn numbered(&mut self, line: &Line) -> Bytes {
         // a number is used up by a line that is lost as well: that shows
         self.number += 1 + self.lost.swap(0, Ordering::Relaxed);
-        Bytes { line: line.numbered(self.run, self.number), noise: line.noise }
+        line.numbered(self.run, self.number)
     }
 
     /// Has the disk do something, but does not wait for ever.
@@ -228,7 +306,8 @@ mod tests {
         (Job::Write(line, Some(told)), hears)
     }
 
-    fn number(line: &Bytes) -> u64 {
+    fn number(line: &ToDo) -> u64 {
+        let ToDo::Line(line) = line else { panic!("no folder is asked for") };
         serde_json::from_slice::<serde_json::Value>(&line.line).unwrap()["seq"].as_u64().unwrap()
     }
 
@@ -245,8 +324,8 @@ mod tests {
             .collect();
         lost.store(2, Ordering::Relaxed);
         let (says, batches) = std_mpsc::channel();
-        let writer = Writer::with(queue, lost, LONGEST_WRITE, move |tasks, done| {
-            while let Ok(Task::Append(lines)) = tasks.recv() {
+        let writer = Writer::with(Uuid::nil(), queue, lost, LONGEST_WRITE, move |tasks, done| {
+            while let Ok(Task::Do(lines)) = tasks.recv() {
                 // every third line is lost
                 let results = lines.iter().map(|line| match number(line) % 3 {
                     0 => Err(EvidenceError::Write("no".to_owned())),
@@ -272,8 +351,8 @@ mod tests {
     fn a_disk_that_hangs_is_an_error_and_one_that_comes_back_is_none() {
         let (jobs, queue) = mpsc::channel(10);
         let (release, released) = std_mpsc::channel::<()>();
-        let writer = Writer::with(queue, Arc::default(), SHORT, move |tasks, done| {
-            while let Ok(Task::Append(lines)) = tasks.recv() {
+        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, move |tasks, done| {
+            while let Ok(Task::Do(lines)) = tasks.recv() {
                 if number(&lines[0]) == 1 {
                     released.recv().unwrap();
                 }
@@ -300,7 +379,7 @@ mod tests {
     fn a_disk_that_hangs_does_not_keep_the_gateway_from_ending() {
         let (jobs, queue) = mpsc::channel(10);
         let (keep, kept) = std_mpsc::channel::<()>();
-        let writer = Writer::with(queue, Arc::default(), SHORT, move |_tasks, _done| {
+        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, move |_tasks, _done| {
             let _ = kept.recv();
         });
         let (job, hears) = line("1");

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::channel_stream::ChannelStream;
-use super::client_channel::{ClientChannel, Reply};
+use super::client_channel::{ClientChannel, FAILED, NOT_RECORDED, Reply};
 use super::commands;
 use super::home;
 use super::picker;
@@ -121,6 +121,9 @@ async fn serve(
     };
     match with_news(Box::pin(opening), news, allowed, client).await {
         Ok(session) => {
+            if pty && shared.settings.notice {
+                client.tell(&format!("portcullis: this session is recorded; its number is {}", session.id())).await?;
+            }
             pump::run(session, pty.then_some(&shared.settings.foretold[..]), client).await;
             Ok(())
         }
@@ -207,7 +210,7 @@ async fn serve_files(
             let exit = Exit::Code(status.cast_unsigned());
             match end.exit(&exit).await {
                 Ok(()) => (Outcome::Finished, client.end(&exit).await),
-                Err(error) => (pump::broken(client, &error.to_string()).await, Ok(())),
+                Err(error) => (pump::broken(client, &error.to_string(), NOT_RECORDED).await, Ok(())),
             }
         }
         Err(FilesError::Client(_)) => (Outcome::ClientGone, Ok(())),
@@ -225,7 +228,12 @@ async fn refuse(client: &ClientChannel, caller: &Caller, refused: &Refused) -> R
     if matches!(refused, Refused::NoSuchNode(_) | Refused::NotConcerned(_)) && caller.login.is_plain() {
         sentences.push("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>");
     }
-    client.refuse(&sentences).await
+    client.refuse_with(&sentences, status_of(refused)).await
+}
+
+/// What a script makes of it.
+fn status_of(refused: &Refused) -> u32 {
+    if matches!(refused, Refused::Evidence(_)) { NOT_RECORDED } else { FAILED }
 }
 
 #[cfg(test)]

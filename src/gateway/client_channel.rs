@@ -27,6 +27,9 @@ use crate::session::RequestKind;
 /// The status that says: the gateway, not the command. The same that `ssh` itself uses (ssh(1), EXIT STATUS).
 pub(super) const FAILED: u32 = 255;
 
+/// The status that says: it can't be recorded, so it can't be.
+pub(super) const NOT_RECORDED: u32 = 254;
+
 /// How long somebody at a terminal may take for an answer. Whoever is not there must not hold a channel for ever.
 pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -119,7 +122,8 @@ impl ClientChannel {
         self.refuse_with(sentences, FAILED).await
     }
 
-    async fn refuse_with(&self, sentences: &[&str], status: u32) -> Result<(), russh::Error> {
+    /// The same, with a status that says more.
+    pub(super) async fn refuse_with(&self, sentences: &[&str], status: u32) -> Result<(), russh::Error> {
         match self.dialect {
             Dialect::Plain => self.tell_all(sentences).await?,
             // the person's words, and then the client's own
@@ -168,9 +172,9 @@ impl ClientChannel {
     }
 
     /// A sentence, then the status that says it was not the command.
-    pub(super) async fn fail(&self, text: &str) -> Result<(), russh::Error> {
+    pub(super) async fn fail(&self, text: &str, status: u32) -> Result<(), russh::Error> {
         self.tell(text).await?;
-        self.end(&Exit::Code(FAILED)).await
+        self.end(&Exit::Code(status)).await
     }
 
     /// A reply of the gateway's own, and its end.

@@ -25,7 +25,7 @@ use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
-use crate::model::{NodeAsked, NodeName, ReasonText, RefusalCode};
+use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
 use crate::session::{Caller, ChannelRequest, Lookup, Reasons, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
@@ -53,6 +53,8 @@ pub(super) struct Connection {
     /// The node's lookup, for the first channel; later ones look again.
     lookup: Option<(Instant, Lookup)>,
     looked_up: bool,
+    /// The client's program, and what protects the connection.
+    client: Arc<ClientFacts>,
     /// Why, for what its channels open.
     reasons: Arc<Reasons>,
     /// Told once, on the first channel that has a place for it.
@@ -122,6 +124,7 @@ impl Connection {
             reasons: Arc::new(Reasons::new(reasons)),
             shared,
             id: Uuid::new_v4(),
+            client: Arc::default(),
             source,
             permit,
             ending,
@@ -164,9 +167,10 @@ impl Connection {
         self.permit.progress().reach(reached);
     }
 
-    /// The client has been told; the limits for those without a login end here.
-    pub(super) fn lift_limits(&self) {
+    /// The client has been told that it is in; the limits for those without a login end here. `client` is what it is.
+    pub(super) fn let_in(&mut self, client: ClientFacts) {
         self.permit.logged_in();
+        self.client = Arc::new(client);
     }
 
     /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
@@ -177,6 +181,7 @@ impl Connection {
             source: self.source,
             identity: identity.clone(),
             login: login.clone(),
+            client: self.client.clone(),
             reasons: self.reasons.clone(),
         }))
     }

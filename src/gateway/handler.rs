@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::environment::Verdict;
 use super::preauth_stream::Reached;
 use crate::identity::{KeyFingerprint, Login, LoginError, Proved, Unproved};
-use crate::model::{ReasonText, RefusalCode, WindowSize};
+use crate::model::{ClientFacts, Negotiated, ReasonText, RefusalCode, WindowSize, plain_text_up_to};
 use crate::session::RequestKind;
 use crate::transport::PtyRequest;
 
@@ -142,8 +142,8 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
-    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
-        self.0.lift_limits();
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
+        self.0.let_in(client_facts(session));
         Ok(())
     }
 
@@ -581,3 +581,19 @@ fn signal_name(signal: &Sig) -> String {
         known => format!("{known:?}"),
     }
 }
+
+/// What the client calls itself, and what the last key exchange agreed on.
+fn client_facts(session: &Session) -> ClientFacts {
+    let version = plain_text_up_to(LONGEST_VERSION, &String::from_utf8_lossy(session.remote_sshid()));
+    let algorithms = session.negotiated().map(|names| Negotiated {
+        kex: names.kex.as_ref().to_owned(),
+        host_key: names.key.to_string(),
+        cipher: names.cipher.as_ref().to_owned(),
+        mac: names.client_mac.as_ref().to_owned(),
+    });
+    ClientFacts { version: (!version.is_empty()).then_some(version), algorithms }
+}
+
+/// The longest line that a client may begin with, but for its end (RFC 4253, section 4.2).
+const LONGEST_VERSION: usize = 253;
+

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client_channel::ClientChannel;
+use super::client_channel::{ClientChannel, FAILED, NOT_RECORDED};
 use super::foretell;
 use super::inbox::Control;
 use crate::model::Exit;
@@ -42,7 +42,7 @@ pub(super) async fn run(session: RunningSession, terminal: Option<&[Duration]>, 
                 Ok(()) => Outcome::Finished,
                 Err(_) => Outcome::ClientGone,
             },
-            Err(error) => broken(client, &error.to_string()).await,
+            Err(error) => broken(client, &error.to_string(), NOT_RECORDED).await,
         },
         Ended::Broken(error) => broken_or_killed(client, &end, &error).await,
         Ended::Killed(reason) => killed(client, reason).await,
@@ -64,7 +64,7 @@ enum Ended {
 
 /// A session that was ended from outside: its person learns why, if they still read.
 pub(super) async fn killed(client: &ClientChannel, reason: String) -> Outcome {
-    let told = tokio::time::timeout(LAST_SENTENCE, broken(client, &reason)).await;
+    let told = tokio::time::timeout(LAST_SENTENCE, broken(client, &reason, FAILED)).await;
     if told.is_err() {
         tracing::debug!("the client did not take the reason why its session was ended");
     }
@@ -76,11 +76,11 @@ const LAST_SENTENCE: Duration = Duration::from_secs(5);
 
 /// A session that broke ends with a sentence and a status that no command returns by habit. Where the command's own was told
 /// already, this one comes after it: clients keep the last, and an output that was cut is not to pass for a whole one.
-pub(super) async fn broken(client: &ClientChannel, error: &str) -> Outcome {
+pub(super) async fn broken(client: &ClientChannel, error: &str, status: u32) -> Outcome {
     let sentence = format!("portcullis: {error}");
     // the client may have stopped reading for good: then hanging up is all there is to wait for
     tokio::select! {
-        sent = client.fail(&sentence) => if let Err(error) = sent {
+        sent = client.fail(&sentence, status) => if let Err(error) = sent {
             tracing::debug!(%error, "the client did not take the bad news");
         },
         () = client.inbox.gone() => {}
@@ -90,8 +90,9 @@ pub(super) async fn broken(client: &ClientChannel, error: &str) -> Outcome {
 
 /// The same, of a session that can still be ended from outside: a client that does not read what broke must not keep it.
 pub(super) async fn broken_or_killed(client: &ClientChannel, end: &SessionEnd, error: &str) -> Outcome {
+    let status = if end.lost().is_some() { NOT_RECORDED } else { FAILED };
     tokio::select! {
-        outcome = broken(client, error) => outcome,
+        outcome = broken(client, error, status) => outcome,
         reason = end.killed() => Outcome::Killed(reason),
     }
 }
@@ -161,7 +162,11 @@ async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
 async fn control(input: &SessionInput, client: &ClientChannel) {
     loop {
         let sent = match client.inbox.next_control().await {
-            Control::Resize(size) => input.resize(size).await,
+            Control::Resize(size) => match input.resize(size).await {
+                // the next byte of either direction says so
+                Err(InputError::Evidence(_)) | Ok(()) => Ok(()),
+                Err(InputError::Transport(error)) => Err(error),
+            },
             Control::Signal(name) => input.signal(&name).await,
             Control::CloseOutput => input.close_output().await,
         };

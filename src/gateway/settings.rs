@@ -38,6 +38,8 @@ pub struct Settings {
     pub prompts: PlaceBounds,
     /// So long before its end somebody on a terminal is told of it, the longest first.
     pub foretold: Vec<Duration>,
+    /// Whether a session at a terminal begins with a line that says that it is recorded.
+    pub notice: bool,
     /// How long connections may go on after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -57,6 +59,7 @@ impl Settings {
             refusal_delay: REFUSAL_DELAY,
             prompts: prompts::BOUNDS,
             foretold: FORETOLD.to_vec(),
+            notice: true,
             drain: DRAIN,
         }
     }

@@ -3,6 +3,7 @@
 mod ago;
 mod beat;
 mod call_ids;
+mod client_facts;
 mod counted;
 mod exit;
 mod iam_user;
@@ -31,6 +32,7 @@ pub mod wildcard;
 pub use ago::{ago, lasting};
 pub use beat::{BEAT, on_beat};
 pub use call_ids::CallIds;
+pub use client_facts::{ClientFacts, Negotiated};
 pub use counted::counted;
 pub use exit::Exit;
 pub use iam_user::{IamUser, IamUserError};

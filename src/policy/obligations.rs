@@ -172,6 +172,16 @@ impl Terms {
         self
     }
 
+    /// What they oblige to, for the record: by the annotations' names; times in seconds, sizes in bytes.
+    pub fn written(&self) -> BTreeMap<String, String> {
+        let mut written = BTreeMap::new();
+        let times = [("max_duration", self.max_duration), ("idle_timeout", self.idle_timeout)];
+        written.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), format!("{}s", time?.as_secs())))));
+        written.extend(self.upload_limits.iter().map(|(policy, limit)| (format!("upload_limit of {policy}"), limit.to_string())));
+        written.extend(self.alerts.iter().map(|(policy, text)| (format!("alert of {policy}"), text.clone())));
+        written
+    }
+
     /// The least size of those that several policies let, and whose it is.
     pub fn least_upload_limit(&self) -> Option<(u64, &str)> {
         self.upload_limits.iter().map(|(policy, limit)| (*limit, policy.as_str())).min()

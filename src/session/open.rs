@@ -17,7 +17,7 @@ use super::running::{FileSession, RunningSession};
 use crate::backend::{BoxFuture, Node, Realms};
 use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, SessionRecord};
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
-use crate::model::{NodeAsked, NodeName, ReasonText};
+use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
 use crate::policy::{Action, Decision, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
@@ -85,6 +85,8 @@ pub struct Caller {
     pub identity: Identity,
     /// Where to and why, as they logged in.
     pub login: Login,
+    /// By which program, over what.
+    pub client: Arc<ClientFacts>,
     /// Why, as they have said on this connection before.
     pub reasons: Arc<Reasons>,
 }
@@ -210,13 +212,21 @@ impl SessionOpener {
         let admitted = async {
             let grant = self.decide(caller, to, action, why, &mut node, &mut about.reason).await?;
             // files are the gateway's to serve, whatever terminal the client asked for, and no variable gets anywhere
-            let pty = setup.pty.is_some() && *grant.action() != Action::Files;
+            let terminal = setup.pty.as_ref().filter(|_| *grant.action() != Action::Files).map(|pty| pty.size);
             if *grant.action() != Action::Files {
                 self.leave_out_variables(caller, &grant, &mut setup.env);
             }
             let variables = &setup.env;
             let original = replaced.map(|kind| (kind.action().name(), kind.command_line()));
-            let opening = Opening { connection: caller.connection, source: caller.source, pty, variables, original };
+            let opening = Opening {
+                connection: caller.connection,
+                source: caller.source,
+                login: &caller.login.to_string(),
+                client: &caller.client,
+                terminal,
+                variables,
+                original,
+            };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
             let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
             // others may have come into force since the decision, or since it was looked at who this is, which a slow node can make

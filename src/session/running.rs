@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use uuid::Uuid;
 
 use super::close::SessionEnd;
 use super::coming_end::ComingEnd;
@@ -97,6 +98,11 @@ impl RunningSession {
         }
     }
 
+    /// The session's number.
+    pub fn id(&self) -> Uuid {
+        self.end.id()
+    }
+
     /// Its two directions, its end, and what is known of that before it comes.
     pub fn split(self) -> (SessionInput, SessionOutput, SessionEnd, ComingEnd) {
         (self.input, self.output, self.end, self.coming)
@@ -117,7 +123,7 @@ pub enum InputError {
 impl SessionInput {
     /// Records bytes and hands them on; waits while the command does not read.
     pub async fn write(&self, bytes: Bytes) -> Result<(), InputError> {
-        Ok(self.way.write(self.record.take(bytes)?).await?)
+        Ok(self.way.write(self.record.take(bytes).await?).await?)
     }
 
     /// The client has closed its input.
@@ -126,8 +132,9 @@ impl SessionInput {
     }
 
     /// The client's window has changed. Never waits behind data.
-    pub async fn resize(&self, size: WindowSize) -> Result<(), TransportError> {
-        self.way.resize(size).await
+    pub async fn resize(&self, size: WindowSize) -> Result<(), InputError> {
+        self.record.resize(size).await?;
+        Ok(self.way.resize(size).await?)
     }
 
     /// The client sends a signal, named as in RFC 4254, section 6.9. Never waits behind data.
@@ -149,8 +156,8 @@ impl SessionOutput {
             Err(error) => return Some(Err(error)),
         };
         let recorded = match said {
-            Said::Stdout(bytes) => self.record.take(Stream::Stdout, bytes).map(Out::Stdout),
-            Said::Stderr(bytes) => self.record.take(Stream::Stderr, bytes).map(Out::Stderr),
+            Said::Stdout(bytes) => self.record.take(Stream::Stdout, bytes).await.map(Out::Stdout),
+            Said::Stderr(bytes) => self.record.take(Stream::Stderr, bytes).await.map(Out::Stderr),
             Said::Exit(exit) => self.record.exit(&exit).await.map(|()| Out::Exit(exit)),
             Said::Notice(sentence) => Ok(Out::Notice(sentence)),
         };

@@ -49,7 +49,8 @@ async fn on_a_terminal_somebody_is_told_twice_before_their_proof_is_over_and_nob
     tokio::time::sleep(end.duration_since(SystemTime::now()).unwrap()).await;
     let told = text(&goes_on(terminal).await.stderr);
     let lines: Vec<&str> = told.lines().collect();
-    let [first, second] = &lines[..] else { panic!("{told}") };
+    // the first says that it is recorded
+    let [_, first, second] = &lines[..] else { panic!("{told}") };
     let why = ", when the time of what you logged in with is over: log in again, and begin another one";
     let says = |line: &str, seconds: &[&str]| {
         seconds.iter().any(|seconds| line == format!("portcullis: this session ends in {seconds}{why}"))

@@ -5,6 +5,7 @@ mod authorization;
 mod basics;
 mod certificates;
 mod features;
+mod folders;
 mod foretold;
 mod forwards;
 mod hostile;

@@ -1,0 +1,294 @@
+//! The folders of the sessions that run, as the disk's thread has them.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use portcullis_folder::{File, FileEntry, FolderSeal, Manifest, SESSIONS, day_of};
+use rustix::fs::OFlags;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::heads::Sealing;
+use super::sealer::{ToSealer, ToSign};
+use super::task::{Entry, FolderTask};
+use crate::evidence::error::EvidenceError;
+
+/// The open folders, by their sessions.
+#[derive(Debug)]
+pub(in crate::evidence) struct FolderDisk {
+    evidence: PathBuf,
+    /// The name of the key that signs, which is the origin's first part.
+    authority: String,
+    open: HashMap<Uuid, OpenFolder>,
+    sealer: ToSealer,
+    sealing: Arc<Sealing>,
+    /// Bytes of the file system that evidence leaves free.
+    reserve: u64,
+    /// What was free, and when that was looked up.
+    free: Option<(Instant, u64)>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct OpenFolder {
+    path: PathBuf,
+    /// `<day>/<session>`, as the journal calls it.
+    name: String,
+    files: Vec<OpenFile>,
+    seal: FolderSeal,
+    /// Since when something stands in it that no head on its way covers.
+    dirty: Option<Instant>,
+    /// A head of it is on its way.
+    signing: Arc<Signing>,
+    /// Its directory was not given to the disk yet.
+    is_new: bool,
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    handle: fs::File,
+    /// How long it is.
+    bytes: u64,
+}
+
+/// How it goes with the heads of one folder.
+#[derive(Debug, Default)]
+pub(in crate::evidence) struct Signing {
+    pub(in crate::evidence) busy: AtomicBool,
+    /// Why no head could be signed: nothing more is written then.
+    pub(super) failed: std::sync::OnceLock<String>,
+}
+
+/// A head is asked for so long after the first byte that it is to cover: with the signing, less than a second.
+pub(in crate::evidence) const HEAD_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a head may take, as a write may.
+const LONGEST_HEAD: Duration = crate::evidence::writer::LONGEST_WRITE;
+
+/// How old a look at the free space may be.
+const FREE_FOR: Duration = Duration::from_secs(1);
+
+impl FolderDisk {
+    pub(in crate::evidence) fn new(
+        evidence: &Path,
+        authority: &str,
+        reserve: u64,
+        sealer: ToSealer,
+        sealing: Arc<Sealing>,
+    ) -> Self {
+        let (evidence, authority) = (evidence.to_owned(), authority.to_owned());
+        Self { evidence, authority, open: HashMap::new(), sealer, sealing, reserve, free: None }
+    }
+
+    /// Does one thing.
+    pub(in crate::evidence) fn run(&mut self, task: FolderTask) -> Result<(), EvidenceError> {
+        let session = task.session();
+        let done = match task {
+            FolderTask::Open { opened, entries, .. } => {
+                self.has_room().and_then(|()| self.make(session, opened)).and_then(|()| self.write(session, entries))
+            }
+            FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
+            // the end is worth a try, whatever is left of the disk
+            FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, *manifest),
+        };
+        done.map_err(|error| EvidenceError::Write(format!("the folder of session {session}: {error}")))
+    }
+
+    /// Has heads signed of what needs one; when it is to be asked again.
+    pub(in crate::evidence) fn heads(&mut self, now: Instant) -> Option<Duration> {
+        let mut next = None;
+        for (session, folder) in &mut self.open {
+            let Some(since) = folder.dirty else { continue };
+            let age = now.saturating_duration_since(since);
+            let wait = match folder.signing.busy.load(Ordering::Acquire) {
+                true => HEAD_AFTER,
+                false if age < HEAD_AFTER => HEAD_AFTER - age,
+                false => {
+                    let asked = folder.ask_for_head(*session, &self.sealer, false, now);
+                    if let Err(error) = asked {
+                        let _ = folder.signing.failed.set(error.to_string());
+                    }
+                    continue;
+                }
+            };
+            next = Some(next.map_or(wait, |next: Duration| next.min(wait)));
+        }
+        next
+    }
+
+    fn make(&mut self, session: Uuid, opened: OffsetDateTime) -> io::Result<()> {
+        let day = day_of(opened);
+        let name = format!("{day}/{session}");
+        let sessions = self.evidence.join(SESSIONS);
+        let path = sessions.join(&day).join(session.to_string());
+        let mut directory = DirBuilder::new();
+        directory.mode(0o700);
+        for parent in [&sessions, &sessions.join(&day)] {
+            match directory.create(parent) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        // nothing is overwritten: a folder of this number that is there already is somebody else's
+        directory.create(&path)?;
+        let folder = OpenFolder {
+            path,
+            name,
+            files: Vec::new(),
+            seal: FolderSeal::new(&self.authority, session),
+            dirty: None,
+            signing: Arc::default(),
+            is_new: true,
+        };
+        self.open.insert(session, folder);
+        Ok(())
+    }
+
+    fn folder(&mut self, session: Uuid) -> io::Result<&mut OpenFolder> {
+        self.open.get_mut(&session).ok_or_else(|| io::Error::other("it is not open"))
+    }
+
+    fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
+        let folder = self.folder(session)?;
+        folder.can_go_on()?;
+        folder.write(session, entries)
+    }
+
+    fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Manifest) -> io::Result<()> {
+        let folder = self.folder(session)?;
+        let written = folder.write(session, entries);
+        manifest.files = folder.entries();
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
+        text.push(b'\n');
+        // what stands in it is sealed, even where its last lines found no room
+        let sealed = folder.append(File::Manifest, &text);
+        let sealed = sealed.and_then(|()| {
+            folder.signing.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))
+        });
+        if let Some(mut folder) = self.open.remove(&session) {
+            sealed?;
+            self.sealing.begins();
+            let asked = folder.ask_for_head(session, &self.sealer, true, Instant::now());
+            asked.inspect_err(|_| self.sealing.ends())?;
+        }
+        written
+    }
+
+    /// Whether the file system has more free than the reserve.
+    fn has_room(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let free = match self.free {
+            Some((at, free)) if now.saturating_duration_since(at) < FREE_FOR => free,
+            _ => {
+                let found = rustix::fs::statvfs(&self.evidence)?;
+                let free = found.f_bavail.saturating_mul(found.f_frsize);
+                self.free = Some((now, free));
+                free
+            }
+        };
+        if free < self.reserve {
+            let (left, reserve) = (free >> 20, self.reserve >> 20);
+            let why = format!("its file system has {left} MiB left, and {reserve} are kept free (evidence.reserve_bytes)");
+            return Err(io::Error::other(why));
+        }
+        Ok(())
+    }
+}
+
+impl OpenFolder {
+    /// Nothing is written that no head will cover in time.
+    fn can_go_on(&self) -> io::Result<()> {
+        if let Some(why) = self.signing.failed.get() {
+            return Err(io::Error::other(why.clone()));
+        }
+        let waits = self.dirty.is_some_and(|since| since.elapsed() > LONGEST_HEAD);
+        if waits && self.signing.busy.load(Ordering::Acquire) {
+            return Err(io::Error::other("the disk does not take it (fsync)"));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
+        for entry in entries {
+            match entry {
+                Entry::Event(body) => {
+                    let place = self.seal.next(OffsetDateTime::now_utc());
+                    let mut line = body.line(session, place.time, place.sequence);
+                    self.seal.attest(&mut line).map_err(io::Error::other)?;
+                    line.push(b'\n');
+                    // a line that could not be written is no link of the chain
+                    self.append(File::Events, &line).inspect_err(|_| self.seal.forget_unwritten())?;
+                }
+                Entry::Bytes(file, bytes) => self.append(file, &bytes)?,
+            }
+            self.dirty.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<()> {
+        put(&self.path, &mut self.files, file, bytes)?;
+        self.seal.wrote(file, bytes);
+        Ok(())
+    }
+
+    /// The folder's files as they are.
+    fn entries(&self) -> Vec<FileEntry> {
+        let entry = |file: File| {
+            let (bytes, sha256) = self.seal.file(file)?;
+            Some(FileEntry { name: file.name().to_owned(), bytes, sha256: sha256.hex() })
+        };
+        File::ALL.into_iter().filter_map(entry).collect()
+    }
+
+    fn ask_for_head(&mut self, session: Uuid, sealer: &ToSealer, last: bool, now: Instant) -> io::Result<()> {
+        let head = self.seal.head(OffsetDateTime::now_utc(), last);
+        // as if it were there already: where it can't be signed, nothing more is
+        self.seal.signed(&head);
+        let files = self.files.iter().map(|file| file.handle.try_clone()).collect::<io::Result<Vec<_>>>()?;
+        self.signing.busy.store(true, Ordering::Release);
+        let (path, name, signing) = (self.path.clone(), self.name.clone(), self.signing.clone());
+        let is_new = std::mem::take(&mut self.is_new);
+        sealer.send(ToSign { session, path, name, files, head, last, is_new, asked: now, signing });
+        self.dirty = None;
+        Ok(())
+    }
+}
+
+/// Writes all of it at a file's end, or nothing.
+fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::Result<()> {
+    let place = match files.iter().position(|open| open.file == file) {
+        Some(place) => place,
+        None => {
+            files.push(OpenFile { file, handle: create(&path.join(file.name()))?, bytes: 0 });
+            files.len() - 1
+        }
+    };
+    let Some(open) = files.get_mut(place) else { return Err(io::ErrorKind::NotFound.into()) };
+    match open.handle.write_all(bytes) {
+        Ok(()) => {
+            open.bytes += bytes.len() as u64;
+            Ok(())
+        }
+        Err(error) => {
+            // half a line would spoil the next, and is in no head
+            let _ = open.handle.set_len(open.bytes);
+            Err(error)
+        }
+    }
+}
+
+/// A file that nobody has made before, for this user alone.
+fn create(path: &Path) -> io::Result<fs::File> {
+    // rustix's flags and the standard library's are the same number in two types
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
+}

@@ -1,0 +1,163 @@
+//! What of a session's streams is kept: of a terminal all that it showed, and the commands that were run in it; of a command without one
+//! the beginnings of what it said.
+
+use std::time::Duration;
+
+use portcullis_folder::{CommandRecord, File, How};
+use portcullis_terminal::{Command, CommandWatch, How as Learnt, Size, cast};
+use time::OffsetDateTime;
+
+use super::task::Entry;
+use crate::evidence::views::Stream;
+use crate::model::WindowSize;
+
+/// What is kept of one session's streams.
+#[derive(Debug)]
+pub(in crate::evidence) struct Recording {
+    terminal: Option<Box<Terminal>>,
+    /// How many bytes of a stream are still to be kept.
+    stdout_left: usize,
+    stderr_left: usize,
+    stdin_left: usize,
+}
+
+#[derive(Debug)]
+struct Terminal {
+    cast: cast::Writer,
+    watch: CommandWatch,
+    /// When something passed last.
+    last: Duration,
+    /// The models are put away.
+    is_idle: bool,
+}
+
+/// What was typed and not shown leaves this in the recording, and nothing of its length.
+const HIDDEN: &str = "input that was not shown";
+
+/// After so long without a byte a terminal's models are put away.
+const IDLE: Duration = Duration::from_secs(20);
+
+impl Recording {
+    /// Of a session without a terminal: so many bytes of each of its streams.
+    pub(in crate::evidence) fn of_streams(output: usize, input: usize) -> Self {
+        Self { terminal: None, stdout_left: output, stderr_left: output, stdin_left: input }
+    }
+
+    /// Of one with a terminal; and how its recording begins.
+    pub(in crate::evidence) fn of_terminal(size: WindowSize, opened: OffsetDateTime, title: &str) -> (Self, Entry) {
+        let size = of_window(size);
+        let header = cast::Header {
+            size,
+            timestamp: u64::try_from(opened.unix_timestamp()).unwrap_or_default(),
+            title: Some(title.to_owned()),
+            command: None,
+            term: None,
+        };
+        let (cast, first) = cast::Writer::new(&header);
+        let watch = CommandWatch::new(size, None);
+        let terminal = Terminal { cast, watch, last: Duration::ZERO, is_idle: false };
+        let recording = Self { terminal: Some(Box::new(terminal)), stdout_left: 0, stderr_left: 0, stdin_left: 0 };
+        (recording, Entry::Bytes(File::Terminal, first))
+    }
+
+    /// The node said this: what is to be written of it before it goes on.
+    pub(in crate::evidence) fn output(&mut self, at: Duration, stream: Stream, bytes: &[u8]) -> Option<Entry> {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.wake(at);
+            let mut line = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 64);
+            terminal.cast.output(at, bytes, &mut line);
+            terminal.watch.output(at, bytes);
+            if terminal.watch.hidden_input().is_some() {
+                terminal.cast.mark(at, HIDDEN, &mut line);
+            }
+            return (!line.is_empty()).then_some(Entry::Bytes(File::Terminal, line));
+        }
+        let (left, file) = match stream {
+            Stream::Stdout => (&mut self.stdout_left, File::StdoutHead),
+            Stream::Stderr => (&mut self.stderr_left, File::StderrHead),
+        };
+        head(left, file, bytes)
+    }
+
+    /// The client said this. Of a terminal nothing is kept of it: it is only looked at.
+    pub(in crate::evidence) fn input(&mut self, at: Duration, bytes: &[u8]) -> Option<Entry> {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.wake(at);
+            terminal.watch.input(at, bytes);
+            return None;
+        }
+        head(&mut self.stdin_left, File::StdinHead, bytes)
+    }
+
+    /// The client's window has another size.
+    pub(in crate::evidence) fn resize(&mut self, at: Duration, size: WindowSize) -> Option<Entry> {
+        let terminal = self.terminal.as_mut()?;
+        let (size, mut line) = (of_window(size), Vec::new());
+        terminal.wake(at);
+        terminal.cast.resize(at, size, &mut line);
+        terminal.watch.resize(at, size);
+        Some(Entry::Bytes(File::Terminal, line))
+    }
+
+    /// Commands that were learnt since the last time.
+    pub(in crate::evidence) fn commands(&mut self) -> Vec<Command> {
+        let Some(terminal) = &mut self.terminal else { return Vec::new() };
+        std::iter::from_fn(|| terminal.watch.next()).collect()
+    }
+
+    /// Nothing comes any more.
+    pub(in crate::evidence) fn finish(&mut self, at: Duration) -> Option<Entry> {
+        let terminal = self.terminal.as_mut()?;
+        let mut line = Vec::new();
+        terminal.cast.finish(at, &mut line);
+        terminal.watch.finish(at);
+        (!line.is_empty()).then_some(Entry::Bytes(File::Terminal, line))
+    }
+
+    /// Puts away what takes memory, where nothing has passed for a while.
+    pub(in crate::evidence) fn rest(&mut self, at: Duration) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if !terminal.is_idle && at.saturating_sub(terminal.last) >= IDLE {
+            terminal.watch.idle();
+            terminal.is_idle = true;
+        }
+    }
+}
+
+impl Terminal {
+    fn wake(&mut self, at: Duration) {
+        self.last = at;
+        self.is_idle = false;
+    }
+}
+
+/// The part of some bytes that still belongs to the beginning that is kept.
+fn head(left: &mut usize, file: File, bytes: &[u8]) -> Option<Entry> {
+    let kept = bytes.get(..bytes.len().min(*left)).unwrap_or_default();
+    *left -= kept.len();
+    (!kept.is_empty()).then(|| Entry::Bytes(file, kept.to_vec()))
+}
+
+fn of_window(size: WindowSize) -> Size {
+    Size { columns: size.cols, rows: size.rows }
+}
+
+/// A line of `commands.jsonl`.
+pub(in crate::evidence) fn record(command: &Command, time: String) -> CommandRecord {
+    CommandRecord {
+        time,
+        at: command.at.as_secs_f64(),
+        command: command.line.clone(),
+        command_sha256: None,
+        how: match command.how {
+            Learnt::Marks => How::Marks,
+            Learnt::UnprovedMarks => How::UnprovedMarks,
+            Learnt::Screen => How::Screen,
+        },
+        confidence: command.confidence,
+        names: Vec::new(),
+        verdict: None,
+        policy: None,
+        exit: command.exit,
+    }
+}

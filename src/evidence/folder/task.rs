@@ -1,0 +1,64 @@
+//! What the disk is asked for.
+
+use portcullis_folder::{File, Manifest};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::evidence::ocsf::Body;
+
+/// Something to be done to a session's folder.
+#[derive(Debug)]
+pub(in crate::evidence) enum FolderTask {
+    /// Make it.
+    Open {
+        /// Whose.
+        session: Uuid,
+        /// When the session was opened.
+        opened: OffsetDateTime,
+        /// What stands in it first.
+        entries: Vec<Entry>,
+    },
+    /// Write into it; all or nothing of each entry.
+    Write {
+        /// Whose.
+        session: Uuid,
+        /// What.
+        entries: Vec<Entry>,
+    },
+    /// Write the last of it, and seal it.
+    Seal {
+        /// Whose.
+        session: Uuid,
+        /// What stands in it last.
+        entries: Vec<Entry>,
+        /// The session on one page, but for its files.
+        manifest: Box<Manifest>,
+    },
+}
+
+/// What goes into one of a folder's files.
+#[derive(Debug)]
+pub(in crate::evidence) enum Entry {
+    /// A line of `events.jsonl`, which the disk dates, numbers and chains.
+    Event(Body),
+    /// Bytes of another file, as they are.
+    Bytes(File, Vec<u8>),
+}
+
+impl FolderTask {
+    pub(in crate::evidence) fn session(&self) -> Uuid {
+        match self {
+            Self::Open { session, .. } | Self::Write { session, .. } | Self::Seal { session, .. } => *session,
+        }
+    }
+}
+
+impl Entry {
+    /// How much of the folder it takes, about.
+    pub(in crate::evidence) fn bytes(&self) -> u64 {
+        match self {
+            Self::Event(body) => body.bytes(),
+            Self::Bytes(_, bytes) => bytes.len() as u64,
+        }
+    }
+}
