@@ -2,7 +2,8 @@
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
 # cargo-nextest, which runs the tests, and an OpenID provider from npm; or only the programs that are named, among them shellcheck and ruff, which lint what
-# is not Rust, and moto_server, which one test starts. Does nothing where all of it is there already.
+# is not Rust, moto_server, which one test starts, and ocsf, the schema that
+# one test checks events with. Does nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,7 @@ is_there() {
     # Debian has none; what is there is the version that is pinned, or it is not there
     if [[ $1 == ruff ]]; then cmp -s scripts/ruff.txt target/ruff/installed; return; fi
     if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
+    if [[ $1 == ocsf ]]; then cmp -s scripts/ocsf.txt target/ocsf/installed; return; fi
     if [[ $1 == oidc-provider ]]; then cmp -s tests/oidc/package-lock.json target/oidc/installed && command -v node >/dev/null; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
     # Debian has compilers without the C library's headers
@@ -35,13 +37,14 @@ flock 9
 
 (($#)) || set -- "${!package[@]}"
 # only for whoever names them
-package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv)
-missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_oidc=''
+package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv)
+missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_oidc=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
     [[ $program != ruff ]] || fetch_ruff=1
     [[ $program != moto_server ]] || fetch_moto=1
+    [[ $program != ocsf ]] || fetch_ocsf=1
     if [[ $program == oidc-provider ]]; then
         fetch_oidc=1
         # not every machine has them from Debian
@@ -91,6 +94,7 @@ fetch() {
 }
 [[ -z $fetch_ruff ]] || fetch ruff
 [[ -z $fetch_moto ]] || fetch moto
+[[ -z $fetch_ocsf ]] || fetch ocsf
 # the provider from npm as pinned in tests/oidc, into target/oidc; no script of a package is run
 if [[ -n $fetch_oidc ]]; then
     echo "installing: oidc-provider into target/oidc" >&2

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::{
     self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Oidc, Overrides,
-    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RecordingWish, RoleOfPeople, SeenAs,
-    Trust, Whose,
+    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RecordingWish,
+    RoleOfPeople, SeenAs, Trust, Whose,
 };
 use crate::evidence::{Bounds, Keeping, Shares};
 use crate::gateway;

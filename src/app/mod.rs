@@ -5,7 +5,7 @@
 //! that takes it is said here as well, so that a problem still has its place in the file.
 
 mod configuration;
-mod evidence_key;
+mod evidence;
 mod reload;
 mod sign_in;
 mod start;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
-use super::evidence_key::{evidence_key};
+use super::evidence::{evidence_key, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
@@ -80,7 +80,8 @@ impl App {
             reserve: config.evidence.reserve_bytes,
             key: evidence_key(&config.evidence)?,
         })?;
-        let log = Arc::new(log.bounded(evidence_bounds(config)));
+        let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
+        let log = Arc::new(log);
         let user_keys = UserKeyReader::of(&realms);
         let (realms, lanes) = Realms::of(realms);
         let lanes: Arc<dyn Lanes> = Arc::new(lanes);

@@ -525,6 +525,11 @@ pub struct Evidence {
     pub person_recording_bytes: u64,
     /// Bytes of the file system that recordings leave free: below that sessions end, and none opens.
     pub reserve_bytes: u64,
+    /// Regular expressions of what is not kept of commands, terminals and streams, besides what is known to look like a secret; of a match
+    /// its first group, where it has one.
+    pub redact: Vec<String>,
+    /// Whether what is known to look like a secret (`password=…`, private keys, tokens) is kept.
+    pub keep_known_secrets: bool,
     /// Whether a session at a terminal begins with a line that says that it is recorded.
     pub notice: bool,
 }
@@ -567,6 +572,8 @@ impl Default for Evidence {
             session_recording_bytes: 1 << 30,
             person_recording_bytes: 8 << 30,
             reserve_bytes: 1 << 30,
+            redact: Vec::new(),
+            keep_known_secrets: false,
             notice: true,
         }
     }

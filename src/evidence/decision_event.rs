@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::redaction::Redaction;
 use super::variables::variable;
 use crate::identity::{Acting, CertificateFacts, SecondFactorFacts, SignInFacts};
 use crate::model::{NodeFacts, NodeRef, RefusalCode};
@@ -45,6 +46,10 @@ pub struct SessionOpened<'a> {
     pub action: &'a str,
     /// The command, where the action is one.
     pub command: Option<&'a [u8]>,
+    /// What is not kept of it.
+    pub redaction: &'a Redaction,
+    /// Of command lines no more is kept than a hash.
+    pub hashed: bool,
     /// What its commands were judged as, where they were looked at.
     pub commands: &'a [JudgedCommand],
     /// Why, as the person said.
@@ -105,6 +110,8 @@ pub struct DecidedOn<'a> {
     pub action: &'a str,
     /// The command, where the action is one.
     pub command: Option<&'a [u8]>,
+    /// What is not kept of it.
+    pub redaction: &'a Redaction,
     /// Why, as the person said.
     pub given_reason: Option<&'a str>,
 }
@@ -153,7 +160,7 @@ impl DecidedOn<'_> {
         to.maybe("os_user", self.os_user);
         to.text("action", self.action);
         to.maybe("given_reason", self.given_reason);
-        write_command(self.command, to);
+        write_command(self.command, self.redaction, to);
     }
 }
 
@@ -176,12 +183,21 @@ impl SessionOpened<'_> {
         if !self.variables.is_empty() {
             to.list("variables", self.variables.iter().map(variable));
         }
-        write_command(self.command, to);
+        match self.command {
+            Some(command) if self.hashed => to.digest_of("command_sha256", command),
+            command => write_command(command, self.redaction, to),
+        }
         if let Some((action, command)) = self.original {
             to.text("original_action", action);
-            to.maybe("original_command", command.map(String::from_utf8_lossy).as_deref());
+            match command {
+                Some(command) if self.hashed => to.digest_of("original_command_sha256", command),
+                command => {
+                    let text = command.map(String::from_utf8_lossy);
+                    to.maybe("original_command", text.as_deref().map(|text| self.redaction.text(text)).as_deref());
+                }
+            }
         }
-        if !self.commands.is_empty() {
+        if !self.commands.is_empty() && !self.hashed {
             to.list("commands", self.commands.iter().map(judged));
         }
     }
@@ -234,9 +250,9 @@ fn write_node_ref(node: &NodeRef, to: &mut Fields) {
     to.text("realm", node.realm.as_str());
 }
 
-fn write_command(command: Option<&[u8]>, to: &mut Fields) {
+fn write_command(command: Option<&[u8]>, redaction: &Redaction, to: &mut Fields) {
     if let Some(command) = command {
-        to.text("command", &String::from_utf8_lossy(command));
+        to.text("command", &redaction.text(&String::from_utf8_lossy(command)));
         to.digest_of("command_sha256", command);
     }
 }

@@ -16,6 +16,9 @@ pub enum EvidenceError {
     /// The key that heads are signed with.
     #[error("the key that evidence is signed with can't be used: {0}")]
     Key(String),
+    /// What is not to be kept can't be told.
+    #[error("evidence.redact can't be used: {0}")]
+    Pattern(String),
     /// The disk refused or does not answer, or the limit is reached.
     #[error("evidence can't be written ({0}), so the session ends; tell whoever runs this gateway")]
     Write(String),

@@ -14,6 +14,7 @@ use super::fields::Line;
 use super::folder::{Entry, FolderDisk, FolderTask, Heads, LiveHead, Sealer, Sealing, Told as SealerTold};
 use super::live::Live;
 use super::log_file::LogFile;
+use super::redaction::Redaction;
 use super::share::{Room, SessionUse, Shares, Used};
 use super::writer::{Disk, GONE, Job, LONGEST_WRITE, QUEUE, Told, Writer};
 
@@ -35,6 +36,7 @@ pub struct EventLog {
     /// The name of the key that signs.
     authority: String,
     live: Live,
+    redaction: Arc<Redaction>,
     heads: Heads,
     sealing: Arc<Sealing>,
     // before the sealer: that ends when nobody can ask it for anything
@@ -128,6 +130,7 @@ impl EventLog {
             keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
             authority,
             live: Live::default(),
+            redaction: Arc::new(Redaction::known()),
             heads,
             sealing,
             _writer: writer,
@@ -184,7 +187,9 @@ impl EventLog {
     /// person's.
     pub(super) async fn keep(&self, session: &SessionUse, task: FolderTask) -> Result<(), EvidenceError> {
         let bytes = match &task {
-            FolderTask::Open { entries, .. } | FolderTask::Write { entries, .. } => entries.iter().map(Entry::bytes).sum(),
+            FolderTask::Open { entries, .. } | FolderTask::Write { entries, .. } => {
+                entries.iter().map(Entry::bytes).sum()
+            }
             // the end is written whatever is left
             FolderTask::Seal { .. } => 0,
         };
@@ -203,6 +208,17 @@ impl EventLog {
     /// The name of the key that signs.
     pub(super) fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The same, where this is not kept.
+    #[must_use]
+    pub fn redacted(self, redaction: Redaction) -> Self {
+        Self { redaction: Arc::new(redaction), ..self }
+    }
+
+    /// What is not kept.
+    pub fn redaction(&self) -> &Arc<Redaction> {
+        &self.redaction
     }
 
     /// The sessions whose records are open.
@@ -373,7 +389,8 @@ struct ToJournal {
 impl SealerTold for ToJournal {
     fn sealed(&self, session: Uuid, head: &LiveHead) {
         let event = Event::SessionSealed(SessionSealed { folder: &head.folder, head: &head.hash });
-        let put = self.queue.upgrade().and_then(|queue| queue.try_send(Job::Write(Line::new(session, &event), None)).ok());
+        let put =
+            self.queue.upgrade().and_then(|queue| queue.try_send(Job::Write(Line::new(session, &event), None)).ok());
         if put.is_none() {
             self.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%session, "evidence is missing an event: that a folder is sealed");

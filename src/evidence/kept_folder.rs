@@ -1,6 +1,6 @@
 //! A session's folder, as its record has it: what of each event and each byte goes there, and the manifest as it grows.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_folder::{
@@ -20,6 +20,7 @@ use super::fields::written;
 use super::folder::{Entry, FolderTask, Recording, record};
 use super::ocsf::{Body, Context};
 use super::record::{Opening, Shared, lock};
+use super::redaction::Redaction;
 use super::views::Stream;
 use crate::identity::Acting;
 use crate::model::{Exit, WindowSize};
@@ -34,8 +35,11 @@ pub(super) struct KeptFolder {
     context: Context,
     manifest: Mutex<Box<Manifest>>,
     recording: Mutex<Recording>,
+    redaction: Arc<Redaction>,
     /// A session that can't be recorded ends.
     required: bool,
+    /// Of commands no more is kept than a hash.
+    hashed_commands: bool,
     /// What went by without being recorded, where that is allowed.
     gap: Mutex<Option<Gap>>,
 }
@@ -58,24 +62,28 @@ impl KeptFolder {
     ) -> (Self, Option<Entry>) {
         let keeping = log.keeping();
         let identity = grant.identity();
-        let context =
-            Context::new(session, identity, opening.source, grant.node_facts(), grant.node_name().as_str());
+        let context = Context::new(session, identity, opening.source, grant.node_facts(), grant.node_name().as_str());
         let title = format!("{} on {}", identity.person(), grant.node_name());
         let (recording, first) = match opening.terminal {
             Some(size) => {
-                let (recording, first) = Recording::of_terminal(size, opened, &title);
+                let (recording, first) = Recording::of_terminal(size, opened, &title, log.redaction());
                 (recording, Some(first))
             }
-            None if *grant.action() == Action::Files => (Recording::of_streams(0, 0), None),
-            None => (Recording::of_streams(keeping.output_head, 0), None),
+            None if *grant.action() == Action::Files => (Recording::of_streams(0, 0, log.redaction()), None),
+            None => {
+                let input = if grant.terms().recording.input { keeping.output_head } else { 0 };
+                (Recording::of_streams(keeping.output_head, input, log.redaction()), None)
+            }
         };
         let gateway = log.authority().to_owned();
-        let manifest = Box::new(Manifest { gateway, ..manifest(session, grant, opening, opened) });
+        let manifest = Box::new(Manifest { gateway, ..manifest(session, grant, opening, opened, log.redaction()) });
         let folder = Self {
             context,
             manifest: Mutex::new(manifest),
             recording: Mutex::new(recording),
+            redaction: log.redaction().clone(),
             required: keeping.required,
+            hashed_commands: grant.terms().recording.hashed_commands,
             gap: Mutex::default(),
         };
         (folder, first)
@@ -116,7 +124,12 @@ impl KeptFolder {
         entries
     }
 
-    fn command(&self, record: &CommandRecord, sha256: [u8; 32]) -> Vec<Entry> {
+    fn command(&self, mut record: CommandRecord, sha256: [u8; 32]) -> Vec<Entry> {
+        record.command = self.redaction.text(&record.command).into_owned();
+        if self.hashed_commands {
+            record.command_sha256 = Some(hex::encode(sha256));
+            (record.command, record.names) = (String::new(), Vec::new());
+        }
         let how = match record.how {
             How::Exec => "exec",
             How::Marks => "marks",
@@ -136,7 +149,7 @@ impl KeptFolder {
         manifest.counts.refused += u64::from(record.verdict.as_deref() == Some("refused"));
         drop(manifest);
         let mut entries: Vec<Entry> = Body::of(&event, &self.context).into_iter().map(Entry::Event).collect();
-        entries.extend(line_of(File::Commands, record));
+        entries.extend(line_of(File::Commands, &record));
         entries
     }
 
@@ -191,7 +204,7 @@ impl Shared {
         let mut entries: Vec<Entry> = entry.into_iter().collect();
         for command in &commands {
             let record = record(command, written(OffsetDateTime::now_utc()));
-            entries.extend(folder.command(&record, Sha256::digest(&command.line).into()));
+            entries.extend(folder.command(record, Sha256::digest(&command.line).into()));
         }
         self.keep_recorded(folder, entries, bytes.len()).await
     }
@@ -226,7 +239,7 @@ impl Shared {
             policy: None,
             exit: None,
         };
-        let entries = folder.command(&record, Sha256::digest(line).into());
+        let entries = folder.command(record, Sha256::digest(line).into());
         let kept = self.log.keep(&self.used, self.task(entries)).await;
         kept.map_err(|error| self.fail(error))
     }
@@ -242,7 +255,7 @@ impl Shared {
             entries.extend(recording.finish(at));
             for command in recording.commands() {
                 let record = record(&command, written(OffsetDateTime::now_utc()));
-                entries.extend(folder.command(&record, Sha256::digest(&command.line).into()));
+                entries.extend(folder.command(record, Sha256::digest(&command.line).into()));
             }
         }
         for event in summed.into_iter().chain([closing]) {
@@ -289,7 +302,13 @@ fn line_of<T: serde::Serialize>(file: File, record: &T) -> Option<Entry> {
     Some(Entry::Bytes(file, line))
 }
 
-fn manifest(session: Uuid, grant: &Grant, opening: &Opening<'_>, opened: OffsetDateTime) -> Manifest {
+fn manifest(
+    session: Uuid,
+    grant: &Grant,
+    opening: &Opening<'_>,
+    opened: OffsetDateTime,
+    redaction: &Redaction,
+) -> Manifest {
     let (identity, facts) = (grant.identity(), grant.node_facts());
     let acting = Acting::of(identity, &grant.node().realm, Some(&grant.node().id));
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
@@ -319,7 +338,9 @@ fn manifest(session: Uuid, grant: &Grant, opening: &Opening<'_>, opened: OffsetD
         os_user: grant.os_user().map(str::to_owned),
         action: grant.action().name().to_owned(),
         command: match grant.action() {
-            Action::Exec { command } => Some(text(command)),
+            Action::Exec { command } if !grant.terms().recording.hashed_commands => {
+                Some(redaction.text(&text(command)).into_owned())
+            }
             _ => None,
         },
         pty: opening.terminal.is_some(),

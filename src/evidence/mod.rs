@@ -29,6 +29,7 @@ mod progress;
 mod proof;
 mod questions;
 mod record;
+mod redaction;
 mod share;
 mod tally;
 #[cfg(test)]
@@ -51,5 +52,6 @@ pub use event_log::{Bounds, EventLog, Keeping, Place};
 pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
+pub use redaction::{NoPattern, Redaction};
 pub use share::Shares;
 pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream};

@@ -113,6 +113,8 @@ impl SessionRecord {
             policy_set: grant.version().sha256(),
             action: grant.action().name(),
             command,
+            redaction: log.redaction(),
+            hashed: grant.terms().recording.hashed_commands,
             commands: grant.commands().map(JudgedLine::each).unwrap_or_default(),
             reason: grant.reason().map(|reason| reason.as_str()),
             pty: opening.terminal.is_some(),

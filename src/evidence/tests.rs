@@ -297,12 +297,11 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
     assert_eq!(events(&log).last().unwrap()["stdout"]["bytes"], 4);
 }
 
-const BOUNDS: Bounds =
-    Bounds {
-        shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 },
-        questions_a_minute: 10,
-        keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
-    };
+const BOUNDS: Bounds = Bounds {
+    shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 },
+    questions_a_minute: 10,
+    keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
+};
 
 /// A log with bounds, and what records into it.
 fn bounded() -> (tempfile::TempDir, Arc<EventLog>) {

@@ -589,11 +589,14 @@ fn client_facts(session: &Session) -> ClientFacts {
         kex: names.kex.as_ref().to_owned(),
         host_key: names.key.to_string(),
         cipher: names.cipher.as_ref().to_owned(),
-        mac: names.client_mac.as_ref().to_owned(),
+        // a cipher that authenticates takes none, whatever was agreed on (RFC 5647, section 5.1)
+        mac: match names.cipher.as_ref() {
+            cipher if cipher.contains("gcm") || cipher.contains("poly1305") => String::new(),
+            _ => names.client_mac.as_ref().to_owned(),
+        },
     });
     ClientFacts { version: (!version.is_empty()).then_some(version), algorithms }
 }
 
 /// The longest line that a client may begin with, but for its end (RFC 4253, section 4.2).
 const LONGEST_VERSION: usize = 253;
-

@@ -28,6 +28,18 @@ pub(super) struct Obligations {
     upload_limit: Option<u64>,
     /// What somebody is to be told at once when it permits something.
     alert: Option<String>,
+    recording: RecordingTerms,
+}
+
+/// What is kept of a session, more or less than of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordingTerms {
+    /// The beginning of what a command without a terminal is sent is kept as well, and not only its length and hash.
+    pub input: bool,
+    /// Of command lines no more is kept, or told AWS, than a hash.
+    pub hashed_commands: bool,
+    /// What is typed at a shell's prompt is judged as commands are, before it runs.
+    pub guarded: bool,
 }
 
 /// A reason that a policy wants.
@@ -50,6 +62,8 @@ pub struct Terms {
     pub upload_limits: BTreeMap<String, u64>,
     /// What somebody is to be told at once, and which policies say so.
     pub alerts: BTreeMap<String, String>,
+    /// What is kept of it.
+    pub recording: RecordingTerms,
 }
 
 /// What is wrong with an annotation.
@@ -67,8 +81,17 @@ const ANY_REASON: &str = "required";
 const COMMON: [&str; 2] = ["id", "message"];
 
 /// Those of a policy that permits.
-const OBLIGATIONS: [&str; 8] =
-    ["reason", "reason_pattern", "second_factor", "max_duration", "idle_timeout", "upload_limit", "alert", "record"];
+const OBLIGATIONS: [&str; 9] = [
+    "reason",
+    "reason_pattern",
+    "second_factor",
+    "max_duration",
+    "idle_timeout",
+    "upload_limit",
+    "alert",
+    "record",
+    "guard",
+];
 
 impl Obligations {
     /// Reads a policy's annotations.
@@ -115,8 +138,12 @@ impl Obligations {
                 }
                 "alert" => obligations.alert = Some(value.to_owned()),
                 "second_factor" if value == "required" => obligations.second_factor = true,
-                // nothing is done that is not in the event log: there is no less than that to ask for
-                "record" if value == "required" => {}
+                "record" => {
+                    let known = obligations.recording.read(value);
+                    known.map_err(|word| fault(format!("@record(\"{word}\") is none"), RECORD_HELP))?;
+                }
+                "guard" if value == "commands" => obligations.recording.guarded = true,
+                "guard" => return Err(fault(format!("@guard(\"{value}\") is none"), "write @guard(\"commands\")")),
                 name => {
                     let help = format!("write @{name}(\"required\")");
                     return Err(fault(format!("@{name}(\"{value}\") is none"), &help));
@@ -135,6 +162,28 @@ impl Obligations {
             }
         };
         Ok(obligations)
+    }
+}
+
+impl RecordingTerms {
+    /// Reads what stands in `@record`; or gives the word that is none.
+    fn read<'a>(&mut self, value: &'a str) -> Result<(), &'a str> {
+        for word in value.split(',').map(str::trim) {
+            match word {
+                // every session is recorded: there is no less than that to ask for
+                "required" => {}
+                "input" => self.input = true,
+                "hashed-commands" => self.hashed_commands = true,
+                word => return Err(word),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.input |= other.input;
+        self.hashed_commands |= other.hashed_commands;
+        self.guarded |= other.guarded;
     }
 }
 
@@ -160,6 +209,7 @@ impl Terms {
         if let Some(alert) = &obligations.alert {
             self.alerts.insert(policy.to_owned(), alert.clone());
         }
+        self.recording.add(obligations.recording);
     }
 
     /// These, and those of something that is done besides.
@@ -169,6 +219,7 @@ impl Terms {
             self.limit_uploads(policy, *limit);
         }
         self.alerts.extend(others.alerts);
+        self.recording.add(others.recording);
         self
     }
 
@@ -176,9 +227,18 @@ impl Terms {
     pub fn written(&self) -> BTreeMap<String, String> {
         let mut written = BTreeMap::new();
         let times = [("max_duration", self.max_duration), ("idle_timeout", self.idle_timeout)];
-        written.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), format!("{}s", time?.as_secs())))));
-        written.extend(self.upload_limits.iter().map(|(policy, limit)| (format!("upload_limit of {policy}"), limit.to_string())));
+        written.extend(
+            times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), format!("{}s", time?.as_secs())))),
+        );
+        written.extend(
+            self.upload_limits.iter().map(|(policy, limit)| (format!("upload_limit of {policy}"), limit.to_string())),
+        );
         written.extend(self.alerts.iter().map(|(policy, text)| (format!("alert of {policy}"), text.clone())));
+        let RecordingTerms { input, hashed_commands, guarded } = self.recording;
+        let recording =
+            [("record input", input), ("record hashed-commands", hashed_commands), ("guard commands", guarded)];
+        written
+            .extend(recording.into_iter().filter(|(_, is)| *is).map(|(name, _)| (name.to_owned(), "yes".to_owned())));
         written
     }
 
@@ -210,6 +270,8 @@ fn shown(pattern: &Regex) -> &str {
     text.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(text)
 }
 
+const RECORD_HELP: &str =
+    "write required, input (what a command is sent), hashed-commands, or several with commas between them";
 const PATTERN_HELP: &str = "a regular expression that all of the reason must match, such as (INC|CHG)-[0-9]+.*";
 const TIME_HELP: &str = "a number and s, m, h or d behind it, such as 90s, 15m, 8h or 1d";
 const SIZE_HELP: &str = "a number of bytes, or a number and KiB, MiB or GiB behind it, such as 100MiB";

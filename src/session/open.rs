@@ -15,7 +15,7 @@ use super::registry::{Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BoxFuture, Node, Realms};
-use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, SessionRecord};
+use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, Redaction, SessionRecord};
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
 use crate::policy::{Action, Decision, Grant, Policies, Policy, Request, Standing};
@@ -242,7 +242,8 @@ impl SessionOpener {
         let admitted: Result<_, Refused> = admitted.await;
         admitted.inspect_err(|refused| {
             let decided = node.as_ref().filter(|_| matches!(refused, Refused::Denied(_)));
-            self.note_refusal(caller, &asked, refused, decided.map(|node| about.decided_on(caller, node)));
+            let decided = decided.map(|node| about.decided_on(caller, node, self.log.redaction()));
+            self.note_refusal(caller, &asked, refused, decided);
         })
     }
 
@@ -379,7 +380,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn decided_on<'a>(&'a self, caller: &'a Caller, node: &'a Node) -> DecidedOn<'a> {
+    fn decided_on<'a>(&'a self, caller: &'a Caller, node: &'a Node, redaction: &'a Redaction) -> DecidedOn<'a> {
         DecidedOn {
             groups: caller.identity.groups(),
             proof: caller.identity.proof(),
@@ -395,6 +396,7 @@ impl Asked {
                 Action::Exec { command } => Some(command),
                 _ => None,
             },
+            redaction,
             given_reason: self.reason.as_ref().map(ReasonText::as_str),
         }
     }

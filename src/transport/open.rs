@@ -147,7 +147,10 @@ impl Transport {
             }
             Action::Shell => (Options::shell(&setup, &variables, user, helper, directory()?), "shell:".to_owned()),
             Action::Exec { command } => {
-                let carried = parameter::encode(command)?;
+                let carried = match grant.terms().recording.hashed_commands {
+                    true => parameter::hashed(command)?,
+                    false => parameter::encode(command)?,
+                };
                 if let Carried::OverLane(_) = carried {
                     link.send_command(Bytes::copy_from_slice(command));
                 }

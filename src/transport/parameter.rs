@@ -21,7 +21,7 @@ pub enum Carried {
     Plain(String),
     /// In the parameter as `base64:…`, because it is not readable text.
     Encoded(String),
-    /// Too long for a parameter: it goes over the lane, and the parameter is `sha256:…` of it.
+    /// Too long for a parameter, or to be read by nobody in AWS: it goes over the lane, and the parameter is `sha256:…` of it.
     OverLane(String),
 }
 
@@ -53,6 +53,11 @@ pub fn encode(command: &[u8]) -> Result<Carried, NulInCommand> {
     };
     // an apostrophe becomes four bytes
     Ok(if carried.parameter().len() > LONGEST_PARAMETER { over_lane(command) } else { carried })
+}
+
+/// The same of one that nobody is to read in AWS's records.
+pub fn hashed(command: &[u8]) -> Result<Carried, NulInCommand> {
+    if command.contains(&0) { Err(NulInCommand) } else { Ok(over_lane(command)) }
 }
 
 fn over_lane(command: &[u8]) -> Carried {

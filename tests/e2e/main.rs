@@ -13,6 +13,7 @@ mod compile_fail;
 mod demo;
 mod emulator;
 mod endurance;
+mod evidence;
 mod exec;
 mod faults;
 mod gateway;

@@ -170,9 +170,8 @@ impl FolderDisk {
         text.push(b'\n');
         // what stands in it is sealed, even where its last lines found no room
         let sealed = folder.append(File::Manifest, &text);
-        let sealed = sealed.and_then(|()| {
-            folder.signing.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))
-        });
+        let sealed =
+            sealed.and_then(|()| folder.signing.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone()))));
         if let Some(mut folder) = self.open.remove(&session) {
             sealed?;
             self.sealing.begins();
@@ -196,7 +195,8 @@ impl FolderDisk {
         };
         if free < self.reserve {
             let (left, reserve) = (free >> 20, self.reserve >> 20);
-            let why = format!("its file system has {left} MiB left, and {reserve} are kept free (evidence.reserve_bytes)");
+            let why =
+                format!("its file system has {left} MiB left, and {reserve} are kept free (evidence.reserve_bytes)");
             return Err(io::Error::other(why));
         }
         Ok(())

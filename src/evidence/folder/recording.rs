@@ -1,6 +1,7 @@
 //! What of a session's streams is kept: of a terminal all that it showed, and the commands that were run in it; of a command without one
 //! the beginnings of what it said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_folder::{CommandRecord, File, How};
@@ -8,6 +9,7 @@ use portcullis_terminal::{Command, CommandWatch, How as Learnt, Size, cast};
 use time::OffsetDateTime;
 
 use super::task::Entry;
+use crate::evidence::redaction::{Redaction, StreamRedaction};
 use crate::evidence::views::Stream;
 use crate::model::WindowSize;
 
@@ -15,6 +17,9 @@ use crate::model::WindowSize;
 #[derive(Debug)]
 pub(in crate::evidence) struct Recording {
     terminal: Option<Box<Terminal>>,
+    stdout: StreamRedaction,
+    stderr: StreamRedaction,
+    stdin: StreamRedaction,
     /// How many bytes of a stream are still to be kept.
     stdout_left: usize,
     stderr_left: usize,
@@ -39,12 +44,19 @@ const IDLE: Duration = Duration::from_secs(20);
 
 impl Recording {
     /// Of a session without a terminal: so many bytes of each of its streams.
-    pub(in crate::evidence) fn of_streams(output: usize, input: usize) -> Self {
-        Self { terminal: None, stdout_left: output, stderr_left: output, stdin_left: input }
+    pub(in crate::evidence) fn of_streams(output: usize, input: usize, redaction: &Arc<Redaction>) -> Self {
+        let stream = || StreamRedaction::new(redaction.clone());
+        let (stdout, stderr, stdin) = (stream(), stream(), stream());
+        Self { terminal: None, stdout, stderr, stdin, stdout_left: output, stderr_left: output, stdin_left: input }
     }
 
     /// Of one with a terminal; and how its recording begins.
-    pub(in crate::evidence) fn of_terminal(size: WindowSize, opened: OffsetDateTime, title: &str) -> (Self, Entry) {
+    pub(in crate::evidence) fn of_terminal(
+        size: WindowSize,
+        opened: OffsetDateTime,
+        title: &str,
+        redaction: &Arc<Redaction>,
+    ) -> (Self, Entry) {
         let size = of_window(size);
         let header = cast::Header {
             size,
@@ -56,7 +68,7 @@ impl Recording {
         let (cast, first) = cast::Writer::new(&header);
         let watch = CommandWatch::new(size, None);
         let terminal = Terminal { cast, watch, last: Duration::ZERO, is_idle: false };
-        let recording = Self { terminal: Some(Box::new(terminal)), stdout_left: 0, stderr_left: 0, stdin_left: 0 };
+        let recording = Self { terminal: Some(Box::new(terminal)), ..Self::of_streams(0, 0, redaction) };
         (recording, Entry::Bytes(File::Terminal, first))
     }
 
@@ -65,18 +77,18 @@ impl Recording {
         if let Some(terminal) = &mut self.terminal {
             terminal.wake(at);
             let mut line = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 64);
-            terminal.cast.output(at, bytes, &mut line);
+            terminal.cast.output(at, &self.stdout.pass(bytes), &mut line);
             terminal.watch.output(at, bytes);
             if terminal.watch.hidden_input().is_some() {
                 terminal.cast.mark(at, HIDDEN, &mut line);
             }
             return (!line.is_empty()).then_some(Entry::Bytes(File::Terminal, line));
         }
-        let (left, file) = match stream {
-            Stream::Stdout => (&mut self.stdout_left, File::StdoutHead),
-            Stream::Stderr => (&mut self.stderr_left, File::StderrHead),
+        let (left, redaction, file) = match stream {
+            Stream::Stdout => (&mut self.stdout_left, &mut self.stdout, File::StdoutHead),
+            Stream::Stderr => (&mut self.stderr_left, &mut self.stderr, File::StderrHead),
         };
-        head(left, file, bytes)
+        head(left, redaction, file, bytes)
     }
 
     /// The client said this. Of a terminal nothing is kept of it: it is only looked at.
@@ -86,7 +98,7 @@ impl Recording {
             terminal.watch.input(at, bytes);
             return None;
         }
-        head(&mut self.stdin_left, File::StdinHead, bytes)
+        head(&mut self.stdin_left, &mut self.stdin, File::StdinHead, bytes)
     }
 
     /// The client's window has another size.
@@ -132,10 +144,10 @@ impl Terminal {
 }
 
 /// The part of some bytes that still belongs to the beginning that is kept.
-fn head(left: &mut usize, file: File, bytes: &[u8]) -> Option<Entry> {
+fn head(left: &mut usize, redaction: &mut StreamRedaction, file: File, bytes: &[u8]) -> Option<Entry> {
     let kept = bytes.get(..bytes.len().min(*left)).unwrap_or_default();
     *left -= kept.len();
-    (!kept.is_empty()).then(|| Entry::Bytes(file, kept.to_vec()))
+    (!kept.is_empty()).then(|| Entry::Bytes(file, redaction.pass(kept).into_owned()))
 }
 
 fn of_window(size: WindowSize) -> Size {

@@ -70,7 +70,11 @@ pub(in crate::evidence) struct Sealer(Option<JoinHandle<()>>);
 
 impl Sealer {
     /// Starts it.
-    pub(in crate::evidence) fn start(key: Arc<SigningKey>, heads: Heads, told: Box<dyn Told>) -> io::Result<(Self, ToSealer)> {
+    pub(in crate::evidence) fn start(
+        key: Arc<SigningKey>,
+        heads: Heads,
+        told: Box<dyn Told>,
+    ) -> io::Result<(Self, ToSealer)> {
         let (ask, asked) = std_mpsc::channel::<Job>();
         let work = move || {
             while let Ok(job) = asked.recv() {

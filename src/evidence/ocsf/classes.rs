@@ -103,15 +103,7 @@ impl Class {
 }
 
 fn ssh(activity: u8, name: &'static str, message: String) -> Mapped {
-    Mapped {
-        class: Class::Ssh,
-        activity,
-        name,
-        message,
-        severity: INFORMATIONAL,
-        status: None,
-        members: Map::new(),
-    }
+    Mapped { class: Class::Ssh, activity, name, message, severity: INFORMATIONAL, status: None, members: Map::new() }
 }
 
 /// The login that led here, and the channel that was opened by its leave.

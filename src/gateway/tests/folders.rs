@@ -39,7 +39,8 @@ async fn a_command_leaves_its_line_the_beginning_of_its_output_and_who_when_and_
     let commands = lines(&folder, "commands.jsonl");
     assert_eq!(commands.len(), 1);
     assert_eq!((&commands[0]["how"], &commands[0]["confidence"]), (&"exec".into(), &1.0.into()));
-    let events: Vec<_> = lines(&folder, "events.jsonl").iter().map(|event| event["type_uid"].as_u64().unwrap()).collect();
+    let events: Vec<_> =
+        lines(&folder, "events.jsonl").iter().map(|event| event["type_uid"].as_u64().unwrap()).collect();
     // the channel, the login, the command, what carries it, its end, the session's
     assert_eq!(events, [400_701, 300_201, 100_701, 400_799, 100_702, 400_702]);
     for file in manifest["files"].as_array().unwrap() {
@@ -57,7 +58,8 @@ async fn a_terminal_leaves_what_it_showed_whether_or_not_it_has_a_command() {
         let folder = folder(&gateway).await;
         let cast = lines(&folder, "terminal.cast");
         assert_eq!(cast[0]["version"], 2, "{args:?}");
-        let shown: String = cast.iter().skip(1).filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap()).collect();
+        let shown: String =
+            cast.iter().skip(1).filter(|event| event[1] == "o").map(|event| event[2].as_str().unwrap()).collect();
         assert!(shown.contains("seen"), "{args:?}: {shown}");
         assert_eq!(manifest(&folder)["pty"], true);
     }

@@ -1,9 +1,9 @@
-//! The key that this gateway's evidence is signed with.
+//! What evidence is kept with: the key that it is signed with, and what is left out of it.
 
 use portcullis_folder::SigningKey;
 
 use crate::config::Evidence;
-use crate::evidence::EvidenceError;
+use crate::evidence::{EvidenceError, Redaction};
 
 /// What names of keys begin with.
 const PREFIX: &str = "portcullis/";
@@ -24,4 +24,10 @@ pub fn evidence_name(config: &Evidence) -> String {
         let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
         host.chars().map(fits).take(64).collect()
     })
+}
+
+/// What is not kept.
+pub(super) fn redaction(config: &Evidence) -> Result<Redaction, EvidenceError> {
+    let redaction = Redaction::new(!config.keep_known_secrets, &config.redact);
+    redaction.map_err(|error| EvidenceError::Pattern(error.to_string()))
 }
