@@ -1,6 +1,6 @@
 //! What evidence is kept with: the key that it is signed with, and what is left out of it.
 
-use portcullis_folder::SigningKey;
+use portcullis_folder::{SigningKey, VerifyingKey, public_path};
 
 use crate::config::Evidence;
 use crate::evidence::{EvidenceError, Redaction};
@@ -12,9 +12,13 @@ const PREFIX: &str = "portcullis/";
 pub(super) fn evidence_key(config: &Evidence) -> Result<SigningKey, EvidenceError> {
     let name = format!("{PREFIX}{}", evidence_name(config));
     let key = SigningKey::load_or_create(&config.key_path(), &name);
-    let key = key.map_err(|error| EvidenceError::Key(error.to_string()))?;
-    tracing::info!(key = %key.verifying_key(), "evidence is signed; this is the public half of its key");
-    Ok(key)
+    key.map_err(|error| EvidenceError::Key(error.to_string()))
+}
+
+/// The public halves of the keys that it was signed with so far.
+pub(super) fn published_keys(config: &Evidence) -> Result<Vec<VerifyingKey>, EvidenceError> {
+    let keys = VerifyingKey::load_all(&public_path(&config.key_path()));
+    keys.map_err(|error| EvidenceError::Key(error.to_string()))
 }
 
 /// What this gateway is called in evidence.

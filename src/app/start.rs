@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
-use super::evidence::{evidence_key, redaction};
+use super::evidence::{evidence_key, published_keys, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
@@ -74,12 +74,10 @@ impl App {
     ) -> Result<Self, AppError> {
         let (host_keys, people, provider) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
-        let log = EventLog::open_at(Place {
-            directory: &config.evidence.directory,
-            limit: config.evidence.max_bytes,
-            reserve: config.evidence.reserve_bytes,
-            key: evidence_key(&config.evidence)?,
-        })?;
+        let directory = &config.evidence.directory;
+        let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
+        let log = EventLog::open_at(Place { directory, limit, reserve, key: evidence_key(&config.evidence)? })?;
+        log.seal_interrupted(directory, &evidence_key(&config.evidence)?, &published_keys(&config.evidence)?).await;
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
         let log = Arc::new(log);
         let user_keys = UserKeyReader::of(&realms);

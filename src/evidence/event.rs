@@ -36,6 +36,8 @@ pub enum Event<'a> {
     CommandRun(CommandRun<'a>),
     /// Something could not be recorded, and the session went on, since its recording is not required.
     RecordingGap(RecordingGap<'a>),
+    /// Its gateway was killed, and the next start has ended its folder. Only that has it.
+    SessionInterrupted(SessionInterrupted),
     /// Its folder is whole, and sealed.
     SessionSealed(SessionSealed<'a>),
     /// The latest heads of the folders of sessions that run.
@@ -181,6 +183,13 @@ pub struct RecordingGap<'a> {
     pub bytes: u64,
     /// Why.
     pub why: &'a str,
+}
+
+/// `session.interrupted`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionInterrupted {
+    /// How many heads its gateway had signed.
+    pub checkpoints: u64,
 }
 
 /// `session.sealed`
@@ -388,6 +397,7 @@ impl Event<'_> {
             Self::SessionLane(_) => "session.lane",
             Self::CommandRun(_) => "command.run",
             Self::RecordingGap(_) => "recording.gap",
+            Self::SessionInterrupted(_) => "session.interrupted",
             Self::SessionSealed(_) => "session.sealed",
             Self::SessionsHeads(_) => "sessions.heads",
             Self::SessionProgress(_) => "session.progress",
@@ -440,6 +450,7 @@ impl Event<'_> {
             Self::SessionLane(event) => event.write(to),
             Self::CommandRun(event) => event.write(to),
             Self::RecordingGap(event) => event.write(to),
+            Self::SessionInterrupted(event) => to.value("checkpoints", event.checkpoints),
             Self::SessionSealed(event) => event.write(to),
             Self::SessionsHeads(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_folder::SigningKey;
+use portcullis_folder::{SigningKey, VerifyingKey};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::error::EvidenceError;
 use super::event::{Event, LeftOut, SessionSealed, SessionsHeads};
 use super::fields::Line;
-use super::folder::{Entry, FolderDisk, FolderTask, Heads, LiveHead, Sealer, Sealing, Told as SealerTold};
+use super::folder::{Entry, Found, find_interrupted, FolderDisk, FolderTask, Heads, LiveHead, Sealer, Sealing, Told as SealerTold};
 use super::live::Live;
 use super::log_file::LogFile;
 use super::redaction::Redaction;
@@ -191,7 +191,7 @@ impl EventLog {
                 entries.iter().map(Entry::bytes).sum()
             }
             // the end is written whatever is left
-            FolderTask::Seal { .. } => 0,
+            FolderTask::GoOn { .. } | FolderTask::Seal { .. } => 0,
         };
         self.recorded.take_recording(session, bytes)?;
         self.ask("of a folder", |told| Job::Folder(task, Some(told))).await
@@ -224,6 +224,29 @@ impl EventLog {
     /// The sessions whose records are open.
     pub(super) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Ends and seals the folders that a killed gateway has left open; what became of each. To be called once, before sessions open.
+    pub async fn seal_interrupted(&self, evidence: &Path, key: &SigningKey, keys: &[VerifyingKey]) {
+        let found = match find_interrupted(evidence, key, keys) {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "folders that were left open can't be looked for"),
+        };
+        for Found { name, tasks } in found {
+            match tasks {
+                Ok(tasks) if tasks.is_empty() => {}
+                Ok(tasks) => {
+                    tracing::warn!(folder = name, "a session was interrupted by the end of its gateway; its folder is sealed now");
+                    for task in tasks {
+                        let done = self.ask("of a folder", |told| Job::Folder(task, Some(told))).await;
+                        if let Err(error) = done {
+                            tracing::error!(%error, folder = name, "a folder that was left open can't be sealed");
+                        }
+                    }
+                }
+                Err(why) => tracing::error!(why, folder = name, "a folder that was left open can't be sealed"),
+            }
+        }
     }
 
     /// What is kept in folders.

@@ -24,7 +24,7 @@ use super::redaction::Redaction;
 use super::views::Stream;
 use crate::identity::Acting;
 use crate::model::{Exit, WindowSize};
-use crate::policy::{Action, Grant, JudgedLine};
+use crate::policy::{Action, Denial, Grant, JudgedLine};
 
 /// The version of `manifest.json`.
 const MANIFEST_VERSION: u32 = 1;
@@ -176,7 +176,9 @@ impl Shared {
         event: &Event<'_>,
     ) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let mut entries = folder.entries_of(event);
+        let manifest = serde_json::to_value(&**lock(&folder.manifest)).unwrap_or_default();
+        let bodies = Body::opening(event, &folder.context, manifest);
+        let mut entries: Vec<Entry> = bodies.into_iter().map(Entry::Event).collect();
         entries.extend(first);
         self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, entries }).await
     }
@@ -242,6 +244,37 @@ impl Shared {
         let entries = folder.command(record, Sha256::digest(line).into());
         let kept = self.log.keep(&self.used, self.task(entries)).await;
         kept.map_err(|error| self.fail(error))
+    }
+
+    /// A line that was typed is not run.
+    pub(super) async fn line_refused(&self, line: &str, denial: &Denial) -> Result<(), EvidenceError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let record = CommandRecord {
+            time: written(OffsetDateTime::now_utc()),
+            at: self.started.elapsed().as_secs_f64(),
+            command: line.to_owned(),
+            command_sha256: None,
+            how: How::Screen,
+            confidence: 1.0,
+            names: Vec::new(),
+            verdict: Some("refused".to_owned()),
+            policy: Some(denial.policy.clone()),
+            exit: None,
+        };
+        let entries = folder.command(record, Sha256::digest(line).into());
+        let kept = self.log.keep(&self.used, self.task(entries)).await;
+        kept.map_err(|error| self.fail(error))
+    }
+
+    /// The line at a prompt.
+    pub(super) fn line(&self) -> Option<String> {
+        lock(&self.folder.as_ref()?.recording).line()
+    }
+
+    /// How long the terminal has shown nothing new.
+    pub(super) fn silent_for(&self) -> Duration {
+        let last = self.folder.as_ref().map(|folder| lock(&folder.recording).last_output());
+        self.started.elapsed().saturating_sub(last.unwrap_or_default())
     }
 
     /// The end of the folder; nothing where there is none.

@@ -1,6 +1,7 @@
 //! Views of a session's record: each can note what its holder does, and nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, Sess
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
 use crate::model::{CallIds, Exit, SessionId, WindowSize};
-use crate::policy::Grant;
+use crate::policy::{Denial, Grant};
 
 /// Takes what the client sends.
 #[derive(Debug)]
@@ -54,6 +55,21 @@ impl InputRecord {
         self.count(&bytes)?;
         self.shared.keep_input(&bytes).await?;
         Ok(Recorded::new(bytes))
+    }
+
+    /// A line that was typed is not run, because policy refuses it.
+    pub async fn refused(&self, line: &str, denial: &Denial) -> Result<(), EvidenceError> {
+        self.shared.line_refused(line, denial).await
+    }
+
+    /// The line as it stands at a shell's prompt, where there is one.
+    pub fn line(&self) -> Option<String> {
+        self.shared.line()
+    }
+
+    /// How long the terminal has shown nothing new.
+    pub fn silent_for(&self) -> Duration {
+        self.shared.silent_for()
     }
 
     /// The client's window has another size.

@@ -36,6 +36,9 @@ pub(super) async fn run(session: RunningSession, terminal: Option<&[Duration]>, 
         // beside the movements: a client that takes nothing must not keep its session alive
         reason = end.killed() => Ended::Killed(reason),
     };
+    // the way to the node says its goodbye while the client hears of the end and the record is closed: whoever waits for the
+    // session to be over does not end the process before that
+    drop(input);
     let outcome = match ended {
         Ended::Exit { exit, told } => match end.exit(&exit).await {
             Ok(()) => match if told { client.finish().await } else { client.end(&exit).await } {
@@ -149,6 +152,12 @@ async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
         match input.write(bytes).await {
             Ok(()) => {}
             Err(InputError::Evidence(error)) => return error.to_string(),
+            // the shell's new prompt comes behind it
+            Err(InputError::Held(sentence)) => {
+                if let Err(error) = client.tell(&format!("\r\nportcullis: {sentence}")).await {
+                    tracing::debug!(%error, "the client did not hear why its line was not run");
+                }
+            }
             // the command has ended or takes no more: what the client still sends goes nowhere, as into a closed pipe
             Err(InputError::Transport(_)) => while client.inbox.next().await.is_some() {},
         }
@@ -164,7 +173,7 @@ async fn control(input: &SessionInput, client: &ClientChannel) {
         let sent = match client.inbox.next_control().await {
             Control::Resize(size) => match input.resize(size).await {
                 // the next byte of either direction says so
-                Err(InputError::Evidence(_)) | Ok(()) => Ok(()),
+                Err(InputError::Evidence(_) | InputError::Held(_)) | Ok(()) => Ok(()),
                 Err(InputError::Transport(error)) => Err(error),
             },
             Control::Signal(name) => input.signal(&name).await,

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::action::Action;
 use super::by_now::{ByNow, Who};
-use super::decision::{Decision, Request};
+use super::decision::{Asked, Decision, Request};
 use super::denial::Denial;
 use super::facts::Facts;
 use super::grant::Grant;
@@ -56,6 +57,19 @@ impl Standing {
             action: self.action.clone(),
             reason: self.reason.as_ref(),
         }
+    }
+
+    /// Whether a line may be run that somebody has typed in the shell that it stands for, by the policies in force.
+    pub fn judge_typed(&self, policies: &Policies, line: &[u8]) -> Result<(), Denial> {
+        let policy = policies.current();
+        let request = self.request(&self.identity);
+        let asking = request.asking();
+        let facts = match Facts::of(&asking, policy.actions()) {
+            Ok(facts) => facts,
+            Err(error) => return Err(policy.failed(&error.to_string())),
+        };
+        let asked = Asked { asking, action: &self.action, facts: &facts, now: SystemTime::now() };
+        policy.judge_line(&asked, line).map(drop)
     }
 
     /// The realm of its node.

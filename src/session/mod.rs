@@ -11,6 +11,7 @@
 
 mod close;
 mod coming_end;
+mod guard;
 mod nodes;
 mod open;
 mod reasons;

@@ -173,9 +173,11 @@ impl SessionOpener {
         let original = replaced.as_ref().and_then(RequestKind::command_line).filter(|line| !line.contains(&0));
         setup.env.extend(original.map(|line| (ORIGINAL_COMMAND.to_owned(), line.to_vec())));
         let setup = ChannelSetup { stdin_closed, ..setup };
+        let guarded = *grant.action() == Action::Shell && setup.pty.is_some() && grant.terms().recording.guarded;
         let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
         let (channel, end) = opened(opening, end).await?;
-        Ok(RunningSession::new(channel, end, self.roster.clone()))
+        let guarded = guarded.then(|| self.policies.clone());
+        Ok(RunningSession::new(channel, end, self.roster.clone(), guarded))
     }
 
     /// A file service, for the sftp subsystem or for a command that is an older scp's.

@@ -17,9 +17,11 @@ use uuid::Uuid;
 
 use super::close::SessionEnd;
 use super::coming_end::ComingEnd;
+use super::guard::{self, Guard, Held, Typed};
 use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream};
 use crate::identity::Roster;
 use crate::model::{Exit, WindowSize};
+use crate::policy::Policies;
 use crate::transport::file_service::FileService;
 use crate::transport::{Input, OpenChannel, Output, Said, TransportError};
 
@@ -37,6 +39,7 @@ pub struct RunningSession {
 pub struct SessionInput {
     way: Input,
     record: InputRecord,
+    guard: Option<Guard>,
 }
 
 /// From the command.
@@ -88,11 +91,15 @@ pub struct RecordedStream<S> {
 }
 
 impl RunningSession {
-    pub(super) fn new(channel: OpenChannel, end: SessionEnd, roster: Roster) -> Self {
+    pub(super) fn new(channel: OpenChannel, end: SessionEnd, roster: Roster, guarded: Option<Policies>) -> Self {
         let OpenChannel { input, output } = channel;
         Self {
             coming: ComingEnd::new(end.standing(), roster, output.lifetime()),
-            input: SessionInput { way: input, record: end.record().input() },
+            input: SessionInput {
+                way: input,
+                record: end.record().input(),
+                guard: guarded.map(|policies| Guard::new(end.standing(), policies)),
+            },
             output: SessionOutput { way: output, record: end.record().output() },
             end,
         }
@@ -118,11 +125,33 @@ pub enum InputError {
     /// The command takes no more.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Policy refuses a line that was typed; it was abandoned, and what came behind it with it.
+    #[error("{0}")]
+    Held(String),
 }
 
 impl SessionInput {
-    /// Records bytes and hands them on; waits while the command does not read.
+    /// Records bytes and hands them on; waits while the command does not read, and where a guard looks at what is typed until
+    /// that has.
     pub async fn write(&self, bytes: Bytes) -> Result<(), InputError> {
+        let Some(guard) = &self.guard else { return self.hand_on(bytes).await };
+        for piece in guard::pieces(bytes) {
+            match piece {
+                Typed::Text(text) => self.hand_on(text).await?,
+                Typed::Enter(enter) => {
+                    if let Err(Held { line, denial }) = guard.judge(&self.record).await {
+                        self.record.refused(&line, &denial).await?;
+                        self.hand_on(Bytes::from_static(guard::ABANDON)).await?;
+                        return Err(InputError::Held(denial.text));
+                    }
+                    self.hand_on(enter).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_on(&self, bytes: Bytes) -> Result<(), InputError> {
         Ok(self.way.write(self.record.take(bytes).await?).await?)
     }
 

@@ -27,6 +27,7 @@ pub mod cast {
         pub fn finish(&mut self, _: Duration, _: &mut Vec<u8>) {}
     }
 }
+pub struct Line { pub text: String, pub confidence: f64 }
 #[derive(Debug)]
 pub struct CommandWatch;
 #[derive(Debug)]
@@ -60,4 +61,5 @@ impl CommandWatch {
         None
     }
     pub fn idle(&mut self) {}
+    pub fn line(&self) -> Option<Line> { None }
 }

@@ -30,6 +30,7 @@ mod realms;
 mod reason;
 mod screens;
 mod second_factor;
+mod secrets;
 mod serve;
 mod shell;
 mod sign_in;

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::heads::Sealing;
+use super::interrupted;
 use super::sealer::{ToSealer, ToSign};
 use super::task::{Entry, FolderTask};
 use crate::evidence::error::EvidenceError;
@@ -96,6 +97,7 @@ impl FolderDisk {
                 self.has_room().and_then(|()| self.make(session, opened)).and_then(|()| self.write(session, entries))
             }
             FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
+            FolderTask::GoOn { path, name, seal, .. } => self.go_on(session, path, name, *seal),
             // the end is worth a try, whatever is left of the disk
             FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, *manifest),
         };
@@ -112,7 +114,7 @@ impl FolderDisk {
                 true => HEAD_AFTER,
                 false if age < HEAD_AFTER => HEAD_AFTER - age,
                 false => {
-                    let asked = folder.ask_for_head(*session, &self.sealer, false, now);
+                    let asked = folder.ask_for_head(*session, &self.evidence, &self.sealer, false, now);
                     if let Err(error) = asked {
                         let _ = folder.signing.failed.set(error.to_string());
                     }
@@ -137,6 +139,7 @@ impl FolderDisk {
                 _ => {}
             }
         }
+        interrupted::opened(&self.evidence, &name)?;
         // nothing is overwritten: a folder of this number that is there already is somebody else's
         directory.create(&path)?;
         let folder = OpenFolder {
@@ -148,6 +151,21 @@ impl FolderDisk {
             signing: Arc::default(),
             is_new: true,
         };
+        self.open.insert(session, folder);
+        Ok(())
+    }
+
+    /// Goes on with a folder that is there. Its files are opened as they are needed.
+    fn go_on(&mut self, session: Uuid, path: PathBuf, name: String, seal: FolderSeal) -> io::Result<()> {
+        let mut files = Vec::new();
+        for file in File::ALL {
+            // every file that has something in it is in the last head, and synced before
+            if let Some((bytes, _)) = seal.file(file) {
+                let handle = OpenOptions::new().append(true).custom_flags(no_follow()).open(path.join(file.name()))?;
+                files.push(OpenFile { file, handle, bytes });
+            }
+        }
+        let folder = OpenFolder { path, name, files, seal, dirty: None, signing: Arc::default(), is_new: true };
         self.open.insert(session, folder);
         Ok(())
     }
@@ -175,7 +193,7 @@ impl FolderDisk {
         if let Some(mut folder) = self.open.remove(&session) {
             sealed?;
             self.sealing.begins();
-            let asked = folder.ask_for_head(session, &self.sealer, true, Instant::now());
+            let asked = folder.ask_for_head(session, &self.evidence, &self.sealer, true, Instant::now());
             asked.inspect_err(|_| self.sealing.ends())?;
         }
         written
@@ -249,7 +267,14 @@ impl OpenFolder {
         File::ALL.into_iter().filter_map(entry).collect()
     }
 
-    fn ask_for_head(&mut self, session: Uuid, sealer: &ToSealer, last: bool, now: Instant) -> io::Result<()> {
+    fn ask_for_head(
+        &mut self,
+        session: Uuid,
+        evidence: &Path,
+        sealer: &ToSealer,
+        last: bool,
+        now: Instant,
+    ) -> io::Result<()> {
         let head = self.seal.head(OffsetDateTime::now_utc(), last);
         // as if it were there already: where it can't be signed, nothing more is
         self.seal.signed(&head);
@@ -257,7 +282,7 @@ impl OpenFolder {
         self.signing.busy.store(true, Ordering::Release);
         let (path, name, signing) = (self.path.clone(), self.name.clone(), self.signing.clone());
         let is_new = std::mem::take(&mut self.is_new);
-        sealer.send(ToSign { session, path, name, files, head, last, is_new, asked: now, signing });
+        sealer.send(ToSign { session, evidence: evidence.to_owned(), path, name, files, head, last, is_new, asked: now, signing });
         self.dirty = None;
         Ok(())
     }
@@ -288,7 +313,10 @@ fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::
 
 /// A file that nobody has made before, for this user alone.
 fn create(path: &Path) -> io::Result<fs::File> {
-    // rustix's flags and the standard library's are the same number in two types
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
+    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(no_follow()).open(path)
+}
+
+/// rustix's flags and the standard library's are the same number in two types.
+fn no_follow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
 }

@@ -10,12 +10,14 @@
 
 mod disk;
 mod heads;
+mod interrupted;
 mod recording;
 mod sealer;
 mod task;
 
 pub(super) use disk::{FolderDisk, HEAD_AFTER, Signing};
 pub(super) use heads::{Heads, LiveHead, Sealing};
+pub(super) use interrupted::{Found, find as find_interrupted};
 pub(super) use recording::{Recording, record};
 pub(super) use sealer::{JournalToSign, Sealer, ToSealer, Told};
 pub(super) use task::{Entry, FolderTask};

@@ -30,8 +30,9 @@ pub(in crate::evidence) struct Recording {
 struct Terminal {
     cast: cast::Writer,
     watch: CommandWatch,
-    /// When something passed last.
+    /// When something passed last, and when it showed something.
     last: Duration,
+    shown: Duration,
     /// The models are put away.
     is_idle: bool,
 }
@@ -67,7 +68,7 @@ impl Recording {
         };
         let (cast, first) = cast::Writer::new(&header);
         let watch = CommandWatch::new(size, None);
-        let terminal = Terminal { cast, watch, last: Duration::ZERO, is_idle: false };
+        let terminal = Terminal { cast, watch, last: Duration::ZERO, shown: Duration::ZERO, is_idle: false };
         let recording = Self { terminal: Some(Box::new(terminal)), ..Self::of_streams(0, 0, redaction) };
         (recording, Entry::Bytes(File::Terminal, first))
     }
@@ -76,6 +77,7 @@ impl Recording {
     pub(in crate::evidence) fn output(&mut self, at: Duration, stream: Stream, bytes: &[u8]) -> Option<Entry> {
         if let Some(terminal) = &mut self.terminal {
             terminal.wake(at);
+            terminal.shown = at;
             let mut line = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 64);
             terminal.cast.output(at, &self.stdout.pass(bytes), &mut line);
             terminal.watch.output(at, bytes);
@@ -109,6 +111,16 @@ impl Recording {
         terminal.cast.resize(at, size, &mut line);
         terminal.watch.resize(at, size);
         Some(Entry::Bytes(File::Terminal, line))
+    }
+
+    /// The line as it stands at a shell's prompt, where there is one.
+    pub(in crate::evidence) fn line(&self) -> Option<String> {
+        self.terminal.as_ref()?.watch.line().map(|line| line.text)
+    }
+
+    /// When the terminal last showed something.
+    pub(in crate::evidence) fn last_output(&self) -> Duration {
+        self.terminal.as_ref().map(|terminal| terminal.shown).unwrap_or_default()
     }
 
     /// Commands that were learnt since the last time.

@@ -16,10 +16,13 @@ use uuid::Uuid;
 
 use super::disk::Signing;
 use super::heads::{Heads, LiveHead};
+use super::interrupted;
 
 /// A head that is to be signed.
 pub(super) struct ToSign {
     pub(super) session: Uuid,
+    /// Where all folders are.
+    pub(super) evidence: PathBuf,
     /// The folder.
     pub(super) path: PathBuf,
     /// What the journal calls it.
@@ -112,7 +115,7 @@ impl ToSealer {
 }
 
 fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
-    let ToSign { session, path, name, files, head, last, is_new, asked, signing } = to_sign;
+    let ToSign { session, evidence, path, name, files, head, last, is_new, asked, signing } = to_sign;
     let checkpoints = path.join(FolderFile::Checkpoints.name());
     let signed = match signing.failed.get() {
         // it would follow one that is not there
@@ -123,6 +126,7 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
         Ok(note) => {
             let head = LiveHead { folder: name, hash: head.hash().hex(), note };
             if last {
+                interrupted::sealed(&evidence, &head.folder);
                 heads.over(session);
                 told.sealed(session, &head);
             } else {

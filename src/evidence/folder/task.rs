@@ -1,6 +1,8 @@
 //! What the disk is asked for.
 
-use portcullis_folder::{File, Manifest};
+use std::path::PathBuf;
+
+use portcullis_folder::{File, FolderSeal, Manifest};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -25,6 +27,17 @@ pub(in crate::evidence) enum FolderTask {
         /// What.
         entries: Vec<Entry>,
     },
+    /// Go on with one that a killed gateway has left.
+    GoOn {
+        /// Whose.
+        session: Uuid,
+        /// Where it is.
+        path: PathBuf,
+        /// `<day>/<session>`.
+        name: String,
+        /// What stands in it.
+        seal: Box<FolderSeal>,
+    },
     /// Write the last of it, and seal it.
     Seal {
         /// Whose.
@@ -48,7 +61,10 @@ pub(in crate::evidence) enum Entry {
 impl FolderTask {
     pub(in crate::evidence) fn session(&self) -> Uuid {
         match self {
-            Self::Open { session, .. } | Self::Write { session, .. } | Self::Seal { session, .. } => *session,
+            Self::Open { session, .. }
+            | Self::Write { session, .. }
+            | Self::GoOn { session, .. }
+            | Self::Seal { session, .. } => *session,
         }
     }
 }

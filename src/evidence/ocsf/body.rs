@@ -24,6 +24,19 @@ impl Body {
         let mut fields = Fields::new();
         fields.text("event", event.name());
         event.write(&mut fields);
+        Self::with(event, context, fields)
+    }
+
+    /// The same of the event that opens a session, with its manifest so far: what is signed first says what it is all about.
+    pub(in crate::evidence) fn opening(event: &Event<'_>, context: &Context, manifest: Value) -> Vec<Self> {
+        let mut fields = Fields::new();
+        fields.text("event", event.name());
+        event.write(&mut fields);
+        fields.value("manifest", manifest);
+        Self::with(event, context, fields)
+    }
+
+    fn with(event: &Event<'_>, context: &Context, fields: Fields) -> Vec<Self> {
         let mut unmapped = Some(fields.into_json());
         let lines = Class::of(event, context).into_iter();
         // the first of an event's lines has its fields; they need not stand there twice

@@ -85,6 +85,9 @@ impl Class {
             Event::SessionProgress(progress) => vec![session_progress(*progress)],
             Event::SessionExit(exit) => vec![session_exit(exit, context)],
             Event::SessionClosed(closed) => vec![session_closed(closed)],
+            Event::SessionInterrupted(_) => {
+                vec![ssh(3, "Reset", "its gateway was killed; what stands here was found at its next start".to_owned())]
+            }
             Event::CommandRun(command) => vec![command_run(command, context)],
             Event::AlertRaised(alert) => {
                 vec![Mapped { severity: HIGH, ..ssh(OTHER, "Alert", alert.text.to_owned()) }]

@@ -44,6 +44,15 @@ impl Context {
         Self { shared, user, session }
     }
 
+    /// That of a session whose events are there already, by the members of one of them.
+    pub(in crate::evidence) fn again(session: Uuid, mut members: Map<String, Value>) -> Self {
+        let names = ["actor", "device", "src_endpoint", "dst_endpoint"];
+        let shared: Map<_, _> =
+            names.into_iter().filter_map(|name| Some((name.to_owned(), members.remove(name)?))).collect();
+        let user = shared.get("actor").and_then(|actor| actor.get("user")).cloned().unwrap_or_default();
+        Self { shared, user, session }
+    }
+
     pub(super) fn shared(&self, name: &str) -> Option<(String, Value)> {
         self.shared.get(name).map(|value| (name.to_owned(), value.clone()))
     }

@@ -1,0 +1,185 @@
+//! Sessions whose gateway was killed: the next start ends their folders at what stands there, and seals them.
+//!
+//! Which folders are open is told by `open/`, which has an empty file for each of them: made before the folder is, and removed once its
+//! last head is on the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use portcullis_folder::{
+    Counts, Ended, File as FolderFile, Interrupted, Manifest, Recovered, SigningKey, VerifyingKey, recover,
+};
+use rustix::fs::OFlags;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::task::{Entry, FolderTask};
+use crate::evidence::event::{Event, SessionInterrupted};
+use crate::evidence::fields::written;
+use crate::evidence::ocsf::{Body, Context};
+
+/// The names of the open folders.
+const OPEN: &str = "open";
+
+/// The first event of a folder is no longer than this.
+const LONGEST_EVENT: u64 = 1 << 20;
+
+/// What became of one folder.
+#[derive(Debug)]
+pub(in crate::evidence) struct Found {
+    /// `<day>/<session>`.
+    pub(in crate::evidence) name: String,
+    /// What is to be done to it; or why it is left as it is.
+    pub(in crate::evidence) tasks: Result<Vec<FolderTask>, String>,
+}
+
+/// Notes that a folder is open. Its name says which: `<day>_<session>`.
+pub(super) fn opened(evidence: &Path, name: &str) -> io::Result<()> {
+    let directory = evidence.join(OPEN);
+    match fs::DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).open(mark(evidence, name)).map(drop)
+}
+
+/// Notes that a folder is sealed.
+pub(super) fn sealed(evidence: &Path, name: &str) {
+    if let Err(error) = fs::remove_file(mark(evidence, name)) {
+        // the next start finds that it is sealed
+        tracing::warn!(%error, folder = name, "a folder that is sealed can't be noted as such");
+    }
+}
+
+fn mark(evidence: &Path, name: &str) -> PathBuf {
+    evidence.join(OPEN).join(name.replace('/', "_"))
+}
+
+/// The folders that a killed gateway left open, and what is to be done to them.
+pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> io::Result<Vec<Found>> {
+    let entries = match fs::read_dir(evidence.join(OPEN)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().replace('_', "/");
+        let path = evidence.join(portcullis_folder::SESSIONS).join(&name);
+        let Some(session) = session_of(&name) else { continue };
+        let tasks = match path.symlink_metadata() {
+            // it was killed before it had made the folder
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            _ => go_on(&path, &name, session, key, keys),
+        };
+        if tasks.as_ref().is_ok_and(Vec::is_empty) {
+            sealed(evidence, &name);
+        }
+        found.push(Found { name, tasks });
+    }
+    Ok(found)
+}
+
+/// The session of `<day>/<session>`; nothing of any other name.
+fn session_of(name: &str) -> Option<Uuid> {
+    let (day, session) = name.split_once('/')?;
+    let is_day = day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let number = Uuid::parse_str(session).ok().filter(|number| number.hyphenated().to_string() == session);
+    number.filter(|_| is_day)
+}
+
+fn go_on(
+    path: &Path,
+    name: &str,
+    session: Uuid,
+    key: &SigningKey,
+    keys: &[VerifyingKey],
+) -> Result<Vec<FolderTask>, String> {
+    let interrupted = match recover(path, key, keys).map_err(|error| error.to_string())? {
+        Recovered::Sealed => return Ok(Vec::new()),
+        Recovered::Interrupted(interrupted) => *interrupted,
+    };
+    let First { context, manifest } = first(path, session)?;
+    let Interrupted { seal, checkpoints, .. } = interrupted;
+    let event = Event::SessionInterrupted(SessionInterrupted { checkpoints });
+    let entries = Body::of(&event, &context).into_iter().map(Entry::Event).collect();
+    let ended =
+        Ended { outcome: "interrupted".to_owned(), checkpoints: Some(checkpoints), ..manifest.ended.unwrap_or_default() };
+    let counts = Counts {
+        commands: lines(&path.join(FolderFile::Commands.name()))?,
+        files: lines(&path.join(FolderFile::Files.name()))?,
+        ..manifest.counts
+    };
+    let closed = Some(written(OffsetDateTime::now_utc()));
+    let manifest = Box::new(Manifest { ended: Some(ended), closed, counts, ..manifest });
+    let (path, name) = (path.to_owned(), name.to_owned());
+    Ok(vec![
+        FolderTask::GoOn { session, path, name, seal: Box::new(seal) },
+        FolderTask::Seal { session, entries, manifest },
+    ])
+}
+
+/// What the first event of a folder says of its session.
+struct First {
+    context: Context,
+    manifest: Manifest,
+}
+
+#[derive(Deserialize)]
+struct FirstEvent {
+    unmapped: Opened,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    manifest: Manifest,
+}
+
+fn first(path: &Path, session: Uuid) -> Result<First, String> {
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path.join(FolderFile::Events.name()));
+    let mut line = String::new();
+    let read = file.and_then(|file| BufReader::new(file.take(LONGEST_EVENT)).read_line(&mut line));
+    read.map_err(|error| format!("events.jsonl can't be read: {error}"))?;
+    let first: FirstEvent =
+        serde_json::from_str(&line).map_err(|error| format!("the first event says nothing of the session: {error}"))?;
+    Ok(First { context: Context::again(session, first.members), manifest: first.unmapped.manifest })
+}
+
+/// How many lines a file has; none where it is not there.
+fn lines(path: &Path) -> Result<u64, String> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        file => file.map_err(|error| error.to_string())?,
+    };
+    let (mut reader, mut count) = (BufReader::new(file), 0);
+    loop {
+        let buffer = reader.fill_buf().map_err(|error| error.to_string())?;
+        if buffer.is_empty() {
+            return Ok(count);
+        }
+        count += memchr::memchr_iter(b'\n', buffer).count() as u64;
+        let length = buffer.len();
+        reader.consume(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_s_name_is_one() {
+        let number = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(session_of(&format!("2026-11-30/{number}")), Some(Uuid::nil()));
+        for none in ["", "..", "../..", "2026-11-30/..", &format!("../../../x/{number}"), "2026-11-30/0000"] {
+            assert_eq!(session_of(none), None, "{none}");
+        }
+    }
+}
