@@ -155,7 +155,6 @@ pub fn journal_origin(key_name: &str, run: Uuid) -> String {
 }
 
 /// The number at the end of an origin, where the rest is this key's and this kind's (`session`, `journal`).
-#[expect(dead_code, reason = "verifying and recovering come next")]
 pub(crate) fn of_origin(origin: &str, key_name: &str, kind: &str) -> Option<Uuid> {
     let text = origin.strip_prefix(key_name)?.strip_prefix('/')?.strip_prefix(kind)?.strip_prefix('/')?;
     // one form only

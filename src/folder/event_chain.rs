@@ -47,10 +47,14 @@ pub struct NoEvent;
 impl EventChain {
     /// One without events, for a session and the key that signs its heads.
     pub fn new(key_name: &str, session: Uuid) -> Self {
-        let name = serde_json::Value::from(key_name);
-        let opening = format!(r#","attestation":{{"authority_uid":{name},"chain_uid":"{}""#, session.hyphenated());
         let end = End { lines: 0, fingerprint: None };
-        Self { opening: opening.into(), attested: end, written: end, tree: Tree::new(), time: i64::MIN }
+        Self {
+            opening: opening(key_name, session).into(),
+            attested: end,
+            written: end,
+            tree: Tree::new(),
+            time: i64::MIN,
+        }
     }
 
     /// The place of the event that is attested next. Times never go back in a chain, whatever the clock does.
@@ -74,7 +78,7 @@ impl EventChain {
         if let Some(before) = self.attested.fingerprint {
             line.extend_from_slice(PREVIOUS.as_bytes());
             push_hex(line, &before);
-            line.extend_from_slice(br#""}}"#);
+            line.extend_from_slice(PREVIOUS_END.as_bytes());
         }
         let fingerprint = fingerprint(line);
         line.extend_from_slice(FINGERPRINT.as_bytes());
@@ -116,8 +120,13 @@ impl EventChain {
         self.opening.len() + self.tree.heap_bytes()
     }
 
+    /// The latest time that was given out.
+    pub(crate) fn time(&self) -> OffsetDateTime {
+        let nanos = i128::from(self.time) * 1_000_000;
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
     /// The session goes on after this time, so that no event of a chain that is rebuilt is earlier.
-    #[expect(dead_code, reason = "verifying and recovering come next")]
     pub(crate) fn not_before(&mut self, time: i64) {
         self.time = self.time.max(time);
     }
@@ -129,6 +138,23 @@ pub(crate) fn split_fingerprint(line: &[u8]) -> Option<(&[u8], Hash)> {
     let (rest, hex) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
     let hash = Hash::from_hex(std::str::from_utf8(hex).ok()?)?;
     Some((rest.strip_suffix(FINGERPRINT.as_bytes())?, hash))
+}
+
+/// How the attestation of a line begins, up to its open end.
+pub(crate) fn opening(key_name: &str, session: Uuid) -> String {
+    let name = serde_json::Value::from(key_name);
+    format!(r#","attestation":{{"authority_uid":{name},"chain_uid":"{}""#, session.hyphenated())
+}
+
+/// Where what stands before a fingerprint names the event before, if it does.
+pub(crate) fn split_prev_event(before: &[u8]) -> (&[u8], Option<Hash>) {
+    let split = || {
+        let rest = before.strip_suffix(PREVIOUS_END.as_bytes())?;
+        let (rest, hex) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
+        let hash = Hash::from_hex(std::str::from_utf8(hex).ok()?)?;
+        Some((rest.strip_suffix(PREVIOUS.as_bytes())?, Some(hash)))
+    };
+    split().unwrap_or((before, None))
 }
 
 fn fingerprint_in(line: &[u8]) -> Option<Hash> {
@@ -153,6 +179,7 @@ fn push_hex(line: &mut Vec<u8>, hash: &Hash) {
 
 // algorithm 3 of OCSF's object `fingerprint` is SHA-256
 const PREVIOUS: &str = r#","prev_event":{"fingerprint":{"algorithm_id":3,"value":""#;
+const PREVIOUS_END: &str = r#""}}"#;
 const FINGERPRINT: &str = r#","fingerprint":{"algorithm_id":3,"value":""#;
 const ENDING: &str = r#""}}}"#;
 

@@ -116,7 +116,7 @@ impl FolderSeal {
     }
 
     /// What stands now. To be signed once the files are on the disk; the last one after the manifest. Where the clock went back, its
-    /// time is that of the head before.
+    /// time is that of the head before, or of the last event.
     pub fn head(&self, now: OffsetDateTime, last: bool) -> Head {
         let in_order = File::ALL.into_iter();
         let files =
@@ -125,7 +125,7 @@ impl FolderSeal {
             origin: self.origin.to_string(),
             size: self.chain.lines(),
             root: self.chain.root(),
-            time: whole_millis(now).max(self.signed.time),
+            time: whole_millis(now).max(self.signed.time).max(self.chain.time()),
             previous: self.signed.last,
             files,
             last,
@@ -144,7 +144,6 @@ impl FolderSeal {
     }
 
     /// Goes on after these checkpoints, which were read from the folder.
-    #[expect(dead_code, reason = "verifying and recovering come next")]
     pub(crate) fn resume(&mut self, signed: Signed, event_time: i64) {
         self.signed = signed;
         self.chain.not_before(event_time);

@@ -22,11 +22,16 @@ mod journal_seal;
 mod key;
 mod key_file;
 mod layout;
+mod lines;
 mod manifest;
 mod note;
 mod open;
 mod records;
+mod recover;
+#[cfg(test)]
+mod testing;
 mod tree;
+mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, FileHead, Head, journal_origin, session_origin, timestamp};
 pub use event_chain::{EventChain, NoEvent, Place};
@@ -41,4 +46,9 @@ pub use manifest::{
 };
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, sign as sign_note};
 pub use records::{CommandRecord, FileRecord, How};
+pub use recover::{Interrupted, RecoverError, Recovered, recover};
 pub use tree::{Tree, leaf as leaf_hash};
+pub use verify::{
+    Code, Directory, Fault, FileReport, Files, FolderReport, FoundLater, InMemory, SignedBy, Verdict, verify_files,
+    verify_folder,
+};
