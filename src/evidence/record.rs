@@ -257,8 +257,13 @@ impl Shared {
     pub(super) async fn write(&self, event: &Event<'_>) -> Result<(), EvidenceError> {
         self.intact()?;
         let kept = async {
-            match self.folder.as_ref().map(|folder| folder.entries_of(event)) {
-                Some(entries) => self.log.keep(&self.used, self.task(entries)).await,
+            let is_closed = || self.closed.load(Ordering::Relaxed);
+            match self.folder.as_ref().filter(|_| !is_closed()).map(|folder| folder.entries_of(event)) {
+                Some(entries) => {
+                    let kept = self.log.keep(&self.used, self.task(entries)).await;
+                    // what comes after the end, as a lane that says goodbye, is the journal's alone
+                    if is_closed() { Ok(()) } else { kept }
+                }
                 None => Ok(()),
             }
         };

@@ -102,8 +102,8 @@ impl Used {
 
     /// Bytes of a session's folder; an error where the session, or its person, may have no more.
     pub(super) fn take_recording(&self, session: &SessionUse, bytes: u64) -> Result<(), EvidenceError> {
-        let used = session.recorded.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if used > self.shares.session {
+        let recorded = session.recorded.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if recorded > self.shares.session {
             return Err(EvidenceError::SessionRecording { bytes: self.shares.session });
         }
         let mut people = lock(&self.people);

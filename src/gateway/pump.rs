@@ -36,9 +36,6 @@ pub(super) async fn run(session: RunningSession, terminal: Option<&[Duration]>, 
         // beside the movements: a client that takes nothing must not keep its session alive
         reason = end.killed() => Ended::Killed(reason),
     };
-    // the way to the node says its goodbye while the client hears of the end and the record is closed: whoever waits for the
-    // session to be over does not end the process before that
-    drop(input);
     let outcome = match ended {
         Ended::Exit { exit, told } => match end.exit(&exit).await {
             Ok(()) => match if told { client.finish().await } else { client.end(&exit).await } {

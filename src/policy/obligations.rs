@@ -355,7 +355,9 @@ mod tests {
             ("upload_limit", "-5", "\"-5\" is no size", "100MiB"),
             ("reason_pattern", "(INC", "\"(INC\" is no pattern", "a regular expression"),
             ("alert", "", "@alert says nothing", "write what somebody is to read"),
-            ("record", "no", "@record(\"no\") is none", "@record(\"required\")"),
+            ("record", "no", "@record(\"no\") is none", "write required, input"),
+            ("record", "input, all", "@record(\"all\") is none", "hashed-commands"),
+            ("guard", "files", "@guard(\"files\") is none", "@guard(\"commands\")"),
             ("second_factor", "totp", "@second_factor(\"totp\") is none", "@second_factor(\"required\")"),
         ] {
             let fault = read(&[(name, value)], true).unwrap_err();

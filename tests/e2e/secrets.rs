@@ -40,6 +40,9 @@ fn sinks_with(demo: &Demo, secret: &str) -> Vec<String> {
 fn at_a_prompt(demo: &Demo, lines: &[(&str, &str)]) {
     let mut terminal = Terminal::start(demo.command("ssh").args(["demo"]), 80, 24);
     terminal.expect("recorded");
+    // one that no user's own looks like
+    terminal.send("PS1='re''ady> '\r");
+    terminal.expect("ready> ");
     for (typed, answer) in lines {
         terminal.send(format!("{typed}\r"));
         terminal.expect(answer);
@@ -67,7 +70,7 @@ fn no_secret_is_in_anything_that_is_written() {
             (&silent, "read2"),
             (&format!("ssh-keygen -q -t ed25519 -f \"{dir}/made\" -C x"), "passphrase"),
             (&phrase, "again"),
-            (&phrase, "$"),
+            (&phrase, "ready> "),
         ],
     );
     // what is shown, and says of itself that it is one
@@ -78,9 +81,9 @@ fn no_secret_is_in_anything_that_is_written() {
             ("-----BEGIN OPENSSH PRIVATE KEY-----", ">"),
             (&pasted, ">"),
             ("-----END OPENSSH PRIVATE KEY-----", ">"),
-            ("END", "$"),
-            (&format!("echo https://ada:{url}@db.example/ >/dev/null"), "$"),
-            (&format!("echo 'Authorization: Bearer {header}' >/dev/null"), "$"),
+            ("END", "ready> "),
+            (&format!("echo https://ada:{url}@db.example/ >/dev/null"), "ready> "),
+            (&format!("echo 'Authorization: Bearer {header}' >/dev/null"), "ready> "),
             (&format!("echo --password={flag} >/dev/null; echo fl''ag"), "flag"),
         ],
     );
