@@ -49,6 +49,6 @@ pub use records::{CommandRecord, FileRecord, How};
 pub use recover::{Interrupted, RecoverError, Recovered, recover};
 pub use tree::{Tree, leaf as leaf_hash};
 pub use verify::{
-    Code, Directory, Fault, FileReport, Files, FolderReport, FoundLater, InMemory, SignedBy, Verdict, verify_files,
-    verify_folder,
+    Code, Depth, Directory, Fault, FileReport, Files, FolderReport, FoundLater, InMemory, Journal, JournalReport,
+    NotWritten, Sessions, SignedBy, Verdict, verify_files, verify_folder, verify_journal,
 };

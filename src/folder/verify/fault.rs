@@ -41,6 +41,14 @@ pub enum Code {
     Unreadable,
     /// There is no last head: the session still goes on, its gateway was killed, or its end was taken away.
     Unsealed,
+    /// The journal is another, or shorter, than one that was seen elsewhere.
+    RolledBack,
+    /// The journal has a session whose folder is not there.
+    MissingSession,
+    /// A folder's heads are others than the journal has of it.
+    OtherHead,
+    /// A folder of which the journal has nothing.
+    UnknownSession,
 }
 
 /// Something that is wrong.
@@ -92,6 +100,10 @@ impl Code {
             Self::NotAFile => "not-a-file",
             Self::Unreadable => "unreadable",
             Self::Unsealed => "unsealed",
+            Self::RolledBack => "rolled-back",
+            Self::MissingSession => "missing-session",
+            Self::OtherHead => "other-head",
+            Self::UnknownSession => "unknown-session",
         }
     }
 

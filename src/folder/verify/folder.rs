@@ -21,20 +21,42 @@ use crate::lines::Lines;
 ///
 /// Only these keys are believed, and no file of the folder can add to them. Nothing is written.
 pub fn verify_folder(path: &Path, keys: &[VerifyingKey]) -> FolderReport {
+    with_heads(path, keys).0
+}
+
+/// The same, and the heads.
+pub(crate) fn with_heads(path: &Path, keys: &[VerifyingKey]) -> (FolderReport, Heads) {
     let name = path.components().next_back().and_then(|name| name.as_os_str().to_str());
     let session = name.and_then(|name| Uuid::parse_str(name).ok());
     match Directory::open(path) {
-        Ok(directory) => verify_files(&directory, session, keys),
+        Ok(directory) => files_with_heads(&directory, session, keys),
         Err(error) => {
             let mut faults = Faults::default();
             faults.add(Fault::new(Code::Unreadable, format!("the folder can't be opened: {error}")));
-            report(&Heads::default(), Found::default(), faults)
+            (report(&Heads::default(), Found::default(), faults), Heads::default())
         }
     }
 }
 
 /// Verifies a folder wherever its files are. `session` is the one that it should be of, where that is known.
 pub fn verify_files(files: &impl Files, session: Option<Uuid>, keys: &[VerifyingKey]) -> FolderReport {
+    files_with_heads(files, session, keys).0
+}
+
+/// Only the heads of a folder: whether they are signed and follow each other.
+pub(crate) fn only_heads(path: &Path, session: Uuid, keys: &[VerifyingKey]) -> (Faults, Heads) {
+    let mut faults = Faults::default();
+    let heads = match Directory::open(path) {
+        Ok(directory) => heads(&directory, Some(session), keys, &mut faults),
+        Err(error) => {
+            faults.add(Fault::new(Code::Unreadable, format!("the folder can't be opened: {error}")));
+            Heads::default()
+        }
+    };
+    (faults, heads)
+}
+
+fn files_with_heads(files: &impl Files, session: Option<Uuid>, keys: &[VerifyingKey]) -> (FolderReport, Heads) {
     let mut faults = Faults::default();
     match files.names() {
         Ok(names) => strangers(&names, &mut faults),
@@ -56,7 +78,7 @@ pub fn verify_files(files: &impl Files, session: Option<Uuid>, keys: &[Verifying
         };
         faults.add(Fault::new(Code::Unsealed, what).file(File::Checkpoints.name()));
     }
-    report(&heads, found, faults)
+    (report(&heads, found, faults), heads)
 }
 
 /// What was read besides the heads.

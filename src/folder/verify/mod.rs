@@ -20,6 +20,14 @@ mod events;
 mod fault;
 mod file_check;
 mod folder;
+mod journal;
+mod journal_heads;
+mod journal_line;
+mod journal_log;
+mod journal_report;
+mod journal_sessions;
+#[cfg(test)]
+mod journal_tests;
 mod manifest_check;
 mod notes;
 mod report;
@@ -29,6 +37,8 @@ mod tests;
 
 pub use fault::{Code, Fault};
 pub use folder::{verify_files, verify_folder};
+pub use journal::{Depth, Journal, verify_journal};
+pub use journal_report::{JournalReport, NotWritten, Sessions};
 pub use report::{FileReport, FolderReport, FoundLater, SignedBy, Verdict};
 pub use source::{Directory, Files, InMemory};
 

@@ -1,0 +1,237 @@
+//! The sessions of a journal, and their folders.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::checkpoints::Heads;
+use super::fault::{Code, Fault, Faults, shown};
+use super::folder::{only_heads, with_heads};
+use super::journal::Depth;
+use super::journal_heads::SessionAnchor;
+use super::journal_line::JournalLine;
+use super::journal_report::Sessions;
+use super::report::Verdict;
+use crate::checkpoint::timestamp;
+use crate::hash::Hash;
+use crate::key::VerifyingKey;
+use crate::layout::{SESSIONS, day_of};
+
+/// What the journal has of each.
+#[derive(Default)]
+pub(crate) struct Seen(HashMap<Uuid, Session>);
+
+#[derive(Default)]
+struct Session {
+    /// `2026-11-30/8b1f…`
+    folder: Option<String>,
+    sealed: Option<Hash>,
+    latest: Option<Hash>,
+    deleted: bool,
+    /// Heads that were kept elsewhere.
+    anchored: Vec<SessionAnchor>,
+}
+
+impl Seen {
+    /// Takes what a line says of sessions.
+    pub(crate) fn take(&mut self, line: &JournalLine, name: &str, number: u64, faults: &mut Faults) {
+        let head = |text: &str| Hash::from_hex(text);
+        match (line.event.as_str(), line.id) {
+            ("session.opened", Some(id)) => self.folder(id, line, name, number, faults),
+            ("session.sealed", Some(id)) => {
+                self.folder(id, line, name, number, faults);
+                self.0.entry(id).or_default().sealed = line.head.as_deref().and_then(head);
+            }
+            ("session.deleted", Some(id)) => self.0.entry(id).or_default().deleted = true,
+            ("sessions.heads", _) => {
+                for live in &line.sessions {
+                    self.0.entry(live.id).or_default().latest = head(&live.head);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Heads of sessions that were kept elsewhere.
+    pub(crate) fn anchor(&mut self, anchors: Vec<SessionAnchor>) {
+        for anchor in anchors {
+            self.0.entry(anchor.session).or_default().anchored.push(anchor);
+        }
+    }
+
+    fn folder(&mut self, id: Uuid, line: &JournalLine, name: &str, number: u64, faults: &mut Faults) {
+        let Some(folder) = &line.folder else {
+            return;
+        };
+        // it becomes a path: only what the gateway writes is taken
+        let is_folder =
+            folder.split_once('/').is_some_and(|(day, session)| is_day(day) && session == id.hyphenated().to_string());
+        if is_folder {
+            self.0.entry(id).or_default().folder = Some(folder.clone());
+        } else {
+            let what = format!("{} is no folder of this session", shown(folder));
+            faults.add(Fault::new(Code::Malformed, what).file(name).line(number));
+        }
+    }
+
+    /// Looks at the folders; `since` is the first line's time, where older logs were not given.
+    pub(crate) fn verify(
+        &self,
+        evidence: &Path,
+        since: Option<OffsetDateTime>,
+        depth: Depth,
+        keys: &[VerifyingKey],
+        faults: &mut Faults,
+    ) -> Sessions {
+        let mut counts = self.counts();
+        let root = evidence.join(SESSIONS);
+        for (id, session) in &self.0 {
+            match &session.folder {
+                _ if session.deleted => {}
+                Some(folder) => counts.verified += u64::from(session.verify(*id, folder, &root, depth, keys, faults)),
+                None if !session.anchored.is_empty() => {
+                    let what = format!("the journal has nothing of session {id}, of which a head was kept elsewhere");
+                    faults.add(Fault::new(Code::MissingSession, what));
+                }
+                None => {}
+            }
+        }
+        counts.before = self.strangers(&root, since.map(day_of), faults);
+        counts
+    }
+
+    pub(crate) fn counts(&self) -> Sessions {
+        let all = self.0.values().filter(|session| session.folder.is_some());
+        Sessions {
+            known: all.clone().count() as u64,
+            sealed: all.clone().filter(|session| session.sealed.is_some()).count() as u64,
+            deleted: self.0.values().filter(|session| session.deleted).count() as u64,
+            ..Sessions::default()
+        }
+    }
+
+    /// Folders that the journal doesn't have; how many are older than its first line.
+    fn strangers(&self, root: &Path, since: Option<String>, faults: &mut Faults) -> u64 {
+        let mut before = 0;
+        for day in names(root, faults) {
+            let at = root.join(&day);
+            if !is_day(&day) {
+                faults.add(Fault::new(Code::UnknownFile, "this is no day").file(shown(&day)));
+                continue;
+            }
+            for name in names(&at, faults) {
+                let known = Uuid::parse_str(&name).ok().and_then(|id| self.0.get(&id));
+                let folder = format!("{day}/{name}");
+                let is_known =
+                    known.is_some_and(|session| session.deleted || session.folder.as_deref() == Some(&folder));
+                if is_known {
+                    continue;
+                }
+                if since.as_ref().is_some_and(|since| day < *since) {
+                    before += 1;
+                } else {
+                    let what = "the journal has nothing of this folder";
+                    faults.add(Fault::new(Code::UnknownSession, what).file(shown(&folder)));
+                }
+            }
+        }
+        before
+    }
+}
+
+impl Session {
+    /// Whether its folder could be looked at.
+    fn verify(
+        &self,
+        id: Uuid,
+        folder: &str,
+        root: &Path,
+        depth: Depth,
+        keys: &[VerifyingKey],
+        faults: &mut Faults,
+    ) -> bool {
+        let path = root.join(folder);
+        if path.symlink_metadata().is_err() {
+            let what = "the journal has this session, and its folder is not there";
+            faults.add(Fault::new(Code::MissingSession, what).file(folder));
+            return false;
+        }
+        let heads = match depth {
+            Depth::Heads => {
+                let (found, heads) = only_heads(&path, id, keys);
+                within(folder, found.into_parts().0, faults);
+                heads
+            }
+            Depth::Whole => {
+                let (report, heads) = with_heads(&path, keys);
+                // one that goes on is compared by its heads
+                if report.verdict == Verdict::Broken || (report.verdict == Verdict::Unsealed && self.sealed.is_some()) {
+                    within(folder, report.faults, faults);
+                }
+                heads
+            }
+        };
+        self.compare(folder, &heads, faults);
+        true
+    }
+
+    fn compare(&self, folder: &str, heads: &Heads, faults: &mut Faults) {
+        let last = heads.last.as_ref().map(|(hash, _)| *hash);
+        let mut add = |what: String| faults.add(Fault::new(Code::OtherHead, what).file(folder));
+        match self.sealed {
+            Some(sealed) if last == Some(sealed) => {}
+            Some(sealed) if heads.hashes.contains(&sealed) => {
+                add("its last head is another than the one that it was sealed with: something was added".to_owned());
+            }
+            Some(_) => {
+                add("the head that it was sealed with is not there: its end was taken away, or it was made anew"
+                    .to_owned())
+            }
+            None => {}
+        }
+        if self.latest.is_some_and(|latest| !heads.hashes.contains(&latest)) {
+            add("the latest head that the journal has of it is not there: its end was taken away, or it was made anew"
+                .to_owned());
+        }
+        for anchor in self.anchored.iter().filter(|anchor| !heads.hashes.contains(&anchor.head)) {
+            add(format!("a head of {} that was kept elsewhere is not there", timestamp(anchor.time)));
+        }
+    }
+}
+
+/// Faults in a folder, under its name.
+fn within(folder: &str, found: Vec<Fault>, faults: &mut Faults) {
+    for mut fault in found {
+        fault.file = Some(fault.file.map_or_else(|| folder.to_owned(), |file| format!("{folder}/{file}")));
+        faults.add(fault);
+    }
+}
+
+/// The names in a directory, in order.
+fn names(path: &Path, faults: &mut Faults) -> Vec<String> {
+    let entries = path.read_dir().and_then(|entries| {
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<Result<Vec<_>, _>>()
+    });
+    match entries {
+        Ok(mut names) => {
+            names.sort();
+            names
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            faults.add(
+                Fault::new(Code::Unreadable, format!("it can't be listed: {error}"))
+                    .file(shown(&path.display().to_string())),
+            );
+            Vec::new()
+        }
+    }
+}
+
+fn is_day(text: &str) -> bool {
+    let form = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(form)
+}
