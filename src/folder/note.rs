@@ -253,8 +253,7 @@ mod tests {
             format!("{good}— one AAAAAA==\n"),
             good.replacen("\n\n", "\n", 1),
             format!("{}{good}", "x".repeat(MAX_NOTE_BYTES)),
-            format!("{good}{}", good.lines().last().unwrap().to_owned().repeat(1) + "\n").repeat(1)
-                + &(good.lines().last().unwrap().to_owned() + "\n").repeat(MAX_SIGNATURES),
+            format!("{good}{}", format!("{}\n", good.lines().last().unwrap()).repeat(MAX_SIGNATURES)),
         ];
         for note in bad {
             assert!(Note::parse(note.as_bytes()).is_err(), "{note:?}");

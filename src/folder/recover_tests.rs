@@ -185,7 +185,8 @@ fn a_recovery_that_was_killed_is_done_again_without_a_second_copy() {
 fn a_folder_whose_signed_part_was_changed_is_left_as_it_is() {
     let dir = place();
     let keys = [key(1).verifying_key().clone()];
-    let changes: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Change = (&'static str, fn(&mut Vec<u8>));
+    let changes: [Change; 6] = [
         ("events.jsonl", |bytes| bytes[100] ^= 1),
         ("events.jsonl", |bytes| bytes.truncate(300)),
         ("events.jsonl", Vec::clear),

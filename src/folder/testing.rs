@@ -144,8 +144,11 @@ pub(crate) fn verified(folder: &InMemory) -> FolderReport {
     verify_files(folder, Some(SESSION), &[key(1).verifying_key().clone()])
 }
 
-/// Codes, files and lines of what is wrong.
-pub(crate) fn faults(report: &FolderReport) -> Vec<(&'static str, String, Option<(u64, u64)>)> {
+/// A fault's code, file and lines.
+pub(crate) type Found = (&'static str, String, Option<(u64, u64)>);
+
+/// Those of what is wrong.
+pub(crate) fn faults(report: &FolderReport) -> Vec<Found> {
     assert_eq!(report.more_faults, 0);
     let one = |fault: &crate::verify::Fault| (fault.code.as_str(), fault.file.clone().unwrap_or_default(), fault.lines);
     report.faults.iter().map(one).collect()

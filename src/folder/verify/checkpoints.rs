@@ -241,7 +241,7 @@ struct Unknown {
 impl Unknown {
     fn note(&mut self, by: String, chunk: &Chunk) {
         self.count += 1;
-        self.first.get_or_insert_with(|| (by, Chunk { note: None, ..*chunk }));
+        self.first.get_or_insert((by, Chunk { note: None, ..*chunk }));
     }
 
     fn tell(self, faults: &mut Faults) {

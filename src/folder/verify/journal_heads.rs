@@ -21,6 +21,8 @@ pub(crate) struct JournalHeads {
     pub(crate) sessions: Vec<SessionAnchor>,
     pub(crate) signers: Vec<(VerifyingKey, u64)>,
     pub(crate) count: u64,
+    /// Those that follow another than the one before: which, and where they stand.
+    odd: Vec<(Option<Hash>, String, (u64, u64))>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,13 @@ impl JournalHeads {
         let mut all = HashSet::new();
         for path in checkpoints {
             heads.file(path, Kind::Checkpoint, keys, &mut all, faults);
+        }
+        for (previous, name, lines) in std::mem::take(&mut heads.odd) {
+            let (code, what) = match previous.is_none_or(|hash| all.contains(&hash)) {
+                true => (Code::Reordered, "the checkpoint that it follows stands elsewhere"),
+                false => (Code::Deleted, "the checkpoint that it follows is missing"),
+            };
+            faults.add(Fault::new(code, what).file(name).lines(lines.0, lines.1));
         }
         let mut anchored = HashSet::new();
         for path in anchors {
@@ -102,32 +111,26 @@ impl JournalHeads {
                 }
             };
             let fresh = all.insert(hash);
-            if kind == Kind::Checkpoint {
-                let follows = first || checkpoint.previous == before;
-                if !fresh {
-                    faults.add(at(Code::Repeated, "this checkpoint is there twice".to_owned()));
-                } else if !follows {
-                    let known = checkpoint.previous.is_some_and(|hash| all.contains(&hash));
-                    faults.add(match known || checkpoint.previous.is_none() {
-                        true => at(Code::Reordered, "the checkpoint that it follows stands elsewhere".to_owned()),
-                        false => at(Code::Deleted, "the checkpoint that it follows is missing".to_owned()),
-                    });
+            let run = of_origin(&checkpoint.origin, key.name(), "journal");
+            match (run, kind, of_origin(&checkpoint.origin, key.name(), "session")) {
+                _ if !fresh && kind == Kind::Anchor => {}
+                _ if !fresh => faults.add(at(Code::Repeated, "this checkpoint is there twice".to_owned())),
+                (Some(run), _, _) => {
+                    if kind == Kind::Checkpoint {
+                        if !first && checkpoint.previous != before && self.odd.len() < MAX_ODD {
+                            self.odd.push((checkpoint.previous, name.clone(), chunk.lines));
+                        }
+                        (before, first) = (Some(hash), false);
+                        self.signed_by(key);
+                    }
+                    let point = RunPoint { size: checkpoint.size, root: checkpoint.root, time: checkpoint.time, kind };
+                    self.runs.entry(run).or_default().push(point);
                 }
-                (before, first) = (Some(hash), false);
-            }
-            if !fresh {
-                continue;
-            }
-            if let Some(run) = of_origin(&checkpoint.origin, key.name(), "journal") {
-                let point = RunPoint { size: checkpoint.size, root: checkpoint.root, time: checkpoint.time, kind };
-                self.runs.entry(run).or_default().push(point);
-                if kind == Kind::Checkpoint {
-                    self.signed_by(key);
+                (None, Kind::Anchor, Some(session)) => {
+                    self.sessions.push(SessionAnchor { session, head: hash, time: checkpoint.time });
                 }
-            } else if let (Kind::Anchor, Some(session)) = (kind, of_origin(&checkpoint.origin, key.name(), "session")) {
-                self.sessions.push(SessionAnchor { session, head: hash, time: checkpoint.time });
-            } else {
-                faults.add(at(Code::Spliced, format!("it is no head of a journal, but {}", shown(&checkpoint.origin))));
+                _ => faults
+                    .add(at(Code::Spliced, format!("it is no head of a journal, but {}", shown(&checkpoint.origin)))),
             }
         }
     }
@@ -146,3 +149,6 @@ pub(crate) fn name_of(path: &Path) -> String {
     let name = path.display().to_string();
     if name.chars().any(char::is_control) { shown(&name) } else { name }
 }
+
+/// So many are told one by one.
+const MAX_ODD: usize = 100;

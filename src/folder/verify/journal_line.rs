@@ -24,13 +24,13 @@ pub(crate) struct JournalLine {
     #[serde(default)]
     pub(crate) folder: Option<String>,
     #[serde(default)]
-    pub(crate) sessions: Vec<HeadOf>,
+    pub(crate) heads: Vec<HeadOf>,
 }
 
 /// A session that is live, and its latest head.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct HeadOf {
-    pub(crate) id: Uuid,
+    pub(crate) folder: String,
     pub(crate) head: String,
 }
 

@@ -27,8 +27,11 @@ pub(crate) struct Seen(HashMap<Uuid, Session>);
 struct Session {
     /// `2026-11-30/8b1f…`
     folder: Option<String>,
-    sealed: Option<Hash>,
-    latest: Option<Hash>,
+    /// Whether the journal has a head of it. One that was only opened may not have been recorded.
+    named: bool,
+    /// What it was sealed with, and its latest head; `Some(None)` what is no hash, and no head's.
+    sealed: Option<Option<Hash>>,
+    latest: Option<Option<Hash>>,
     deleted: bool,
     /// Heads that were kept elsewhere.
     anchored: Vec<SessionAnchor>,
@@ -37,42 +40,48 @@ struct Session {
 impl Seen {
     /// Takes what a line says of sessions.
     pub(crate) fn take(&mut self, line: &JournalLine, name: &str, number: u64, faults: &mut Faults) {
-        let head = |text: &str| Hash::from_hex(text);
+        let mut odd = |folder: &str| {
+            let what = format!("{} is no folder of a session", shown(folder));
+            faults.add(Fault::new(Code::Malformed, what).file(name).line(number));
+        };
         match (line.event.as_str(), line.id) {
-            ("session.opened", Some(id)) => self.folder(id, line, name, number, faults),
-            ("session.sealed", Some(id)) => {
-                self.folder(id, line, name, number, faults);
-                self.0.entry(id).or_default().sealed = line.head.as_deref().and_then(head);
+            ("session.opened", Some(id)) => {
+                let session = self.0.entry(id).or_default();
+                let day = line.time.get(..10).filter(|day| is_day(day));
+                session.folder = day.map(|day| format!("{day}/{}", id.hyphenated()));
             }
+            ("session.sealed", Some(id)) => match line.folder.as_deref() {
+                Some(folder) if id_of(folder) == Some(id) => {
+                    let session = self.named(id, folder);
+                    session.sealed = Some(line.head.as_deref().and_then(Hash::from_hex));
+                }
+                folder => odd(folder.unwrap_or_default()),
+            },
             ("session.deleted", Some(id)) => self.0.entry(id).or_default().deleted = true,
             ("sessions.heads", _) => {
-                for live in &line.sessions {
-                    self.0.entry(live.id).or_default().latest = head(&live.head);
+                for live in &line.heads {
+                    match id_of(&live.folder) {
+                        Some(id) => self.named(id, &live.folder).latest = Some(Hash::from_hex(&live.head)),
+                        None => odd(&live.folder),
+                    }
                 }
             }
             _ => {}
         }
     }
 
+    /// A session whose folder the journal names: it must be there.
+    fn named(&mut self, id: Uuid, folder: &str) -> &mut Session {
+        let session = self.0.entry(id).or_default();
+        session.folder = Some(folder.to_owned());
+        session.named = true;
+        session
+    }
+
     /// Heads of sessions that were kept elsewhere.
     pub(crate) fn anchor(&mut self, anchors: Vec<SessionAnchor>) {
         for anchor in anchors {
             self.0.entry(anchor.session).or_default().anchored.push(anchor);
-        }
-    }
-
-    fn folder(&mut self, id: Uuid, line: &JournalLine, name: &str, number: u64, faults: &mut Faults) {
-        let Some(folder) = &line.folder else {
-            return;
-        };
-        // it becomes a path: only what the gateway writes is taken
-        let is_folder =
-            folder.split_once('/').is_some_and(|(day, session)| is_day(day) && session == id.hyphenated().to_string());
-        if is_folder {
-            self.0.entry(id).or_default().folder = Some(folder.clone());
-        } else {
-            let what = format!("{} is no folder of this session", shown(folder));
-            faults.add(Fault::new(Code::Malformed, what).file(name).line(number));
         }
     }
 
@@ -103,7 +112,7 @@ impl Seen {
     }
 
     pub(crate) fn counts(&self) -> Sessions {
-        let all = self.0.values().filter(|session| session.folder.is_some());
+        let all = self.0.values().filter(|session| session.named);
         Sessions {
             known: all.clone().count() as u64,
             sealed: all.clone().filter(|session| session.sealed.is_some()).count() as u64,
@@ -154,6 +163,9 @@ impl Session {
     ) -> bool {
         let path = root.join(folder);
         if path.symlink_metadata().is_err() {
+            if !self.named && self.anchored.is_empty() {
+                return false;
+            }
             let what = "the journal has this session, and its folder is not there";
             faults.add(Fault::new(Code::MissingSession, what).file(folder));
             return false;
@@ -181,8 +193,8 @@ impl Session {
         let last = heads.last.as_ref().map(|(hash, _)| *hash);
         let mut add = |what: String| faults.add(Fault::new(Code::OtherHead, what).file(folder));
         match self.sealed {
-            Some(sealed) if last == Some(sealed) => {}
-            Some(sealed) if heads.hashes.contains(&sealed) => {
+            Some(sealed) if last == sealed && last.is_some() => {}
+            Some(sealed) if sealed.is_some_and(|sealed| heads.hashes.contains(&sealed)) => {
                 add("its last head is another than the one that it was sealed with: something was added".to_owned());
             }
             Some(_) => {
@@ -191,7 +203,8 @@ impl Session {
             }
             None => {}
         }
-        if self.latest.is_some_and(|latest| !heads.hashes.contains(&latest)) {
+        let has = |hash: Option<Hash>| hash.is_some_and(|hash| heads.hashes.contains(&hash));
+        if self.latest.is_some_and(|latest| !has(latest)) {
             add("the latest head that the journal has of it is not there: its end was taken away, or it was made anew"
                 .to_owned());
         }
@@ -229,6 +242,13 @@ fn names(path: &Path, faults: &mut Faults) -> Vec<String> {
             Vec::new()
         }
     }
+}
+
+/// The session of `<day>/<session>`. It becomes a path: only what the gateway writes is taken.
+fn id_of(folder: &str) -> Option<Uuid> {
+    let (day, session) = folder.split_once('/')?;
+    let id = Uuid::parse_str(session).ok()?;
+    (is_day(day) && id.hyphenated().to_string() == session).then_some(id)
 }
 
 fn is_day(text: &str) -> bool {

@@ -103,12 +103,12 @@ impl Gateway {
     fn session(&mut self, id: Uuid) {
         let path = path_of(self.dir.path(), OPENED, id);
         let folder = format!("2026-11-30/{id}");
-        self.line("session.opened", json!({ "id": id, "folder": folder }));
+        self.line("session.opened", json!({ "id": id }));
         let mut session = Session::of(id, key(1));
         session.event(1007, "x", json!({}));
         session.head();
-        let live = json!([{ "id": id, "folder": folder, "head": session.seal.last_head().unwrap().hex() }]);
-        self.line("sessions.heads", json!({ "id": Uuid::nil(), "sessions": live }));
+        let live = json!([{ "folder": folder, "head": session.seal.last_head().unwrap().hex() }]);
+        self.line("sessions.heads", json!({ "id": Uuid::nil(), "heads": live }));
         session.event(4007, "x", json!({}));
         session.close("finished", None);
         put(&path, &session.folder);
@@ -372,7 +372,7 @@ fn a_folder_in_the_journal_is_a_day_and_the_sessions_number_and_no_other_path() 
         ["../../etc", "2026-11-30/../x", "2026-11-30", "/etc/passwd", "2026-11-30/00000000-0000-0000-0000-000000000009"]
     {
         let mut gateway = Gateway::new();
-        gateway.line("session.opened", json!({ "id": Uuid::from_u128(1), "folder": folder }));
+        gateway.line("session.sealed", json!({ "id": Uuid::from_u128(1), "folder": folder, "head": "" }));
         gateway.head();
         assert_eq!(gateway.codes(), ["malformed"], "{folder}");
     }

@@ -111,7 +111,9 @@ mod tests {
 
     use super::*;
 
-    fn chunks(text: &str, between: Between) -> Vec<(Option<String>, (u64, u64), (u64, u64))> {
+    type Piece = (Option<String>, (u64, u64), (u64, u64));
+
+    fn chunks(text: &str, between: Between) -> Vec<Piece> {
         let mut notes = Notes::new(text.as_bytes(), between);
         let mut found = Vec::new();
         while let Some(Chunk { note, lines, bytes }) = notes.next().unwrap() {

@@ -7,12 +7,12 @@ use super::*;
 use crate::event_chain::{EventChain, fingerprint, split_fingerprint};
 use crate::key::SigningKey;
 use crate::layout::File;
-use crate::testing::{SESSION, Session, faults, key, verified};
+use crate::testing::{Found, SESSION, Session, faults, key, verified};
 
 type Expected = (&'static str, &'static str, Option<(u64, u64)>);
 
 /// What is wrong with the example after a change.
-fn after(change: impl FnOnce(&mut InMemory)) -> Vec<(&'static str, String, Option<(u64, u64)>)> {
+fn after(change: impl FnOnce(&mut InMemory)) -> Vec<Found> {
     let mut folder = Session::whole();
     change(&mut folder);
     let report = verified(&folder);
@@ -20,7 +20,7 @@ fn after(change: impl FnOnce(&mut InMemory)) -> Vec<(&'static str, String, Optio
     faults(&report)
 }
 
-fn is(found: &[(&'static str, String, Option<(u64, u64)>)], expected: &[Expected]) {
+fn is(found: &[Found], expected: &[Expected]) {
     let found: Vec<_> = found.iter().map(|(code, file, lines)| (*code, file.as_str(), *lines)).collect();
     assert_eq!(found, expected);
 }
@@ -56,28 +56,27 @@ fn every_single_byte_that_is_changed_is_found_in_its_file() {
     for (name, bytes) in &folder.0 {
         let mut changed = folder.clone();
         for at in 0..bytes.len() {
-            for bit in [1 << (at % 8)] {
-                changed.0.get_mut(name).unwrap()[at] ^= bit;
-                let report = verify_files(&changed, Some(SESSION), &keys);
-                changed.0.get_mut(name).unwrap()[at] ^= bit;
-                assert!(report.verdict != Verdict::Whole, "{name} byte {at} bit {bit}");
-                let files: Vec<_> = report.faults.iter().filter_map(|fault| fault.file.as_deref()).collect();
-                assert!(files.contains(&name.as_str()), "{name} byte {at} bit {bit}: {:?}", report.faults);
-                let others = files.iter().filter(|file| **file != name);
-                // without its last head a folder is not sealed, and what stood after the one before is not signed
-                let allowed = |file: &&str| name == HEADS || **file == *HEADS;
-                assert!(others.clone().all(|file| allowed(&file)), "{name} byte {at} bit {bit}: {:?}", report.faults);
-                if name != HEADS {
-                    let fault = report.faults.iter().find(|fault| fault.file.as_deref() == Some(name)).unwrap();
-                    let (from, to) = fault.bytes.unwrap_or((0, bytes.len() as u64));
-                    assert!((from..to).contains(&(at as u64)), "{name} byte {at}: {fault}");
-                    let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-                    let (first, last) = fault.lines.unwrap_or((1, u64::MAX));
-                    assert!((first..=last).contains(&line), "{name} byte {at}, line {line}: {fault}");
-                    if name == EVENTS {
-                        // a changed newline spoils two lines
-                        assert!(last - first <= 1, "{fault}");
-                    }
+            let bit = 1 << (at % 8);
+            changed.0.get_mut(name).unwrap()[at] ^= bit;
+            let report = verify_files(&changed, Some(SESSION), &keys);
+            changed.0.get_mut(name).unwrap()[at] ^= bit;
+            assert!(report.verdict != Verdict::Whole, "{name} byte {at} bit {bit}");
+            let files: Vec<_> = report.faults.iter().filter_map(|fault| fault.file.as_deref()).collect();
+            assert!(files.contains(&name.as_str()), "{name} byte {at} bit {bit}: {:?}", report.faults);
+            let others = files.iter().filter(|file| **file != name);
+            // without its last head a folder is not sealed, and what stood after the one before is not signed
+            let allowed = |file: &&str| name == HEADS || **file == *HEADS;
+            assert!(others.clone().all(allowed), "{name} byte {at} bit {bit}: {:?}", report.faults);
+            if name != HEADS {
+                let fault = report.faults.iter().find(|fault| fault.file.as_deref() == Some(name)).unwrap();
+                let (from, to) = fault.bytes.unwrap_or((0, bytes.len() as u64));
+                assert!((from..to).contains(&(at as u64)), "{name} byte {at}: {fault}");
+                let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+                let (first, last) = fault.lines.unwrap_or((1, u64::MAX));
+                assert!((first..=last).contains(&line), "{name} byte {at}, line {line}: {fault}");
+                if name == EVENTS {
+                    // a changed newline spoils two lines
+                    assert!(last - first <= 1, "{fault}");
                 }
             }
         }
