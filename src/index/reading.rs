@@ -1,0 +1,346 @@
+//! Reading a session's folder, whose bytes are anybody's: nothing is followed that is a link, and nothing is read without a
+//! limit.
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use portcullis_folder::{CommandRecord, File, FileRecord, Manifest};
+use rustix::fs::{Mode, OFlags};
+use serde::de::DeserializeOwned;
+
+use super::chunks::{Chunk, Chunks};
+use super::error::IndexError;
+use super::moment;
+use super::schema::LINES;
+
+/// The longest line that is read; what is longer is left out, and told.
+const LINE: usize = 4 << 20;
+
+/// The largest manifest.
+const MANIFEST: u64 = 16 << 20;
+
+/// How much of a stream's beginning is searched.
+const HEAD: u64 = 1 << 20;
+
+/// How much of the end of `checkpoints` is read for the last one.
+const CHECKPOINT: u64 = 1 << 20;
+
+/// How many records come together.
+const BATCH: usize = 500;
+
+/// Some of what is in a folder, with the number of each line.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Commands(Vec<(u64, CommandRecord)>),
+    Files(Vec<(u64, f64, FileRecord)>),
+    Texts(Vec<(u64, Chunk)>),
+}
+
+/// The manifest of a folder; none where it has none yet.
+pub(crate) fn manifest(folder: &Path) -> Result<Option<Manifest>, IndexError> {
+    let path = folder.join(File::Manifest.name());
+    let Some(file) = open(&path)? else { return Ok(None) };
+    let mut text = Vec::new();
+    file.take(MANIFEST + 1).read_to_end(&mut text).map_err(|error| told(&path, &error.to_string()))?;
+    if text.len() as u64 > MANIFEST {
+        return Err(told(&path, "it is larger than any manifest"));
+    }
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| told(&path, &format!("it is no manifest: {error}")))?;
+    if folder.file_name().and_then(|name| name.to_str()) != Some(&manifest.session.hyphenated().to_string()) {
+        return Err(told(&path, "it is another session's: it does not name its folder"));
+    }
+    Ok(Some(manifest))
+}
+
+/// The SHA-256 of the last checkpoint's note text, in hex; none where there is none that is whole.
+pub(crate) fn head(folder: &Path) -> Option<String> {
+    let mut file = open(&folder.join(File::Checkpoints.name())).ok().flatten()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(CHECKPOINT))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(CHECKPOINT).read_to_end(&mut bytes).ok()?;
+    head_of(&String::from_utf8_lossy(&bytes))
+}
+
+/// Of a text that ends with notes: a note's text, an empty line and signatures, with an empty line between one note and the next.
+fn head_of(notes: &str) -> Option<String> {
+    let (before, signature) = notes.trim_end_matches('\n').rsplit_once("\n\n")?;
+    if !signature.starts_with('\u{2014}') {
+        return None;
+    }
+    let text = before.rsplit_once("\n\n").map_or(before, |(_, text)| text);
+    let text = format!("{text}\n");
+    Some(hex::encode(digest::digest(&digest::SHA256, text.as_bytes())))
+}
+
+/// Reads all records of a folder, a batch at a time; gives whether that was all of it. What can't be read is told, and the rest
+/// read all the same. `part` says whether anybody wants more.
+pub(crate) fn records(
+    folder: &Path,
+    manifest: &Manifest,
+    mut part: impl FnMut(Part) -> bool,
+    mut told_of: impl FnMut(String),
+) -> bool {
+    let mut complete = true;
+    let opened = moment::milliseconds(&manifest.opened).unwrap_or_default();
+    let after = |time: &str| {
+        let milliseconds = moment::milliseconds(time).map_or(0, |time| time.saturating_sub(opened).max(0));
+        milliseconds as f64 / 1000.0
+    };
+
+    let mut commands = Batches::new(Part::Commands);
+    complete &= lines(&folder.join(File::Commands.name()), &mut told_of, |number, line| {
+        json(line).map(|record| commands.add((number, record), &mut part))
+    });
+    commands.rest(&mut part);
+
+    let mut files = Batches::new(Part::Files);
+    complete &= lines(&folder.join(File::Files.name()), &mut told_of, |number, line| {
+        json::<FileRecord>(line).map(|record| files.add((number, after(&record.time), record), &mut part))
+    });
+    files.rest(&mut part);
+
+    let mut texts = Batches::new(Part::Texts);
+    let mut piece = 0;
+    let mut chunks = Chunks::default();
+    complete &= lines(&folder.join(File::Terminal.name()), &mut told_of, |number, line| {
+        if number == 0 {
+            return Ok(true);
+        }
+        let (at, kind, data) = cast_line(line)?;
+        let mut more = !chunks.is_full();
+        if kind == "o" {
+            for chunk in chunks.take(at, &data) {
+                more &= texts.add((piece, chunk), &mut part);
+                piece += 1;
+            }
+        }
+        Ok(more)
+    });
+    for head in [File::StdoutHead, File::StderrHead, File::StdinHead] {
+        if let Some(chunk) = chunks.finish() {
+            texts.add((piece, chunk), &mut part);
+            piece += 1;
+        }
+        for chunk in chunks.take(0.0, &head_text(&folder.join(head.name()), &mut told_of)) {
+            texts.add((piece, chunk), &mut part);
+            piece += 1;
+        }
+    }
+    if let Some(chunk) = chunks.finish() {
+        texts.add((piece, chunk), &mut part);
+    }
+    texts.rest(&mut part);
+    complete && !chunks.is_full()
+}
+
+/// An event of an asciicast: its time as it stands there, its kind and its data.
+///
+/// # Errors
+/// It is none; why, in words.
+pub fn cast_line(line: &str) -> Result<(f64, String, String), String> {
+    let (at, kind, data): (f64, String, String) =
+        serde_json::from_str(line).map_err(|error| format!("it is no event of an asciicast: {error}"))?;
+    if !at.is_finite() || at < 0.0 {
+        return Err("its time is none".to_owned());
+    }
+    Ok((at, kind, data))
+}
+
+/// Records that are given away some hundred at a time.
+struct Batches<T> {
+    waiting: Vec<T>,
+    part: fn(Vec<T>) -> Part,
+}
+
+impl<T> Batches<T> {
+    fn new(part: fn(Vec<T>) -> Part) -> Self {
+        Self { waiting: Vec::new(), part }
+    }
+
+    fn add(&mut self, record: T, to: &mut impl FnMut(Part) -> bool) -> bool {
+        self.waiting.push(record);
+        self.waiting.len() < BATCH || self.give(to)
+    }
+
+    fn rest(&mut self, to: &mut impl FnMut(Part) -> bool) {
+        if !self.waiting.is_empty() {
+            self.give(to);
+        }
+    }
+
+    fn give(&mut self, to: &mut impl FnMut(Part) -> bool) -> bool {
+        to((self.part)(std::mem::take(&mut self.waiting)))
+    }
+}
+
+fn json<T: DeserializeOwned>(line: &str) -> Result<T, String> {
+    serde_json::from_str(line).map_err(|error| format!("it is no such record: {error}"))
+}
+
+/// Reads a file line by line; false where not all of it was read. `line` says whether anybody wants more.
+fn lines(
+    path: &Path,
+    told_of: &mut impl FnMut(String),
+    mut line: impl FnMut(u64, &str) -> Result<bool, String>,
+) -> bool {
+    let file = match open(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => return true,
+        Err(error) => {
+            told_of(error.to_string());
+            return false;
+        }
+    };
+    let (mut reader, mut number, mut wrong) = (BufReader::new(file), 0_u64, 0_u64);
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let length = match (&mut reader).take(LINE as u64 + 1).read_until(b'\n', &mut buffer) {
+            Ok(length) => length,
+            Err(error) => {
+                told_of(format!("{}: {error}", path.display()));
+                return false;
+            }
+        };
+        if length == 0 {
+            break;
+        }
+        let read = if length > LINE && !buffer.ends_with(b"\n") {
+            if skip_line(&mut reader).is_err() {
+                return false;
+            }
+            Err(format!("it has more than {LINE} bytes"))
+        } else {
+            // a line without its end was being written when its gateway was killed
+            match std::str::from_utf8(&buffer) {
+                Ok(text) => line(number, text.trim_end_matches(['\n', '\r'])),
+                Err(_) => Err("it is no UTF-8".to_owned()),
+            }
+        };
+        match read {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(why) => {
+                wrong += 1;
+                if wrong == 1 {
+                    told_of(format!("{}: line {}: {why}", path.display(), number + 1));
+                }
+            }
+        }
+        number += 1;
+        if number >= LINES {
+            told_of(format!("{}: only its first {LINES} lines can be found", path.display()));
+            return false;
+        }
+    }
+    if wrong > 1 {
+        told_of(format!("{}: {wrong} lines in all can't be read", path.display()));
+    }
+    wrong == 0
+}
+
+fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let (used, ended) = {
+            let bytes = reader.fill_buf()?;
+            match bytes.iter().position(|byte| *byte == b'\n') {
+                Some(place) => (place + 1, true),
+                None => (bytes.len(), bytes.is_empty()),
+            }
+        };
+        reader.consume(used);
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+fn head_text(path: &Path, told_of: &mut impl FnMut(String)) -> String {
+    let mut bytes = Vec::new();
+    let read = open(path).and_then(|file| match file {
+        None => Ok(0),
+        Some(file) => file.take(HEAD).read_to_end(&mut bytes).map_err(|error| told(path, &error.to_string())),
+    });
+    if let Err(error) = read {
+        told_of(error.to_string());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Opens a file that is one: no link, no pipe that would keep somebody waiting. None where there is none.
+fn open(path: &Path) -> Result<Option<fs::File>, IndexError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from) {
+        Ok(file) => fs::File::from(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(told(path, "it is a link, and is not followed"));
+        }
+        Err(error) => return Err(told(path, &error.to_string())),
+    };
+    match file.metadata() {
+        Ok(about) if about.is_file() => Ok(Some(file)),
+        Ok(_) => Err(told(path, "it is no file")),
+        Err(error) => Err(told(path, &error.to_string())),
+    }
+}
+
+fn told(path: &Path, why: &str) -> IndexError {
+    IndexError::Folder { place: path.display().to_string(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_head_is_the_hash_of_the_last_text() {
+        let one = "a/session/x\n1\nroot=\nprevious none\n";
+        let two = "a/session/x\n2\nroot=\nfinal\n";
+        let all = format!("{one}\n\u{2014} a Az3g\n\n{two}\n\u{2014} a Bz3g\n");
+        let wanted = hex::encode(digest::digest(&digest::SHA256, two.as_bytes()));
+        assert_eq!(head_of(&all), Some(wanted));
+        assert_eq!(head_of("no note"), None);
+        assert_eq!(head_of(&format!("{one}\n\u{2014} a Az3g\n\n{two}\n")), None);
+    }
+
+    #[test]
+    fn a_link_in_a_folder_is_not_followed_and_a_pipe_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("commands.jsonl")).unwrap();
+        let error = open(&dir.path().join("commands.jsonl")).unwrap_err().to_string();
+        assert!(error.contains("is a link"), "{error}");
+        let pipe = dir.path().join("files.jsonl");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(open(&pipe).unwrap_err().to_string().contains("is no file"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_an_event_or_a_sentence(line in "\\PC{0,80}") {
+            if let Ok((at, _, _)) = cast_line(&line) {
+                prop_assert!(at >= 0.0);
+            }
+        }
+
+        #[test]
+        fn any_file_gives_records_and_sentences_and_no_more_lines_than_it_has(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let dir = tempfile::tempdir().unwrap();
+            for file in [File::Commands, File::Files, File::Terminal, File::Manifest, File::Checkpoints, File::StdoutHead] {
+                fs::write(dir.path().join(file.name()), &bytes).unwrap();
+            }
+            prop_assert!(manifest(dir.path()).is_err());
+            let _ = head(dir.path());
+            let path = dir.path().join(File::Commands.name());
+            let mut seen = 0;
+            lines(&path, &mut |_| {}, |_, _| { seen += 1; Ok(true) });
+            prop_assert!(seen <= bytes.iter().filter(|byte| **byte == b'\n').count() + 1);
+        }
+    }
+}
