@@ -75,7 +75,7 @@ impl Search<'_> {
         let mut all = conditions::of_session(self.query);
         add_range(&mut all, from, to);
         let limit = all.bind(Value::Integer(FEW + 1));
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM sessions WHERE {} LIMIT {limit}) AS some", all.sql());
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM sessions WHERE {} LIMIT {limit}) AS counted", all.sql());
         let rows = self.database.rows(Statement::new(sql, all.values)).await?;
         Ok(rows.first().is_some_and(|row| row.integer(0) <= FEW))
     }

@@ -243,11 +243,11 @@ impl Index {
             if self.database.write(vec![insert(n, &values)]).await?.first() == Some(&1) {
                 return Ok(n);
             }
-            // that millisecond is another's: the first that is free behind those who have met here
-            let sql = "SELECT max(n) FROM sessions WHERE n >= ?1 AND n < ?2";
-            let range = vec![Value::Integer(n), Value::Integer(n + 1024)];
-            let rows = self.database.rows(Statement::new(sql, range)).await?;
-            n = rows.first().map_or(n, |row| row.integer(0)).max(n) + 1;
+            // that millisecond is another's: the next that is free
+            let sql = "SELECT n + 1 FROM sessions AS taken WHERE n >= ?1 AND NOT EXISTS \
+                       (SELECT 1 FROM sessions WHERE sessions.n = taken.n + 1) ORDER BY n LIMIT 1";
+            let rows = self.database.rows(Statement::new(sql, vec![Value::Integer(n)])).await?;
+            n = rows.first().map_or(n, |row| row.integer(0));
         }
         Err(IndexError::Database(format!("too many sessions were opened at {}", manifest.opened)))
     }

@@ -15,9 +15,30 @@ use uuid::Uuid;
 
 const FIRST: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const WORDS: [&str; 24] = [
-    "systemctl", "restart", "nginx", "tail", "journalctl", "kubectl", "deploy", "cat", "/etc/hosts", "postgres", "grep",
-    "error", "docker", "build", "release", "status", "uptime", "less", "/var/log/syslog", "python3", "manage.py", "migrate",
-    "vim", "config.yaml",
+    "systemctl",
+    "restart",
+    "nginx",
+    "tail",
+    "journalctl",
+    "kubectl",
+    "deploy",
+    "cat",
+    "/etc/hosts",
+    "postgres",
+    "grep",
+    "error",
+    "docker",
+    "build",
+    "release",
+    "status",
+    "uptime",
+    "less",
+    "/var/log/syslog",
+    "python3",
+    "manage.py",
+    "migrate",
+    "vim",
+    "config.yaml",
 ];
 
 /// A generator without surprises: xorshift64*.
@@ -153,7 +174,12 @@ async fn measure(index: &Index, what: &str, sessions: usize, query: impl Fn(usiz
     }
     times.sort();
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    println!("  {what:<44} p50 {:>7.1} ms   p95 {:>7.1} ms   {:>4.1} found", ms(times[25]), ms(times[47]), found as f64 / 50.0);
+    println!(
+        "  {what:<44} p50 {:>7.1} ms   p95 {:>7.1} ms   {:>4.1} found",
+        ms(times[25]),
+        ms(times[47]),
+        found as f64 / 50.0
+    );
 }
 
 #[tokio::main]
@@ -192,43 +218,60 @@ async fn searches(index: &Index, sessions: usize) {
     })
     .await;
     measure(index, "outcome, rare", sessions, |_| Query { outcome: some("killed".into()), ..Query::default() }).await;
-    measure(index, "action that nobody had", sessions, |_| Query { action: some("Hop".into()), ..Query::default() }).await;
+    measure(index, "action that nobody had", sessions, |_| Query { action: some("Hop".into()), ..Query::default() })
+        .await;
     let word = |n: usize| WORDS[n % WORDS.len()].to_owned();
     measure(index, "command, common", sessions, |n| Query { command: some(word(n)), ..Query::default() }).await;
-    measure(index, "command, two words", sessions, |n| {
-        Query { command: some(format!("{} {}", word(n), word(n / 24))), ..Query::default() }
+    measure(index, "command, two words", sessions, |n| Query {
+        command: some(format!("{} {}", word(n), word(n / 24))),
+        ..Query::default()
     })
     .await;
     let needle = |n: usize| some(format!("needle-{}", n / 10_000 * 10_000 + 77));
     measure(index, "command, rare", sessions, |n| Query { command: needle(n), ..Query::default() }).await;
-    measure(index, "command, not there", sessions, |_| Query { command: some("restartx nginxx".into()), ..Query::default() }).await;
-    measure(index, "command, common, of one person", sessions, |n| {
-        Query { command: some(word(n)), person: person(n), ..Query::default() }
+    measure(index, "command, not there", sessions, |_| Query {
+        command: some("restartx nginxx".into()),
+        ..Query::default()
     })
     .await;
-    measure(index, "command, rare, of one action", sessions, |n| {
-        Query { command: needle(n), action: some("Shell".into()), ..Query::default() }
+    measure(index, "command, common, of one person", sessions, |n| Query {
+        command: some(word(n)),
+        person: person(n),
+        ..Query::default()
     })
     .await;
-    measure(index, "command, common, of a rare outcome", sessions, |n| {
-        Query { command: some(word(n)), outcome: some("killed".into()), ..Query::default() }
+    measure(index, "command, rare, of one action", sessions, |n| Query {
+        command: needle(n),
+        action: some("Shell".into()),
+        ..Query::default()
+    })
+    .await;
+    measure(index, "command, common, of a rare outcome", sessions, |n| Query {
+        command: some(word(n)),
+        outcome: some("killed".into()),
+        ..Query::default()
     })
     .await;
     measure(index, "output, common", sessions, |n| Query { output: some(word(n)), ..Query::default() }).await;
-    measure(index, "output, three words", sessions, |n| {
-        Query { output: some(format!("{} {} {}", word(n), word(n / 24), word(n / 5))), ..Query::default() }
+    measure(index, "output, three words", sessions, |n| Query {
+        output: some(format!("{} {} {}", word(n), word(n / 24), word(n / 5))),
+        ..Query::default()
     })
     .await;
-    measure(index, "output, rare", sessions, |n| {
-        Query { output: some(format!("needle-{}", n / 10_000 * 10_000 + 99)), ..Query::default() }
+    measure(index, "output, rare", sessions, |n| Query {
+        output: some(format!("needle-{}", n / 10_000 * 10_000 + 99)),
+        ..Query::default()
     })
     .await;
-    measure(index, "output, not there", sessions, |_| {
-        Query { output: some("nginx restart systemctl tail kubectlx".into()), ..Query::default() }
+    measure(index, "output, not there", sessions, |_| Query {
+        output: some("nginx restart systemctl tail kubectlx".into()),
+        ..Query::default()
     })
     .await;
-    measure(index, "output and command, common", sessions, |n| {
-        Query { output: some(word(n)), command: some(word(n / 3)), ..Query::default() }
+    measure(index, "output and command, common", sessions, |n| Query {
+        output: some(word(n)),
+        command: some(word(n / 3)),
+        ..Query::default()
     })
     .await;
     measure(index, "path", sessions, |n| Query { path: some(format!("/{n}-1.csv")), ..Query::default() }).await;

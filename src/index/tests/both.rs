@@ -1,5 +1,7 @@
 //! What the index answers, the same on SQLite and on a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
 mod support;
 
 use std::path::Path;

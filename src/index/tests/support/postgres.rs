@@ -87,15 +87,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // what it has is thrown away: it may end at once; but by itself, so that its children do as well
-        let ended = Command::new(self.bin.join("pg_ctl"))
-            .args(["kill", "QUIT"])
-            .arg(self.server.id().to_string())
-            .stdout(Stdio::null())
-            .status();
-        if !ended.is_ok_and(|status| status.success()) {
-            let _ = self.server.kill();
-        }
+        // what it has is thrown away, so it may end at once; but by itself, so that its children do as well
+        let server = rustix::process::Pid::from_child(&self.server);
+        let _ = rustix::process::kill_process(server, rustix::process::Signal::QUIT);
         let _ = self.server.wait();
     }
 }
