@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +97,11 @@ impl TestGateway {
         Self::build_before(Some(elsewhere), POLICIES, change, &[], &[]).await
     }
 
+    /// A gateway whose evidence is kept like this.
+    pub(crate) async fn recording(log: impl FnOnce(&Path) -> EventLog) -> Self {
+        Self::build_with(None, POLICIES, |_| (), &[], &[], log).await
+    }
+
     async fn build(change: impl FnOnce(&mut Settings), kinds: &[(&str, &[&str])], lines: &[String]) -> Self {
         Self::build_under(POLICIES, change, kinds, lines).await
     }
@@ -117,6 +122,18 @@ impl TestGateway {
         kinds: &[(&str, &[&str])],
         lines: &[String],
     ) -> Self {
+        let log = |directory: &Path| EventLog::open(directory, 64 << 20).unwrap();
+        Self::build_with(elsewhere, policies, change, kinds, lines, log).await
+    }
+
+    async fn build_with(
+        elsewhere: Option<Elsewhere>,
+        policies: &str,
+        change: impl FnOnce(&mut Settings),
+        kinds: &[(&str, &[&str])],
+        lines: &[String],
+        log: impl FnOnce(&Path) -> EventLog,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, kind) in [("ada", "ed25519"), ("bob", "ed25519"), ("nobody", "ed25519"), ("stranger", "ed25519")] {
             keygen(&dir.path().join(name), &["-t", kind]).await;
@@ -125,7 +142,7 @@ impl TestGateway {
         let host_keys = HostKeys::load_or_create(&dir.path().join("host_key")).unwrap();
         let node = Arc::new(ShellNode::new());
         let policies = Policies::new(Policy::for_test(policies));
-        let log = Arc::new(EventLog::open(dir.path(), 64 << 20).unwrap());
+        let log = Arc::new(log(dir.path()));
         let nodes = Arc::new(TwoNodes::default());
         let mut settings = Settings::new(&Limits::default(), &Environment::default(), None);
         settings.drain = Duration::from_millis(200);

@@ -315,6 +315,13 @@ impl Demo {
         }
     }
 
+    /// Kills it, as a crash would.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Sends a signal to the demo, by its number, and waits for its end.
     #[track_caller]
     pub fn end(&self, signal: rustix::process::Signal) -> ExitStatus {

@@ -1,10 +1,12 @@
 //! What is left of a session in its folder, as somebody finds it who has nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use portcullis_folder::SigningKey;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::evidence::{Bounds, EventLog, Keeping, Place, Shares};
 use crate::testing::{TestGateway, text};
 
 /// The one folder of a gateway, once it is sealed.
@@ -13,12 +15,12 @@ async fn folder(gateway: &TestGateway) -> PathBuf {
     gateway.path("sessions").join(sealed["folder"].as_str().unwrap())
 }
 
-fn lines(folder: &std::path::Path, file: &str) -> Vec<Value> {
+fn lines(folder: &Path, file: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join(file)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn manifest(folder: &std::path::Path) -> Value {
+fn manifest(folder: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder.join("manifest.json")).unwrap()).unwrap()
 }
 
@@ -63,4 +65,57 @@ async fn a_terminal_leaves_what_it_showed_whether_or_not_it_has_a_command() {
         assert!(shown.contains("seen"), "{args:?}: {shown}");
         assert_eq!(manifest(&folder)["pty"], true);
     }
+}
+
+/// A log whose folders may take so much.
+fn with_room_for(session: u64, required: bool) -> impl FnOnce(&Path) -> EventLog {
+    move |directory| {
+        let shares = Shares { session, ..Shares::UNLIMITED };
+        let keeping = Keeping { required, output_head: 0, shares };
+        let bounds = Bounds { shares: Shares::UNLIMITED, questions_a_minute: u32::MAX, keeping };
+        EventLog::open(directory, 64 << 20).unwrap().bounded(bounds)
+    }
+}
+
+const FLOOD: &[&str] = &["-tt", "web", "head -c 300000 /dev/zero | tr '\\0' x; sleep 1; echo never"];
+
+#[tokio::test]
+async fn a_session_that_fills_its_part_ends_with_254_and_others_live() {
+    let gateway = TestGateway::recording(with_room_for(100_000, true)).await;
+    let ran = gateway.run(FLOOD).await;
+    assert_eq!(ran.status.code(), Some(254), "{}", text(&ran.stderr));
+    let said = text(&ran.stderr);
+    assert!(said.contains("has filled its part") && said.contains("evidence.session_recording_bytes"), "{said}");
+    assert!(!text(&ran.stdout).contains("never"));
+    let folder = folder(&gateway).await;
+    let manifest = manifest(&folder);
+    assert_eq!(manifest["ended"]["outcome"], "failed");
+    // what went on is what is recorded
+    let shown: usize = lines(&folder, "terminal.cast").iter().skip(1).map(|event| event[2].as_str().unwrap().len()).sum();
+    assert!(shown >= text(&ran.stdout).len(), "{shown} of {}", ran.stdout.len());
+    gateway.works().await;
+}
+
+#[tokio::test]
+async fn where_recording_is_not_required_the_session_goes_on_and_the_gap_is_told() {
+    let gateway = TestGateway::recording(with_room_for(100_000, false)).await;
+    let ran = gateway.run(FLOOD).await;
+    assert!(ran.status.success() && text(&ran.stdout).contains("never"), "{}", text(&ran.stderr));
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_recorded_nothing_opens_and_the_status_says_so() {
+    let log = |directory: &Path| {
+        let (key, _) = SigningKey::generate("portcullis/test").unwrap();
+        EventLog::open_at(Place { directory, limit: 64 << 20, reserve: u64::MAX, key }).unwrap()
+    };
+    let gateway = TestGateway::recording(log).await;
+    for args in [&["web", "echo never"][..], &["-tt", "web"]] {
+        let ran = gateway.run(args).await;
+        assert_eq!(ran.status.code(), Some(254), "{}", text(&ran.stderr));
+        assert!(text(&ran.stderr).contains("are kept free (evidence.reserve_bytes)"), "{}", text(&ran.stderr));
+        assert!(!text(&ran.stdout).contains("never"));
+    }
+    let refused = gateway.event(|event| event["event"] == "channel.refused").await;
+    assert_eq!(refused["code"], "evidence-unavailable");
 }
