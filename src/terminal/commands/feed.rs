@@ -1,0 +1,158 @@
+//! Output on its way into the models: as late as can be, and not at all where it makes no difference.
+
+use super::edit::{Edit, From};
+use super::models::{Models, Place, SCROLLBACK};
+use super::scan::Scanner;
+use crate::Size;
+
+/// Output that waits for the models. Past this they get it.
+const MOST_UNFED: usize = 32 << 10;
+
+/// The most of a dump that an idle watch keeps; a fuller screen keeps only the rows of the line.
+const LARGEST_DUMP: usize = 6 << 10;
+
+pub(super) struct Feed {
+    size: Size,
+    models: Option<Models>,
+    asleep: Option<Asleep>,
+    unfed: Vec<u8>,
+    /// `unfed` began between two sequences.
+    plain: bool,
+}
+
+/// What makes the models anew.
+struct Asleep {
+    dump: String,
+    /// The prompt's end, in rows of the screen.
+    place: Option<Place>,
+}
+
+impl Feed {
+    pub(super) fn new(size: Size) -> Self {
+        Self { size, models: Models::new(size), asleep: None, unfed: Vec::new(), plain: true }
+    }
+
+    pub(super) fn models(&self) -> Option<&Models> {
+        self.models.as_ref()
+    }
+
+    /// Takes output that `scanner` has just seen, and no more than that: what it saw tells whether it can be left out.
+    pub(super) fn push(&mut self, bytes: &[u8], scanner: &mut Scanner) {
+        self.unfed.extend_from_slice(bytes);
+        if self.unfed.len() >= MOST_UNFED {
+            self.overflow(scanner);
+        }
+    }
+
+    /// Text that scrolls by leaves nothing but its last rows. That is exact if there is only text in it, and no mode under which
+    /// something else than the last rows would matter.
+    fn overflow(&mut self, scanner: &mut Scanner) {
+        let only_text = self.plain && !scanner.moved && !scanner.odd;
+        if only_text {
+            let rows = self.models.as_ref().map_or(usize::from(u8::MAX), Models::rows) + SCROLLBACK + 2;
+            let mut feeds = 0;
+            let cut = self.unfed.windows(2).rposition(|two| {
+                feeds += usize::from(two.last() == Some(&b'\n'));
+                feeds >= rows && two == b"\r\n"
+            });
+            if let Some(cut) = cut {
+                self.unfed.drain(..cut);
+                if let Some(models) = &mut self.models {
+                    models.forget_cut();
+                }
+                return self.fed(scanner);
+            }
+        }
+        self.fed(scanner);
+    }
+
+    fn fed(&mut self, scanner: &mut Scanner) {
+        self.wake(&mut None);
+        if let Some(models) = &mut self.models {
+            models.feed(&self.unfed);
+        }
+        self.unfed.clear();
+        scanner.moved = false;
+        self.plain = scanner.at_rest();
+    }
+
+    /// The models get all that there was.
+    pub(super) fn sync(&mut self, edit: &mut Option<Edit>) {
+        self.wake(edit);
+        if self.unfed.is_empty() {
+            return;
+        }
+        if let Some(models) = &mut self.models {
+            models.feed(&self.unfed);
+        }
+        self.unfed.clear();
+        // what comes next may be inside a sequence, which only the scanner knows
+        self.plain = false;
+    }
+
+    fn wake(&mut self, edit: &mut Option<Edit>) {
+        let Some(asleep) = self.asleep.take() else { return };
+        self.models = Models::new(self.size);
+        let Some(models) = &mut self.models else { return };
+        models.feed(asleep.dump.as_bytes());
+        if let (Some(edit), Some(place)) = (edit, asleep.place) {
+            edit.anchor = models.anchor(place);
+        }
+    }
+
+    pub(super) fn idle(&mut self, edit: &mut Option<Edit>) {
+        self.sync(edit);
+        let Some(models) = self.models.take() else { return };
+        let above = models.above();
+        let on_screen = |place: Place| Some(Place { row: place.row.checked_sub(above)?, column: place.column });
+        let place = edit.as_ref().and_then(|edit| edit.place(&models)).and_then(on_screen);
+        let mut dump = models.dump();
+        if dump.len() > LARGEST_DUMP {
+            dump = models.dump_of_line();
+        }
+        dump.shrink_to_fit();
+        if let Some(edit) = edit {
+            edit.anchor = None;
+        }
+        self.asleep = Some(Asleep { dump, place });
+        self.unfed = Vec::new();
+    }
+
+    pub(super) fn resize(&mut self, size: Size, edit: &mut Option<Edit>) {
+        self.sync(edit);
+        self.size = size;
+        if let Some(models) = &mut self.models {
+            models.resize(size);
+        }
+    }
+
+    /// Somebody begins to type at the cursor, or an editor to read there.
+    pub(super) fn begin(&mut self, from: From, edit: &mut Option<Edit>) {
+        self.sync(edit);
+        if let Some(models) = &mut self.models {
+            *edit = Some(Edit::begin(from, models));
+        }
+    }
+
+    /// The text left of the cursor.
+    pub(super) fn prompt(&self) -> String {
+        self.models.as_ref().map(|models| models.before(models.cursor())).unwrap_or_default()
+    }
+
+    pub(super) fn stands_after_text(&self) -> bool {
+        !self.prompt().trim().is_empty()
+    }
+
+    /// The line that the cursor is in.
+    pub(super) fn row(&self) -> String {
+        let Some(models) = &self.models else { return String::new() };
+        let cursor = models.cursor();
+        models.before(Place { row: cursor.row, column: usize::MAX }).trim_end().to_owned()
+    }
+
+    /// Whether nothing was shown since `edit` began.
+    pub(super) fn nothing_after(&self, edit: &Edit, prompts: &super::prompt::Prompts) -> bool {
+        let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts));
+        reading.is_some_and(|reading| reading.text.is_empty())
+    }
+}

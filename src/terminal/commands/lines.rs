@@ -1,0 +1,324 @@
+//! Lines that were entered become commands.
+
+use super::command::{Command, How, Line};
+use super::edit::{Edit, From, Reading};
+use super::prompt::{Known, Prompts};
+use super::syntax;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What waits to be taken. Past this the oldest goes: whoever feeds a watch takes what it tells.
+const MOST_WAITING: usize = 4096;
+
+/// The longest command that is joined from lines.
+const LONGEST: usize = 128 << 10;
+
+/// Lines typed ahead of a shell without an editor that are remembered.
+const MOST_AHEAD: usize = 64;
+
+/// How long a command waits for its exit status.
+const HELD: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
+pub(super) struct Lines {
+    prompts: Prompts,
+    /// A command that goes on with the next line.
+    open: Option<Command>,
+    /// Entered with history expansion: the shell may show next what it became.
+    expanding: Option<Command>,
+    /// Waits for its exit status.
+    held: Option<Command>,
+    ready: VecDeque<Command>,
+    hidden: VecDeque<Duration>,
+    ahead: VecDeque<(String, Duration)>,
+    /// A mark without the nonce came, and what it says the prompt is.
+    unproved: Option<Option<String>>,
+}
+
+impl Lines {
+    pub(super) fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
+    /// Whether the next line goes on with one that is open.
+    pub(super) fn goes_on(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Lines that were typed ahead come to an editor after all: how many.
+    pub(super) fn take_ahead(&mut self) -> usize {
+        std::mem::take(&mut self.ahead).len()
+    }
+
+    pub(super) fn hide(&mut self, at: Duration) {
+        if self.hidden.len() < MOST_WAITING {
+            self.hidden.push_back(at);
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Command> {
+        self.ready.pop_front()
+    }
+
+    pub(super) fn next_hidden(&mut self) -> Option<Duration> {
+        self.hidden.pop_front()
+    }
+
+    /// Time passed.
+    pub(super) fn passed(&mut self, at: Duration) {
+        if self.held.as_ref().is_some_and(|held| at.saturating_sub(held.at) > HELD) {
+            self.release();
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            if self.ready.len() == MOST_WAITING {
+                self.ready.pop_front();
+            }
+            self.ready.push_back(held);
+        }
+    }
+
+    pub(super) fn finish(&mut self, _at: Duration) {
+        self.settle();
+        if let Some(mut open) = self.open.take() {
+            // it never became whole, so it was not run
+            open.confidence = open.confidence.min(0.3);
+            self.emit(open);
+        }
+        self.release();
+    }
+
+    /// ^C: what was open was not run.
+    pub(super) fn give_up(&mut self) {
+        self.open = None;
+        self.ahead.clear();
+        self.unproved = None;
+    }
+
+    pub(super) fn unproved(&mut self, prompt: Option<String>) {
+        match (&mut self.unproved, prompt) {
+            (slot, Some(prompt)) => *slot = Some(Some(prompt)),
+            (Some(_), None) => {}
+            (slot, None) => *slot = Some(None),
+        }
+    }
+
+    pub(super) fn ended(&mut self, exit: Option<i32>) {
+        self.settle();
+        if let Some(held) = &mut self.held {
+            held.exit = exit;
+        }
+        self.release();
+    }
+
+    /// The first key of a line without an editor, after lines that were typed ahead: `$ $ ` says that two were read.
+    pub(super) fn first_key(&mut self, at: Duration, edit: &mut Option<Edit>) {
+        let Some(edit) = edit else { return };
+        if self.ahead.is_empty() {
+            return;
+        }
+        let (times, prompt) = self.repeated(&edit.prompt);
+        for _ in 1..times {
+            self.read_ahead(at);
+        }
+        if times > 0 {
+            edit.prompt_is(prompt);
+            self.ahead.clear();
+        }
+    }
+
+    /// A row of output ended, while lines typed ahead wait: prompts at its start say that so many were read.
+    pub(super) fn row_ends(&mut self, at: Duration, row: &str) {
+        for _ in 0..self.repeated(row).0 {
+            self.read_ahead(at);
+        }
+    }
+
+    /// How often a prompt that is known stands at the start, and the prompt.
+    fn repeated(&self, text: &str) -> (usize, String) {
+        let (mut times, mut rest, mut last) = (0, text, String::new());
+        while let Some((end, Known::Same)) = self.prompts.at_start_of(rest) {
+            let cut = rest.char_indices().nth(end).map_or(rest.len(), |(place, _)| place);
+            let (prompt, after) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+            if prompt.is_empty() {
+                break;
+            }
+            last = prompt.to_owned();
+            times += 1;
+            rest = after;
+        }
+        (times, last)
+    }
+
+    fn read_ahead(&mut self, at: Duration) {
+        if let Some((text, _)) = self.ahead.pop_front() {
+            let prompt = String::new();
+            self.take(at, Reading { text, prompt, known: Known::Shape, from: None, factor: 0.75 }, false);
+        }
+    }
+
+    /// Enter where no editor reads: a shell that leaves editing to the terminal, a program's question, or a program that runs.
+    pub(super) fn entered_without_editor(&mut self, at: Duration, edit: Option<Edit>, reading: Option<Reading>) {
+        let Some(reading) = reading else { return };
+        let typed = edit.as_ref().is_some_and(|edit| edit.typed);
+        if reading.text.is_empty() && typed && !matches!(reading.known, Known::Same | Known::Shape) {
+            self.hide(at);
+        } else if reading.known == Known::Foreign && reading.prompt.trim().is_empty() {
+            if self.open.is_some() {
+                self.entered(at, reading, false);
+            } else if self.ahead.len() < MOST_AHEAD && !reading.text.is_empty() {
+                self.ahead.push_back((reading.text, at));
+            }
+        } else if self.open.is_some() || reading.known != Known::Foreign || reading.prompt.trim_end().ends_with('>') {
+            self.entered(at, reading, false);
+        }
+    }
+
+    /// A line was entered; `editor` says whether by an editor that told its end.
+    pub(super) fn entered(&mut self, at: Duration, mut reading: Reading, editor: bool) {
+        if !editor {
+            reading.factor *= 0.97;
+        }
+        self.settle();
+        self.take(at, reading, editor);
+    }
+
+    fn take(&mut self, at: Duration, reading: Reading, _editor: bool) {
+        let Reading { text, prompt, known, from, factor } = reading;
+        let own = matches!(known, Known::Same | Known::Shape) || from == Some(From::Mark);
+        let unproved = self.unproved.take();
+        let confidence = factor * sure(known);
+        let mut command = match self.open.take() {
+            Some(mut open) if !own && open.line.len() + text.len() < LONGEST => {
+                open.line.push('\n');
+                open.line.push_str(&text);
+                open.at = at;
+                // the prompt of a continuation is no shell's own; how the first line was known is what counts
+                open.confidence *= factor.clamp(0.8, 1.0);
+                open
+            }
+            // the shell did not ask for more, or was stopped from asking
+            open => {
+                if let Some(mut open) = open {
+                    open.confidence *= 0.7;
+                    self.emit(open);
+                }
+                if text.is_empty() {
+                    return;
+                }
+                if known != Known::Foreign && known != Known::Unexpected && from != None {
+                    self.prompts.learn(&prompt);
+                }
+                let mut command = Command { at, line: text, how: How::Screen, confidence, exit: None };
+                match unproved {
+                    _ if from == Some(From::Mark) => command.how = How::Marks,
+                    Some(marked) => {
+                        command.how = How::UnprovedMarks;
+                        let disagree = marked.is_some_and(|marked| marked != prompt);
+                        command.confidence *= if disagree { 0.6 } else { 0.98 };
+                    }
+                    None => {}
+                }
+                command
+            }
+        };
+        if confidence >= 0.3 && syntax::goes_on(&command.line) && command.line.len() < LONGEST {
+            self.open = Some(command);
+            return;
+        }
+        command.line.truncate(command.line.trim_end().len());
+        if command.line.contains('!') || command.line.starts_with('^') {
+            self.prompts.ran(&command.line);
+            self.expanding = Some(command);
+        } else {
+            self.emit(command);
+        }
+    }
+
+    /// The line as a guard-rail gets it.
+    pub(super) fn line(&self, reading: &Reading, editor: bool) -> Option<Line> {
+        let before = self.open.as_ref().map(|open| format!("{}\n", open.line)).unwrap_or_default();
+        let own = matches!(reading.known, Known::Same | Known::Shape);
+        let mut confidence = reading.factor * sure(reading.known) * if editor { 1.0 } else { 0.97 };
+        if let Some(open) = &self.open
+            && !own
+        {
+            confidence = open.confidence * reading.factor;
+        }
+        Some(Line { line: reading.text.clone(), confidence, before: if own { String::new() } else { before } })
+    }
+
+    pub(super) fn expands(&self) -> bool {
+        self.expanding.is_some()
+    }
+
+    /// The row that came after a line with history expansion: what the line became, or that it became nothing.
+    pub(super) fn expanded(&mut self, row: &str) {
+        let Some(mut command) = self.expanding.take() else { return };
+        if row.ends_with(": event not found") || row.ends_with(": substitution failed") {
+            return;
+        }
+        let start = if command.line.starts_with('^') { "" } else { command.line.split('!').next().unwrap_or_default() };
+        let likely = !row.is_empty() && row != command.line && row.starts_with(start);
+        if likely && became(&command.line, row) {
+            row.clone_into(&mut command.line);
+        }
+        self.emit(command);
+    }
+
+    fn settle(&mut self) {
+        if let Some(command) = self.expanding.take() {
+            self.emit(command);
+        }
+    }
+
+    fn emit(&mut self, command: Command) {
+        self.release();
+        if command.confidence >= super::UNSURE_BELOW {
+            self.prompts.ran(&command.line);
+        }
+        let waits = command.how == How::Marks;
+        self.held = Some(command);
+        if !waits {
+            self.release();
+        }
+    }
+}
+
+/// Whether `row` may be what history made of `line`.
+fn became(line: &str, row: &str) -> bool {
+    // a `!` in single quotes, before a space or `=`, or at the end is only that
+    let mut quoted = false;
+    let mut characters = line.chars().peekable();
+    let mut marks = line.starts_with('^');
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' => quoted = !quoted,
+            '\\' => {
+                characters.next();
+            }
+            '!' if !quoted => {
+                marks |= characters.peek().is_some_and(|&next| !next.is_whitespace() && next != '=' && next != '(')
+            }
+            _ => {}
+        }
+    }
+    marks && !row.contains("!!")
+}
+
+/// The share of lines at such prompts that a shell ran, in the half of the corpus that this was tuned on.
+fn sure(known: Known) -> f64 {
+    match known {
+        Known::Same => 0.98,
+        Known::Shape => 0.95,
+        Known::Expected => 0.9,
+        Known::Unexpected => 0.4,
+        Known::Foreign => 0.1,
+    }
+}

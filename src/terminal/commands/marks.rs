@@ -1,0 +1,53 @@
+//! Marks of a shell: OSC 133, as FinalTerm brought them and most terminals know them
+//! (<https://gitlab.freedesktop.org/Per_Bothner/specifications/-/blob/master/proposals/semantic-prompts.md>).
+
+/// What marks of this session's own shell carry as `nonce=`. Whoever can read the shell's environment knows it, so it tells
+/// a file with marks in it that is shown from a shell that was started with ours, and no more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// 16 to 64 letters and digits; none if it is anything else.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let good = (16..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        good.then(|| Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nonce")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A prompt begins.
+    Prompt,
+    /// It ends, and the line begins.
+    Line,
+    /// The line was entered; what comes is its output.
+    Run,
+    /// It ended.
+    Done(Option<i32>),
+}
+
+/// The mark in the body of an operating system command, and whether it carries the nonce.
+pub(super) fn parse(body: &[u8], nonce: Option<&Nonce>) -> Option<(Mark, bool)> {
+    let body = std::str::from_utf8(body).ok()?.strip_prefix("133;")?;
+    let mut fields = body.split(';');
+    let mark = match fields.next()? {
+        "A" => Mark::Prompt,
+        "B" => Mark::Line,
+        "C" => Mark::Run,
+        "D" => Mark::Done(fields.clone().next().and_then(|status| status.parse().ok())),
+        _ => return None,
+    };
+    let proved = nonce.is_some_and(|nonce| {
+        fields
+            .filter_map(|field| field.split_once('='))
+            .any(|(name, value)| matches!(name, "nonce" | "aid") && value == nonce.0)
+    });
+    Some((mark, proved))
+}

@@ -1,0 +1,17 @@
+//! What commands were run in an interactive shell, told from the outside.
+
+mod command;
+mod edit;
+mod feed;
+mod keys;
+mod lines;
+mod marks;
+mod models;
+mod prompt;
+mod scan;
+mod syntax;
+mod watch;
+
+pub use command::{Command, How, Line, UNSURE_BELOW};
+pub use marks::Nonce;
+pub use watch::CommandWatch;

@@ -1,0 +1,197 @@
+//! Which prompts are a shell's.
+
+/// How a prompt was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// As one that was seen before.
+    Same,
+    /// The same but for what changes: the folder, a branch, a status.
+    Shape,
+    /// The first of the session, or the first after something that may have brought another.
+    Expected,
+    /// A shell's by its end, but nothing led to expect a new one.
+    Unexpected,
+    /// A program's: an interpreter, a question.
+    Foreign,
+}
+
+/// The prompts of a session, learned as lines are entered at them.
+#[derive(Default)]
+pub(super) struct Prompts {
+    seen: Vec<String>,
+    /// The last command may have brought another shell, or another prompt.
+    expects: bool,
+}
+
+const MOST: usize = 8;
+const LONGEST: usize = 512;
+
+impl Prompts {
+    /// What is known of `prompt`, the text left of a line.
+    pub(super) fn judge(&self, prompt: &str) -> Known {
+        if prompt.trim().is_empty() {
+            return Known::Foreign;
+        }
+        if self.seen.iter().any(|seen| seen == prompt) {
+            return Known::Same;
+        }
+        if foreign(prompt) {
+            return Known::Foreign;
+        }
+        if self.seen.iter().any(|seen| alike(seen, prompt)) {
+            return Known::Shape;
+        }
+        if !ends_like_a_shell(prompt) {
+            return Known::Foreign;
+        }
+        if self.seen.is_empty() || self.expects { Known::Expected } else { Known::Unexpected }
+    }
+
+    /// A line was entered at `prompt`.
+    pub(super) fn learn(&mut self, prompt: &str) {
+        if prompt.trim().is_empty() || prompt.len() > LONGEST {
+            return;
+        }
+        self.seen.retain(|seen| seen != prompt);
+        if self.seen.len() == MOST {
+            self.seen.remove(0);
+        }
+        self.seen.push(prompt.to_owned());
+    }
+
+    /// `command` was entered: may the next prompt be another?
+    pub(super) fn ran(&mut self, command: &str) {
+        self.expects = brings_another(command);
+    }
+
+    /// How many characters of `line` are a prompt that was seen, or has the shape of one.
+    pub(super) fn at_start_of(&self, line: &str) -> Option<(usize, Known)> {
+        let same =
+            self.seen.iter().filter(|seen| line.starts_with(seen.as_str())).map(|seen| seen.chars().count()).max();
+        if let Some(end) = same {
+            return Some((end, Known::Same));
+        }
+        self.seen.iter().rev().find_map(|seen| {
+            let tail = tail(seen);
+            let end = line.find(tail)? + tail.len();
+            let prompt = line.get(..end)?;
+            alike(seen, prompt).then(|| (prompt.chars().count(), Known::Shape))
+        })
+    }
+}
+
+/// The last character that is no space, and what follows it.
+fn tail(prompt: &str) -> &str {
+    let trimmed = prompt.trim_end();
+    let start = trimmed.char_indices().next_back().map_or(0, |(place, _)| place);
+    prompt.get(start..).unwrap_or_default()
+}
+
+/// The part before what usually changes: a path, a branch.
+fn head(prompt: &str) -> &str {
+    let prompt = prompt.trim_start();
+    // the name of a virtual environment
+    let prompt = match prompt.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, rest)) => rest.trim_start(),
+        None => prompt,
+    };
+    prompt.split([':', '~', '/', ' ']).next().unwrap_or_default()
+}
+
+fn alike(seen: &str, prompt: &str) -> bool {
+    tail(seen) == tail(prompt)
+        && head(seen) == head(prompt)
+        && ends_like_a_shell(prompt)
+        // with nothing before the path, all that is known is the end
+        && (!head(seen).is_empty() || prompt.trim_start().starts_with(['~', '/']))
+        && seen.chars().count() > tail(seen).chars().count()
+}
+
+fn ends_like_a_shell(prompt: &str) -> bool {
+    prompt.trim_end().ends_with(['$', '#', '%', '>', '❯', '➜', 'λ', '»', '▶', '›', '→'])
+}
+
+/// Prompts of programs that people know.
+fn foreign(prompt: &str) -> bool {
+    let prompt = prompt.trim();
+    let last_word = prompt.rsplit(' ').next().unwrap_or_default();
+    matches!(prompt, ">>>" | "..." | "ftp>" | "sftp>" | "sqlite>" | "mysql>" | "(gdb)" | "(lldb)" | "(Pdb)" | "irb>" | "...>" | "->")
+        || prompt.starts_with("In [")
+        || prompt.starts_with("irb(")
+        || prompt.starts_with("MariaDB [")
+        || prompt.starts_with("pry(")
+        || prompt.starts_with("octave:")
+        // psql: a database's name, and =, - or ( before the end
+        || ["=#", "=>", "-#", "->", "(#", "(>"].iter().any(|end| last_word.ends_with(end))
+}
+
+/// A continuation's prompt: `> `, or zsh's names of what is open.
+pub(super) fn continues(line: &str) -> Option<usize> {
+    let end = line.find('>')?;
+    let names = line.get(..end)?;
+    let named = names.chars().all(|character| character.is_ascii_lowercase() || character == ' ') && names.len() <= 60;
+    (named && line.get(end + 1..)?.starts_with(' ')).then_some(end + 2)
+}
+
+/// Words of a command after which another prompt is no surprise.
+fn brings_another(command: &str) -> bool {
+    const PROGRAMS: &[&str] = &[
+        "ssh",
+        "su",
+        "sudo",
+        "bash",
+        "sh",
+        "zsh",
+        "fish",
+        "dash",
+        "ash",
+        "ksh",
+        "mksh",
+        "busybox",
+        "tmux",
+        "screen",
+        "docker",
+        "podman",
+        "kubectl",
+        "chroot",
+        "nsenter",
+        "unshare",
+        "newgrp",
+        "sg",
+        "exec",
+        "script",
+        "machinectl",
+        "login",
+        "doas",
+        "lxc",
+        "incus",
+        "telnet",
+        "mosh",
+        "env",
+        "nix-shell",
+        "source",
+        ".",
+        "toolbox",
+        "distrobox",
+        "runuser",
+        "setpriv",
+        "rbash",
+        "poetry",
+        "pipenv",
+        "exit",
+        "logout",
+        "strace",
+        "nice",
+        "stdbuf",
+        "unset",
+        "conda",
+        "aws",
+        "vagrant",
+        "hostname",
+    ];
+    command.split(['\n', ';', '|', '&', '(', ')']).any(|part| {
+        let mut words = part.split_whitespace().skip_while(|word| word.contains('='));
+        let name = words.next().unwrap_or_default();
+        PROGRAMS.contains(&name.rsplit('/').next().unwrap_or_default())
+    }) || ["PS1", "PROMPT", "fish_prompt", "activate"].iter().any(|word| command.contains(word))
+}

@@ -1,0 +1,339 @@
+//! Follows a session, and tells commands as they are entered.
+
+use super::command::{Command, Line};
+use super::edit::{Edit, From};
+use super::feed::Feed;
+use super::keys::{Key, Keys};
+use super::lines::Lines;
+use super::marks::{Mark, Nonce};
+use super::scan::{Scanner, Sign};
+use crate::Size;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Watches what goes over a terminal and tells which commands were run in it.
+///
+/// It draws the output as a terminal does, notes where the cursor is when somebody begins to type (the prompt's end), and reads
+/// the line off the screen when the shell moves on from it. What is typed is looked at for Enter, ^C and the like and for whether
+/// there was something at all; no byte of it is kept, not even for a moment, so passwords can't be in what it tells.
+///
+/// What it tells does not depend on how output is cut into calls. Output, input and sizes have to come in the order in which
+/// they went by.
+pub struct CommandWatch {
+    nonce: Option<Nonce>,
+    scanner: Scanner,
+    keys: Keys,
+    feed: Feed,
+    lines: Lines,
+    alternate: bool,
+    /// An editor reads a line: it turned bracketed paste on, and when.
+    reading: Option<Duration>,
+    edit: Option<Edit>,
+    /// What stood at the prompt at the last line feed, and whether nothing was printed since.
+    snapshot: Option<super::edit::Reading>,
+    /// Enter and ^C that nothing has answered yet.
+    entered: VecDeque<Key>,
+    /// Something was typed before the editor began to read: it shows it after its prompt, and no key tells where that ends.
+    ahead: bool,
+    /// Output came after the last ^C.
+    answered: bool,
+}
+
+/// Keys that wait for an answer. More than that is a paste, of which the first so many are enough.
+const MOST_ENTERED: usize = 256;
+
+/// Output is scanned and kept in pieces of this many bytes.
+const PIECE: usize = 4096;
+
+/// How long after an editor began to read what was typed before may still come to it.
+const AHEAD: Duration = Duration::from_millis(150);
+
+impl std::fmt::Debug for CommandWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CommandWatch")
+    }
+}
+
+impl CommandWatch {
+    /// Nothing has been shown yet. `marks` is what this session's shell puts into its marks, where it was told to make some.
+    #[must_use]
+    pub fn new(size: Size, marks: Option<Nonce>) -> Self {
+        Self {
+            nonce: marks,
+            scanner: Scanner::default(),
+            keys: Keys::default(),
+            feed: Feed::new(size),
+            lines: Lines::default(),
+            alternate: false,
+            reading: None,
+            edit: None,
+            snapshot: None,
+            entered: VecDeque::new(),
+            ahead: false,
+            answered: false,
+        }
+    }
+
+    /// The node sent this to the terminal.
+    pub fn output(&mut self, at: Duration, bytes: &[u8]) {
+        self.lines.passed(at);
+        self.answered |= !bytes.is_empty();
+        for piece in bytes.chunks(PIECE) {
+            self.piece(at, piece);
+        }
+        if self.edit.is_some() && !self.alternate {
+            self.feed.sync(&mut self.edit);
+        }
+    }
+
+    fn piece(&mut self, at: Duration, mut rest: &[u8]) {
+        while let Some((length, sign)) = self.scanner.next(rest, self.nonce.as_ref()) {
+            let (before, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            self.feed.push(before, &mut self.scanner);
+            self.act(at, sign);
+            rest = after;
+            if sign == Sign::BeforeLineFeed {
+                let (feed, after) = rest.split_at_checked(1).unwrap_or((rest, &[]));
+                self.feed.push(feed, &mut self.scanner);
+                self.scanner.line_feed();
+                rest = after;
+            }
+        }
+        self.feed.push(rest, &mut self.scanner);
+    }
+
+    /// The person typed this. Nothing of it is kept.
+    pub fn input(&mut self, at: Duration, bytes: &[u8]) {
+        self.lines.passed(at);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.read(bytes, |key| self.key(at, key));
+        self.keys = keys;
+    }
+
+    /// The terminal has another size from here on.
+    pub fn resize(&mut self, at: Duration, size: Size) {
+        self.lines.passed(at);
+        self.feed.sync(&mut self.edit);
+        self.feed.resize(size, &mut self.edit);
+    }
+
+    /// Nothing more comes.
+    pub fn finish(&mut self, at: Duration) {
+        self.lines.finish(at);
+    }
+
+    /// The next command, in the order in which they were entered. One with proved marks is told when it has ended or two seconds
+    /// have passed, so that its exit status is with it where there is one by then.
+    #[expect(clippy::should_implement_trait, reason = "more may come after there was none")]
+    pub fn next(&mut self) -> Option<Command> {
+        self.lines.next()
+    }
+
+    /// When something was typed and entered that was not shown, as at a password's prompt: once for each.
+    pub fn hidden_input(&mut self) -> Option<Duration> {
+        self.lines.next_hidden()
+    }
+
+    /// Nothing happens for now: the models are dropped, and what makes them anew is kept, which takes at most 8 KiB.
+    pub fn idle(&mut self) {
+        self.lines.release();
+        self.feed.idle(&mut self.edit);
+        self.scanner.shrink();
+        self.entered.shrink_to_fit();
+        self.snapshot = None;
+    }
+
+    /// The line as it stands at the prompt just now, for a guard-rail that looks at it before Enter goes on: none where nothing is
+    /// being typed at a prompt, or after [`idle`](Self::idle) until more comes. Output may lag behind keys; what was typed within the last moments may be missing.
+    #[must_use]
+    pub fn line(&self) -> Option<Line> {
+        if self.alternate {
+            return None;
+        }
+        let edit = self.edit.as_ref()?;
+        let reading = edit.read(self.feed.models()?, self.lines.prompts())?;
+        self.lines.line(&reading, self.reading.is_some())
+    }
+
+    fn key(&mut self, at: Duration, key: Key) {
+        if self.alternate {
+            return;
+        }
+        self.feed.sync(&mut self.edit);
+        if let Some(since) = self.reading
+            && at.saturating_sub(since) > AHEAD
+            && self.entered.front() == Some(&Key::Enter)
+            && self.edit.as_ref().is_none_or(|edit| !edit.typed)
+        {
+            // these were for a program that ran before
+            self.entered.clear();
+        }
+        if self.entered.front() == Some(&Key::Interrupt) && self.answered && key != Key::Interrupt {
+            self.entered.pop_front();
+            self.give_up();
+        }
+        if self.edit.as_ref().is_some_and(|edit| edit.from == From::Reads && !edit.typed) && !self.ahead {
+            // bash turns bracketed paste on before its prompt, zsh after it: where the cursor went on, it was before
+            self.feed.begin(From::Reads, &mut self.edit);
+        }
+        if self.edit.is_none() && !self.ahead {
+            self.feed.begin(From::Key, &mut self.edit);
+            self.lines.first_key(at, &mut self.edit);
+        }
+        match key {
+            Key::Shown | Key::Other => {
+                if let Some(edit) = &mut self.edit {
+                    edit.typed |= key == Key::Shown;
+                    edit.touched = true;
+                }
+            }
+            Key::Enter | Key::Interrupt => {
+                if self.entered.len() < MOST_ENTERED {
+                    self.entered.push_back(key);
+                }
+                self.answered &= key == Key::Enter;
+            }
+            Key::End => {}
+        }
+    }
+
+    fn act(&mut self, at: Duration, sign: Sign) {
+        match sign {
+            Sign::Alternate(on) => {
+                self.feed.sync(&mut self.edit);
+                self.alternate = on;
+                if self.reading.is_none() {
+                    self.edit = None;
+                }
+                self.entered.clear();
+            }
+            _ if self.alternate => {}
+            Sign::BeforeLineFeed => self.line_feed(at),
+            Sign::Reads => {
+                self.feed.sync(&mut self.edit);
+                self.begins_to_read(at);
+                self.reading = Some(at);
+                self.snapshot = None;
+                if self.edit.is_none() && self.feed.stands_after_text() {
+                    self.feed.begin(From::Reads, &mut self.edit);
+                }
+            }
+            Sign::HasRead => self.has_read(at),
+            Sign::AsksPosition if self.reading.is_none() => {
+                self.feed.sync(&mut self.edit);
+                self.begins_to_read(at);
+                self.ahead = false;
+                self.feed.begin(From::Asks, &mut self.edit);
+            }
+            Sign::AsksPosition => {}
+            Sign::Mark(mark, proved) => self.mark(at, mark, proved),
+        }
+    }
+
+    /// A line editor begins: what was typed before comes to it, and it shows it again.
+    fn begins_to_read(&mut self, at: Duration) {
+        if let Some(edit) = &self.edit
+            && edit.from == From::Key
+        {
+            if self.entered.front() == Some(&Key::Enter)
+                && edit.typed
+                && self.feed.nothing_after(edit, self.lines.prompts())
+            {
+                self.lines.hide(at);
+                self.entered.pop_front();
+            } else {
+                self.ahead = edit.touched || !self.entered.is_empty();
+            }
+            self.edit = None;
+        }
+        for _ in 0..self.lines.take_ahead() {
+            self.ahead = true;
+            self.entered.push_front(Key::Enter);
+        }
+    }
+
+    fn line_feed(&mut self, at: Duration) {
+        let Some(&key) = self.entered.front() else {
+            if self.lines.is_ahead() {
+                self.feed.sync(&mut self.edit);
+                self.lines.row_ends(at, &self.feed.row());
+            } else if self.lines.expands() {
+                self.feed.sync(&mut self.edit);
+                self.lines.expanded(&self.feed.row());
+            }
+            return;
+        };
+        self.feed.sync(&mut self.edit);
+        if key == Key::Interrupt {
+            self.entered.pop_front();
+            self.give_up();
+            return;
+        }
+        if self.reading.is_some() {
+            self.snapshot = self.read();
+            return;
+        }
+        if self.lines.expands() {
+            self.lines.expanded(&self.feed.row());
+        }
+        self.entered.pop_front();
+        let reading = self.read();
+        let edit = self.edit.take();
+        self.lines.entered_without_editor(at, edit, reading);
+    }
+
+    fn has_read(&mut self, at: Duration) {
+        if self.reading.take().is_none() {
+            return;
+        }
+        self.feed.sync(&mut self.edit);
+        match self.entered.pop_front() {
+            Some(Key::Enter) => {
+                // bash moves to the next row first, zsh afterwards
+                let reading = match self.snapshot.take() {
+                    Some(reading) if !self.scanner.printed => Some(reading),
+                    _ => self.read(),
+                };
+                if let Some(reading) = reading {
+                    self.lines.entered(at, reading, true);
+                }
+                self.edit = None;
+            }
+            Some(_) => self.give_up(),
+            None => self.edit = None,
+        }
+        self.snapshot = None;
+        self.ahead = false;
+    }
+
+    fn read(&self) -> Option<super::edit::Reading> {
+        let models = self.feed.models()?;
+        match &self.edit {
+            Some(edit) => edit.read(models, self.lines.prompts()),
+            None => Edit::find(models, self.lines.prompts(), self.lines.goes_on()),
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.edit = None;
+        self.snapshot = None;
+        self.ahead = false;
+        self.lines.give_up();
+    }
+
+    fn mark(&mut self, at: Duration, mark: Mark, proved: bool) {
+        self.feed.sync(&mut self.edit);
+        match (mark, proved) {
+            (Mark::Line, true) => {
+                self.begins_to_read(at);
+                self.feed.begin(From::Mark, &mut self.edit);
+                self.ahead = false;
+            }
+            (Mark::Line, false) => self.lines.unproved(Some(self.feed.prompt())),
+            (Mark::Done(exit), true) => self.lines.ended(exit),
+            (Mark::Prompt, true) => self.lines.ended(None),
+            (_, false) => self.lines.unproved(None),
+            (Mark::Run, true) => {}
+        }
+    }
+}
