@@ -86,9 +86,12 @@ impl Refused {
             ) => RefusalCode::AwsRefused,
             Self::Node(BackendError::Document(_) | BackendError::Parameters { .. }) => RefusalCode::DocumentWrong,
             Self::Node(BackendError::Unreachable(_)) => RefusalCode::AwsUnreachable,
-            Self::Evidence(EvidenceError::PersonShare { .. } | EvidenceError::SessionShare { .. }) => {
-                RefusalCode::LogShareUsedUp
-            }
+            Self::Evidence(
+                EvidenceError::PersonShare { .. }
+                | EvidenceError::SessionShare { .. }
+                | EvidenceError::PersonRecording { .. }
+                | EvidenceError::SessionRecording { .. },
+            ) => RefusalCode::LogShareUsedUp,
             Self::Evidence(_) => RefusalCode::NotRecordable,
             Self::Transport(TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. }) => {
                 RefusalCode::NodeFull

@@ -26,7 +26,6 @@ pub(in crate::evidence) struct Recording {
     stdin_left: usize,
 }
 
-#[derive(Debug)]
 struct Terminal {
     cast: cast::Writer,
     watch: CommandWatch,
@@ -115,7 +114,7 @@ impl Recording {
 
     /// The line as it stands at a shell's prompt, where there is one.
     pub(in crate::evidence) fn line(&self) -> Option<String> {
-        self.terminal.as_ref()?.watch.line().map(|line| line.text)
+        self.terminal.as_ref()?.watch.line().map(|line| line.line)
     }
 
     /// When the terminal last showed something.
@@ -145,6 +144,13 @@ impl Recording {
             terminal.watch.idle();
             terminal.is_idle = true;
         }
+    }
+}
+
+impl std::fmt::Debug for Terminal {
+    /// Says nothing of what was shown or typed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminal").field("last", &self.last).field("is_idle", &self.is_idle).finish_non_exhaustive()
     }
 }
 

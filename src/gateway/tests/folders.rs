@@ -117,5 +117,5 @@ async fn where_nothing_can_be_recorded_nothing_opens_and_the_status_says_so() {
         assert!(!text(&ran.stdout).contains("never"));
     }
     let refused = gateway.event(|event| event["event"] == "channel.refused").await;
-    assert_eq!(refused["code"], "evidence-unavailable");
+    assert_eq!(refused["code"], "not-recordable");
 }
