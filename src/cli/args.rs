@@ -61,6 +61,10 @@ pub(super) enum Command {
     Policy(PolicyArgs),
     /// Say what a changed configuration would do to a gateway that runs
     Reload(ReloadArgs),
+    /// Say whether what a gateway kept is as it was signed, what was done to it where it is not, and what that can't prove
+    Verify(VerifyArgs),
+    /// The keys that a gateway signs its evidence with
+    Evidence(EvidenceArgs),
     /// Compare, print or install the session documents that the lanes need in an account
     Documents(DocumentsArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
@@ -322,6 +326,69 @@ pub(super) struct ReloadArgs {
     /// Answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Only keys that you give are believed, or those in <key file>.pub of the configuration; never one beside what is
+verified. A folder alone can't prove that its end, or all of another, was not taken away: a journal can, and an
+anchor, which is a head that was kept outside the host, can prove it of the journal.
+Exit code 8: something is not whole.
+
+Examples:
+  portcullis verify --key gate-1.pub /var/lib/portcullis/evidence/sessions/2026-11-30/*
+  portcullis verify --journal /var/lib/portcullis/evidence --anchor kept-elsewhere")]
+pub(super) struct VerifyArgs {
+    /// Folders of sessions
+    #[arg(value_name = "FOLDER", required_unless_present = "journal", conflicts_with = "journal")]
+    pub(super) folders: Vec<PathBuf>,
+    /// A verifier key, or a file of them. May be given again [default: those of the configuration's gateway]
+    #[arg(long, value_name = "KEY|FILE")]
+    pub(super) key: Vec<String>,
+    /// The configuration whose gateway it is; not read where keys are given
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// Verify a journal and the folders that it names: the evidence directory, or its logs in any order
+    #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
+    pub(super) journal: Vec<PathBuf>,
+    /// Heads that were kept elsewhere, of the journal and of sessions. May be given again
+    #[arg(long, value_name = "FILE", requires = "journal")]
+    pub(super) anchor: Vec<PathBuf>,
+    /// Look at the heads of folders only, not at every byte
+    #[arg(long, requires = "journal")]
+    pub(super) heads_only: bool,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portcullis evidence key --config /etc/portcullis/gateway.toml > gate-1.pub")]
+pub(super) struct EvidenceArgs {
+    #[command(subcommand)]
+    pub(super) command: EvidenceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EvidenceCommand {
+    /// Print the verifier keys, the newest first: what somebody needs to verify evidence
+    Key(EvidenceKeyArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Publish what it prints where whoever controls the gateway's host can't change it. The keys before stay: what they
+signed is still to be verified.
+
+Example:
+  portcullis evidence key --rotate && systemctl restart portcullis")]
+pub(super) struct EvidenceKeyArgs {
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// Make a new key first; the gateway signs with it from its next start on
+    #[arg(long)]
+    pub(super) rotate: bool,
 }
 
 /// Which policies.

@@ -8,6 +8,7 @@ mod demo;
 mod documents;
 mod embedded;
 mod emulator;
+mod evidence;
 pub mod exit;
 mod failure;
 mod generate;

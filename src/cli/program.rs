@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::args::{Args, Command};
 use super::exit::{Exit, Failure};
-use super::{check, demo, documents, emulator, generate, output, policy, runtime, serve};
+use super::{check, demo, documents, emulator, evidence, generate, output, policy, runtime, serve};
 use crate::telemetry;
 
 /// Runs the program.
@@ -41,6 +41,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
         Command::Policy(args) => policy::run(&args.command),
         Command::Reload(args) => policy::run_reload(&args),
+        Command::Verify(args) => evidence::run_verify(&args),
+        Command::Evidence(args) => evidence::run(&args),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

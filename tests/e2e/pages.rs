@@ -28,12 +28,25 @@ fn help() {
 #[test]
 fn help_of_each_command() {
     let mut page = String::new();
-    for command in ["demo", "serve", "check", "policy", "reload", "documents", "emulator", "completions", "man"] {
+    for command in [
+        "demo",
+        "serve",
+        "check",
+        "policy",
+        "reload",
+        "verify",
+        "evidence",
+        "documents",
+        "emulator",
+        "completions",
+        "man",
+    ] {
         shown(&mut page, &[command, "--help"]);
     }
     for command in ["check", "explain", "test", "rehearse", "lint", "fmt"] {
         shown(&mut page, &["policy", command, "--help"]);
     }
+    shown(&mut page, &["evidence", "key", "--help"]);
     insta::assert_snapshot!("help_of_each_command", page);
 }
 

@@ -212,6 +212,12 @@ pub(crate) fn shown(text: &str) -> String {
     format!("{cut:?}")
 }
 
+/// A name that was read: as it is where it is an ordinary one.
+pub(crate) fn shown_name(name: &str) -> String {
+    let ordinary = name.len() <= SHOWN && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    if ordinary { name.to_owned() } else { shown(name) }
+}
+
 /// So many faults are told one by one.
 const MAX_FAULTS: usize = 100;
 

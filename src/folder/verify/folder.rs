@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::checkpoints::Heads;
 use super::events::{EventsCheck, MAX_EVENT_BYTES};
-use super::fault::{Code, Fault, Faults, shown};
+use super::fault::{Code, Fault, Faults, shown_name};
 use super::file_check::{Checked, FileCheck};
 use super::manifest_check;
 use super::report::{FileReport, FolderReport, SignedBy, Verdict};
@@ -91,7 +91,7 @@ struct Found {
 
 fn strangers(names: &[String], faults: &mut Faults) {
     for name in names.iter().filter(|name| File::of_name(name).is_none()) {
-        faults.add(Fault::new(Code::UnknownFile, "no session has such a file").file(shown(name)));
+        faults.add(Fault::new(Code::UnknownFile, "no session has such a file").file(shown_name(name)));
     }
 }
 

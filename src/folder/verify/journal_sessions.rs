@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::checkpoints::Heads;
-use super::fault::{Code, Fault, Faults, shown};
+use super::fault::{Code, Fault, Faults, shown, shown_name};
 use super::folder::{only_heads, with_heads};
 use super::journal::Depth;
 use super::journal_heads::SessionAnchor;
@@ -127,7 +127,7 @@ impl Seen {
         for day in names(root, faults) {
             let at = root.join(&day);
             if !is_day(&day) {
-                faults.add(Fault::new(Code::UnknownFile, "this is no day").file(shown(&day)));
+                faults.add(Fault::new(Code::UnknownFile, "this is no day").file(shown_name(&day)));
                 continue;
             }
             for name in names(&at, faults) {
@@ -142,7 +142,7 @@ impl Seen {
                     before += 1;
                 } else {
                     let what = "the journal has nothing of this folder";
-                    faults.add(Fault::new(Code::UnknownSession, what).file(shown(&folder)));
+                    faults.add(Fault::new(Code::UnknownSession, what).file(shown_name(&folder)));
                 }
             }
         }
@@ -237,7 +237,7 @@ fn names(path: &Path, faults: &mut Faults) -> Vec<String> {
         Err(error) => {
             faults.add(
                 Fault::new(Code::Unreadable, format!("it can't be listed: {error}"))
-                    .file(shown(&path.display().to_string())),
+                    .file(shown_name(&path.display().to_string())),
             );
             Vec::new()
         }

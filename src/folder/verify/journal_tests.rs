@@ -9,6 +9,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::vectors::{is_vector, vectors};
 use super::*;
 use crate::checkpoint::timestamp;
 use crate::journal_seal::JournalSeal;
@@ -180,6 +181,24 @@ fn a_journal_as_it_was_written_is_whole() {
     assert!(report.unproved()[0].contains("latest anchor"));
     assert!(gateway.verify_with(|journal| journal.anchors = &[]).unproved()[0].contains("--anchor"));
     assert!(gateway.verify_with(|journal| journal.depth = Depth::Heads).is_whole());
+}
+
+/// The vectors under `docs/formats/journal`; see `vectors.rs`.
+#[test]
+fn the_journal_has_the_same_bytes_when_it_is_written_again_and_verifies() {
+    let gateway = Gateway::example();
+    let at = vectors().join("journal");
+    for name in ["events.jsonl", "events.checkpoints"] {
+        is_vector(&at.join(name), &fs::read(gateway.path(name)).unwrap());
+    }
+    is_vector(&at.join("anchor"), gateway.anchor.as_bytes());
+    let (logs, checkpoints, anchors) =
+        ([at.join("events.jsonl")], [at.join("events.checkpoints")], [at.join("anchor")]);
+    let keys = [key(1).verifying_key().clone()];
+    let (depth, evidence) = (Depth::Whole, None);
+    let journal = Journal { logs: &logs, checkpoints: &checkpoints, evidence, anchors: &anchors, keys: &keys, depth };
+    let report = verify_journal(&journal);
+    assert_eq!((report.faults, report.anchors), (vec![], 1));
 }
 
 #[test]

@@ -34,6 +34,8 @@ mod report;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use fault::{Code, Fault};
 pub use folder::{verify_files, verify_folder};
