@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -162,4 +163,25 @@ fn each_tampered_copy_is_told_as_it_says() {
         assert!(told.contains(&code), "no vector is {code}");
     }
     assert!(!told.contains(&"unreadable") && File::ALL.len() == 10);
+}
+
+/// Without any code of ours: `docs/formats/check.py`, under the Python that has `cryptography` for another test.
+#[test]
+fn another_implementation_finds_the_vectors_as_they_should_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let setup = Command::new("scripts/setup.sh").arg("moto_server").current_dir(&root).output().unwrap();
+    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    let check = |vectors: &Path| {
+        let mut python = Command::new(root.join("target/moto/bin/python3"));
+        python.arg(vectors.join("check.py")).current_dir(&root).output().unwrap()
+    };
+    let ran = check(&vectors());
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // and can tell one that is not
+    let dir = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(vectors().join(".")).arg(dir.path()).status().unwrap();
+    assert!(copied.success());
+    let events = dir.path().join("session").join(SESSION.hyphenated().to_string()).join("events.jsonl");
+    fs::write(&events, fs::read_to_string(&events).unwrap().replace("make 2", "make 3")).unwrap();
+    assert!(!check(dir.path()).status.success());
 }
