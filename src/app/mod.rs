@@ -5,12 +5,14 @@
 //! that takes it is said here as well, so that a problem still has its place in the file.
 
 mod configuration;
+mod control;
 mod evidence;
 mod reload;
 mod sign_in;
 mod start;
 mod user_keys;
 
+pub use control::CONTROL_SOCKET;
 pub use configuration::{lint, policy_of, read, read_policies, realm_name};
 pub use reload::{Cause, Reloader, say_unusable};
 pub use sign_in::provider;

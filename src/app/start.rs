@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::Control;
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::evidence::{evidence_key, published_keys, redaction};
 use super::reload::{InForce, Reloader};
@@ -29,6 +30,8 @@ pub struct App {
     reloader: Arc<Reloader>,
     lanes: Arc<dyn Lanes>,
     log: Arc<EventLog>,
+    /// None where it could not be had; the gateway serves all the same.
+    control: Option<Control>,
 }
 
 /// How long sessions may take to be terminated at the end; what is left ends at the account's idle limit.
@@ -87,6 +90,8 @@ impl App {
         let transport = Arc::new(transport);
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
         let sessions = Arc::new(sessions);
+        let control = Control::bind(&config.evidence.directory, sessions.registry());
+        let control = control.inspect_err(|error| tracing::warn!(%error, "sessions can't be ended from this machine")).ok();
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;
@@ -104,7 +109,7 @@ impl App {
         };
         let reloader = Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), user_keys, read)?;
         let reloader = Arc::new(reloader);
-        Ok(Self { gateway, reloader, lanes, log })
+        Ok(Self { gateway, reloader, lanes, log, control })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -128,6 +133,7 @@ impl App {
             () = self.gateway.run(shutdown) => {}
             never = self.reloader.keep_user_keys() => match never {},
             never = tell_heads(&self.log) => match never {},
+            never = answer(self.control.as_ref()) => match never {},
         }
         let left = self.lanes.drain(LAST_SESSIONS).await;
         if left > 0 {
@@ -137,6 +143,13 @@ impl App {
         if tokio::time::timeout(LAST_LINES, self.log.flush()).await.is_err() {
             tracing::error!("the disk does not take the last lines of the event log");
         }
+    }
+}
+
+async fn answer(control: Option<&Control>) -> Infallible {
+    match control {
+        Some(control) => control.serve().await,
+        None => std::future::pending().await,
     }
 }
 

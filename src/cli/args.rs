@@ -14,6 +14,7 @@ use crate::telemetry::LogFormat;
 
 use super::exit::Exit;
 use super::policy::Question;
+use super::sessions::SessionsArgs;
 
 /// An SSH server in front of AWS Session Manager: ssh, scp and sftp to nodes that have no sshd.
 #[derive(Debug, Parser)]
@@ -65,6 +66,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// The keys that a gateway signs its evidence with
     Evidence(EvidenceArgs),
+    /// Find what was recorded, show it, play it, end what runs
+    Sessions(Box<SessionsArgs>),
     /// Compare, print or install the session documents that the lanes need in an account
     Documents(DocumentsArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent

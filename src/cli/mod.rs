@@ -18,5 +18,6 @@ mod program;
 mod realm;
 mod runtime;
 mod serve;
+mod sessions;
 
 pub use program::main;

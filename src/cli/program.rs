@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::args::{Args, Command};
 use super::exit::{Exit, Failure};
-use super::{check, demo, documents, emulator, evidence, generate, output, policy, runtime, serve};
+use super::{check, demo, documents, emulator, evidence, generate, output, policy, runtime, serve, sessions};
 use crate::telemetry;
 
 /// Runs the program.
@@ -43,6 +43,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Reload(args) => policy::run_reload(&args),
         Command::Verify(args) => evidence::run_verify(&args),
         Command::Evidence(args) => evidence::run(&args),
+        Command::Sessions(args) => runtime::block_on(sessions::run(&args)),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -43,6 +43,8 @@ pub struct Config {
     pub lanes: Lanes,
     /// What is kept about every session.
     pub evidence: Evidence,
+    /// Where sessions are found again.
+    pub index: Index,
 }
 
 impl Config {
@@ -543,6 +545,15 @@ impl Evidence {
             beside.into()
         })
     }
+}
+
+/// The index of sessions.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Index {
+    /// A PostgreSQL server, `postgres://user:password@host/database`, which several gateways may share; or a file of SQLite's. Where it is
+    /// not said: `index.sqlite` in the evidence directory.
+    pub url: Option<String>,
 }
 
 /// What becomes of a session that can't be recorded.

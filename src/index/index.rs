@@ -132,6 +132,20 @@ impl Index {
         self.numbered(prefix).await.map(|(_, session)| session)
     }
 
+    /// So much of a session's id as no other one's begins with; eight digits at least.
+    ///
+    /// # Errors
+    /// It can't be answered.
+    pub async fn short_id(&self, id: Uuid) -> Result<String, IndexError> {
+        let whole = id.hyphenated().to_string();
+        let sql = "SELECT (SELECT max(id) FROM sessions WHERE id < ?1), (SELECT min(id) FROM sessions WHERE id > ?1)";
+        let rows = self.database.rows(Statement::new(sql, vec![Value::text(&whole)])).await?;
+        let neighbours = rows.iter().flat_map(|row| [row.maybe_text(0), row.maybe_text(1)]).flatten();
+        let shared = |other: String| whole.bytes().zip(other.bytes()).take_while(|(one, two)| one == two).count();
+        let length = neighbours.map(shared).max().map_or(8, |same| (same + 1).max(8));
+        Ok(whole.get(..length).unwrap_or(&whole).to_owned())
+    }
+
     /// The commands of a session, by its id, in order; up to a limit.
     ///
     /// # Errors

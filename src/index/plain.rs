@@ -3,7 +3,7 @@
 
 /// Takes escape sequences out of what comes in pieces, as ECMA-48 (section 5.4) and xterm have them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plain {
+pub struct Plain {
     state: State,
 }
 
@@ -25,7 +25,7 @@ enum State {
 
 impl Plain {
     /// Adds what is text of this piece.
-    pub(crate) fn take(&mut self, piece: &str, into: &mut String) {
+    pub fn take(&mut self, piece: &str, into: &mut String) {
         for found in piece.chars() {
             self.state = self.next(found, into);
         }

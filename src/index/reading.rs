@@ -38,8 +38,42 @@ pub(crate) enum Part {
     Texts(Vec<(u64, Chunk)>),
 }
 
+/// The records of a folder, as far as they were wanted.
+#[derive(Debug, Default)]
+pub struct FolderRecords {
+    /// Its commands.
+    pub commands: Vec<CommandRecord>,
+    /// Its file operations, each with its time in seconds since the session was opened.
+    pub files: Vec<(f64, FileRecord)>,
+    /// What can't be read; where and why, in sentences.
+    pub unreadable: Vec<String>,
+}
+
+/// Reads the commands and file operations of a folder, up to so many of each.
+pub fn read_records(folder: &Path, opened: &str, limit: usize) -> FolderRecords {
+    let mut read = FolderRecords::default();
+    let FolderRecords { commands, files, unreadable } = &mut read;
+    lines(&folder.join(File::Commands.name()), &mut |why| unreadable.push(why), |_, line| {
+        json(line).map(|record| {
+            commands.push(record);
+            commands.len() < limit
+        })
+    });
+    let opened = moment::milliseconds(opened).unwrap_or_default();
+    lines(&folder.join(File::Files.name()), &mut |why| unreadable.push(why), |_, line| {
+        json::<FileRecord>(line).map(|record| {
+            files.push((after(opened, &record.time), record));
+            files.len() < limit
+        })
+    });
+    read
+}
+
 /// The manifest of a folder; none where it has none yet.
-pub(crate) fn manifest(folder: &Path) -> Result<Option<Manifest>, IndexError> {
+///
+/// # Errors
+/// It can't be read, is none, or is not this folder's.
+pub fn manifest(folder: &Path) -> Result<Option<Manifest>, IndexError> {
     let path = folder.join(File::Manifest.name());
     let Some(file) = open(&path)? else { return Ok(None) };
     let mut text = Vec::new();
@@ -86,11 +120,6 @@ pub(crate) fn records(
 ) -> bool {
     let mut complete = true;
     let opened = moment::milliseconds(&manifest.opened).unwrap_or_default();
-    let after = |time: &str| {
-        let milliseconds = moment::milliseconds(time).map_or(0, |time| time.saturating_sub(opened).max(0));
-        milliseconds as f64 / 1000.0
-    };
-
     let mut commands = Batches::new(Part::Commands);
     complete &= lines(&folder.join(File::Commands.name()), &mut told_of, |number, line| {
         json(line).map(|record| commands.add((number, record), &mut part))
@@ -99,7 +128,7 @@ pub(crate) fn records(
 
     let mut files = Batches::new(Part::Files);
     complete &= lines(&folder.join(File::Files.name()), &mut told_of, |number, line| {
-        json::<FileRecord>(line).map(|record| files.add((number, after(&record.time), record), &mut part))
+        json::<FileRecord>(line).map(|record| files.add((number, after(opened, &record.time), record), &mut part))
     });
     files.rest(&mut part);
 
@@ -148,6 +177,11 @@ pub fn cast_line(line: &str) -> Result<(f64, String, String), String> {
         return Err("its time is none".to_owned());
     }
     Ok((at, kind, data))
+}
+
+/// Seconds from a session's opening to a time.
+fn after(opened: i64, time: &str) -> f64 {
+    moment::milliseconds(time).map_or(0, |time| time.saturating_sub(opened).max(0)) as f64 / 1000.0
 }
 
 /// Records that are given away some hundred at a time.

@@ -164,6 +164,10 @@ async fn pages_go_on_where_they_ended_and_give_every_session_once() {
 async fn a_beginning_of_an_id_names_a_session_if_it_is_the_only_one() {
     let both = Both::start();
     let mut stories = [Story::new("ada", "a", 0), Story::new("ada", "a", 1), Story::new("ada", "a", 2)];
+    // one more that is the same in more than eight digits
+    let mut twin = Story::new("ada", "a", 3);
+    twin.manifest.session = Uuid::parse_str("bbbb3333-0000-4000-8000-0000000000ff").unwrap();
+    twin.write(both.evidence());
     for (story, id) in stories.iter_mut().zip(["aaaa1111", "aaaa2222", "bbbb3333"]) {
         story.manifest.session = Uuid::parse_str(&format!("{id}-0000-4000-8000-000000000000")).unwrap();
         story.write(both.evidence());
@@ -173,6 +177,8 @@ async fn a_beginning_of_an_id_names_a_session_if_it_is_the_only_one() {
         assert_eq!(index.session("AAAA1").await.unwrap().id, stories[0].id());
         assert_eq!(index.session("bbbb3333-0000-4000-8000-000000000000").await.unwrap().id, stories[2].id());
         assert!(matches!(index.session("aaaa").await, Err(IndexError::Ambiguous { .. })));
+        assert_eq!(index.short_id(twin.id()).await.unwrap(), "bbbb3333-0000-4000-8000-0000000000f");
+        assert_eq!(index.short_id(stories[0].id()).await.unwrap(), "aaaa1111");
         assert!(matches!(index.session("c").await, Err(IndexError::Unknown(_))));
         for wrong in ["", "a%", "a' OR 1=1", "ä"] {
             assert!(matches!(index.session(wrong).await, Err(IndexError::NoId(_))), "{wrong}");

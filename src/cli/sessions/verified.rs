@@ -1,0 +1,40 @@
+//! Whether a session's folder is as it was signed, in a sentence.
+
+use std::path::Path;
+
+use portcullis_folder::{FolderReport, Verdict, VerifyingKey, verify_folder};
+
+use super::shown::shown;
+
+/// What verification says of a folder.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// Every byte is as it was signed, and it was sealed.
+    pub(super) whole: bool,
+    /// That, or what is wrong, in sentences.
+    pub(super) says: Vec<String>,
+    /// What was found.
+    pub(super) report: Option<FolderReport>,
+}
+
+/// Verifies a folder with these keys.
+pub(super) fn verify(folder: &Path, keys: &[VerifyingKey]) -> Verified {
+    if keys.is_empty() {
+        let says = vec!["nobody said what it was signed with: --keys FILE, or --config FILE, names the public keys".to_owned()];
+        return Verified { whole: false, says, report: None };
+    }
+    let report = verify_folder(folder, keys);
+    let mut says = Vec::new();
+    match report.verdict {
+        Verdict::Whole => says.push(format!("yes: every byte is as it was signed, under {} heads", report.checkpoints)),
+        Verdict::Unsealed => says.push("so far: what was signed is as it was signed, but it has no end yet".to_owned()),
+        Verdict::Broken => says.push("NO".to_owned()),
+    }
+    let faults = report.faults.iter().map(|fault| {
+        let place = fault.file.as_deref().map(|file| format!("{file}: ")).unwrap_or_default();
+        shown(&format!("{place}{}", fault.what))
+    });
+    says.extend(faults.take(10));
+    says.extend(report.unproved().iter().map(|what| format!("it alone does not prove {what}")));
+    Verified { whole: report.is_whole(), says, report: Some(report) }
+}
