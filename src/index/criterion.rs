@@ -112,9 +112,10 @@ impl Criterion {
         all.among("s.n", sessions);
         all.add("r.key < {}", Value::Integer(before));
         let limit = all.bind(Value::Integer(limit));
+        // CROSS: SQLite would else go through all lines for the few sessions' sake
         let sql = format!(
-            "SELECT {} FROM sessions AS s JOIN {} AS r ON r.key >= s.n * 1048576 AND r.key < (s.n + 1) * 1048576 WHERE {} \
-             ORDER BY r.key DESC LIMIT {limit}",
+            "SELECT {} FROM sessions AS s CROSS JOIN {} AS r WHERE {} \
+             AND r.key >= s.n * 1048576 AND r.key < (s.n + 1) * 1048576 ORDER BY r.key DESC LIMIT {limit}",
             self.columns(),
             self.table(),
             all.sql()
@@ -136,7 +137,7 @@ impl Criterion {
     pub(crate) fn hit(&self, row: &Row) -> Option<Hit> {
         let at = row.real(1);
         match self {
-            Self::Hash(hash) => [5, 6].iter().any(|column| row.text(*column) == *hash).then(|| {
+            Self::Hash(hash) => [5, 6].iter().any(|column| row.str(*column) == hash).then(|| {
                 let text = format!("{} {}", row.text(7), row.text(2));
                 Hit { kind: "file", at, text }
             }),
@@ -145,8 +146,8 @@ impl Criterion {
                 needle.find(&path)?;
                 Some(Hit { kind: "file", at, text: format!("{} {path}", row.text(7)) })
             }),
-            Self::Command(needle) => needle.excerpt(&row.text(2), WIDTH).map(|text| Hit { kind: "command", at, text }),
-            Self::Output(needle) => needle.excerpt(&row.text(2), WIDTH).map(|text| Hit { kind: "output", at, text }),
+            Self::Command(needle) => needle.excerpt(row.str(2), WIDTH).map(|text| Hit { kind: "command", at, text }),
+            Self::Output(needle) => needle.excerpt(row.str(2), WIDTH).map(|text| Hit { kind: "output", at, text }),
         }
     }
 }

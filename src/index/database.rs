@@ -99,6 +99,14 @@ impl Row {
     }
 
     /// A text; empty where there is none.
+    pub(crate) fn str(&self, column: usize) -> &str {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The same, to keep.
     pub(crate) fn text(&self, column: usize) -> String {
         self.maybe_text(column).unwrap_or_default()
     }

@@ -31,8 +31,8 @@ mod writer;
 
 pub use error::IndexError;
 pub use index::{CommandRow, Index, Location};
-pub use query::{Cursor, Found, Hit, MOST, Page, Query};
 pub use plain::Plain;
+pub use query::{Cursor, Found, Hit, MOST, Page, Query};
 pub use reading::{FolderRecords, cast_line, manifest as read_manifest, read_records};
 pub use rebuild::{Progress, Told};
 pub use session::Session;
