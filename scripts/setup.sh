@@ -14,7 +14,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
+    [postgres]=postgresql [asciinema]=asciinema [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
 )
 
 is_there() {
@@ -25,6 +25,8 @@ is_there() {
     if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
     if [[ $1 == ocsf ]]; then cmp -s scripts/ocsf.txt target/ocsf/installed; return; fi
     if [[ $1 == oidc-provider ]]; then cmp -s tests/oidc/package-lock.json target/oidc/installed && command -v node >/dev/null; return; fi
+    # Debian has it beside the PATH, by its version
+    if [[ $1 == postgres ]]; then compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
     # Debian has compilers without the C library's headers
     [[ $1 != cc ]] || cc -E -include stdio.h -xc /dev/null >/dev/null 2>&1
