@@ -274,20 +274,25 @@ impl Index {
         self.database.write(all).await.map(drop)
     }
 
-    pub(crate) async fn add_commands(&self, records: &[(i64, &CommandRecord)]) -> Result<(), IndexError> {
-        let all = lines::commands(self.database.dialect(), records.iter().copied());
-        self.database.write(all).await.map(drop)
+    /// Adds lines, all or none of them.
+    pub(crate) async fn add(&self, lines: &Lines<'_>) -> Result<(), IndexError> {
+        let dialect = self.database.dialect();
+        let mut all = lines::commands(dialect, lines.commands.iter().copied());
+        all.extend(lines::files(dialect, lines.files.iter().copied()));
+        all.extend(lines::texts(dialect, lines.texts.iter().copied()));
+        match all.is_empty() {
+            true => Ok(()),
+            false => self.database.write(all).await.map(drop),
+        }
     }
+}
 
-    pub(crate) async fn add_files(&self, records: &[(i64, f64, &FileRecord)]) -> Result<(), IndexError> {
-        let all = lines::files(self.database.dialect(), records.iter().copied());
-        self.database.write(all).await.map(drop)
-    }
-
-    pub(crate) async fn add_texts(&self, chunks: &[(i64, &Chunk)]) -> Result<(), IndexError> {
-        let all = lines::texts(self.database.dialect(), chunks.iter().copied());
-        self.database.write(all).await.map(drop)
-    }
+/// Lines of sessions, each with its key; files with their time in seconds since the session was opened.
+#[derive(Default)]
+pub(crate) struct Lines<'a> {
+    pub(crate) commands: Vec<(i64, &'a CommandRecord)>,
+    pub(crate) files: Vec<(i64, f64, &'a FileRecord)>,
+    pub(crate) texts: Vec<(i64, &'a Chunk)>,
 }
 
 fn insert(n: i64, values: &[Value]) -> Statement {

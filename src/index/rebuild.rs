@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::database::{Statement, Value};
 use super::error::IndexError;
-use super::index::Index;
+use super::index::{Index, Lines};
 use super::lines;
 use super::reading::{self, Part};
 
@@ -105,25 +105,21 @@ impl Index {
     }
 
     async fn put_part(&self, n: i64, part: Part) -> Result<(), IndexError> {
-        match part {
+        let mut all = Lines::default();
+        match &part {
             Part::Commands(records) => {
-                let keyed: Vec<_> =
+                all.commands =
                     records.iter().filter_map(|(line, record)| Some((lines::key(n, *line)?, record))).collect();
-                self.add_commands(&keyed).await
             }
             Part::Files(records) => {
-                let keyed: Vec<_> = records
-                    .iter()
-                    .filter_map(|(line, at, record)| Some((lines::key(n, *line)?, *at, record)))
-                    .collect();
-                self.add_files(&keyed).await
+                let keyed = records.iter().filter_map(|(line, at, record)| Some((lines::key(n, *line)?, *at, record)));
+                all.files = keyed.collect();
             }
             Part::Texts(chunks) => {
-                let keyed: Vec<_> =
-                    chunks.iter().filter_map(|(line, chunk)| Some((lines::key(n, *line)?, chunk))).collect();
-                self.add_texts(&keyed).await
+                all.texts = chunks.iter().filter_map(|(line, chunk)| Some((lines::key(n, *line)?, chunk))).collect();
             }
         }
+        self.add(&all).await
     }
 }
 

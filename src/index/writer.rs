@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::chunks::{Chunk, Chunks};
 use super::error::IndexError;
-use super::index::{Index, Location};
+use super::index::{Index, Lines, Location};
 use super::lines;
 use super::moment;
 use super::rebuild::Told;
@@ -406,15 +406,12 @@ impl Worker {
         let Some(index) = &self.index else {
             return self.shared.stale().extend(whose);
         };
-        let commands: Vec<_> = commands.iter().map(|(key, record)| (*key, &**record)).collect();
-        let files: Vec<_> = files.iter().map(|(key, at, record)| (*key, *at, &**record)).collect();
-        let texts: Vec<_> = texts.iter().map(|(key, chunk)| (*key, chunk)).collect();
-        let written = async {
-            index.add_commands(&commands).await?;
-            index.add_files(&files).await?;
-            index.add_texts(&texts).await
+        let lines = Lines {
+            commands: commands.iter().map(|(key, record)| (*key, &**record)).collect(),
+            files: files.iter().map(|(key, at, record)| (*key, *at, &**record)).collect(),
+            texts: texts.iter().map(|(key, chunk)| (*key, chunk)).collect(),
         };
-        if let Err(error) = written.await {
+        if let Err(error) = index.add(&lines).await {
             self.shared.stale().extend(whose);
             self.failed(&error);
         }
