@@ -134,7 +134,9 @@ fn end(id: &str, message: Option<&str>, uid: u32, registry: &Registry) -> Value 
         (Some(session), None, true) => session,
         (_, Some(_), true) => return error("several sessions that run have ids that begin so; give more of it"),
         (_, _, false) => return error("give four digits of the session's id, or more"),
-        (None, ..) => return error("no session that runs has an id that begins so; `portcullis sessions --live` lists them"),
+        (None, ..) => {
+            return error("no session that runs has an id that begins so; `portcullis sessions --live` lists them");
+        }
     };
     let message = message.map(|message| plain_text_up_to(MESSAGE, message)).filter(|message| !message.is_empty());
     let why = match &message {

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::control::Control;
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
+use super::control::Control;
 use super::evidence::{evidence_key, published_keys, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
@@ -91,7 +91,8 @@ impl App {
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
         let sessions = Arc::new(sessions);
         let control = Control::bind(&config.evidence.directory, sessions.registry());
-        let control = control.inspect_err(|error| tracing::warn!(%error, "sessions can't be ended from this machine")).ok();
+        let control =
+            control.inspect_err(|error| tracing::warn!(%error, "sessions can't be ended from this machine")).ok();
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;

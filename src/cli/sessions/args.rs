@@ -41,7 +41,13 @@ pub(in crate::cli) struct SessionsArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct PlaceArgs {
     /// The configuration of the gateway whose sessions they are
-    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PORTCULLIS_CONFIG",
+        default_value = "/etc/portcullis/gateway.toml"
+    )]
     pub(super) config: PathBuf,
     /// The evidence directory, without a configuration
     #[arg(long, global = true, value_name = "DIR")]

@@ -58,10 +58,13 @@ impl Cast {
     /// The header, which is the first line; none where it is not there yet.
     pub(super) fn header(&mut self) -> io::Result<Option<Header>> {
         let Some(line) = self.line()? else { return Ok(None) };
-        let header: Header =
-            serde_json::from_str(&line).map_err(|_| io::Error::other("it does not begin with an asciicast's header"))?;
+        let header: Header = serde_json::from_str(&line)
+            .map_err(|_| io::Error::other("it does not begin with an asciicast's header"))?;
         if header.version != 2 {
-            return Err(io::Error::other(format!("it is an asciicast of version {}, and is to be of 2", header.version)));
+            return Err(io::Error::other(format!(
+                "it is an asciicast of version {}, and is to be of 2",
+                header.version
+            )));
         }
         Ok(Some(header))
     }
@@ -85,7 +88,9 @@ impl Cast {
                 let line = String::from_utf8(self.buffer.get(from..to).unwrap_or_default().to_vec());
                 self.used = to + 1;
                 self.line += 1;
-                return line.map(Some).map_err(|_| io::Error::other(format!("line {} of the recording is no UTF-8", self.line)));
+                return line
+                    .map(Some)
+                    .map_err(|_| io::Error::other(format!("line {} of the recording is no UTF-8", self.line)));
             }
             looked += fresh.len();
             if looked > LINE {

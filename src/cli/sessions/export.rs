@@ -25,7 +25,10 @@ pub(super) async fn run(place: &Place, args: &ExportArgs) -> Result<(), Failure>
     if !verified.whole {
         let says = verified.says.join("; ");
         if !args.unverified {
-            let text = format!("session {} is not exported, since it does not verify ({says}); --unverified exports it all the same", named.id);
+            let text = format!(
+                "session {} is not exported, since it does not verify ({says}); --unverified exports it all the same",
+                named.id
+            );
             return Err(Failure::new(Exit::Failed, text));
         }
         output::note(&format!("it does not verify: {says}"));
@@ -65,7 +68,8 @@ fn write(named: &Named, format: Format, to: &mut dyn Write) -> io::Result<()> {
         Format::Text => text(named, to),
         Format::Json => {
             let manifest = manifest(named)?;
-            let records = read_records(&named.folder, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
+            let records =
+                read_records(&named.folder, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
             let files: Vec<_> = records.files.iter().map(|(_, record)| record).collect();
             let all = json!({ "manifest": manifest, "commands": records.commands, "files": files, "unreadable": records.unreadable });
             writeln!(to, "{all:#}")
@@ -89,7 +93,9 @@ fn open(named: &Named) -> io::Result<(Cast, super::cast::Header)> {
 fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
     let (mut cast, header) = open(named)?;
     let manifest = manifest(named)?;
-    let title = manifest.as_ref().map(|manifest| format!("{} on {}, session {}", manifest.person, manifest.node.name, manifest.session));
+    let title = manifest
+        .as_ref()
+        .map(|manifest| format!("{} on {}, session {}", manifest.person, manifest.node.name, manifest.session));
     let opened = manifest.as_ref().and_then(|manifest| {
         time::OffsetDateTime::parse(&manifest.opened, &time::format_description::well_known::Rfc3339).ok()
     });

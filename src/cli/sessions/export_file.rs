@@ -23,9 +23,10 @@ impl ExportFile {
             let text = format!("{} is there already; --force writes over it", to.display());
             return Err(Failure::new(Exit::Directory, text));
         }
-        let mut name = to.file_name().map(ToOwned::to_owned).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("{} is no name of a file", to.display()))
-        })?;
+        let mut name = to
+            .file_name()
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| Failure::new(Exit::Usage, format!("{} is no name of a file", to.display())))?;
         name.push(format!(".{}.part", std::process::id()));
         let beside = to.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);

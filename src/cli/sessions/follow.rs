@@ -23,9 +23,7 @@ pub(super) async fn run(place: &Place, args: &IdArgs) -> Result<(), Failure> {
     looked::note(&place.evidence, "follow", Some(named.id));
     let mut ending = Ending::new(false)?;
     let mut keyboard = Keyboard::open();
-    let quit = async {
-        while keyboard.next().await != Asked::Quit {}
-    };
+    let quit = async { while keyboard.next().await != Asked::Quit {} };
     let ended = tokio::select! {
         ended = follow(&named) => Some(ended?),
         () = quit => None,

@@ -93,7 +93,11 @@ fn live(place: &Place, args: &ListArgs) -> Result<(), Failure> {
     };
     let meant: Vec<&Value> = all
         .iter()
-        .filter(|session| is(session, "person", &args.person) && is(session, "node", &args.node) && is(session, "action", &args.action))
+        .filter(|session| {
+            is(session, "person", &args.person)
+                && is(session, "node", &args.node)
+                && is(session, "action", &args.action)
+        })
         .take(args.limit.into())
         .collect();
     if args.json {

@@ -16,7 +16,9 @@ pub(super) fn moment(text: &str) -> Result<OffsetDateTime, String> {
     }
     let ago = duration(text)
         .map_err(|_| "write 2026-11-30, 2026-11-30T08:00:00Z, or how long ago: 30m, 12h, 7d".to_owned())?;
-    OffsetDateTime::now_utc().checked_sub(ago.try_into().unwrap_or(time::Duration::MAX)).ok_or_else(|| "that is too long ago".to_owned())
+    OffsetDateTime::now_utc()
+        .checked_sub(ago.try_into().unwrap_or(time::Duration::MAX))
+        .ok_or_else(|| "that is too long ago".to_owned())
 }
 
 /// `1.5s`, `90`, `2m`, `12h`, `7d`, `1m30s`.
@@ -48,7 +50,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// `1:02:03`, `2:03`: where in a recording something is.
 pub(super) fn clock(seconds: f64) -> String {
-    let whole = if seconds.is_finite() && seconds > 0.0 { Duration::try_from_secs_f64(seconds).map_or(0, |time| time.as_secs()) } else { 0 };
+    let whole = if seconds.is_finite() && seconds > 0.0 {
+        Duration::try_from_secs_f64(seconds).map_or(0, |time| time.as_secs())
+    } else {
+        0
+    };
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
@@ -84,6 +90,9 @@ mod tests {
 
     #[test]
     fn places_in_a_recording_are_told_as_on_a_clock() {
-        assert_eq!((clock(63.9).as_str(), clock(3723.0).as_str(), clock(f64::NAN).as_str()), ("1:03", "1:02:03", "0:00"));
+        assert_eq!(
+            (clock(63.9).as_str(), clock(3723.0).as_str(), clock(f64::NAN).as_str()),
+            ("1:03", "1:02:03", "0:00")
+        );
     }
 }

@@ -40,8 +40,13 @@ impl Place {
         let (evidence, url, keys) = match &args.evidence {
             Some(directory) => (directory.clone(), None, None),
             None => {
-                let loaded = app::read(&args.config, Trust::Anybodys, &Overrides::default())
-                    .map_err(|error| config_failure(&args.config, &error, ", so it is not known where the evidence is; --evidence DIR says it"))?;
+                let loaded = app::read(&args.config, Trust::Anybodys, &Overrides::default()).map_err(|error| {
+                    config_failure(
+                        &args.config,
+                        &error,
+                        ", so it is not known where the evidence is; --evidence DIR says it",
+                    )
+                })?;
                 let config = loaded.config;
                 let keys = public_path(&config.evidence.key_path());
                 (config.evidence.directory, config.index.url, Some(keys))
@@ -109,7 +114,10 @@ impl Place {
 pub(super) fn index_failure(error: IndexError) -> Failure {
     let exit = match error {
         IndexError::TooShort { .. } | IndexError::TooMuch { .. } | IndexError::NoId(_) => Exit::Usage,
-        IndexError::Unreachable { .. } | IndexError::Damaged { .. } | IndexError::Newer { .. } | IndexError::Folder { .. } => Exit::Directory,
+        IndexError::Unreachable { .. }
+        | IndexError::Damaged { .. }
+        | IndexError::Newer { .. }
+        | IndexError::Folder { .. } => Exit::Directory,
         _ => Exit::Failed,
     };
     Failure::new(exit, shown(&error.to_string()))

@@ -24,7 +24,10 @@ pub(super) async fn run(place: &Place, args: &PlayArgs) -> Result<(), Failure> {
     let pace = Pace { speed: args.speed, idle_limit: args.idle_limit };
     let player = Player::open(named.folder, pace).map_err(broken)?;
     let Some(mut player) = player else {
-        return Err(Failure::new(Exit::Failed, "that session has no recording: it had no terminal, or has shown nothing"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "that session has no recording: it had no terminal, or has shown nothing",
+        ));
     };
     let mut ending = Ending::new(false)?;
     let keyboard = Keyboard::open();

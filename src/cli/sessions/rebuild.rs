@@ -19,16 +19,22 @@ pub(super) async fn run(place: &Place) -> Result<(), Failure> {
     }
     let mut unreadable = 0_usize;
     let mut tell = |told: Told| match told {
-        Told::Progress(progress) => output::note(&format!("{} of {} read", progress.indexed, counted_folders(progress.seen))),
+        Told::Progress(progress) => {
+            output::note(&format!("{} of {} read", progress.indexed, counted_folders(progress.seen)))
+        }
         Told::Unreadable(why) => {
             unreadable += 1;
             output::note(&shown(&why));
         }
     };
     let done = index.rebuild(&place.evidence, &mut tell).await.map_err(index_failure)?;
-    let mut text = format!("{} are in the index", counted(usize::try_from(done.indexed).unwrap_or(usize::MAX), "session"));
+    let mut text =
+        format!("{} are in the index", counted(usize::try_from(done.indexed).unwrap_or(usize::MAX), "session"));
     if done.unsealed > 0 {
-        text.push_str(&format!("; {} have no manifest yet: live, or sealed when their gateway starts again", done.unsealed));
+        text.push_str(&format!(
+            "; {} have no manifest yet: live, or sealed when their gateway starts again",
+            done.unsealed
+        ));
     }
     if done.removed > 0 {
         text.push_str(&format!("; {} whose folders are gone were taken out", done.removed));

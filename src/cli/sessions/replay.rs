@@ -116,15 +116,30 @@ fn shows(parameters: &str, last: char) -> bool {
     let numbers = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b';' | b':'));
     match last {
         // movements, erasing, inserting, scrolling, colours, the scrolling region
-        'A'..='H' | 'K' | 'L' | 'M' | 'P' | 'S' | 'T' | 'X' | '@' | 'I' | 'Z' | '`' | 'a' | 'd' | 'e' | 'f' | 'm' | 'r' => {
-            numbers(parameters)
-        }
+        'A'..='H'
+        | 'K'
+        | 'L'
+        | 'M'
+        | 'P'
+        | 'S'
+        | 'T'
+        | 'X'
+        | '@'
+        | 'I'
+        | 'Z'
+        | '`'
+        | 'a'
+        | 'd'
+        | 'e'
+        | 'f'
+        | 'm'
+        | 'r' => numbers(parameters),
         // not what was on the screen before (3)
         'J' => matches!(parameters, "" | "0" | "1" | "2"),
         // wrapping, the cursor, the other screen
-        'h' | 'l' => parameters
-            .strip_prefix('?')
-            .is_some_and(|modes| modes.split(';').all(|mode| matches!(mode, "7" | "25" | "47" | "1047" | "1048" | "1049"))),
+        'h' | 'l' => parameters.strip_prefix('?').is_some_and(|modes| {
+            modes.split(';').all(|mode| matches!(mode, "7" | "25" | "47" | "1047" | "1048" | "1049"))
+        }),
         _ => false,
     }
 }
@@ -142,7 +157,12 @@ mod tests {
 
     #[test]
     fn what_shows_is_let_through_wherever_the_pieces_are_cut() {
-        for text in ["\x1b[1;31mred\x1b[0m\r\n", "\x1b[?1049h\x1b[2J\x1b[10;5Hx\x1b[?25l", "\x1b(0lqk\x1b(B", "\x1b[38:2::1:2:3mä\x1b7\x1b8"] {
+        for text in [
+            "\x1b[1;31mred\x1b[0m\r\n",
+            "\x1b[?1049h\x1b[2J\x1b[10;5Hx\x1b[?25l",
+            "\x1b(0lqk\x1b(B",
+            "\x1b[38:2::1:2:3mä\x1b7\x1b8",
+        ] {
             assert_eq!(replayed(&[text]), text);
             let each: Vec<String> = text.chars().map(String::from).collect();
             assert_eq!(replayed(&each.iter().map(String::as_str).collect::<Vec<_>>()), text);
@@ -152,9 +172,30 @@ mod tests {
     #[test]
     fn what_does_more_than_show_is_not() {
         for text in [
-            "\x1b]0;title\x07", "\x1b]52;c;cm0gLXJmIC8K\x1b\\", "\x1b]8;;http://x\x1b\\", "\x1bP+q544e\x1b\\", "\x1b_Gx\x1b\\",
-            "\x1b[6n", "\x1b[c", "\x1b[>0c", "\x1b[5i", "\x1b[21t", "\x1b[?1000h", "\x1b[?2004h", "\x1b[3J", "\x1b[?69$p",
-            "\x1bc", "\x05", "\x07", "\u{9d}0;x\u{9c}", "\u{9b}6n", "\x1b[!p", "\x1b#8", "\x1b[?1;1000h", "\x1b[ q", "\x1b%G",
+            "\x1b]0;title\x07",
+            "\x1b]52;c;cm0gLXJmIC8K\x1b\\",
+            "\x1b]8;;http://x\x1b\\",
+            "\x1bP+q544e\x1b\\",
+            "\x1b_Gx\x1b\\",
+            "\x1b[6n",
+            "\x1b[c",
+            "\x1b[>0c",
+            "\x1b[5i",
+            "\x1b[21t",
+            "\x1b[?1000h",
+            "\x1b[?2004h",
+            "\x1b[3J",
+            "\x1b[?69$p",
+            "\x1bc",
+            "\x05",
+            "\x07",
+            "\u{9d}0;x\u{9c}",
+            "\u{9b}6n",
+            "\x1b[!p",
+            "\x1b#8",
+            "\x1b[?1;1000h",
+            "\x1b[ q",
+            "\x1b%G",
         ] {
             assert_eq!(replayed(&[text]), "", "{text:?}");
         }

@@ -30,12 +30,18 @@ fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure
         }
         None => {
             let Some(session) = &named.session else {
-                let text = format!("{} has no manifest yet: its session is live, or its gateway was killed and seals it when it starts again", named.folder.display());
+                let text = format!(
+                    "{} has no manifest yet: its session is live, or its gateway was killed and seals it when it starts again",
+                    named.folder.display()
+                );
                 return Err(Failure::new(Exit::Failed, text));
             };
             let records = read_records(&named.folder, "", limit);
             if args.json {
-                return Ok(format!("{:#}\n", json!({ "session": session, "commands": records.commands, "files": files(&records) })));
+                return Ok(format!(
+                    "{:#}\n",
+                    json!({ "session": session, "commands": records.commands, "files": files(&records) })
+                ));
             }
             Ok(story::of_live(session, &records, limit))
         }

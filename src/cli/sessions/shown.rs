@@ -14,7 +14,9 @@ pub(in crate::cli) fn shown_up_to(most: usize, text: &str) -> String {
                 shown.push(char::from_u32(u32::from(found) + 0x40).unwrap_or('?'));
             }
             '\x7f' => shown.push_str("^?"),
-            _ if obeyed(found) => drop(write!(shown, "\\u{{{:x}}}", u32::from(found))),
+            _ if obeyed(found) => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(found));
+            }
             _ => shown.push(found),
         }
         let added = shown.get(before..).map_or(0, |added| added.chars().count());

@@ -27,14 +27,19 @@ pub(super) fn of_manifest(manifest: &Manifest, records: &FolderRecords, verified
     let command = manifest.command.as_deref().map(|command| format!(": {command}")).unwrap_or_default();
     page.line("what", &format!("{}{terminal}{command}", manifest.action));
     page.line("why", manifest.reason.as_deref().unwrap_or("no reason was given"));
-    let obliged: String = manifest.decision.obligations.iter().map(|(name, value)| format!("; {name} {value}")).collect();
-    page.line("by leave of", &format!("{} (policies {}){obliged}", manifest.decision.policy, first(&manifest.decision.policy_set)));
+    let obliged: String =
+        manifest.decision.obligations.iter().map(|(name, value)| format!("; {name} {value}")).collect();
+    page.line(
+        "by leave of",
+        &format!("{} (policies {}){obliged}", manifest.decision.policy, first(&manifest.decision.policy_set)),
+    );
     aws(manifest, &mut page);
     page.line("opened", &when(&manifest.opened));
     ended(manifest, &mut page);
     if let Some(streams) = &manifest.streams {
         let all = [("sent", &streams.stdin), ("got", &streams.stdout), ("got beside that", &streams.stderr)];
-        let said: Vec<String> = all.iter().map(|(what, stream)| format!("{what} {}", size_text(stream.bytes))).collect();
+        let said: Vec<String> =
+            all.iter().map(|(what, stream)| format!("{what} {}", size_text(stream.bytes))).collect();
         page.line("bytes", &said.join(", "));
     }
     page.line("refused", &manifest.counts.refused.to_string());
@@ -66,13 +71,13 @@ pub(super) fn ending(manifest: &Manifest) -> String {
     let Some(ended) = &manifest.ended else { return "its gateway could not say how".to_owned() };
     let mut text = ended.outcome.clone();
     if let Some(code) = ended.code {
-        drop(write!(text, ", exit status {code}"));
+        let _ = write!(text, ", exit status {code}");
     }
     if let Some(signal) = &ended.signal {
-        drop(write!(text, ", by signal {signal}"));
+        let _ = write!(text, ", by signal {signal}");
     }
     if let Some(why) = &ended.why {
-        drop(write!(text, ": {why}"));
+        let _ = write!(text, ": {why}");
     }
     shown(&text)
 }
@@ -125,7 +130,12 @@ fn command(record: &CommandRecord) -> String {
 
 fn file(at: f64, record: &FileRecord) -> String {
     let second = record.second_path.as_deref().map(|path| format!(" → {path}")).unwrap_or_default();
-    let real = record.real_path.as_deref().filter(|real| *real != record.path).map(|path| format!(" ({path})")).unwrap_or_default();
+    let real = record
+        .real_path
+        .as_deref()
+        .filter(|real| *real != record.path)
+        .map(|path| format!(" ({path})"))
+        .unwrap_or_default();
     let bytes = record.bytes.map(|bytes| format!(", {}", size_text(bytes))).unwrap_or_default();
     let hash = record.sha256.as_deref().map(|hash| format!(", sha256 {hash}"));
     let part = record.sha256_of_part.as_deref().map(|hash| format!(", part sha256 {hash}"));
@@ -153,7 +163,7 @@ struct Page {
 
 impl Page {
     fn line(&mut self, word: &str, says: &str) {
-        drop(writeln!(self.text, "{word:<13}{}", shown(says)));
+        let _ = writeln!(self.text, "{word:<13}{}", shown(says));
     }
 
     fn lines<'a>(&mut self, word: &str, all: impl Iterator<Item = &'a str>) {
@@ -166,14 +176,14 @@ impl Page {
         if count == 0 {
             return;
         }
-        drop(writeln!(self.text, "{word} ({count})"));
+        let _ = writeln!(self.text, "{word} ({count})");
         let mut listed = 0;
         for says in all {
             listed += 1;
-            drop(writeln!(self.text, "{}", shown(&says)));
+            let _ = writeln!(self.text, "{}", shown(&says));
         }
         if listed < count {
-            drop(writeln!(self.text, "          and {} more (--limit)", count - listed));
+            let _ = writeln!(self.text, "          and {} more (--limit)", count - listed);
         }
     }
 }

@@ -107,7 +107,10 @@ mod tests {
         let row = |id: &str, what: &str| {
             [id, "2026-11-30 08:00:00", "ada", "web-1 as root", what, "1 minute", "finished"].map(str::to_owned)
         };
-        vec![row("8b1f2c3d", "Shell: 0:03: sudo systemctl restart nginx && journalctl -fu nginx"), row("0c9e1a22", "Files: ä漢字")]
+        vec![
+            row("8b1f2c3d", "Shell: 0:03: sudo systemctl restart nginx && journalctl -fu nginx"),
+            row("0c9e1a22", "Files: ä漢字"),
+        ]
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) struct Verified {
 /// Verifies a folder with these keys.
 pub(super) fn verify(folder: &Path, keys: &[VerifyingKey]) -> Verified {
     if keys.is_empty() {
-        let says = vec!["nobody said what it was signed with: --keys FILE, or --config FILE, names the public keys".to_owned()];
+        let says = vec![
+            "nobody said what it was signed with: --keys FILE, or --config FILE, names the public keys".to_owned(),
+        ];
         return Verified { whole: false, says, report: None };
     }
     let report = verify_folder(folder, keys);
