@@ -66,10 +66,11 @@ impl Place {
         Index::open(&self.location).await.map_err(index_failure)
     }
 
-    /// The keys that evidence is verified with; none where nobody said which.
-    pub(super) fn keys(&self) -> Result<Vec<VerifyingKey>, Failure> {
-        let Some(path) = &self.keys else { return Ok(Vec::new()) };
-        VerifyingKey::load_all(path).map_err(|error| Failure::new(Exit::Config, error.to_string()))
+    /// The keys that evidence is verified with, or why there are none.
+    pub(super) fn keys(&self) -> Result<Vec<VerifyingKey>, String> {
+        let none = "nobody said what it was signed with: --keys FILE, or --config FILE, names the public keys";
+        let path = self.keys.as_ref().ok_or(none)?;
+        VerifyingKey::load_all(path).map_err(|error| error.to_string())
     }
 
     /// The session whose id begins so: of the index, or where that has it not, or is out of reach, of the folders.

@@ -25,7 +25,7 @@ enum State {
 const LONGEST: usize = 64;
 
 /// What a terminal is left with: colours, scrolling region, wrapping, cursor and screen as they were.
-pub(in crate::cli) const LEAVE: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?1049l\x1b[?25h\r\n";
+pub(in crate::cli) const LEAVE: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?47l\x1b[?25h\r\n";
 
 /// A screen to begin on.
 pub(in crate::cli) const FRESH: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?25h\x1b[2J\x1b[H";

@@ -20,7 +20,7 @@ fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure
     match read_manifest(&named.folder).map_err(index_failure)? {
         Some(manifest) => {
             let records = read_records(&named.folder, &manifest.opened, limit);
-            let verified = verified::verify(&named.folder, &place.keys()?);
+            let verified = verified::verify(&named.folder, place.keys());
             if args.json {
                 let verified = json!({ "whole": verified.whole, "says": verified.says, "report": verified.report });
                 let story = json!({ "manifest": manifest, "commands": records.commands, "files": files(&records), "unreadable": records.unreadable, "verified": verified });

@@ -17,15 +17,13 @@ pub(super) struct Verified {
     pub(super) report: Option<FolderReport>,
 }
 
-/// Verifies a folder with these keys.
-pub(super) fn verify(folder: &Path, keys: &[VerifyingKey]) -> Verified {
-    if keys.is_empty() {
-        let says = vec![
-            "nobody said what it was signed with: --keys FILE, or --config FILE, names the public keys".to_owned(),
-        ];
-        return Verified { whole: false, says, report: None };
-    }
-    let report = verify_folder(folder, keys);
+/// Verifies a folder with these keys; without any, it is not known.
+pub(super) fn verify(folder: &Path, keys: Result<Vec<VerifyingKey>, String>) -> Verified {
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(why) => return Verified { whole: false, says: vec![shown(&format!("not known: {why}"))], report: None },
+    };
+    let report = verify_folder(folder, &keys);
     let mut says = Vec::new();
     match report.verdict {
         Verdict::Whole => says.push(format!("yes: every byte is as it was signed, under {} heads", report.checkpoints)),

@@ -400,3 +400,47 @@ async fn a_damaged_file_is_told_and_made_anew_and_a_later_one_is_left_alone() {
     rusqlite::Connection::open(&place).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Index::open_or_make_anew(&location).await, Err(IndexError::Newer { found: 99, .. })));
 }
+
+/// A free port of this machine.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_network_it_is_tls_with_a_certificate_that_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let believed = folder.path().join("ca.pem");
+    std::fs::write(&believed, &certificate).unwrap();
+    let port = free_port();
+    let (listen, on) = ("listen_addresses=127.0.0.1".to_owned(), format!("port={port}"));
+    let settings = [listen.as_str(), on.as_str(), "ssl=on"];
+    let postgres = Postgres::with(&settings, |data| support::postgres::private(data, &[("server.crt", &certificate), ("server.key", &key)]));
+    let connected = |url: String, roots: &Path| {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "connects_where_it_is_told"])
+            .env("PORTCULLIS_TEST_URL", url)
+            .env("SSL_CERT_FILE", roots)
+            .output()
+            .unwrap();
+        child.status.success()
+    };
+    let nobodys = folder.path().join("none.pem");
+    std::fs::write(&nobodys, rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem()).unwrap();
+    let url = |more: &str| format!("postgres://gate@localhost:{port}/postgres?{more}");
+    assert!(connected(url("sslmode=require"), &believed));
+    assert!(!connected(url("sslmode=require"), &nobodys));
+    // the name is not in it
+    assert!(!connected(format!("postgres://gate@127.0.0.1:{port}/postgres?sslmode=require"), &believed));
+    assert!(connected(url("sslmode=disable"), &nobodys));
+    drop(postgres);
+}
+
+/// What the test above runs, with other authorities to believe.
+#[tokio::test]
+#[ignore = "the test above runs it"]
+async fn connects_where_it_is_told() {
+    let url = std::env::var("PORTCULLIS_TEST_URL").unwrap();
+    Index::open(&Location::Server(url)).await.unwrap();
+}

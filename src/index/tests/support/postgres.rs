@@ -11,6 +11,7 @@ pub struct Postgres {
     server: Child,
     folder: tempfile::TempDir,
     bin: PathBuf,
+    port: String,
 }
 
 /// The user `nobody` of Debian: the server refuses to run as root.
@@ -48,7 +49,8 @@ impl Postgres {
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let server = server.current_dir("/").stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let this = Self { server, folder, bin };
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432").to_owned();
+        let this = Self { server, folder, bin, port };
         this.wait();
         this
     }
@@ -91,6 +93,18 @@ impl Drop for Postgres {
         let server = rustix::process::Pid::from_child(&self.server);
         let _ = rustix::process::kill_process(server, rustix::process::Signal::QUIT);
         let _ = self.server.wait();
+    }
+}
+
+/// Puts files into a cluster's folder that the server alone may read.
+pub fn private(data: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = data.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
 }
 
