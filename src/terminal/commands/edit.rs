@@ -65,20 +65,16 @@ impl Edit {
     }
 
     fn locate(&self, models: &Models) -> Option<(Place, f64)> {
-        let anchored = self.anchor.as_ref().and_then(|anchor| models.resolve(anchor));
-        if let Some(place) = anchored
-            && models.before(place).ends_with(&self.prompt)
-        {
-            return Some((place, 1.0));
-        }
-        // the screen was cleared, or the prompt drawn anew elsewhere
-        if !self.prompt.trim().is_empty() {
+        // the nearest one: completion and clearing the screen draw the prompt and the line anew
+        if self.prompt.trim().len() > 1 {
             let found = models.find(|line| line.starts_with(&self.prompt).then(|| self.prompt.chars().count()));
             if let Some(place) = found {
-                return Some((place, 0.99));
+                return Some((place, 1.0));
             }
         }
-        anchored.map(|place| (place, 0.6))
+        let place = self.anchor.as_ref().and_then(|anchor| models.resolve(anchor))?;
+        let same = models.before(place).ends_with(&self.prompt);
+        Some((place, if same { 1.0 } else { 0.6 }))
     }
 
     pub(super) fn read(&self, models: &Models, prompts: &Prompts) -> Option<Reading> {
@@ -90,9 +86,22 @@ impl Edit {
         {
             return Some(reading);
         }
-        let (text, agree) = models.read(place, &self.right)?;
-        let known = if self.from == From::Mark { Known::Same } else { prompts.judge(&self.prompt) };
-        let factor = sure * doubt(agree, models);
+        let (mut text, agree) = models.read(place, &self.right)?;
+        let mut known = if self.from == From::Mark { Known::Same } else { prompts.judge(&self.prompt) };
+        let mut factor = sure * doubt(agree, models);
+        if matches!(known, Known::Foreign | Known::Unexpected) {
+            // what was typed ahead stood in the row before the prompt came: the prompt is behind it, or is still to be cut off
+            if let Some((end, Known::Same)) = prompts.at_start_of(&text) {
+                text = text.chars().skip(end).collect();
+                (known, factor) = (Known::Same, factor * 0.85);
+            } else if prompts.ends(&self.prompt) {
+                (known, factor) = (Known::Same, factor * 0.85);
+            }
+        }
+        // busybox draws what it can't as question marks
+        if self.from == From::Asks && text.contains('?') {
+            factor *= 0.45;
+        }
         Some(Reading { text, prompt: self.prompt.clone(), known, from: Some(self.from), factor })
     }
 

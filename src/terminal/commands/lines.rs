@@ -19,6 +19,17 @@ const MOST_AHEAD: usize = 64;
 /// How long a command waits for its exit status.
 const HELD: Duration = Duration::from_secs(2);
 
+/// Who read a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Editor {
+    /// One that moves to the next row before it turns bracketed paste off: readline, and so bash.
+    EndsRow,
+    /// Another that turns it off.
+    Other,
+    /// The terminal itself, or an editor that tells nothing.
+    None,
+}
+
 #[derive(Default)]
 pub(super) struct Lines {
     prompts: Prompts,
@@ -159,7 +170,7 @@ impl Lines {
     fn read_ahead(&mut self, at: Duration) {
         if let Some((text, _)) = self.ahead.pop_front() {
             let prompt = String::new();
-            self.take(at, Reading { text, prompt, known: Known::Shape, from: None, factor: 0.75 }, false);
+            self.take(at, Reading { text, prompt, known: Known::Shape, from: None, factor: 0.75 }, Editor::None);
         }
     }
 
@@ -171,32 +182,38 @@ impl Lines {
             self.hide(at);
         } else if reading.known == Known::Foreign && reading.prompt.trim().is_empty() {
             if self.open.is_some() {
-                self.entered(at, reading, false);
+                self.entered(at, reading, Editor::None);
             } else if self.ahead.len() < MOST_AHEAD && !reading.text.is_empty() {
                 self.ahead.push_back((reading.text, at));
             }
         } else if self.open.is_some() || reading.known != Known::Foreign || reading.prompt.trim_end().ends_with('>') {
-            self.entered(at, reading, false);
+            self.entered(at, reading, Editor::None);
         }
     }
 
-    /// A line was entered; `editor` says whether by an editor that told its end.
-    pub(super) fn entered(&mut self, at: Duration, mut reading: Reading, editor: bool) {
-        if !editor {
-            reading.factor *= 0.97;
+    /// A line was entered; `editor` says by whom.
+    pub(super) fn entered(&mut self, at: Duration, mut reading: Reading, editor: Editor) {
+        if editor == Editor::None {
+            // such a line is one row: what has more is output that came between
+            reading.factor *= if reading.text.contains('\n') { 0.45 } else { 0.97 };
         }
         self.settle();
         self.take(at, reading, editor);
     }
 
-    fn take(&mut self, at: Duration, reading: Reading, _editor: bool) {
+    fn take(&mut self, at: Duration, reading: Reading, editor: Editor) {
         let Reading { text, prompt, known, from, factor } = reading;
         let own = matches!(known, Known::Same | Known::Shape) || from == Some(From::Mark);
         let unproved = self.unproved.take();
         let confidence = factor * sure(known);
         let mut command = match self.open.take() {
             Some(mut open) if !own && open.line.len() + text.len() < LONGEST => {
-                open.line.push('\n');
+                // bash's own history has such a line in one
+                if editor == Editor::EndsRow && syntax::ends_escaped(&open.line) {
+                    open.line.pop();
+                } else {
+                    open.line.push('\n');
+                }
                 open.line.push_str(&text);
                 open.at = at;
                 // the prompt of a continuation is no shell's own; how the first line was known is what counts
@@ -261,6 +278,11 @@ impl Lines {
     /// The row that came after a line with history expansion: what the line became, or that it became nothing.
     pub(super) fn expanded(&mut self, row: &str) {
         let Some(mut command) = self.expanding.take() else { return };
+        if row.ends_with(&command.line) && row != command.line {
+            // the row of the line itself, which is left only now
+            self.expanding = Some(command);
+            return;
+        }
         if row.ends_with(": event not found") || row.ends_with(": substitution failed") {
             return;
         }

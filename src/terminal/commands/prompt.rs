@@ -64,12 +64,25 @@ impl Prompts {
         self.expects = brings_another(command);
     }
 
+    /// Whether `text` ends with a prompt that was seen, of a length that is no chance.
+    pub(super) fn ends(&self, text: &str) -> bool {
+        self.seen.iter().any(|seen| seen.len() > 4 && text.ends_with(seen.as_str()))
+    }
+
     /// How many characters of `line` are a prompt that was seen, or has the shape of one.
     pub(super) fn at_start_of(&self, line: &str) -> Option<(usize, Known)> {
         let same =
             self.seen.iter().filter(|seen| line.starts_with(seen.as_str())).map(|seen| seen.chars().count()).max();
         if let Some(end) = same {
             return Some((end, Known::Same));
+        }
+        // behind what the terminal echoed before the prompt came
+        let inside = self.seen.iter().filter(|seen| seen.len() > 4).find_map(|seen| {
+            let end = line.rfind(seen.as_str())? + seen.len();
+            Some((line.get(..end)?.chars().count(), Known::Shape))
+        });
+        if inside.is_some() {
+            return inside;
         }
         self.seen.iter().rev().find_map(|seen| {
             let tail = tail(seen);

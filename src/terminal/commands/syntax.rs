@@ -16,6 +16,11 @@ pub(super) fn goes_on(text: &str) -> bool {
     scan.run()
 }
 
+/// Whether `line` ends with a backslash that escapes the newline after it.
+pub(super) fn ends_escaped(line: &str) -> bool {
+    line.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
+}
+
 struct Scan<'a> {
     characters: std::iter::Peekable<std::str::Chars<'a>>,
     word: String,
@@ -141,6 +146,8 @@ impl Scan<'_> {
                 self.cases += 1;
             }
             "fi" | "done" | "}" => self.depth -= 1,
+            // fish
+            "end" => self.depth = 0,
             "esac" => {
                 self.depth -= 1;
                 self.cases = self.cases.saturating_sub(1);

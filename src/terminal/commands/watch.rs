@@ -4,7 +4,7 @@ use super::command::{Command, Line};
 use super::edit::{Edit, From};
 use super::feed::Feed;
 use super::keys::{Key, Keys};
-use super::lines::Lines;
+use super::lines::{Editor, Lines};
 use super::marks::{Mark, Nonce};
 use super::scan::{Scanner, Sign};
 use crate::Size;
@@ -172,7 +172,7 @@ impl CommandWatch {
             self.entered.pop_front();
             self.give_up();
         }
-        if self.edit.as_ref().is_some_and(|edit| edit.from == From::Reads && !edit.typed) && !self.ahead {
+        if self.edit.as_ref().is_some_and(|edit| edit.from == From::Reads && !edit.touched) && !self.ahead {
             // bash turns bracketed paste on before its prompt, zsh after it: where the cursor went on, it was before
             self.feed.begin(From::Reads, &mut self.edit);
         }
@@ -290,12 +290,12 @@ impl CommandWatch {
         match self.entered.pop_front() {
             Some(Key::Enter) => {
                 // bash moves to the next row first, zsh afterwards
-                let reading = match self.snapshot.take() {
-                    Some(reading) if !self.scanner.printed => Some(reading),
-                    _ => self.read(),
+                let (reading, ended_row) = match self.snapshot.take() {
+                    Some(reading) if !self.scanner.printed => (Some(reading), true),
+                    _ => (self.read(), false),
                 };
                 if let Some(reading) = reading {
-                    self.lines.entered(at, reading, true);
+                    self.lines.entered(at, reading, if ended_row { Editor::EndsRow } else { Editor::Other });
                 }
                 self.edit = None;
             }
