@@ -204,6 +204,12 @@ impl Models {
                     row_text.truncate(without.len());
                 }
             }
+            // fish sets the lines after the first one under it, and indents them by what is open
+            if text.ends_with('\n')
+                && row_text.chars().take(from.column).filter(|character| *character == ' ').count() == from.column
+            {
+                row_text.drain(..row_text.len() - row_text.trim_start_matches(' ').len());
+            }
             if row < cursor.row && goes_on(line) {
                 text.push_str(&row_text);
             } else {

@@ -168,9 +168,14 @@ impl CommandWatch {
             // these were for a program that ran before
             self.entered.clear();
         }
-        if self.entered.front() == Some(&Key::Interrupt) && self.answered && key != Key::Interrupt {
+        if self.entered.front() == Some(&Key::Interrupt)
+            && key != Key::Interrupt
+            && (self.answered || self.reading.is_some())
+        {
             self.entered.pop_front();
             self.give_up();
+            // fish empties the line without a word: where the next one begins is told by its prompt
+            self.ahead = !self.answered;
         }
         if self.edit.as_ref().is_some_and(|edit| edit.from == From::Reads && !edit.touched) && !self.ahead {
             // bash turns bracketed paste on before its prompt, zsh after it: where the cursor went on, it was before
