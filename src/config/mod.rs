@@ -30,7 +30,7 @@ mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
 pub use file::{
-    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Evidence, Index, Limits,
+    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Evidence, Limits,
     Person, Principal, Realm, RecordingWish, RoleOfPeople, SeenAs,
 };
 pub use iam_keys::IamKeys;

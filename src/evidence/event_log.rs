@@ -193,7 +193,9 @@ impl EventLog {
             // the end is written whatever is left
             FolderTask::GoOn { .. } | FolderTask::Seal { .. } => 0,
         };
-        self.recorded.take_recording(session, bytes)?;
+        if bytes > 0 {
+            self.recorded.take_recording(session, bytes)?;
+        }
         self.ask("of a folder", |told| Job::Folder(task, Some(told))).await
     }
 

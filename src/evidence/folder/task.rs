@@ -70,10 +70,10 @@ impl FolderTask {
 }
 
 impl Entry {
-    /// How much of the folder it takes, about.
+    /// How much it takes of what folders may take. Events have their part of the journal, where they stand as well.
     pub(in crate::evidence) fn bytes(&self) -> u64 {
         match self {
-            Self::Event(body) => body.bytes(),
+            Self::Event(_) => 0,
             Self::Bytes(_, bytes) => bytes.len() as u64,
         }
     }

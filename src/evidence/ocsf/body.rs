@@ -43,11 +43,6 @@ impl Body {
         lines.map(|mapped| Self(text(mapped, context, unmapped.take()))).collect()
     }
 
-    /// How much of the folder it takes, about.
-    pub(in crate::evidence) fn bytes(&self) -> u64 {
-        (self.0.len() + ROOM) as u64
-    }
-
     /// The line without its fingerprint: with the time in milliseconds since 1970, and its number in the file.
     pub(in crate::evidence) fn line(&self, session: Uuid, time: i64, sequence: u64) -> Vec<u8> {
         let version = env!("CARGO_PKG_VERSION");
