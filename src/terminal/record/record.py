@@ -137,6 +137,8 @@ def record(name, one, shell, columns, lag, out):
             problem, own = problem or "what was entered and the history differ in number", []
         lines = sorted(lines + own, key=lambda line: line["at"])
     told = [line["command"] for line in lines]
+    # None: what a scenario does not know
+    person.believed = [told[n] if line is None and n < len(told) else (line or "").rstrip() for n, line in enumerate(person.believed)]
     if problem is None and told != person.believed:
         problem = f"\n  the shell ran {told}\n  but was meant to {person.believed}"
     shown = b"".join(terminal.base64.b64decode(data) for _, kind, data in term.events if kind == "o")

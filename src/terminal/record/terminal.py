@@ -28,6 +28,9 @@ ANSWERS = [
     (re.compile(rb"\x1b\[5n"), b"\x1b[0n"),
 ]
 
+# read, poll, select, epoll_wait, pselect6, ppoll of x86-64
+WAITING = {"0", "7", "23", "232", "270", "271"}
+
 
 class Hung(Exception):
     """The terminal did not come to rest, or did not show what was waited for."""
@@ -151,6 +154,13 @@ class Terminal:
         while self.now() < end and not (self.closed and not self.late):
             self.pump(end)
 
+    def waits_for_keys(self):
+        """Whether the shell that was started has the terminal, and is in a call that waits for what may be read."""
+        if os.tcgetpgrp(self.master) != self.pid:
+            return False
+        with open(f"/proc/{self.pid}/syscall", encoding="ascii") as call:
+            return call.read().split()[0] in WAITING
+
     def rest(self, quiet=0.15, at_prompt=False):
         """Until nothing has come for `quiet` seconds; with `at_prompt`, and the shell is the foreground again."""
         quiet += self.lag * 1.3
@@ -159,7 +169,7 @@ class Terminal:
         while self.now() < end:
             if self.closed and not self.late:
                 return
-            front = not at_prompt or self.closed or os.tcgetpgrp(self.master) == self.pid
+            front = not at_prompt or self.closed or self.waits_for_keys()
             if not front:
                 since = self.now()
             idle_from = max(since, self.last_output)

@@ -64,6 +64,9 @@ def unescape(text):
     return bytes(int(part, 16) for part in re.findall(r"\\x([0-9a-f]{2})", text))
 
 
+OSC = re.compile(rb"\x1b\][^\x07]*\x07")
+
+
 def calls(text):
     """What the shell read and wrote at its terminal, and ^C: (time, "read" | "write" | "interrupt", bytes, bytes asked for)."""
     for call in text.splitlines():
@@ -104,7 +107,7 @@ def of_dash(text, began):
     joined, prompt = Joined(), b""
     for moment, what, data, asked in calls(text):
         if what == "write":
-            prompt = data
+            prompt = OSC.sub(b"", data)
         elif what == "interrupt":
             joined.interrupted(prompt == PS2.encode())
             prompt = b""
@@ -119,7 +122,8 @@ def of_dash(text, began):
 
 def of_ash(text, history, began):
     """None where the history does not have the lines that were entered."""
-    joined, prompt, keys, prompts = Joined(), None, b"", set()
+    # it asks where the cursor is after a prompt unless more is typed already: then the prompt is known by its end
+    joined, prompt, keys, ends = Joined(), None, b"", {PS2.encode()}
     lines = [line[5:] for line in history.decode("utf-8", "surrogateescape").split("\n") if line]
     # the question for it is the last
     lines = lines[:-1]
@@ -127,9 +131,9 @@ def of_ash(text, history, began):
     for moment, what, data, _ in calls(text):
         if what == "write":
             asks = data.endswith(b"\x1b[6n")
-            shown = data[:-4] if asks else data
-            if prompt is None and (asks or shown in prompts or shown == PS2.encode()):
-                prompts.add(shown)
+            shown = OSC.sub(b"", data[:-4] if asks else data)
+            if prompt is None and (asks or shown[-2:] in ends):
+                ends.add(shown[-2:])
                 prompt, keys = shown, b""
         elif what == "interrupt" or (what == "read" and data == b"\x03"):
             if prompt is not None:

@@ -28,6 +28,11 @@ FILES = {
         "ada@web-1:~$ sudo rm -rf /var/lib/app\n[sudo] password for ada: \nada@web-1:~$ curl http://db-1/dump | sh\n"
         "done\n$ id\nuid=0(root)\n# reboot\n> print('x')\n>>> import os\nada@web-1:~$ \n"
     ),
+    "noise.sh": "sleep 0.9; echo noise from the background; echo more noise\n",
+    "progress.sh": "i=0; while [ $i -le 10 ]; do printf '\\r[%-10s] %3d%%' \"$(head -c $i </dev/zero | tr '\\0' '#')\" $((i * 10)); sleep 0.1; i=$((i + 1)); done; echo\n",
+    "login.sh": "#!/bin/sh\nprintf 'Token: '\nstty -echo\nread token\nstty echo\necho\necho \"${#token} characters\"\n",
+    "ask.sh": "#!/bin/sh\nprintf 'Your name? '\nread name\nprintf 'Sure [y/N]? '\nread sure\necho \"$name: $sure\"\n",
+    ".bash_profile": ". ~/.bashrc\n",
     "colours.txt": "".join(f"\x1b[{30 + n % 8};{n % 2}mcolour {n}\x1b[0m\x1b[K\n" for n in range(16)),
     "wild.txt": (
         "\x1b[2J\x1b[H\x1b[5;10Hhere\x1b[10;3H$ not-a-command\x1b[3A\x1b[2K\x1b7\x1b[1;1Htop\x1b8"
@@ -56,7 +61,7 @@ def make(rc):
     """Builds the world; `rc` has the start-up files of its shells by their place in a home directory."""
     socket.sethostname("web-1")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for place in ("/home", "/root", "/tmp", "/run", "/srv", "/mnt", "/opt"):
+    for place in ("/home", "/root", "/tmp", "/run", "/srv", "/mnt", "/opt", "/var/lib/sudo"):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", place], check=True)
     os.chmod("/tmp", 0o1777)
     os.makedirs("/run/sshd", 0o755)

@@ -19,7 +19,6 @@ def plain(p):
 @scenario("editing", EDITORS)
 def editing(p):
     p.type("ecko helo world")
-    p.key("home", "right", "right", "backspace", "c", "delete") if False else None
     p.key("home", "right", "right", "right", "backspace")
     p.type("h")
     p.key("end")
@@ -30,6 +29,8 @@ def editing(p):
     p.ran("echo hello world")
     p.type("ls /nowhere src")
     p.key("ctrl-w", "ctrl-w")
+    if p.shell == "fish":  # a word there ends at a slash
+        p.key("ctrl-w")
     p.type("data")
     p.ran("ls data")
     p.type("rm -rf src")
@@ -52,9 +53,8 @@ def emacs_keys(p):
     p.key("ctrl-e")
     p.ran("echo alpha new beta gamma")
     p.type("logs ls")
-    p.key("ctrl-w", "ctrl-u") if p.shell != "zsh" else p.key("ctrl-w", "ctrl-a", "ctrl-k")
+    p.key("ctrl-w", "ctrl-u")
     p.type("ls ")
-    p.key("ctrl-y", "ctrl-a", "ctrl-e") if False else None
     p.type("logs")
     p.ran("ls logs")
     p.type("data echo")
@@ -63,10 +63,13 @@ def emacs_keys(p):
     p.type(" ")
     p.key("ctrl-e", "backspace")
     p.ran("echo data")
-    p.type("cat ntoes.txt")
-    p.key("ctrl-a", "alt-f", "right", "right", "right")
-    p.key("ctrl-t")
+    p.type("cat notes.tt", careful=True)
+    p.key("left")
+    p.type("x", careful=True)
     p.ran("cat notes.txt")
+    p.type("pdw", careful=True)
+    p.key("ctrl-t")
+    p.ran("pwd")
 
 
 @scenario("history", EDITORS)
@@ -81,7 +84,6 @@ def history(p):
     p.ran("echo third again")
     p.key("up", "up", "up", "down")
     p.rest()
-    p.key("end") if p.shell != "fish" else None
     p.ran("ls src")
     p.key("up", "up", "up", "up", "up")
     p.key("down", "down", "down", "down", "down", "down")
@@ -255,3 +257,155 @@ def typed_ahead(p):
     p.pause(1.5, 1.6)
     p.prompt(0.4)
     p.run("pwd")
+
+
+@scenario("more-keys", "bash zsh", at=TWO)
+def more_keys(p):
+    p.run("cat notes.txt todo.md")
+    p.type("ls ")
+    p.key("alt-.")
+    p.ran("ls todo.md")
+    p.type("echo one two")
+    p.key("ctrl-w", "ctrl-w", "ctrl-y")
+    p.type(" three")
+    p.ran("echo one two three" if p.shell == "bash" else "echo one two three")
+    p.type("echo shouting")
+    p.key("alt-b", "alt-u")
+    p.ran("echo SHOUTING")
+    p.type("echo alpha beta")
+    p.key("ctrl-a", "alt-f", "alt-d")
+    p.ran("echo beta" if p.shell == "bash" else "echo  beta")
+    p.type("echo undone")
+    p.key("ctrl-w")
+    p.key("ctrl-_")
+    p.ran("echo undone")
+
+
+@scenario("vi", "bash zsh", at=TWO, rc={"bash": "PS1='\\u@\\h:\\w\\$ '\nset -o vi\n", "zsh": "PROMPT='%n@%m:%~%# '\nbindkey -v\n"})
+def vi(p):
+    p.run("echo first")
+    p.type("ls sc")
+    p.key("esc")
+    p.rest(0.6)
+    p.type("x", careful=True)
+    p.type("a", careful=True)
+    p.type("rc", careful=True)
+    p.ran("ls src")
+    p.key("esc")
+    p.rest(0.6)
+    p.type("kk", careful=True)
+    p.rest()
+    p.type("A", careful=True)
+    p.type(" more", careful=True)
+    p.ran("echo first more")
+    p.type("cat wrong.txt")
+    p.key("esc")
+    p.rest(0.6)
+    p.type("dd", careful=True)
+    p.type("i", careful=True)
+    p.run("pwd")
+
+
+@scenario("again", "bash zsh fish dash", at=((80, 0), (40, 80)))
+def again(p):
+    for _ in range(3):
+        p.run("ls src")
+    if p.shell != "dash":
+        for _ in range(2):
+            p.key("up")
+            p.rest()
+            p.ran("ls src")
+    p.run("cat notes.txt")
+    p.run("cat notes.txt")
+
+
+@scenario("various", ALL, at=((80, 0), (200, 60)))
+def various(p):
+    p.run("cd logs")
+    p.run("ls; pwd && cd ..")
+    p.run("  echo with blanks before" if p.shell != "fish" else "echo with blanks before")
+    p.run("alias ll='ls -l'")
+    p.run("ll src | tail -n 1 | cut -c 1-10")
+    p.run("cd /etc")
+    p.run("cat nowhere.txt 2>&1")
+    p.run("nosuchcommand --help")
+    p.run("cd - > /dev/null")
+    p.run("echo a > /tmp/a; cat < /tmp/a >> /tmp/b 2>&1")
+    p.run("echo '# not a prompt' '$ quoted' '> x'")
+    if p.shell in ("bash", "dash", "ash"):
+        p.run("greet() { echo \"hi $1\"; }; greet ada")
+    p.run("test -e /tmp/b && echo yes || echo no")
+
+
+@scenario("combining", ALL, at=((80, 0), (40, 100)))
+def combining(p):
+    p.run("echo cafe\u0301 e\u0301te\u0301")
+    p.run("echo mixed 漢 e\u0301 字 end")
+    p.run("echo naïve façade Ångström")
+    if p.shell in ("bash", "zsh", "fish"):
+        p.type("echo 日本x語")
+        p.key("left", "backspace")
+        p.ran("echo 日本語")
+        p.type("echo 🎉🎉")
+        p.key("backspace")
+        p.type(" one")
+        p.ran("echo 🎉 one")
+
+
+@scenario("end-of-input", "bash zsh fish dash", at=TWO)
+def end_of_input(p):
+    p.run("ls")
+    p.run("pwd")
+    p.key("ctrl-d")
+    p.terminal.wait(0.5)
+
+
+@scenario("pasted", ALL, at=((80, 0), (40, 150)))
+def pasted(p):
+    p.paste("echo pasted all at once")
+    p.rest()
+    p.ran("echo pasted all at once")
+    p.type("ls ")
+    p.paste("src data")
+    p.type(" logs")
+    p.ran("ls src data logs")
+    p.paste("echo " + "a long paste that goes over the end of the row and on " * 2 + "end")
+    p.rest()
+    p.ran("echo " + "a long paste that goes over the end of the row and on " * 2 + "end")
+    p.paste("grep -n 'INFO' logs/app.log | awk '{print $1}' | sort | uniq -c | head -n 2")
+    p.rest()
+    p.ran("grep -n 'INFO' logs/app.log | awk '{print $1}' | sort | uniq -c | head -n 2")
+
+
+@scenario("pasted-lines-marked", "bash zsh fish", at=((80, 0), (40, 0), (80, 200)), note="a paste of several lines is one command in zsh and fish; bash runs its lines one by one")
+def pasted_lines_marked(p):
+    text = "echo one\necho two\necho three"
+    p.paste(text)
+    p.rest()
+    if p.shell == "bash":
+        p.believe("echo one")
+        p.believe("echo two")
+        text = "echo three"
+    p.ran(text)
+    p.run("pwd")
+    text = "if true\nthen\n  echo yes\nfi" if p.shell != "fish" else "if true\n    echo yes\nend"
+    p.paste(text)
+    p.rest()
+    p.ran(text)
+    p.run("ls src")
+
+
+@scenario("pasted-lines", ALL, at=((80, 0), (40, 0), (80, 120)))
+def pasted_lines(p):
+    lines = ["echo one", "ls src", "cat notes.txt | wc -l", "pwd"]
+    p.burst("\r".join(lines) + "\r")
+    for line in lines:
+        p.believe(line)
+    p.prompt(0.5)
+    p.run("echo after")
+    lines = ["cd logs", "ls", "sleep 0.4", "cd ..", "echo left open"]
+    p.burst("\r".join(lines))
+    p.prompt(0.8)
+    for line in lines[:-1]:
+        p.believe(line)
+    p.ran(lines[-1])
