@@ -229,7 +229,7 @@ impl Lines {
                 if text.is_empty() {
                     return;
                 }
-                if known != Known::Foreign && known != Known::Unexpected && from != None {
+                if known != Known::Foreign && known != Known::Unexpected && from.is_some() {
                     self.prompts.learn(&prompt);
                 }
                 let mut command = Command { at, line: text, how: How::Screen, confidence, exit: None };

@@ -17,7 +17,8 @@ fn main() {
     let before = resident();
     let count = 500;
     let mut watches: Vec<CommandWatch> = (0..count).map(|_| CommandWatch::new(size, None)).collect();
-    let screen: String = (0..60).map(|line| format!("\x1b[1;32m{line:>8}\x1b[m some text of a row of a usual listing\r\n")).collect();
+    let screen: String =
+        (0..60).map(|line| format!("\x1b[1;32m{line:>8}\x1b[m some text of a row of a usual listing\r\n")).collect();
     for watch in &mut watches {
         watch.output(Duration::ZERO, screen.as_bytes());
         watch.output(Duration::ZERO, b"\x1b[?2004hada@node:~$ ");
@@ -37,8 +38,14 @@ fn main() {
         watch.idle();
         idle.push(watch);
     }
-    let _ = writeln!(report, "idle: {} KiB each, {} bytes of it the struct", (resident() - before) / (20 * count), size_of::<CommandWatch>());
-    let flood: String = (0..20_000).map(|line| format!("{line:>8} some text of a row of a usual listing of files\r\n")).collect();
+    let _ = writeln!(
+        report,
+        "idle: {} KiB each, {} bytes of it the struct",
+        (resident() - before) / (20 * count),
+        size_of::<CommandWatch>()
+    );
+    let flood: String =
+        (0..20_000).map(|line| format!("{line:>8} some text of a row of a usual listing of files\r\n")).collect();
     let coloured: String = flood.replace("some", "\x1b[31msome\x1b[m");
     for (name, text) in [("plain", &flood), ("coloured", &coloured)] {
         let mut watch = CommandWatch::new(size, None);
