@@ -3,6 +3,7 @@
 use super::conditions::Conditions;
 use super::database::{Dialect, Row, Statement, Value};
 use super::error::IndexError;
+use super::lines::keys_of;
 use super::needle::Needle;
 use super::query::{Hit, Query};
 
@@ -106,21 +107,22 @@ impl Criterion {
         Statement::new(sql, vec![Value::Integer(keys.0), Value::Integer(keys.1), Value::Integer(limit)])
     }
 
-    /// The newest lines of these sessions before a key, whatever they have.
-    pub(crate) fn lines_of(&self, sessions: &[i64], before: i64, limit: i64) -> Statement {
+    /// The newest lines of these sessions before a key, whatever they have; none where there can't be any.
+    pub(crate) fn lines_of(&self, sessions: &[i64], before: i64, limit: i64) -> Option<Statement> {
         let mut all = Conditions::default();
-        all.among("s.n", sessions);
-        all.add("r.key < {}", Value::Integer(before));
+        let ranges = sessions.iter().map(|n| keys_of(*n)).map(|(from, to)| (from, to.min(before)));
+        // each a range of its own: joined with the sessions, either database would rather go through all lines
+        let parts: Vec<String> = ranges
+            .filter(|(from, to)| from < to)
+            .map(|(from, to)| {
+                let (from, to) = (all.bind(Value::Integer(from)), all.bind(Value::Integer(to)));
+                let (table, columns) = (self.table(), self.columns());
+                format!("SELECT {columns} FROM {table} AS r WHERE r.key >= {from} AND r.key < {to}")
+            })
+            .collect();
         let limit = all.bind(Value::Integer(limit));
-        // CROSS: SQLite would else go through all lines for the few sessions' sake
-        let sql = format!(
-            "SELECT {} FROM sessions AS s CROSS JOIN {} AS r WHERE {} \
-             AND r.key >= s.n * 1048576 AND r.key < (s.n + 1) * 1048576 ORDER BY r.key DESC LIMIT {limit}",
-            self.columns(),
-            self.table(),
-            all.sql()
-        );
-        Statement::new(sql, all.values)
+        let sql = format!("SELECT * FROM ({}) AS r ORDER BY r.key DESC LIMIT {limit}", parts.join(" UNION ALL "));
+        (!parts.is_empty()).then(|| Statement::new(sql, all.values))
     }
 
     /// How many lines are looked at one by one before the index of texts is asked: what is in every tenth is found there at once.

@@ -110,7 +110,8 @@ impl Search<'_> {
         let (mut sessions, mut with, mut before) = (sessions, Hits::new(), i64::MAX);
         while !missing.is_empty() {
             let wanted: Vec<i64> = missing.iter().copied().collect();
-            let lines = self.database.rows(criterion.lines_of(&wanted, before, LINES_AT_ONCE)).await?;
+            let Some(statement) = criterion.lines_of(&wanted, before, LINES_AT_ONCE) else { break };
+            let lines = self.database.rows(statement).await?;
             for row in &lines {
                 before = row.integer(0);
                 let n = session_of(before);

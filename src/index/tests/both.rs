@@ -416,7 +416,9 @@ async fn over_a_network_it_is_tls_with_a_certificate_that_is_believed() {
     let port = free_port();
     let (listen, on) = ("listen_addresses=127.0.0.1".to_owned(), format!("port={port}"));
     let settings = [listen.as_str(), on.as_str(), "ssl=on"];
-    let postgres = Postgres::with(&settings, |data| support::postgres::private(data, &[("server.crt", &certificate), ("server.key", &key)]));
+    let postgres = Postgres::with(&settings, |data| {
+        support::postgres::private(data, &[("server.crt", &certificate), ("server.key", &key)])
+    });
     let connected = |url: String, roots: &Path| {
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "connects_where_it_is_told"])
@@ -427,7 +429,8 @@ async fn over_a_network_it_is_tls_with_a_certificate_that_is_believed() {
         child.status.success()
     };
     let nobodys = folder.path().join("none.pem");
-    std::fs::write(&nobodys, rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem()).unwrap();
+    std::fs::write(&nobodys, rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem())
+        .unwrap();
     let url = |more: &str| format!("postgres://gate@localhost:{port}/postgres?{more}");
     assert!(connected(url("sslmode=require"), &believed));
     assert!(!connected(url("sslmode=require"), &nobodys));
