@@ -12,8 +12,8 @@ mod sign_in;
 mod start;
 mod user_keys;
 
-pub use control::CONTROL_SOCKET;
 pub use configuration::{lint, policy_of, read, read_policies, realm_name};
+pub use control::CONTROL_SOCKET;
 pub use reload::{Cause, Reloader, say_unusable};
 pub use sign_in::provider;
 pub use start::{App, AppError, load};

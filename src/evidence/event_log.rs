@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::error::EvidenceError;
 use super::event::{Event, LeftOut, SessionSealed, SessionsHeads};
 use super::fields::Line;
-use super::folder::{Entry, Found, find_interrupted, FolderDisk, FolderTask, Heads, LiveHead, Sealer, Sealing, Told as SealerTold};
+use super::folder::{
+    Entry, FolderDisk, FolderTask, Found, Heads, LiveHead, Sealer, Sealing, Told as SealerTold, find_interrupted,
+};
 use super::live::Live;
 use super::log_file::LogFile;
 use super::redaction::Redaction;
@@ -238,7 +240,10 @@ impl EventLog {
             match tasks {
                 Ok(tasks) if tasks.is_empty() => {}
                 Ok(tasks) => {
-                    tracing::warn!(folder = name, "a session was interrupted by the end of its gateway; its folder is sealed now");
+                    tracing::warn!(
+                        folder = name,
+                        "a session was interrupted by the end of its gateway; its folder is sealed now"
+                    );
                     for task in tasks {
                         let done = self.ask("of a folder", |told| Job::Folder(task, Some(told))).await;
                         if let Err(error) = done {

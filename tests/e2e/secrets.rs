@@ -105,14 +105,28 @@ fn no_secret_is_in_anything_that_is_written() {
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut ssh = demo.command("ssh");
     ssh.env("SSH_ASKPASS", &program).env("SSH_ASKPASS_REQUIRE", "force");
-    run(ssh.args(["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive", "demo", "true"]), b"", PATIENCE);
+    run(
+        ssh.args([
+            "-o",
+            "PubkeyAuthentication=no",
+            "-o",
+            "PreferredAuthentications=password,keyboard-interactive",
+            "demo",
+            "true",
+        ]),
+        b"",
+        PATIENCE,
+    );
 
     let events = demo.dir().join("evidence/events.jsonl");
     until("all is sealed", PATIENCE, || {
         let text = std::fs::read_to_string(&events).unwrap();
         text.matches("\"session.opened\"").count() == text.matches("\"session.sealed\"").count()
     });
-    for secret in [&sudo, &silent, &phrase, &pasted, &url, &header, &flag, &pipe, &become_, &upload, &variable, &denied, &cookie, &login] {
+    for secret in [
+        &sudo, &silent, &phrase, &pasted, &url, &header, &flag, &pipe, &become_, &upload, &variable, &denied, &cookie,
+        &login,
+    ] {
         assert_eq!(sinks_with(&demo, secret), Vec::<String>::new(), "{secret}");
     }
     // and where one looks there is something: what is no secret is kept

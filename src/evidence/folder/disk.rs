@@ -282,7 +282,18 @@ impl OpenFolder {
         self.signing.busy.store(true, Ordering::Release);
         let (path, name, signing) = (self.path.clone(), self.name.clone(), self.signing.clone());
         let is_new = std::mem::take(&mut self.is_new);
-        sealer.send(ToSign { session, evidence: evidence.to_owned(), path, name, files, head, last, is_new, asked: now, signing });
+        sealer.send(ToSign {
+            session,
+            evidence: evidence.to_owned(),
+            path,
+            name,
+            files,
+            head,
+            last,
+            is_new,
+            asked: now,
+            signing,
+        });
         self.dirty = None;
         Ok(())
     }

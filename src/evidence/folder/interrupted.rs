@@ -107,8 +107,11 @@ fn go_on(
     let Interrupted { seal, checkpoints, .. } = interrupted;
     let event = Event::SessionInterrupted(SessionInterrupted { checkpoints });
     let entries = Body::of(&event, &context).into_iter().map(Entry::Event).collect();
-    let ended =
-        Ended { outcome: "interrupted".to_owned(), checkpoints: Some(checkpoints), ..manifest.ended.unwrap_or_default() };
+    let ended = Ended {
+        outcome: "interrupted".to_owned(),
+        checkpoints: Some(checkpoints),
+        ..manifest.ended.unwrap_or_default()
+    };
     let counts = Counts {
         commands: lines(&path.join(FolderFile::Commands.name()))?,
         files: lines(&path.join(FolderFile::Files.name()))?,

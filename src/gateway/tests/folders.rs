@@ -91,7 +91,8 @@ async fn a_session_that_fills_its_part_ends_with_254_and_others_live() {
     let manifest = manifest(&folder);
     assert_eq!(manifest["ended"]["outcome"], "failed");
     // what went on is what is recorded
-    let shown: usize = lines(&folder, "terminal.cast").iter().skip(1).map(|event| event[2].as_str().unwrap().len()).sum();
+    let shown: usize =
+        lines(&folder, "terminal.cast").iter().skip(1).map(|event| event[2].as_str().unwrap().len()).sum();
     assert!(shown >= text(&ran.stdout).len(), "{shown} of {}", ran.stdout.len());
     gateway.works().await;
 }
