@@ -248,7 +248,8 @@ pub(super) fn written(time: OffsetDateTime) -> String {
 mod tests {
     use super::*;
     use crate::evidence::ChannelRefused;
-    use crate::evidence::event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths, SessionLane};
+    use crate::evidence::event::SessionLane;
+    use crate::evidence::file_event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths};
     use crate::model::{CallIds, RefusalCode};
 
     fn parsed(event: &Event<'_>) -> Value {

@@ -12,11 +12,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::EvidenceError;
-use super::event::{
-    CommandRun, Event, FileClosed, FileDigest, FileOperation, FileOutcome, Paths, RecordingGap, SessionClosed, Total,
-};
+use super::event::{CommandRun, Event, RecordingGap, SessionClosed, Total};
 use super::event_log::EventLog;
 use super::fields::written;
+use super::file_event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths};
 use super::folder::{Entry, FolderTask, Recording, record};
 use super::ocsf::{Body, Context};
 use super::record::{Opening, Shared, lock};

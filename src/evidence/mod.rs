@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod event_log;
 mod fields;
+mod file_event;
 mod folder;
 mod kept;
 mod kept_folder;
@@ -41,10 +42,8 @@ mod writer;
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 pub use decision_event::{ChannelRefused, DecidedOn};
 pub use error::EvidenceError;
-pub use event::{
-    Event, FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, GatewayAsked, LoginAccepted,
-    LoginRefused, MethodTried, Paths, RefusalSum, RefusalsSummed,
-};
+pub use event::{Event, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed};
+pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::event::{FileOperation, FileOutcome, FileSum};
+use super::file_event::{FileOperation, FileOutcome, FileSum};
 use crate::model::RefusalCode;
 
 /// Between two sums of one session.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::EvidenceError;
-use super::event::{Event, FileAsked, FileClosed, FileOpened, FileOperation, SessionLane};
+use super::event::{Event, SessionLane};
+use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation};
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
 use crate::model::{CallIds, Exit, SessionId, WindowSize};

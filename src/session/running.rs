@@ -134,7 +134,14 @@ impl SessionInput {
     /// Records bytes and hands them on; waits while the command does not read, and where a guard looks at what is typed until
     /// that has.
     pub async fn write(&self, bytes: Bytes) -> Result<(), InputError> {
-        let Some(guard) = &self.guard else { return self.hand_on(bytes).await };
+        match &self.guard {
+            None => self.hand_on(bytes).await,
+            // few shells have one: boxed, so that the others have no room for it
+            Some(guard) => Box::pin(self.write_guarded(guard, bytes)).await,
+        }
+    }
+
+    async fn write_guarded(&self, guard: &Guard, bytes: Bytes) -> Result<(), InputError> {
         for piece in guard::pieces(bytes) {
             match piece {
                 Typed::Text(text) => self.hand_on(text).await?,

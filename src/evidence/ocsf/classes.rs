@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use crate::evidence::decision_event::SessionOpened;
-use crate::evidence::event::{
-    CommandRun, Event, FileClosed, FileDigest, FileOutcome, Paths, SessionClosed, SessionExit, SessionProgress,
-};
+use crate::evidence::event::{CommandRun, Event, SessionClosed, SessionExit, SessionProgress};
+use crate::evidence::file_event::{FileClosed, FileDigest, FileOutcome, Paths};
 use crate::model::Exit;
 
 /// A class of events.
