@@ -1,4 +1,5 @@
 //! Recordings, written and read.
+#![expect(clippy::print_stderr, reason = "a test that is left out says so")]
 
 use crate::Size;
 use crate::cast::{Event, Header, Kind, ReadError, Reader, Writer, export_text, export_v2, export_v3};

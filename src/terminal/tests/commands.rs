@@ -81,7 +81,7 @@ fn what_is_typed_at_a_prompt_without_echo_is_a_mark_and_nothing_else() {
         .types("\r")
         .shows("\r\nuid=0\r\n")
         .prompt();
-    assert_eq!(session.watch.hidden_input().is_some(), true);
+    assert!(session.watch.hidden_input().is_some());
     assert_eq!(session.watch.hidden_input(), None);
     assert_eq!(session.lines(), ["sudo id"]);
 }

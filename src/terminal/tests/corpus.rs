@@ -1,4 +1,5 @@
 //! The corpus: recordings of real shells, and what the shells say they ran.
+#![expect(clippy::print_stdout, reason = "the table is what the test is for")]
 
 use crate::{Command, CommandWatch, How, Nonce, Size, UNSURE_BELOW};
 use base64::Engine as _;
