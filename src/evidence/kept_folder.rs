@@ -194,9 +194,9 @@ impl Shared {
         FolderTask::Write { session: self.id, entries }
     }
 
-    /// What the node said is in the folder, as far as it is kept, when this returns.
-    pub(super) async fn keep_output(&self, stream: Stream, bytes: &[u8]) -> Result<(), EvidenceError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+    /// What is to be kept of what the node said, and what was learnt by it.
+    pub(super) fn entries_of_output(&self, stream: Stream, bytes: &[u8]) -> Vec<Entry> {
+        let Some(folder) = &self.folder else { return Vec::new() };
         let at = self.started.elapsed();
         let (entry, commands) = {
             let mut recording = lock(&folder.recording);
@@ -207,21 +207,21 @@ impl Shared {
             let record = record(command, written(OffsetDateTime::now_utc()));
             entries.extend(folder.command(record, Sha256::digest(&command.line).into()));
         }
-        self.keep_recorded(folder, entries, bytes.len()).await
+        entries
     }
 
     /// What the client said has been looked at, and is in the folder as far as it is kept.
     pub(super) async fn keep_input(&self, bytes: &[u8]) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let entry = lock(&folder.recording).input(self.started.elapsed(), bytes);
-        self.keep_recorded(folder, entry.into_iter().collect(), bytes.len()).await
+        self.keep_recorded(entry.into_iter().collect(), bytes.len()).await
     }
 
     /// The terminal's size.
     pub(super) async fn keep_resize(&self, size: WindowSize) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let entry = lock(&folder.recording).resize(self.started.elapsed(), size);
-        self.keep_recorded(folder, entry.into_iter().collect(), 0).await
+        self.keep_recorded(entry.into_iter().collect(), 0).await
     }
 
     /// A command line was sent as one.
@@ -297,12 +297,8 @@ impl Shared {
     }
 
     /// Writes a part of the recording. Where that is not required, what can't be is a gap, which is told of when it can again.
-    async fn keep_recorded(
-        &self,
-        folder: &KeptFolder,
-        mut entries: Vec<Entry>,
-        passed: usize,
-    ) -> Result<(), EvidenceError> {
+    pub(super) async fn keep_recorded(&self, mut entries: Vec<Entry>, passed: usize) -> Result<(), EvidenceError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         if entries.is_empty() {
             return Ok(());
         }

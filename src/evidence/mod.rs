@@ -53,4 +53,4 @@ pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
 pub use redaction::{NoPattern, Redaction};
 pub use share::Shares;
-pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream};
+pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream, Taken};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::error::EvidenceError;
 use super::event::{Event, SessionLane};
@@ -35,6 +36,14 @@ pub struct LaneRecord {
 #[derive(Clone, Debug)]
 pub struct FileRecord {
     shared: Arc<Shared>,
+}
+
+/// When something that the node said may go on.
+pub enum Taken {
+    /// Now.
+    Now(Bytes),
+    /// When it is in the session's folder.
+    Later(BoxFuture<'static, Result<Bytes, EvidenceError>>),
 }
 
 /// Which of a session's output streams.
@@ -89,11 +98,20 @@ impl OutputRecord {
         Self { shared }
     }
 
-    /// The node said this; it may go on, and what is kept of it is in the session's folder.
-    pub async fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Bytes, EvidenceError> {
+    /// The node said this. It may go on at once where nothing is kept of it, and otherwise when that is in the session's folder.
+    ///
+    /// What comes later owns all that it needs: whoever stops waiting for it goes on with it the next time, or what the node said is lost.
+    pub fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Taken, EvidenceError> {
         self.count(stream, bytes.as_slice())?;
-        self.shared.keep_output(stream, bytes.as_slice()).await?;
-        Ok(bytes.open())
+        let entries = self.shared.entries_of_output(stream, bytes.as_slice());
+        if entries.is_empty() {
+            return Ok(Taken::Now(bytes.open()));
+        }
+        let shared = self.shared.clone();
+        Ok(Taken::Later(Box::pin(async move {
+            shared.keep_recorded(entries, bytes.as_slice().len()).await?;
+            Ok(bytes.open())
+        })))
     }
 
     /// The gateway itself said this.

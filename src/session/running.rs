@@ -7,18 +7,20 @@
 //!  client ◀── RecordedStream: both directions ──▶ sftp, scp ──▶ FileService ──▶ node
 //! ```
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
 use super::close::SessionEnd;
 use super::coming_end::ComingEnd;
 use super::guard::{self, Guard, Held, Typed};
-use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream};
+use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream, Taken, Unrecorded};
 use crate::identity::Roster;
 use crate::model::{Exit, WindowSize};
 use crate::policy::Policies;
@@ -47,6 +49,27 @@ pub struct SessionInput {
 pub struct SessionOutput {
     way: Output,
     record: OutputRecord,
+    /// What the node has said and is being recorded: whoever stopped waiting for that comes back to it.
+    recording: Option<Recording>,
+}
+
+/// What will go on once it is recorded.
+struct Recording {
+    stream: Stream,
+    recorded: BoxFuture<'static, Result<Bytes, EvidenceError>>,
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+fn out(stream: Stream, bytes: Bytes) -> Out {
+    match stream {
+        Stream::Stdout => Out::Stdout(bytes),
+        Stream::Stderr => Out::Stderr(bytes),
+    }
 }
 
 /// One thing the node says, once it is recorded.
@@ -100,7 +123,7 @@ impl RunningSession {
                 record: end.record().input(),
                 guard: guarded.map(|policies| Guard::new(end.standing(), policies)),
             },
-            output: SessionOutput { way: output, record: end.record().output() },
+            output: SessionOutput { way: output, record: end.record().output(), recording: None },
             end,
         }
     }
@@ -185,20 +208,44 @@ impl SessionInput {
 }
 
 impl SessionOutput {
-    /// The next thing the node says, once it is recorded; `None` after the end of all output.
+    /// The next thing the node says, once it is recorded; `None` after the end of all output. Nothing is lost where somebody stops
+    /// waiting for it and asks again.
     pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
+        if self.recording.is_some() {
+            return self.recorded().await;
+        }
         let said = match self.way.next().await? {
             Ok(said) => said,
             Err(error) => return Some(Err(error)),
         };
         let recorded = match said {
-            Said::Stdout(bytes) => self.record.take(Stream::Stdout, bytes).await.map(Out::Stdout),
-            Said::Stderr(bytes) => self.record.take(Stream::Stderr, bytes).await.map(Out::Stderr),
+            Said::Stdout(bytes) => return self.record(Stream::Stdout, bytes).await,
+            Said::Stderr(bytes) => return self.record(Stream::Stderr, bytes).await,
             Said::Exit(exit) => self.record.exit(&exit).await.map(|()| Out::Exit(exit)),
             Said::Notice(sentence) => Ok(Out::Notice(sentence)),
         };
         // no byte goes on that was not recorded, and whoever hears this ends the session
         Some(recorded.map_err(TransportError::from))
+    }
+}
+
+impl SessionOutput {
+    async fn record(&mut self, stream: Stream, bytes: Unrecorded) -> Option<Result<Out, TransportError>> {
+        match self.record.take(stream, bytes) {
+            Ok(Taken::Now(bytes)) => Some(Ok(out(stream, bytes))),
+            Ok(Taken::Later(recorded)) => {
+                self.recording = Some(Recording { stream, recorded });
+                self.recorded().await
+            }
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    async fn recorded(&mut self) -> Option<Result<Out, TransportError>> {
+        let Recording { stream, recorded } = self.recording.as_mut()?;
+        let (stream, recorded) = (*stream, recorded.await);
+        self.recording = None;
+        Some(recorded.map(|bytes| out(stream, bytes)).map_err(TransportError::from))
     }
 }
 

@@ -35,7 +35,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod vectors;
+mod vector_tests;
 
 pub use fault::{Code, Fault};
 pub use folder::{verify_files, verify_folder};
