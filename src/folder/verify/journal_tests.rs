@@ -9,7 +9,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::vectors::{is_vector, vectors};
+use super::vector_tests::{is_vector, vectors};
 use super::*;
 use crate::checkpoint::timestamp;
 use crate::journal_seal::JournalSeal;
