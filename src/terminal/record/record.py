@@ -25,10 +25,11 @@ sys.path.insert(0, HERE)
 
 import marks  # noqa: E402
 import scenarios  # noqa: E402
-import terminal  # noqa: E402
 import truth  # noqa: E402
 import world  # noqa: E402
 from person import Person  # noqa: E402
+
+import terminal  # noqa: E402
 
 for module in sorted(os.listdir(os.path.join(HERE, "scenarios"))):
     if module.endswith(".py") and module != "__init__.py":

@@ -1,6 +1,6 @@
 """Lines of one shell: typing, editing, history, completion, wraps, several lines."""
 
-from scenarios import ALL, EDITORS, TWO, USUAL, scenario
+from scenarios import ALL, EDITORS, TWO, scenario
 
 
 @scenario("plain", ALL)

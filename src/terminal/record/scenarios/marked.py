@@ -1,8 +1,7 @@
 """Shells that mark their prompts and commands, and what looks like marks and is none."""
 
-from scenarios import TWO, programs, scenario
+from scenarios import TWO, programs, scenario, screen
 from scenarios import lines as unmarked
-from scenarios import screen
 
 DEBIAN = {"bash": screen.SKEL}
 # as Amazon Linux has it in /etc/bashrc: a title unless PROMPT_COMMAND is set, and a prompt

@@ -1,7 +1,8 @@
 """Programs that have the terminal for a while, and shells inside them."""
 
-from scenarios import ALL, TWO, scenario
 from world import PASSWORD
+
+from scenarios import ALL, TWO, scenario
 
 ONE = ((80, 0),)
 BOTH = ((80, 0), (40, 120))
