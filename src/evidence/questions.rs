@@ -98,7 +98,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::Paths;
+    use super::super::file_event::Paths;
     use super::*;
 
     fn failed(errno: i32) -> FileOperation<'static> {

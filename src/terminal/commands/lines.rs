@@ -340,6 +340,7 @@ fn sure(known: Known) -> f64 {
         Known::Same => 0.98,
         Known::Shape => 0.95,
         Known::Expected => 0.9,
+        Known::First => 0.6,
         Known::Unexpected => 0.4,
         Known::Foreign => 0.1,
     }

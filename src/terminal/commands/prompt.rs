@@ -9,6 +9,8 @@ pub(super) enum Known {
     Shape,
     /// The first of the session, or the first after something that may have brought another.
     Expected,
+    /// The first of the session, which begins with a shell; by its end it could be anything's.
+    First,
     /// A shell's by its end, but nothing led to expect a new one.
     Unexpected,
     /// A program's: an interpreter, a question.
@@ -42,7 +44,7 @@ impl Prompts {
             return Known::Shape;
         }
         if !ends_like_a_shell(prompt) {
-            return Known::Foreign;
+            return if self.seen.is_empty() { Known::First } else { Known::Foreign };
         }
         if self.seen.is_empty() || self.expects { Known::Expected } else { Known::Unexpected }
     }
@@ -121,7 +123,10 @@ fn alike(seen: &str, prompt: &str) -> bool {
 }
 
 fn ends_like_a_shell(prompt: &str) -> bool {
-    prompt.trim_end().ends_with(['$', '#', '%', '>', '❯', '➜', 'λ', '»', '▶', '›', '→'])
+    let prompt = prompt.trim_end();
+    // fonts for prompts have their arrows where Unicode has no letters
+    let is_private = |letter: char| ('\u{e000}'..='\u{f8ff}').contains(&letter);
+    prompt.ends_with(['$', '#', '%', '>', '❯', '➜', 'λ', '»', '▶', '›', '→']) || prompt.ends_with(is_private)
 }
 
 /// Prompts of programs that people know.

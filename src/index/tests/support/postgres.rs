@@ -11,7 +11,6 @@ pub struct Postgres {
     server: Child,
     folder: tempfile::TempDir,
     bin: PathBuf,
-    port: String,
 }
 
 /// The user `nobody` of Debian: the server refuses to run as root.
@@ -49,8 +48,7 @@ impl Postgres {
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let server = server.current_dir("/").stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let port = settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432").to_owned();
-        let this = Self { server, folder, bin, port };
+        let this = Self { server, folder, bin };
         this.wait();
         this
     }
