@@ -214,14 +214,21 @@ impl Shared {
     pub(super) async fn keep_input(&self, bytes: &[u8]) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let entry = lock(&folder.recording).input(self.started.elapsed(), bytes);
-        self.keep_recorded(entry.into_iter().collect(), bytes.len()).await
+        match entry {
+            None => Ok(()),
+            // boxed: of a shell's input nothing is kept
+            Some(entry) => Box::pin(self.keep_recorded(vec![entry], bytes.len())).await,
+        }
     }
 
     /// The terminal's size.
     pub(super) async fn keep_resize(&self, size: WindowSize) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let entry = lock(&folder.recording).resize(self.started.elapsed(), size);
-        self.keep_recorded(entry.into_iter().collect(), 0).await
+        match entry {
+            None => Ok(()),
+            Some(entry) => Box::pin(self.keep_recorded(vec![entry], 0)).await,
+        }
     }
 
     /// A command line was sent as one.

@@ -267,8 +267,10 @@ impl Shared {
                 None => Ok(()),
             }
         };
-        // side by side: neither is there before the other, and both are before whatever this is about
-        let (kept, written) = tokio::join!(kept, self.log.record_of(&self.used, self.id, event));
+        // side by side: neither is there before the other, and both are before whatever this is about. Boxed, since events are
+        // few and whoever may write one has room for it all the time
+        let both = Box::pin(async { tokio::join!(kept, self.log.record_of(&self.used, self.id, event)) });
+        let (kept, written) = both.await;
         kept.and(written).map_err(|error| self.fail(error))
     }
 

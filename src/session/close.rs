@@ -61,7 +61,8 @@ impl SessionEnd {
     pub(super) async fn close_in_place(self, outcome: &Outcome) -> Registration {
         let id = self.id();
         let Self { record, registration } = self;
-        if let Err(error) = record.close(outcome).await {
+        // boxed, so that what runs has no room for it until then
+        if let Err(error) = Box::pin(record.close(outcome)).await {
             tracing::error!(%error, session = %id, "the session's end is not in evidence");
         }
         registration
