@@ -11,6 +11,7 @@ pub struct Postgres {
     server: Child,
     folder: tempfile::TempDir,
     bin: PathBuf,
+    port: String,
 }
 
 /// The user `nobody` of Debian: the server refuses to run as root.
@@ -48,7 +49,8 @@ impl Postgres {
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let server = server.current_dir("/").stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let this = Self { server, folder, bin };
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432").to_owned();
+        let this = Self { server, folder, bin, port };
         this.wait();
         this
     }
@@ -74,8 +76,13 @@ impl Postgres {
     fn wait(&self) {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
-            let ready =
-                Command::new(self.bin.join("pg_isready")).arg("-q").arg("-h").arg(self.folder.path()).status().unwrap();
+            let ready = Command::new(self.bin.join("pg_isready"))
+                .arg("-q")
+                .arg("-h")
+                .arg(self.folder.path())
+                .args(["-p", &self.port])
+                .status()
+                .unwrap();
             if ready.success() {
                 return;
             }
