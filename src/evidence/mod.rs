@@ -51,6 +51,6 @@ pub use event_log::{Bounds, EventLog, Keeping, Place};
 pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
-pub use redaction::{NoPattern, Redaction};
+pub use redaction::Redaction;
 pub use share::Shares;
 pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream, Taken};
