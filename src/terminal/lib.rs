@@ -2,7 +2,7 @@
 //!
 //! * [`cast`]: writes, reads and converts [asciicast](https://docs.asciinema.org/manual/asciicast/v3/) files.
 //! * [`CommandWatch`]: tells from what went over a terminal which commands were run, with a confidence for each.
-//! * [`neutral`] and [`Sanitizer`]: make what a node said safe for a person's own terminal.
+//! * [`neutral()`] and [`Sanitizer`]: make what a node said safe for a person's own terminal.
 //!
 //! Nothing here has a socket, a file or a clock: bytes and times come in, and values go out.
 //! Times are since the session's start.

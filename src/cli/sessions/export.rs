@@ -88,8 +88,8 @@ fn open(named: &Named) -> io::Result<(Cast, super::cast::Header)> {
     Ok((cast, header))
 }
 
-/// asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/), or v3, in which each time is how long after the event before, and
-/// the exit status is an event (https://docs.asciinema.org/manual/asciicast/v3/).
+/// asciicast v2 (<https://docs.asciinema.org/manual/asciicast/v2/>), or v3, in which each time is how long after the event before, and
+/// the exit status is an event (<https://docs.asciinema.org/manual/asciicast/v3/>).
 fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
     let (mut cast, header) = open(named)?;
     let manifest = manifest(named)?;

@@ -12,7 +12,7 @@ pub struct Command {
     /// When it was entered, since the session's start.
     pub at: Duration,
     /// The line as it stood when it was entered: aliases and variables as they were typed, and lines that go on with it after a
-    /// newline. Characters that act on a terminal can't be in it; those that reorder text can (see [`crate::neutral`]).
+    /// newline. Characters that act on a terminal can't be in it; those that reorder text can (see [`crate::neutral()`]).
     pub line: String,
     /// What it was told from.
     pub how: How,
