@@ -246,6 +246,6 @@ mod tests {
         fn size<A, B, C, D, E, F, R>(_: fn(A, B, C, D, E, F) -> R) -> usize {
             size_of::<R>()
         }
-        assert!(size(run) <= 11 * 1024, "{} bytes for each shell; opening one belongs into a box", size(run));
+        assert!(size(run) <= 10 * 1024, "{} bytes for each shell; opening one belongs into a box", size(run));
     }
 }

@@ -151,7 +151,8 @@ async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
             Err(InputError::Evidence(error)) => return error.to_string(),
             // the shell's new prompt comes behind it
             Err(InputError::Held(sentence)) => {
-                if let Err(error) = client.tell(&format!("\r\nportcullis: {sentence}")).await {
+                // boxed: it is rare, and an idle shell has no room for it
+                if let Err(error) = Box::pin(client.tell(&format!("\r\nportcullis: {sentence}"))).await {
                     tracing::debug!(%error, "the client did not hear why its line was not run");
                 }
             }
