@@ -10,8 +10,7 @@ const PREFIX: &str = "portcullis/";
 
 /// The key of the configuration; it is made where there is none.
 pub(super) fn evidence_key(config: &Evidence) -> Result<SigningKey, EvidenceError> {
-    let name = format!("{PREFIX}{}", evidence_name(config));
-    let key = SigningKey::load_or_create(&config.key_path(), &name);
+    let key = SigningKey::load_or_create(&config.key_path(), &evidence_key_name(config));
     key.map_err(|error| EvidenceError::Key(error.to_string()))
 }
 
@@ -21,8 +20,13 @@ pub(super) fn published_keys(config: &Evidence) -> Result<Vec<VerifyingKey>, Evi
     keys.map_err(|error| EvidenceError::Key(error.to_string()))
 }
 
+/// What the key is called that this gateway signs with.
+pub fn evidence_key_name(config: &Evidence) -> String {
+    format!("{PREFIX}{}", evidence_name(config))
+}
+
 /// What this gateway is called in evidence.
-pub fn evidence_name(config: &Evidence) -> String {
+fn evidence_name(config: &Evidence) -> String {
     config.name.clone().unwrap_or_else(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };

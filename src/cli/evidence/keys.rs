@@ -7,7 +7,7 @@ use portcullis_folder::{VerifyingKey, public_path};
 use crate::app;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::failure::config_failure;
-use crate::config::{Config, Overrides, Trust};
+use crate::config::{Overrides, Trust};
 
 /// The keys that were given, as text or in files; without any, those that the configuration's gateway published. `verified` is
 /// what they are to verify: no file in it is a source of keys.
@@ -62,16 +62,8 @@ fn outside(path: &Path, verified: &[PathBuf]) -> Result<(), Failure> {
 pub(super) fn place(config: &Path) -> Result<(PathBuf, String), Failure> {
     let loaded = app::read(config, Trust::Anybodys, &Overrides::default());
     let loaded = loaded.map_err(|error| config_failure(config, &error, ", so its evidence key is not known"))?;
-    Ok(place_in(&loaded.config))
-}
-
-fn place_in(config: &Config) -> (PathBuf, String) {
-    let mut beside = config.evidence.directory.clone().into_os_string();
-    beside.push("-key");
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
-    let host: String = host.chars().map(fits).take(64).collect();
-    (beside.into(), format!("portcullis/{host}"))
+    let evidence = &loaded.config.evidence;
+    Ok((evidence.key_path(), app::evidence_key_name(evidence)))
 }
 
 #[cfg(test)]
@@ -104,5 +96,16 @@ mod tests {
         }
         let failure = ask("portcullis/gate-1+00000000+AAAA").unwrap_err();
         assert!(failure.text.contains("neither a verifier key"), "{}", failure.text);
+    }
+    #[test]
+    fn the_key_is_where_the_configuration_says_and_called_what_the_gateway_calls_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, key) = (dir.path().join("portcullis.toml"), dir.path().join("signing"));
+        std::fs::write(
+            &config,
+            format!("[[realms]]\nname = \"main\"\n[evidence]\nname = \"gate-9\"\nkey_file = {key:?}\n"),
+        )
+        .unwrap();
+        assert_eq!(place(&config).unwrap(), (key, "portcullis/gate-9".to_owned()));
     }
 }
