@@ -79,8 +79,9 @@ impl App {
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
         let directory = &config.evidence.directory;
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
-        let log = EventLog::open_at(Place { directory, limit, reserve, key: evidence_key(&config.evidence)? })?;
-        log.seal_interrupted(directory, &evidence_key(&config.evidence)?, &published_keys(&config.evidence)?).await;
+        let key = Arc::new(evidence_key(&config.evidence)?);
+        let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone() })?;
+        log.seal_interrupted(directory, &key, &published_keys(&config.evidence)?).await;
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
         let log = Arc::new(log);
         let user_keys = UserKeyReader::of(&realms);

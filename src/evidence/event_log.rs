@@ -78,7 +78,7 @@ pub struct Place<'a> {
     /// Bytes of the file system that folders leave free.
     pub reserve: u64,
     /// What heads are signed with.
-    pub key: SigningKey,
+    pub key: Arc<SigningKey>,
 }
 
 /// A line that is on its way.
@@ -106,7 +106,7 @@ impl EventLog {
         path: PathBuf,
         directory: &Path,
         reserve: u64,
-        key: SigningKey,
+        key: Arc<SigningKey>,
     ) -> Result<Self, EvidenceError> {
         let no_thread = |error: std::io::Error| EvidenceError::Unusable {
             path: path.display().to_string(),
@@ -117,7 +117,7 @@ impl EventLog {
         let (heads, sealing) = (Heads::default(), Arc::new(Sealing::default()));
         let told = Box::new(ToJournal { queue: queue.downgrade(), lost: lost.clone(), sealing: sealing.clone() });
         let authority = key.verifying_key().name().to_owned();
-        let (sealer, to_sealer) = Sealer::start(Arc::new(key), heads.clone(), told).map_err(no_thread)?;
+        let (sealer, to_sealer) = Sealer::start(key, heads.clone(), told).map_err(no_thread)?;
         let folders = FolderDisk::new(directory, &authority, reserve, to_sealer.clone(), sealing.clone());
         let disk = Disk { log: file.journal(&authority, run, to_sealer)?, folders };
         let writer = Writer::start(run, disk, jobs, lost.clone(), LONGEST_WRITE).map_err(no_thread)?;
@@ -145,7 +145,7 @@ impl EventLog {
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let generated = SigningKey::generate("portcullis/test");
         let (key, _) = generated.map_err(|error| EvidenceError::Key(error.to_string()))?;
-        Self::open_at(Place { directory, limit, reserve: 0, key })
+        Self::open_at(Place { directory, limit, reserve: 0, key: Arc::new(key) })
     }
 
     /// The same, where nobody can fill it alone.
@@ -389,7 +389,7 @@ impl EventLog {
     #[cfg(test)]
     pub(super) fn of_device(path: &str) -> Self {
         let (key, _) = SigningKey::generate("portcullis/test").unwrap();
-        Self::of(LogFile::of_device(path), path.into(), Path::new("/dev/null/none"), 0, key).unwrap()
+        Self::of(LogFile::of_device(path), path.into(), Path::new("/dev/null/none"), 0, Arc::new(key)).unwrap()
     }
 }
 

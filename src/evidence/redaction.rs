@@ -85,8 +85,7 @@ impl Redaction {
 
     /// A text without what looks like a secret.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut stream = StreamRedaction::new(Arc::new(self.clone()));
-        match stream.pass(text.as_bytes()) {
+        match Passed::default().pass(self, text.as_bytes()) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
             // stars in place of whole bytes can cut a letter in two
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
@@ -111,6 +110,12 @@ impl Redaction {
 #[derive(Debug)]
 pub struct StreamRedaction {
     rules: Arc<Redaction>,
+    passed: Passed,
+}
+
+/// What of a stream has passed that matters to what follows.
+#[derive(Debug, Default)]
+struct Passed {
     /// The end of the line so far.
     line: Vec<u8>,
     /// How much of a private key has come.
@@ -120,17 +125,23 @@ pub struct StreamRedaction {
 impl StreamRedaction {
     /// Of a stream from its beginning.
     pub fn new(rules: Arc<Redaction>) -> Self {
-        Self { rules, line: Vec::new(), key: None }
+        Self { rules, passed: Passed::default() }
     }
 
     /// What is kept of the next piece; as long as that.
     pub fn pass<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        self.passed.pass(&self.rules, bytes)
+    }
+}
+
+impl Passed {
+    fn pass<'a>(&mut self, rules: &Redaction, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let mut kept = Cow::Borrowed(bytes);
         let mut at = 0;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let before = self.line.len();
             self.line.extend_from_slice(piece);
-            for (from, to) in self.covered() {
+            for (from, to) in self.covered(rules) {
                 let (from, to) = (from.max(before), to.max(before));
                 cover(&mut kept, at + from - before, at + to - before);
             }
@@ -145,7 +156,7 @@ impl StreamRedaction {
     }
 
     /// What is covered of the line as it stands.
-    fn covered(&mut self) -> Vec<(usize, usize)> {
+    fn covered(&mut self, rules: &Redaction) -> Vec<(usize, usize)> {
         if let Some(come) = &mut self.key {
             *come += self.line.len();
             if find(&self.line, KEY_ENDS).is_some() || *come > LONGEST_KEY {
@@ -164,7 +175,7 @@ impl StreamRedaction {
             });
             return body_of(&self.line, until).into_iter().filter(|(start, _)| *start >= from).collect();
         }
-        self.rules.spans(&self.line)
+        rules.spans(&self.line)
     }
 }
 

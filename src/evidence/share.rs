@@ -66,6 +66,12 @@ pub(super) enum Room {
     None,
 }
 
+/// Whose part is used up.
+enum Over {
+    Session,
+    Person,
+}
+
 /// In which a part drains.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -88,29 +94,29 @@ impl Used {
 
     /// An event of a session; an error where the session, or its person, may have no more.
     pub(super) fn take(&self, session: &SessionUse, bytes: u64) -> Result<(), EvidenceError> {
-        let used = session.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if used > self.shares.session {
-            return Err(EvidenceError::SessionShare { bytes: self.shares.session });
-        }
-        let mut people = lock(&self.people);
-        if level(&mut people, &session.person).take(bytes, self.shares.person, Instant::now()) {
-            Ok(())
-        } else {
-            Err(EvidenceError::PersonShare { bytes: self.shares.person })
-        }
+        self.fits(&session.bytes, &session.person, bytes).map_err(|over| match over {
+            Over::Session => EvidenceError::SessionShare { bytes: self.shares.session },
+            Over::Person => EvidenceError::PersonShare { bytes: self.shares.person },
+        })
     }
 
     /// Bytes of a session's folder; an error where the session, or its person, may have no more.
     pub(super) fn take_recording(&self, session: &SessionUse, bytes: u64) -> Result<(), EvidenceError> {
-        let recorded = session.recorded.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if recorded > self.shares.session {
-            return Err(EvidenceError::SessionRecording { bytes: self.shares.session });
+        self.fits(&session.recorded, &session.person, bytes).map_err(|over| match over {
+            Over::Session => EvidenceError::SessionRecording { bytes: self.shares.session },
+            Over::Person => EvidenceError::PersonRecording { bytes: self.shares.person },
+        })
+    }
+
+    /// `used`: what the session has had of it.
+    fn fits(&self, used: &AtomicU64, person: &str, bytes: u64) -> Result<(), Over> {
+        let used = used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if used > self.shares.session {
+            return Err(Over::Session);
         }
-        let mut people = lock(&self.people);
-        if level(&mut people, &session.person).take(bytes, self.shares.person, Instant::now()) {
-            Ok(())
-        } else {
-            Err(EvidenceError::PersonRecording { bytes: self.shares.person })
+        match level(&mut lock(&self.people), person).take(bytes, self.shares.person, Instant::now()) {
+            true => Ok(()),
+            false => Err(Over::Person),
         }
     }
 

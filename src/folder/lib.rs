@@ -45,6 +45,7 @@ pub use manifest::{
     Algorithms, Aws, AwsSession, Counts, Decision, Ended, FileEntry, Manifest, NodeEntry, Stream, Streams,
 };
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, sign as sign_note};
+pub use open::regular as open_regular;
 pub use records::{CommandRecord, FileRecord, How};
 pub use recover::{Interrupted, RecoverError, Recovered, recover};
 pub use tree::{Tree, leaf as leaf_hash};

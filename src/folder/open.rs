@@ -14,7 +14,7 @@ pub(crate) fn to_read(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a regular file that is no link.
-pub(crate) fn regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub fn regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     // rustix's flags and the standard library's are the same number in two types
     let flags = i32::try_from(flags.bits()).unwrap_or_default();

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{File, FileEntry, FolderSeal, Manifest, SESSIONS, day_of};
-use rustix::fs::OFlags;
+use portcullis_folder::{File, FileEntry, FolderSeal, Manifest, SESSIONS, day_of, open_regular};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -161,7 +160,7 @@ impl FolderDisk {
         for file in File::ALL {
             // every file that has something in it is in the last head, and synced before
             if let Some((bytes, _)) = seal.file(file) {
-                let handle = OpenOptions::new().append(true).custom_flags(no_follow()).open(path.join(file.name()))?;
+                let handle = open_regular(&path.join(file.name()), OpenOptions::new().append(true))?;
                 files.push(OpenFile { file, handle, bytes });
             }
         }
@@ -324,10 +323,5 @@ fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::
 
 /// A file that nobody has made before, for this user alone.
 fn create(path: &Path) -> io::Result<fs::File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).custom_flags(no_follow()).open(path)
-}
-
-/// rustix's flags and the standard library's are the same number in two types.
-fn no_follow() -> i32 {
-    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
+    open_regular(path, OpenOptions::new().append(true).create_new(true).mode(0o600))
 }

@@ -9,9 +9,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_folder::{
-    Counts, Ended, File as FolderFile, Interrupted, Manifest, Recovered, SigningKey, VerifyingKey, recover,
+    Counts, Ended, File as FolderFile, Interrupted, Manifest, Recovered, SigningKey, VerifyingKey, open_regular,
+    recover,
 };
-use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -145,8 +145,7 @@ struct Opened {
 }
 
 fn first(path: &Path, session: Uuid) -> Result<First, String> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path.join(FolderFile::Events.name()));
+    let file = open_regular(&path.join(FolderFile::Events.name()), OpenOptions::new().read(true));
     let mut line = String::new();
     let read = file.and_then(|file| BufReader::new(file.take(LONGEST_EVENT)).read_line(&mut line));
     read.map_err(|error| format!("events.jsonl can't be read: {error}"))?;

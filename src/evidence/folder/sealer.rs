@@ -10,8 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use portcullis_folder::{File as FolderFile, Head, SigningKey};
-use rustix::fs::OFlags;
+use portcullis_folder::{File as FolderFile, Head, SigningKey, open_regular};
 use uuid::Uuid;
 
 use super::disk::Signing;
@@ -175,10 +174,7 @@ fn sync(path: &Path, files: &[File], is_new: bool) -> io::Result<()> {
 
 /// Puts a checkpoint behind the others.
 fn append(path: &Path, note: String) -> io::Result<String> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600).custom_flags(flags);
-    let mut file = options.open(path)?;
+    let mut file = open_regular(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
     let before = file.metadata()?.len();
     if let Err(error) = file.write_all(note.as_bytes()) {
         // half a note would spoil all of them
