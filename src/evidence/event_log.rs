@@ -428,8 +428,6 @@ impl SealerTold for ToJournal {
         self.sealing.ends();
     }
 
-    fn journal(&self, _note: &str) {}
-
     fn failed(&self, session: Uuid, last: bool, why: &str) {
         tracing::error!(%session, why, "a session's folder has no head that covers all of it");
         if last {

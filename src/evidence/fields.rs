@@ -11,6 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_folder::timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -67,7 +68,7 @@ impl Line {
         Self {
             name: event.name(),
             noise: event.is_noise(),
-            time: written(OffsetDateTime::now_utc()),
+            time: timestamp(OffsetDateTime::now_utc()),
             body: fields.into_json().to_string(),
         }
     }
@@ -158,7 +159,7 @@ impl Fields {
         let Some(SecondFactorFacts { kind, at }) = second else { return };
         let mut fields = Self::up_to(self.longest);
         fields.text("kind", kind);
-        fields.text("at", &written(at.into()));
+        fields.text("at", &timestamp(at.into()));
         self.value("second_factor", fields.into_json());
     }
 
@@ -175,7 +176,7 @@ impl Fields {
         // what is so far away that it has no date never comes
         let end = facts.valid_before.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let end = end.and_then(|since| OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok());
-        fields.maybe("valid_before", end.map(written).as_deref());
+        fields.maybe("valid_before", end.map(timestamp).as_deref());
         self.value("certificate", fields.into_json());
     }
 
@@ -185,7 +186,7 @@ impl Fields {
         let mut fields = Self::up_to(self.longest);
         fields.text("issuer", issuer);
         fields.text("subject", subject);
-        fields.text("at", &written((*at).into()));
+        fields.text("at", &timestamp((*at).into()));
         fields.maybe("acr", acr.as_deref());
         fields.names("amr", amr);
         self.value("oidc", fields.into_json());
@@ -237,13 +238,6 @@ impl Fields {
     }
 }
 
-/// RFC 3339 in UTC with three digits of a second, zeros as well: lines sort as text.
-pub(super) fn written(time: OffsetDateTime) -> String {
-    let (date, clock) = (time.date(), time.time());
-    let (hour, minute, second, milli) = clock.as_hms_milli();
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +271,7 @@ mod tests {
     fn times_have_one_width_and_sort_as_text() {
         let at = |nanoseconds: i128| OffsetDateTime::from_unix_timestamp_nanos(1_600_000_000_000_000_000 + nanoseconds);
         let times = [0, 9_999_999, 10_000_000, 100_000_000, 120_000_000, 999_999_999, 1_000_000_000];
-        let written = times.map(|nanoseconds| written(at(nanoseconds).unwrap()));
+        let written = times.map(|nanoseconds| timestamp(at(nanoseconds).unwrap()));
         assert_eq!(written[0], "2020-09-13T12:26:40.000Z");
         assert_eq!(written[1], "2020-09-13T12:26:40.009Z");
         assert!(written.is_sorted() && written.iter().all(|time| time.len() == 24), "{written:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_folder::{
     Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, How, Manifest, NodeEntry,
-    Stream as StreamEntry, Streams,
+    Stream as StreamEntry, Streams, timestamp,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::error::EvidenceError;
 use super::event::{CommandRun, Event, RecordingGap, SessionClosed, Total};
 use super::event_log::EventLog;
-use super::fields::written;
 use super::file_event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths};
 use super::folder::{Entry, FolderTask, Recording, record};
 use super::ocsf::{Body, Context};
@@ -155,7 +154,7 @@ impl KeptFolder {
     /// The manifest as it is at the end.
     fn closing(&self, closed: &SessionClosed<'_>) -> Box<Manifest> {
         let mut manifest = lock(&self.manifest).clone();
-        manifest.closed = Some(written(OffsetDateTime::now_utc()));
+        manifest.closed = Some(timestamp(OffsetDateTime::now_utc()));
         let ended = manifest.ended.get_or_insert_default();
         ended.outcome = closed.outcome.to_owned();
         ended.why = closed.why.map(str::to_owned);
@@ -204,7 +203,7 @@ impl Shared {
         };
         let mut entries: Vec<Entry> = entry.into_iter().collect();
         for command in &commands {
-            let record = record(command, written(OffsetDateTime::now_utc()));
+            let record = record(command, timestamp(OffsetDateTime::now_utc()));
             entries.extend(folder.command(record, Sha256::digest(&command.line).into()));
         }
         entries
@@ -236,7 +235,7 @@ impl Shared {
         let Some(folder) = &self.folder else { return Ok(()) };
         let judged = judged.map(JudgedLine::each).unwrap_or_default();
         let record = CommandRecord {
-            time: written(OffsetDateTime::now_utc()),
+            time: timestamp(OffsetDateTime::now_utc()),
             at: self.started.elapsed().as_secs_f64(),
             command: String::from_utf8_lossy(line).into_owned(),
             command_sha256: None,
@@ -256,7 +255,7 @@ impl Shared {
     pub(super) async fn line_refused(&self, line: &str, denial: &Denial) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let record = CommandRecord {
-            time: written(OffsetDateTime::now_utc()),
+            time: timestamp(OffsetDateTime::now_utc()),
             at: self.started.elapsed().as_secs_f64(),
             command: line.to_owned(),
             command_sha256: None,
@@ -293,7 +292,7 @@ impl Shared {
             let mut recording = lock(&folder.recording);
             entries.extend(recording.finish(at));
             for command in recording.commands() {
-                let record = record(&command, written(OffsetDateTime::now_utc()));
+                let record = record(&command, timestamp(OffsetDateTime::now_utc()));
                 entries.extend(folder.command(record, Sha256::digest(&command.line).into()));
             }
         }
@@ -395,7 +394,7 @@ fn manifest(
                 sessions: Vec::new(),
             },
         },
-        opened: written(opened),
+        opened: timestamp(opened),
         closed: None,
         ended: None,
         streams: None,
@@ -421,7 +420,7 @@ fn file_of(action: &str, paths: &Paths<'_>, outcome: &FileOutcome<'_>) -> FileRe
         FileOutcome::Failed { why, .. } => ("failed", None, None, Some(*why)),
     };
     FileRecord {
-        time: written(OffsetDateTime::now_utc()),
+        time: timestamp(OffsetDateTime::now_utc()),
         action: action.to_owned(),
         path: text(paths.path),
         real_path: paths.real_path.map(text),

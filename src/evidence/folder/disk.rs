@@ -1,6 +1,6 @@
 //! The folders of the sessions that run, as the disk's thread has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -26,6 +26,8 @@ pub(in crate::evidence) struct FolderDisk {
     /// The name of the key that signs, which is the origin's first part.
     authority: String,
     open: HashMap<Uuid, OpenFolder>,
+    /// Those in which something may stand that no head on its way covers: most are idle.
+    dirty: HashSet<Uuid>,
     sealer: ToSealer,
     sealing: Arc<Sealing>,
     /// Bytes of the file system that evidence leaves free.
@@ -85,7 +87,7 @@ impl FolderDisk {
         sealing: Arc<Sealing>,
     ) -> Self {
         let (evidence, authority) = (evidence.to_owned(), authority.to_owned());
-        Self { evidence, authority, open: HashMap::new(), sealer, sealing, reserve, free: None }
+        Self { evidence, authority, open: HashMap::new(), dirty: HashSet::new(), sealer, sealing, reserve, free: None }
     }
 
     /// Does one thing.
@@ -106,8 +108,9 @@ impl FolderDisk {
     /// Has heads signed of what needs one; when it is to be asked again.
     pub(in crate::evidence) fn heads(&mut self, now: Instant) -> Option<Duration> {
         let mut next = None;
-        for (session, folder) in &mut self.open {
-            let Some(since) = folder.dirty else { continue };
+        self.dirty.retain(|session| {
+            let Some(folder) = self.open.get_mut(session) else { return false };
+            let Some(since) = folder.dirty else { return false };
             let age = now.saturating_duration_since(since);
             let wait = match folder.signing.busy.load(Ordering::Acquire) {
                 true => HEAD_AFTER,
@@ -117,11 +120,12 @@ impl FolderDisk {
                     if let Err(error) = asked {
                         let _ = folder.signing.failed.set(error.to_string());
                     }
-                    continue;
+                    return folder.dirty.is_some();
                 }
             };
             next = Some(next.map_or(wait, |next: Duration| next.min(wait)));
-        }
+            true
+        });
         next
     }
 
@@ -176,7 +180,10 @@ impl FolderDisk {
     fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
         let folder = self.folder(session)?;
         folder.can_go_on()?;
-        folder.write(session, entries)
+        let written = folder.write(session, entries);
+        // what was written before an error is to be covered as well
+        self.dirty.insert(session);
+        written
     }
 
     fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Manifest) -> io::Result<()> {

@@ -17,8 +17,6 @@ pub(in crate::evidence) struct LiveHead {
     pub(in crate::evidence) folder: String,
     /// The SHA-256 of the head's text, in hex.
     pub(in crate::evidence) hash: String,
-    /// The checkpoint.
-    pub(in crate::evidence) note: String,
 }
 
 impl Heads {

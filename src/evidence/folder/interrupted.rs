@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_folder::{
     Counts, Ended, File as FolderFile, Interrupted, Manifest, Recovered, SigningKey, VerifyingKey, open_regular,
-    recover,
+    recover, timestamp,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use super::task::{Entry, FolderTask};
 use crate::evidence::event::{Event, SessionInterrupted};
-use crate::evidence::fields::written;
 use crate::evidence::ocsf::{Body, Context};
 
 /// The names of the open folders.
@@ -117,7 +116,7 @@ fn go_on(
         files: lines(&path.join(FolderFile::Files.name()))?,
         ..manifest.counts
     };
-    let closed = Some(written(OffsetDateTime::now_utc()));
+    let closed = Some(timestamp(OffsetDateTime::now_utc()));
     let manifest = Box::new(Manifest { ended: Some(ended), closed, counts, ..manifest });
     let (path, name) = (path.to_owned(), name.to_owned());
     Ok(vec![

@@ -56,8 +56,6 @@ enum Job {
 pub(in crate::evidence) trait Told: Send {
     /// The folder is whole, and this is its last head.
     fn sealed(&self, session: Uuid, head: &LiveHead);
-    /// The journal has another head.
-    fn journal(&self, note: &str);
     /// A head that was asked for can't be had.
     fn failed(&self, session: Uuid, last: bool, why: &str);
 }
@@ -82,7 +80,7 @@ impl Sealer {
             while let Ok(job) = asked.recv() {
                 match job {
                     Job::Folder(to_sign) => sign(&key, &heads, &*told, to_sign),
-                    Job::Journal(to_sign) => sign_journal(&key, &*told, to_sign),
+                    Job::Journal(to_sign) => sign_journal(&key, to_sign),
                 }
             }
         };
@@ -119,11 +117,11 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
     let signed = match signing.failed.get() {
         // it would follow one that is not there
         Some(why) => Err(io::Error::other(why.clone())),
-        None => sync(&path, &files, is_new).and_then(|()| append(&checkpoints, key.sign(&head))),
+        None => sync(&path, &files, is_new).and_then(|()| append(&checkpoints, &key.sign(&head))),
     };
     match signed {
-        Ok(note) => {
-            let head = LiveHead { folder: name, hash: head.hash().hex(), note };
+        Ok(()) => {
+            let head = LiveHead { folder: name, hash: head.hash().hex() };
             if last {
                 interrupted::sealed(&evidence, &head.folder);
                 heads.over(session);
@@ -141,11 +139,10 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
     is_done(asked, &signing);
 }
 
-fn sign_journal(key: &SigningKey, told: &dyn Told, to_sign: JournalToSign) {
+fn sign_journal(key: &SigningKey, to_sign: JournalToSign) {
     let JournalToSign { path, file, head, asked, signing } = to_sign;
-    match file.sync_data().and_then(|()| append(&path, key.sign(&head))) {
-        Ok(note) => told.journal(&note),
-        Err(error) => tracing::error!(%error, "no head of the journal can be signed"),
+    if let Err(error) = file.sync_data().and_then(|()| append(&path, &key.sign(&head))) {
+        tracing::error!(%error, "no head of the journal can be signed");
     }
     is_done(asked, &signing);
 }
@@ -173,7 +170,7 @@ fn sync(path: &Path, files: &[File], is_new: bool) -> io::Result<()> {
 }
 
 /// Puts a checkpoint behind the others.
-fn append(path: &Path, note: String) -> io::Result<String> {
+fn append(path: &Path, note: &str) -> io::Result<()> {
     let mut file = open_regular(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
     let before = file.metadata()?.len();
     if let Err(error) = file.write_all(note.as_bytes()) {
@@ -181,6 +178,5 @@ fn append(path: &Path, note: String) -> io::Result<String> {
         let _ = file.set_len(before);
         return Err(error);
     }
-    file.sync_data()?;
-    Ok(note.trim_start().to_owned())
+    file.sync_data()
 }
