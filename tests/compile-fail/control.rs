@@ -1,6 +1,6 @@
 use portcullis::internals::backend::BackendError;
 use portcullis::internals::backend::lanes::{Lane, Lanes, SessionRequest};
-use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream};
+use portcullis::internals::evidence::{InputRecord, LaneRecord, OutputRecord, Stream, Taken};
 use portcullis::internals::policy::{Action, Decision, Denial, Grant, Policies, Request, Terms};
 use portcullis::internals::transport::file_service::FileService;
 use portcullis::internals::transport::{ChannelSetup, Herald, Input, OpenChannel, Output, Said, Transport, TransportError};
@@ -23,14 +23,17 @@ pub async fn a_lane(lanes: &dyn Lanes, grant: &Grant) -> Result<Lane, BackendErr
 }
 
 pub async fn record_and_send(record: &InputRecord, input: &Input, bytes: Vec<u8>) {
-    if let Ok(recorded) = record.take(bytes.into()) {
+    if let Ok(recorded) = record.take(bytes.into()).await {
         let _ = input.write(recorded).await;
     }
 }
 
 pub async fn record_and_read(record: &OutputRecord, output: &mut Output) -> Option<Vec<u8>> {
     match output.next().await?.ok()? {
-        Said::Stdout(bytes) => record.take(Stream::Stdout, bytes).ok().map(Into::into),
+        Said::Stdout(bytes) => match record.take(Stream::Stdout, bytes).ok()? {
+            Taken::Now(bytes) => Some(bytes.into()),
+            Taken::Later(recorded) => recorded.await.ok().map(Into::into),
+        },
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::command::{Command, How, Line};
 use super::edit::{Edit, From, Reading};
+use super::marks::Proof;
 use super::prompt::{Known, Prompts};
 use super::syntax;
 use std::collections::VecDeque;
@@ -42,8 +43,16 @@ pub(super) struct Lines {
     ready: VecDeque<Command>,
     hidden: VecDeque<Duration>,
     ahead: VecDeque<(String, Duration)>,
-    /// A mark without the nonce came, and what it says the prompt is.
-    unproved: Option<Option<String>>,
+    unproved: Option<Unproved>,
+}
+
+/// Marks came without the session's nonce.
+#[derive(Default)]
+struct Unproved {
+    /// What they say the prompt is.
+    prompt: Option<String>,
+    /// One had another nonce.
+    forged: bool,
 }
 
 impl Lines {
@@ -112,11 +121,12 @@ impl Lines {
         self.unproved = None;
     }
 
-    pub(super) fn unproved(&mut self, prompt: Option<String>) {
-        match (&mut self.unproved, prompt) {
-            (slot, Some(prompt)) => *slot = Some(Some(prompt)),
-            (Some(_), None) => {}
-            (slot, None) => *slot = Some(None),
+    /// A mark came that is not proved, and what it says the prompt is.
+    pub(super) fn unproved(&mut self, prompt: Option<String>, proof: Proof) {
+        let unproved = self.unproved.get_or_insert_default();
+        unproved.forged |= proof == Proof::Another;
+        if prompt.is_some() {
+            unproved.prompt = prompt;
         }
     }
 
@@ -237,8 +247,8 @@ impl Lines {
                     _ if from == Some(From::Mark) => command.how = How::Marks,
                     Some(marked) => {
                         command.how = How::UnprovedMarks;
-                        let disagree = marked.is_some_and(|marked| marked != prompt);
-                        command.confidence *= if disagree { 0.6 } else { 0.98 };
+                        let disagree = marked.prompt.is_some_and(|marked| marked != prompt);
+                        command.confidence *= if disagree || marked.forged { 0.6 } else { 0.98 };
                     }
                     None => {}
                 }

@@ -33,8 +33,19 @@ pub(super) enum Mark {
     Done(Option<i32>),
 }
 
-/// The mark in the body of an operating system command, and whether it carries the nonce.
-pub(super) fn parse(body: &[u8], nonce: Option<&Nonce>) -> Option<(Mark, bool)> {
+/// Whose a mark is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It carries the session's nonce.
+    Ours,
+    /// It carries none, as what shells make by themselves.
+    None,
+    /// It carries another: it was made to look like one of ours, or is another session's.
+    Another,
+}
+
+/// The mark in the body of an operating system command, and whose it is.
+pub(super) fn parse(body: &[u8], nonce: Option<&Nonce>) -> Option<(Mark, Proof)> {
     let body = std::str::from_utf8(body).ok()?.strip_prefix("133;")?;
     let mut fields = body.split(';');
     let mark = match fields.next()? {
@@ -44,10 +55,15 @@ pub(super) fn parse(body: &[u8], nonce: Option<&Nonce>) -> Option<(Mark, bool)> 
         "D" => Mark::Done(fields.clone().next().and_then(|status| status.parse().ok())),
         _ => return None,
     };
-    let proved = nonce.is_some_and(|nonce| {
-        fields
-            .filter_map(|field| field.split_once('='))
-            .any(|(name, value)| matches!(name, "nonce" | "aid") && value == nonce.0)
-    });
-    Some((mark, proved))
+    // `aid` names a program in others' marks as well, so another one's says nothing
+    let mut proof = Proof::None;
+    for (name, value) in fields.filter_map(|field| field.split_once('=')) {
+        let ours = nonce.is_some_and(|nonce| value == nonce.0);
+        match name {
+            "nonce" | "aid" if ours => return Some((mark, Proof::Ours)),
+            "nonce" => proof = Proof::Another,
+            _ => {}
+        }
+    }
+    Some((mark, proof))
 }

@@ -39,6 +39,10 @@ impl Models {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.text.clear();
         self.decoder.decode(bytes, &mut self.text);
+        // terminals draw nothing for it; avt has a character there
+        if self.text.contains('\u{7f}') {
+            self.text.retain(|character| character != '\u{7f}');
+        }
         self.first.feed(self.text.as_str());
         self.second.process(bytes);
         if self.text.capacity() > 8 << 10 {

@@ -1,6 +1,6 @@
 //! Where in the output something happens that a watch acts on. It reads bytes as the models do, without drawing.
 
-use super::marks::{Mark, Nonce, parse};
+use super::marks::{Mark, Nonce, Proof, parse};
 
 /// A place in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(super) enum Sign {
     AsksPosition,
     /// The alternate screen, on or off.
     Alternate(bool),
-    /// A mark of a shell, and whether it carries the session's nonce.
-    Mark(Mark, bool),
+    /// A mark of a shell, and whose it is.
+    Mark(Mark, Proof),
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Scanner {
         if self.body.len() > LONGEST_BODY {
             return None;
         }
-        parse(&self.body, nonce).map(|(mark, proved)| Sign::Mark(mark, proved))
+        parse(&self.body, nonce).map(|(mark, proof)| Sign::Mark(mark, proof))
     }
 
     fn control(&mut self, end: u8) -> Option<Sign> {

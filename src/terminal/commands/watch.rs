@@ -5,7 +5,7 @@ use super::edit::{Edit, From};
 use super::feed::Feed;
 use super::keys::{Key, Keys};
 use super::lines::{Editor, Lines};
-use super::marks::{Mark, Nonce};
+use super::marks::{Mark, Nonce, Proof};
 use super::scan::{Scanner, Sign};
 use crate::Size;
 use std::collections::VecDeque;
@@ -231,7 +231,7 @@ impl CommandWatch {
                 self.feed.begin(From::Asks, &mut self.edit);
             }
             Sign::AsksPosition => {}
-            Sign::Mark(mark, proved) => self.mark(at, mark, proved),
+            Sign::Mark(mark, proof) => self.mark(at, mark, proof),
         }
     }
 
@@ -326,19 +326,19 @@ impl CommandWatch {
         self.lines.give_up();
     }
 
-    fn mark(&mut self, at: Duration, mark: Mark, proved: bool) {
+    fn mark(&mut self, at: Duration, mark: Mark, proof: Proof) {
         self.feed.sync(&mut self.edit);
-        match (mark, proved) {
-            (Mark::Line, true) => {
+        match (mark, proof) {
+            (Mark::Line, Proof::Ours) => {
                 self.begins_to_read(at);
                 self.feed.begin(From::Mark, &mut self.edit);
                 self.ahead = false;
             }
-            (Mark::Line, false) => self.lines.unproved(Some(self.feed.prompt())),
-            (Mark::Done(exit), true) => self.lines.ended(exit),
-            (Mark::Prompt, true) => self.lines.ended(None),
-            (_, false) => self.lines.unproved(None),
-            (Mark::Run, true) => {}
+            (Mark::Line, _) => self.lines.unproved(Some(self.feed.prompt()), proof),
+            (Mark::Done(exit), Proof::Ours) => self.lines.ended(exit),
+            (Mark::Prompt, Proof::Ours) => self.lines.ended(None),
+            (Mark::Run, Proof::Ours) => {}
+            (_, Proof::None | Proof::Another) => self.lines.unproved(None, proof),
         }
     }
 }

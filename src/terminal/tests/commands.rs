@@ -109,6 +109,13 @@ fn marks_with_another_nonce_prove_nothing() {
 }
 
 #[test]
+fn what_terminals_do_not_draw_is_not_part_of_a_line() {
+    let mut session = Session::new();
+    session.prompt().runs("ls\x7f -l");
+    assert_eq!(session.lines(), ["ls -l"]);
+}
+
+#[test]
 fn a_suggestion_that_was_not_accepted_is_not_part_of_the_line() {
     let mut session = Session::new();
     session
