@@ -15,6 +15,7 @@
 //! that must fail to compile and the fuzz targets reach them through `internals`, with the feature `testing`.
 
 mod app;
+mod audit;
 mod backend;
 pub mod cli;
 mod config;

@@ -14,19 +14,18 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::audit::LiveSession;
 use crate::model::plain_text_up_to;
-use crate::session::{Registry, Running};
+use crate::session::Registry;
 
 /// Its name in the evidence directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -119,7 +118,7 @@ async fn answer(mut stream: UnixStream, registry: &Registry) -> io::Result<()> {
 fn asked(line: &str, uid: u32, registry: &Registry) -> Value {
     match serde_json::from_str(line) {
         Ok(Question { live: true, end: None, .. }) => {
-            json!({ "sessions": registry.running().iter().map(told).collect::<Vec<_>>() })
+            json!({ "sessions": registry.running().iter().map(LiveSession::from).collect::<Vec<_>>() })
         }
         Ok(Question { live: false, end: Some(id), message }) => end(&id, message.as_deref(), uid, registry),
         _ => error("that is no question that this gateway knows; is the program of its version?"),
@@ -147,21 +146,7 @@ fn end(id: &str, message: Option<&str>, uid: u32, registry: &Registry) -> Value 
         return error("that session has ended already");
     }
     tracing::info!(session = %session.id, uid, "a session is ended by the control socket");
-    told(session)
-}
-
-fn told(session: &Running) -> Value {
-    let seconds = SystemTime::now().duration_since(session.since).unwrap_or_default().as_secs();
-    json!({
-        "id": session.id,
-        "person": session.person,
-        "node": session.node_name.to_string(),
-        "os_user": session.os_user,
-        "action": session.action,
-        "source": session.source,
-        "since": OffsetDateTime::from(session.since).format(&Rfc3339).unwrap_or_default(),
-        "seconds": seconds,
-    })
+    json!(LiveSession::from(session))
 }
 
 fn error(sentence: &str) -> Value {

@@ -3,6 +3,7 @@
 use portcullis_folder::{SigningKey, VerifyingKey, public_path};
 use portcullis_index::{Location, Settings};
 
+use crate::audit::Archive;
 use crate::config::{Config, Evidence};
 use crate::evidence::{EvidenceError, Redaction};
 
@@ -33,6 +34,15 @@ fn evidence_name(config: &Evidence) -> String {
         let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
         host.chars().map(fits).take(64).collect()
     })
+}
+
+/// What was recorded, for whoever may look at it.
+pub(super) fn archive(config: &Config) -> Archive {
+    Archive {
+        evidence: config.evidence.directory.clone(),
+        location: index(config).location,
+        keys: Some(public_path(&config.evidence.key_path())),
+    }
 }
 
 /// Where sessions are found. A database that is out of reach keeps nobody from working: what it misses is read from the

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::control::Control;
-use super::evidence::{evidence_key, index, published_keys, redaction};
+use super::evidence::{archive, evidence_key, index, published_keys, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
@@ -98,6 +98,7 @@ impl App {
         settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
+        settings.archive = Some(archive(config));
         settings.drain = drain;
         settings.notice = config.evidence.notice;
         let gateway =

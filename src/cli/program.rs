@@ -43,7 +43,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Reload(args) => policy::run_reload(&args),
         Command::Verify(args) => evidence::run_verify(&args),
         Command::Evidence(args) => evidence::run(&args),
-        Command::Sessions(args) => runtime::block_on(sessions::run(&args)),
+        Command::Sessions(args) => runtime::block_on(sessions::run(*args)),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use uuid::Uuid;
+
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
 use super::fields::Fields;
@@ -27,6 +29,8 @@ pub enum Event<'a> {
     RefusalsSummed(RefusalsSummed<'a>),
     /// The gateway itself was asked for something.
     GatewayAsked(GatewayAsked<'a>),
+    /// Somebody looks at what was recorded.
+    EvidenceViewed(EvidenceViewed<'a>),
     /// A decision allowed it, and a way to the node is being opened.
     SessionOpened(SessionOpened<'a>),
     /// A policy that permitted it wants somebody to know at once.
@@ -134,6 +138,23 @@ pub struct RefusalSum {
     pub asked: Option<String>,
     /// How many.
     pub count: u64,
+}
+
+/// `evidence.viewed`
+#[derive(Clone, Copy, Debug)]
+pub struct EvidenceViewed<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who looks.
+    pub person: &'a str,
+    /// How: `list`, `show`, `play`, `follow`, `export`.
+    pub what: &'static str,
+    /// At which session; none for a list.
+    pub session: Option<Uuid>,
+    /// Whose that is.
+    pub session_of: Option<&'a str>,
 }
 
 /// `gateway.asked`
@@ -273,6 +294,7 @@ impl Event<'_> {
             Self::ChannelRefused(_) => "channel.refused",
             Self::RefusalsSummed(_) => "refusals.summed",
             Self::GatewayAsked(_) => "gateway.asked",
+            Self::EvidenceViewed(_) => "evidence.viewed",
             Self::SessionOpened(_) => "session.opened",
             Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
@@ -312,6 +334,7 @@ impl Event<'_> {
             Self::ChannelRefused(event) => event.person,
             Self::RefusalsSummed(event) => event.person,
             Self::GatewayAsked(event) => Some(event.person),
+            Self::EvidenceViewed(event) => Some(event.person),
             Self::LeftOut(event) => event.person,
             _ => None,
         }
@@ -326,6 +349,7 @@ impl Event<'_> {
             Self::ChannelRefused(event) => event.write(to),
             Self::RefusalsSummed(event) => event.write(to),
             Self::GatewayAsked(event) => event.write(to),
+            Self::EvidenceViewed(event) => event.write(to),
             Self::SessionOpened(event) => event.write(to),
             Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
@@ -401,6 +425,17 @@ impl GatewayAsked<'_> {
         to.text("person", self.person);
         to.text("command", self.command);
         to.value("status", self.status);
+    }
+}
+
+impl EvidenceViewed<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.text("person", self.person);
+        to.text("what", self.what);
+        to.maybe("session", self.session.map(|id| id.to_string()).as_deref());
+        to.maybe("session_of", self.session_of);
     }
 }
 

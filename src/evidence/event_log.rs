@@ -302,6 +302,15 @@ impl EventLog {
         self.write(line).await
     }
 
+    /// Writes that somebody looks at what was recorded; when this returns, `write(2)` has.
+    pub async fn record_view(&self, connection: Uuid, event: &Event<'_>) -> Result<(), EvidenceError> {
+        let line = Line::new(connection, event);
+        if let Some(person) = event.person() {
+            self.used.count(person, line.bytes());
+        }
+        self.write(line).await
+    }
+
     async fn write(&self, line: Line) -> Result<(), EvidenceError> {
         self.ask(line.name, |told| Job::Write(line, Some(told))).await
     }

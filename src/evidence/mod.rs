@@ -42,7 +42,9 @@ mod writer;
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 pub use decision_event::{ChannelRefused, DecidedOn};
 pub use error::EvidenceError;
-pub use event::{Event, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed};
+pub use event::{
+    Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,
+};
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 
 #[cfg(test)]

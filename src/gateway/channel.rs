@@ -22,6 +22,7 @@ use super::home;
 use super::picker;
 use super::pump;
 use super::reason_prompt::ReasonPrompt;
+use super::review;
 use super::shared::Shared;
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
@@ -63,7 +64,14 @@ pub(super) async fn run(
                 }
             },
             None => {
-                let reply = commands::answer(&shared, &caller, &request.kind).await;
+                let reply = match request.kind.command_line() {
+                    // boxed: who looks at evidence takes more than a shell has
+                    Some(line) if review::is_asked(line) => {
+                        let size = request.setup.pty.as_ref().map(|pty| pty.size);
+                        Box::pin(review::answer(&shared, &caller, line, size, &client)).await
+                    }
+                    _ => commands::answer(&shared, &caller, &request.kind).await,
+                };
                 commands::note(&shared, &caller, &request.kind, &reply);
                 client.reply(&reply).await
             }

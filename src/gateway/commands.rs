@@ -1,15 +1,13 @@
 //! The gateway's own few commands, for a login that names no node: `ssh gate whoami`.
 
-use std::time::SystemTime;
-
 use super::client_channel::{FAILED, Reply};
 use super::node_list;
 use super::shared::Shared;
 use crate::backend::Listing;
 use crate::evidence::{Event, GatewayAsked};
 use crate::identity::{Acting, ActsAs, By, Identity};
-use crate::model::{RealmName, lasting};
-use crate::session::{Caller, RequestKind, Running};
+use crate::model::RealmName;
+use crate::session::{Caller, RequestKind};
 
 const HELP: &str = "\
 ssh <gateway>                           on a terminal: the nodes you may reach, to choose one
@@ -20,13 +18,11 @@ ssh <node>.<realm>@<gateway>            where several accounts or regions have o
 scp, sftp, rsync and git work with the same names
 a node is an id (i-…, mi-…), a Name, or tag:Key=Value that matches exactly one
 
-of the gateway itself: whoami, nodes (those you may reach, --json for programs), help; sessions (yours that run), end <id> (one of them)";
+of the gateway itself: whoami; nodes (those you may reach, --json for programs); sessions (that run); sessions end <id>; help
+and what was recorded, for whom policy lets: sessions list, show, play, follow, export (sessions --help says more)";
 
 const UNKNOWN: &str =
-    "this is the gateway, which knows whoami, nodes, sessions, end and help; for a node: ssh <node>@<gateway>";
-
-/// How much of a session's number is shown, and at least asked for: enough to tell one person's sessions apart.
-const SHORT_ID: usize = 8;
+    "this is the gateway, which knows whoami, nodes, sessions and help; for a node: ssh <node>@<gateway>";
 
 /// Answers a command to the gateway itself.
 pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind) -> Reply {
@@ -40,9 +36,6 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         "help" => said(HELP.to_owned()),
         "nodes" => nodes(shared, caller, node_list::lines).await,
         "nodes --json" => nodes(shared, caller, node_list::json).await,
-        "sessions" => said(sessions(shared, caller)),
-        "end" => refusal("which one? `end <id>`, and \"sessions\" lists them with their ids", 1),
-        other if let Some(id) = other.strip_prefix("end ") => end(shared, caller, id.trim()),
         _ => refusal(UNKNOWN, 127),
     }
 }
@@ -64,7 +57,7 @@ pub(super) fn note(shared: &Shared, caller: &Caller, kind: &RequestKind, reply: 
     shared.sessions.note(caller.connection, &Event::GatewayAsked(asked));
 }
 
-fn said(out: String) -> Reply {
+pub(super) fn said(out: String) -> Reply {
     Reply { out, ..Reply::default() }
 }
 
@@ -123,41 +116,4 @@ async fn nodes(shared: &Shared, caller: &Caller, show: fn(&Listing, &[RealmName]
         Ok(list) => said(show(&list, shared.sessions.realms())),
         Err(why) => refusal(&why, FAILED),
     }
-}
-
-/// This person's sessions that run, the oldest first.
-fn sessions(shared: &Shared, caller: &Caller) -> String {
-    let lines: Vec<String> = theirs(shared, caller)
-        .map(|session| {
-            let since = SystemTime::now().duration_since(session.since).unwrap_or_default();
-            let user = session.os_user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
-            let (id, action, node, from) = (short(&session), session.action, &session.node_name, session.source.ip());
-            format!("{id}\t{action}\t{node}{user}\tfrom {from}\t{}", lasting(since.as_secs()))
-        })
-        .collect();
-    if lines.is_empty() { "no session of yours runs".to_owned() } else { lines.join("\n") }
-}
-
-/// Ends one of this person's sessions; nobody ends another's here.
-fn end(shared: &Shared, caller: &Caller, id: &str) -> Reply {
-    let mut found = theirs(shared, caller).filter(|session| session.id.to_string().starts_with(id));
-    let (Some(session), None, true) = (found.next(), found.next(), id.len() >= SHORT_ID) else {
-        let text =
-            "that is no session of yours that runs; \"sessions\" lists them with the ids to give, 8 digits and more";
-        return refusal(text, 1);
-    };
-    let reason = format!("the session was ended from another login of {}", caller.identity.person());
-    match shared.sessions.registry().kill(session.id, &reason) {
-        true => said(format!("ending {} ({} on {})", short(&session), session.action, session.node_name)),
-        false => refusal("that session has ended already", 1),
-    }
-}
-
-fn theirs(shared: &Shared, caller: &Caller) -> impl Iterator<Item = Running> {
-    let person = caller.identity.person();
-    shared.sessions.registry().running().into_iter().filter(move |session| session.person == person)
-}
-
-fn short(session: &Running) -> String {
-    session.id.to_string().chars().take(SHORT_ID).collect()
 }

@@ -9,6 +9,7 @@ use super::algorithms;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
 use super::prompts;
+use crate::audit::Archive;
 use crate::config::{Algorithms, Environment, Limits};
 use crate::model::{PlaceBounds, on_beat};
 use crate::oidc::Provider;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub foretold: Vec<Duration>,
     /// Whether a session at a terminal begins with a line that says that it is recorded.
     pub notice: bool,
+    /// What was recorded, for whoever may look at it over SSH.
+    pub archive: Option<Archive>,
     /// How long connections may go on after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -60,6 +63,7 @@ impl Settings {
             prompts: prompts::BOUNDS,
             foretold: FORETOLD.to_vec(),
             notice: true,
+            archive: None,
             drain: DRAIN,
         }
     }

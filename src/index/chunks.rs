@@ -49,6 +49,11 @@ impl Chunks {
         done
     }
 
+    /// What is there so far of the piece that is not full, so that it can be found; the next one goes on with its end.
+    pub(crate) fn so_far(&mut self) -> Option<Chunk> {
+        if self.full { None } else { self.cut() }
+    }
+
     /// What is there yet of the last piece.
     pub(crate) fn finish(&mut self) -> Option<Chunk> {
         let chunk = self.cut();

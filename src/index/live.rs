@@ -78,6 +78,15 @@ impl Live {
         }
     }
 
+    /// What of its text is in no piece yet.
+    pub(super) fn text_so_far(&mut self, n: i64, to: &mut Together) {
+        let piece: Vec<Chunk> = self.chunks.so_far().into_iter().collect();
+        if !piece.is_empty() {
+            to.whose.insert(self.manifest.session);
+            self.add(n, piece, to);
+        }
+    }
+
     fn lines(&mut self, bytes: &[u8], mut take: impl FnMut(&mut Self, &str) -> Option<()>) -> bool {
         let mut all = true;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

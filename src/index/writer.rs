@@ -189,10 +189,22 @@ impl Worker {
             }
             if Instant::now() >= again {
                 self.repair().await;
+                self.text_so_far().await;
                 again = Instant::now() + AGAIN;
             }
         }
         self.repair().await;
+    }
+
+    /// Writes what live sessions have shown and what fills no piece yet.
+    async fn text_so_far(&mut self) {
+        let mut together = Together::default();
+        for live in self.live.values_mut() {
+            if let Some(n) = live.n {
+                live.text_so_far(n, &mut together);
+            }
+        }
+        self.flush(&mut together).await;
     }
 
     /// Opens the database where it is not open, and reads from the folders what it has not.

@@ -38,6 +38,16 @@ pub enum Action {
     },
     /// Reaching the node by way of the gateway, which answers in its place.
     Hop,
+    /// Looking at a session that was recorded on the node, or runs there: in a list, read, played, followed, exported.
+    Review {
+        /// Whose session it is.
+        of: String,
+    },
+    /// Ending such a session.
+    EndSession {
+        /// Whose session it is.
+        of: String,
+    },
     /// A session of file operations (the sftp subsystem, `scp` in both its modes). Each operation in it is judged by
     /// itself, as [`Action::File`].
     Files,
@@ -89,6 +99,8 @@ impl Action {
             Self::RunAs => "RunAs",
             Self::Forward { .. } => "Forward",
             Self::Hop => "Hop",
+            Self::Review { .. } => "Review",
+            Self::EndSession { .. } => "EndSession",
             Self::Files => "Files",
             Self::File { action, .. } => action.name(),
         }

@@ -346,6 +346,8 @@ mod tests {
             Action::RunAs,
             Action::Forward { host: "db".to_owned(), port: 5432 },
             Action::Hop,
+            Action::Review { of: "bob".to_owned() },
+            Action::EndSession { of: "bob".to_owned() },
             Action::Files,
         ];
         let lines = ["ls -l /x", "git-upload-pack '/srv/a b'"].map(|line| Action::Command {

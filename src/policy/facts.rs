@@ -113,7 +113,7 @@ impl Facts {
     }
 
     fn asked(&self, action: &Action, common: Context) -> Result<cedar_policy::Request, FactsError> {
-        let particulars = particulars(action);
+        let particulars = particulars(action)?;
         // to merge is to read all of it once more
         let context = match particulars.is_empty() {
             true => common,
@@ -210,7 +210,7 @@ fn datetime(time: OffsetDateTime) -> RestrictedExpression {
 }
 
 /// What is known of some actions only.
-fn particulars(action: &Action) -> Vec<(String, RestrictedExpression)> {
+fn particulars(action: &Action) -> Result<Vec<(String, RestrictedExpression)>, FactsError> {
     let pairs = match action {
         Action::Shell | Action::RunAs | Action::Hop | Action::Files => Vec::new(),
         Action::Exec { command } => line(command),
@@ -224,8 +224,11 @@ fn particulars(action: &Action) -> Vec<(String, RestrictedExpression)> {
             vec![("host", text(host)), ("port", RestrictedExpression::new_long((*port).into()))]
         }
         Action::File { path, .. } => vec![("path", lossy(path))],
+        Action::Review { of } | Action::EndSession { of } => {
+            vec![("session_of", RestrictedExpression::new_entity_uid(uid("Person", of)?))]
+        }
     };
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// What is known of a line as a whole.

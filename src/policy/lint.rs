@@ -39,7 +39,8 @@ struct Rule {
 }
 
 /// The actions that are no operations on files.
-const OTHERS: [&str; 8] = ["Shell", "Exec", "Command", "SetVariable", "RunAs", "Forward", "Hop", "Files"];
+const OTHERS: [&str; 10] =
+    ["Shell", "Exec", "Command", "SetVariable", "RunAs", "Forward", "Hop", "Review", "EndSession", "Files"];
 
 impl Policy {
     /// What is odd about these policies beside each other, in their order by name.

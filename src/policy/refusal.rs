@@ -73,7 +73,7 @@ impl Policy {
     }
 
     /// Something could not be evaluated, and what can't be decided is denied.
-    pub(super) fn failed(&self, why: &str) -> Denial {
+    pub fn failed(&self, why: &str) -> Denial {
         let why = format_args!("the policies could not be evaluated: {why}; whoever keeps them has to mend that");
         Denial::new(RefusalCode::PolicyFailed, DEFAULT, self.version(), why)
     }

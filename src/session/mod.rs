@@ -14,6 +14,7 @@ mod coming_end;
 mod guard;
 mod nodes;
 mod open;
+mod oversight;
 mod reasons;
 mod refused;
 mod registry;
@@ -26,6 +27,7 @@ pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;
 pub use open::{Caller, Destination, SessionOpener};
+pub use oversight::{KnownNodes, Overseen};
 pub use reasons::{Answered, AsksWhy, Reasons};
 pub use refused::Refused;
 pub use registry::{Registry, Running};

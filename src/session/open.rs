@@ -70,7 +70,7 @@ pub struct SessionOpener {
     pub(super) policies: Policies,
     pub(super) realms: Arc<Realms>,
     transport: Arc<dyn NodeTransport>,
-    log: Arc<EventLog>,
+    pub(super) log: Arc<EventLog>,
     registry: Registry,
 }
 
@@ -438,6 +438,7 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
         source: caller.source,
         person: grant.identity().person().to_owned(),
         node_name: grant.node_name().clone(),
+        node: grant.node().clone(),
         os_user: grant.os_user().map(str::to_owned),
         action: grant.action().name(),
         since: SystemTime::now(),

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::model::NodeName;
+use crate::model::{NodeName, NodeRef};
 use crate::policy::Standing;
 
 /// The sessions that run.
@@ -36,6 +36,8 @@ pub struct Running {
     pub person: String,
     /// Where, as the person wrote it.
     pub node_name: NodeName,
+    /// Which node that is.
+    pub node: NodeRef,
     /// As whom; none means the agent's own user.
     pub os_user: Option<String>,
     /// What.
@@ -222,6 +224,7 @@ mod tests {
             source: "192.0.2.1:5".parse().unwrap(),
             person: "ada".to_owned(),
             node_name: NodeName::parse("web-1").unwrap(),
+            node: NodeRef::for_test("i-0123456789abcdef0"),
             os_user: None,
             action: "Shell",
             since: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),

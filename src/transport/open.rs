@@ -165,6 +165,8 @@ impl Transport {
             | Action::SetVariable { .. }
             | Action::RunAs
             | Action::Forward { .. }
+            | Action::Review { .. }
+            | Action::EndSession { .. }
             | Action::Hop => return Err(TransportError::NothingToRun),
         };
         let eager = setup.pty.is_some();

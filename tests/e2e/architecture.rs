@@ -128,12 +128,13 @@ fn lower_floors_do_not_use_upper_ones() {
     never("src/evidence", &["crate::gateway", "crate::session::", "crate::transport", "crate::backend"]);
     never("src/session", &["crate::gateway", "crate::emulator", "crate::cli"]);
     names_only("src/oidc", &["data_channel", "identity", "model"]);
+    names_only("src/audit", &["session", "model"]);
     never("src/gateway", &["crate::emulator", "crate::cli", "crate::data_channel"]);
     // files knows no SSH and no session, and nothing below it knows files
     let above = ["crate::gateway", "crate::session::", "crate::backend", "crate::data_channel", "crate::emulator"];
     never("src/files", &above);
     for below in ["session", "transport", "backend", "data_channel", "evidence", "policy", "identity"] {
-        never(&format!("src/{below}"), &["crate::files", "crate::app"]);
+        never(&format!("src/{below}"), &["crate::files", "crate::app", "crate::audit"]);
     }
 }
 

@@ -32,6 +32,7 @@ mod screens;
 mod second_factor;
 mod secrets;
 mod serve;
+mod sessions;
 mod shell;
 mod sign_in;
 mod terminal;

@@ -60,6 +60,11 @@ when { resource.name == \"demo\" };
 permit (principal == Person::\"you\", action == Action::\"RunAs\", resource)
 when { resource.name == \"demo\" };
 
+// and whatever was done there is theirs to look at: ssh … sessions list
+@id(\"their-own-auditor\")
+permit (principal == Person::\"you\", action in [Action::\"Review\", Action::\"EndSession\"], resource)
+when { resource.name == \"demo\" };
+
 // developers on whatever is for development
 @id(\"developers-outside-production\")
 permit (principal in Group::\"developers\", action in Action::\"Sessions\", resource)

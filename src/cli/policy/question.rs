@@ -106,6 +106,9 @@ pub(in crate::cli) struct Question {
     /// With an action on a file: its path
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
+    /// With Review and EndSession: whose session it is
+    #[arg(long, value_name = "NAME")]
+    session_of: Option<String>,
     /// With SetVariable: its name
     #[arg(long, value_name = "NAME")]
     variable: Option<String>,
@@ -217,6 +220,8 @@ impl Question {
             "Files" => Action::Files,
             "Hop" => Action::Hop,
             "RunAs" => Action::RunAs,
+            "Review" => Action::Review { of: with(&self.session_of, "whose session it is (session_of)")? },
+            "EndSession" => Action::EndSession { of: with(&self.session_of, "whose session it is (session_of)")? },
             "Exec" => Action::Exec { command: with(&self.command, "a command")?.into_bytes() },
             "SetVariable" => Action::SetVariable {
                 name: with(&self.variable, "a variable")?,
@@ -254,7 +259,7 @@ fn unknown(name: &str) -> String {
     if name == "Command" {
         return "the commands of a line are asked about with it: Exec --command LINE".to_owned();
     }
-    let others = ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "Hop", "Files"];
+    let others = ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "Hop", "Review", "EndSession", "Files"];
     let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
     let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));
     match near.filter(|known| strsim::levenshtein(name, known) <= known.len().div_ceil(3)) {

@@ -1,12 +1,10 @@
 //! What `portcullis sessions` can be asked.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
-use time::OffsetDateTime;
+use clap::Subcommand;
 
-use super::moments::{duration, moment};
+use crate::audit::{EndArgs, ExportArgs, IdArgs, ListArgs, PlayArgs, ShowArgs};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -73,107 +71,9 @@ pub(super) enum SessionsCommand {
     /// End a live session
     End(EndArgs),
     /// A session's recording as a file of its own, if it verifies
-    Export(ExportArgs),
+    Export(ExportToArgs),
     /// Make the index again from the folders
     Rebuild(RebuildArgs),
-}
-
-/// Which sessions.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    /// By this person
-    #[arg(long, value_name = "NAME")]
-    pub(super) person: Option<String>,
-    /// On this node: its id, its Name, or as it was asked for
-    #[arg(long, value_name = "NODE")]
-    pub(super) node: Option<String>,
-    /// Opened then or later
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub(super) since: Option<OffsetDateTime>,
-    /// Opened before then
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub(super) until: Option<OffsetDateTime>,
-    /// With this in a command; three characters at least, capitals or not
-    #[arg(long, value_name = "TEXT")]
-    pub(super) command: Option<String>,
-    /// With this on the terminal, or in the beginning of the output
-    #[arg(long, value_name = "TEXT")]
-    pub(super) output: Option<String>,
-    /// With this in a path of a file that was read, written or looked at
-    #[arg(long, value_name = "TEXT")]
-    pub(super) path: Option<String>,
-    /// With a file of this hash
-    #[arg(long, value_name = "HEX", value_parser = sha256)]
-    pub(super) sha256: Option<String>,
-    /// Of this action: Shell, Exec, Files
-    #[arg(long, value_name = "ACTION")]
-    pub(super) action: Option<String>,
-    /// That ended so: finished, client-gone, failed, killed, interrupted
-    #[arg(long, value_name = "HOW")]
-    pub(super) outcome: Option<String>,
-    /// That run now, as the gateway knows them
-    #[arg(long)]
-    pub(super) live: bool,
-    /// How many
-    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    /// Where to go on: `next` of the answer before
-    #[arg(long, value_name = "NEXT")]
-    pub(super) after: Option<String>,
-    /// Answer as JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct IdArgs {
-    /// The session's id, or its beginning
-    #[arg(value_name = "ID")]
-    pub(super) id: String,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portcullis sessions show 8b1f")]
-pub(super) struct ShowArgs {
-    #[command(flatten)]
-    pub(super) session: IdArgs,
-    /// How many commands and files at most
-    #[arg(long, value_name = "N", default_value = "200")]
-    pub(super) limit: usize,
-    /// Answer as JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Keys: space pauses, . goes on to the next output, left and right (or - and +) go five seconds back and forth, q ends.
-A recording is whatever the node sent: what could do more than show text and colours is left out.
-
-Example:
-  portcullis sessions play 8b1f --speed 2 --idle-limit 1s --from 5m")]
-pub(super) struct PlayArgs {
-    #[command(flatten)]
-    pub(super) session: IdArgs,
-    /// How many times as fast
-    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
-    pub(super) speed: f64,
-    /// No pause is longer than this
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(super) idle_limit: Option<Duration>,
-    /// Begin there
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(super) from: Option<Duration>,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portcullis sessions end 8b1f --message 'call me before you go on'")]
-pub(super) struct EndArgs {
-    #[command(flatten)]
-    pub(super) session: IdArgs,
-    /// What the person reads
-    #[arg(long, value_name = "TEXT")]
-    pub(super) message: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -181,35 +81,15 @@ pub(super) struct EndArgs {
 Examples:
   portcullis sessions export 8b1f --to incident.cast && asciinema play incident.cast
   portcullis sessions export 8b1f --format json | jq '.commands[].command'")]
-pub(super) struct ExportArgs {
+pub(super) struct ExportToArgs {
     #[command(flatten)]
-    pub(super) session: IdArgs,
-    /// In which form
-    #[arg(long, value_enum, default_value = "cast")]
-    pub(super) format: Format,
+    pub(super) export: ExportArgs,
     /// Into this file, whole or not at all [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(super) to: Option<PathBuf>,
     /// Over a file that is there
     #[arg(long, requires = "to")]
     pub(super) force: bool,
-    /// Although it does not verify
-    #[arg(long)]
-    pub(super) unverified: bool,
-}
-
-/// What a recording is exported as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// asciicast v2, as it is in the folder
-    #[value(alias = "cast2")]
-    Cast,
-    /// asciicast v3
-    Cast3,
-    /// What was shown, as text
-    Text,
-    /// Manifest, commands and files as one object
-    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -219,13 +99,3 @@ An index that is damaged is made anew. Let no gateway write it meanwhile.
 Example:
   portcullis sessions rebuild --evidence /var/lib/portcullis/evidence")]
 pub(super) struct RebuildArgs {}
-
-fn sha256(text: &str) -> Result<String, String> {
-    let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hash { Ok(text.to_ascii_lowercase()) } else { Err("a SHA-256 has 64 digits, 0 to 9 and a to f".to_owned()) }
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    let speed: Option<f64> = text.trim_end_matches('x').parse().ok();
-    speed.filter(|speed| (0.05..=1000.0).contains(speed)).ok_or_else(|| "a speed is from 0.05 to 1000".to_owned())
-}

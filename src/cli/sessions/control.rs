@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::shown::shown;
 use crate::app::CONTROL_SOCKET;
+use crate::audit::{LiveSession, shown};
 use crate::cli::exit::{Exit, Failure};
 
 /// How long the gateway may take.
@@ -39,4 +40,12 @@ pub(super) fn ask(evidence: &Path, question: &Value) -> Result<Value, Failure> {
         Some(why) => Err(Failure::new(Exit::Failed, shown(why))),
         None => Ok(answer),
     }
+}
+
+/// The sessions that run.
+pub(super) fn live(evidence: &Path) -> Result<Vec<LiveSession>, Failure> {
+    let answer = ask(evidence, &json!({ "live": true }))?;
+    let sessions = answer.get("sessions").map(Vec::<LiveSession>::deserialize);
+    let wrong = || Failure::new(Exit::Failed, "the gateway's answer is none; is it of this version?");
+    sessions.and_then(Result::ok).ok_or_else(wrong)
 }

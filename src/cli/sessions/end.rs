@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::args::EndArgs;
 use super::control;
-use super::place::Place;
-use super::shown::shown;
+use crate::audit::{Archive, EndArgs, shown};
 use crate::cli::exit::Failure;
 use crate::cli::output;
 
-pub(super) fn run(place: &Place, args: &EndArgs) -> Result<(), Failure> {
+pub(super) fn run(archive: &Archive, args: &EndArgs) -> Result<(), Failure> {
     let question = json!({ "end": args.session.id, "message": args.message });
-    let answer = control::ask(&place.evidence, &question)?;
+    let answer = control::ask(&archive.evidence, &question)?;
     let word = |name: &str| shown(answer.get(name).and_then(Value::as_str).unwrap_or_default());
     output::print(&format!("ending {} ({} of {} on {})\n", word("id"), word("action"), word("person"), word("node")))
 }

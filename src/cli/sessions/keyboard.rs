@@ -5,17 +5,7 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
-use super::replay::LEAVE;
-
-/// What a key asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Pause,
-    Step,
-    Back,
-    Forth,
-    Quit,
-}
+use crate::audit::{Asked, Keys, LEAVE};
 
 /// A terminal that gives each key at once; dropping it gives it back as it was.
 #[derive(Debug)]
@@ -78,48 +68,5 @@ fn read(send: &mpsc::Sender<Asked>) {
         {
             return;
         }
-    }
-}
-
-/// Keys out of bytes: an arrow is `ESC [ C` or `ESC O C`.
-#[derive(Debug, Default)]
-pub(in crate::cli) struct Keys {
-    sequence: u8,
-}
-
-impl Keys {
-    pub(super) fn take(&mut self, byte: u8) -> Option<Asked> {
-        let before = std::mem::take(&mut self.sequence);
-        match (before, byte) {
-            (_, 0x1b) => {
-                self.sequence = 1;
-                None
-            }
-            (1, b'[' | b'O') => {
-                self.sequence = 2;
-                None
-            }
-            (2, b'C') | (0, b'+') => Some(Asked::Forth),
-            (2, b'D') | (0, b'-') => Some(Asked::Back),
-            (2, _) => None,
-            (_, b' ') => Some(Asked::Pause),
-            (_, b'.') => Some(Asked::Step),
-            // q, Ctrl-C, Ctrl-D, Ctrl-backslash
-            (_, b'q' | 0x03 | 0x04 | 0x1c) => Some(Asked::Quit),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_told_apart_and_anything_else_is_none() {
-        let mut keys = Keys::default();
-        let asked: Vec<Asked> = b" .\x1b[C\x1bOD+-zzz\x1b[Aq\x03".iter().filter_map(|byte| keys.take(*byte)).collect();
-        use Asked::{Back, Forth, Pause, Quit, Step};
-        assert_eq!(asked, [Pause, Step, Forth, Back, Forth, Back, Quit, Quit]);
     }
 }

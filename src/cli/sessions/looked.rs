@@ -1,18 +1,44 @@
 //! Who has looked at evidence on this machine: a line of `looked.jsonl`, where the evidence directory can be written.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::control;
+use crate::audit::{Kind, Leave, LiveSession, Subject, Trouble};
+
 /// The file's name.
 const FILE: &str = "looked.jsonl";
 
+/// Whoever can read the evidence directory: who that is, is the file system's to say.
+#[derive(Debug)]
+pub(super) struct Anybody {
+    pub(super) evidence: PathBuf,
+}
+
+impl Leave for Anybody {
+    fn may<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn note<'a>(&'a self, what: &'static str, session: Option<&'a Subject>) -> BoxFuture<'a, Result<(), Trouble>> {
+        note(&self.evidence, what, session.map(|session| session.id));
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn live(&self) -> BoxFuture<'_, Result<Vec<LiveSession>, Trouble>> {
+        let live = control::live(&self.evidence).map_err(|failure| Trouble::new(Kind::Failed, failure.text));
+        Box::pin(std::future::ready(live))
+    }
+}
+
 /// Leaves the line. Whoever may read and not write can't, and reads all the same: this is no guard, it is a note.
-pub(super) fn note(evidence: &Path, what: &str, session: Option<Uuid>) {
+fn note(evidence: &Path, what: &str, session: Option<Uuid>) {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(evidence.join(FILE), flags, Mode::RUSR | Mode::WUSR) else { return };

@@ -1,27 +1,16 @@
-//! `portcullis sessions`: finding what was recorded, reading it, playing it, and ending what runs.
+//! `portcullis sessions`: what was recorded, as whoever has the evidence directory looks at it, and ending what runs.
 
 mod args;
-mod cast;
 mod control;
 mod end;
 mod export;
 mod export_file;
-mod follow;
 mod keyboard;
-mod list;
 mod looked;
-mod moments;
 mod place;
-mod play;
-mod player;
 mod rebuild;
-mod replay;
 mod run;
-mod show;
-mod shown;
-mod story;
-mod table;
-mod verified;
+mod terminal;
 
 pub(super) use args::SessionsArgs;
 pub(super) use run::run;

@@ -2,18 +2,17 @@
 
 use portcullis_index::{Index, Told};
 
-use super::place::{Place, index_failure};
-use super::shown::shown;
+use crate::audit::{Archive, Trouble, shown};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::model::counted;
 
-pub(super) async fn run(place: &Place) -> Result<(), Failure> {
+pub(super) async fn run(place: &Archive) -> Result<(), Failure> {
     if !place.evidence.is_dir() {
         let text = format!("{} is no directory of evidence", place.evidence.display());
         return Err(Failure::new(Exit::Directory, text));
     }
-    let (index, anew) = Index::open_or_make_anew(&place.location).await.map_err(index_failure)?;
+    let (index, anew) = Index::open_or_make_anew(&place.location).await.map_err(Trouble::from)?;
     if anew {
         output::note("the index was damaged, and is made anew");
     }
@@ -27,7 +26,7 @@ pub(super) async fn run(place: &Place) -> Result<(), Failure> {
             output::note(&shown(&why));
         }
     };
-    let done = index.rebuild(&place.evidence, &mut tell).await.map_err(index_failure)?;
+    let done = index.rebuild(&place.evidence, &mut tell).await.map_err(Trouble::from)?;
     let mut text =
         format!("{} are in the index", counted(usize::try_from(done.indexed).unwrap_or(usize::MAX), "session"));
     if done.unsealed > 0 {

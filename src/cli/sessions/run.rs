@@ -1,26 +1,33 @@
 //! Which of the commands was asked for.
 
 use super::args::{SessionsArgs, SessionsCommand};
-use super::place::Place;
-use super::{end, export, follow, list, looked, play, rebuild, show};
+use super::looked::Anybody;
+use super::terminal::Terminal;
+use super::{end, export, place, rebuild};
+use crate::audit::{Audit, LookArgs};
 use crate::cli::exit::Failure;
+use crate::cli::runtime::Ending;
 
-pub(in crate::cli) async fn run(args: &SessionsArgs) -> Result<(), Failure> {
-    let place = Place::of(&args.place)?;
-    match &args.command {
-        None => {
-            looked::note(&place.evidence, "list", None);
-            list::run(&place, &args.list).await
-        }
-        Some(SessionsCommand::List(args)) => {
-            looked::note(&place.evidence, "list", None);
-            list::run(&place, args).await
-        }
-        Some(SessionsCommand::Show(args)) => show::run(&place, args).await,
-        Some(SessionsCommand::Play(args)) => play::run(&place, args).await,
-        Some(SessionsCommand::Follow(args)) => follow::run(&place, args).await,
-        Some(SessionsCommand::End(args)) => end::run(&place, args),
-        Some(SessionsCommand::Export(args)) => export::run(&place, args).await,
-        Some(SessionsCommand::Rebuild(_)) => rebuild::run(&place).await,
+pub(in crate::cli) async fn run(args: SessionsArgs) -> Result<(), Failure> {
+    let archive = place::archive(&args.place)?;
+    let leave = Anybody { evidence: archive.evidence.clone() };
+    let audit = Audit { archive: &archive, leave: &leave };
+    let what = match args.command {
+        None => LookArgs::List(Box::new(args.list)),
+        Some(SessionsCommand::List(args)) => LookArgs::List(args),
+        Some(SessionsCommand::Show(args)) => LookArgs::Show(args),
+        Some(SessionsCommand::Play(args)) => LookArgs::Play(args),
+        Some(SessionsCommand::Follow(args)) => LookArgs::Follow(args),
+        Some(SessionsCommand::Export(args)) if args.to.is_none() => LookArgs::Export(args.export),
+        Some(SessionsCommand::Export(args)) => return export::run(&audit, &args).await,
+        Some(SessionsCommand::End(args)) => return end::run(&archive, &args),
+        Some(SessionsCommand::Rebuild(_)) => return rebuild::run(&archive).await,
+    };
+    let watches = matches!(what, LookArgs::Play(_) | LookArgs::Follow(_));
+    let mut screen = if watches { Terminal::with_keys() } else { Terminal::default() };
+    let mut ending = Ending::new(false)?;
+    tokio::select! {
+        looked = audit.look(&what, &mut screen) => Ok(looked?),
+        () = ending.asked() => Ok(()),
     }
 }

@@ -1,7 +1,6 @@
 //! The table of sessions, as wide as the terminal.
 
 use portcullis_index::Found;
-use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::moments::{clock, date_and_time};
@@ -19,15 +18,6 @@ const LEAST: usize = 6;
 /// What is between two columns.
 const GAP: usize = 2;
 
-/// How wide the terminal is; of a pipe or a file all fits.
-pub(super) fn width() -> usize {
-    let stdout = std::io::stdout();
-    match rustix::termios::tcgetwinsize(&stdout) {
-        Ok(size) if size.ws_col >= 40 => size.ws_col.into(),
-        _ => usize::MAX,
-    }
-}
-
 pub(super) fn row(found: &Found, id: String) -> Row {
     let session = &found.session;
     let user = session.os_user.as_deref().map(|user| format!(" as {user}")).unwrap_or_default();
@@ -44,15 +34,6 @@ pub(super) fn row(found: &Found, id: String) -> Row {
         lasted.map(|seconds| lasting(u64::try_from(seconds).unwrap_or_default())).unwrap_or_default(),
         if session.live { "live".to_owned() } else { shown(session.outcome.as_deref().unwrap_or_default()) },
     ]
-}
-
-/// Of what a gateway says of one that runs.
-pub(super) fn live_row(session: &Value) -> Row {
-    let word = |name: &str| shown(session.get(name).and_then(Value::as_str).unwrap_or_default());
-    let user = session.get("os_user").and_then(Value::as_str).map(|user| format!(" as {}", shown(user)));
-    let seconds = session.get("seconds").and_then(Value::as_u64).unwrap_or_default();
-    let node = format!("{}{}", word("node"), user.unwrap_or_default());
-    [word("id"), word("since"), word("person"), node, word("action"), lasting(seconds), "live".to_owned()]
 }
 
 /// The table. Where it is too wide, what is widest is cut; ids are not.

@@ -1,26 +1,30 @@
-//! `portcullis sessions show`.
+//! One session on one page.
 
+use portcullis_folder::{FileRecord, VerifyingKey};
 use portcullis_index::{FolderRecords, read_manifest, read_records};
 use serde_json::json;
 
+use super::archive::Named;
 use super::args::ShowArgs;
-use super::place::{Named, Place, index_failure};
-use super::{looked, story, verified};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::output;
+use super::error::{Kind, Trouble};
+use super::screen::Screen;
+use super::verified::verify;
+use super::{Audit, apart, story};
 
-pub(super) async fn run(place: &Place, args: &ShowArgs) -> Result<(), Failure> {
-    let named = place.session(&args.session.id).await?;
-    looked::note(&place.evidence, "show", Some(named.id));
-    output::print(&page(place, &named, args)?)
+pub(super) async fn run(audit: &Audit<'_>, args: &ShowArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
+    let named = audit.session(&args.session.id, "show").await?;
+    let (keys, args) = (audit.archive.keys(), args.clone());
+    // all of a folder is read to verify it
+    let page = apart(move || page(keys, &named, &args)).await??;
+    screen.print(&page).await
 }
 
-fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure> {
+fn page(keys: Result<Vec<VerifyingKey>, String>, named: &Named, args: &ShowArgs) -> Result<String, Trouble> {
     let limit = args.limit.max(1);
-    match read_manifest(&named.folder).map_err(index_failure)? {
+    match read_manifest(&named.folder)? {
         Some(manifest) => {
             let records = read_records(&named.folder, &manifest.opened, limit);
-            let verified = verified::verify(&named.folder, place.keys());
+            let verified = verify(&named.folder, keys);
             if args.json {
                 let verified = json!({ "whole": verified.whole, "says": verified.says, "report": verified.report });
                 let story = json!({ "manifest": manifest, "commands": records.commands, "files": files(&records), "unreadable": records.unreadable, "verified": verified });
@@ -30,11 +34,7 @@ fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure
         }
         None => {
             let Some(session) = &named.session else {
-                let text = format!(
-                    "{} has no manifest yet: its session is live, or its gateway was killed and seals it when it starts again",
-                    named.folder.display()
-                );
-                return Err(Failure::new(Exit::Failed, text));
+                return Err(Trouble::new(Kind::Failed, "that session is not known yet: ask again in a moment"));
             };
             let records = read_records(&named.folder, "", limit);
             if args.json {
@@ -48,6 +48,6 @@ fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure
     }
 }
 
-fn files(records: &FolderRecords) -> Vec<&portcullis_folder::FileRecord> {
+fn files(records: &FolderRecords) -> Vec<&FileRecord> {
     records.files.iter().map(|(_, record)| record).collect()
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The text on one line, with its control characters visible: `^[`, `^J`, `\u{9b}`; at most so many characters.
-pub(in crate::cli) fn shown_up_to(most: usize, text: &str) -> String {
+pub(super) fn shown_up_to(most: usize, text: &str) -> String {
     let mut shown = String::new();
     let mut room = most;
     for found in text.chars() {
@@ -31,7 +31,7 @@ pub(in crate::cli) fn shown_up_to(most: usize, text: &str) -> String {
 }
 
 /// All of it.
-pub(in crate::cli) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     shown_up_to(usize::MAX, text)
 }
 

@@ -12,7 +12,7 @@ use super::cast::{Cast, Event};
 use super::replay::{FRESH, Replay};
 
 /// How far the keys go.
-pub(in crate::cli) const STEP: f64 = 5.0;
+pub(super) const STEP: f64 = 5.0;
 
 /// How fast, and what of it.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 /// Lets through what only shows, of what comes in pieces.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Replay {
+pub(super) struct Replay {
     state: State,
     /// The sequence that has begun.
     sequence: String,
@@ -25,14 +25,14 @@ enum State {
 const LONGEST: usize = 64;
 
 /// What a terminal is left with: colours, scrolling region, wrapping, cursor and screen as they were.
-pub(in crate::cli) const LEAVE: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?47l\x1b[?25h\r\n";
+pub const LEAVE: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?47l\x1b[?25h\r\n";
 
 /// A screen to begin on.
-pub(in crate::cli) const FRESH: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?25h\x1b[2J\x1b[H";
+pub(super) const FRESH: &str = "\x1b[0m\x1b(B\x1b[r\x1b[?7h\x1b[?25h\x1b[2J\x1b[H";
 
 impl Replay {
     /// What of this piece is let through.
-    pub(in crate::cli) fn take(&mut self, piece: &str) -> String {
+    pub(super) fn take(&mut self, piece: &str) -> String {
         let mut out = String::with_capacity(piece.len());
         for found in piece.chars() {
             self.state = self.next(found, &mut out);
