@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measured import agent, faults, near, policy
+from measured import agent, faults, near, policy, recorded
 from measured.places import ROOT, Sshd
 
 
@@ -41,7 +41,7 @@ SECTIONS = {
     "burst": near.burst_rows, "nobody": near.nobody_rows, "strangers": near.strangers_rows,
     "cut-agent": faults.cut_agent_rows, "pause": faults.pause_rows, "cut-client": faults.cut_client_rows,
     "drops": faults.drop_rows, "far": faults.far_rows, "workers": faults.worker_rows,
-    "policy": policy.policy_rows, "reload": policy.reload_rows, "login": policy.login_rows, "command": agent.command_rows,
+    "recorded": recorded.recorded_rows, "policy": policy.policy_rows, "reload": policy.reload_rows, "login": policy.login_rows, "command": agent.command_rows,
     "scp": agent.scp_rows, "helper-cpu": agent.helper_cpu_rows, "keys": agent.keys_rows, "node": agent.node_rows,
 }
 

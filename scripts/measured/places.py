@@ -182,7 +182,7 @@ class Gateway:
     """The gateway in a process of its own; the service and the node are another, without TLS, as fast as they can. With `roles`
     everybody is themselves in AWS, as in the demo."""
 
-    def __init__(self, binary, roles=False):
+    def __init__(self, binary, roles=False, recording=None):
         self.dir = place = Path(tempfile.mkdtemp(prefix="figures"))
         # a demo knows how to write the configuration
         with Demo(binary) as demo:
@@ -201,6 +201,9 @@ class Gateway:
         text = re.sub(r'ws://[^"]*', url.replace("http", "ws"), text)
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
         text = re.sub(r"(\[evidence\][^\[]*?directory = ).*", rf'\1"{place}"', text)
+        if recording:
+            # the demo says nothing of it
+            text = text.replace("[evidence]\n", f'[evidence]\nrecording = "{recording}"\n', 1)
         if not roles:
             text = text.replace('identity = "person"', 'identity = "gateway"')
         # all of them come from one address, and are one person

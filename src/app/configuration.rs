@@ -335,7 +335,8 @@ pub(super) fn evidence_bounds(config: &Config) -> Bounds {
         shares: Shares { session, person, strangers }.of(evidence.max_bytes),
         questions_a_minute: evidence.questions_a_minute,
         keeping: Keeping {
-            required: evidence.recording == RecordingWish::Required,
+            required: evidence.recording != RecordingWish::BestEffort,
+            folders: evidence.recording != RecordingWish::Journal,
             output_head: usize::try_from(evidence.output_head_bytes).unwrap_or(usize::MAX),
             shares: Shares {
                 session: evidence.session_recording_bytes,

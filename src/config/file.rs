@@ -514,7 +514,8 @@ pub struct Evidence {
     /// The key that heads of evidence are signed with; beside the directory, `<directory>-key`, where it is not said. It is made where
     /// there is none; its public half stands in `<key_file>.pub`.
     pub key_file: Option<PathBuf>,
-    /// Whether a session ends that can't be recorded (`required`), or goes on with a gap that its record tells of (`best-effort`).
+    /// Whether a session ends that can't be recorded (`required`), goes on with a gap that its record tells of (`best-effort`), or has no folder at
+    /// all (`journal`): then the event log alone tells of it, unless a policy wants something of it recorded or guarded.
     pub recording: RecordingWish,
     /// Bytes of the beginning of each stream that are kept of a command without a terminal; of the rest its length and hash.
     #[schemars(range(max = 67_108_864))]
@@ -565,6 +566,8 @@ pub enum RecordingWish {
     Required,
     /// It goes on, and its record tells of the gap.
     BestEffort,
+    /// None is, but where policy wants something recorded: the event log alone tells of it.
+    Journal,
 }
 
 impl Default for Evidence {

@@ -53,6 +53,8 @@ pub struct EventLog {
 pub struct Keeping {
     /// A session whose recording fails ends; otherwise it goes on, and the gap is recorded.
     pub required: bool,
+    /// Every session has one; else those of which policy wants something recorded.
+    pub folders: bool,
     /// How many bytes are kept of what a command without a terminal says, of each stream.
     pub output_head: usize,
     /// What folders may take.
@@ -142,7 +144,7 @@ impl EventLog {
             used: Used::new(Shares::UNLIMITED),
             recorded: Used::new(Shares::UNLIMITED),
             questions_a_minute: u32::MAX,
-            keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
+            keeping: Keeping { required: true, folders: true, output_head: 0, shares: Shares::UNLIMITED },
             authority,
             live: Live::default(),
             redaction: Arc::new(Redaction::known()),

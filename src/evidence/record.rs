@@ -89,8 +89,11 @@ impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
         let (opened, id) = (OffsetDateTime::now_utc(), Uuid::new_v4());
-        let (folder, first) = KeptFolder::new(id, grant, &opening, opened, log);
-        let shared = Shared { folder: Some(folder), ..Shared::new(log.clone(), id, grant.identity().person()) };
+        let recording = grant.terms().recording;
+        // what is guarded is read off a recording
+        let is_kept = log.keeping().folders || recording.guarded || recording.input;
+        let (folder, first) = is_kept.then(|| KeptFolder::new(id, grant, &opening, opened, log)).unzip();
+        let shared = Shared { folder, ..Shared::new(log.clone(), id, grant.identity().person()) };
         let command = match grant.action() {
             Action::Exec { command } => Some(command.as_slice()),
             _ => None,
@@ -125,7 +128,7 @@ impl SessionRecord {
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };
         log.live().enter(id, &record.shared);
-        let made = record.shared.open_folder(opened, first, &event).await;
+        let made = record.shared.open_folder(opened, first.flatten(), &event).await;
         let noted = match made {
             Ok(()) => log.record_of(&record.shared.used, record.shared.id, &event).await,
             Err(error) => Err(error),
@@ -142,6 +145,11 @@ impl SessionRecord {
     /// The session's number in the log.
     pub fn id(&self) -> Uuid {
         self.shared.id
+    }
+
+    /// Whether it has a folder.
+    pub fn is_recorded(&self) -> bool {
+        self.shared.folder.is_some()
     }
 
     /// For what the client sends.

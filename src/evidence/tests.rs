@@ -304,7 +304,7 @@ async fn once_a_line_is_lost_no_byte_is_let_through() {
 const BOUNDS: Bounds = Bounds {
     shares: Shares { session: 20_000, person: 30_000, strangers: 20_000 },
     questions_a_minute: 10,
-    keeping: Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED },
+    keeping: Keeping { required: true, folders: true, output_head: 0, shares: Shares::UNLIMITED },
 };
 
 /// A log with bounds, and what records into it.

@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn questions_are_counted_and_changes_are_told() {
         let dir = tempfile::tempdir().unwrap();
-        let keeping = Keeping { required: true, output_head: 0, shares: Shares::UNLIMITED };
+        let keeping = Keeping { required: true, folders: true, output_head: 0, shares: Shares::UNLIMITED };
         let bounds = Bounds { shares: Shares::UNLIMITED, questions_a_minute: 0, keeping };
         let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap().bounded(bounds));
         let record = SessionRecord::for_test_in(log.clone());

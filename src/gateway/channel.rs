@@ -129,7 +129,7 @@ async fn serve(
     };
     match with_news(Box::pin(opening), news, allowed, client).await {
         Ok(session) => {
-            if pty && shared.settings.notice {
+            if pty && shared.settings.notice && session.is_recorded() {
                 client.tell(&format!("portcullis: this session is recorded; its number is {}", session.id())).await?;
             }
             pump::run(session, pty.then_some(&shared.settings.foretold[..]), client).await;

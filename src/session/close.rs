@@ -32,6 +32,11 @@ impl SessionEnd {
         self.record.id()
     }
 
+    /// Whether its folder has what it does.
+    pub fn is_recorded(&self) -> bool {
+        self.record.is_recorded()
+    }
+
     /// What it goes on by.
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
         self.registration.standing()

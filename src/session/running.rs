@@ -133,6 +133,11 @@ impl RunningSession {
         self.end.id()
     }
 
+    /// Whether its folder has what it does.
+    pub fn is_recorded(&self) -> bool {
+        self.end.is_recorded()
+    }
+
     /// Its two directions, its end, and what is known of that before it comes.
     pub fn split(self) -> (SessionInput, SessionOutput, SessionEnd, ComingEnd) {
         (self.input, self.output, self.end, self.coming)

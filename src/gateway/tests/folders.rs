@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::evidence::{Bounds, EventLog, Keeping, Place, Shares};
+use crate::policy::Policy;
 use crate::testing::{TestGateway, text};
 
 /// The one folder of a gateway, once it is sealed.
@@ -71,7 +72,7 @@ async fn a_terminal_leaves_what_it_showed_whether_or_not_it_has_a_command() {
 fn with_room_for(session: u64, required: bool) -> impl FnOnce(&Path) -> EventLog {
     move |directory| {
         let shares = Shares { session, ..Shares::UNLIMITED };
-        let keeping = Keeping { required, output_head: 0, shares };
+        let keeping = Keeping { required, folders: true, output_head: 0, shares };
         let bounds = Bounds { shares: Shares::UNLIMITED, questions_a_minute: u32::MAX, keeping };
         EventLog::open(directory, 64 << 20).unwrap().bounded(bounds)
     }
@@ -120,4 +121,25 @@ async fn where_nothing_can_be_recorded_nothing_opens_and_the_status_says_so() {
     }
     let refused = gateway.event(|event| event["event"] == "channel.refused").await;
     assert_eq!(refused["code"], "not-recordable");
+}
+
+#[tokio::test]
+async fn with_the_journal_alone_no_session_has_a_folder_but_what_policy_wants_recorded() {
+    let shares = Shares::UNLIMITED;
+    let keeping = Keeping { required: true, folders: false, output_head: 1024, shares };
+    let bounds = Bounds { shares, questions_a_minute: u32::MAX, keeping };
+    let log = |directory: &Path| EventLog::open(directory, 64 << 20).unwrap().bounded(bounds);
+    let gateway = TestGateway::recording(log).await;
+    let ran = gateway.run_with(&["-tt", "web"], "echo seen; exit\n").await;
+    assert!(ran.status.success() && !text(&ran.stderr).contains("is recorded"), "{}", text(&ran.stderr));
+    let closed = gateway.event(|event| event["event"] == "session.closed").await;
+    assert_eq!(closed["outcome"], "finished");
+    assert!(!gateway.path("sessions").exists());
+    // input is kept where a policy says so, and so is all else of such a session
+    let wanted = "@id(\"kept\") @record(\"input\") permit (principal, action, resource);";
+    gateway.policies.replace(Policy::for_test(wanted));
+    let ran = gateway.run_with(&["web", "cat"], "given").await;
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    let folder = folder(&gateway).await;
+    assert_eq!(std::fs::read_to_string(folder.join("stdin.head")).unwrap(), "given");
 }
