@@ -415,7 +415,6 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "has not been seen passing since its server is asked at its own port: run it alone, with --run-ignored only"]
 async fn over_a_network_it_is_tls_with_a_certificate_that_is_believed() {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
