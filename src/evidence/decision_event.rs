@@ -133,6 +133,53 @@ pub struct AlertRaised<'a> {
     pub reason: Option<&'a str>,
 }
 
+/// `reason.asked`
+#[derive(Clone, Copy, Debug)]
+pub struct ReasonAsked<'a> {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The SSH user name, as sent.
+    pub login: &'a str,
+    /// Who was asked.
+    pub person: &'a str,
+    /// For what.
+    pub asked: &'a str,
+    /// Which policy wants to know.
+    pub policy: &'a str,
+    /// What it wants, in its words.
+    pub wanted: &'a str,
+    /// What they said; none where they said nothing.
+    pub answer: Option<&'a str>,
+}
+
+/// `session.judged`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionJudged<'a> {
+    /// The person's groups by now.
+    pub groups: &'a [String],
+    /// The hash of the policies by which it goes on.
+    pub policy_set: &'a str,
+}
+
+impl ReasonAsked<'_> {
+    pub(super) fn write(&self, to: &mut Fields) {
+        to.text("source", &self.source.to_string());
+        to.text("login", self.login);
+        to.text("person", self.person);
+        to.text("asked", self.asked);
+        to.text("policy", self.policy);
+        to.text("wanted", self.wanted);
+        to.maybe("answer", self.answer);
+    }
+}
+
+impl SessionJudged<'_> {
+    pub(super) fn write(&self, to: &mut Fields) {
+        to.names("groups", self.groups);
+        to.text("policy_set", self.policy_set);
+    }
+}
+
 impl ChannelRefused<'_> {
     pub(super) fn write(&self, to: &mut Fields) {
         to.text("source", &self.source.to_string());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use uuid::Uuid;
 
 use super::configuration_event::{ConfigurationLoaded, ConfigurationRefused};
-use super::decision_event::{AlertRaised, ChannelRefused, SessionOpened};
+use super::decision_event::{AlertRaised, ChannelRefused, ReasonAsked, SessionJudged, SessionOpened};
 use super::fields::Fields;
 use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation, FilesSummed};
 use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
@@ -31,10 +31,14 @@ pub enum Event<'a> {
     GatewayAsked(GatewayAsked<'a>),
     /// Somebody looks at what was recorded.
     EvidenceViewed(EvidenceViewed<'a>),
+    /// Somebody was asked why.
+    ReasonAsked(ReasonAsked<'a>),
     /// A decision allowed it, and a way to the node is being opened.
     SessionOpened(SessionOpened<'a>),
     /// A policy that permitted it wants somebody to know at once.
     AlertRaised(AlertRaised<'a>),
+    /// A session that runs was asked about again, and goes on.
+    SessionJudged(SessionJudged<'a>),
     /// A Session Manager session carries part of it.
     SessionLane(SessionLane<'a>),
     /// A command was run in it, or refused. Only its folder has it.
@@ -295,6 +299,8 @@ impl Event<'_> {
             Self::RefusalsSummed(_) => "refusals.summed",
             Self::GatewayAsked(_) => "gateway.asked",
             Self::EvidenceViewed(_) => "evidence.viewed",
+            Self::ReasonAsked(_) => "reason.asked",
+            Self::SessionJudged(_) => "session.judged",
             Self::SessionOpened(_) => "session.opened",
             Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
@@ -335,6 +341,7 @@ impl Event<'_> {
             Self::RefusalsSummed(event) => event.person,
             Self::GatewayAsked(event) => Some(event.person),
             Self::EvidenceViewed(event) => Some(event.person),
+            Self::ReasonAsked(event) => Some(event.person),
             Self::LeftOut(event) => event.person,
             _ => None,
         }
@@ -350,6 +357,8 @@ impl Event<'_> {
             Self::RefusalsSummed(event) => event.write(to),
             Self::GatewayAsked(event) => event.write(to),
             Self::EvidenceViewed(event) => event.write(to),
+            Self::ReasonAsked(event) => event.write(to),
+            Self::SessionJudged(event) => event.write(to),
             Self::SessionOpened(event) => event.write(to),
             Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),

@@ -217,8 +217,8 @@ impl EventLog {
         self.ask("of a folder", |told| Job::Folder(task, Some(told))).await
     }
 
-    /// Has a folder sealed, without waiting for it.
-    pub(super) fn seal_later(&self, task: FolderTask) {
+    /// Has something done to a folder, without waiting for it: its end, or what the gateway itself has to tell.
+    pub(super) fn keep_later(&self, task: FolderTask) {
         match self.queue.try_reserve() {
             Ok(place) => place.send(Job::Folder(task, None)),
             Err(_) => self.lose("of a folder"),
@@ -349,6 +349,13 @@ impl EventLog {
             Room::None => return,
         }
         self.put(line);
+    }
+
+    /// Writes what happened to a session that runs, in its folder as well: nobody waits for it.
+    pub fn note_of(&self, id: Uuid, event: &Event<'_>) {
+        if let Some(record) = self.live.get(id) {
+            record.note(event);
+        }
     }
 
     /// The same for what the gateway does itself, which is nobody's part.

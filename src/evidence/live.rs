@@ -20,6 +20,11 @@ impl Live {
         lock(&self.0).remove(&session);
     }
 
+    /// That of one session.
+    pub(super) fn get(&self, session: Uuid) -> Option<Arc<Shared>> {
+        lock(&self.0).get(&session).and_then(Weak::upgrade)
+    }
+
     /// Puts away what recordings of terminals hold in memory where nothing has passed for a while.
     pub(super) fn rest(&self) {
         let all: Vec<_> = lock(&self.0).values().filter_map(Weak::upgrade).collect();

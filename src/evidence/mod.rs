@@ -40,7 +40,7 @@ mod views;
 mod writer;
 
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
-pub use decision_event::{ChannelRefused, DecidedOn};
+pub use decision_event::{ChannelRefused, DecidedOn, ReasonAsked, SessionJudged};
 pub use error::EvidenceError;
 pub use event::{
     Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,

@@ -229,7 +229,7 @@ impl Drop for SessionRecord {
             }
             let closing = self.shared.closing("interrupted", None);
             if let Some(task) = self.shared.last_task(summed.as_ref(), &closing) {
-                log.seal_later(task);
+                log.keep_later(task);
             }
             log.note_end(used, id, &closing);
         }
@@ -280,6 +280,17 @@ impl Shared {
         let both = Box::pin(async { tokio::join!(kept, self.log.record_of(&self.used, self.id, event)) });
         let (kept, written) = both.await;
         kept.and(written).map_err(|error| self.fail(error))
+    }
+
+    /// Writes an event of the gateway's own about the session, for which nobody waits.
+    pub(super) fn note(&self, event: &Event<'_>) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(folder) = &self.folder {
+            self.log.keep_later(self.task(folder.entries_of(event)));
+        }
+        self.log.note_end(&self.used, self.id, event);
     }
 
     /// What the policies want somebody to know at once, of all that was done since the last time.

@@ -15,10 +15,13 @@ use super::registry::{Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BoxFuture, Node, Realms};
-use crate::evidence::{ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, Redaction, SessionRecord};
+use crate::evidence::{
+    ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
+    SessionRecord,
+};
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
-use crate::policy::{Action, Decision, Grant, Policies, Policy, Request, Standing};
+use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
@@ -125,7 +128,16 @@ impl SessionOpener {
     /// Asks again about everything that runs, because the policies or the people have changed, and ends what would not be
     /// allowed now; how many that are. `renew` has the person as they are now, or why their proof is none any more.
     pub fn judge_anew(&self, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
-        self.registry.ask_about(|_| true, |standing| self.still(standing, renew(standing.identity())))
+        self.registry.ask_about(
+            |_| true,
+            |id, standing| {
+                let stands = self.still(standing, renew(standing.identity()))?;
+                let (policy, groups) = (self.policies.current(), stands.identity().groups());
+                let judged = SessionJudged { groups, policy_set: policy.version().sha256() };
+                self.log.note_of(id, &Event::SessionJudged(judged));
+                Ok(stands)
+            },
+        )
     }
 
     /// What was decided, of somebody who is this by now; or why it would not be allowed now.
@@ -141,7 +153,7 @@ impl SessionOpener {
     /// Ends what goes on by a proof that had an end, and is none any more; how many that are.
     pub fn end_expired(&self, now: SystemTime, renew: impl Fn(&Identity) -> Result<Identity, Unproved>) -> usize {
         let over = |standing: &Standing| standing.identity().ends().is_some_and(|end| now >= end);
-        let judge = |standing: &Standing| match renew(standing.identity()) {
+        let judge = |_, standing: &Standing| match renew(standing.identity()) {
             Ok(identity) => Ok(standing.of(identity, &self.policies)),
             Err(why) => Err(no_proof(&why)),
         };
@@ -307,6 +319,10 @@ impl SessionOpener {
                 Some(asks) => asks.ask(&denial, asked > 0).await,
                 None => None,
             };
+            if asks.is_some() {
+                let answer = answered.as_ref().map(|answered| answered.reason.as_str());
+                self.note_question(caller, &format!("{} on {}", action.name(), to.node), &denial, answer);
+            }
             let Some(answered) = answered else { return Err(Refused::Denied(denial)) };
             asked += 1;
             is_new = true;
@@ -350,6 +366,19 @@ impl SessionOpener {
     }
 
     /// Leaves the event of a channel that was refused.
+    fn note_question(&self, caller: &Caller, asked: &str, denial: &Denial, answer: Option<&str>) {
+        let event = ReasonAsked {
+            source: caller.source,
+            login: &caller.login.to_string(),
+            person: caller.identity.person(),
+            asked,
+            policy: &denial.policy,
+            wanted: denial.wanted_reason.as_deref().unwrap_or_default(),
+            answer,
+        };
+        self.note(caller.connection, &Event::ReasonAsked(event));
+    }
+
     fn note_refusal(&self, caller: &Caller, asked: &str, refused: &Refused, decided: Option<DecidedOn<'_>>) {
         let event = ChannelRefused {
             source: caller.source,

@@ -111,7 +111,7 @@ impl Registry {
     pub(super) fn ask_about(
         &self,
         these: impl Fn(&Standing) -> bool,
-        judge: impl Fn(&Standing) -> Result<Standing, String>,
+        judge: impl Fn(Uuid, &Standing) -> Result<Standing, String>,
     ) -> usize {
         let standings: Vec<(Uuid, Standing)> = {
             let state = self.state.borrow();
@@ -119,7 +119,7 @@ impl Registry {
             standings.filter(|(_, standing)| these(standing)).collect()
         };
         // nobody waits to begin or to end a session while all of them are thought about
-        let ended = standings.iter().filter(|(id, standing)| match judge(standing) {
+        let ended = standings.iter().filter(|(id, standing)| match judge(*id, standing) {
             Ok(now) => {
                 self.goes_on(*id, now);
                 false

@@ -91,6 +91,10 @@ impl Class {
             Event::AlertRaised(alert) => {
                 vec![Mapped { severity: HIGH, ..ssh(OTHER, "Alert", alert.text.to_owned()) }]
             }
+            Event::SessionJudged(judged) => {
+                let message = format!("judged again, by the policies {}, and goes on", judged.policy_set);
+                vec![ssh(OTHER, "Judged", message)]
+            }
             Event::SessionLane(lane) => {
                 vec![ssh(OTHER, "Session Manager Session", format!("carried by {}", lane.session_manager_id))]
             }

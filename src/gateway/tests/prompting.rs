@@ -52,6 +52,11 @@ async fn au13_so_many_are_asked_from_one_address_and_in_all_and_who_is_one_too_m
     // a place is given back by an answer, and by hanging up
     first.data(channel, b"INC-1\recho in\n").await;
     first.until_it_says("in\n").await;
+    let asked = gateway.event(|event| event["event"] == "reason.asked" && event["answer"] == "INC-1").await;
+    assert_eq!(
+        (&asked["person"], &asked["policy"], &asked["wanted"]),
+        (&"ada".into(), &"why".into(), &"a ticket".into())
+    );
     drop(second);
     for _ in 0..2 {
         let gone = async {

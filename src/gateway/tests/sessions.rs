@@ -173,8 +173,16 @@ async fn z5_what_is_allowed_no_more_ends_with_a_sentence_and_what_is_allowed_goe
     let sentence =
         "portcullis: the policies have changed: denied by policy \"default\": no policy lets ada do Exec on web-1";
     assert!(said.contains(sentence), "{said}");
+    // what goes on has an event of it, in its folder as well
+    let judged = gateway.event(|event| event["event"] == "session.judged").await;
+    assert_eq!(judged["policy_set"], gateway.policies.current().version().sha256());
     drop(staying.stdin.take());
     assert_eq!(text(&staying.wait_with_output().await.unwrap().stdout), "in\nout\n");
+    let id = judged["id"].as_str().unwrap();
+    let sealed = gateway.event(|event| event["event"] == "session.sealed" && event["id"] == id).await;
+    let folder = gateway.path("sessions").join(sealed["folder"].as_str().unwrap());
+    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    assert!(events.contains("\"activity_name\":\"Judged\""), "{events}");
 }
 
 #[tokio::test]
