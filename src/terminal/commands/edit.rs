@@ -1,7 +1,7 @@
 //! A line while it is being edited: where it began, and how it is read off the screen.
 
 use super::models::{Models, Place};
-use super::prompt::{Known, Prompts, continues};
+use super::prompt::{Known, Prompts, continues, guess};
 
 /// What told that a line begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,14 @@ pub(super) struct Reading {
     pub factor: f64,
 }
 
+impl Reading {
+    /// Whether it stands at a question whose answer nobody should see.
+    pub(super) fn asks_for_secret(&self) -> bool {
+        let prompt = self.prompt.to_lowercase();
+        self.text.is_empty() && ["password", "passphrase", "pin"].iter().any(|word| prompt.contains(word))
+    }
+}
+
 impl Edit {
     pub(super) fn begin(from: From, models: &mut Models) -> Self {
         let place = models.cursor();
@@ -77,48 +85,78 @@ impl Edit {
         Some((place, if same { 1.0 } else { 0.6 }))
     }
 
-    pub(super) fn read(&self, models: &Models, prompts: &Prompts) -> Option<Reading> {
+    /// The line as it stands; `editor` says whether a line editor reads it.
+    pub(super) fn read(&self, models: &Models, prompts: &Prompts, editor: bool) -> Option<Reading> {
         let Some((place, sure)) = self.locate(models) else {
-            return Self::find(models, prompts, false);
+            return Self::find(models, prompts, false, editor);
         };
         if sure < 0.9
-            && let Some(reading) = Self::find(models, prompts, false)
+            && let Some(reading) = Self::find(models, prompts, false, editor)
         {
             return Some(reading);
         }
         let (mut text, agree) = models.read(place, &self.right)?;
         let mut known = if self.from == From::Mark { Known::Same } else { prompts.judge(&self.prompt) };
         let mut factor = sure * doubt(agree, models);
+        let mut prompt = self.prompt.clone();
         if matches!(known, Known::Foreign | Known::Unexpected) {
             // what was typed ahead stood in the row before the prompt came: the prompt is behind it, or is still to be cut off
-            if let Some((end, Known::Same)) = prompts.at_start_of(&text) {
+            let before = prompt.trim().is_empty() && editor;
+            let found = match prompts.at_start_of(&text) {
+                Some((end, how)) if how == Known::Same || before => Some((end, how)),
+                _ if before => guess(&text).map(|end| (end, Known::Expected)),
+                _ => None,
+            };
+            if let Some((end, how)) = found {
+                prompt = text.chars().take(end).collect();
                 text = text.chars().skip(end).collect();
-                (known, factor) = (Known::Same, factor * 0.85);
-            } else if prompts.ends(&self.prompt) {
-                (known, factor) = (Known::Same, factor * 0.85);
+                (known, factor) = (how, factor * 0.85);
+            } else if let Some(long) = prompts.ends(&self.prompt) {
+                (known, factor) = (Known::Same, factor * if long { 0.85 } else { 0.75 });
+            } else if before {
+                known = prompts.judge_none();
             }
         }
         // busybox draws what it can't as question marks
         if self.from == From::Asks && text.contains('?') {
             factor *= 0.45;
         }
-        Some(Reading { text, prompt: self.prompt.clone(), known, from: Some(self.from), factor })
+        Some(Reading { text, prompt, known, from: Some(self.from), factor })
+    }
+
+    /// The line that the cursor is in, and no other.
+    pub(super) fn row(models: &Models, prompts: &Prompts, goes_on: bool) -> Reading {
+        let row = models.before(Place { row: models.cursor().row, column: usize::MAX });
+        let prompt = prompts.at_start_of(&row).filter(|(end, _)| *end > 0);
+        let (end, known) = match prompt {
+            Some(found) => found,
+            None => match continues(&row).filter(|_| goes_on) {
+                Some(end) => (end, Known::Unexpected),
+                None => (0, Known::Foreign),
+            },
+        };
+        let cut = row.char_indices().nth(end).map_or(row.len(), |(place, _)| place);
+        let (prompt, text) = row.split_at_checked(cut).unwrap_or(("", &row));
+        Reading { text: text.trim_end().to_owned(), prompt: prompt.to_owned(), known, from: None, factor: 0.93 }
     }
 
     /// A line whose beginning no key told: it was typed before its prompt came.
-    pub(super) fn find(models: &Models, prompts: &Prompts, goes_on: bool) -> Option<Reading> {
+    pub(super) fn find(models: &Models, prompts: &Prompts, goes_on: bool, editor: bool) -> Option<Reading> {
         let known = std::cell::Cell::new(Known::Foreign);
+        let first = std::cell::Cell::new(true);
         let place = models.find(|line| {
             if goes_on && let Some(end) = continues(line) {
                 known.set(Known::Unexpected);
                 return Some(end);
             }
-            let (end, how) = prompts.at_start_of(line)?;
+            let at_cursor = first.replace(false);
+            let guessed = || guess(line).filter(|_| at_cursor && editor).map(|end| (end, Known::Expected));
+            let (end, how) = prompts.at_start_of(line).or_else(guessed)?;
             known.set(how);
             Some(end)
         })?;
         let (text, agree) = models.read(place, "")?;
-        let factor = 0.95 * doubt(agree, models);
+        let factor = 0.95 * doubt(agree, models) * if known.get() == Known::Expected { 0.85 } else { 1.0 };
         Some(Reading { text, prompt: models.before(place), known: known.get(), from: None, factor })
     }
 }

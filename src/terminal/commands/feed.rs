@@ -152,7 +152,7 @@ impl Feed {
 
     /// Whether nothing was shown since `edit` began.
     pub(super) fn nothing_after(&self, edit: &Edit, prompts: &super::prompt::Prompts) -> bool {
-        let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts));
+        let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts, false));
         reading.is_some_and(|reading| reading.text.is_empty())
     }
 }

@@ -6,6 +6,7 @@ use super::feed::Feed;
 use super::keys::{Key, Keys};
 use super::lines::{Editor, Lines};
 use super::marks::{Mark, Nonce, Proof};
+use super::prompt::continues;
 use super::scan::{Scanner, Sign};
 use crate::Size;
 use std::collections::VecDeque;
@@ -32,11 +33,37 @@ pub struct CommandWatch {
     /// What stood at the prompt at the last line feed, and whether nothing was printed since.
     snapshot: Option<super::edit::Reading>,
     /// Enter and ^C that nothing has answered yet.
-    entered: VecDeque<Key>,
+    entered: VecDeque<Pending>,
     /// Something was typed before the editor began to read: it shows it after its prompt, and no key tells where that ends.
     ahead: bool,
+    /// Something was typed after the last Enter that waits: it belongs to a line whose prompt has not come.
+    unplaced: bool,
     /// Output came after the last ^C.
     answered: bool,
+    /// The editor that has read a line has yet to leave its row.
+    leaves_row: bool,
+    /// What was outside, while a program draws on the alternate screen.
+    outside: Option<Outside>,
+}
+
+/// What waits on the main screen for the alternate one to be left.
+struct Outside {
+    reading: Option<Duration>,
+    edit: Option<Edit>,
+}
+
+/// A key that ends a line and waits for its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pending {
+    key: Key,
+    /// An editor was reading, which shows the line itself, after its next prompt if need be. The terminal echoes none of these, so a
+    /// line feed of what runs in between is no answer.
+    to_editor: bool,
+}
+
+impl Pending {
+    /// Enter that the terminal itself had echoed.
+    const ECHOED: Self = Self { key: Key::Enter, to_editor: true };
 }
 
 /// Keys that wait for an answer. More than that is a paste, of which the first so many are enough.
@@ -70,7 +97,10 @@ impl CommandWatch {
             snapshot: None,
             entered: VecDeque::new(),
             ahead: false,
+            unplaced: false,
             answered: false,
+            leaves_row: false,
+            outside: None,
         }
     }
 
@@ -147,28 +177,25 @@ impl CommandWatch {
     /// being typed at a prompt, or after [`idle`](Self::idle) until more comes. Output may lag behind keys; what was typed within the last moments may be missing.
     #[must_use]
     pub fn line(&self) -> Option<Line> {
-        if self.alternate {
+        let edit = self.edit.as_ref()?;
+        let reading = edit.read(self.feed.models()?, self.lines.prompts(), self.reading.is_some())?;
+        if !self.believes(&reading) {
             return None;
         }
-        let edit = self.edit.as_ref()?;
-        let reading = edit.read(self.feed.models()?, self.lines.prompts())?;
         self.lines.line(&reading, self.reading.is_some())
     }
 
     fn key(&mut self, at: Duration, key: Key) {
-        if self.alternate {
-            return;
-        }
         self.feed.sync(&mut self.edit);
         if let Some(since) = self.reading
             && at.saturating_sub(since) > AHEAD
-            && self.entered.front() == Some(&Key::Enter)
+            && self.next_is(Key::Enter)
             && self.edit.as_ref().is_none_or(|edit| !edit.typed)
         {
             // these were for a program that ran before
             self.entered.clear();
         }
-        if self.entered.front() == Some(&Key::Interrupt)
+        if self.next_is(Key::Interrupt)
             && key != Key::Interrupt
             && (self.answered || self.reading.is_some())
         {
@@ -191,11 +218,15 @@ impl CommandWatch {
                     edit.typed |= key == Key::Shown;
                     edit.touched = true;
                 }
+                self.unplaced |= !self.entered.is_empty();
             }
             Key::Enter | Key::Interrupt => {
                 if self.entered.len() < MOST_ENTERED {
-                    self.entered.push_back(key);
+                    let asked = self.edit.as_ref().is_some_and(|edit| edit.from == From::Asks);
+                    let to_editor = self.reading.is_some() || asked;
+                    self.entered.push_back(Pending { key, to_editor });
                 }
+                self.unplaced = false;
                 self.answered &= key == Key::Enter;
             }
             Key::End => {}
@@ -206,18 +237,24 @@ impl CommandWatch {
         match sign {
             Sign::Alternate(on) => {
                 self.feed.sync(&mut self.edit);
-                self.alternate = on;
-                if self.reading.is_none() {
-                    self.edit = None;
+                if on && !self.alternate {
+                    self.outside = Some(Outside { reading: self.reading.take(), edit: self.edit.take() });
+                } else if let Some(outside) = self.outside.take_if(|_| !on) {
+                    self.reading = outside.reading;
+                    // a shell's own widget drew there; a program's end is followed by a prompt
+                    self.edit = outside.edit.filter(|_| outside.reading.is_some());
                 }
+                self.alternate = on;
+                self.snapshot = None;
+                (self.ahead, self.unplaced, self.leaves_row) = (false, false, false);
                 self.entered.clear();
             }
-            _ if self.alternate => {}
             Sign::BeforeLineFeed => self.line_feed(at),
             Sign::Reads => {
                 self.feed.sync(&mut self.edit);
                 self.begins_to_read(at);
                 self.reading = Some(at);
+                self.leaves_row = false;
                 self.snapshot = None;
                 if self.edit.is_none() && self.feed.stands_after_text() {
                     self.feed.begin(From::Reads, &mut self.edit);
@@ -240,7 +277,7 @@ impl CommandWatch {
         if let Some(edit) = &self.edit
             && edit.from == From::Key
         {
-            if self.entered.front() == Some(&Key::Enter)
+            if self.next_is(Key::Enter)
                 && edit.typed
                 && self.feed.nothing_after(edit, self.lines.prompts())
             {
@@ -253,12 +290,22 @@ impl CommandWatch {
         }
         for _ in 0..self.lines.take_ahead() {
             self.ahead = true;
-            self.entered.push_front(Key::Enter);
+            self.entered.push_front(Pending::ECHOED);
         }
     }
 
+    fn next_is(&self, key: Key) -> bool {
+        self.entered.front().is_some_and(|pending| pending.key == key)
+    }
+
+    /// An Enter was answered: what was typed after it stands behind a prompt that has yet to come.
+    fn answered_one(&mut self) {
+        self.ahead = !self.entered.is_empty() || self.unplaced;
+        self.unplaced &= !self.entered.is_empty();
+    }
+
     fn line_feed(&mut self, at: Duration) {
-        let Some(&key) = self.entered.front() else {
+        let Some(&next) = self.entered.front() else {
             if self.lines.is_ahead() {
                 self.feed.sync(&mut self.edit);
                 self.lines.row_ends(at, &self.feed.row());
@@ -268,8 +315,11 @@ impl CommandWatch {
             }
             return;
         };
+        if std::mem::take(&mut self.leaves_row) {
+            return;
+        }
         self.feed.sync(&mut self.edit);
-        if key == Key::Interrupt {
+        if next.key == Key::Interrupt {
             self.entered.pop_front();
             self.give_up();
             return;
@@ -281,10 +331,20 @@ impl CommandWatch {
         if self.lines.expands() {
             self.lines.expanded(&self.feed.row());
         }
+        let reading = if self.edit.is_some() { self.read() } else { self.read_row() };
+        if self.edit.is_none() && next.to_editor && reading.as_ref().is_none_or(|reading| reading.prompt.is_empty()) {
+            // a row of output: the line is still to be shown by its editor
+            return;
+        }
         self.entered.pop_front();
-        let reading = self.read();
         let edit = self.edit.take();
-        self.lines.entered_without_editor(at, edit, reading);
+        let asks_for_secret = reading.as_ref().is_some_and(super::edit::Reading::asks_for_secret);
+        if asks_for_secret || reading.as_ref().is_none_or(|reading| self.believes(reading)) {
+            self.lines.entered_without_editor(at, edit, reading);
+        }
+        if next.to_editor {
+            self.answered_one();
+        }
     }
 
     fn has_read(&mut self, at: Duration) {
@@ -292,31 +352,47 @@ impl CommandWatch {
             return;
         }
         self.feed.sync(&mut self.edit);
-        match self.entered.pop_front() {
+        match self.entered.pop_front().map(|pending| pending.key) {
             Some(Key::Enter) => {
                 // bash moves to the next row first, zsh afterwards
                 let (reading, ended_row) = match self.snapshot.take() {
                     Some(reading) if !self.scanner.printed => (Some(reading), true),
                     _ => (self.read(), false),
                 };
-                if let Some(reading) = reading {
+                self.leaves_row = !ended_row;
+                if let Some(reading) = reading.filter(|reading| self.believes(reading)) {
                     self.lines.entered(at, reading, if ended_row { Editor::EndsRow } else { Editor::Other });
                 }
                 self.edit = None;
+                self.answered_one();
             }
             Some(_) => self.give_up(),
-            None => self.edit = None,
+            None => {
+                self.edit = None;
+                self.ahead = false;
+            }
         }
         self.snapshot = None;
-        self.ahead = false;
+    }
+
+    /// The line that the cursor is in, where no key told where it begins: behind a prompt that is known, or the terminal's echo of
+    /// what was typed ahead, which has none.
+    fn read_row(&self) -> Option<super::edit::Reading> {
+        Some(Edit::row(self.feed.models()?, self.lines.prompts(), self.lines.goes_on()))
     }
 
     fn read(&self) -> Option<super::edit::Reading> {
         let models = self.feed.models()?;
         match &self.edit {
-            Some(edit) => edit.read(models, self.lines.prompts()),
-            None => Edit::find(models, self.lines.prompts(), self.lines.goes_on()),
+            Some(edit) => edit.read(models, self.lines.prompts(), self.reading.is_some()),
+            None => Edit::find(models, self.lines.prompts(), self.lines.goes_on(), self.reading.is_some()),
         }
+    }
+
+    /// On the alternate screen most rows are no lines of a shell: a multiplexer's are, where a prompt stands that a shell would have.
+    fn believes(&self, reading: &super::edit::Reading) -> bool {
+        let goes_on = self.lines.goes_on() && continues(&reading.prompt).is_some();
+        !self.alternate || (!reading.prompt.trim().is_empty() && (reading.known.is_a_shell() || goes_on))
     }
 
     fn give_up(&mut self) {
