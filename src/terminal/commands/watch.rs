@@ -305,6 +305,7 @@ impl CommandWatch {
     }
 
     fn line_feed(&mut self, at: Duration) {
+        let left_row = std::mem::take(&mut self.leaves_row);
         let Some(&next) = self.entered.front() else {
             if self.lines.is_ahead() {
                 self.feed.sync(&mut self.edit);
@@ -315,7 +316,7 @@ impl CommandWatch {
             }
             return;
         };
-        if std::mem::take(&mut self.leaves_row) {
+        if left_row {
             return;
         }
         self.feed.sync(&mut self.edit);
@@ -357,7 +358,7 @@ impl CommandWatch {
                 // bash moves to the next row first, zsh afterwards
                 let (reading, ended_row) = match self.snapshot.take() {
                     Some(reading) if !self.scanner.printed => (Some(reading), true),
-                    _ => (self.read(), false),
+                    _ => (self.read_by(true), false),
                 };
                 self.leaves_row = !ended_row;
                 if let Some(reading) = reading.filter(|reading| self.believes(reading)) {
@@ -382,17 +383,22 @@ impl CommandWatch {
     }
 
     fn read(&self) -> Option<super::edit::Reading> {
+        self.read_by(self.reading.is_some())
+    }
+
+    fn read_by(&self, editor: bool) -> Option<super::edit::Reading> {
         let models = self.feed.models()?;
         match &self.edit {
-            Some(edit) => edit.read(models, self.lines.prompts(), self.reading.is_some()),
-            None => Edit::find(models, self.lines.prompts(), self.lines.goes_on(), self.reading.is_some()),
+            Some(edit) => edit.read(models, self.lines.prompts(), editor),
+            None => Edit::find(models, self.lines.prompts(), self.lines.goes_on(), editor),
         }
     }
 
     /// On the alternate screen most rows are no lines of a shell: a multiplexer's are, where a prompt stands that a shell would have.
     fn believes(&self, reading: &super::edit::Reading) -> bool {
         let goes_on = self.lines.goes_on() && continues(&reading.prompt).is_some();
-        !self.alternate || (!reading.prompt.trim().is_empty() && (reading.known.is_a_shell() || goes_on))
+        let found_whole = reading.from.is_some() || !reading.text.contains('\n');
+        !self.alternate || (found_whole && !reading.prompt.trim().is_empty() && (reading.known.is_a_shell() || goes_on))
     }
 
     fn give_up(&mut self) {
