@@ -1,7 +1,9 @@
 //! A line while it is being edited: where it began, and how it is read off the screen.
 
+use super::echo::Echo;
 use super::models::{Models, Place};
 use super::prompt::{Known, Prompts, continues, guess};
+use super::syntax;
 
 /// What told that a line begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,23 @@ pub(super) struct Edit {
     pub typed: bool,
     /// Any key was pressed.
     pub touched: bool,
+    /// A paste had more than one line.
+    pub pasted_lines: bool,
+    /// What came since, where no editor draws it.
+    pub echo: Echo,
+    /// Rows that came while no Enter was waiting: a list of completions, or what a program in the background said.
+    pub between: Vec<Between>,
 }
+
+/// What came while no Enter was waiting.
+pub(super) struct Between {
+    number: u64,
+    start: avt::Anchor,
+    end: avt::Anchor,
+}
+
+/// More rows that come between make a line unsure.
+const MOST_BETWEEN: usize = 8;
 
 /// A prompt that is longer is none.
 const LONGEST_PROMPT: usize = 1024;
@@ -59,12 +77,33 @@ impl Edit {
             prompt.clear();
         }
         let anchor = models.anchor(place);
-        Self { from, anchor, prompt, right: models.after(place), typed: false, touched: false }
+        Self {
+            from,
+            anchor,
+            prompt,
+            right: models.after(place),
+            typed: false,
+            touched: false,
+            pasted_lines: false,
+            echo: Echo::default(),
+            between: Vec::new(),
+        }
     }
 
     /// Where the line begins, if that is still on the screen.
     pub(super) fn place(&self, models: &Models) -> Option<Place> {
         self.locate(models).map(|(place, _)| place)
+    }
+
+    /// A row ended at which nobody pressed Enter: what came at once (the `number`th such) began at `start`, and the row after it
+    /// begins at `end`.
+    pub(super) fn came_between(&mut self, number: u64, start: avt::Anchor, end: avt::Anchor) {
+        let room = self.between.len() < MOST_BETWEEN;
+        match self.between.last_mut().filter(|last| last.number == number) {
+            Some(last) => last.end = end,
+            None if room => self.between.push(Between { number, start, end }),
+            None => {}
+        }
     }
 
     /// The prompt is only the last of what stands left of the line.
@@ -95,9 +134,27 @@ impl Edit {
         {
             return Some(reading);
         }
-        let (mut text, agree) = models.read(place, &self.right)?;
+        let (mut text, agree) = models.read(place, &self.right, &[])?;
+        let mut torn = 1.0;
+        if let Some(echo) = self.echo.line().filter(|_| self.from == From::Key && !editor) {
+            text = echo.trim_end().to_owned();
+        } else if !self.pasted_lines && text.split_once('\n').is_some_and(|(first, _)| !syntax::goes_on(first)) {
+            // a line that is whole does not go on: something else stands in it
+            torn = 0.45;
+            let between: Option<Vec<_>> = self
+                .between
+                .iter()
+                .map(|came| Some((models.resolve(&came.start)?, models.resolve(&came.end)?)))
+                .collect();
+            if let Some(between) = between.filter(|between| !between.is_empty())
+                && let Some((without, _)) = models.read(place, &self.right, &between)
+                && !without.contains('\n')
+            {
+                (text, torn) = (without, 0.8);
+            }
+        }
         let mut known = if self.from == From::Mark { Known::Same } else { prompts.judge(&self.prompt) };
-        let mut factor = sure * doubt(agree, models);
+        let mut factor = sure * torn * doubt(agree, models);
         let mut prompt = self.prompt.clone();
         if matches!(known, Known::Foreign | Known::Unexpected) {
             // what was typed ahead stood in the row before the prompt came: the prompt is behind it, or is still to be cut off
@@ -155,7 +212,7 @@ impl Edit {
             known.set(how);
             Some(end)
         })?;
-        let (text, agree) = models.read(place, "")?;
+        let (text, agree) = models.read(place, "", &[])?;
         let factor = 0.95 * doubt(agree, models) * if known.get() == Known::Expected { 0.85 } else { 1.0 };
         Some(Reading { text, prompt: models.before(place), known: known.get(), from: None, factor })
     }

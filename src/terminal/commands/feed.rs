@@ -113,6 +113,8 @@ impl Feed {
         dump.shrink_to_fit();
         if let Some(edit) = edit {
             edit.anchor = None;
+            edit.between.clear();
+            edit.echo.give_up();
         }
         self.asleep = Some(Asleep { dump, place });
         self.unfed = Vec::new();
@@ -132,6 +134,14 @@ impl Feed {
         if let Some(models) = &mut self.models {
             *edit = Some(Edit::begin(from, models));
         }
+    }
+
+    /// The cursor's place, which stays with its cell.
+    pub(super) fn anchor(&mut self, edit: &mut Option<Edit>) -> Option<avt::Anchor> {
+        self.sync(edit);
+        let models = self.models.as_mut()?;
+        let place = models.cursor();
+        models.anchor(place)
     }
 
     /// The text left of the cursor.

@@ -5,6 +5,8 @@
 pub(super) enum Key {
     /// Something that would be shown, if echo is on.
     Shown,
+    /// A line's end within a paste.
+    PastedLine,
     /// Enter, or ^O, which enters a line in some editors.
     Enter,
     /// ^C.
@@ -54,7 +56,7 @@ impl Keys {
                     self.state = State::Escape;
                     None
                 }
-                b'\r' | b'\n' if self.pasting => Some(Key::Shown),
+                b'\r' | b'\n' if self.pasting => Some(Key::PastedLine),
                 b'\r' | b'\n' | 0x0f => Some(Key::Enter),
                 3 | 0x1c => Some(Key::Interrupt),
                 4 => Some(Key::End),

@@ -1,6 +1,7 @@
 //! What commands were run in an interactive shell, told from the outside.
 
 mod command;
+mod echo;
 mod edit;
 mod feed;
 mod keys;

@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 pub(super) const SCROLLBACK: usize = 16;
 
 /// A place on the screen: a row counted from the first that is kept, and a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub row: usize,
     pub column: usize,
@@ -172,8 +172,9 @@ impl Models {
     }
 
     /// What stands between `from` and the end of the cursor's row, as lines joined by newlines; `right` is a right prompt,
-    /// which is left out of the first row. The flag says whether the second model shows the same.
-    pub(super) fn read(&self, from: Place, right: &str) -> Option<(String, bool)> {
+    /// which is left out of the first row, and what stands in `skip` is no part of the line. The flag says whether the second model shows the same.
+    pub(super) fn read(&self, from: Place, right: &str, skip: &[(Place, Place)]) -> Option<(String, bool)> {
+        let skipped = |place: Place| skip.iter().any(|(start, end)| (*start..*end).contains(&place));
         let lines = self.lines();
         let cursor = self.cursor();
         if from.row > cursor.row {
@@ -191,11 +192,17 @@ impl Models {
             if row == cursor.row {
                 suggested = suggestion(line, cursor.column);
             }
-            row_text.extend(
-                cells(line)
-                    .filter(|cell| cell.column >= first_column && cell.column < suggested)
-                    .map(|cell| cell.character),
-            );
+            let mut shown = cells(line)
+                .filter(|cell| cell.column >= first_column && cell.column < suggested)
+                .filter(|cell| !skipped(Place { row, column: cell.column }))
+                .peekable();
+            while let Some(cell) = shown.next() {
+                if let Some(meant) = unprintable(&cell, &mut shown) {
+                    row_text.push(meant);
+                    continue;
+                }
+                row_text.push(cell.character);
+            }
             if let Some(other) = row.checked_sub(above).and_then(|row| second.get(row)) {
                 let mine: String = cells(line).map(|cell| cell.character).collect();
                 agree &= same(&mine, other);
@@ -214,7 +221,8 @@ impl Models {
             {
                 row_text.drain(..row_text.len() - row_text.trim_start_matches(' ').len());
             }
-            if row < cursor.row && goes_on(line) {
+            let end_skipped = skipped(Place { row, column: line.len().saturating_sub(1) });
+            if row < cursor.row && (goes_on(line) || end_skipped) {
                 text.push_str(&row_text);
             } else {
                 text.push_str(row_text.trim_end());
@@ -226,6 +234,26 @@ impl Models {
         text.truncate(text.trim_end().len());
         Some((text, agree))
     }
+}
+
+/// What zsh shows of a character that it does not print: its number between angle brackets, in reverse. The number's cells are taken.
+fn unprintable<'a>(cell: &Shown, after: &mut (impl Iterator<Item = Shown> + Clone + 'a)) -> Option<char> {
+    if cell.character != '<' || !cell.inverse {
+        return None;
+    }
+    let number: String = after
+        .clone()
+        .take(9)
+        .take_while(|cell| cell.inverse && cell.character != '>')
+        .map(|cell| cell.character)
+        .collect();
+    let end = after.clone().nth(number.len())?;
+    if !(4..=8).contains(&number.len()) || end.character != '>' || !end.inverse {
+        return None;
+    }
+    let meant = char::from_u32(u32::from_str_radix(&number, 16).ok()?)?;
+    after.nth(number.len());
+    Some(meant)
 }
 
 /// Whether two models show the same, but for spaces and for marks that combine with a letter, which only one of them keeps.
@@ -240,17 +268,19 @@ fn same(first: &str, second: &str) -> bool {
     plain(first) == plain(second)
 }
 
+#[derive(Clone, Copy)]
 struct Shown {
     character: char,
     column: usize,
+    inverse: bool,
 }
 
-fn cells(line: &avt::Line) -> impl Iterator<Item = Shown> + '_ {
-    line.cells()
-        .iter()
-        .enumerate()
-        .filter(|(_, cell)| cell.width() > 0)
-        .map(|(column, cell)| Shown { character: cell.char(), column })
+fn cells(line: &avt::Line) -> impl Iterator<Item = Shown> + Clone + '_ {
+    line.cells().iter().enumerate().filter(|(_, cell)| cell.width() > 0).map(|(column, cell)| Shown {
+        character: cell.char(),
+        column,
+        inverse: cell.pen().is_inverse(),
+    })
 }
 
 /// Whether the next row goes on with this one: it was wrapped, or it is full to its last cell, as editors leave it that move

@@ -96,6 +96,18 @@ impl Prompts {
             .reduce(|one, other| one || other)
     }
 
+    /// Where in `text`, but not at its start, the last prompt that was seen stands.
+    pub(super) fn inside(&self, text: &str) -> Option<(usize, usize)> {
+        let long = |seen: &&String| seen.len() > 4 || ["$ ", "# ", "% "].contains(&seen.as_str());
+        let found = self.seen.iter().filter(long).filter_map(|seen| {
+            let start = text
+                .rfind(seen.as_str())
+                .or_else(|| text.ends_with(seen.trim_end()).then(|| text.len() - seen.trim_end().len()))?;
+            Some((start, (start + seen.len()).min(text.len())))
+        });
+        found.filter(|(start, _)| *start > 0).max_by_key(|(start, end)| (*end, std::cmp::Reverse(*start)))
+    }
+
     /// How many characters of `line` are a prompt that was seen, or has the shape of one.
     pub(super) fn at_start_of(&self, line: &str) -> Option<(usize, Known)> {
         let same =

@@ -4,7 +4,7 @@ use super::command::{Command, Line};
 use super::edit::{Edit, From};
 use super::feed::Feed;
 use super::keys::{Key, Keys};
-use super::lines::{Editor, Lines};
+use super::lines::{Ahead, Editor, Lines};
 use super::marks::{Mark, Nonce, Proof};
 use super::prompt::continues;
 use super::scan::{Scanner, Sign};
@@ -42,6 +42,10 @@ pub struct CommandWatch {
     answered: bool,
     /// The editor that has read a line has yet to leave its row.
     leaves_row: bool,
+    /// Where the cursor was when the latest output began to come, and when it last came.
+    burst: Option<avt::Anchor>,
+    bursts: u64,
+    came: Duration,
     /// What was outside, while a program draws on the alternate screen.
     outside: Option<Outside>,
 }
@@ -72,6 +76,9 @@ const MOST_ENTERED: usize = 256;
 /// Output is scanned and kept in pieces of this many bytes.
 const PIECE: usize = 4096;
 
+/// Output that comes within this time of other is one with it.
+const TOGETHER: Duration = Duration::from_millis(15);
+
 /// How long after an editor began to read what was typed before may still come to it.
 const AHEAD: Duration = Duration::from_millis(150);
 
@@ -100,6 +107,9 @@ impl CommandWatch {
             unplaced: false,
             answered: false,
             leaves_row: false,
+            burst: None,
+            bursts: 0,
+            came: Duration::ZERO,
             outside: None,
         }
     }
@@ -108,6 +118,13 @@ impl CommandWatch {
     pub fn output(&mut self, at: Duration, bytes: &[u8]) {
         self.lines.passed(at);
         self.answered |= !bytes.is_empty();
+        if self.edit.is_none() {
+            self.burst = None;
+        } else if self.burst.is_none() || at.saturating_sub(self.came) > TOGETHER {
+            self.burst = self.feed.anchor(&mut self.edit);
+            self.bursts += 1;
+        }
+        self.came = at;
         for piece in bytes.chunks(PIECE) {
             self.piece(at, piece);
         }
@@ -119,17 +136,35 @@ impl CommandWatch {
     fn piece(&mut self, at: Duration, mut rest: &[u8]) {
         while let Some((length, sign)) = self.scanner.next(rest, self.nonce.as_ref()) {
             let (before, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            self.feed.push(before, &mut self.scanner);
+            self.push(before);
             self.act(at, sign);
             rest = after;
             if sign == Sign::BeforeLineFeed {
                 let (feed, after) = rest.split_at_checked(1).unwrap_or((rest, &[]));
                 self.feed.push(feed, &mut self.scanner);
                 self.scanner.line_feed();
+                if self.entered.is_empty() && self.edit.is_some() {
+                    self.came_between();
+                }
                 rest = after;
             }
         }
-        self.feed.push(rest, &mut self.scanner);
+        self.push(rest);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.feed.push(bytes, &mut self.scanner);
+        if let Some(edit) = self.edit.as_mut().filter(|_| self.reading.is_none()) {
+            edit.echo.push(bytes);
+        }
+    }
+
+    /// A row ended at which nobody pressed Enter.
+    fn came_between(&mut self) {
+        let (Some(start), Some(end)) = (self.burst.clone(), self.feed.anchor(&mut self.edit)) else { return };
+        if let Some(edit) = &mut self.edit {
+            edit.came_between(self.bursts, start, end);
+        }
     }
 
     /// The person typed this. Nothing of it is kept.
@@ -195,10 +230,7 @@ impl CommandWatch {
             // these were for a program that ran before
             self.entered.clear();
         }
-        if self.next_is(Key::Interrupt)
-            && key != Key::Interrupt
-            && (self.answered || self.reading.is_some())
-        {
+        if self.next_is(Key::Interrupt) && key != Key::Interrupt && (self.answered || self.reading.is_some()) {
             self.entered.pop_front();
             self.give_up();
             // fish empties the line without a word: where the next one begins is told by its prompt
@@ -213,14 +245,23 @@ impl CommandWatch {
             self.lines.first_key(at, &mut self.edit);
         }
         match key {
-            Key::Shown | Key::Other => {
+            Key::Shown | Key::PastedLine | Key::Other => {
                 if let Some(edit) = &mut self.edit {
-                    edit.typed |= key == Key::Shown;
+                    edit.typed |= key != Key::Other;
                     edit.touched = true;
+                    edit.pasted_lines |= key == Key::PastedLine;
                 }
                 self.unplaced |= !self.entered.is_empty();
             }
             Key::Enter | Key::Interrupt => {
+                if key == Key::Interrupt
+                    && self.reading.is_some()
+                    && self.snapshot.is_some()
+                    && self.next_is(Key::Enter)
+                {
+                    // the editor went on in the next row with it, and did not read the line
+                    self.entered.pop_front();
+                }
                 if self.entered.len() < MOST_ENTERED {
                     let asked = self.edit.as_ref().is_some_and(|edit| edit.from == From::Asks);
                     let to_editor = self.reading.is_some() || asked;
@@ -277,10 +318,7 @@ impl CommandWatch {
         if let Some(edit) = &self.edit
             && edit.from == From::Key
         {
-            if self.next_is(Key::Enter)
-                && edit.typed
-                && self.feed.nothing_after(edit, self.lines.prompts())
-            {
+            if self.next_is(Key::Enter) && edit.typed && self.feed.nothing_after(edit, self.lines.prompts()) {
                 self.lines.hide(at);
                 self.entered.pop_front();
             } else {
@@ -309,7 +347,11 @@ impl CommandWatch {
         let Some(&next) = self.entered.front() else {
             if self.lines.is_ahead() {
                 self.feed.sync(&mut self.edit);
-                self.lines.row_ends(at, &self.feed.row());
+                match self.lines.row_ends(at, &self.feed.row()) {
+                    Ahead::None => {}
+                    Ahead::Echoed => self.edit = None,
+                    Ahead::Shown => (self.edit, self.ahead) = (None, true),
+                }
             } else if self.lines.expands() {
                 self.feed.sync(&mut self.edit);
                 self.lines.expanded(&self.feed.row());
@@ -332,7 +374,13 @@ impl CommandWatch {
         if self.lines.expands() {
             self.lines.expanded(&self.feed.row());
         }
-        let reading = if self.edit.is_some() { self.read() } else { self.read_row() };
+        let mut reading = if self.edit.is_some() { self.read() } else { self.read_row() };
+        if self.edit.is_some()
+            && reading.as_ref().is_some_and(|reading| reading.from.is_none() && reading.text.contains('\n'))
+        {
+            // something was drawn over it, and what was found is a line above: here are only the remains of one
+            reading = self.read_row().map(|reading| super::edit::Reading { factor: 0.3, ..reading });
+        }
         if self.edit.is_none() && next.to_editor && reading.as_ref().is_none_or(|reading| reading.prompt.is_empty()) {
             // a row of output: the line is still to be shown by its editor
             return;
@@ -345,6 +393,8 @@ impl CommandWatch {
         }
         if next.to_editor {
             self.answered_one();
+        } else {
+            self.ahead = false;
         }
     }
 
@@ -356,9 +406,12 @@ impl CommandWatch {
         match self.entered.pop_front().map(|pending| pending.key) {
             Some(Key::Enter) => {
                 // bash moves to the next row first, zsh afterwards
+                let now = self.read_by(true);
                 let (reading, ended_row) = match self.snapshot.take() {
-                    Some(reading) if !self.scanner.printed => (Some(reading), true),
-                    _ => (self.read_by(true), false),
+                    Some(reading) if !self.scanner.printed || self.only_echo_after(&reading, now.as_ref()) => {
+                        (Some(reading), true)
+                    }
+                    _ => (now, false),
                 };
                 self.leaves_row = !ended_row;
                 if let Some(reading) = reading.filter(|reading| self.believes(reading)) {
@@ -374,6 +427,12 @@ impl CommandWatch {
             }
         }
         self.snapshot = None;
+    }
+
+    /// Whether what came after the line's row is the terminal's echo of keys for what runs next.
+    fn only_echo_after(&self, line: &super::edit::Reading, now: Option<&super::edit::Reading>) -> bool {
+        let rest = now.and_then(|now| now.text.strip_prefix(&line.text)?.strip_prefix('\n'));
+        self.unplaced && rest.is_some_and(|rest| !rest.contains('\n'))
     }
 
     /// The line that the cursor is in, where no key told where it begins: behind a prompt that is known, or the terminal's echo of
