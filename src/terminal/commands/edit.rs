@@ -29,6 +29,8 @@ pub(super) struct Edit {
     pub typed: bool,
     /// Any key was pressed.
     pub touched: bool,
+    /// Characters that are not ASCII were typed in this session: history may have them, too.
+    pub not_ascii: bool,
     /// A paste had more than one line.
     pub pasted_lines: bool,
     /// What came since, where no editor draws it.
@@ -59,6 +61,8 @@ pub(super) struct Reading {
     pub from: Option<From>,
     /// How sure it is where the line begins, and that both models show it.
     pub factor: f64,
+    /// A paste of more than one line is in it.
+    pub pasted: bool,
 }
 
 impl Reading {
@@ -84,6 +88,7 @@ impl Edit {
             right: models.after(place),
             typed: false,
             touched: false,
+            not_ascii: false,
             pasted_lines: false,
             echo: Echo::default(),
             between: Vec::new(),
@@ -175,10 +180,10 @@ impl Edit {
             }
         }
         // busybox draws what it can't as question marks
-        if self.from == From::Asks && text.contains('?') {
+        if self.from == From::Asks && self.not_ascii && text.contains('?') {
             factor *= 0.45;
         }
-        Some(Reading { text, prompt, known, from: Some(self.from), factor })
+        Some(Reading { text, prompt, known, from: Some(self.from), factor, pasted: self.pasted_lines })
     }
 
     /// The line that the cursor is in, and no other.
@@ -194,7 +199,14 @@ impl Edit {
         };
         let cut = row.char_indices().nth(end).map_or(row.len(), |(place, _)| place);
         let (prompt, text) = row.split_at_checked(cut).unwrap_or(("", &row));
-        Reading { text: text.trim_end().to_owned(), prompt: prompt.to_owned(), known, from: None, factor: 0.93 }
+        Reading {
+            text: text.trim_end().to_owned(),
+            prompt: prompt.to_owned(),
+            known,
+            from: None,
+            factor: 0.93,
+            pasted: false,
+        }
     }
 
     /// A line whose beginning no key told: it was typed before its prompt came.
@@ -214,7 +226,12 @@ impl Edit {
         })?;
         let (text, agree) = models.read(place, "", &[])?;
         let factor = 0.95 * doubt(agree, models) * if known.get() == Known::Expected { 0.85 } else { 1.0 };
-        Some(Reading { text, prompt: models.before(place), known: known.get(), from: None, factor })
+        if text.split_once('\n').is_some_and(|(first, _)| !syntax::goes_on(first)) {
+            // the line of an earlier prompt, with its output
+            return None;
+        }
+        let prompt = models.before(place);
+        Some(Reading { text, prompt, known: known.get(), from: None, factor, pasted: false })
     }
 }
 

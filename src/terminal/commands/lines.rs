@@ -211,7 +211,11 @@ impl Lines {
         if let Some((text, factor)) = self.ahead.pop_front() {
             let prompt = String::new();
             let factor = 0.75 * factor.min(1.0);
-            self.take(at, Reading { text, prompt, known: Known::Shape, from: None, factor }, Editor::None);
+            self.take(
+                at,
+                Reading { text, prompt, known: Known::Shape, from: None, factor, pasted: false },
+                Editor::None,
+            );
         }
     }
 
@@ -219,6 +223,17 @@ impl Lines {
     pub(super) fn entered_without_editor(&mut self, at: Duration, edit: Option<Edit>, reading: Option<Reading>) {
         let Some(mut reading) = reading else { return };
         let typed = edit.as_ref().is_some_and(|edit| edit.typed);
+        if reading.known == Known::Same {
+            // `$ $ ` says that a line was read that was typed ahead
+            let prompt = reading.prompt.clone();
+            while !self.ahead.is_empty() && !prompt.trim().is_empty() && !reading.text.is_empty() {
+                let rest =
+                    reading.text.strip_prefix(&prompt).or_else(|| (reading.text == prompt.trim_end()).then_some(""));
+                let Some(rest) = rest.map(str::to_owned) else { break };
+                reading.text = rest;
+                self.read_ahead(at);
+            }
+        }
         if reading.text.is_empty() && typed && !matches!(reading.known, Known::Same | Known::Shape) {
             self.hide(at);
         } else if reading.known == Known::Foreign && reading.prompt.trim().is_empty() {
@@ -252,7 +267,7 @@ impl Lines {
             reading.text.insert_str(0, &partial);
             reading.factor *= 0.85;
         }
-        if editor == Editor::EndsRow && self.open.is_none() && reading.text.contains('\n') {
+        if reading.pasted && editor == Editor::EndsRow && self.open.is_none() && reading.text.contains('\n') {
             // bash reads lines that were pasted together one by one
             let mut whole = String::new();
             for line in reading.text.split_inclusive('\n') {
@@ -271,7 +286,7 @@ impl Lines {
     }
 
     fn take(&mut self, at: Duration, reading: Reading, editor: Editor) {
-        let Reading { text, prompt, known, from, factor } = reading;
+        let Reading { text, prompt, known, from, factor, .. } = reading;
         let own = matches!(known, Known::Same | Known::Shape) || from == Some(From::Mark);
         let unproved = self.unproved.take();
         let confidence = factor * sure(known);

@@ -6,7 +6,7 @@ use super::feed::Feed;
 use super::keys::{Key, Keys};
 use super::lines::{Ahead, Editor, Lines};
 use super::marks::{Mark, Nonce, Proof};
-use super::prompt::continues;
+use super::prompt::{Known, continues};
 use super::scan::{Scanner, Sign};
 use crate::Size;
 use std::collections::VecDeque;
@@ -30,12 +30,18 @@ pub struct CommandWatch {
     /// An editor reads a line: it turned bracketed paste on, and when.
     reading: Option<Duration>,
     edit: Option<Edit>,
+    /// How many rows the editor left since it began to read, while an Enter waited.
+    rows: usize,
     /// What stood at the prompt at the last line feed, and whether nothing was printed since.
     snapshot: Option<super::edit::Reading>,
     /// Enter and ^C that nothing has answered yet.
     entered: VecDeque<Pending>,
     /// Something was typed before the editor began to read: it shows it after its prompt, and no key tells where that ends.
     ahead: bool,
+    /// How many characters were typed since the last Enter, and none where there was editing.
+    typed: Option<usize>,
+    /// Some were not ASCII.
+    not_ascii: bool,
     /// Something was typed after the last Enter that waits: it belongs to a line whose prompt has not come.
     unplaced: bool,
     /// Output came after the last ^C.
@@ -60,6 +66,9 @@ struct Outside {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Pending {
     key: Key,
+    at: Duration,
+    /// How many characters were typed before it, where that can be told.
+    typed: Option<usize>,
     /// An editor was reading, which shows the line itself, after its next prompt if need be. The terminal echoes none of these, so a
     /// line feed of what runs in between is no answer.
     to_editor: bool,
@@ -67,7 +76,20 @@ struct Pending {
 
 impl Pending {
     /// Enter that the terminal itself had echoed.
-    const ECHOED: Self = Self { key: Key::Enter, to_editor: true };
+    fn echoed(at: Duration) -> Self {
+        Self { key: Key::Enter, at, typed: None, to_editor: true }
+    }
+
+    /// Whether nothing will answer it any more.
+    fn is_stale(&self, now: Duration, reads: bool) -> bool {
+        let patience = if reads { STALE_AT_A_PROMPT } else { STALE };
+        self.key == Key::Enter && now.saturating_sub(self.at) > patience
+    }
+
+    /// Whether a row without a prompt may be the terminal's own echo of the line that it ends.
+    fn is_echo(&self, row: &str) -> bool {
+        !self.to_editor && self.typed.is_none_or(|typed| row.trim_end().chars().count() == typed)
+    }
 }
 
 /// Keys that wait for an answer. More than that is a paste, of which the first so many are enough.
@@ -78,6 +100,10 @@ const PIECE: usize = 4096;
 
 /// Output that comes within this time of other is one with it.
 const TOGETHER: Duration = Duration::from_millis(15);
+
+/// An Enter that nothing has answered for so long was for a program that shows none.
+const STALE: Duration = Duration::from_secs(4);
+const STALE_AT_A_PROMPT: Duration = Duration::from_millis(1200);
 
 /// How long after an editor began to read what was typed before may still come to it.
 const AHEAD: Duration = Duration::from_millis(150);
@@ -101,10 +127,13 @@ impl CommandWatch {
             alternate: false,
             reading: None,
             edit: None,
+            rows: 0,
             snapshot: None,
             entered: VecDeque::new(),
             ahead: false,
             unplaced: false,
+            typed: Some(0),
+            not_ascii: false,
             answered: false,
             leaves_row: false,
             burst: None,
@@ -222,13 +251,13 @@ impl CommandWatch {
 
     fn key(&mut self, at: Duration, key: Key) {
         self.feed.sync(&mut self.edit);
-        if let Some(since) = self.reading
-            && at.saturating_sub(since) > AHEAD
-            && self.next_is(Key::Enter)
+        if self.reading.is_none_or(|since| at.saturating_sub(since) > AHEAD)
+            && self.entered.front().is_some_and(|next| next.is_stale(at, self.reading.is_some()))
             && self.edit.as_ref().is_none_or(|edit| !edit.typed)
         {
             // these were for a program that ran before
             self.entered.clear();
+            (self.ahead, self.unplaced) = (false, false);
         }
         if self.next_is(Key::Interrupt) && key != Key::Interrupt && (self.answered || self.reading.is_some()) {
             self.entered.pop_front();
@@ -245,9 +274,16 @@ impl CommandWatch {
             self.lines.first_key(at, &mut self.edit);
         }
         match key {
-            Key::Shown | Key::PastedLine | Key::Other => {
+            Key::Shown | Key::NotAscii | Key::PastedLine | Key::Erase | Key::Other => {
+                self.typed = match key {
+                    Key::Shown | Key::NotAscii => self.typed.map(|typed| typed.saturating_add(1)),
+                    Key::Erase => self.typed.map(|typed| typed.saturating_sub(1)),
+                    _ => None,
+                };
+                self.not_ascii |= key == Key::NotAscii;
                 if let Some(edit) = &mut self.edit {
-                    edit.typed |= key != Key::Other;
+                    edit.not_ascii = self.not_ascii;
+                    edit.typed |= matches!(key, Key::Shown | Key::NotAscii | Key::PastedLine);
                     edit.touched = true;
                     edit.pasted_lines |= key == Key::PastedLine;
                 }
@@ -265,8 +301,9 @@ impl CommandWatch {
                 if self.entered.len() < MOST_ENTERED {
                     let asked = self.edit.as_ref().is_some_and(|edit| edit.from == From::Asks);
                     let to_editor = self.reading.is_some() || asked;
-                    self.entered.push_back(Pending { key, to_editor });
+                    self.entered.push_back(Pending { key, at, typed: self.typed, to_editor });
                 }
+                self.typed = Some(0);
                 self.unplaced = false;
                 self.answered &= key == Key::Enter;
             }
@@ -293,8 +330,15 @@ impl CommandWatch {
             Sign::BeforeLineFeed => self.line_feed(at),
             Sign::Reads => {
                 self.feed.sync(&mut self.edit);
+                if self.reading.is_some() && self.rows > 0 && self.next_is(Key::Enter) {
+                    // at a line with nothing in it fish begins anew without a word
+                    self.entered.pop_front();
+                    self.edit = None;
+                    self.answered_one();
+                }
                 self.begins_to_read(at);
                 self.reading = Some(at);
+                self.rows = 0;
                 self.leaves_row = false;
                 self.snapshot = None;
                 if self.edit.is_none() && self.feed.stands_after_text() {
@@ -328,7 +372,7 @@ impl CommandWatch {
         }
         for _ in 0..self.lines.take_ahead() {
             self.ahead = true;
-            self.entered.push_front(Pending::ECHOED);
+            self.entered.push_front(Pending::echoed(at));
         }
     }
 
@@ -369,20 +413,25 @@ impl CommandWatch {
         }
         if self.reading.is_some() {
             self.snapshot = self.read();
+            self.rows = self.rows.saturating_add(1);
             return;
         }
         if self.lines.expands() {
             self.lines.expanded(&self.feed.row());
         }
         let mut reading = if self.edit.is_some() { self.read() } else { self.read_row() };
-        if self.edit.is_some()
-            && reading.as_ref().is_some_and(|reading| reading.from.is_none() && reading.text.contains('\n'))
-        {
-            // something was drawn over it, and what was found is a line above: here are only the remains of one
+        let drawn_over = |reading: &super::edit::Reading| match reading.from {
+            None => reading.text.contains('\n'),
+            Some(_) => reading.factor < 0.61 && !matches!(reading.known, Known::Same | Known::Shape),
+        };
+        if self.edit.is_some() && reading.as_ref().is_none_or(drawn_over) {
+            // here are only the remains of a line that was typed ahead
             reading = self.read_row().map(|reading| super::edit::Reading { factor: 0.3, ..reading });
         }
-        if self.edit.is_none() && next.to_editor && reading.as_ref().is_none_or(|reading| reading.prompt.is_empty()) {
-            // a row of output: the line is still to be shown by its editor
+        if self.edit.is_none()
+            && reading.as_ref().is_none_or(|reading| reading.prompt.is_empty() && !next.is_echo(&reading.text))
+        {
+            // a row of output: the line is still to be shown
             return;
         }
         self.entered.pop_front();
@@ -391,11 +440,7 @@ impl CommandWatch {
         if asks_for_secret || reading.as_ref().is_none_or(|reading| self.believes(reading)) {
             self.lines.entered_without_editor(at, edit, reading);
         }
-        if next.to_editor {
-            self.answered_one();
-        } else {
-            self.ahead = false;
-        }
+        self.answered_one();
     }
 
     fn has_read(&mut self, at: Duration) {
@@ -403,6 +448,13 @@ impl CommandWatch {
             return;
         }
         self.feed.sync(&mut self.edit);
+        // an Enter at which the row was left and nothing was read began another row of the same line
+        for _ in 1..std::mem::take(&mut self.rows) {
+            let followed = self.entered.get(1).is_some_and(|next| next.key == Key::Enter);
+            if self.next_is(Key::Enter) && followed {
+                self.entered.pop_front();
+            }
+        }
         match self.entered.pop_front().map(|pending| pending.key) {
             Some(Key::Enter) => {
                 // bash moves to the next row first, zsh afterwards
@@ -414,6 +466,14 @@ impl CommandWatch {
                     _ => (now, false),
                 };
                 self.leaves_row = !ended_row;
+                if reading.as_ref().is_some_and(|reading| reading.text.ends_with("^C"))
+                    && let Some(interrupt) = self.entered.iter().position(|pending| pending.key == Key::Interrupt)
+                {
+                    // the Enter was for something else
+                    self.entered.drain(..=interrupt);
+                    self.give_up();
+                    return;
+                }
                 if let Some(reading) = reading.filter(|reading| self.believes(reading)) {
                     self.lines.entered(at, reading, if ended_row { Editor::EndsRow } else { Editor::Other });
                 }
