@@ -11,8 +11,10 @@ mod models;
 mod prompt;
 mod scan;
 mod syntax;
+mod unmarked;
 mod watch;
 
 pub use command::{Command, How, Line, UNSURE_BELOW};
 pub use marks::Nonce;
+pub use unmarked::Unmarked;
 pub use watch::CommandWatch;
