@@ -90,6 +90,9 @@ impl App {
         let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
         let transport = Arc::new(transport);
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
+        // the agent's own shell has the account's environment
+        let sessions =
+            sessions.with_shell_marks(config.evidence.shell_marks && config.lanes.shell == ShellTransport::Helper);
         let sessions = Arc::new(sessions);
         let control = Control::bind(&config.evidence.directory, sessions.registry());
         let control =

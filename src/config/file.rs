@@ -535,6 +535,9 @@ pub struct Evidence {
     pub keep_known_secrets: bool,
     /// Whether a session at a terminal begins with a line that says that it is recorded.
     pub notice: bool,
+    /// Whether shells are told, by variables, to mark where their prompts and commands begin and how they ended: bash does. The marks are for
+    /// the record; the client never sees them.
+    pub shell_marks: bool,
 }
 
 impl Evidence {
@@ -589,6 +592,7 @@ impl Default for Evidence {
             redact: Vec::new(),
             keep_known_secrets: false,
             notice: true,
+            shell_marks: false,
         }
     }
 }

@@ -64,7 +64,7 @@ impl KeptFolder {
         let title = format!("{} on {}", identity.person(), grant.node_name());
         let (recording, first) = match opening.terminal {
             Some(size) => {
-                let (recording, first) = Recording::of_terminal(size, opened, &title, log.redaction());
+                let (recording, first) = Recording::of_terminal(size, opened, &title, opening.marks, log.redaction());
                 (recording, Some(first))
             }
             None if *grant.action() == Action::Files => (Recording::of_streams(0, 0, log.redaction()), None),
@@ -192,6 +192,16 @@ impl Shared {
     /// Something for the folder.
     pub(super) fn task(&self, entries: Vec<Entry>) -> FolderTask {
         FolderTask::Write { session: self.id, entries }
+    }
+
+    /// What of what the node said is for the client, where that is not all of it.
+    pub(super) fn without_marks(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        lock(&self.folder.as_ref()?.recording).without_marks(self.started.elapsed(), bytes)
+    }
+
+    /// What of it was held back, once nothing more comes.
+    pub(super) fn held_back(&self) -> Option<Vec<u8>> {
+        lock(&self.folder.as_ref()?.recording).held_back()
     }
 
     /// What is to be kept of what the node said, and what was learnt by it.

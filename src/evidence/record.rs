@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use portcullis_terminal::Nonce;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -41,6 +42,8 @@ pub struct Opening<'a> {
     pub terminal: Option<WindowSize>,
     /// The variables that the client has set for it.
     pub variables: &'a [(String, Vec<u8>)],
+    /// What the shell puts into its marks, where it was told to make some.
+    pub marks: Option<&'a Nonce>,
     /// What the client asked for, and as which command line, where its proof starts something else.
     pub original: Option<(&'static str, Option<&'a [u8]>)>,
 }

@@ -40,6 +40,7 @@ fn opening() -> Opening<'static> {
         client: Box::leak(Box::default()),
         terminal: None,
         variables: &[],
+        marks: None,
         original: None,
     }
 }

@@ -102,6 +102,11 @@ impl OutputRecord {
     ///
     /// What comes later owns all that it needs: whoever stops waiting for it goes on with it the next time, or what the node said is lost.
     pub fn take(&self, stream: Stream, bytes: Unrecorded) -> Result<Taken, EvidenceError> {
+        self.shared.intact()?;
+        let bytes = match self.shared.without_marks(bytes.as_slice()) {
+            Some(shown) => Unrecorded::new(shown.into()),
+            None => bytes,
+        };
         self.count(stream, bytes.as_slice())?;
         let entries = self.shared.entries_of_output(stream, bytes.as_slice());
         if entries.is_empty() {
@@ -112,6 +117,11 @@ impl OutputRecord {
             shared.keep_recorded(entries, bytes.as_slice().len()).await?;
             Ok(bytes.open())
         })))
+    }
+
+    /// The node says nothing more: what of it has been held back until then, where that is anything.
+    pub fn held_back(&self) -> Option<Unrecorded> {
+        self.shared.held_back().map(|held| Unrecorded::new(held.into()))
     }
 
     /// The gateway itself said this.

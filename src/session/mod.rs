@@ -12,6 +12,7 @@
 mod close;
 mod coming_end;
 mod guard;
+mod marks;
 mod nodes;
 mod open;
 mod oversight;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
+use super::marks;
 use super::nodes::Lookup;
 use super::reasons::{AsksWhy, Reasons};
 use super::refused::{Refused, changed, no_proof, offline};
@@ -75,6 +76,8 @@ pub struct SessionOpener {
     transport: Arc<dyn NodeTransport>,
     pub(super) log: Arc<EventLog>,
     registry: Registry,
+    /// Shells are told to mark their prompts and commands.
+    shell_marks: bool,
 }
 
 /// Somebody on an SSH connection.
@@ -112,7 +115,21 @@ impl SessionOpener {
         transport: Arc<dyn NodeTransport>,
         log: Arc<EventLog>,
     ) -> Self {
-        Self { roster, policies, realms: Arc::new(realms), transport, log, registry: Registry::default() }
+        Self {
+            roster,
+            policies,
+            realms: Arc::new(realms),
+            transport,
+            log,
+            registry: Registry::default(),
+            shell_marks: false,
+        }
+    }
+
+    /// Whether shells are told to mark where their prompts and commands begin.
+    #[must_use]
+    pub fn with_shell_marks(self, shell_marks: bool) -> Self {
+        Self { shell_marks, ..self }
     }
 
     /// The sessions that run.
@@ -230,6 +247,8 @@ impl SessionOpener {
             if *grant.action() != Action::Files {
                 self.leave_out_variables(caller, &grant, &mut setup.env);
             }
+            let is_shell = *grant.action() == Action::Shell && terminal.is_some();
+            let marks = (self.shell_marks && is_shell).then(marks::nonce).flatten();
             let variables = &setup.env;
             let original = replaced.map(|kind| (kind.action().name(), kind.command_line()));
             let opening = Opening {
@@ -239,9 +258,13 @@ impl SessionOpener {
                 client: &caller.client,
                 terminal,
                 variables,
+                marks: marks.as_ref().map(|(nonce, _)| nonce),
                 original,
             };
             let record = SessionRecord::open(&self.log, &grant, opening).await?;
+            if let Some((_, text)) = &marks {
+                setup.env.extend(marks::variables(text));
+            }
             let registration = self.registry.enter(running(record.id(), caller, &grant), grant.standing());
             // others may have come into force since the decision, or since it was looked at who this is, which a slow node can make
             // long ago; and all that runs was asked about before this was among it

@@ -216,12 +216,26 @@ impl SessionOutput {
     /// The next thing the node says, once it is recorded; `None` after the end of all output. Nothing is lost where somebody stops
     /// waiting for it and asks again.
     pub async fn next(&mut self) -> Option<Result<Out, TransportError>> {
-        if self.recording.is_some() {
-            return self.recorded().await;
+        loop {
+            let next = match self.recording.is_some() {
+                true => self.recorded().await,
+                false => self.said().await,
+            };
+            match next {
+                // what was only for the record
+                Some(Ok(Out::Stdout(bytes) | Out::Stderr(bytes))) if bytes.is_empty() => {}
+                next => return next,
+            }
         }
-        let said = match self.way.next().await? {
-            Ok(said) => said,
-            Err(error) => return Some(Err(error)),
+    }
+}
+
+impl SessionOutput {
+    async fn said(&mut self) -> Option<Result<Out, TransportError>> {
+        let said = match self.way.next().await {
+            Some(Ok(said)) => said,
+            Some(Err(error)) => return Some(Err(error)),
+            None => return self.record(Stream::Stdout, self.record.held_back()?).await,
         };
         let recorded = match said {
             Said::Stdout(bytes) => return self.record(Stream::Stdout, bytes).await,
@@ -232,9 +246,7 @@ impl SessionOutput {
         // no byte goes on that was not recorded, and whoever hears this ends the session
         Some(recorded.map_err(TransportError::from))
     }
-}
 
-impl SessionOutput {
     async fn record(&mut self, stream: Stream, bytes: Unrecorded) -> Option<Result<Out, TransportError>> {
         match self.record.take(stream, bytes) {
             Ok(Taken::Now(bytes)) => Some(Ok(out(stream, bytes))),

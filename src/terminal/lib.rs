@@ -17,7 +17,7 @@ mod replay;
 mod size;
 mod utf8;
 
-pub use commands::{Command, CommandWatch, How, Line, Nonce, UNSURE_BELOW};
+pub use commands::{Command, CommandWatch, How, Line, Nonce, UNSURE_BELOW, Unmarked};
 pub use neutral::neutral;
 pub use replay::{Sanitizer, sanitize_for_replay};
 pub use size::Size;

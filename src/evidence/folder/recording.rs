@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_folder::{CommandRecord, File, How};
-use portcullis_terminal::{Command, CommandWatch, How as Learnt, Size, cast};
+use portcullis_terminal::{Command, CommandWatch, How as Learnt, Nonce, Size, Unmarked, cast};
 use time::OffsetDateTime;
 
 use super::task::Entry;
@@ -29,6 +29,8 @@ pub(in crate::evidence) struct Recording {
 struct Terminal {
     cast: cast::Writer,
     watch: CommandWatch,
+    /// The shell makes marks, which are for the watch alone.
+    unmarked: Option<Unmarked>,
     /// When something passed last, and when it showed something.
     last: Duration,
     shown: Duration,
@@ -50,11 +52,12 @@ impl Recording {
         Self { terminal: None, stdout, stderr, stdin, stdout_left: output, stderr_left: output, stdin_left: input }
     }
 
-    /// Of one with a terminal; and how its recording begins.
+    /// Of one with a terminal, whose shell may make marks with this nonce; and how its recording begins.
     pub(in crate::evidence) fn of_terminal(
         size: WindowSize,
         opened: OffsetDateTime,
         title: &str,
+        marks: Option<&Nonce>,
         redaction: &Arc<Redaction>,
     ) -> (Self, Entry) {
         let size = of_window(size);
@@ -66,10 +69,26 @@ impl Recording {
             term: None,
         };
         let (cast, first) = cast::Writer::new(&header);
-        let watch = CommandWatch::new(size, None);
-        let terminal = Terminal { cast, watch, last: Duration::ZERO, shown: Duration::ZERO, is_idle: false };
+        let watch = CommandWatch::new(size, marks.cloned());
+        let unmarked = marks.cloned().map(Unmarked::new);
+        let terminal = Terminal { cast, watch, unmarked, last: Duration::ZERO, shown: Duration::ZERO, is_idle: false };
         let recording = Self { terminal: Some(Box::new(terminal)), ..Self::of_streams(0, 0, redaction) };
         (recording, Entry::Bytes(File::Terminal, first))
+    }
+
+    /// What of what the node said is for the client: all of it but the session's own marks, where it has some.
+    pub(in crate::evidence) fn without_marks(&mut self, at: Duration, bytes: &[u8]) -> Option<Vec<u8>> {
+        let terminal = self.terminal.as_mut()?;
+        let shown = terminal.unmarked.as_mut()?.pass(bytes);
+        terminal.wake(at);
+        terminal.watch.output(at, bytes);
+        Some(shown)
+    }
+
+    /// What was held back because it may have become a mark, once nothing more comes.
+    pub(in crate::evidence) fn held_back(&mut self) -> Option<Vec<u8>> {
+        let held = self.terminal.as_mut()?.unmarked.take()?.rest();
+        (!held.is_empty()).then_some(held)
     }
 
     /// The node said this: what is to be written of it before it goes on.
@@ -79,7 +98,9 @@ impl Recording {
             terminal.shown = at;
             let mut line = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 64);
             terminal.cast.output(at, &self.stdout.pass(bytes), &mut line);
-            terminal.watch.output(at, bytes);
+            if terminal.unmarked.is_none() {
+                terminal.watch.output(at, bytes);
+            }
             if terminal.watch.hidden_input().is_some() {
                 terminal.cast.mark(at, HIDDEN, &mut line);
             }

@@ -113,6 +113,8 @@ impl Feed {
         dump.shrink_to_fit();
         if let Some(edit) = edit {
             edit.anchor = None;
+            edit.between.clear();
+            edit.echo.give_up();
         }
         self.asleep = Some(Asleep { dump, place });
         self.unfed = Vec::new();
@@ -134,6 +136,14 @@ impl Feed {
         }
     }
 
+    /// The cursor's place, which stays with its cell.
+    pub(super) fn anchor(&mut self, edit: &mut Option<Edit>) -> Option<avt::Anchor> {
+        self.sync(edit);
+        let models = self.models.as_mut()?;
+        let place = models.cursor();
+        models.anchor(place)
+    }
+
     /// The text left of the cursor.
     pub(super) fn prompt(&self) -> String {
         self.models.as_ref().map(|models| models.before(models.cursor())).unwrap_or_default()
@@ -152,7 +162,7 @@ impl Feed {
 
     /// Whether nothing was shown since `edit` began.
     pub(super) fn nothing_after(&self, edit: &Edit, prompts: &super::prompt::Prompts) -> bool {
-        let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts));
+        let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts, false));
         reading.is_some_and(|reading| reading.text.is_empty())
     }
 }

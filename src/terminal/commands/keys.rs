@@ -3,8 +3,14 @@
 /// What of the input a watch looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Something that would be shown, if echo is on.
+    /// A character of ASCII, which would be shown if echo is on.
     Shown,
+    /// Another character.
+    NotAscii,
+    /// The character before the cursor is taken back.
+    Erase,
+    /// A line's end within a paste.
+    PastedLine,
     /// Enter, or ^O, which enters a line in some editors.
     Enter,
     /// ^C.
@@ -54,11 +60,15 @@ impl Keys {
                     self.state = State::Escape;
                     None
                 }
-                b'\r' | b'\n' if self.pasting => Some(Key::Shown),
+                b'\r' | b'\n' if self.pasting => Some(Key::PastedLine),
                 b'\r' | b'\n' | 0x0f => Some(Key::Enter),
                 3 | 0x1c => Some(Key::Interrupt),
                 4 => Some(Key::End),
-                0..0x20 | 0x7f => Some(Key::Other),
+                0x7f | 8 => Some(Key::Erase),
+                0..0x20 => Some(Key::Other),
+                // the rest of a character
+                0x80..=0xbf => None,
+                0xc0.. => Some(Key::NotAscii),
                 _ => Some(Key::Shown),
             },
             State::Escape => match byte {

@@ -31,6 +31,16 @@ pub(super) enum Editor {
     None,
 }
 
+/// What the end of a row told of lines that were typed ahead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    None,
+    /// The row had the echo of one that was not entered yet, before a prompt.
+    Echoed,
+    /// An editor shows them again behind its prompts.
+    Shown,
+}
+
 #[derive(Default)]
 pub(super) struct Lines {
     prompts: Prompts,
@@ -42,7 +52,10 @@ pub(super) struct Lines {
     held: Option<Command>,
     ready: VecDeque<Command>,
     hidden: VecDeque<Duration>,
-    ahead: VecDeque<(String, Duration)>,
+    /// With how sure it is that the echo shows what was typed.
+    ahead: VecDeque<(String, f64)>,
+    /// The echo of what was typed ahead and not entered, where no editor shows it again.
+    partial: Option<String>,
     unproved: Option<Unproved>,
 }
 
@@ -117,6 +130,7 @@ impl Lines {
     /// ^C: what was open was not run.
     pub(super) fn give_up(&mut self) {
         self.open = None;
+        self.partial = None;
         self.ahead.clear();
         self.unproved = None;
     }
@@ -155,10 +169,26 @@ impl Lines {
     }
 
     /// A row of output ended, while lines typed ahead wait: prompts at its start say that so many were read.
-    pub(super) fn row_ends(&mut self, at: Duration, row: &str) {
-        for _ in 0..self.repeated(row).0 {
+    pub(super) fn row_ends(&mut self, at: Duration, row: &str) -> Ahead {
+        let (times, _) = self.repeated(row);
+        for _ in 0..times {
             self.read_ahead(at);
         }
+        if times > 0 {
+            return Ahead::None;
+        }
+        // the first row may begin with the echo of what was typed after the last Enter
+        let Some((start, end)) = self.prompts.inside(row) else { return Ahead::None };
+        let (Some(before), Some(after)) = (row.get(..start), row.get(end..)) else { return Ahead::None };
+        if self.ahead.front().is_some_and(|(text, _)| text == after) {
+            self.read_ahead(at);
+            return Ahead::Shown;
+        }
+        self.partial = Some(before.to_owned());
+        for _ in 0..self.repeated(row.get(start..).unwrap_or_default()).0 {
+            self.read_ahead(at);
+        }
+        Ahead::Echoed
     }
 
     /// How often a prompt that is known stands at the start, and the prompt.
@@ -178,23 +208,46 @@ impl Lines {
     }
 
     fn read_ahead(&mut self, at: Duration) {
-        if let Some((text, _)) = self.ahead.pop_front() {
+        if let Some((text, factor)) = self.ahead.pop_front() {
             let prompt = String::new();
-            self.take(at, Reading { text, prompt, known: Known::Shape, from: None, factor: 0.75 }, Editor::None);
+            let factor = 0.75 * factor.min(1.0);
+            self.take(
+                at,
+                Reading { text, prompt, known: Known::Shape, from: None, factor, pasted: false },
+                Editor::None,
+            );
         }
     }
 
     /// Enter where no editor reads: a shell that leaves editing to the terminal, a program's question, or a program that runs.
     pub(super) fn entered_without_editor(&mut self, at: Duration, edit: Option<Edit>, reading: Option<Reading>) {
-        let Some(reading) = reading else { return };
+        let Some(mut reading) = reading else { return };
         let typed = edit.as_ref().is_some_and(|edit| edit.typed);
+        if reading.known == Known::Same {
+            // `$ $ ` says that a line was read that was typed ahead
+            let prompt = reading.prompt.clone();
+            while !self.ahead.is_empty() && !prompt.trim().is_empty() && !reading.text.is_empty() {
+                let rest =
+                    reading.text.strip_prefix(&prompt).or_else(|| (reading.text == prompt.trim_end()).then_some(""));
+                let Some(rest) = rest.map(str::to_owned) else { break };
+                reading.text = rest;
+                self.read_ahead(at);
+            }
+        }
         if reading.text.is_empty() && typed && !matches!(reading.known, Known::Same | Known::Shape) {
             self.hide(at);
         } else if reading.known == Known::Foreign && reading.prompt.trim().is_empty() {
             if self.open.is_some() {
                 self.entered(at, reading, Editor::None);
+            } else if let Some((start, end)) = self.prompts.inside(&reading.text)
+                && !reading.text.contains('\n')
+            {
+                // the prompt came while the line was being typed, and so stands in it
+                reading.text.replace_range(start..end, "");
+                (reading.known, reading.factor) = (Known::Same, reading.factor * 0.85);
+                self.entered(at, reading, Editor::None);
             } else if self.ahead.len() < MOST_AHEAD && !reading.text.is_empty() {
-                self.ahead.push_back((reading.text, at));
+                self.ahead.push_back((reading.text, reading.factor));
             }
         } else if self.open.is_some() || reading.known != Known::Foreign || reading.prompt.trim_end().ends_with('>') {
             self.entered(at, reading, Editor::None);
@@ -208,11 +261,32 @@ impl Lines {
             reading.factor *= if reading.text.contains('\n') { 0.45 } else { 0.97 };
         }
         self.settle();
+        if let Some(partial) = self.partial.take()
+            && editor == Editor::None
+        {
+            reading.text.insert_str(0, &partial);
+            reading.factor *= 0.85;
+        }
+        if reading.pasted && editor == Editor::EndsRow && self.open.is_none() && reading.text.contains('\n') {
+            // bash reads lines that were pasted together one by one
+            let mut whole = String::new();
+            for line in reading.text.split_inclusive('\n') {
+                whole.push_str(line);
+                if !syntax::goes_on(whole.trim_end_matches('\n')) {
+                    let text = std::mem::take(&mut whole).trim_end().to_owned();
+                    self.take(at, Reading { text, ..reading.clone() }, editor);
+                }
+            }
+            if whole.is_empty() {
+                return;
+            }
+            reading.text = whole;
+        }
         self.take(at, reading, editor);
     }
 
     fn take(&mut self, at: Duration, reading: Reading, editor: Editor) {
-        let Reading { text, prompt, known, from, factor } = reading;
+        let Reading { text, prompt, known, from, factor, .. } = reading;
         let own = matches!(known, Known::Same | Known::Shape) || from == Some(From::Mark);
         let unproved = self.unproved.take();
         let confidence = factor * sure(known);

@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 pub(super) const SCROLLBACK: usize = 16;
 
 /// A place on the screen: a row counted from the first that is kept, and a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub row: usize,
     pub column: usize,
@@ -77,7 +77,7 @@ impl Models {
         let mut dump = String::new();
         for row in Self::start(&lines, cursor.row).max(above)..=cursor.row {
             let text: String =
-                lines.get(row).map(|line| cells(line).map(|cell| cell.character).collect()).unwrap_or_default();
+                lines.get(row).map(|line| line.cells().map(|cell| cell.character).collect()).unwrap_or_default();
             dump.push_str(&format!("\x1b[{};1H{}", row - above + 1, text.trim_end()));
         }
         dump.push_str(&format!("\x1b[{};{}H", cursor.row - above + 1, cursor.column + 1));
@@ -88,8 +88,11 @@ impl Models {
         self.first.size().1
     }
 
-    fn lines(&self) -> Vec<&avt::Line> {
-        self.first.screen().all_lines().collect()
+    /// The rows, as far as they are of the part of the screen that the cursor is in.
+    fn lines(&self) -> Vec<Row<'_>> {
+        let lines: Vec<&avt::Line> = self.first.screen().all_lines().collect();
+        let (left, right) = self.pane(&lines, self.cursor());
+        lines.into_iter().map(|line| Row { line, left, right }).collect()
     }
 
     /// How many rows are kept above the screen.
@@ -117,9 +120,30 @@ impl Models {
         Some(Place { row, column: position.col })
     }
 
+    /// The columns of the part of the screen that the cursor is in: a multiplexer may have drawn borders between parts.
+    fn pane(&self, lines: &[&avt::Line], cursor: Place) -> (usize, usize) {
+        let whole = (0, usize::MAX);
+        if self.first.active_screen_kind() != avt::ScreenKind::Alternate {
+            return whole;
+        }
+        let is_border = |row: usize, column: usize| {
+            let cell = lines.get(row).and_then(|line| line.cells().get(column));
+            cell.is_some_and(|cell| "│├┤┼┬┴┌┐└┘".contains(cell.char()))
+        };
+        // one that is a border in the rows around, too
+        let borders = |column: &usize| {
+            let around = cursor.row.saturating_sub(2)..=cursor.row.saturating_add(2);
+            is_border(cursor.row, *column) && around.filter(|row| is_border(*row, *column)).count() >= 3
+        };
+        let columns = self.first.size().0;
+        let left = (0..cursor.column.min(columns)).rev().find(borders).map_or(0, |border| border + 1);
+        let right = (cursor.column..columns).find(borders).unwrap_or(usize::MAX);
+        (left, right)
+    }
+
     /// The row in which the line that `row` is part of begins, going up over rows that were wrapped.
-    fn start(lines: &[&avt::Line], mut row: usize) -> usize {
-        while row > 0 && lines.get(row - 1).is_some_and(|line| goes_on(line)) {
+    fn start(lines: &[Row<'_>], mut row: usize) -> usize {
+        while row > 0 && lines.get(row - 1).is_some_and(Row::goes_on) {
             row -= 1;
         }
         row
@@ -132,7 +156,7 @@ impl Models {
         for row in Self::start(&lines, place.row)..=place.row {
             let Some(line) = lines.get(row) else { break };
             let columns = if row == place.row { place.column } else { usize::MAX };
-            text.extend(cells(line).filter(|cell| cell.column < columns).map(|cell| cell.character));
+            text.extend(line.cells().filter(|cell| cell.column < columns).map(|cell| cell.character));
         }
         text
     }
@@ -141,7 +165,7 @@ impl Models {
     pub(super) fn after(&self, place: Place) -> String {
         let lines = self.lines();
         let Some(line) = lines.get(place.row) else { return String::new() };
-        let text: String = cells(line).filter(|cell| cell.column >= place.column).map(|cell| cell.character).collect();
+        let text: String = line.cells().filter(|cell| cell.column >= place.column).map(|cell| cell.character).collect();
         text.trim().to_owned()
     }
 
@@ -155,7 +179,7 @@ impl Models {
             let mut text = String::new();
             let mut places = Vec::new();
             for (number, line) in lines.iter().enumerate().take(row + 1).skip(start) {
-                for cell in cells(line) {
+                for cell in line.cells() {
                     text.push(cell.character);
                     places.push(Place { row: number, column: cell.column });
                 }
@@ -172,15 +196,20 @@ impl Models {
     }
 
     /// What stands between `from` and the end of the cursor's row, as lines joined by newlines; `right` is a right prompt,
-    /// which is left out of the first row. The flag says whether the second model shows the same.
-    pub(super) fn read(&self, from: Place, right: &str) -> Option<(String, bool)> {
+    /// which is left out of the first row, and what stands in `skip` is no part of the line. The flag says whether the second model shows the same.
+    pub(super) fn read(&self, from: Place, right: &str, skip: &[(Place, Place)]) -> Option<(String, bool)> {
+        let skipped = |place: Place| skip.iter().any(|(start, end)| (*start..*end).contains(&place));
         let lines = self.lines();
         let cursor = self.cursor();
         if from.row > cursor.row {
             return None;
         }
         let above = self.above();
-        let second: Vec<String> = self.second.screen().rows(0, self.second.screen().size().1.get()).collect();
+        let (pane_left, pane_right) = lines.first().map_or((0, usize::MAX), |row| (row.left, row.right));
+        let left = u16::try_from(pane_left).unwrap_or_default();
+        let columns = self.second.screen().size().1.get();
+        let width = u16::try_from(pane_right).unwrap_or(columns).min(columns).saturating_sub(left);
+        let second: Vec<String> = self.second.screen().rows(left, width).collect();
         let mut agree = true;
         let (mut text, mut row_text) = (String::new(), String::new());
         for row in from.row..=cursor.row {
@@ -189,15 +218,22 @@ impl Models {
             row_text.clear();
             let mut suggested = usize::MAX;
             if row == cursor.row {
-                suggested = suggestion(line, cursor.column);
+                suggested = line.suggestion(cursor.column);
             }
-            row_text.extend(
-                cells(line)
-                    .filter(|cell| cell.column >= first_column && cell.column < suggested)
-                    .map(|cell| cell.character),
-            );
+            let mut shown = line
+                .cells()
+                .filter(|cell| cell.column >= first_column && cell.column < suggested)
+                .filter(|cell| !skipped(Place { row, column: cell.column }))
+                .peekable();
+            while let Some(cell) = shown.next() {
+                if let Some(meant) = unprintable(&cell, &mut shown) {
+                    row_text.push(meant);
+                    continue;
+                }
+                row_text.push(cell.character);
+            }
             if let Some(other) = row.checked_sub(above).and_then(|row| second.get(row)) {
-                let mine: String = cells(line).map(|cell| cell.character).collect();
+                let mine: String = line.cells().map(|cell| cell.character).collect();
                 agree &= same(&mine, other);
             }
             if row == from.row && !right.is_empty() {
@@ -214,7 +250,8 @@ impl Models {
             {
                 row_text.drain(..row_text.len() - row_text.trim_start_matches(' ').len());
             }
-            if row < cursor.row && goes_on(line) {
+            let end_skipped = skipped(Place { row, column: line.line.len().saturating_sub(1) });
+            if row < cursor.row && (line.goes_on() || end_skipped) {
                 text.push_str(&row_text);
             } else {
                 text.push_str(row_text.trim_end());
@@ -226,6 +263,26 @@ impl Models {
         text.truncate(text.trim_end().len());
         Some((text, agree))
     }
+}
+
+/// What zsh shows of a character that it does not print: its number between angle brackets, in reverse. The number's cells are taken.
+fn unprintable<'a>(cell: &Shown, after: &mut (impl Iterator<Item = Shown> + Clone + 'a)) -> Option<char> {
+    if cell.character != '<' || !cell.inverse {
+        return None;
+    }
+    let number: String = after
+        .clone()
+        .take(9)
+        .take_while(|cell| cell.inverse && cell.character != '>')
+        .map(|cell| cell.character)
+        .collect();
+    let end = after.clone().nth(number.len())?;
+    if !(4..=8).contains(&number.len()) || end.character != '>' || !end.inverse {
+        return None;
+    }
+    let meant = char::from_u32(u32::from_str_radix(&number, 16).ok()?)?;
+    after.nth(number.len());
+    Some(meant)
 }
 
 /// Whether two models show the same, but for spaces and for marks that combine with a letter, which only one of them keeps.
@@ -240,39 +297,63 @@ fn same(first: &str, second: &str) -> bool {
     plain(first) == plain(second)
 }
 
+#[derive(Clone, Copy)]
 struct Shown {
     character: char,
     column: usize,
+    inverse: bool,
 }
 
-fn cells(line: &avt::Line) -> impl Iterator<Item = Shown> + '_ {
-    line.cells()
-        .iter()
-        .enumerate()
-        .filter(|(_, cell)| cell.width() > 0)
-        .map(|(column, cell)| Shown { character: cell.char(), column })
+/// A row, or the part of it between two borders.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    line: &'a avt::Line,
+    left: usize,
+    right: usize,
 }
 
-/// Whether the next row goes on with this one: it was wrapped, or it is full to its last cell, as editors leave it that move
-/// to the next row themselves.
-fn goes_on(line: &avt::Line) -> bool {
-    line.is_wrapped() || line.cells().last().is_some_and(|cell| cell.width() == 0 || cell.char() != ' ')
-}
+/// So many blanks at a row's end are not in the middle of a line.
+const BLANKS: usize = 8;
 
-/// The column from which the row is a suggestion that was not accepted: grey to its end, right of the cursor.
-fn suggestion(line: &avt::Line, cursor: usize) -> usize {
-    let rest = line.cells().get(cursor..).unwrap_or_default();
-    let mut from = usize::MAX;
-    for (column, cell) in rest.iter().enumerate().rev() {
-        if cell.char() == ' ' && cell.width() == 1 {
-            continue;
-        }
-        if !grey(cell.pen()) {
-            return from;
-        }
-        from = cursor + column;
+impl<'a> Row<'a> {
+    fn slice(&self) -> &'a [avt::Cell] {
+        let cells = self.line.cells();
+        cells.get(self.left..self.right.min(cells.len())).unwrap_or_default()
     }
-    from
+
+    fn cells(&self) -> impl Iterator<Item = Shown> + Clone + 'a {
+        let left = self.left;
+        self.slice().iter().enumerate().filter(|(_, cell)| cell.width() > 0).map(move |(column, cell)| Shown {
+            character: cell.char(),
+            column: left + column,
+            inverse: cell.pen().is_inverse(),
+        })
+    }
+
+    /// Whether the next row goes on with this one: it was wrapped, or it is full to its last cell, as editors leave it that move
+    /// to the next row themselves. Shells that want their prompt at a row's start write blanks over the edge first (zsh, fish): such a
+    /// row is none that goes on.
+    fn goes_on(&self) -> bool {
+        let cells = self.slice();
+        let blanks = cells.iter().rev().take(BLANKS).all(|cell| cell.width() == 1 && cell.char() == ' ');
+        (self.line.is_wrapped() && !blanks) || cells.last().is_some_and(|cell| cell.width() == 0 || cell.char() != ' ')
+    }
+
+    /// The column from which the row is a suggestion that was not accepted: grey to its end, right of the cursor.
+    fn suggestion(&self, cursor: usize) -> usize {
+        let rest = self.slice().get(cursor.saturating_sub(self.left)..).unwrap_or_default();
+        let mut from = usize::MAX;
+        for (column, cell) in rest.iter().enumerate().rev() {
+            if cell.char() == ' ' && cell.width() == 1 {
+                continue;
+            }
+            if !grey(cell.pen()) {
+                return from;
+            }
+            from = cursor + column;
+        }
+        from
+    }
 }
 
 fn grey(pen: &avt::Pen) -> bool {

@@ -17,10 +17,19 @@ pub(super) enum Known {
     Foreign,
 }
 
+impl Known {
+    /// Whether it is more likely a shell's than not.
+    pub(super) fn is_a_shell(self) -> bool {
+        matches!(self, Self::Same | Self::Shape | Self::Expected)
+    }
+}
+
 /// The prompts of a session, learned as lines are entered at them.
 #[derive(Default)]
 pub(super) struct Prompts {
     seen: Vec<String>,
+    /// Lines were entered at a prompt that has no text.
+    empty: bool,
     /// The last command may have brought another shell, or another prompt.
     expects: bool,
 }
@@ -49,8 +58,20 @@ impl Prompts {
         if self.seen.is_empty() || self.expects { Known::Expected } else { Known::Unexpected }
     }
 
+    /// What is known where an editor reads and no text stands left of the line.
+    pub(super) fn judge_none(&self) -> Known {
+        if self.empty {
+            Known::Same
+        } else if self.seen.is_empty() || self.expects {
+            Known::First
+        } else {
+            Known::Foreign
+        }
+    }
+
     /// A line was entered at `prompt`.
     pub(super) fn learn(&mut self, prompt: &str) {
+        self.empty |= prompt.is_empty();
         if prompt.trim().is_empty() || prompt.len() > LONGEST {
             return;
         }
@@ -66,9 +87,25 @@ impl Prompts {
         self.expects = brings_another(command);
     }
 
-    /// Whether `text` ends with a prompt that was seen, of a length that is no chance.
-    pub(super) fn ends(&self, text: &str) -> bool {
-        self.seen.iter().any(|seen| seen.len() > 4 && text.ends_with(seen.as_str()))
+    /// Whether `text` ends with a prompt that was seen, and of a length that is no chance.
+    pub(super) fn ends(&self, text: &str) -> Option<bool> {
+        let found = self.seen.iter().filter(|seen| text.ends_with(seen.as_str())).map(String::as_str);
+        found
+            .filter(|seen| seen.len() > 4 || ["$ ", "# ", "% "].contains(seen))
+            .map(|seen| seen.len() > 4)
+            .reduce(|one, other| one || other)
+    }
+
+    /// Where in `text`, but not at its start, the last prompt that was seen stands.
+    pub(super) fn inside(&self, text: &str) -> Option<(usize, usize)> {
+        let long = |seen: &&String| seen.len() > 4 || ["$ ", "# ", "% "].contains(&seen.as_str());
+        let found = self.seen.iter().filter(long).filter_map(|seen| {
+            let start = text
+                .rfind(seen.as_str())
+                .or_else(|| text.ends_with(seen.trim_end()).then(|| text.len() - seen.trim_end().len()))?;
+            Some((start, (start + seen.len()).min(text.len())))
+        });
+        found.filter(|(start, _)| *start > 0).max_by_key(|(start, end)| (*end, std::cmp::Reverse(*start)))
     }
 
     /// How many characters of `line` are a prompt that was seen, or has the shape of one.
@@ -93,6 +130,26 @@ impl Prompts {
             alike(seen, prompt).then(|| (prompt.chars().count(), Known::Shape))
         })
     }
+}
+
+/// How many characters at the start of `line` look like the prompt of a shell that nobody has seen yet: an end that shells use, alone
+/// or after a word that has something of a place in it. Only for lines that an editor reads.
+pub(super) fn guess(line: &str) -> Option<usize> {
+    let place = ['@', '~', '[', '/', '(', ':'];
+    let mut before = None;
+    for (count, character) in line.chars().enumerate() {
+        let ends = matches!(character, '$' | '#' | '%' | '>' | '❯' | 'λ' | '»' | '▶' | '›' | '→');
+        if ends && line.chars().nth(count + 1) == Some(' ') {
+            let word = line.split(' ').next()?;
+            let alone = word.chars().count() == count + 1 && (count == 0 || before.is_some_and(|c: char| c != '-'));
+            // what begins as a path may be a program's name: with a redirection after it is no prompt
+            let with_place = word.contains('@') || word.starts_with(['[', '~', '(']) || (alone && word.contains(place));
+            let named = alone && (count == 0 || word.contains(place) || word.contains('-'));
+            return (with_place || named).then_some(count + 2);
+        }
+        before = Some(character);
+    }
+    None
 }
 
 /// The last character that is no space, and what follows it.

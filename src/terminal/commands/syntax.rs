@@ -11,6 +11,7 @@ pub(super) fn goes_on(text: &str) -> bool {
         depth: 0,
         cases: 0,
         starts: true,
+        function: false,
         operator: false,
     };
     scan.run()
@@ -29,6 +30,8 @@ struct Scan<'a> {
     cases: u32,
     /// A word that comes now is where a command's name stands.
     starts: bool,
+    /// `function` came, and no `{` yet.
+    function: bool,
     /// The last thing was `|`, `&&` or `||`.
     operator: bool,
 }
@@ -83,6 +86,13 @@ impl Scan<'_> {
                     self.operator = character == '|' || (character == '&' && doubled);
                     self.starts = true;
                 }
+                '(' if self.characters.peek() == Some(&')') => {
+                    // a function's name stands before it, and its body behind it
+                    self.end_word();
+                    self.characters.next();
+                    self.operator = false;
+                    self.starts = true;
+                }
                 '(' => {
                     self.end_word();
                     self.depth += 1;
@@ -132,15 +142,24 @@ impl Scan<'_> {
         }
         let word = std::mem::take(&mut self.word);
         let quoted = std::mem::take(&mut self.quoted);
-        if !self.starts || quoted {
+        if quoted || !(self.starts || (self.function && word == "{")) {
             self.starts = false;
             return;
         }
         // after these a command begins; after any other word its arguments do
-        self.starts =
-            matches!(word.as_str(), "if" | "then" | "else" | "elif" | "while" | "until" | "do" | "{" | "!" | "time");
+        self.starts = matches!(
+            word.as_str(),
+            "if" | "then" | "else" | "elif" | "while" | "until" | "do" | "{" | "!" | "time" | "begin"
+        );
         match word.as_str() {
-            "if" | "for" | "while" | "until" | "select" | "{" => self.depth += 1,
+            "{" => self.depth += 1 - i32::from(std::mem::take(&mut self.function)),
+            "if" | "for" | "while" | "until" | "select" => self.depth += 1,
+            // fish, and the older shells' own way to begin a function, where `{` follows
+            "begin" | "switch" => self.depth += 1,
+            "function" => {
+                self.depth += 1;
+                self.function = true;
+            }
             "case" => {
                 self.depth += 1;
                 self.cases += 1;

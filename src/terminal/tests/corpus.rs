@@ -248,8 +248,8 @@ fn what_was_run_is_told_of_recordings_that_nothing_was_tuned_on() {
         }
     }
     if let Some((score, _)) = halves.get("held-out") {
-        assert!(score.precision() >= 0.95, "precision {:.3}", score.precision());
-        assert!(score.recall() >= 0.90, "recall {:.3}", score.recall());
+        assert!(score.precision() >= 0.97, "precision {:.3}", score.precision());
+        assert!(score.recall() >= 0.95, "recall {:.3}", score.recall());
     }
 }
 
