@@ -534,6 +534,13 @@ pub struct Evidence {
     pub keep_known_secrets: bool,
     /// Whether a session at a terminal begins with a line that says that it is recorded.
     pub notice: bool,
+    /// The key of AWS KMS that the folders of sessions are encrypted by, each under a data key of its own: an ARN, or `alias/…`. Without it
+    /// they are not. No session opens while the key is not to be had.
+    pub kms_key: Option<String>,
+    /// The region of an alias; without it, the SDK's usual places. An ARN says it itself.
+    pub kms_region: Option<String>,
+    /// Where AWS KMS is, `https://…`, when not where the region says.
+    pub kms_endpoint: Option<String>,
 }
 
 impl Evidence {
@@ -586,6 +593,9 @@ impl Default for Evidence {
             redact: Vec::new(),
             keep_known_secrets: false,
             notice: true,
+            kms_key: None,
+            kms_region: None,
+            kms_endpoint: None,
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
-use portcullis_folder::Manifest;
-use portcullis_index::{Plain, read_manifest, read_records};
+use portcullis_folder::{Contents, Manifest};
+use portcullis_index::{Plain, read_records};
 use serde_json::json;
 
 use super::args::{ExportArgs, Format};
 use super::cast::Cast;
 use super::export_file::ExportFile;
-use super::place::{Named, Place, index_failure};
+use super::place::Place;
 use super::shown::shown;
 use super::{looked, verified};
 use crate::cli::exit::{Exit, Failure};
@@ -21,7 +21,9 @@ const RECORDS: usize = 1_000_000;
 pub(super) async fn run(place: &Place, args: &ExportArgs) -> Result<(), Failure> {
     let named = place.session(&args.session.id).await?;
     looked::note(&place.evidence, "export", Some(named.id));
-    let verified = verified::verify(&named.folder, place.keys());
+    let verified = verified::verify(&named.folder, place.keys(), place.keyring());
+    let contents = place.contents(&named)?;
+    let all = Exported { manifest: place.manifest(&named, Some(&contents))?, contents };
     if !verified.whole {
         let says = verified.says.join("; ");
         if !args.unverified {
@@ -36,7 +38,7 @@ pub(super) async fn run(place: &Place, args: &ExportArgs) -> Result<(), Failure>
     match &args.to {
         Some(path) => {
             let mut file = ExportFile::create(path, args.force)?;
-            let written = write(&named, args.format, &mut file).and_then(|()| file.finish());
+            let written = write(&all, args.format, &mut file).and_then(|()| file.finish());
             written.map_err(|error| failed(&error, &format!("{}: ", path.display())))
         }
         None => {
@@ -45,9 +47,9 @@ pub(super) async fn run(place: &Place, args: &ExportArgs) -> Result<(), Failure>
                 // whatever it has: nothing of it is obeyed
                 true => {
                     let mut tame = Tame(&mut out, Vec::new());
-                    write(&named, args.format, &mut tame).and_then(|()| tame.rest())
+                    write(&all, args.format, &mut tame).and_then(|()| tame.rest())
                 }
-                false => write(&named, args.format, &mut out),
+                false => write(&all, args.format, &mut out),
             };
             match written.and_then(|()| out.flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(&error, "")),
@@ -61,15 +63,21 @@ fn failed(error: &io::Error, place: &str) -> Failure {
     Failure::new(Exit::Failed, shown(&format!("{place}it could not be exported: {error}")))
 }
 
-fn write(named: &Named, format: Format, to: &mut dyn Write) -> io::Result<()> {
+/// What is exported.
+struct Exported {
+    manifest: Option<Manifest>,
+    contents: Contents,
+}
+
+fn write(all: &Exported, format: Format, to: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Cast => cast(named, to, false),
-        Format::Cast3 => cast(named, to, true),
-        Format::Text => text(named, to),
+        Format::Cast => cast(all, to, false),
+        Format::Cast3 => cast(all, to, true),
+        Format::Text => text(all, to),
         Format::Json => {
-            let manifest = manifest(named)?;
+            let manifest = &all.manifest;
             let records =
-                read_records(&named.folder, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
+                read_records(&all.contents, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
             let files: Vec<_> = records.files.iter().map(|(_, record)| record).collect();
             let all = json!({ "manifest": manifest, "commands": records.commands, "files": files, "unreadable": records.unreadable });
             writeln!(to, "{all:#}")
@@ -77,22 +85,18 @@ fn write(named: &Named, format: Format, to: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn manifest(named: &Named) -> io::Result<Option<Manifest>> {
-    read_manifest(&named.folder).map_err(|error| io::Error::other(index_failure(error).text))
-}
-
-fn open(named: &Named) -> io::Result<(Cast, super::cast::Header)> {
+fn open(all: &Exported) -> io::Result<(Cast, super::cast::Header)> {
     let none = || io::Error::other("that session has no recording: it had no terminal, or has shown nothing");
-    let mut cast = Cast::open(&named.folder)?.ok_or_else(none)?;
+    let mut cast = Cast::open(&all.contents)?.ok_or_else(none)?;
     let header = cast.header()?.ok_or_else(none)?;
     Ok((cast, header))
 }
 
 /// asciicast v2 (<https://docs.asciinema.org/manual/asciicast/v2/>), or v3, in which each time is how long after the event before, and
 /// the exit status is an event (<https://docs.asciinema.org/manual/asciicast/v3/>).
-fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
-    let (mut cast, header) = open(named)?;
-    let manifest = manifest(named)?;
+fn cast(all: &Exported, to: &mut dyn Write, third: bool) -> io::Result<()> {
+    let (mut cast, header) = open(all)?;
+    let manifest = &all.manifest;
     let title = manifest
         .as_ref()
         .map(|manifest| format!("{} on {}, session {}", manifest.person, manifest.node.name, manifest.session));
@@ -114,14 +118,14 @@ fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
         before = event.at;
         writeln!(to, "{}", json!([(time * 1e6).round() / 1e6, event.kind, event.data]))?;
     }
-    if let (true, Some(code)) = (third, manifest.and_then(|manifest| manifest.ended?.code)) {
+    if let (true, Some(code)) = (third, manifest.as_ref().and_then(|manifest| manifest.ended.as_ref()?.code)) {
         writeln!(to, "{}", json!([0.0, "x", code.to_string()]))?;
     }
     Ok(())
 }
 
-fn text(named: &Named, to: &mut dyn Write) -> io::Result<()> {
-    let (mut cast, _) = open(named)?;
+fn text(all: &Exported, to: &mut dyn Write) -> io::Result<()> {
+    let (mut cast, _) = open(all)?;
     let (mut plain, mut shown) = (Plain::default(), String::new());
     while let Some(event) = cast.event()? {
         if event.kind == "o" {

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use portcullis_index::read_manifest;
-
 use super::args::IdArgs;
 use super::cast::Cast;
 use super::keyboard::{Asked, Keyboard};
-use super::place::{Named, Place, index_failure};
+use super::place::{Named, Place};
 use super::play::broken;
 use super::replay::Replay;
 use super::{looked, story};
@@ -25,7 +23,7 @@ pub(super) async fn run(place: &Place, args: &IdArgs) -> Result<(), Failure> {
     let mut keyboard = Keyboard::open();
     let quit = async { while keyboard.next().await != Asked::Quit {} };
     let ended = tokio::select! {
-        ended = follow(&named) => Some(ended?),
+        ended = follow(place, &named) => Some(ended?),
         () = quit => None,
         () = ending.asked() => None,
     };
@@ -37,13 +35,14 @@ pub(super) async fn run(place: &Place, args: &IdArgs) -> Result<(), Failure> {
 }
 
 /// Shows what comes until the session is sealed; gives how it ended.
-async fn follow(named: &Named) -> Result<String, Failure> {
+async fn follow(place: &Place, named: &Named) -> Result<String, Failure> {
+    let contents = place.contents(named)?;
     let (mut cast, mut replay, mut begun) = (None, Replay::default(), false);
     loop {
         // before what there is is read: what comes after it is the end's own
-        let manifest = read_manifest(&named.folder).map_err(index_failure)?;
+        let manifest = place.manifest(named, Some(&contents))?;
         if cast.is_none() {
-            cast = Cast::open(&named.folder).map_err(broken)?;
+            cast = Cast::open(&contents).map_err(broken)?;
         }
         if let Some(cast) = &mut cast {
             begun = begun || cast.header().map_err(broken)?.is_some();

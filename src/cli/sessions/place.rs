@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use portcullis_folder::{SESSIONS, VerifyingKey, public_path};
-use portcullis_index::{Index, IndexError, Location, Session};
+use portcullis_folder::{Contents, Keyring, Manifest, SESSIONS, VerifyingKey, public_path};
+use portcullis_index::{Index, IndexError, Location, Session, read_manifest};
 use uuid::Uuid;
 
 use super::args::PlaceArgs;
 use super::shown::shown;
-use crate::app;
+use crate::app::{self, EvidenceKeyring};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::failure::config_failure;
 use crate::config::{Overrides, Trust};
@@ -20,6 +20,7 @@ pub(super) struct Place {
     pub(super) evidence: PathBuf,
     pub(super) location: Location,
     keys: Option<PathBuf>,
+    keyring: EvidenceKeyring,
 }
 
 /// A session that was named.
@@ -37,8 +38,8 @@ const MANY: usize = 3;
 impl Place {
     /// That of the command line, or of the configuration.
     pub(super) fn of(args: &PlaceArgs) -> Result<Self, Failure> {
-        let (evidence, url, keys) = match &args.evidence {
-            Some(directory) => (directory.clone(), None, None),
+        let (evidence, url, keys, keyring) = match &args.evidence {
+            Some(directory) => (directory.clone(), None, None, EvidenceKeyring::default()),
             None => {
                 let loaded = app::read(&args.config, Trust::Anybodys, &Overrides::default()).map_err(|error| {
                     config_failure(
@@ -49,12 +50,13 @@ impl Place {
                 })?;
                 let config = loaded.config;
                 let keys = public_path(&config.evidence.key_path());
-                (config.evidence.directory, config.index.url, Some(keys))
+                let keyring = EvidenceKeyring::of(&config.evidence);
+                (config.evidence.directory, config.index.url, Some(keys), keyring)
             }
         };
         let url = args.index.as_deref().or(url.as_deref());
         let location = Location::of(url, &evidence);
-        Ok(Self { evidence, location, keys: args.keys.clone().or(keys) })
+        Ok(Self { evidence, location, keys: args.keys.clone().or(keys), keyring })
     }
 
     /// The index, opened.
@@ -64,6 +66,27 @@ impl Place {
             return Err(Failure::new(Exit::Directory, text));
         }
         Index::open(&self.location).await.map_err(index_failure)
+    }
+
+    /// What a session's folder says: of an encrypted one, for whom AWS KMS opens its key.
+    pub(super) fn contents(&self, named: &Named) -> Result<Contents, Failure> {
+        Contents::open(&named.folder, &self.keyring)
+            .map_err(|error| Failure::new(Exit::Failed, shown(&format!("session {} can't be read: {error}", named.id))))
+    }
+
+    /// Its manifest, where it has one yet; what is private in it only with its contents.
+    pub(super) fn manifest(&self, named: &Named, contents: Option<&Contents>) -> Result<Option<Manifest>, Failure> {
+        let mut manifest = read_manifest(&named.folder).map_err(index_failure)?;
+        if let (Some(manifest), Some(contents)) = (&mut manifest, contents) {
+            let opened = contents.reveal(manifest);
+            opened.map_err(|error| Failure::new(Exit::Failed, format!("manifest.json: {error}")))?;
+        }
+        Ok(manifest)
+    }
+
+    /// What opens encrypted folders.
+    pub(super) fn keyring(&self) -> &dyn Keyring {
+        &self.keyring
     }
 
     /// The keys that evidence is verified with, or why there are none.

@@ -1,6 +1,7 @@
 //! `portcullis sessions play`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -22,7 +23,7 @@ pub(super) async fn run(place: &Place, args: &PlayArgs) -> Result<(), Failure> {
     let named = place.session(&args.session.id).await?;
     looked::note(&place.evidence, "play", Some(named.id));
     let pace = Pace { speed: args.speed, idle_limit: args.idle_limit };
-    let player = Player::open(named.folder, pace).map_err(broken)?;
+    let player = Player::open(Arc::new(place.contents(&named)?), pace).map_err(broken)?;
     let Some(mut player) = player else {
         return Err(Failure::new(
             Exit::Failed,

@@ -1,10 +1,10 @@
 //! `portcullis sessions show`.
 
-use portcullis_index::{FolderRecords, read_manifest, read_records};
+use portcullis_index::{FolderRecords, read_records};
 use serde_json::json;
 
 use super::args::ShowArgs;
-use super::place::{Named, Place, index_failure};
+use super::place::{Named, Place};
 use super::{looked, story, verified};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
@@ -17,10 +17,20 @@ pub(super) async fn run(place: &Place, args: &ShowArgs) -> Result<(), Failure> {
 
 fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure> {
     let limit = args.limit.max(1);
-    match read_manifest(&named.folder).map_err(index_failure)? {
+    // who may not read what it says is shown the rest, and why not
+    let (contents, why) = match place.contents(named) {
+        Ok(contents) => (Some(contents), None),
+        Err(failure) => (None, Some(failure.text)),
+    };
+    let records = |opened: &str| {
+        let mut records = contents.as_ref().map(|all| read_records(all, opened, limit)).unwrap_or_default();
+        records.unreadable.extend(why.clone());
+        records
+    };
+    match place.manifest(named, contents.as_ref())? {
         Some(manifest) => {
-            let records = read_records(&named.folder, &manifest.opened, limit);
-            let verified = verified::verify(&named.folder, place.keys());
+            let records = records(&manifest.opened);
+            let verified = verified::verify(&named.folder, place.keys(), place.keyring());
             if args.json {
                 let verified = json!({ "whole": verified.whole, "says": verified.says, "report": verified.report });
                 let story = json!({ "manifest": manifest, "commands": records.commands, "files": files(&records), "unreadable": records.unreadable, "verified": verified });
@@ -36,7 +46,7 @@ fn page(place: &Place, named: &Named, args: &ShowArgs) -> Result<String, Failure
                 );
                 return Err(Failure::new(Exit::Failed, text));
             };
-            let records = read_records(&named.folder, "", limit);
+            let records = records("");
             if args.json {
                 return Ok(format!(
                     "{:#}\n",

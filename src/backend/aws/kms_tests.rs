@@ -1,0 +1,1 @@
+//! Keys from a KMS that is not ours.

@@ -1,0 +1,1 @@
+//! What the journal has where evidence is encrypted.
