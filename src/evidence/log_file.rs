@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note, open_regular, set_aside};
+use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note, set_aside};
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
 use time::OffsetDateTime;
@@ -84,7 +84,7 @@ impl LogFile {
     /// The line that the next one follows. What a killed gateway left half written is no line: it is moved aside, so that the log has
     /// whole ones only.
     fn last_line(&self) -> io::Result<Option<Vec<u8>>> {
-        let reader = open_regular(&self.path, OpenOptions::new().read(true))?;
+        let reader = OpenOptions::new().read(true).open(&self.path)?;
         let length = reader.metadata()?.len();
         let end = end_of_lines(&reader, length)?;
         if end < length {

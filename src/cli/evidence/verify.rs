@@ -7,9 +7,8 @@ use portcullis_folder::{
 };
 use serde_json::{Value, json};
 
-use super::keys::believed;
+use super::keys::{believed, keyring};
 use super::screen;
-use crate::app::EvidenceKeyring;
 use crate::cli::args::VerifyArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
@@ -24,10 +23,10 @@ pub(in crate::cli) fn run(args: &VerifyArgs) -> Result<(), Failure> {
 fn folders(args: &VerifyArgs, keys: &[VerifyingKey]) -> Result<(), Failure> {
     let mut odd = 0;
     let mut answers = Vec::new();
-    let kms = EvidenceKeyring::default();
-    let keyring: &dyn Keyring = if args.decrypt { &kms } else { &NoKeyring };
+    let kms = keyring(&args.key, &args.config);
+    let opens: &dyn Keyring = if args.decrypt { &kms } else { &NoKeyring };
     for (at, folder) in args.folders.iter().enumerate() {
-        let report = verify_folder_with(folder, keys, keyring);
+        let report = verify_folder_with(folder, keys, opens);
         odd += usize::from(!report.is_whole());
         if args.json {
             answers.push(folder_json(folder, &report)?);

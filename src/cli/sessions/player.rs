@@ -120,7 +120,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("terminal.cast"), CAST).unwrap();
         let pace = Pace { speed, idle_limit: idle.map(Duration::from_secs) };
-        let player = Player::open(dir.path().to_owned(), pace).unwrap().unwrap();
+        let contents = Contents::open(dir.path(), &portcullis_folder::NoKeyring).unwrap();
+        let player = Player::open(Arc::new(contents), pace).unwrap().unwrap();
         (dir, player)
     }
 
