@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 
 def sha256(data: bytes) -> bytes:
@@ -54,9 +55,28 @@ def checkpoints(path: Path, key: str, trees: dict[str, list[bytes]]) -> list[lis
     return found
 
 
-def events(folder: Path) -> list[bytes]:
+def said(line: bytes, session: str, file: str, number: int, key: bytes) -> bytes:
+    """What a line of an encrypted file says: a JWE (RFC 7516) in its compact form, for that place."""
+    header, wrapped, iv, ciphertext, tag = line.split(b".")
+    place = {"alg": "dir", "enc": "A256GCM", "kid": session, "file": file, "line": number}
+    assert bytes64(header) == json.dumps(place, separators=(",", ":")).encode() and wrapped == b""
+    return AESGCM(key).decrypt(bytes64(iv), bytes64(ciphertext) + bytes64(tag), header)
+
+
+def bytes64(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+def plain(folder: Path, file: str, key: bytes) -> bytes:
+    """What an encrypted file says."""
+    lines = (folder / file).read_bytes().removesuffix(b"\n").split(b"\n")
+    return b"".join(said(line, folder.name, file, number, key) for number, line in enumerate(lines, 1))
+
+
+def events(folder: Path, text: bytes | None = None) -> list[bytes]:
     """The lines of events.jsonl, once each has its fingerprint and names the one before."""
-    lines = (folder / "events.jsonl").read_bytes().removesuffix(b"\n").split(b"\n")
+    text = text or (folder / "events.jsonl").read_bytes()
+    lines = text.removesuffix(b"\n").split(b"\n")
     before, time = None, 0
     for number, line in enumerate(lines, 1):
         event = json.loads(line)
@@ -86,6 +106,17 @@ def main(here: Path) -> None:
     for entry in json.loads((folder / "manifest.json").read_text())["files"]:
         data = (folder / entry["name"]).read_bytes()
         assert (len(data), sha256(data).hex()) == (entry["bytes"], entry["sha256"])
+
+    # of this one the key is not wrapped by anybody, and stands where a wrapped one does
+    [encrypted] = (here / "encrypted").iterdir()
+    data_key = base64.b64decode(json.loads((encrypted / "key.json").read_text())["wrapped"])
+    for file in ("events.jsonl", "terminal.cast", "commands.jsonl", "files.jsonl", "stdout.head"):
+        assert plain(encrypted, file, data_key) == (folder / file).read_bytes()
+    lines = (encrypted / "events.jsonl").read_bytes().removesuffix(b"\n").split(b"\n")
+    checkpoints(encrypted / "checkpoints", key, {f"{name}/session/{encrypted.name}": lines})
+    events(encrypted, plain(encrypted, "events.jsonl", data_key))
+    private = json.loads((encrypted / "manifest.json").read_text())["private"].encode()
+    assert json.loads(said(private, encrypted.name, "manifest.json", 1, data_key))["command"] == "make 1"
 
     trees: dict[str, list[bytes]] = {}
     before = None

@@ -1,11 +1,16 @@
 //! What evidence is kept with: the key that it is signed with, and what is left out of it.
 
-use portcullis_folder::{SigningKey, VerifyingKey, public_path};
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+use portcullis_folder::{DataKey, FolderKey, Keyring, KeyringError, SigningKey, VerifyingKey, WrappedKey, public_path};
 use portcullis_index::{Location, Settings};
+use uuid::Uuid;
 
 use crate::audit::Archive;
+use crate::backend::aws::{KmsKeys, KmsOptions};
 use crate::config::{Config, Evidence};
-use crate::evidence::{EvidenceError, Redaction};
+use crate::evidence::{DataKeys, Encryption, EvidenceError, Redaction};
 
 /// What names of keys begin with.
 const PREFIX: &str = "portcullis/";
@@ -42,6 +47,7 @@ pub(super) fn archive(config: &Config) -> Archive {
         evidence: config.evidence.directory.clone(),
         location: index(config).location,
         keys: Some(public_path(&config.evidence.key_path())),
+        keyring: Arc::new(EvidenceKeyring::of(&config.evidence)),
     }
 }
 
@@ -51,6 +57,53 @@ pub(super) fn index(config: &Config) -> Settings {
     let evidence = config.evidence.directory.clone();
     let location = Location::of(config.index.url.as_deref(), &evidence);
     Settings { location, evidence, gateway: evidence_key_name(&config.evidence) }
+}
+
+/// How sessions' folders are encrypted.
+pub(super) fn encryption(config: &Evidence) -> Result<Encryption, EvidenceError> {
+    if config.kms_key.is_none() {
+        return Ok(Encryption::default());
+    }
+    let keys = KmsKeys::start(KmsOptions { key: config.kms_key.clone(), ..places(config) });
+    let keys = keys.map_err(EvidenceError::Key)?;
+    Ok(Encryption::by(Arc::new(NewKeys(keys))))
+}
+
+/// AWS KMS as evidence has it.
+#[derive(Debug)]
+struct NewKeys(KmsKeys);
+
+impl DataKeys for NewKeys {
+    fn generate<'a>(&'a self, session: Uuid, gateway: &'a str) -> BoxFuture<'a, Result<FolderKey, String>> {
+        Box::pin(self.0.generate(session, gateway))
+    }
+}
+
+/// The keys of folders that are there: AWS KMS is asked when the first of them is wanted.
+#[derive(Debug, Default)]
+pub struct EvidenceKeyring {
+    options: KmsOptions,
+    keys: OnceLock<Result<KmsKeys, String>>,
+}
+
+impl EvidenceKeyring {
+    /// Where the configuration says that the service is; by default where the SDK's usual places do.
+    pub fn of(config: &Evidence) -> Self {
+        Self { options: places(config), keys: OnceLock::new() }
+    }
+}
+
+impl Keyring for EvidenceKeyring {
+    fn unwrap(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyringError> {
+        match self.keys.get_or_init(|| KmsKeys::start(self.options.clone())) {
+            Ok(keys) => keys.unwrap(wrapped),
+            Err(why) => Err(KeyringError(why.clone())),
+        }
+    }
+}
+
+fn places(config: &Evidence) -> KmsOptions {
+    KmsOptions { region: config.kms_region.clone(), endpoint: config.kms_endpoint.clone(), ..KmsOptions::default() }
 }
 
 /// What is not kept.

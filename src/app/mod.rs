@@ -14,7 +14,7 @@ mod user_keys;
 
 pub use configuration::{lint, policy_of, read, read_policies, realm_name};
 pub use control::CONTROL_SOCKET;
-pub use evidence::evidence_key_name;
+pub use evidence::{EvidenceKeyring, evidence_key_name};
 pub use reload::{Cause, Reloader, say_unusable};
 pub use sign_in::provider;
 pub use start::{App, AppError, load};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::control::Control;
-use super::evidence::{archive, evidence_key, index, published_keys, redaction};
+use super::evidence::{EvidenceKeyring, archive, encryption, evidence_key, index, published_keys, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
@@ -81,8 +81,10 @@ impl App {
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
         let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
-        log.seal_interrupted(directory, &key, &published_keys(&config.evidence)?).await;
+        let keyring = EvidenceKeyring::of(&config.evidence);
+        log.seal_interrupted(directory, &key, &published_keys(&config.evidence)?, &keyring).await;
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
+        let log = log.encrypted(encryption(&config.evidence)?);
         let log = Arc::new(log);
         let user_keys = UserKeyReader::of(&realms);
         let (realms, lanes) = Realms::of(realms);

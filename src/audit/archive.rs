@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use portcullis_folder::{SESSIONS, VerifyingKey};
+use portcullis_folder::{Contents, Keyring, Manifest, SESSIONS, VerifyingKey};
 use portcullis_index::{Index, IndexError, Location, Session, read_manifest};
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::leave::Subject;
 use super::shown::shown;
 
 /// An evidence directory, and what it takes to find and verify what is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Archive {
     /// The directory.
     pub evidence: PathBuf,
@@ -20,6 +21,8 @@ pub struct Archive {
     pub location: Location,
     /// The file of public keys.
     pub keys: Option<PathBuf>,
+    /// What opens encrypted folders. It may have to ask somebody, and keeps its caller waiting meanwhile.
+    pub keyring: Arc<dyn Keyring>,
 }
 
 /// A session that was named.
@@ -35,6 +38,12 @@ pub struct Named {
 
 /// How many sessions of one beginning are looked for.
 const MANY: usize = 3;
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("evidence", &self.evidence).field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
 
 impl Archive {
     /// The index, opened.
@@ -108,6 +117,22 @@ impl Named {
             Trouble::new(Kind::Failed, text)
         })
     }
+}
+
+/// What a session's folder says: of an encrypted one, for whom its key is opened. Waits for whoever does that.
+pub(super) fn contents(named: &Named, keyring: &dyn Keyring) -> Result<Contents, Trouble> {
+    Contents::open(&named.folder, keyring)
+        .map_err(|error| Trouble::new(Kind::Failed, shown(&format!("session {} can't be read: {error}", named.id))))
+}
+
+/// Its manifest, where it has one yet; what is private in it only with its contents.
+pub(super) fn manifest(named: &Named, contents: Option<&Contents>) -> Result<Option<Manifest>, Trouble> {
+    let mut manifest = read_manifest(&named.folder)?;
+    if let (Some(manifest), Some(contents)) = (&mut manifest, contents) {
+        let opened = contents.reveal(manifest);
+        opened.map_err(|error| Trouble::new(Kind::Failed, format!("manifest.json: {error}")))?;
+    }
+    Ok(manifest)
 }
 
 fn folders(evidence: &Path, prefix: &str) -> Vec<(Uuid, PathBuf)> {

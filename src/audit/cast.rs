@@ -1,11 +1,9 @@
 //! Reading a recording, event by event, also while it grows.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
 
+use portcullis_folder::{Contents, Plain};
 use portcullis_index::cast_line;
-use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 /// The longest line that is read; a recording with a longer one is broken.
@@ -31,7 +29,7 @@ pub(super) struct Event {
 /// A recording that is read.
 #[derive(Debug)]
 pub(super) struct Cast {
-    file: File,
+    from: Plain,
     /// Read, and not used yet.
     buffer: Vec<u8>,
     used: usize,
@@ -41,18 +39,13 @@ pub(super) struct Cast {
 
 impl Cast {
     /// Opens it: a file, and no link to one. None where there is none.
-    pub(super) fn open(folder: &Path) -> io::Result<Option<Self>> {
-        let path = folder.join(portcullis_folder::File::Terminal.name());
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from) {
-            Ok(file) => File::from(file),
+    pub(super) fn open(contents: &Contents) -> io::Result<Option<Self>> {
+        let from = match contents.file(portcullis_folder::File::Terminal) {
+            Ok(from) => from,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
-        Ok(Some(Self { file, buffer: Vec::new(), used: 0, at: 0.0, line: 0 }))
+        Ok(Some(Self { from, buffer: Vec::new(), used: 0, at: 0.0, line: 0 }))
     }
 
     /// The header, which is the first line; none where it is not there yet.
@@ -99,7 +92,7 @@ impl Cast {
             self.buffer.drain(..self.used);
             self.used = 0;
             let before = self.buffer.len();
-            (&mut self.file).take(64 << 10).read_to_end(&mut self.buffer)?;
+            (&mut self.from).take(64 << 10).read_to_end(&mut self.buffer)?;
             if self.buffer.len() == before {
                 return Ok(None);
             }
@@ -109,19 +102,26 @@ impl Cast {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write as _;
+    use std::path::Path;
 
+    use portcullis_folder::NoKeyring;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn cast(folder: &Path) -> io::Result<Option<Cast>> {
+        Cast::open(&Contents::open(folder, &NoKeyring).unwrap())
+    }
+
     #[test]
     fn it_is_read_as_it_grows_and_only_whole_lines_are() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Cast::open(dir.path()).unwrap().is_none());
+        assert!(super::tests::cast(dir.path()).unwrap().is_none());
         let path = dir.path().join("terminal.cast");
         let mut file = File::create(&path).unwrap();
-        let mut cast = Cast::open(dir.path()).unwrap().unwrap();
+        let mut cast = super::tests::cast(dir.path()).unwrap().unwrap();
         assert!(cast.header().unwrap().is_none());
         file.write_all(b"{\"version\": 2, \"width\": 80, \"height\": 24, \"env\": {}}\n[1.5, \"o\", \"a").unwrap();
         assert_eq!(cast.header().unwrap().unwrap().width, 80);
@@ -137,7 +137,7 @@ mod tests {
     fn a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("terminal.cast")).unwrap();
-        assert!(Cast::open(dir.path()).is_err());
+        assert!(super::tests::cast(dir.path()).is_err());
     }
 
     proptest! {
@@ -145,7 +145,7 @@ mod tests {
         fn any_bytes_are_events_or_a_sentence(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("terminal.cast"), bytes).unwrap();
-            let mut cast = Cast::open(dir.path()).unwrap().unwrap();
+            let mut cast = super::tests::cast(dir.path()).unwrap().unwrap();
             let _ = cast.header();
             while let Ok(Some(event)) = cast.event() {
                 prop_assert!(event.at >= 0.0);

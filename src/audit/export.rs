@@ -1,14 +1,15 @@
 //! A session's recording, if it verifies.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_folder::Manifest;
-use portcullis_index::{Plain, read_manifest, read_records};
+use portcullis_folder::{Contents, Manifest};
+use portcullis_index::{Plain, read_records};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::archive::Named;
+use super::archive;
 use super::args::{ExportArgs, Format};
 use super::cast::{Cast, Header};
 use super::error::{Kind, Trouble};
@@ -25,7 +26,7 @@ const PIECE: usize = 64 << 10;
 const PIECES: usize = 4;
 
 pub(super) async fn run(audit: &Audit<'_>, args: &ExportArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
-    let named = audit.exported(args, screen).await?;
+    let exported = audit.exported(args, screen).await?;
     let (send, mut pieces) = mpsc::channel(PIECES);
     let (format, terminal) = (args.format, screen.is_terminal());
     let writing = tokio::task::spawn_blocking(move || {
@@ -34,9 +35,9 @@ pub(super) async fn run(audit: &Audit<'_>, args: &ExportArgs, screen: &mut dyn S
             // whatever it has: nothing of it is obeyed
             true => {
                 let mut tame = Tame(&mut out, Vec::new());
-                write(&named, format, &mut tame).and_then(|()| tame.rest())
+                write(&exported, format, &mut tame).and_then(|()| tame.rest())
             }
-            false => write(&named, format, &mut out),
+            false => write(&exported, format, &mut out),
         };
         written.and_then(|()| out.flush())
     });
@@ -52,10 +53,12 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// It is not theirs to see, or does not verify.
-    pub async fn exported(&self, args: &ExportArgs, screen: &mut dyn Screen) -> Result<Named, Trouble> {
+    pub async fn exported(&self, args: &ExportArgs, screen: &mut dyn Screen) -> Result<Exported, Trouble> {
         let named = self.session(&args.session.id, "export").await?;
-        let (folder, keys) = (named.folder.clone(), self.archive.keys());
-        let verified = apart(move || verify(&folder, keys)).await?;
+        let (folder, keys, keyring) = (named.folder.clone(), self.archive.keys(), Arc::clone(&self.archive.keyring));
+        let verified = apart(move || verify(&folder, keys, &*keyring)).await?;
+        let contents = self.contents(&named).await?;
+        let manifest = archive::manifest(&named, Some(&contents))?;
         if !verified.whole {
             let says = verified.says.join("; ");
             if !args.unverified {
@@ -67,8 +70,15 @@ impl Audit<'_> {
             }
             screen.note(&format!("it does not verify: {says}")).await;
         }
-        Ok(named)
+        Ok(Exported { manifest, contents })
     }
+}
+
+/// What is exported.
+#[derive(Debug)]
+pub struct Exported {
+    manifest: Option<Manifest>,
+    contents: Contents,
 }
 
 fn failed(error: &io::Error) -> Trouble {
@@ -79,15 +89,15 @@ fn failed(error: &io::Error) -> Trouble {
 ///
 /// # Errors
 /// The folder can't be read, or `to` not be written.
-pub fn write(named: &Named, format: Format, to: &mut dyn Write) -> io::Result<()> {
+pub fn write(all: &Exported, format: Format, to: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Cast => cast(named, to, false),
-        Format::Cast3 => cast(named, to, true),
-        Format::Text => text(named, to),
+        Format::Cast => cast(all, to, false),
+        Format::Cast3 => cast(all, to, true),
+        Format::Text => text(all, to),
         Format::Json => {
-            let manifest = manifest(named)?;
+            let manifest = &all.manifest;
             let records =
-                read_records(&named.folder, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
+                read_records(&all.contents, manifest.as_ref().map_or("", |manifest| &manifest.opened), RECORDS);
             let files: Vec<_> = records.files.iter().map(|(_, record)| record).collect();
             let all = json!({ "manifest": manifest, "commands": records.commands, "files": files, "unreadable": records.unreadable });
             writeln!(to, "{all:#}")
@@ -95,22 +105,18 @@ pub fn write(named: &Named, format: Format, to: &mut dyn Write) -> io::Result<()
     }
 }
 
-fn manifest(named: &Named) -> io::Result<Option<Manifest>> {
-    read_manifest(&named.folder).map_err(|error| io::Error::other(Trouble::from(error).text))
-}
-
-fn open(named: &Named) -> io::Result<(Cast, Header)> {
+fn open(all: &Exported) -> io::Result<(Cast, Header)> {
     let none = || io::Error::other("that session has no recording: it had no terminal, or has shown nothing");
-    let mut cast = Cast::open(&named.folder)?.ok_or_else(none)?;
+    let mut cast = Cast::open(&all.contents)?.ok_or_else(none)?;
     let header = cast.header()?.ok_or_else(none)?;
     Ok((cast, header))
 }
 
 /// asciicast v2 (<https://docs.asciinema.org/manual/asciicast/v2/>), or v3, in which each time is how long after the event before, and
 /// the exit status is an event (<https://docs.asciinema.org/manual/asciicast/v3/>).
-fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
-    let (mut cast, header) = open(named)?;
-    let manifest = manifest(named)?;
+fn cast(all: &Exported, to: &mut dyn Write, third: bool) -> io::Result<()> {
+    let (mut cast, header) = open(all)?;
+    let manifest = &all.manifest;
     let title = manifest
         .as_ref()
         .map(|manifest| format!("{} on {}, session {}", manifest.person, manifest.node.name, manifest.session));
@@ -132,14 +138,14 @@ fn cast(named: &Named, to: &mut dyn Write, third: bool) -> io::Result<()> {
         before = event.at;
         writeln!(to, "{}", json!([(time * 1e6).round() / 1e6, event.kind, event.data]))?;
     }
-    if let (true, Some(code)) = (third, manifest.and_then(|manifest| manifest.ended?.code)) {
+    if let (true, Some(code)) = (third, manifest.as_ref().and_then(|manifest| manifest.ended.as_ref()?.code)) {
         writeln!(to, "{}", json!([0.0, "x", code.to_string()]))?;
     }
     Ok(())
 }
 
-fn text(named: &Named, to: &mut dyn Write) -> io::Result<()> {
-    let (mut cast, _) = open(named)?;
+fn text(all: &Exported, to: &mut dyn Write) -> io::Result<()> {
+    let (mut cast, _) = open(all)?;
     let (mut plain, mut shown) = (Plain::default(), String::new());
     while let Some(event) = cast.event()? {
         if event.kind == "o" {

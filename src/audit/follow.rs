@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use portcullis_index::read_manifest;
+use portcullis_folder::Contents;
 use tokio::time::{Instant, timeout_at};
 
-use super::archive::Named;
+use super::archive::{self, Named};
 use super::args::IdArgs;
 use super::cast::Cast;
 use super::error::Trouble;
@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(audit: &Audit<'_>, args: &IdArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
     let named = audit.session(&args.id, "follow").await?;
-    let ended = follow(&named, screen).await?;
+    let contents = audit.contents(&named).await?;
+    let ended = follow(&named, &contents, screen).await?;
     match ended {
         Some(how) => screen.print(&format!("the session has ended: {how}\n")).await,
         None => Ok(()),
@@ -27,13 +28,13 @@ pub(super) async fn run(audit: &Audit<'_>, args: &IdArgs, screen: &mut dyn Scree
 }
 
 /// Shows what comes until the session is sealed; gives how it ended, unless whoever watches has enough.
-async fn follow(named: &Named, screen: &mut dyn Screen) -> Result<Option<String>, Trouble> {
+async fn follow(named: &Named, contents: &Contents, screen: &mut dyn Screen) -> Result<Option<String>, Trouble> {
     let (mut cast, mut replay, mut begun) = (None, Replay::default(), false);
     loop {
         // before what there is is read: what comes after it is the end's own
-        let manifest = read_manifest(&named.folder)?;
+        let manifest = archive::manifest(named, Some(contents))?;
         if cast.is_none() {
-            cast = Cast::open(&named.folder).map_err(broken)?;
+            cast = Cast::open(contents).map_err(broken)?;
         }
         if let Some(cast) = &mut cast {
             begun = begun || cast.header().map_err(broken)?.is_some();

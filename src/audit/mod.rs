@@ -38,6 +38,9 @@ pub use replay::LEAVE;
 pub use screen::{Asked, Keys, Screen};
 pub use shown::shown;
 
+use std::sync::Arc;
+
+use portcullis_folder::Contents;
 use tokio::sync::Semaphore;
 
 /// Somebody who looks at an archive.
@@ -74,6 +77,14 @@ impl Audit<'_> {
         self.leave.may(&subject).await.map_err(|why| Trouble::new(Kind::Denied, why))?;
         self.leave.note(what, Some(&subject)).await?;
         Ok(named)
+    }
+}
+
+impl Audit<'_> {
+    /// What a session's folder says.
+    async fn contents(&self, named: &Named) -> Result<Contents, Trouble> {
+        let (named, keyring) = (named.clone(), Arc::clone(&self.archive.keyring));
+        apart(move || archive::contents(&named, &*keyring)).await?
     }
 }
 

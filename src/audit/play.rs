@@ -1,6 +1,7 @@
 //! What a session's terminal showed, as it came.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +19,7 @@ const FAR: Duration = Duration::from_secs(86_400);
 pub(super) async fn run(audit: &Audit<'_>, args: &PlayArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
     let named = audit.session(&args.session.id, "play").await?;
     let pace = Pace { speed: args.speed, idle_limit: args.idle_limit };
-    let player = Player::open(named.folder, pace).map_err(broken)?;
+    let player = Player::open(Arc::new(audit.contents(&named).await?), pace).map_err(broken)?;
     let none = || Trouble::new(Kind::Failed, "that session has no recording: it had no terminal, or has shown nothing");
     play(&mut player.ok_or_else(none)?, screen, args.from.unwrap_or_default()).await
 }

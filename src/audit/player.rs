@@ -5,8 +5,10 @@
 //! ```
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use portcullis_folder::Contents;
 
 use super::cast::{Cast, Event};
 use super::replay::{FRESH, Replay};
@@ -24,7 +26,7 @@ pub(super) struct Pace {
 /// A recording that is played.
 #[derive(Debug)]
 pub(super) struct Player {
-    folder: PathBuf,
+    contents: Arc<Contents>,
     cast: Cast,
     pace: Pace,
     replay: Replay,
@@ -35,11 +37,11 @@ pub(super) struct Player {
 
 impl Player {
     /// One at its beginning; none where the session has no recording.
-    pub(super) fn open(folder: PathBuf, pace: Pace) -> io::Result<Option<Self>> {
-        let Some(mut cast) = Cast::open(&folder)? else { return Ok(None) };
+    pub(super) fn open(contents: Arc<Contents>, pace: Pace) -> io::Result<Option<Self>> {
+        let Some(mut cast) = Cast::open(&contents)? else { return Ok(None) };
         cast.header()?;
         let next = cast.event()?;
-        Ok(Some(Self { folder, cast, pace, replay: Replay::default(), next, at: 0.0 }))
+        Ok(Some(Self { contents, cast, pace, replay: Replay::default(), next, at: 0.0 }))
     }
 
     /// How long to wait for the next event; none where there is no other.
@@ -78,7 +80,7 @@ impl Player {
         let to = to.max(0.0);
         let fresh = to < self.at;
         if fresh {
-            let again = Self::open(self.folder.clone(), self.pace)?;
+            let again = Self::open(self.contents.clone(), self.pace)?;
             *self = again.ok_or_else(|| io::Error::other("the recording is gone"))?;
         }
         Ok(Seek { player: self, to, fresh })
@@ -118,7 +120,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("terminal.cast"), CAST).unwrap();
         let pace = Pace { speed, idle_limit: idle.map(Duration::from_secs) };
-        let player = Player::open(dir.path().to_owned(), pace).unwrap().unwrap();
+        let contents = Contents::open(dir.path(), &portcullis_folder::NoKeyring).unwrap();
+        let player = Player::open(Arc::new(contents), pace).unwrap().unwrap();
         (dir, player)
     }
 

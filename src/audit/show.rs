@@ -1,10 +1,12 @@
 //! One session on one page.
 
-use portcullis_folder::{FileRecord, VerifyingKey};
-use portcullis_index::{FolderRecords, read_manifest, read_records};
+use std::sync::Arc;
+
+use portcullis_folder::{FileRecord, Keyring, VerifyingKey};
+use portcullis_index::{FolderRecords, read_records};
 use serde_json::json;
 
-use super::archive::Named;
+use super::archive::{self, Named};
 use super::args::ShowArgs;
 use super::error::{Kind, Trouble};
 use super::screen::Screen;
@@ -13,18 +15,33 @@ use super::{Audit, apart, story};
 
 pub(super) async fn run(audit: &Audit<'_>, args: &ShowArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
     let named = audit.session(&args.session.id, "show").await?;
-    let (keys, args) = (audit.archive.keys(), args.clone());
+    let (keys, keyring, args) = (audit.archive.keys(), audit.archive.keyring.clone(), args.clone());
     // all of a folder is read to verify it
-    let page = apart(move || page(keys, &named, &args)).await??;
+    let page = apart(move || page(keys, &keyring, &named, &args)).await??;
     screen.print(&page).await
 }
 
-fn page(keys: Result<Vec<VerifyingKey>, String>, named: &Named, args: &ShowArgs) -> Result<String, Trouble> {
+fn page(
+    keys: Result<Vec<VerifyingKey>, String>,
+    keyring: &Arc<dyn Keyring>,
+    named: &Named,
+    args: &ShowArgs,
+) -> Result<String, Trouble> {
     let limit = args.limit.max(1);
-    match read_manifest(&named.folder)? {
+    // who may not read what it says is shown the rest, and why not
+    let (contents, why) = match archive::contents(named, &**keyring) {
+        Ok(contents) => (Some(contents), None),
+        Err(trouble) => (None, Some(trouble.text)),
+    };
+    let records = |opened: &str| {
+        let mut records = contents.as_ref().map(|all| read_records(all, opened, limit)).unwrap_or_default();
+        records.unreadable.extend(why.clone());
+        records
+    };
+    match archive::manifest(named, contents.as_ref())? {
         Some(manifest) => {
-            let records = read_records(&named.folder, &manifest.opened, limit);
-            let verified = verify(&named.folder, keys);
+            let records = records(&manifest.opened);
+            let verified = verify(&named.folder, keys, &**keyring);
             if args.json {
                 let verified = json!({ "whole": verified.whole, "says": verified.says, "report": verified.report });
                 let story = json!({ "manifest": manifest, "commands": records.commands, "files": files(&records), "unreadable": records.unreadable, "verified": verified });
@@ -36,7 +53,7 @@ fn page(keys: Result<Vec<VerifyingKey>, String>, named: &Named, args: &ShowArgs)
             let Some(session) = &named.session else {
                 return Err(Trouble::new(Kind::Failed, "that session is not known yet: ask again in a moment"));
             };
-            let records = read_records(&named.folder, "", limit);
+            let records = records("");
             if args.json {
                 return Ok(format!(
                     "{:#}\n",

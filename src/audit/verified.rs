@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portcullis_folder::{FolderReport, Verdict, VerifyingKey, verify_folder};
+use portcullis_folder::{FolderReport, Keyring, Verdict, VerifyingKey, verify_folder_with};
 
 use super::shown::shown;
 
@@ -18,12 +18,12 @@ pub(super) struct Verified {
 }
 
 /// Verifies a folder with these keys; without any, it is not known.
-pub(super) fn verify(folder: &Path, keys: Result<Vec<VerifyingKey>, String>) -> Verified {
+pub(super) fn verify(folder: &Path, keys: Result<Vec<VerifyingKey>, String>, keyring: &dyn Keyring) -> Verified {
     let keys = match keys {
         Ok(keys) => keys,
         Err(why) => return Verified { whole: false, says: vec![shown(&format!("not known: {why}"))], report: None },
     };
-    let report = verify_folder(folder, &keys);
+    let report = verify_folder_with(folder, &keys, keyring);
     let mut says = Vec::new();
     match report.verdict {
         Verdict::Whole => says.push(format!("yes: every byte is as it was signed, under {} heads", report.checkpoints)),

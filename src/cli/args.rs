@@ -357,6 +357,9 @@ pub(super) struct VerifyArgs {
     /// Heads that were kept elsewhere, of the journal and of sessions. May be given again
     #[arg(long, value_name = "FILE", requires = "journal")]
     pub(super) anchor: Vec<PathBuf>,
+    /// Look into encrypted folders as well: AWS KMS is asked for their keys, with your credentials
+    #[arg(long, conflicts_with = "journal")]
+    pub(super) decrypt: bool,
     /// Look at the heads of folders only, not at every byte
     #[arg(long, requires = "journal")]
     pub(super) heads_only: bool,

@@ -109,6 +109,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     authorities(config, checks, &mut findings);
     variables(config, &mut findings);
     numbers(config, &mut findings);
+    evidence_key(config, &mut findings);
     realms(config, checks, &mut findings);
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
@@ -228,6 +229,28 @@ fn variables(config: &Config, findings: &mut Findings) {
             let help = "a name of letters, digits and _, or the beginning of one and a * behind it, such as \"LC_*\"";
             findings.add(&path, format!("no variable is called `{pattern}`"), Some(help));
         }
+    }
+}
+
+/// The key that evidence is encrypted with.
+fn evidence_key(config: &Config, findings: &mut Findings) {
+    let evidence = &config.evidence;
+    let at = |name| [Key::Name("evidence"), Key::Name(name)];
+    if let Some(url_of) = &evidence.kms_endpoint {
+        url(&at("kms_endpoint"), url_of, &["https", "http"], findings);
+    }
+    let Some(key) = &evidence.kms_key else {
+        if evidence.kms_region.is_some() || evidence.kms_endpoint.is_some() {
+            let help = "name the key as well: kms_key = \"arn:aws:kms:…\"";
+            findings.add(&[Key::Name("evidence")], "evidence is not encrypted: there is no kms_key", Some(help));
+        }
+        return;
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":/_-".contains(c);
+    let is_name = key.starts_with("alias/") || (key.starts_with("arn:") && key.contains(":kms:"));
+    if !is_name || key.len() > 2048 || !key.chars().all(plain) {
+        let help = "an ARN of a key or an alias, such as arn:aws:kms:eu-west-1:123456789012:key/…, or alias/…";
+        findings.add(&at("kms_key"), "it is no key of AWS KMS", Some(help));
     }
 }
 

@@ -538,6 +538,13 @@ pub struct Evidence {
     /// Whether shells are told, by variables, to mark where their prompts and commands begin and how they ended: bash does. The marks are for
     /// the record; the client never sees them.
     pub shell_marks: bool,
+    /// The key of AWS KMS that the folders of sessions are encrypted by, each under a data key of its own: an ARN, or `alias/…`. Without it
+    /// they are not. No session opens while the key is not to be had.
+    pub kms_key: Option<String>,
+    /// The region of an alias; without it, the SDK's usual places. An ARN says it itself.
+    pub kms_region: Option<String>,
+    /// Where AWS KMS is, `https://…`, when not where the region says.
+    pub kms_endpoint: Option<String>,
 }
 
 impl Evidence {
@@ -593,6 +600,9 @@ impl Default for Evidence {
             keep_known_secrets: false,
             notice: true,
             shell_marks: false,
+            kms_key: None,
+            kms_region: None,
+            kms_endpoint: None,
         }
     }
 }

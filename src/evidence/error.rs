@@ -16,6 +16,11 @@ pub enum EvidenceError {
     /// The key that heads are signed with.
     #[error("the key that evidence is signed with can't be used: {0}")]
     Key(String),
+    /// Evidence is to be encrypted, and there is no key for this session.
+    #[error(
+        "this session's evidence can't be encrypted, so it does not open; tell whoever runs this gateway, whose log says why"
+    )]
+    Unencrypted,
     /// What is not to be kept can't be told.
     #[error("evidence.redact can't be used: {0}")]
     Pattern(String),

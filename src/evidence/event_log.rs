@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_folder::{Manifest, SigningKey, VerifyingKey};
+use portcullis_folder::{Keyring, Manifest, SigningKey, VerifyingKey};
 use portcullis_index::{Settings as IndexSettings, Writer as Indexer};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::encryption::Encryption;
 use super::error::EvidenceError;
 use super::event::{Event, LeftOut, SessionSealed, SessionsHeads};
 use super::fields::Line;
 use super::folder::{
-    Entry, FolderDisk, FolderTask, Found, Heads, LiveHead, Sealer, Sealing, Told as SealerTold, find_interrupted,
+    FolderDisk, FolderTask, Found, Heads, LiveHead, Sealer, Sealing, Told as SealerTold, find_interrupted,
 };
 use super::live::Live;
 use super::log_file::LogFile;
@@ -40,6 +41,7 @@ pub struct EventLog {
     authority: String,
     live: Live,
     redaction: Arc<Redaction>,
+    encryption: Encryption,
     heads: Heads,
     sealing: Arc<Sealing>,
     index: Option<Indexer>,
@@ -148,6 +150,7 @@ impl EventLog {
             authority,
             live: Live::default(),
             redaction: Arc::new(Redaction::known()),
+            encryption: Encryption::default(),
             heads,
             sealing,
             index,
@@ -196,7 +199,7 @@ impl EventLog {
         id: Uuid,
         event: &Event<'_>,
     ) -> Result<(), EvidenceError> {
-        let line = Line::new(id, event);
+        let line = self.line(id, event);
         self.used.take(session, line.bytes())?;
         self.write(line).await
     }
@@ -206,7 +209,8 @@ impl EventLog {
     pub(super) async fn keep(&self, session: &SessionUse, task: FolderTask) -> Result<(), EvidenceError> {
         let bytes = match &task {
             FolderTask::Open { entries, .. } | FolderTask::Write { entries, .. } => {
-                entries.iter().map(Entry::bytes).sum()
+                let encrypted = self.encryption.is_on();
+                entries.iter().map(|entry| if encrypted { entry.encrypted_bytes() } else { entry.bytes() }).sum()
             }
             // the end is written whatever is left
             FolderTask::GoOn { .. } | FolderTask::Seal { .. } => 0,
@@ -236,6 +240,21 @@ impl EventLog {
         Self { redaction: Arc::new(redaction), ..self }
     }
 
+    /// The same, where it is encrypted.
+    #[must_use]
+    pub fn encrypted(self, encryption: Encryption) -> Self {
+        Self { encryption, ..self }
+    }
+
+    /// How it is encrypted.
+    pub(super) fn encryption(&self) -> &Encryption {
+        &self.encryption
+    }
+
+    fn line(&self, id: Uuid, event: &Event<'_>) -> Line {
+        Line::of(id, event, self.encryption.is_on())
+    }
+
     /// What is not kept.
     pub fn redaction(&self) -> &Arc<Redaction> {
         &self.redaction
@@ -247,8 +266,14 @@ impl EventLog {
     }
 
     /// Ends and seals the folders that a killed gateway has left open; what became of each. To be called once, before sessions open.
-    pub async fn seal_interrupted(&self, evidence: &Path, key: &SigningKey, keys: &[VerifyingKey]) {
-        let found = match find_interrupted(evidence, key, keys) {
+    pub async fn seal_interrupted(
+        &self,
+        evidence: &Path,
+        key: &SigningKey,
+        keys: &[VerifyingKey],
+        keyring: &dyn Keyring,
+    ) {
+        let found = match find_interrupted(evidence, key, keys, keyring) {
             Ok(found) => found,
             Err(error) => return tracing::error!(%error, "folders that were left open can't be looked for"),
         };
@@ -299,7 +324,7 @@ impl EventLog {
         id: Uuid,
         event: &Event<'_>,
     ) -> Result<(), EvidenceError> {
-        let line = Line::new(id, event);
+        let line = self.line(id, event);
         self.used.count(session.person(), line.bytes());
         self.write(line).await
     }
@@ -330,7 +355,7 @@ impl EventLog {
     pub(super) fn begin(&self, session: &SessionUse, id: Uuid, event: &Event<'_>) -> Option<Pending> {
         let place = self.queue.try_reserve().ok()?;
         let (told, hears) = oneshot::channel();
-        let line = Line::new(id, event);
+        let line = self.line(id, event);
         self.used.count(session.person(), line.bytes());
         place.send(Job::Write(line, Some(told)));
         Some(Pending(hears))
@@ -339,7 +364,7 @@ impl EventLog {
     /// Writes an event that nothing depends on, and that nobody waits for: a failure is logged, and its number is missing.
     /// One of a person who has filled their part of the log, or of strangers who have filled theirs, is only counted.
     pub fn note(&self, id: Uuid, event: &Event<'_>) {
-        let line = Line::new(id, event);
+        let line = self.line(id, event);
         let person = event.person();
         match self.used.place(person, line.bytes()) {
             Room::Here { left_out: 0 } => {}
@@ -365,7 +390,7 @@ impl EventLog {
 
     /// The same for the end of a session, which is written whatever is left of its part.
     pub(super) fn note_end(&self, session: &SessionUse, id: Uuid, event: &Event<'_>) {
-        let line = Line::new(id, event);
+        let line = self.line(id, event);
         self.used.count(session.person(), line.bytes());
         self.put(line);
     }

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::encryption::withhold;
 use super::event::{Event, Total};
 use super::log_file::Bytes;
 use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
@@ -61,10 +62,18 @@ pub(super) struct Line {
 impl Line {
     /// An event of now.
     pub(super) fn new(id: Uuid, event: &Event<'_>) -> Self {
+        Self::of(id, event, false)
+    }
+
+    /// The same; where evidence is encrypted without what the journal has not then.
+    pub(super) fn of(id: Uuid, event: &Event<'_>, encrypted: bool) -> Self {
         let mut fields = if event.is_noise() { Fields::up_to(MAX_NOISE) } else { Fields::new() };
         fields.text("event", event.name());
         fields.text("id", &id.to_string());
         event.write(&mut fields);
+        if encrypted {
+            fields.map = withhold(event, std::mem::take(&mut fields.map));
+        }
         Self {
             name: event.name(),
             noise: event.is_noise(),

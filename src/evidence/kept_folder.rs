@@ -179,7 +179,9 @@ impl Shared {
         let bodies = Body::opening(event, &folder.context, written);
         let mut entries: Vec<Entry> = bodies.into_iter().map(Entry::Event).collect();
         entries.extend(first);
-        self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, manifest, entries }).await
+        // nothing is made before there is a key for it
+        let key = self.log.encryption().key_of(self.id, self.log.authority()).await?;
+        self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, manifest, entries, key }).await
     }
 
     /// Puts away what its recording holds in memory, where nothing has passed for a while.
@@ -410,6 +412,8 @@ fn manifest(
         ended: None,
         streams: None,
         counts: portcullis_folder::Counts::default(),
+        encryption: None,
+        private: None,
         files: Vec::new(),
     }
 }

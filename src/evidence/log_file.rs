@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note};
+use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note, set_aside};
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
 use time::OffsetDateTime;
@@ -53,6 +53,9 @@ const NOISE_TENTHS: u64 = 9;
 /// The signed heads of the journal, beside it.
 const HEADS: &str = "events.checkpoints";
 
+/// Ends of it that were torn, each with its place.
+const TORN: &str = "events.torn.jsonl";
+
 /// Of a log that is there already so much is looked at for its last line: more than any line takes.
 const LONGEST_LINE: u64 = 1 << 20;
 
@@ -78,19 +81,23 @@ impl LogFile {
         Ok(self)
     }
 
-    /// The line that the next one follows. What a killed gateway left half written is ended, so that the next is whole.
+    /// The line that the next one follows. What a killed gateway left half written is no line: it is moved aside, so that the log has
+    /// whole ones only.
     fn last_line(&self) -> io::Result<Option<Vec<u8>>> {
-        let length = self.file.metadata()?.len();
         let reader = OpenOptions::new().read(true).open(&self.path)?;
-        let from = length.saturating_sub(LONGEST_LINE);
-        let mut end = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
-        reader.read_exact_at(&mut end, from)?;
-        if end.last().is_some_and(|last| *last != b'\n') {
-            (&self.file).write_all(b"\n")?;
-        } else {
-            end.pop();
+        let length = reader.metadata()?.len();
+        let end = end_of_lines(&reader, length)?;
+        if end < length {
+            let aside = self.path.with_file_name(TORN);
+            set_aside(&self.path, end, &aside)?;
+            let (bytes, aside) = (length - end, aside.display());
+            tracing::warn!(bytes, %aside, "the last line of the event log was torn, and is kept beside it");
         }
-        let line = end.rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty());
+        let from = end.saturating_sub(LONGEST_LINE);
+        let mut lines = vec![0; usize::try_from(end - from).map_err(io::Error::other)?];
+        reader.read_exact_at(&mut lines, from)?;
+        lines.pop();
+        let line = lines.rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty());
         Ok(line.map(<[u8]>::to_vec))
     }
 
@@ -250,6 +257,22 @@ impl Bytes {
     }
 }
 
+/// Where the last whole line of a file ends; looked for from its end on, however long what is torn may be.
+fn end_of_lines(file: &File, length: u64) -> io::Result<u64> {
+    let (mut end, mut piece) = (length, vec![0; 64 << 10]);
+    while end > 0 {
+        let from = end.saturating_sub(piece.len() as u64);
+        let part = usize::try_from(end - from).map_err(io::Error::other)?;
+        let part = piece.get_mut(..part).unwrap_or_default();
+        file.read_exact_at(part, from)?;
+        if let Some(at) = memchr::memrchr(b'\n', part) {
+            return Ok(from + at as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
 fn open(path: &Path) -> io::Result<File> {
     let file = private(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)
@@ -257,7 +280,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The last of the heads in a file, where there is one.
+/// The last of the heads in a file, where there is one. What stands behind it is one that was torn, and is moved aside.
 fn last_head(path: &Path) -> io::Result<Option<(Hash, OffsetDateTime)>> {
     let file = match private(path, OpenOptions::new().read(true)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -267,13 +290,32 @@ fn last_head(path: &Path) -> io::Result<Option<(Hash, OffsetDateTime)>> {
     let from = length.saturating_sub(LONGEST_NOTE);
     let mut end = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
     file.read_exact_at(&mut end, from)?;
-    // a note is its text, an empty line and its signature; between two notes there is another empty line
-    let text = String::from_utf8_lossy(&end);
-    let mut parts = text.trim_end().rsplit("\n\n");
-    let (Some(signature), Some(head)) = (parts.next(), parts.next()) else { return Ok(None) };
-    let note = Note::parse(format!("{head}\n\n{signature}\n").as_bytes()).map_err(io::Error::other)?;
-    let checkpoint = Checkpoint::parse(note.text()).map_err(io::Error::other)?;
-    Ok(Some((note.hash(), checkpoint.time)))
+    let found = whole_note(&end);
+    if found.is_none() && from > 0 {
+        return Err(io::Error::other("it does not end with a signed head; move it away, and keep it"));
+    }
+    let whole = from + found.as_ref().map_or(0, |(end, ..)| *end as u64);
+    if whole < length {
+        let aside = path.with_file_name(TORN);
+        set_aside(path, whole, &aside)?;
+        let (bytes, aside) = (length - whole, aside.display());
+        tracing::warn!(bytes, %aside, "the last head of the event log was torn, and is kept beside it");
+    }
+    Ok(found.map(|(_, hash, time)| (hash, time)))
+}
+
+/// The last note in some bytes that is whole, and where it ends.
+fn whole_note(bytes: &[u8]) -> Option<(usize, Hash, OffsetDateTime)> {
+    // a note is its text, an empty line and its signature; the next one begins with the empty line between the two
+    let ends = memchr::memrchr_iter(b'\n', bytes).map(|at| at + 1);
+    ends.into_iter().find_map(|end| {
+        let text = std::str::from_utf8(bytes.get(..end)?).ok().filter(|text| !text.ends_with("\n\n"))?;
+        let mut parts = text.rsplit("\n\n");
+        let (signature, head) = (parts.next()?, parts.next()?);
+        let note = Note::parse(format!("{head}\n\n{signature}").as_bytes()).ok()?;
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        Some((end, note.hash(), checkpoint.time))
+    })
 }
 
 /// Opens a file that must be this user's alone, and no link.
@@ -389,3 +431,7 @@ mod tests {
         assert_eq!(outcome(&mut file, &["four"]), [true]);
     }
 }
+
+#[cfg(test)]
+#[path = "log_file_tests.rs"]
+mod torn_tests;

@@ -15,6 +15,7 @@
 
 mod configuration_event;
 mod decision_event;
+mod encryption;
 mod error;
 mod event;
 mod event_log;
@@ -41,6 +42,7 @@ mod writer;
 
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 pub use decision_event::{ChannelRefused, DecidedOn, ReasonAsked, SessionJudged};
+pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
     Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,

@@ -90,9 +90,14 @@ impl EventChain {
 
     /// A line stands in the file: as [`EventChain::attest`] made it, with or without its newline.
     pub fn wrote(&mut self, line: &[u8]) {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        self.tree.push(line);
-        self.written = End { lines: self.written.lines + 1, fingerprint: fingerprint_in(line) };
+        self.wrote_encrypted(line, line);
+    }
+
+    /// The same of a line that is encrypted: the tree is over what stands in the file, and fingerprints are of what it says.
+    pub fn wrote_encrypted(&mut self, plain: &[u8], line: &[u8]) {
+        self.tree.push(line.strip_suffix(b"\n").unwrap_or(line));
+        let fingerprint = fingerprint_in(plain.strip_suffix(b"\n").unwrap_or(plain));
+        self.written = End { lines: self.written.lines + 1, fingerprint };
         // a chain that is rebuilt from its file attests nothing
         if self.attested.lines < self.written.lines {
             self.attested = self.written;

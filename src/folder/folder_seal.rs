@@ -33,6 +33,8 @@ struct Written {
     hash: Running,
     /// The beginning of a line whose end is still to come. A head has whole lines only.
     open: Vec<u8>,
+    /// Lines, where it is encrypted.
+    lines: u64,
 }
 
 /// What was signed.
@@ -80,13 +82,35 @@ impl FolderSeal {
             return;
         }
         self.changed = true;
-        let at = self.files.iter().position(|written| written.file == file).unwrap_or_else(|| {
-            self.files.push(Written { file, hash: Running::new(), open: Vec::new() });
-            self.files.len() - 1
-        });
+        let at = self.at(file);
         if let Some(written) = self.files.get_mut(at) {
             written.take(bytes, &mut self.chain);
         }
+    }
+
+    /// The number of the line that stands next in a file of an encrypted folder.
+    pub fn next_line(&self, file: File) -> u64 {
+        self.files.iter().find(|written| written.file == file).map_or(1, |written| written.lines + 1)
+    }
+
+    /// The same as [`FolderSeal::wrote`] of one encrypted line, with its newline, and what it says.
+    pub fn wrote_encrypted(&mut self, file: File, plain: &[u8], line: &[u8]) {
+        self.changed = true;
+        let at = self.at(file);
+        if let Some(written) = self.files.get_mut(at) {
+            written.hash.update(line);
+            written.lines += 1;
+        }
+        if file == File::Events {
+            self.chain.wrote_encrypted(plain, line);
+        }
+    }
+
+    fn at(&mut self, file: File) -> usize {
+        self.files.iter().position(|written| written.file == file).unwrap_or_else(|| {
+            self.files.push(Written { file, hash: Running::new(), open: Vec::new(), lines: 0 });
+            self.files.len() - 1
+        })
     }
 
     /// Whether something stands in the files that no signed head has.

@@ -8,6 +8,8 @@ use uuid::Uuid;
 /// A file of a session's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum File {
+    /// Of an encrypted folder: its key, wrapped, [`WrappedKey`](crate::WrappedKey).
+    Key,
     /// Every event, in OCSF; the leaves of the checkpoints' tree.
     Events,
     /// What the terminal showed, asciicast v2.
@@ -32,7 +34,8 @@ pub enum File {
 
 impl File {
     /// All of them, in the order in which checkpoints name them; those that checkpoints cover come first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Key,
         Self::Events,
         Self::Terminal,
         Self::Commands,
@@ -48,6 +51,7 @@ impl File {
     /// Its name in the folder.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Key => "key.json",
             Self::Events => "events.jsonl",
             Self::Terminal => "terminal.cast",
             Self::Commands => "commands.jsonl",
@@ -64,6 +68,17 @@ impl File {
     /// Whether it is made of lines: a checkpoint then covers whole ones only.
     pub fn has_lines(self) -> bool {
         matches!(self, Self::Events | Self::Terminal | Self::Commands | Self::Files | Self::Torn)
+    }
+
+    /// Whether its lines are encrypted in a folder that is: of these files each one is made of lines then.
+    pub fn is_encrypted(self) -> bool {
+        match self {
+            Self::Events | Self::Terminal | Self::Commands | Self::Files => true,
+            Self::StdinHead | Self::StdoutHead | Self::StderrHead => true,
+            // bytes as they stood, encrypted already
+            Self::Torn => false,
+            Self::Key | Self::Manifest | Self::Checkpoints => false,
+        }
     }
 
     /// The file of that name.

@@ -15,6 +15,7 @@
 //! `docs/formats.md` has the formats byte by byte.
 
 mod checkpoint;
+mod encrypted;
 mod event_chain;
 mod folder_seal;
 mod hash;
@@ -30,10 +31,17 @@ mod records;
 mod recover;
 #[cfg(test)]
 mod testing;
+mod torn;
 mod tree;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, FileHead, Head, journal_origin, session_origin, timestamp};
+#[cfg(feature = "fuzzing")]
+pub use encrypted::fuzz as fuzz_encrypted_line;
+pub use encrypted::{
+    Contents, ContentsError, DataKey, EncryptError, Keyring, KeyringError, NoKeyring, NotOpened, Plain, Private,
+    WrappedKey, WrappedKeyError,
+};
 pub use event_chain::{EventChain, NoEvent, Place};
 pub use folder_seal::FolderSeal;
 pub use hash::{Hash, Running};
@@ -47,9 +55,11 @@ pub use manifest::{
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, sign as sign_note};
 pub use open::regular as open_regular;
 pub use records::{CommandRecord, FileRecord, How};
-pub use recover::{Interrupted, RecoverError, Recovered, recover};
+pub use recover::{FolderKey, Interrupted, RecoverError, Recovered, recover, recover_with};
+pub use torn::set_aside;
 pub use tree::{Tree, leaf as leaf_hash};
 pub use verify::{
-    Code, Depth, Directory, Fault, FileReport, Files, FolderReport, FoundLater, InMemory, Journal, JournalReport,
-    NotWritten, Sessions, SignedBy, Verdict, verify_files, verify_folder, verify_journal,
+    Code, Depth, Directory, EncryptionReport, Fault, FileReport, Files, FolderReport, FoundLater, InMemory, Journal,
+    JournalReport, NotWritten, Sessions, SignedBy, Verdict, verify_files, verify_files_with, verify_folder,
+    verify_folder_with, verify_journal,
 };

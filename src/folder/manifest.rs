@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::encrypted::WrappedKey;
+
 /// One session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -64,6 +66,12 @@ pub struct Manifest {
     /// How many of what.
     #[serde(default)]
     pub counts: Counts,
+    /// Of an encrypted folder: under which key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Box<WrappedKey>>,
+    /// And what is private of this page, encrypted ([`Private`](crate::Private)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<String>,
     /// The folder's other files, as they are.
     pub files: Vec<FileEntry>,
 }

@@ -13,16 +13,14 @@
 
 use std::collections::HashSet;
 use std::fs::File as DiskFile;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustix::fs::OFlags;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::encrypted::{Keyring, NoKeyring};
 use crate::event_chain::opening;
 use crate::folder_seal::{FolderSeal, Signed};
 use crate::hash::Hash;
@@ -30,6 +28,7 @@ use crate::key::{SigningKey, VerifyingKey};
 use crate::layout::File;
 use crate::lines::{Line, Lines, State};
 use crate::manifest::Manifest;
+use crate::torn::{self, CopyError, is_torn};
 use crate::verify::{
     Code, Directory, Fault, Faults, FileCheck, FoundLater, Heads, MAX_EVENT_BYTES, MAX_MANIFEST_BYTES, Parsed,
     parse_event,
@@ -48,6 +47,8 @@ pub enum Recovered {
 /// `ended.checkpoints` is [`Interrupted::checkpoints`], and the last head, the only one that is signed now.
 #[derive(Debug)]
 pub struct Interrupted {
+    /// Of an encrypted folder: what it is gone on with.
+    pub key: Option<FolderKey>,
     /// What stands in the folder, to be gone on with.
     pub seal: FolderSeal,
     /// How many heads its gateway had signed.
@@ -74,6 +75,9 @@ pub enum RecoverError {
     /// Its name is no session's number.
     #[error("the folder's name is not a session's number")]
     NoSession,
+    /// Its contents are encrypted, and its key is not to be had: a sentence.
+    #[error("{0}; the folder is left as it is, and the next start tries again")]
+    Locked(String),
     /// Its heads are signed by a key that was not given.
     #[error("{0}; without its verifier key the folder is left as it is")]
     UnknownKey(Fault),
@@ -86,22 +90,26 @@ fn first(faults: &[Fault]) -> String {
     faults.first().map_or_else(|| "what was signed was changed".to_owned(), Fault::to_string)
 }
 
-/// A line of `torn.jsonl`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Torn<'a> {
-    file: &'a str,
-    offset: u64,
-    bytes: u64,
-    base64: String,
-}
-
 /// Makes a folder that has no last head one that can be gone on with, under `key`; `keys` are those that may have signed before.
 ///
 /// Only one process may do this, and none may write to the folder meanwhile.
 ///
 /// # Errors
-/// Why nothing was done; of an I/O error, what was not finished can be done again.
+/// Why nothing was done; of an I/O error, what was not finished can be done again. An encrypted folder is none that this can do it to.
 pub fn recover(path: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> Result<Recovered, RecoverError> {
+    recover_with(path, key, keys, &NoKeyring)
+}
+
+/// The same; of encrypted folders, those whose keys this has.
+///
+/// # Errors
+/// Those of [`recover`].
+pub fn recover_with(
+    path: &Path,
+    key: &SigningKey,
+    keys: &[VerifyingKey],
+    keyring: &dyn Keyring,
+) -> Result<Recovered, RecoverError> {
     let name = path.components().next_back().and_then(|name| name.as_os_str().to_str());
     let session = name.and_then(|name| Uuid::parse_str(name).ok()).ok_or(RecoverError::NoSession)?;
     let directory = Directory::open(path).map_err(|error| io_error("the folder", error))?;
@@ -114,12 +122,23 @@ pub fn recover(path: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> Result<R
     signers.dedup();
     let openings: Vec<String> = signers.into_iter().map(|name| opening(name, session)).collect();
 
+    let locked = folder.key(&heads, keyring)?;
     let mut ends = Vec::new();
-    for file in LINES {
-        ends.extend(folder.end_of_lines(file, &heads, &openings)?);
-    }
-    for file in [File::StdinHead, File::StdoutHead, File::StderrHead] {
-        ends.extend(folder.end_of_bytes(file, &heads)?);
+    match &locked {
+        None => {
+            for file in LINES {
+                ends.extend(folder.end_of_lines(file, &heads, &openings)?);
+            }
+            for file in HEADS {
+                ends.extend(folder.end_of_bytes(file, &heads)?);
+            }
+        }
+        Some(locked) => {
+            ends.extend(folder.end_of_bytes(File::Key, &heads)?);
+            for file in LINES.into_iter().chain(HEADS) {
+                ends.extend(folder.end_of_locked_lines(file, &heads, &openings, &locked.key)?);
+            }
+        }
     }
     let time = ends.iter().find(|end| end.file == File::Events).map_or(i64::MIN, |end| end.time);
     let manifest = folder.manifest()?;
@@ -130,7 +149,10 @@ pub fn recover(path: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> Result<R
 
     let mut seal = FolderSeal::new(key.verifying_key().name(), session);
     for file in File::ALL.into_iter().filter(|file| !matches!(file, File::Checkpoints | File::Manifest)) {
-        folder.replay(file, &mut seal)?;
+        match locked.as_ref().filter(|_| file.is_encrypted()) {
+            None => folder.replay(file, &mut seal)?,
+            Some(locked) => folder.replay_locked(file, &mut seal, &locked.key)?,
+        }
     }
     if let Some((hash, checkpoint)) = &heads.last {
         seal.resume(Signed { count: heads.count, last: Some(*hash), time: checkpoint.time }, time);
@@ -146,6 +168,7 @@ pub fn recover(path: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> Result<R
         checkpoints: heads.count,
         manifest: manifest.map(Box::new),
         seal,
+        key: locked,
     })))
 }
 
@@ -269,9 +292,9 @@ impl Folder {
         let failed = |error| io_error(File::Torn.name(), error);
         if !torn.is_empty() {
             let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-            let mut into = self.directory.file(File::Torn.name(), flags).map_err(failed)?;
+            let into = self.directory.file(File::Torn.name(), flags).map_err(failed)?;
             for end in &torn {
-                self.copy(end, &mut into, &there)?;
+                self.copy(end, &into, &there)?;
             }
             into.sync_all().map_err(failed)?;
             self.directory.sync().map_err(failed)?;
@@ -290,48 +313,30 @@ impl Folder {
 
     /// What `torn.jsonl` has already, by hash. Its own torn end is a copy of what still stands where it was torn.
     fn mend_torn(&self, heads: &Heads) -> Result<HashSet<Hash>, RecoverError> {
-        let mut there = HashSet::new();
         let failed = |error| io_error(File::Torn.name(), error);
         let Some(End { at, length, .. }) = self.end_of_lines(File::Torn, heads, &[])? else {
-            return Ok(there);
+            return Ok(HashSet::new());
         };
         if at < length
             && let Some(file) = self.open(File::Torn, OFlags::WRONLY)?
         {
             file.set_len(at).map_err(failed)?;
         }
-        if let Some(file) = self.open(File::Torn, OFlags::RDONLY)? {
-            let mut lines = Lines::new(file, MAX_EVENT_BYTES);
-            while let Some(line) = lines.next().map_err(failed)? {
-                there.insert(Hash::of(line.bytes));
-            }
+        match self.open(File::Torn, OFlags::RDONLY)? {
+            Some(file) => Ok(torn::kept(&file).map_err(failed)?.0),
+            None => Ok(HashSet::new()),
         }
-        Ok(there)
     }
 
-    fn copy(&self, end: &End, into: &mut DiskFile, there: &HashSet<Hash>) -> Result<(), RecoverError> {
-        let failed = |error| io_error(end.file.name(), error);
-        let Some(mut from) = self.open(end.file, OFlags::RDONLY)? else {
+    fn copy(&self, end: &End, into: &DiskFile, there: &HashSet<Hash>) -> Result<(), RecoverError> {
+        let name = end.file.name();
+        let Some(from) = self.open(end.file, OFlags::RDONLY)? else {
             return Ok(());
         };
-        from.seek(SeekFrom::Start(end.at)).map_err(failed)?;
-        let mut offset = end.at;
-        while offset < end.length {
-            let mut piece = Vec::new();
-            (&from).take(PIECE).read_to_end(&mut piece).map_err(failed)?;
-            if piece.is_empty() {
-                break;
-            }
-            let bytes = piece.len() as u64;
-            let torn = Torn { file: end.file.name(), offset, bytes, base64: STANDARD.encode(&piece) };
-            let mut line = serde_json::to_vec(&torn).map_err(|error| failed(error.into()))?;
-            if !there.contains(&Hash::of(&line)) {
-                line.push(b'\n');
-                into.write_all(&line).map_err(|error| io_error(File::Torn.name(), error))?;
-            }
-            offset += bytes;
-        }
-        Ok(())
+        torn::copy(name, &from, end.at, end.length, into, there).map_err(|error| match error {
+            CopyError::From(error) => io_error(name, error),
+            CopyError::Into(error) => io_error(File::Torn.name(), error),
+        })
     }
 
     fn replay(&self, file: File, seal: &mut FolderSeal) -> Result<(), RecoverError> {
@@ -367,7 +372,7 @@ fn stands(file: File, line: &Line<'_>, at: u64, last: &mut Option<Parsed>, openi
             follows
         }
         File::Terminal if at > 0 => line.bytes.starts_with(b"[") && is_json(line.bytes),
-        File::Torn => serde_json::from_slice::<Torn<'_>>(line.bytes).is_ok(),
+        File::Torn => is_torn(line.bytes),
         _ => line.bytes.starts_with(b"{") && is_json(line.bytes),
     }
 }
@@ -395,11 +400,19 @@ fn io_error(file: &str, error: io::Error) -> RecoverError {
 /// Files that are made of lines, but for `torn.jsonl`.
 const LINES: [File; 4] = [File::Events, File::Terminal, File::Commands, File::Files];
 
-/// So much is in one line of `torn.jsonl`.
-const PIECE: u64 = 48 << 10;
+/// Those that are bytes, where they are not encrypted.
+const HEADS: [File; 3] = [File::StdinHead, File::StdoutHead, File::StderrHead];
 
 const BUFFER: usize = 256 << 10;
+
+#[path = "recover_locked.rs"]
+mod locked;
+pub use locked::FolderKey;
 
 #[cfg(test)]
 #[path = "recover_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "recover_locked_tests.rs"]
+mod locked_tests;

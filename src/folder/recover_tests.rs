@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::testing::{SESSION, Session, key};
 use crate::verify::{InMemory, Verdict, verify_folder};

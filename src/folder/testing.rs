@@ -1,15 +1,20 @@
 //! Folders for tests: written as a gateway writes them, in memory, with a fixed key and a clock that is an argument.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::checkpoint::timestamp;
+use crate::encrypted::{DataKey, Keyring, KeyringError, WrappedKey};
 use crate::folder_seal::FolderSeal;
 use crate::key::SigningKey;
 use crate::layout::File;
 use crate::manifest::Manifest;
+use crate::recover::FolderKey;
 use crate::verify::{FolderReport, InMemory, verify_files};
 
 /// The session of most tests.
@@ -32,6 +37,19 @@ pub(crate) struct Session {
     /// What was written, in order.
     pub(crate) log: Vec<(String, Vec<u8>)>,
     session: Uuid,
+    /// Of one that is encrypted.
+    pub(crate) lock: Option<FolderKey>,
+}
+
+/// Has the key of everybody whose wrapped key is the key itself.
+pub(crate) struct OpenKeyring;
+
+impl Keyring for OpenKeyring {
+    fn unwrap(&self, wrapped: &WrappedKey) -> Result<DataKey, KeyringError> {
+        let bytes = Zeroizing::new(wrapped.bytes().unwrap_or_default());
+        let key = wrapped.session().and_then(|session| DataKey::new(session, &bytes));
+        key.ok_or_else(|| KeyringError("this is no key".to_owned()))
+    }
 }
 
 impl Session {
@@ -48,12 +66,28 @@ impl Session {
             now: datetime!(2026-11-30 07:12:33.123 UTC),
             log: Vec::new(),
             session,
+            lock: None,
         }
+    }
+
+    /// The same, encrypted.
+    pub(crate) fn encrypted(session: Uuid, key: SigningKey, data_key: u8) -> Self {
+        let mut new = Self::of(session, key);
+        let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234";
+        let wrapped = WrappedKey::new(session, new.key.verifying_key().name(), arn, &[data_key; 32]);
+        new.write(File::Key, &wrapped.to_line().unwrap());
+        new.lock = Some(FolderKey { key: Arc::new(OpenKeyring.unwrap(&wrapped).unwrap()), wrapped });
+        new
     }
 
     /// A session with a terminal, two commands and a file: eight events, a head after every second one.
     pub(crate) fn example() -> Self {
-        let mut session = Self::new();
+        Self::new().with_example()
+    }
+
+    /// What the example says, in this one.
+    pub(crate) fn with_example(self) -> Self {
+        let mut session = self;
         session.event(3002, "Authentication: Logon", json!({ "user": { "name": "alice" } }));
         session.head();
         session.write(File::Terminal, b"{\"version\": 2, \"width\": 80, \"height\": 24}\n");
@@ -95,9 +129,17 @@ impl Session {
     }
 
     pub(crate) fn write(&mut self, file: File, bytes: &[u8]) {
-        self.log.push((file.name().to_owned(), bytes.to_vec()));
-        self.folder.0.entry(file.name().to_owned()).or_default().extend_from_slice(bytes);
-        self.seal.wrote(file, bytes);
+        let line = self.lock.as_ref().filter(|_| file.is_encrypted()).map(|lock| {
+            let line = lock.key.line(file, self.seal.next_line(file), bytes).unwrap();
+            self.seal.wrote_encrypted(file, bytes, &line);
+            line
+        });
+        let stands = line.as_deref().unwrap_or(bytes);
+        self.log.push((file.name().to_owned(), stands.to_vec()));
+        self.folder.0.entry(file.name().to_owned()).or_default().extend_from_slice(stands);
+        if line.is_none() {
+            self.seal.wrote(file, bytes);
+        }
     }
 
     pub(crate) fn head(&mut self) {
@@ -132,7 +174,11 @@ impl Session {
             "opened": timestamp(datetime!(2026-11-30 07:12:33.123 UTC)),
             "ended": { "outcome": outcome, "checkpoints": checkpoints }, "files": files.collect::<Vec<_>>(),
         });
-        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        let mut manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        if let Some(lock) = &self.lock {
+            manifest.command = Some("make 1".to_owned());
+            manifest.hide(&lock.key, &lock.wrapped).unwrap();
+        }
         let mut bytes = serde_json::to_vec_pretty(&manifest).unwrap();
         bytes.push(b'\n');
         bytes

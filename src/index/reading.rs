@@ -2,11 +2,11 @@
 //! limit.
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use aws_lc_rs::digest;
-use portcullis_folder::{CommandRecord, File, FileRecord, Manifest};
+use portcullis_folder::{CommandRecord, Contents, File, FileRecord, Manifest, Plain};
 use rustix::fs::{Mode, OFlags};
 use serde::de::DeserializeOwned;
 
@@ -49,18 +49,19 @@ pub struct FolderRecords {
     pub unreadable: Vec<String>,
 }
 
-/// Reads the commands and file operations of a folder, up to so many of each.
-pub fn read_records(folder: &Path, opened: &str, limit: usize) -> FolderRecords {
+/// Reads the commands and file operations of a folder, encrypted or not, up to so many of each.
+pub fn read_records(contents: &Contents, opened: &str, limit: usize) -> FolderRecords {
     let mut read = FolderRecords::default();
+    let named = |file: File| (Path::new(file.name()), plain(contents, file));
     let FolderRecords { commands, files, unreadable } = &mut read;
-    lines(&folder.join(File::Commands.name()), &mut |why| unreadable.push(why), |_, line| {
+    lines(named(File::Commands), &mut |why| unreadable.push(why), |_, line| {
         json(line).map(|record| {
             commands.push(record);
             commands.len() < limit
         })
     });
     let opened = moment::milliseconds(opened).unwrap_or_default();
-    lines(&folder.join(File::Files.name()), &mut |why| unreadable.push(why), |_, line| {
+    lines(named(File::Files), &mut |why| unreadable.push(why), |_, line| {
         json::<FileRecord>(line).map(|record| {
             files.push((after(opened, &record.time), record));
             files.len() < limit
@@ -118,16 +119,25 @@ pub(crate) fn records(
     mut part: impl FnMut(Part) -> bool,
     mut told_of: impl FnMut(String),
 ) -> bool {
+    // what an encrypted folder says is nobody's who has no key, and would be everybody's who reads the index
+    if manifest.encryption.is_some() {
+        return true;
+    }
     let mut complete = true;
+    let named = |file: File| {
+        let path = folder.join(file.name());
+        let from = open(&path);
+        (path, from)
+    };
     let opened = moment::milliseconds(&manifest.opened).unwrap_or_default();
     let mut commands = Batches::new(Part::Commands);
-    complete &= lines(&folder.join(File::Commands.name()), &mut told_of, |number, line| {
+    complete &= lines(named(File::Commands), &mut told_of, |number, line| {
         json(line).map(|record| commands.add((number, record), &mut part))
     });
     commands.rest(&mut part);
 
     let mut files = Batches::new(Part::Files);
-    complete &= lines(&folder.join(File::Files.name()), &mut told_of, |number, line| {
+    complete &= lines(named(File::Files), &mut told_of, |number, line| {
         json::<FileRecord>(line).map(|record| files.add((number, after(opened, &record.time), record), &mut part))
     });
     files.rest(&mut part);
@@ -135,7 +145,7 @@ pub(crate) fn records(
     let mut texts = Batches::new(Part::Texts);
     let mut piece = 0;
     let mut chunks = Chunks::default();
-    complete &= lines(&folder.join(File::Terminal.name()), &mut told_of, |number, line| {
+    complete &= lines(named(File::Terminal), &mut told_of, |number, line| {
         if number == 0 {
             return Ok(true);
         }
@@ -216,12 +226,13 @@ fn json<T: DeserializeOwned>(line: &str) -> Result<T, String> {
 }
 
 /// Reads a file line by line; false where not all of it was read. `line` says whether anybody wants more.
-fn lines(
-    path: &Path,
+fn lines<R: Read>(
+    (path, from): (impl AsRef<Path>, Result<Option<R>, IndexError>),
     told_of: &mut impl FnMut(String),
     mut line: impl FnMut(u64, &str) -> Result<bool, String>,
 ) -> bool {
-    let file = match open(path) {
+    let path = path.as_ref();
+    let file = match from {
         Ok(Some(file)) => file,
         Ok(None) => return true,
         Err(error) => {
@@ -323,6 +334,15 @@ fn open(path: &Path) -> Result<Option<fs::File>, IndexError> {
     }
 }
 
+/// The same of a folder's contents.
+fn plain(contents: &Contents, file: File) -> Result<Option<Plain>, IndexError> {
+    match contents.file(file) {
+        Ok(plain) => Ok(Some(plain)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(told(Path::new(file.name()), &error.to_string())),
+    }
+}
+
 fn told(path: &Path, why: &str) -> IndexError {
     IndexError::Folder { place: path.display().to_string(), why: why.to_owned() }
 }
@@ -373,7 +393,7 @@ mod tests {
             let _ = head(dir.path());
             let path = dir.path().join(File::Commands.name());
             let mut seen = 0;
-            lines(&path, &mut |_| {}, |_, _| { seen += 1; Ok(true) });
+            lines((&path, open(&path)), &mut |_| {}, |_, _| { seen += 1; Ok(true) });
             prop_assert!(seen <= bytes.iter().filter(|byte| **byte == b'\n').count() + 1);
         }
     }

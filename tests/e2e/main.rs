@@ -12,6 +12,7 @@ mod cli;
 mod compile_fail;
 mod demo;
 mod emulator;
+mod encryption;
 mod endurance;
 mod evidence;
 mod exec;

@@ -179,7 +179,7 @@ impl Clients {
 }
 
 /// The default chain: environment, profile, container, instance.
-async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
+pub(super) async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(Duration::from_secs(15))
@@ -201,7 +201,7 @@ async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
     loader.load().await
 }
 
-fn https_client(ca_bundle: Option<Vec<u8>>, proxies: &ProxyRules) -> Result<SharedHttpClient, BackendError> {
+pub(super) fn https_client(ca_bundle: Option<Vec<u8>>, proxies: &ProxyRules) -> Result<SharedHttpClient, BackendError> {
     let unusable = |what: &str| BackendError::Unreachable(format!("the SDK does not accept {what}"));
     let trust = match ca_bundle {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
@@ -227,7 +227,7 @@ fn https_client(ca_bundle: Option<Vec<u8>>, proxies: &ProxyRules) -> Result<Shar
     }))
 }
 
-fn read_ca_bundle(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, BackendError> {
+pub(super) fn read_ca_bundle(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, BackendError> {
     let read = |path: &Path| {
         std::fs::read(path).map_err(|error| {
             BackendError::Unreachable(format!("the CA bundle {} can't be read: {error}", path.display()))
@@ -237,7 +237,7 @@ fn read_ca_bundle(path: Option<PathBuf>) -> Result<Option<Vec<u8>>, BackendError
 }
 
 /// The region becomes part of host names that are dialled.
-fn check_region(region: &str) -> Result<(), BackendError> {
+pub(super) fn check_region(region: &str) -> Result<(), BackendError> {
     let good = (1..=40).contains(&region.len())
         && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if good { Ok(()) } else { Err(BackendError::Unreachable(format!("{:?} is no AWS region", clean(region)))) }

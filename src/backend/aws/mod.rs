@@ -16,6 +16,7 @@ mod documents;
 mod embedded_tests;
 mod error;
 mod inventory;
+mod kms;
 #[cfg(test)]
 mod moto_tests;
 mod node_arn;
@@ -42,4 +43,5 @@ mod user_keys_tests;
 mod web_identity_tests;
 
 pub use clients::{AwsOptions, LOG_FILTER, LOG_FILTER_OF_TOOLS};
+pub use kms::{KmsKeys, KmsOptions};
 pub use service::AwsBackend;

@@ -1,14 +1,11 @@
 //! People's roles from an STS, and users' keys from an IAM, that are not ours: moto, which others test their programs with. It
 //! evaluates nothing, and takes and gives what is on the wire.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_sts as sts;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::*;
 use crate::backend::UserKeys as _;
@@ -16,53 +13,19 @@ use crate::backend::lanes::SessionRequest;
 use crate::identity::{Identity, Role, signed_in_saying};
 use crate::model::{RealmName, RoleArn};
 use crate::policy::{Action, Grant};
-use crate::testing::{PATIENCE, keygen};
+use crate::testing::{Moto, keygen};
 
-/// One that runs until this is dropped.
-struct Moto {
-    server: Child,
-    url: String,
-}
-
-impl Moto {
-    async fn start() -> Self {
-        let root = env!("CARGO_MANIFEST_DIR");
-        let setup = Command::new("scripts/setup.sh").arg("moto_server").current_dir(root).output().unwrap();
-        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Command::new(format!("{root}/target/moto/bin/moto_server"));
-        server.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdin(Stdio::null());
-        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let moto = Self { server, url: format!("http://127.0.0.1:{port}") };
-        let listens = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, listens).await.expect("moto listens");
-        moto
-    }
-}
-
-impl Moto {
-    async fn backend(&self) -> AwsBackend {
-        let options = AwsOptions {
-            region: Some("eu-west-1".into()),
-            endpoint_ssm: Some(self.url.clone()),
-            endpoint_sts: Some(self.url.clone()),
-            endpoint_iam: Some(self.url.clone()),
-            credentials: Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "test")),
-            ..AwsOptions::default()
-        };
-        AwsBackend::new(RealmName::for_test(), options).await.unwrap()
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
+/// It as the whole of AWS.
+async fn backend_of(moto: &Moto) -> AwsBackend {
+    let options = AwsOptions {
+        region: Some("eu-west-1".into()),
+        endpoint_ssm: Some(moto.url.clone()),
+        endpoint_sts: Some(moto.url.clone()),
+        endpoint_iam: Some(moto.url.clone()),
+        credentials: Some(Moto::credentials()),
+        ..AwsOptions::default()
+    };
+    AwsBackend::new(RealmName::for_test(), options).await.unwrap()
 }
 
 const PEOPLE: &str = "arn:aws:iam::123456789012:role/portcullis-people";
@@ -88,7 +51,7 @@ async fn seen_as(backend: &AwsBackend, identity: Identity) -> (Credentials, Stri
 #[tokio::test]
 async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
     let moto = Moto::start().await;
-    let backend = moto.backend().await;
+    let backend = backend_of(&moto).await;
     let ann = Identity::for_test_in("ann@example.com", &["dev", "on call"]).in_role(Arc::new(role(PEOPLE)));
     let (credentials, arn) = seen_as(&backend, ann).await;
     let left = credentials.expiry().unwrap().duration_since(std::time::SystemTime::now()).unwrap();
@@ -99,7 +62,7 @@ async fn moto_gives_out_a_person_s_role_and_knows_them_by_it() {
 #[tokio::test]
 async fn moto_gives_out_a_role_for_a_person_s_own_token_and_another_from_there() {
     let moto = Moto::start().await;
-    let backend = moto.backend().await;
+    let backend = backend_of(&moto).await;
     let signed_in = signed_in_saying("ada", serde_json::json!({}));
     let web = "arn:aws:iam::123456789012:role/portcullis-web";
     for name in [web, PEOPLE] {
@@ -114,7 +77,7 @@ async fn moto_gives_out_a_role_for_a_person_s_own_token_and_another_from_there()
 #[tokio::test]
 async fn moto_has_the_keys_of_a_user_and_says_which_are_active() {
     let moto = Moto::start().await;
-    let backend = moto.backend().await;
+    let backend = backend_of(&moto).await;
     let iam = &backend.inner().clients.iam;
     let dir = tempfile::tempdir().unwrap();
     let mut keys = Vec::new();

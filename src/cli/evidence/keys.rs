@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_folder::{VerifyingKey, public_path};
 
-use crate::app;
+use crate::app::{self, EvidenceKeyring};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::failure::config_failure;
 use crate::config::{Overrides, Trust};
@@ -56,6 +56,16 @@ fn outside(path: &Path, verified: &[PathBuf]) -> Result<(), Failure> {
             Err(Failure::new(Exit::Usage, text))
         }
     }
+}
+
+/// What opens encrypted folders: AWS KMS where the configuration says that it is, or where the SDK's usual places do.
+pub(super) fn keyring(given: &[String], config: &Path) -> EvidenceKeyring {
+    if !given.is_empty() {
+        return EvidenceKeyring::default();
+    }
+    // one that can't be read was told of when the keys were looked for in it
+    let loaded = app::read(config, Trust::Anybodys, &Overrides::default());
+    loaded.map(|loaded| EvidenceKeyring::of(&loaded.config.evidence)).unwrap_or_default()
 }
 
 /// Where the gateway of a configuration has its evidence key, and what such a key is called.

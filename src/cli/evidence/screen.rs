@@ -2,7 +2,7 @@
 
 use portcullis_folder::{Fault, FolderReport, JournalReport, SignedBy, Verdict};
 
-use crate::model::{counted, size_text};
+use crate::model::{counted, plain_text, size_text};
 
 /// A folder, in a screenful.
 pub(super) fn folder(path: &str, report: &FolderReport) -> String {
@@ -29,6 +29,17 @@ pub(super) fn folder(path: &str, report: &FolderReport) -> String {
             if file.name == "events.jsonl" { format!(", {}", counted(report.events, "event")) } else { String::new() };
         let line = format!("{:<15} {:>9}  {is}{events}", file.name, size_text(file.bytes));
         page.row(if at == 0 { "files" } else { "" }, line);
+    }
+    if let Some(encryption) = &report.encryption {
+        page.row("encrypted", format!("by {}", encryption.kms_key.as_deref().unwrap_or("a key that is not known")));
+        page.row(
+            "",
+            match (&encryption.why, encryption.opened) {
+                (_, true) => "opened, line by line".to_owned(),
+                (Some(why), false) => format!("not opened: {}", plain_text(why)),
+                (None, false) => "not opened".to_owned(),
+            },
+        );
     }
     page.faults(&report.faults, report.more_faults);
     for (at, later) in report.found_later.iter().enumerate() {

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_folder::{Depth, FolderReport, Journal, JournalReport, VerifyingKey, verify_folder, verify_journal};
+use portcullis_folder::{
+    Depth, FolderReport, Journal, JournalReport, Keyring, NoKeyring, VerifyingKey, verify_folder_with, verify_journal,
+};
 use serde_json::{Value, json};
 
-use super::keys::believed;
+use super::keys::{believed, keyring};
 use super::screen;
 use crate::cli::args::VerifyArgs;
 use crate::cli::exit::{Exit, Failure};
@@ -21,8 +23,10 @@ pub(in crate::cli) fn run(args: &VerifyArgs) -> Result<(), Failure> {
 fn folders(args: &VerifyArgs, keys: &[VerifyingKey]) -> Result<(), Failure> {
     let mut odd = 0;
     let mut answers = Vec::new();
+    let kms = keyring(&args.key, &args.config);
+    let opens: &dyn Keyring = if args.decrypt { &kms } else { &NoKeyring };
     for (at, folder) in args.folders.iter().enumerate() {
-        let report = verify_folder(folder, keys);
+        let report = verify_folder_with(folder, keys, opens);
         odd += usize::from(!report.is_whole());
         if args.json {
             answers.push(folder_json(folder, &report)?);

@@ -8,9 +8,9 @@ use crate::cli::exit::{Exit, Failure};
 
 pub(super) async fn run(audit: &Audit<'_>, args: &ExportToArgs) -> Result<(), Failure> {
     let Some(path) = &args.to else { return Ok(()) };
-    let named = audit.exported(&args.export, &mut Terminal::default()).await?;
+    let exported = audit.exported(&args.export, &mut Terminal::default()).await?;
     let mut file = ExportFile::create(path, args.force)?;
-    let written = write_export(&named, args.export.format, &mut file).and_then(|()| file.finish());
+    let written = write_export(&exported, args.export.format, &mut file).and_then(|()| file.finish());
     written.map_err(|error| {
         let text = format!("{}: it could not be exported: {error}", path.display());
         Failure::new(Exit::Failed, shown(&text))

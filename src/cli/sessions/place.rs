@@ -1,10 +1,12 @@
 //! Where the evidence and its index are.
 
+use std::sync::Arc;
+
 use portcullis_folder::public_path;
 use portcullis_index::Location;
 
 use super::args::PlaceArgs;
-use crate::app;
+use crate::app::{self, EvidenceKeyring};
 use crate::audit::Archive;
 use crate::cli::exit::Failure;
 use crate::cli::failure::config_failure;
@@ -12,8 +14,8 @@ use crate::config::{Overrides, Trust};
 
 /// That of the command line, or of the configuration.
 pub(super) fn archive(args: &PlaceArgs) -> Result<Archive, Failure> {
-    let (evidence, url, keys) = match &args.evidence {
-        Some(directory) => (directory.clone(), None, None),
+    let (evidence, url, keys, keyring) = match &args.evidence {
+        Some(directory) => (directory.clone(), None, None, EvidenceKeyring::default()),
         None => {
             let loaded = app::read(&args.config, Trust::Anybodys, &Overrides::default()).map_err(|error| {
                 config_failure(
@@ -24,10 +26,11 @@ pub(super) fn archive(args: &PlaceArgs) -> Result<Archive, Failure> {
             })?;
             let config = loaded.config;
             let keys = public_path(&config.evidence.key_path());
-            (config.evidence.directory, config.index.url, Some(keys))
+            let keyring = EvidenceKeyring::of(&config.evidence);
+            (config.evidence.directory, config.index.url, Some(keys), keyring)
         }
     };
     let url = args.index.as_deref().or(url.as_deref());
     let location = Location::of(url, &evidence);
-    Ok(Archive { evidence, location, keys: args.keys.clone().or(keys) })
+    Ok(Archive { evidence, location, keys: args.keys.clone().or(keys), keyring: Arc::new(keyring) })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{File, FileEntry, FolderSeal, Manifest, SESSIONS, day_of, open_regular};
+use portcullis_folder::{File, FileEntry, FolderKey, FolderSeal, Manifest, SESSIONS, day_of, open_regular};
 use portcullis_index::Writer as Indexer;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -45,6 +45,8 @@ struct OpenFolder {
     path: PathBuf,
     /// `<day>/<session>`, as the journal calls it.
     name: String,
+    /// Where it is encrypted. It is gone when the folder is sealed.
+    key: Option<FolderKey>,
     files: Vec<OpenFile>,
     seal: FolderSeal,
     /// Since when something stands in it that no head on its way covers.
@@ -107,12 +109,12 @@ impl FolderDisk {
     pub(in crate::evidence) fn run(&mut self, task: FolderTask) -> Result<(), EvidenceError> {
         let session = task.session();
         let done = match task {
-            FolderTask::Open { opened, manifest, entries, .. } => self
-                .has_room()
-                .and_then(|()| self.make(session, opened, &manifest))
-                .and_then(|()| self.write(session, entries)),
+            FolderTask::Open { opened, manifest, entries, key, .. } => {
+                let made = self.has_room().and_then(|()| self.make(session, opened, *manifest, key));
+                made.and_then(|()| self.write(session, entries))
+            }
             FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
-            FolderTask::GoOn { path, name, seal, .. } => self.go_on(session, path, name, *seal),
+            FolderTask::GoOn { path, name, seal, key, .. } => self.go_on(session, path, name, *seal, key),
             // the end is worth a try, whatever is left of the disk
             FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, manifest),
         };
@@ -143,7 +145,13 @@ impl FolderDisk {
         next
     }
 
-    fn make(&mut self, session: Uuid, opened: OffsetDateTime, manifest: &Manifest) -> io::Result<()> {
+    fn make(
+        &mut self,
+        session: Uuid,
+        opened: OffsetDateTime,
+        mut manifest: Manifest,
+        key: Option<FolderKey>,
+    ) -> io::Result<()> {
         let day = day_of(opened);
         let name = format!("{day}/{session}");
         let sessions = self.evidence.join(SESSIONS);
@@ -159,24 +167,39 @@ impl FolderDisk {
         interrupted::opened(&self.evidence, &name)?;
         // nothing is overwritten: a folder of this number that is there already is somebody else's
         directory.create(&path)?;
-        let folder = OpenFolder {
+        let wrapped = key.as_ref().map(|key| key.wrapped.to_line()).transpose().map_err(io::Error::other)?;
+        let mut folder = OpenFolder {
             path,
             name,
+            key,
             files: Vec::new(),
             seal: FolderSeal::new(&self.authority, session),
             dirty: None,
             signing: Arc::default(),
             is_new: true,
         };
+        // before whatever it opens
+        let written = wrapped.map_or(Ok(0), |line| folder.append(File::Key, &line));
+        if let Some(FolderKey { key, wrapped }) = &folder.key {
+            // whoever reads the index need not be let to the key
+            manifest.hide(key, wrapped).map_err(io::Error::other)?;
+        }
         self.open.insert(session, folder);
         if let Some(index) = &self.index {
-            index.opened(manifest);
+            index.opened(&manifest);
         }
-        Ok(())
+        written.map(drop)
     }
 
     /// Goes on with a folder that is there. Its files are opened as they are needed.
-    fn go_on(&mut self, session: Uuid, path: PathBuf, name: String, seal: FolderSeal) -> io::Result<()> {
+    fn go_on(
+        &mut self,
+        session: Uuid,
+        path: PathBuf,
+        name: String,
+        seal: FolderSeal,
+        key: Option<FolderKey>,
+    ) -> io::Result<()> {
         let mut files = Vec::new();
         for file in File::ALL {
             // every file that has something in it is in the last head, and synced before
@@ -185,7 +208,7 @@ impl FolderDisk {
                 files.push(OpenFile { file, handle, bytes });
             }
         }
-        let folder = OpenFolder { path, name, files, seal, dirty: None, signing: Arc::default(), is_new: true };
+        let folder = OpenFolder { path, name, key, files, seal, dirty: None, signing: Arc::default(), is_new: true };
         self.open.insert(session, folder);
         Ok(())
     }
@@ -209,6 +232,9 @@ impl FolderDisk {
         let folder = self.folder(session)?;
         let written = folder.write(session, entries, index.as_ref());
         manifest.files = folder.entries();
+        if let Some(FolderKey { key, wrapped }) = &folder.key {
+            manifest.hide(key, wrapped).map_err(io::Error::other)?;
+        }
         let mut text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
         text.push(b'\n');
         // what stands in it is sealed, even where its last lines found no room
@@ -272,7 +298,7 @@ impl OpenFolder {
                 }
                 Entry::Bytes(file, bytes) => {
                     let offset = self.append(file, &bytes)?;
-                    if let Some(index) = index {
+                    if let Some(index) = index.filter(|_| self.key.is_none()) {
                         index.wrote(session, file, offset, bytes);
                     }
                 }
@@ -282,10 +308,21 @@ impl OpenFolder {
         Ok(())
     }
 
-    /// Writes all of it at a file's end, or nothing; where that was.
+    /// Writes at a file's end, all of it or nothing: of an encrypted folder one line that says this. Where that was.
     fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<u64> {
-        let offset = put(&self.path, &mut self.files, file, bytes)?;
-        self.seal.wrote(file, bytes);
+        let offset = match self.key.as_ref().filter(|_| file.is_encrypted()) {
+            None => {
+                let offset = put(&self.path, &mut self.files, file, bytes)?;
+                self.seal.wrote(file, bytes);
+                offset
+            }
+            Some(key) => {
+                let line = key.key.line(file, self.seal.next_line(file), bytes).map_err(io::Error::other)?;
+                let offset = put(&self.path, &mut self.files, file, &line)?;
+                self.seal.wrote_encrypted(file, bytes, &line);
+                offset
+            }
+        };
         Ok(offset)
     }
 

@@ -3,14 +3,14 @@
 //! Which folders are open is told by `open/`, which has an empty file for each of them: made before the folder is, and removed once its
 //! last head is on the disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_folder::{
-    Counts, Ended, File as FolderFile, Interrupted, Manifest, Recovered, SigningKey, VerifyingKey, open_regular,
-    recover, timestamp,
+    Contents, Counts, Ended, File as FolderFile, Interrupted, Keyring, Manifest, NoKeyring, Recovered, SigningKey,
+    VerifyingKey, recover_with, timestamp,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -60,7 +60,12 @@ fn mark(evidence: &Path, name: &str) -> PathBuf {
 }
 
 /// The folders that a killed gateway left open, and what is to be done to them.
-pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> io::Result<Vec<Found>> {
+pub(in crate::evidence) fn find(
+    evidence: &Path,
+    key: &SigningKey,
+    keys: &[VerifyingKey],
+    keyring: &dyn Keyring,
+) -> io::Result<Vec<Found>> {
     let entries = match fs::read_dir(evidence.join(OPEN)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -73,7 +78,7 @@ pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[Verif
         let tasks = match path.symlink_metadata() {
             // it was killed before it had made the folder
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            _ => go_on(&path, &name, session, key, keys),
+            _ => go_on(&path, &name, session, key, keys, keyring),
         };
         if tasks.as_ref().is_ok_and(Vec::is_empty) {
             sealed(evidence, &name);
@@ -97,13 +102,19 @@ fn go_on(
     session: Uuid,
     key: &SigningKey,
     keys: &[VerifyingKey],
+    keyring: &dyn Keyring,
 ) -> Result<Vec<FolderTask>, String> {
-    let interrupted = match recover(path, key, keys).map_err(|error| error.to_string())? {
+    let interrupted = match recover_with(path, key, keys, keyring).map_err(|error| error.to_string())? {
         Recovered::Sealed => return Ok(Vec::new()),
         Recovered::Interrupted(interrupted) => *interrupted,
     };
-    let First { context, manifest } = first(path, session)?;
-    let Interrupted { seal, checkpoints, .. } = interrupted;
+    let Interrupted { seal, checkpoints, key, .. } = interrupted;
+    let contents = match &key {
+        Some(key) => Contents::by(path, key.key.clone()),
+        None => Contents::open(path, &NoKeyring),
+    };
+    let contents = contents.map_err(|error| error.to_string())?;
+    let First { context, manifest } = first(&contents, session)?;
     let event = Event::SessionInterrupted(SessionInterrupted { checkpoints });
     let entries = Body::of(&event, &context).into_iter().map(Entry::Event).collect();
     let ended = Ended {
@@ -112,15 +123,15 @@ fn go_on(
         ..manifest.ended.unwrap_or_default()
     };
     let counts = Counts {
-        commands: lines(&path.join(FolderFile::Commands.name()))?,
-        files: lines(&path.join(FolderFile::Files.name()))?,
+        commands: lines(&contents, FolderFile::Commands)?,
+        files: lines(&contents, FolderFile::Files)?,
         ..manifest.counts
     };
     let closed = Some(timestamp(OffsetDateTime::now_utc()));
     let manifest = Box::new(Manifest { ended: Some(ended), closed, counts, ..manifest });
     let (path, name) = (path.to_owned(), name.to_owned());
     Ok(vec![
-        FolderTask::GoOn { session, path, name, seal: Box::new(seal) },
+        FolderTask::GoOn { session, path, name, seal: Box::new(seal), key },
         FolderTask::Seal { session, entries, manifest },
     ])
 }
@@ -143,8 +154,8 @@ struct Opened {
     manifest: Manifest,
 }
 
-fn first(path: &Path, session: Uuid) -> Result<First, String> {
-    let file = open_regular(&path.join(FolderFile::Events.name()), OpenOptions::new().read(true));
+fn first(contents: &Contents, session: Uuid) -> Result<First, String> {
+    let file = contents.file(FolderFile::Events);
     let mut line = String::new();
     let read = file.and_then(|file| BufReader::new(file.take(LONGEST_EVENT)).read_line(&mut line));
     read.map_err(|error| format!("events.jsonl can't be read: {error}"))?;
@@ -154,8 +165,8 @@ fn first(path: &Path, session: Uuid) -> Result<First, String> {
 }
 
 /// How many lines a file has; none where it is not there.
-fn lines(path: &Path) -> Result<u64, String> {
-    let file = match File::open(path) {
+fn lines(contents: &Contents, file: FolderFile) -> Result<u64, String> {
+    let file = match contents.file(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         file => file.map_err(|error| error.to_string())?,
     };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portcullis_folder::{File, FolderSeal, Manifest};
+use portcullis_folder::{File, FolderKey, FolderSeal, Manifest};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -21,6 +21,8 @@ pub(in crate::evidence) enum FolderTask {
         manifest: Box<Manifest>,
         /// What stands in it first.
         entries: Vec<Entry>,
+        /// Its key, where it is encrypted.
+        key: Option<FolderKey>,
     },
     /// Write into it; all or nothing of each entry.
     Write {
@@ -39,6 +41,8 @@ pub(in crate::evidence) enum FolderTask {
         name: String,
         /// What stands in it.
         seal: Box<FolderSeal>,
+        /// Its key, where it is encrypted.
+        key: Option<FolderKey>,
     },
     /// Write the last of it, and seal it.
     Seal {
@@ -60,6 +64,9 @@ pub(in crate::evidence) enum Entry {
     Bytes(File, Vec<u8>),
 }
 
+/// What an encrypted line has besides what it says, about: its header, its IV and its tag.
+const ENCRYPTED_LINE: u64 = 240;
+
 impl FolderTask {
     pub(in crate::evidence) fn session(&self) -> Uuid {
         match self {
@@ -77,6 +84,14 @@ impl Entry {
         match self {
             Self::Event(_) => 0,
             Self::Bytes(_, bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The same of one that is encrypted: base64 of it, and what a line has besides.
+    pub(in crate::evidence) fn encrypted_bytes(&self) -> u64 {
+        match self.bytes() {
+            0 => 0,
+            bytes => bytes.saturating_add(bytes / 3).saturating_add(ENCRYPTED_LINE),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::checkpoints::{Heads, Point, TreeHead};
 use super::event_line::{Parsed, Wrong, parse};
 use super::fault::{Code, Fault, Faults};
 use super::file_check::Checked;
+use super::locked::Locks;
 use crate::event_chain;
 use crate::hash::Hash;
 use crate::layout::File;
@@ -17,6 +18,8 @@ use crate::tree::Tree;
 /// What is known of the lines so far.
 pub(crate) struct EventsCheck<'a> {
     session: Option<Uuid>,
+    /// Of an encrypted folder.
+    locks: Option<&'a Locks>,
     /// How the attestation of a line begins, for each key that signed.
     openings: Vec<String>,
     trees: &'a [Point<TreeHead>],
@@ -52,12 +55,13 @@ struct Gap {
 }
 
 impl<'a> EventsCheck<'a> {
-    pub(crate) fn new(heads: &'a Heads) -> Self {
+    pub(crate) fn new(heads: &'a Heads, locks: Option<&'a Locks>) -> Self {
         let of = |session: Uuid| heads.signers.iter().map(move |(key, _)| event_chain::opening(key.name(), session));
         let mut openings: Vec<String> = heads.session.into_iter().flat_map(of).collect();
         openings.dedup();
         let mut check = Self {
             session: heads.session,
+            locks,
             openings,
             trees: &heads.trees,
             signed: heads.trees.last().map_or(0, |point| point.at),
@@ -80,7 +84,7 @@ impl<'a> EventsCheck<'a> {
             State::TooLong => {
                 self.spoilt(Wrong::Malformed("it is longer than an event can be".to_owned()), line.number)
             }
-            State::Whole => match parse(line.bytes, &self.openings, self.session) {
+            State::Whole => match self.parsed(line.bytes) {
                 Ok(parsed) => self.event(&parsed, line.number),
                 // whoever put it there, the others go on without it
                 Err(Wrong::Spliced(what)) => self.tell_line(Code::Spliced, what, line.number),
@@ -89,6 +93,22 @@ impl<'a> EventsCheck<'a> {
         }
         self.tree.push(line.bytes);
         self.compare(line.offset + line.length);
+    }
+
+    /// What a line says. Of one that can't be opened no more is known than its number, and that of nobody but itself.
+    fn parsed(&self, line: &[u8]) -> Result<Parsed, Wrong> {
+        let Some(locks) = self.locks else { return parse(line, &self.openings, self.session) };
+        match locks.line(File::Events, line)? {
+            (sequence, None) => Ok(Parsed { sequence, time: i64::MIN, previous: None, own: Hash::of(line) }),
+            (number, Some(plain)) => {
+                let plain = plain.strip_suffix(b"\n").unwrap_or(&plain);
+                let parsed = parse(plain, &self.openings, self.session)?;
+                match parsed.sequence == number {
+                    true => Ok(parsed),
+                    false => Err(Wrong::Malformed(format!("it is line {number}, and event {}", parsed.sequence))),
+                }
+            }
+        }
     }
 
     /// How many lines there were.
@@ -151,6 +171,9 @@ impl<'a> EventsCheck<'a> {
     }
 
     fn follows(&self, event: &Parsed) -> bool {
+        if self.locks.is_some_and(|locks| !locks.is_open()) {
+            return true;
+        }
         let Head { sequence, fingerprint, spoilt, .. } = self.head;
         match fingerprint {
             _ if spoilt > 0 => true,

@@ -114,6 +114,11 @@ impl<'a> FileCheck<'a> {
 }
 
 impl Checked {
+    /// Whether all of it was signed, and is as it was.
+    pub(crate) fn is_as_signed(&self) -> bool {
+        self.bad.is_none() && self.bytes == self.signed
+    }
+
     /// What is wrong, in a file of this name. Every head has all that the ones before have, so that what follows the first
     /// difference can't be told from it.
     pub(crate) fn tell(&self, name: &str, has_lines: bool, faults: &mut Faults) {

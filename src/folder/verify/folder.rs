@@ -9,27 +9,34 @@ use super::checkpoints::Heads;
 use super::events::{EventsCheck, MAX_EVENT_BYTES};
 use super::fault::{Code, Fault, Faults, shown_name};
 use super::file_check::{Checked, FileCheck};
+use super::locked::{LockedLines, Locks};
 use super::manifest_check;
 use super::report::{FileReport, FolderReport, SignedBy, Verdict};
 use super::source::{Directory, Files};
 use crate::checkpoint::timestamp;
+use crate::encrypted::{Keyring, MAX_LOCKED_BYTES, NoKeyring};
 use crate::key::VerifyingKey;
 use crate::layout::File;
-use crate::lines::Lines;
+use crate::lines::{Line, Lines};
 
 /// Verifies a folder on the disk. Where it is named by a session's number, as the gateway does, it must be of that session.
 ///
 /// Only these keys are believed, and no file of the folder can add to them. Nothing is written.
 pub fn verify_folder(path: &Path, keys: &[VerifyingKey]) -> FolderReport {
-    with_heads(path, keys).0
+    verify_folder_with(path, keys, &NoKeyring)
+}
+
+/// The same; and of an encrypted folder, whose key this has, what its lines say.
+pub fn verify_folder_with(path: &Path, keys: &[VerifyingKey], keyring: &dyn Keyring) -> FolderReport {
+    with_heads(path, keys, keyring).0
 }
 
 /// The same, and the heads.
-pub(crate) fn with_heads(path: &Path, keys: &[VerifyingKey]) -> (FolderReport, Heads) {
+pub(crate) fn with_heads(path: &Path, keys: &[VerifyingKey], keyring: &dyn Keyring) -> (FolderReport, Heads) {
     let name = path.components().next_back().and_then(|name| name.as_os_str().to_str());
     let session = name.and_then(|name| Uuid::parse_str(name).ok());
     match Directory::open(path) {
-        Ok(directory) => files_with_heads(&directory, session, keys),
+        Ok(directory) => files_with_heads(&directory, session, keys, keyring),
         Err(error) => {
             let mut faults = Faults::default();
             faults.add(Fault::new(Code::Unreadable, format!("the folder can't be opened: {error}")));
@@ -40,7 +47,17 @@ pub(crate) fn with_heads(path: &Path, keys: &[VerifyingKey]) -> (FolderReport, H
 
 /// Verifies a folder wherever its files are. `session` is the one that it should be of, where that is known.
 pub fn verify_files(files: &impl Files, session: Option<Uuid>, keys: &[VerifyingKey]) -> FolderReport {
-    files_with_heads(files, session, keys).0
+    verify_files_with(files, session, keys, &NoKeyring)
+}
+
+/// The same; and of an encrypted folder, whose key this has, what its lines say.
+pub fn verify_files_with(
+    files: &impl Files,
+    session: Option<Uuid>,
+    keys: &[VerifyingKey],
+    keyring: &dyn Keyring,
+) -> FolderReport {
+    files_with_heads(files, session, keys, keyring).0
 }
 
 /// Only the heads of a folder: whether they are signed and follow each other.
@@ -56,7 +73,12 @@ pub(crate) fn only_heads(path: &Path, session: Uuid, keys: &[VerifyingKey]) -> (
     (faults, heads)
 }
 
-fn files_with_heads(files: &impl Files, session: Option<Uuid>, keys: &[VerifyingKey]) -> (FolderReport, Heads) {
+fn files_with_heads(
+    files: &impl Files,
+    session: Option<Uuid>,
+    keys: &[VerifyingKey],
+    keyring: &dyn Keyring,
+) -> (FolderReport, Heads) {
     let mut faults = Faults::default();
     match files.names() {
         Ok(names) => strangers(&names, &mut faults),
@@ -65,9 +87,12 @@ fn files_with_heads(files: &impl Files, session: Option<Uuid>, keys: &[Verifying
     let heads = heads(files, session, keys, &mut faults);
     let mut found = Found::default();
     for file in File::ALL.into_iter().filter(|file| *file != File::Checkpoints) {
-        if let Some(checked) = one(files, file, &heads, &mut found.events, &mut faults) {
-            found.files.push((file, checked));
+        let checked = one(files, file, &heads, &mut found, &mut faults);
+        if file == File::Key {
+            // the first of them: what follows may be encrypted
+            found.locks = Locks::of(files, &heads, checked.as_ref(), keyring, &mut faults);
         }
+        found.files.extend(checked.map(|checked| (file, checked)));
     }
     if heads.is_final() {
         sealed(files, &heads, &mut found, &mut faults);
@@ -86,6 +111,7 @@ fn files_with_heads(files: &impl Files, session: Option<Uuid>, keys: &[Verifying
 struct Found {
     files: Vec<(File, Checked)>,
     events: u64,
+    locks: Option<Locks>,
     manifest: Option<crate::manifest::Manifest>,
 }
 
@@ -112,7 +138,7 @@ fn heads(files: &impl Files, session: Option<Uuid>, keys: &[VerifyingKey], fault
 }
 
 /// Reads one file and compares it with what was signed of it.
-fn one(files: &impl Files, file: File, heads: &Heads, events: &mut u64, faults: &mut Faults) -> Option<Checked> {
+fn one(files: &impl Files, file: File, heads: &Heads, found: &mut Found, faults: &mut Faults) -> Option<Checked> {
     let points = heads.points(file);
     let read = match open(files, file, faults) {
         Opened::Read(read) => read,
@@ -124,23 +150,38 @@ fn one(files: &impl Files, file: File, heads: &Heads, events: &mut u64, faults: 
         }
         Opened::Told => return None,
     };
+    let locks = found.locks.as_ref();
+    let limit = if locks.is_some() { MAX_LOCKED_BYTES } else { MAX_EVENT_BYTES };
     let checked = if file == File::Events {
-        let mut check = EventsCheck::new(heads);
-        let checked = read_lines(read, FileCheck::new(points), &mut check);
-        *events = check.lines();
+        let mut check = EventsCheck::new(heads, locks);
+        let checked = read_lines(read, FileCheck::new(points), limit, |line| check.line(line));
+        found.events = check.lines();
         checked.inspect(|checked| check.tell(checked, faults))
+    } else if let Some(locks) = locks.filter(|_| file.is_encrypted()) {
+        let mut lines = LockedLines::new(locks, file);
+        let checked = read_lines(read, FileCheck::new(points), limit, |line| lines.line(line));
+        checked.inspect(|checked| {
+            // a line that can be named says more than the heads that it stands between
+            lines.tell(faults);
+            checked.tell(file.name(), true, faults);
+        })
     } else {
         FileCheck::read(points, read).inspect(|checked| checked.tell(file.name(), file.has_lines(), faults))
     };
     checked.map_err(|error| faults.add(unreadable(file, &error))).ok()
 }
 
-/// Reads the events once, for the file and for its lines.
-fn read_lines(read: impl Read, mut file: FileCheck<'_>, events: &mut EventsCheck<'_>) -> io::Result<Checked> {
+/// Reads a file once, for what was signed of it and for its lines.
+fn read_lines(
+    read: impl Read,
+    mut file: FileCheck<'_>,
+    limit: usize,
+    mut each: impl FnMut(&Line<'_>),
+) -> io::Result<Checked> {
     let signed = file.signed();
-    let mut lines = Lines::new(Tee { read, file: &mut file }, MAX_EVENT_BYTES);
+    let mut lines = Lines::new(Tee { read, file: &mut file }, limit);
     while let Some(line) = lines.next()? {
-        events.line(&line);
+        each(&line);
     }
     drop(lines);
     Ok(file.finish(signed))
@@ -168,11 +209,11 @@ fn sealed(files: &impl Files, heads: &Heads, found: &mut Found, faults: &mut Fau
         return;
     };
     // of one that was changed nothing is believed
-    if manifest.bad.is_some() || manifest.bytes != manifest.signed {
+    if !manifest.is_as_signed() {
         return;
     }
     if let Opened::Read(read) = open(files, File::Manifest, faults) {
-        found.manifest = manifest_check::check(read, heads, faults);
+        found.manifest = manifest_check::check(read, heads, found.locks.as_ref(), faults);
     }
 }
 
@@ -238,6 +279,7 @@ fn report(heads: &Heads, found: Found, faults: Faults) -> FolderReport {
             .as_ref()
             .map(|manifest| manifest_check::found_later(manifest, heads))
             .unwrap_or_default(),
+        encryption: found.locks.as_ref().map(Locks::report),
         faults,
         more_faults,
     }

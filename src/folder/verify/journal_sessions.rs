@@ -177,7 +177,7 @@ impl Session {
                 heads
             }
             Depth::Whole => {
-                let (report, heads) = with_heads(&path, keys);
+                let (report, heads) = with_heads(&path, keys, &crate::encrypted::NoKeyring);
                 // one that goes on is compared by its heads
                 if report.verdict == Verdict::Broken || (report.verdict == Verdict::Unsealed && self.sealed.is_some()) {
                     within(folder, report.faults, faults);

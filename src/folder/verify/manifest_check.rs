@@ -4,12 +4,13 @@ use std::io::Read;
 
 use super::checkpoints::Heads;
 use super::fault::{Code, Fault, Faults, shown};
+use super::locked::Locks;
 use super::report::FoundLater;
 use crate::layout::File;
 use crate::manifest::{FileEntry, Manifest};
 
 /// Reads a manifest and compares it. Its bytes are the ones that were signed: what is odd now was signed so.
-pub(crate) fn check(read: impl Read, heads: &Heads, faults: &mut Faults) -> Option<Manifest> {
+pub(crate) fn check(read: impl Read, heads: &Heads, locks: Option<&Locks>, faults: &mut Faults) -> Option<Manifest> {
     let mut add = |code, what: String| faults.add(Fault::new(code, what).file(File::Manifest.name()));
     let mut bytes = Vec::new();
     if let Err(error) = read.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes) {
@@ -48,6 +49,15 @@ pub(crate) fn check(read: impl Read, heads: &Heads, faults: &mut Faults) -> Opti
         if !signed.clone().any(|head| head.file.name() == entry.name) {
             add(Code::Contradiction, format!("it lists {}, which the last head doesn't have", shown(&entry.name)));
         }
+    }
+    let wrapped = locks.and_then(Locks::wrapped);
+    if manifest.encryption.as_deref() != wrapped && (locks.is_none() || wrapped.is_some()) {
+        add(Code::Contradiction, "it names another key than key.json".to_owned());
+    }
+    if let Some(key) = locks.and_then(Locks::key)
+        && manifest.clone().reveal(key).is_err()
+    {
+        add(Code::Contradiction, "the session's key does not open what is private in it".to_owned());
     }
     let checkpoints = manifest.ended.as_ref().and_then(|ended| ended.checkpoints);
     if checkpoints.is_some_and(|count| count + 1 != heads.count) {

@@ -28,6 +28,9 @@ mod journal_report;
 mod journal_sessions;
 #[cfg(test)]
 mod journal_tests;
+mod locked;
+#[cfg(test)]
+mod locked_tests;
 mod manifest_check;
 mod notes;
 mod report;
@@ -38,10 +41,10 @@ mod tests;
 mod vector_tests;
 
 pub use fault::{Code, Fault};
-pub use folder::{verify_files, verify_folder};
+pub use folder::{verify_files, verify_files_with, verify_folder, verify_folder_with};
 pub use journal::{Depth, Journal, verify_journal};
 pub use journal_report::{JournalReport, NotWritten, Sessions};
-pub use report::{FileReport, FolderReport, FoundLater, SignedBy, Verdict};
+pub use report::{EncryptionReport, FileReport, FolderReport, FoundLater, SignedBy, Verdict};
 pub use source::{Directory, Files, InMemory};
 
 pub(crate) use checkpoints::Heads;

@@ -49,10 +49,26 @@ pub struct FolderReport {
     /// What stood after the last head of a gateway that was killed, and was signed when it was found at the next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub found_later: Vec<FoundLater>,
+    /// Of an encrypted folder: under which key, and whether what its lines say was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionReport>,
     /// What is wrong; the first hundred.
     pub faults: Vec<Fault>,
     /// How many more faults there are.
     pub more_faults: u64,
+}
+
+/// How a folder is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EncryptionReport {
+    /// The key that its own is wrapped by, where that can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<String>,
+    /// Whether its lines were opened, each in its place.
+    pub opened: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A key that signed.
@@ -104,6 +120,11 @@ impl FolderReport {
         let mut unproved = Vec::new();
         if self.verdict == Verdict::Unsealed {
             unproved.push("that nothing is missing after its last head: ask the journal (verify --journal)");
+        }
+        if self.encryption.as_ref().is_some_and(|encryption| !encryption.opened) {
+            unproved.push(
+                "what its lines say, which is encrypted: that each is as it was signed is proved, and not that its key opens it, nor that events follow each other",
+            );
         }
         if !self.found_later.is_empty() {
             unproved.push("that what stood there when the gateway was killed was not changed before its next start");

@@ -2,6 +2,7 @@
 //! ones is told as they say. `WRITE_VECTORS=1 cargo test -p portcullis-folder vectors` writes them anew.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,9 +10,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
+use crate::encrypted::Contents;
 use crate::key::{SigningKey, VerifyingKey};
 use crate::layout::File;
-use crate::testing::{GATE, SESSION, Session, key};
+use crate::testing::{GATE, OpenKeyring, SESSION, Session, key};
 
 pub(super) fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats")
@@ -49,6 +51,30 @@ fn the_key_and_the_folder_have_the_same_bytes_when_they_are_written_again() {
         is_vector(&session_folder().join(name), bytes);
     }
     assert_eq!(session_folder().read_dir().unwrap().count(), folder.0.len());
+}
+
+/// Its IVs are random, so it is not written again as it is; `WRITE_VECTORS` writes another one.
+#[test]
+fn the_encrypted_folder_verifies_without_its_key_and_says_with_it_what_the_plain_one_says() {
+    let path = vectors().join("encrypted").join(SESSION.hyphenated().to_string());
+    if std::env::var_os("WRITE_VECTORS").is_some() {
+        let mut session = Session::encrypted(SESSION, key(1), 9).with_example();
+        session.close("finished", None);
+        fs::create_dir_all(&path).unwrap();
+        for (name, bytes) in &session.folder.0 {
+            fs::write(path.join(name), bytes).unwrap();
+        }
+    }
+    for report in [verify_folder(&path, &published()), verify_folder_with(&path, &published(), &OpenKeyring)] {
+        assert_eq!((report.faults, report.verdict), (vec![], Verdict::Whole));
+    }
+    let contents = Contents::open(&path, &OpenKeyring).unwrap();
+    let plain = Session::whole();
+    for file in [File::Events, File::Terminal, File::Commands, File::Files, File::StdoutHead] {
+        let mut said = Vec::new();
+        contents.file(file).unwrap().read_to_end(&mut said).unwrap();
+        assert_eq!(said, plain.0[file.name()], "{}", file.name());
+    }
 }
 
 #[test]
@@ -162,7 +188,7 @@ fn each_tampered_copy_is_told_as_it_says() {
     ] {
         assert!(told.contains(&code), "no vector is {code}");
     }
-    assert!(!told.contains(&"unreadable") && File::ALL.len() == 10);
+    assert!(!told.contains(&"unreadable") && File::ALL.len() == 11);
 }
 
 /// Without any code of ours: `docs/formats/check.py`, under the Python that has `cryptography` for another test.

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_folder::SigningKey;
+use portcullis_folder::{Contents, File, SigningKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::evidence::{Bounds, EventLog, Keeping, Place, Shares};
 use crate::policy::Policy;
-use crate::testing::{TestGateway, text};
+use crate::testing::{Moto, TestGateway, encryption, keys_at, text};
 
 /// The one folder of a gateway, once it is sealed.
 async fn folder(gateway: &TestGateway) -> PathBuf {
@@ -142,4 +142,77 @@ async fn with_the_journal_alone_no_session_has_a_folder_but_what_policy_wants_re
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let folder = folder(&gateway).await;
     assert_eq!(std::fs::read_to_string(folder.join("stdin.head")).unwrap(), "given");
+}
+
+/// What a folder says that is encrypted.
+fn said(folder: &Path, keyring: &dyn portcullis_folder::Keyring, file: File) -> String {
+    let contents = Contents::open(folder, keyring).unwrap();
+    std::io::read_to_string(contents.file(file).unwrap()).unwrap()
+}
+
+/// The files under a directory that have this in them.
+fn having(directory: &Path, canary: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(having(&path, canary));
+        } else if std::fs::read(&path).is_ok_and(|all| all.windows(canary.len()).any(|part| part == canary.as_bytes()))
+        {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_evidence_is_encrypted_nothing_of_a_command_a_terminal_or_a_stream_is_in_any_file() {
+    let moto = Moto::start().await;
+    let keys = moto.keys(&moto.kms_key());
+    let canary = "kanarienvogel";
+    for (args, input, file) in [
+        (&["web", "cat; echo kanarienvogel >&2; exit 3"][..], "kanarienvogel in\n", File::StdoutHead),
+        (&["-tt", "web"][..], "echo kanarienvogel; exit 3\n", File::Terminal),
+    ] {
+        let with = encryption(keys.clone());
+        let log = |directory: &Path| {
+            let keeping = Keeping { required: true, folders: true, output_head: 1 << 16, shares: Shares::UNLIMITED };
+            let bounds = Bounds { shares: Shares::UNLIMITED, questions_a_minute: u32::MAX, keeping };
+            EventLog::open(directory, 64 << 20).unwrap().bounded(bounds).encrypted(with)
+        };
+        let gateway = TestGateway::recording(log).await;
+        let ran = gateway.run_with(args, input).await;
+        assert_eq!(ran.status.code(), Some(3), "{}", text(&ran.stderr));
+        assert!(text(&ran.stdout).contains(canary));
+        let folder = folder(&gateway).await;
+        assert!(having(&gateway.path(""), canary).is_empty(), "{args:?}");
+        let shown = said(&folder, &keys, file);
+        assert!(shown.contains(canary), "{args:?}: {shown}");
+        assert!(said(&folder, &keys, File::Commands).contains(canary), "{args:?}");
+        // the journal still tells who was where, and for how long
+        let opened = gateway.event(|event| event["event"] == "session.opened").await;
+        assert_eq!((&opened["person"], &opened["node_name"]), (&"ada".into(), &"web-1".into()));
+        let closed = gateway.event(|event| event["event"] == "session.closed").await;
+        assert_eq!((&closed["outcome"], closed["stdout"]["bytes"].is_u64()), (&"finished".into(), true));
+        assert_eq!(closed["withheld"], serde_json::json!(["stdin.sha256", "stdout.sha256", "stderr.sha256"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_key_of_evidence_a_session_ends_with_254_and_a_sentence() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let log = |directory: &Path| {
+        let encryption = encryption(keys_at(&closed, "alias/evidence"));
+        EventLog::open(directory, 64 << 20).unwrap().encrypted(encryption)
+    };
+    let gateway = TestGateway::recording(log).await;
+    let ran = gateway.run(&["web", "echo never"]).await;
+    assert_eq!(ran.status.code(), Some(254), "{}", text(&ran.stderr));
+    assert!(text(&ran.stderr).contains("this session's evidence can't be encrypted"), "{}", text(&ran.stderr));
+    assert!(!text(&ran.stdout).contains("never") && !gateway.path("sessions").exists());
+    let refused = gateway.event(|event| event["event"] == "channel.refused").await;
+    assert_eq!((&refused["code"], refused.get("command")), (&"not-recordable".into(), None));
 }
