@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Demo, PATIENCE, run, until};
 
 /// The folders of a demo's sessions, each sealed.
-fn folders(demo: &Demo, count: usize) -> Vec<PathBuf> {
+pub fn folders(demo: &Demo, count: usize) -> Vec<PathBuf> {
     let sessions = demo.dir().join("evidence/sessions");
     let find = || -> Vec<PathBuf> {
         let days = std::fs::read_dir(&sessions).map(|days| days.flatten().collect::<Vec<_>>()).unwrap_or_default();

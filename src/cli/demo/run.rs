@@ -70,10 +70,24 @@ when { resource.name == \"demo\" };
 permit (principal in Group::\"developers\", action in Action::\"Sessions\", resource)
 when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"dev\" };
 
-// in production whoever is on call, by ticket
+// in production whoever is on call, by ticket; what is typed in a shell is judged before it runs
 @id(\"production-by-ticket\")
-@reason(\"a ticket, such as INC-1234\") @reason_pattern(\"(INC|CHG)-[0-9]+.*\") @max_duration(\"4h\")
+@reason(\"a ticket, such as INC-1234\") @reason_pattern(\"(INC|CHG)-[0-9]+.*\") @max_duration(\"4h\") @guard(\"commands\")
 permit (principal in Group::\"on-call\", action in Action::\"Sessions\", resource)
+when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };
+
+// and nobody does there what is done by a pipeline, or takes keys along
+@id(\"no-database-by-hand\") @message(\"databases are dropped by the pipeline, and not by hand\")
+forbid (principal, action == Action::\"Command\", resource)
+when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" && context.name like \"*dropdb\" };
+
+@id(\"keys-stay-there\")
+forbid (principal, action == Action::\"Download\", resource)
+when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" && context.path like \"*/id_ed25519*\" };
+
+// what is done in production is looked at by whoever is on call
+@id(\"production-is-reviewed\")
+permit (principal in Group::\"on-call\", action == Action::\"Review\", resource)
 when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };
 ";
 

@@ -69,6 +69,8 @@ impl Story {
             }),
             counts: Counts::default(),
             files: Vec::new(),
+            encryption: None,
+            private: None,
         };
         Self { manifest, commands: Vec::new(), files: Vec::new(), shown: Vec::new() }
     }
