@@ -37,3 +37,4 @@ mod sign_in;
 mod terminal;
 mod transfer;
 mod user_keys;
+mod watched;

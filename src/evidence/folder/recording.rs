@@ -209,6 +209,7 @@ pub(in crate::evidence) fn record(command: &Command, time: String) -> CommandRec
         names: Vec::new(),
         verdict: None,
         policy: None,
+        way_out: None,
         exit: command.exit,
     }
 }
