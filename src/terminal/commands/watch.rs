@@ -530,15 +530,20 @@ impl CommandWatch {
     fn mark(&mut self, at: Duration, mark: Mark, proof: Proof) {
         self.feed.sync(&mut self.edit);
         match (mark, proof) {
-            (Mark::Line, Proof::Ours) => {
+            (Mark::Line | Mark::More, Proof::Ours) => {
+                let from = if mark == Mark::Line { From::Mark } else { From::More };
+                if self.edit.as_ref().is_some_and(|edit| edit.from == from && edit.touched) {
+                    // the editor draws the prompt of the same line anew
+                    return;
+                }
                 self.begins_to_read(at);
-                self.feed.begin(From::Mark, &mut self.edit);
+                self.feed.begin(from, &mut self.edit);
                 self.ahead = false;
             }
             (Mark::Line, _) => self.lines.unproved(Some(self.feed.prompt()), proof),
             (Mark::Done(exit), Proof::Ours) => self.lines.ended(exit),
             (Mark::Prompt, Proof::Ours) => self.lines.ended(None),
-            (Mark::Run, Proof::Ours) => {}
+            (Mark::Run | Mark::MorePrompt, Proof::Ours) => {}
             (_, Proof::None | Proof::Another) => self.lines.unproved(None, proof),
         }
     }
