@@ -289,6 +289,11 @@ impl Shared {
         lock(&self.folder.as_ref()?.recording).line()
     }
 
+    /// Whether a shell waits for a line.
+    pub(super) fn waits(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| lock(&folder.recording).waits())
+    }
+
     /// How long the terminal has shown nothing new.
     pub(super) fn silent_for(&self) -> Duration {
         let last = self.folder.as_ref().map(|folder| lock(&folder.recording).last_output());
