@@ -22,7 +22,7 @@ use super::redaction::Redaction;
 use super::views::Stream;
 use crate::identity::Acting;
 use crate::model::{Exit, WindowSize};
-use crate::policy::{Action, Denial, Grant, JudgedLine};
+use crate::policy::{Action, Denial, Grant, JudgedLine, way_out};
 
 /// The version of `manifest.json`.
 const MANIFEST_VERSION: u32 = 1;
@@ -123,6 +123,7 @@ impl KeptFolder {
     }
 
     fn command(&self, mut record: CommandRecord, sha256: [u8; 32]) -> Vec<Entry> {
+        record.way_out = way_out(record.command.as_bytes()).map(str::to_owned);
         record.command = self.redaction.text(&record.command).into_owned();
         if self.hashed_commands {
             record.command_sha256 = Some(hex::encode(sha256));
@@ -257,6 +258,7 @@ impl Shared {
             names: judged.iter().map(|command| command.name.clone()).collect(),
             verdict: Some("allowed".to_owned()),
             policy: None,
+            way_out: None,
             exit: None,
         };
         let entries = folder.command(record, Sha256::digest(line).into());
@@ -277,6 +279,7 @@ impl Shared {
             names: Vec::new(),
             verdict: Some("refused".to_owned()),
             policy: Some(denial.policy.clone()),
+            way_out: None,
             exit: None,
         };
         let entries = folder.command(record, Sha256::digest(line).into());
@@ -287,6 +290,11 @@ impl Shared {
     /// The line at a prompt.
     pub(super) fn line(&self) -> Option<String> {
         lock(&self.folder.as_ref()?.recording).line()
+    }
+
+    /// Whether a shell waits for a line.
+    pub(super) fn waits(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| lock(&folder.recording).waits())
     }
 
     /// How long the terminal has shown nothing new.

@@ -77,6 +77,11 @@ impl InputRecord {
         self.shared.line()
     }
 
+    /// Whether a shell waits for a line: all that was entered before has been read.
+    pub fn waits(&self) -> bool {
+        self.shared.waits()
+    }
+
     /// How long the terminal has shown nothing new.
     pub fn silent_for(&self) -> Duration {
         self.shared.silent_for()

@@ -27,6 +27,9 @@ pub struct CommandRecord {
     /// The policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// What carries the session on elsewhere, where a command of the line does: `mosh`, `eternal-terminal`, `tmate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
     /// Its exit status, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,

@@ -38,6 +38,7 @@ mod usable;
 pub use action::{Action, FileAction};
 pub use advice::Named;
 pub use asking::SupposedProof;
+pub use command_line::way_out;
 pub use compile::PolicyProblem;
 pub use decision::{Decision, Policy, Request};
 pub use denial::{Denial, PolicyVersion};

@@ -9,6 +9,7 @@
 //! It is no wall. It sees what the terminal shows: a script, an alias, an editor's shell, a program that reads commands are all ways
 //! around it (docs/threats.md). Of several lines that come at once each waits for the one before.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ use crate::policy::{Denial, Policies, Standing};
 pub(super) struct Guard {
     standing: watch::Receiver<Standing>,
     policies: Policies,
+    /// When something was typed that its terminal has yet to show.
+    typed: Mutex<Option<Instant>>,
 }
 
 /// A piece of what was typed.
@@ -38,7 +41,10 @@ pub(super) enum Typed {
 const SILENT: Duration = Duration::from_millis(30);
 
 /// It is not waited for longer: a shell that is busy shows nothing.
-const LONGEST_ECHO: Duration = Duration::from_millis(400);
+const LONGEST_ECHO: Duration = Duration::from_secs(1);
+
+/// So long the rest of what came at once waits for the shell to read again. What runs longer may itself read it.
+const LONGEST_RUN: Duration = Duration::from_secs(2);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
@@ -48,12 +54,18 @@ pub(super) const ABANDON: &[u8] = b"\x03";
 
 impl Guard {
     pub(super) fn new(standing: watch::Receiver<Standing>, policies: Policies) -> Self {
-        Self { standing, policies }
+        Self { standing, policies, typed: Mutex::default() }
+    }
+
+    /// Something was typed.
+    pub(super) fn typed(&self) {
+        *self.typed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Whether the line that stands at the prompt may be run; also where none does.
     pub(super) async fn judge(&self, record: &InputRecord) -> Result<(), Held> {
-        let Some(line) = shown(record).await else { return Ok(()) };
+        let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(line) = shown(record, typed).await else { return Ok(()) };
         let line = line.trim();
         if line.is_empty() {
             return Ok(());
@@ -61,6 +73,18 @@ impl Guard {
         let judged = self.standing.borrow().judge_typed(&self.policies, line.as_bytes());
         judged.map_err(|denial| Held { line: line.to_owned(), denial })
     }
+}
+
+/// Whether the shell reads again after a line, before what came with it and is behind it goes on.
+pub(super) async fn reads_again(record: &InputRecord) -> bool {
+    let until = Instant::now() + LONGEST_RUN;
+    while !(record.waits() && record.silent_for() >= SILENT) {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(LOOK).await;
+    }
+    true
 }
 
 /// A line that is not run.
@@ -71,9 +95,13 @@ pub(super) struct Held {
 }
 
 /// The line at the prompt once all is shown that was typed.
-async fn shown(record: &InputRecord) -> Option<String> {
+async fn shown(record: &InputRecord, typed: Option<Instant>) -> Option<String> {
     let until = Instant::now() + LONGEST_ECHO;
-    while record.silent_for() < SILENT && Instant::now() < until {
+    let is_shown = || {
+        let silent = record.silent_for();
+        silent >= SILENT && typed.is_none_or(|typed| silent < typed.elapsed())
+    };
+    while !is_shown() && Instant::now() < until {
         sleep(LOOK).await;
     }
     record.line()

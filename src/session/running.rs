@@ -170,9 +170,15 @@ impl SessionInput {
     }
 
     async fn write_guarded(&self, guard: &Guard, bytes: Bytes) -> Result<(), InputError> {
-        for piece in guard::pieces(bytes) {
+        let mut pieces = guard::pieces(bytes).into_iter().peekable();
+        // a program reads the rest: not waited for at each line
+        let mut elsewhere = false;
+        while let Some(piece) = pieces.next() {
             match piece {
-                Typed::Text(text) => self.hand_on(text).await?,
+                Typed::Text(text) => {
+                    guard.typed();
+                    self.hand_on(text).await?;
+                }
                 Typed::Enter(enter) => {
                     if let Err(Held { line, denial }) = guard.judge(&self.record).await {
                         self.record.refused(&line, &denial).await?;
@@ -180,6 +186,9 @@ impl SessionInput {
                         return Err(InputError::Held(denial.text));
                     }
                     self.hand_on(enter).await?;
+                    if pieces.peek().is_some() && !elsewhere {
+                        elsewhere = !guard::reads_again(&self.record).await;
+                    }
                 }
             }
         }

@@ -40,3 +40,4 @@ mod story;
 mod terminal;
 mod transfer;
 mod user_keys;
+mod watched;

@@ -134,8 +134,13 @@ impl Recording {
     }
 
     /// The line as it stands at a shell's prompt, where there is one.
-    pub(in crate::evidence) fn line(&self) -> Option<String> {
-        self.terminal.as_ref()?.watch.line().map(|line| line.line)
+    pub(in crate::evidence) fn line(&mut self) -> Option<String> {
+        self.terminal.as_mut()?.watch.line().map(|line| line.line)
+    }
+
+    /// Whether a shell waits for a line.
+    pub(in crate::evidence) fn waits(&mut self) -> bool {
+        self.terminal.as_mut().is_some_and(|terminal| terminal.watch.waits())
     }
 
     /// When the terminal last showed something.
@@ -209,6 +214,7 @@ pub(in crate::evidence) fn record(command: &Command, time: String) -> CommandRec
         names: Vec::new(),
         verdict: None,
         policy: None,
+        way_out: None,
         exit: command.exit,
     }
 }

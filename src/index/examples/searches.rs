@@ -90,6 +90,7 @@ async fn fill(location: &Location, sessions: usize) {
                 names: Vec::new(),
                 verdict: None,
                 policy: None,
+                way_out: None,
                 exit: None,
             };
             writer.wrote(manifest.session, File::Commands, 0, line(&record));

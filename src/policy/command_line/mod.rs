@@ -15,6 +15,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod way_out;
 mod word;
 
 pub use line::Command;
@@ -22,3 +23,4 @@ pub use line::Command;
 use line::Unsure;
 pub(super) use line::commands;
 pub use transfer::Transfer;
+pub use way_out::way_out;

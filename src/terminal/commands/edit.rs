@@ -16,6 +16,8 @@ pub(super) enum From {
     Asks,
     /// A mark with the session's nonce.
     Mark,
+    /// The same where a command goes on.
+    More,
 }
 
 pub(super) struct Edit {
@@ -158,10 +160,14 @@ impl Edit {
                 (text, torn) = (without, 0.8);
             }
         }
-        let mut known = if self.from == From::Mark { Known::Same } else { prompts.judge(&self.prompt) };
+        let mut known = match self.from {
+            From::Mark => Known::Same,
+            From::More => Known::Unexpected,
+            From::Key | From::Reads | From::Asks => prompts.judge(&self.prompt),
+        };
         let mut factor = sure * torn * doubt(agree, models);
         let mut prompt = self.prompt.clone();
-        if matches!(known, Known::Foreign | Known::Unexpected) {
+        if self.from != From::More && matches!(known, Known::Foreign | Known::Unexpected) {
             // what was typed ahead stood in the row before the prompt came: the prompt is behind it, or is still to be cut off
             let before = prompt.trim().is_empty() && editor;
             let found = match prompts.at_start_of(&text) {

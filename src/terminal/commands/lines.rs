@@ -290,6 +290,10 @@ impl Lines {
         let own = matches!(known, Known::Same | Known::Shape) || from == Some(From::Mark);
         let unproved = self.unproved.take();
         let confidence = factor * sure(known);
+        if from == Some(From::More) && self.open.is_none() {
+            // what had looked whole was not
+            self.open = self.held.take();
+        }
         let mut command = match self.open.take() {
             Some(mut open) if !own && open.line.len() + text.len() < LONGEST => {
                 // bash's own history has such a line in one

@@ -27,6 +27,9 @@ pub(super) enum Mark {
     Prompt,
     /// It ends, and the line begins.
     Line,
+    /// The same where a command goes on with another line, `k=s`: its prompt, and its line.
+    MorePrompt,
+    More,
     /// The line was entered; what comes is its output.
     Run,
     /// It ended.
@@ -48,7 +51,10 @@ pub(super) enum Proof {
 pub(super) fn parse(body: &[u8], nonce: Option<&Nonce>) -> Option<(Mark, Proof)> {
     let body = std::str::from_utf8(body).ok()?.strip_prefix("133;")?;
     let mut fields = body.split(';');
+    let goes_on = body.split(';').any(|field| field == "k=s" || field == "k=c");
     let mark = match fields.next()? {
+        "A" if goes_on => Mark::MorePrompt,
+        "B" if goes_on => Mark::More,
         "A" => Mark::Prompt,
         "B" => Mark::Line,
         "C" => Mark::Run,

@@ -44,6 +44,8 @@ pub(super) struct Scanner {
     body: Vec<u8>,
     /// Something was printed since the last line feed, outside of sequences.
     pub printed: bool,
+    /// How many sequences began since then.
+    pub escapes: u32,
     /// Modes were set under which what scrolled away still matters: a scrolling region, insertion, origin, other character sets.
     pub odd: bool,
     /// Something but text, CR, LF and tabs has come since this was last put to false.
@@ -70,6 +72,7 @@ impl Scanner {
                     0x1b => {
                         self.state = State::Escape;
                         self.moved = true;
+                        self.escapes = self.escapes.saturating_add(1);
                     }
                     _ => {
                         self.moved = true;
@@ -94,6 +97,7 @@ impl Scanner {
     /// The line feed of [`Sign::BeforeLineFeed`] is passed.
     pub(super) fn line_feed(&mut self) {
         self.printed = false;
+        self.escapes = 0;
     }
 
     fn step(&mut self, byte: u8, nonce: Option<&Nonce>, sign: &mut [Option<Sign>; 1]) {

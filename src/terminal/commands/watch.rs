@@ -240,13 +240,28 @@ impl CommandWatch {
     /// The line as it stands at the prompt just now, for a guard-rail that looks at it before Enter goes on: none where nothing is
     /// being typed at a prompt, or after [`idle`](Self::idle) until more comes. Output may lag behind keys; what was typed within the last moments may be missing.
     #[must_use]
-    pub fn line(&self) -> Option<Line> {
-        let edit = self.edit.as_ref()?;
-        let reading = edit.read(self.feed.models()?, self.lines.prompts(), self.reading.is_some())?;
+    pub fn line(&mut self) -> Option<Line> {
+        // what was typed before its prompt came stands behind one nevertheless, where an editor shows it
+        if self.edit.is_none() && self.reading.is_none() {
+            return None;
+        }
+        self.feed.sync(&mut self.edit);
+        let reading = self.read()?;
         if !self.believes(&reading) {
             return None;
         }
         self.lines.line(&reading, self.reading.is_some())
+    }
+
+    /// Whether a shell waits for a line just now: each Enter was answered, and a prompt stands left of the cursor.
+    #[must_use]
+    pub fn waits(&mut self) -> bool {
+        if !self.entered.is_empty() {
+            return false;
+        }
+        self.feed.sync(&mut self.edit);
+        let known = self.lines.prompts().judge(&self.feed.prompt());
+        self.reading.is_some() && self.feed.stands_after_text() || matches!(known, Known::Same | Known::Shape)
     }
 
     fn key(&mut self, at: Duration, key: Key) {
@@ -475,7 +490,9 @@ impl CommandWatch {
                     return;
                 }
                 if let Some(reading) = reading.filter(|reading| self.believes(reading)) {
-                    self.lines.entered(at, reading, if ended_row { Editor::EndsRow } else { Editor::Other });
+                    // fish has its colours put back in between
+                    let plain = ended_row && self.scanner.escapes <= 1;
+                    self.lines.entered(at, reading, if plain { Editor::EndsRow } else { Editor::Other });
                 }
                 self.edit = None;
                 self.answered_one();
@@ -530,15 +547,20 @@ impl CommandWatch {
     fn mark(&mut self, at: Duration, mark: Mark, proof: Proof) {
         self.feed.sync(&mut self.edit);
         match (mark, proof) {
-            (Mark::Line, Proof::Ours) => {
+            (Mark::Line | Mark::More, Proof::Ours) => {
+                let from = if mark == Mark::Line { From::Mark } else { From::More };
+                if self.edit.as_ref().is_some_and(|edit| edit.from == from && edit.touched) {
+                    // the editor draws the prompt of the same line anew
+                    return;
+                }
                 self.begins_to_read(at);
-                self.feed.begin(From::Mark, &mut self.edit);
+                self.feed.begin(from, &mut self.edit);
                 self.ahead = false;
             }
             (Mark::Line, _) => self.lines.unproved(Some(self.feed.prompt()), proof),
             (Mark::Done(exit), Proof::Ours) => self.lines.ended(exit),
             (Mark::Prompt, Proof::Ours) => self.lines.ended(None),
-            (Mark::Run, Proof::Ours) => {}
+            (Mark::Run | Mark::MorePrompt, Proof::Ours) => {}
             (_, Proof::None | Proof::Another) => self.lines.unproved(None, proof),
         }
     }

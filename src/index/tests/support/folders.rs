@@ -94,6 +94,7 @@ impl Story {
             names: Vec::new(),
             verdict: None,
             policy: None,
+            way_out: None,
             exit: Some(0),
         });
         self.manifest.counts.commands += 1;

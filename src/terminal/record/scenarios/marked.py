@@ -21,20 +21,20 @@ fi
 NO_PROMPT = {"zsh": "\n"}
 
 for kind, play, shells, at in [
-    ("plain", unmarked.plain, "bash zsh dash ash", TWO),
-    ("editing", unmarked.editing, "bash zsh ash", TWO),
+    ("plain", unmarked.plain, "bash", TWO),
+    ("editing", unmarked.editing, "bash", TWO),
     ("history", unmarked.history, "bash", TWO),
     ("history-expansion", unmarked.history_expansion, "bash", TWO),
     ("search", unmarked.search, "bash", TWO),
-    ("wraps", unmarked.wraps, "bash dash ash", ((40, 0), (40, 120))),
+    ("wraps", unmarked.wraps, "bash", ((40, 0), (40, 120))),
     ("wide", unmarked.wide, "bash", TWO),
-    ("several-lines", unmarked.several_lines, "bash zsh dash ash", TWO),
-    ("interrupted", unmarked.interrupted, "bash dash", TWO),
-    ("typed-ahead", unmarked.typed_ahead, "bash dash", TWO),
-    ("pasted-lines", unmarked.pasted_lines, "bash dash", TWO),
+    ("several-lines", unmarked.several_lines, "bash", TWO),
+    ("interrupted", unmarked.interrupted, "bash", TWO),
+    ("typed-ahead", unmarked.typed_ahead, "bash", TWO),
+    ("pasted-lines", unmarked.pasted_lines, "bash", TWO),
     ("pasted-lines-marked", unmarked.pasted_lines_marked, "bash", TWO),
     ("cleared", screen.cleared, "bash", TWO),
-    ("resized", screen.resized, "bash dash", TWO),
+    ("resized", screen.resized, "bash", TWO),
     ("no-newline", screen.no_newline, "bash", TWO),
     ("vim", programs.vim, "bash", TWO),
     ("no-echo", programs.no_echo, "bash", TWO),
@@ -62,7 +62,7 @@ def forged_marks(p):
     p.run("echo after")
 
 
-scenario("marked-forged-marks", "bash dash", TWO, files={"forged.txt": FORGED}, marks=True, rc=NO_PROMPT,
+scenario("marked-forged-marks", "bash", TWO, files={"forged.txt": FORGED}, marks=True, rc=NO_PROMPT,
          note="marks in a file, with no nonce or another one")(forged_marks)  # fmt: skip
 
 
