@@ -5,6 +5,7 @@ use std::path::Path;
 use portcullis_folder::{FolderReport, Keyring, Verdict, VerifyingKey, verify_folder_with};
 
 use super::shown::shown;
+use crate::model::counted;
 
 /// What verification says of a folder.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub(super) fn verify(folder: &Path, keys: Result<Vec<VerifyingKey>, String>, key
     let report = verify_folder_with(folder, &keys, keyring);
     let mut says = Vec::new();
     match report.verdict {
-        Verdict::Whole => says.push(format!("yes: every byte is as it was signed, under {} heads", report.checkpoints)),
+        Verdict::Whole => says
+            .push(format!("yes: every byte is as it was signed, under {}", counted(report.checkpoints, "signed head"))),
         Verdict::Unsealed => says.push("so far: what was signed is as it was signed, but it has no end yet".to_owned()),
         Verdict::Broken => says.push("NO".to_owned()),
     }

@@ -143,6 +143,12 @@ async fn from_node(mut output: SessionOutput, pty: bool, client: &ClientChannel)
 /// How long the end of the output may come after the command's before the two are told apart.
 const TOGETHER: Duration = Duration::from_millis(100);
 
+/// A sentence on a line of its own, below the one that stands at the prompt.
+async fn tell_below(client: &ClientChannel, sentence: &str) -> Result<(), russh::Error> {
+    client.stderr(client.newline.into()).await?;
+    client.tell(&format!("portcullis: {sentence}")).await
+}
+
 /// Comes back only with an error; the end of the input is no end of the session.
 async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
     while let Some(bytes) = client.inbox.next().await {
@@ -152,7 +158,7 @@ async fn to_node(input: &SessionInput, client: &ClientChannel) -> String {
             // the shell's new prompt comes behind it
             Err(InputError::Held(sentence)) => {
                 // boxed: it is rare, and an idle shell has no room for it
-                if let Err(error) = Box::pin(client.tell(&format!("\r\nportcullis: {sentence}"))).await {
+                if let Err(error) = Box::pin(tell_below(client, &sentence)).await {
                     tracing::debug!(%error, "the client did not hear why its line was not run");
                 }
             }

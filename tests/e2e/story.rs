@@ -36,9 +36,13 @@ fn a_reader_of_the_folders_alone_can_tell_the_story_and_whoever_changes_a_byte_i
     let mut command = demo.command("ssh");
     let mut shell = Terminal::start(command.args(["-l", "db-1+INC-1234", "gate"]), 100, 30);
     shell.expect("this session is recorded; its number is ");
-    for (line, shows) in
-        [("uptime -p", "up "), ("dropdb orders", "databases are dropped by the pipeline, and not by hand")]
-    {
+    for (line, shows) in [
+        ("uptime -p", "up "),
+        (
+            "dropdb orders",
+            "\r\nportcullis: denied by policy \"no-database-by-hand\": databases are dropped by the pipeline, and not by hand",
+        ),
+    ] {
         at_the_prompt(&mut shell);
         shell.send(format!("{line}\r"));
         shell.expect(shows);
