@@ -211,3 +211,25 @@ impl Scan<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::goes_on;
+
+    #[test]
+    fn a_function_goes_on_until_its_end_however_it_begins() {
+        for open in ["f() {", "f () {\necho", "function f {", "function f", "begin", "switch x", "if true\necho yes"] {
+            assert!(goes_on(open), "{open}");
+        }
+        for whole in [
+            "f() {\nls\n}",
+            "function f {\nls\n}",
+            "function f\nls\nend",
+            "begin; ls; end",
+            "echo $() {",
+            "f() { ls; }; f",
+        ] {
+            assert!(!goes_on(whole), "{whole}");
+        }
+    }
+}

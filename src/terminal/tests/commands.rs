@@ -197,3 +197,112 @@ fn a_watch_that_was_idle_goes_on_where_it_was() {
     session.runs("pwd");
     assert_eq!(session.lines(), ["true", "echo", "pwd"]);
 }
+
+#[test]
+fn lines_pasted_without_frames_are_told_one_by_one_whatever_is_printed_between_them() {
+    let mut session = Session::new();
+    session.prompt().runs("true").prompt().types("ls\rpwd\rdate");
+    session.shows("ls\r\n\x1b[?2004l\r").shows("one\r\ntwo\r\n").prompt();
+    session.shows("pwd\r\n\x1b[?2004l\r").shows("/home\r\n").prompt().shows("date");
+    session.types("\r").shows("\r\n\x1b[?2004l\r").shows("noon\r\n").prompt();
+    let told = session.told();
+    assert_eq!(told.iter().map(|told| told.line.as_str()).collect::<Vec<_>>(), ["true", "ls", "pwd", "date"]);
+    assert!(told.iter().all(|told| told.confidence >= 0.85), "{told:?}");
+}
+
+#[test]
+fn an_interrupted_line_is_none_however_many_enters_wait() {
+    let mut session = Session::new();
+    session
+        .prompt()
+        .runs("true")
+        .prompt()
+        .types("rm -rf /")
+        .shows("rm -rf /")
+        .types("\x03")
+        .shows("^C\r\n\x1b[?2004l\r");
+    session.prompt().runs("ls");
+    assert_eq!(session.lines(), ["true", "ls"]);
+}
+
+#[test]
+fn a_prompt_that_came_after_the_first_keys_is_no_part_of_the_line() {
+    let mut session = Session::new();
+    session.shows("\x1b[?2004h").types("ls").shows("ada@node:~$ ls").types("\r").shows("\r\n\x1b[?2004l\r");
+    assert_eq!(session.lines(), ["ls"]);
+}
+
+#[test]
+fn without_an_editor_the_line_is_what_was_echoed_and_not_erased() {
+    let mut session = Session::new();
+    session.shows("$ ").types("x").shows("x").types("\x7f").shows("\x08 \x08");
+    let long = "echo ".to_owned() + &"a".repeat(75);
+    session.types(&long).shows(&long);
+    for _ in 0..4 {
+        session.types("\x7f").shows("\x08 \x08");
+    }
+    session.types("\r").shows("\r\n");
+    assert_eq!(session.lines(), ["echo ".to_owned() + &"a".repeat(71)]);
+}
+
+/// tmux with a border in the middle, and the cursor in its right half.
+const PANES: &str =
+    "\x1b[?1049h\x1b[H\x1b[2J\x1b[1;40H│\x1b[2;40H│\x1b[3;40H│\x1b[4;40H│\x1b[5;40H│\x1b[1;1Hother things\x1b[2;41H";
+
+#[test]
+fn in_a_part_of_a_multiplexer_s_screen_lines_are_told_and_the_other_part_is_no_part_of_them() {
+    let mut session = Session::new();
+    session.prompt().runs("tmux").shows(PANES).shows("ada@node:~$ \x1b[?2004h");
+    session.types("l").shows("l").types("s").shows("s").types("\r").shows("\x1b[?2004l\x1b[3;41Hfiles\x1b[4;41H");
+    session.shows("\x1b[?1049l");
+    assert_eq!(session.lines(), ["tmux", "ls"]);
+}
+
+#[test]
+fn what_an_editor_shows_on_the_alternate_screen_is_no_line_although_it_looks_like_one() {
+    let mut session = Session::new();
+    session.prompt().runs("vim log").shows("\x1b[?1049h\x1b[?2004h\x1b[H\x1b[2Jada@node:~$ reboot\r\n~\x1b[1;1H");
+    session.types(":").shows("\x1b[24;1H:").types("q").shows("q").types("\r").shows("\r\x1b[?2004l\x1b[?1049l");
+    assert_eq!(session.lines(), ["vim log"]);
+}
+
+#[test]
+fn what_came_in_the_middle_of_a_line_is_left_out() {
+    let mut session = Session::new();
+    session.prompt().types("echo ").shows("echo ");
+    session.now += Duration::from_millis(700);
+    session.shows("[1]+  Done   sleep\r\n").types("on").shows("on").types("\r").shows("\r\n\x1b[?2004l\r");
+    assert_eq!(session.lines(), ["echo on"]);
+}
+
+#[test]
+fn a_marked_continuation_is_part_of_its_command_and_a_redrawn_prompt_is_no_other_line() {
+    let mut session = Session::with(Some(NONCE));
+    let prompt = format!("\x1b]133;A;nonce={NONCE}\x07$ \x1b]133;B;nonce={NONCE}\x07");
+    let more = format!("\x1b]133;A;k=s;nonce={NONCE}\x07> \x1b]133;B;k=s;nonce={NONCE}\x07");
+    session.shows("\x1b[?2004h").shows(&prompt).runs("for i in 1").shows("\x1b[?2004h").shows(&more).runs("do ls");
+    session.shows("\x1b[?2004h").shows(&more).types("don").shows("don").shows("\r\x1b[K").shows(&more).shows("don");
+    session
+        .types("e")
+        .shows("e")
+        .types("\r")
+        .shows("\r\n\x1b[?2004l\r")
+        .shows(&format!("\x1b]133;D;0;nonce={NONCE}\x07"));
+    let told = session.told();
+    assert_eq!(told[0].line, "for i in 1\ndo ls\ndone");
+    assert_eq!((told.len(), told[0].how, told[0].exit), (1, How::Marks, Some(0)));
+}
+
+#[test]
+fn a_shell_waits_where_its_prompt_stands_and_nothing_was_entered() {
+    let mut session = Session::new();
+    assert!(!session.watch.waits());
+    session.prompt();
+    assert!(session.watch.waits());
+    session.types("sleep 9").shows("sleep 9").types("\r");
+    assert!(!session.watch.waits());
+    session.shows("\r\n\x1b[?2004l\r");
+    assert!(!session.watch.waits());
+    session.prompt();
+    assert!(session.watch.waits());
+}
