@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_folder::{
-    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, How, Manifest, NodeEntry,
+    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, FolderKey, How, Manifest, NodeEntry,
     Stream as StreamEntry, Streams, timestamp,
 };
 use sha2::{Digest as _, Sha256};
@@ -172,6 +172,7 @@ impl Shared {
         &self,
         opened: OffsetDateTime,
         first: Option<Entry>,
+        key: Option<FolderKey>,
         event: &Event<'_>,
     ) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
@@ -180,8 +181,6 @@ impl Shared {
         let bodies = Body::opening(event, &folder.context, written);
         let mut entries: Vec<Entry> = bodies.into_iter().map(Entry::Event).collect();
         entries.extend(first);
-        // nothing is made before there is a key for it
-        let key = self.log.encryption().key_of(self.id, self.log.authority()).await?;
         self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, manifest, entries, key }).await
     }
 

@@ -91,10 +91,13 @@ pub(super) struct Shared {
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
-        let (opened, id) = (OffsetDateTime::now_utc(), Uuid::new_v4());
+        let id = Uuid::new_v4();
         let recording = grant.terms().recording;
         // what is guarded is read off a recording
         let is_kept = log.keeping().folders || recording.guarded || recording.input;
+        // first of all: nothing is made, or told of, before there is a key for it
+        let key = if is_kept { log.encryption().key_of(id, log.authority()).await? } else { None };
+        let opened = OffsetDateTime::now_utc();
         let (folder, first) = is_kept.then(|| KeptFolder::new(id, grant, &opening, opened, log)).unzip();
         let shared = Shared { folder, ..Shared::new(log.clone(), id, grant.identity().person()) };
         let command = match grant.action() {
@@ -131,7 +134,7 @@ impl SessionRecord {
         // made before the line is written: one that is cut off while it waits for that has an end as well
         let record = Self { shared: Arc::new(shared) };
         log.live().enter(id, &record.shared);
-        let made = record.shared.open_folder(opened, first.flatten(), &event).await;
+        let made = record.shared.open_folder(opened, first.flatten(), key, &event).await;
         let noted = match made {
             Ok(()) => log.record_of(&record.shared.used, record.shared.id, &event).await,
             Err(error) => Err(error),

@@ -375,6 +375,40 @@ mod tests {
         assert!(open(&pipe).unwrap_err().to_string().contains("is no file"));
     }
 
+    #[test]
+    fn nothing_that_an_encrypted_folder_says_comes_into_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join("commands.jsonl"),
+            "{\"time\":\"\",\"at\":1,\"command\":\"id\",\"how\":\"exec\",\"confidence\":1}\n",
+        )
+        .unwrap();
+        fs::write(dir.path().join("stdout.head"), "said").unwrap();
+        let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "v": 1, "session": uuid::Uuid::nil(), "gateway": "portcullis/gate-1", "connection": uuid::Uuid::nil(),
+            "source": "192.0.2.7:50022", "login": "web-1", "person": "ada", "proof": "publickey SHA256:0000", "node": {},
+            "action": "Exec", "pty": false, "decision": {}, "aws": {}, "opened": "2026-11-30T07:12:33.123Z", "files": [],
+        }))
+        .unwrap();
+        let parts = |manifest: &Manifest| {
+            let mut parts = 0;
+            let complete = records(
+                dir.path(),
+                manifest,
+                |_| {
+                    parts += 1;
+                    true
+                },
+                |why| panic!("{why}"),
+            );
+            (parts, complete)
+        };
+        assert_eq!(parts(&manifest), (2, true));
+        let wrapped = portcullis_folder::WrappedKey::new(uuid::Uuid::nil(), "portcullis/gate-1", "arn:aws:kms:…", b"x");
+        manifest.encryption = Some(Box::new(wrapped));
+        assert_eq!(parts(&manifest), (0, true));
+    }
+
     proptest! {
         #[test]
         fn any_line_is_an_event_or_a_sentence(line in "\\PC{0,80}") {

@@ -139,4 +139,5 @@ fn encrypted_evidence_is_proved_without_its_key_read_with_it_and_never_replaced_
     assert!(account.log().contains("its evidence can't be encrypted"), "{}", account.log());
     assert_eq!(sealed(&account, 2).len(), 2);
     assert_nowhere(&account.at("evidence"));
+    assert!(!account.log().contains(CANARY), "{}", account.log());
 }

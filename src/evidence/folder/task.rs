@@ -65,7 +65,7 @@ pub(in crate::evidence) enum Entry {
 }
 
 /// What an encrypted line has besides what it says, about: its header, its IV and its tag.
-const ENCRYPTED_LINE: u64 = 240;
+const ENCRYPTED_LINE: u64 = 200;
 
 impl FolderTask {
     pub(in crate::evidence) fn session(&self) -> Uuid {

@@ -185,10 +185,14 @@ async fn where_evidence_is_encrypted_nothing_of_a_command_a_terminal_or_a_stream
         assert_eq!(ran.status.code(), Some(3), "{}", text(&ran.stderr));
         assert!(text(&ran.stdout).contains(canary));
         let folder = folder(&gateway).await;
-        assert!(having(&gateway.path(""), canary).is_empty(), "{args:?}");
+        let in_the_clear = having(&gateway.path(""), canary);
+        assert!(in_the_clear.is_empty(), "{args:?}: {in_the_clear:?}");
         let shown = said(&folder, &keys, file);
         assert!(shown.contains(canary), "{args:?}: {shown}");
-        assert!(said(&folder, &keys, File::Commands).contains(canary), "{args:?}");
+        // what was run in a shell without a prompt nobody can say
+        if file == File::StdoutHead {
+            assert!(said(&folder, &keys, File::Commands).contains(canary), "{args:?}");
+        }
         // the journal still tells who was where, and for how long
         let opened = gateway.event(|event| event["event"] == "session.opened").await;
         assert_eq!((&opened["person"], &opened["node_name"]), (&"ada".into(), &"web-1".into()));
