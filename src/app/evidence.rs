@@ -1,8 +1,9 @@
 //! What evidence is kept with: the key that it is signed with, and what is left out of it.
 
 use portcullis_folder::{SigningKey, VerifyingKey, public_path};
+use portcullis_index::{Location, Settings};
 
-use crate::config::Evidence;
+use crate::config::{Config, Evidence};
 use crate::evidence::{EvidenceError, Redaction};
 
 /// What names of keys begin with.
@@ -32,6 +33,14 @@ fn evidence_name(config: &Evidence) -> String {
         let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
         host.chars().map(fits).take(64).collect()
     })
+}
+
+/// Where sessions are found. A database that is out of reach keeps nobody from working: what it misses is read from the
+/// folders once it is there.
+pub(super) fn index(config: &Config) -> Settings {
+    let evidence = config.evidence.directory.clone();
+    let location = Location::of(config.index.url.as_deref(), &evidence);
+    Settings { location, evidence, gateway: evidence_key_name(&config.evidence) }
 }
 
 /// What is not kept.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::control::Control;
-use super::evidence::{evidence_key, published_keys, redaction};
+use super::evidence::{evidence_key, index, published_keys, redaction};
 use super::reload::{InForce, Reloader};
 use super::sign_in::{ProviderFault, provider};
 use super::user_keys::UserKeyReader;
@@ -80,7 +80,7 @@ impl App {
         let directory = &config.evidence.directory;
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
-        let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone() })?;
+        let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
         log.seal_interrupted(directory, &key, &published_keys(&config.evidence)?).await;
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
         let log = Arc::new(log);
@@ -144,6 +144,9 @@ impl App {
         // what was noted without waiting for it must not die with the process
         if tokio::time::timeout(LAST_LINES, self.log.flush()).await.is_err() {
             tracing::error!("the disk does not take the last lines of the event log");
+        }
+        if tokio::time::timeout(LAST_LINES, self.log.flush_index()).await.is_err() {
+            tracing::warn!("the index does not take what came last; it is read from the folders at the next start");
         }
     }
 }

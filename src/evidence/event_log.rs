@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_folder::{SigningKey, VerifyingKey};
+use portcullis_folder::{Manifest, SigningKey, VerifyingKey};
+use portcullis_index::{Settings as IndexSettings, Writer as Indexer};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -41,6 +42,7 @@ pub struct EventLog {
     redaction: Arc<Redaction>,
     heads: Heads,
     sealing: Arc<Sealing>,
+    index: Option<Indexer>,
     // before the sealer: that ends when nobody can ask it for anything
     _writer: Writer,
     _sealer: Sealer,
@@ -79,6 +81,8 @@ pub struct Place<'a> {
     pub reserve: u64,
     /// What heads are signed with.
     pub key: Arc<SigningKey>,
+    /// Where sessions are found, if anywhere. It is written from now on, in a runtime of tokio.
+    pub index: Option<IndexSettings>,
 }
 
 /// A line that is on its way.
@@ -95,10 +99,10 @@ impl EventLog {
     /// Opens the log in a directory, or makes it. The file must belong to this user alone, be no link, and not be in use
     /// by another gateway; and nobody else may put another in its place. The folders of sessions are made beside it.
     pub fn open_at(place: Place<'_>) -> Result<Self, EvidenceError> {
-        let Place { directory, limit, reserve, key } = place;
+        let Place { directory, limit, reserve, key, index } = place;
         let path = directory.join(Self::FILE);
         let file = LogFile::open(&path, limit)?;
-        Self::of(file, path, directory, reserve, key)
+        Self::of(file, path, directory, reserve, key, index)
     }
 
     fn of(
@@ -107,6 +111,7 @@ impl EventLog {
         directory: &Path,
         reserve: u64,
         key: Arc<SigningKey>,
+        index: Option<IndexSettings>,
     ) -> Result<Self, EvidenceError> {
         let no_thread = |error: std::io::Error| EvidenceError::Unusable {
             path: path.display().to_string(),
@@ -114,11 +119,19 @@ impl EventLog {
         };
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (lost, run) = (Arc::new(AtomicU64::new(0)), Uuid::new_v4());
+        // only now that the log is this gateway's alone
+        let index = index.map(|settings| Indexer::start(settings).0);
         let (heads, sealing) = (Heads::default(), Arc::new(Sealing::default()));
-        let told = Box::new(ToJournal { queue: queue.downgrade(), lost: lost.clone(), sealing: sealing.clone() });
+        let told = Box::new(ToJournal {
+            queue: queue.downgrade(),
+            lost: lost.clone(),
+            sealing: sealing.clone(),
+            index: index.clone(),
+        });
         let authority = key.verifying_key().name().to_owned();
         let (sealer, to_sealer) = Sealer::start(key, heads.clone(), told).map_err(no_thread)?;
-        let folders = FolderDisk::new(directory, &authority, reserve, to_sealer.clone(), sealing.clone());
+        let folders =
+            FolderDisk::new(directory, &authority, reserve, to_sealer.clone(), sealing.clone(), index.clone());
         let disk = Disk { log: file.journal(&authority, run, to_sealer)?, folders };
         let writer = Writer::start(run, disk, jobs, lost.clone(), LONGEST_WRITE).map_err(no_thread)?;
         Ok(Self {
@@ -135,6 +148,7 @@ impl EventLog {
             redaction: Arc::new(Redaction::known()),
             heads,
             sealing,
+            index,
             _writer: writer,
             _sealer: sealer,
         })
@@ -145,7 +159,7 @@ impl EventLog {
     pub fn open(directory: &Path, limit: u64) -> Result<Self, EvidenceError> {
         let generated = SigningKey::generate("portcullis/test");
         let (key, _) = generated.map_err(|error| EvidenceError::Key(error.to_string()))?;
-        Self::open_at(Place { directory, limit, reserve: 0, key: Arc::new(key) })
+        Self::open_at(Place { directory, limit, reserve: 0, key: Arc::new(key), index: None })
     }
 
     /// The same, where nobody can fill it alone.
@@ -368,6 +382,13 @@ impl EventLog {
         self.flush_queue().await;
     }
 
+    /// Waits until where sessions are found has all that it was told.
+    pub async fn flush_index(&self) {
+        if let Some(index) = &self.index {
+            index.flush().await;
+        }
+    }
+
     async fn flush_queue(&self) {
         let (told, hears) = oneshot::channel();
         let _ = self.queue.send(Job::Flush(told)).await;
@@ -389,7 +410,7 @@ impl EventLog {
     #[cfg(test)]
     pub(super) fn of_device(path: &str) -> Self {
         let (key, _) = SigningKey::generate("portcullis/test").unwrap();
-        Self::of(LogFile::of_device(path), path.into(), Path::new("/dev/null/none"), 0, Arc::new(key)).unwrap()
+        Self::of(LogFile::of_device(path), path.into(), Path::new("/dev/null/none"), 0, Arc::new(key), None).unwrap()
     }
 }
 
@@ -414,10 +435,15 @@ struct ToJournal {
     queue: mpsc::WeakSender<Job>,
     lost: Arc<AtomicU64>,
     sealing: Arc<Sealing>,
+    index: Option<Indexer>,
 }
 
 impl SealerTold for ToJournal {
-    fn sealed(&self, session: Uuid, head: &LiveHead) {
+    fn sealed(&self, manifest: &Manifest, head: &LiveHead) {
+        let session = manifest.session;
+        if let Some(index) = &self.index {
+            index.sealed(manifest, &head.hash);
+        }
         let event = Event::SessionSealed(SessionSealed { folder: &head.folder, head: &head.hash });
         let put =
             self.queue.upgrade().and_then(|queue| queue.try_send(Job::Write(Line::new(session, &event), None)).ok());

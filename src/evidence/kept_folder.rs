@@ -174,11 +174,12 @@ impl Shared {
         event: &Event<'_>,
     ) -> Result<(), EvidenceError> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let manifest = serde_json::to_value(&**lock(&folder.manifest)).unwrap_or_default();
-        let bodies = Body::opening(event, &folder.context, manifest);
+        let manifest = lock(&folder.manifest).clone();
+        let written = serde_json::to_value(&manifest).unwrap_or_default();
+        let bodies = Body::opening(event, &folder.context, written);
         let mut entries: Vec<Entry> = bodies.into_iter().map(Entry::Event).collect();
         entries.extend(first);
-        self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, entries }).await
+        self.log.keep(&self.used, FolderTask::Open { session: self.id, opened, manifest, entries }).await
     }
 
     /// Puts away what its recording holds in memory, where nothing has passed for a while.

@@ -16,6 +16,7 @@ mod error;
 mod find;
 mod index;
 mod lines;
+mod live;
 mod moment;
 mod needle;
 mod plain;

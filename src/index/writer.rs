@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis_folder::{CommandRecord, FileRecord, Manifest, path_of};
-use tokio::sync::mpsc;
+use portcullis_folder::{File, Manifest, path_of};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::chunks::{Chunk, Chunks};
+use super::chunks::{Chunk, MOST};
 use super::error::IndexError;
 use super::index::{Index, Lines, Location};
-use super::lines;
-use super::moment;
+use super::live::{Live, Together};
 use super::rebuild::Told;
+
+/// So much of each file of text is taken while its session is live. What comes later is read when it is sealed.
+const LIVE_TEXT: u64 = 2 * MOST as u64;
 
 /// How much may wait.
 const QUEUE: usize = 8192;
@@ -59,30 +61,26 @@ struct Shared {
 #[derive(Debug)]
 enum Job {
     Opened(Box<Manifest>),
-    Command(Uuid, Box<CommandRecord>),
-    File(Uuid, Box<FileRecord>),
-    Text(Uuid, f64, String),
+    Wrote(Uuid, File, Vec<u8>),
     Sealed(Box<Manifest>, String),
     Deleted(Uuid),
+    Flush(oneshot::Sender<()>),
 }
 
 impl Job {
     fn session(&self) -> Uuid {
         match self {
             Self::Opened(manifest) | Self::Sealed(manifest, _) => manifest.session,
-            Self::Command(session, _) | Self::File(session, _) | Self::Text(session, ..) | Self::Deleted(session) => {
-                *session
-            }
+            Self::Wrote(session, ..) | Self::Deleted(session) => *session,
+            Self::Flush(_) => Uuid::nil(),
         }
     }
 
     fn bytes(&self) -> usize {
         let more = match self {
-            Self::Command(_, record) => record.command.len(),
-            Self::File(_, record) => record.path.len(),
-            Self::Text(_, _, text) => text.len(),
+            Self::Wrote(_, _, bytes) => bytes.capacity(),
             Self::Opened(_) | Self::Sealed(..) => 4096,
-            Self::Deleted(_) => 0,
+            Self::Deleted(_) | Self::Flush(_) => 0,
         };
         more + 256
     }
@@ -109,19 +107,19 @@ impl Writer {
         self.put(Job::Opened(Box::new(manifest.clone())));
     }
 
-    /// A command of a live session.
-    pub fn command(&self, session: Uuid, record: &CommandRecord) {
-        self.put(Job::Command(session, Box::new(record.clone())));
-    }
-
-    /// A file operation of a live session.
-    pub fn file(&self, session: Uuid, record: &FileRecord) {
-        self.put(Job::File(session, Box::new(record.clone())));
-    }
-
-    /// What a live session showed or said, `at` seconds after it was opened, escape sequences and all.
-    pub fn text(&self, session: Uuid, at: f64, shown: &str) {
-        self.put(Job::Text(session, at, shown.to_owned()));
+    /// This was written into one of a live session's files, `offset` bytes from its beginning: whole lines, or bytes of a stream.
+    pub fn wrote(&self, session: Uuid, file: File, offset: u64, bytes: Vec<u8>) {
+        match file {
+            File::Commands | File::Files => {}
+            // a flood fills what is kept of one session's text, and is no more work after that
+            File::Terminal | File::StdoutHead | File::StderrHead | File::StdinHead if offset < LIVE_TEXT => {}
+            File::Terminal | File::StdoutHead | File::StderrHead | File::StdinHead => {
+                self.shared.stale().insert(session);
+                return;
+            }
+            _ => return,
+        }
+        self.put(Job::Wrote(session, file, bytes));
     }
 
     /// A session was sealed, with the hash of its last checkpoint in hex.
@@ -132,6 +130,14 @@ impl Writer {
     /// A session's folder is gone.
     pub fn deleted(&self, session: Uuid) {
         self.put(Job::Deleted(session));
+    }
+
+    /// Waits until all that it was told so far is written, or left to the folders.
+    pub async fn flush(&self) {
+        let (told, written) = oneshot::channel();
+        if self.queue.send(Job::Flush(told)).await.is_ok() {
+            let _ = written.await;
+        }
     }
 
     /// How many sessions the index has only in part, until they are read from their folders.
@@ -160,16 +166,6 @@ impl Shared {
     }
 }
 
-/// A session that is live.
-struct Live {
-    manifest: Box<Manifest>,
-    n: Option<i64>,
-    commands: u64,
-    files: u64,
-    texts: u64,
-    chunks: Chunks,
-}
-
 struct Worker {
     settings: Settings,
     shared: Arc<Shared>,
@@ -178,15 +174,6 @@ struct Worker {
     live: BTreeMap<Uuid, Live>,
     /// Whether it was told that the database does not answer.
     told: bool,
-}
-
-/// What of several jobs is written together.
-#[derive(Default)]
-struct Together {
-    commands: Vec<(i64, Box<CommandRecord>)>,
-    files: Vec<(i64, f64, Box<FileRecord>)>,
-    texts: Vec<(i64, Chunk)>,
-    whose: BTreeSet<Uuid>,
 }
 
 impl Worker {
@@ -285,8 +272,15 @@ impl Worker {
     }
 
     async fn take(&mut self, batch: Vec<Job>) {
-        let mut together = Together::default();
+        let (mut together, mut asked) = (Together::default(), Vec::new());
         for job in batch {
+            let job = match job {
+                Job::Flush(told) => {
+                    asked.push(told);
+                    continue;
+                }
+                job => job,
+            };
             let (session, bytes) = (job.session(), job.bytes());
             self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
             if let Err(error) = self.one(job, &mut together).await {
@@ -295,6 +289,9 @@ impl Worker {
             }
         }
         self.flush(&mut together).await;
+        for told in asked {
+            let _ = told.send(());
+        }
     }
 
     async fn one(&mut self, job: Job, together: &mut Together) -> Result<(), IndexError> {
@@ -313,39 +310,20 @@ impl Worker {
                 if n.is_none() {
                     self.shared.stale().insert(id);
                 }
-                self.live.insert(id, Live { manifest, n, commands: 0, files: 0, texts: 0, chunks: Chunks::default() });
+                self.live.insert(id, Live::new(manifest, n));
                 result
             }
-            Job::Command(id, record) => {
-                if let Some((live, n)) = self.line_of(id)
-                    && let Some(key) = lines::key(n, live.commands)
-                {
-                    live.commands += 1;
-                    together.whose.insert(id);
-                    together.commands.push((key, record));
-                }
-                Ok(())
-            }
-            Job::File(id, record) => {
-                if let Some((live, n)) = self.line_of(id)
-                    && let Some(key) = lines::key(n, live.files)
-                {
-                    let at = live.after(&record.time);
-                    live.files += 1;
-                    together.whose.insert(id);
-                    together.files.push((key, at, record));
-                }
-                Ok(())
-            }
-            Job::Text(id, at, shown) => {
+            Job::Wrote(id, file, bytes) => {
                 if let Some((live, n)) = self.line_of(id) {
-                    let chunks = live.chunks.take(at, &shown);
-                    live.add(n, chunks, together);
                     together.whose.insert(id);
+                    if !live.take(n, file, &bytes, together) {
+                        self.shared.stale().insert(id);
+                    }
                 }
                 Ok(())
             }
             Job::Sealed(manifest, head) => self.sealed(&manifest, &head, together).await,
+            Job::Flush(_) => Ok(()),
             Job::Deleted(id) => {
                 self.live.remove(&id);
                 self.shared.stale().remove(&id);
@@ -415,22 +393,5 @@ impl Worker {
             self.shared.stale().extend(whose);
             self.failed(&error);
         }
-    }
-}
-
-impl Live {
-    fn add(&mut self, n: i64, chunks: Vec<Chunk>, to: &mut Together) {
-        for chunk in chunks {
-            if let Some(key) = lines::key(n, self.texts) {
-                self.texts += 1;
-                to.texts.push((key, chunk));
-            }
-        }
-    }
-
-    /// Seconds from its opening to a time.
-    fn after(&self, time: &str) -> f64 {
-        let both = moment::milliseconds(time).zip(moment::milliseconds(&self.manifest.opened));
-        both.map_or(0.0, |(time, opened)| time.saturating_sub(opened).max(0) as f64 / 1000.0)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_folder::{File, FileEntry, FolderSeal, Manifest, SESSIONS, day_of, open_regular};
+use portcullis_index::Writer as Indexer;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ pub(in crate::evidence) struct FolderDisk {
     dirty: HashSet<Uuid>,
     sealer: ToSealer,
     sealing: Arc<Sealing>,
+    /// Where sessions are found; it has what the folders have.
+    index: Option<Indexer>,
     /// Bytes of the file system that evidence leaves free.
     reserve: u64,
     /// What was free, and when that was looked up.
@@ -85,22 +88,33 @@ impl FolderDisk {
         reserve: u64,
         sealer: ToSealer,
         sealing: Arc<Sealing>,
+        index: Option<Indexer>,
     ) -> Self {
-        let (evidence, authority) = (evidence.to_owned(), authority.to_owned());
-        Self { evidence, authority, open: HashMap::new(), dirty: HashSet::new(), sealer, sealing, reserve, free: None }
+        Self {
+            evidence: evidence.to_owned(),
+            authority: authority.to_owned(),
+            open: HashMap::new(),
+            dirty: HashSet::new(),
+            sealer,
+            sealing,
+            index,
+            reserve,
+            free: None,
+        }
     }
 
     /// Does one thing.
     pub(in crate::evidence) fn run(&mut self, task: FolderTask) -> Result<(), EvidenceError> {
         let session = task.session();
         let done = match task {
-            FolderTask::Open { opened, entries, .. } => {
-                self.has_room().and_then(|()| self.make(session, opened)).and_then(|()| self.write(session, entries))
-            }
+            FolderTask::Open { opened, manifest, entries, .. } => self
+                .has_room()
+                .and_then(|()| self.make(session, opened, &manifest))
+                .and_then(|()| self.write(session, entries)),
             FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
             FolderTask::GoOn { path, name, seal, .. } => self.go_on(session, path, name, *seal),
             // the end is worth a try, whatever is left of the disk
-            FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, *manifest),
+            FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, manifest),
         };
         done.map_err(|error| EvidenceError::Write(format!("the folder of session {session}: {error}")))
     }
@@ -116,7 +130,7 @@ impl FolderDisk {
                 true => HEAD_AFTER,
                 false if age < HEAD_AFTER => HEAD_AFTER - age,
                 false => {
-                    let asked = folder.ask_for_head(*session, &self.evidence, &self.sealer, false, now);
+                    let asked = folder.ask_for_head(*session, &self.evidence, &self.sealer, None, now);
                     if let Err(error) = asked {
                         let _ = folder.signing.failed.set(error.to_string());
                     }
@@ -129,7 +143,7 @@ impl FolderDisk {
         next
     }
 
-    fn make(&mut self, session: Uuid, opened: OffsetDateTime) -> io::Result<()> {
+    fn make(&mut self, session: Uuid, opened: OffsetDateTime, manifest: &Manifest) -> io::Result<()> {
         let day = day_of(opened);
         let name = format!("{day}/{session}");
         let sessions = self.evidence.join(SESSIONS);
@@ -155,6 +169,9 @@ impl FolderDisk {
             is_new: true,
         };
         self.open.insert(session, folder);
+        if let Some(index) = &self.index {
+            index.opened(manifest);
+        }
         Ok(())
     }
 
@@ -178,28 +195,30 @@ impl FolderDisk {
     }
 
     fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
+        let index = self.index.clone();
         let folder = self.folder(session)?;
         folder.can_go_on()?;
-        let written = folder.write(session, entries);
+        let written = folder.write(session, entries, index.as_ref());
         // what was written before an error is to be covered as well
         self.dirty.insert(session);
         written
     }
 
-    fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Manifest) -> io::Result<()> {
+    fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Box<Manifest>) -> io::Result<()> {
+        let index = self.index.clone();
         let folder = self.folder(session)?;
-        let written = folder.write(session, entries);
+        let written = folder.write(session, entries, index.as_ref());
         manifest.files = folder.entries();
         let mut text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
         text.push(b'\n');
         // what stands in it is sealed, even where its last lines found no room
         let sealed = folder.append(File::Manifest, &text);
         let sealed =
-            sealed.and_then(|()| folder.signing.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone()))));
+            sealed.and_then(|_| folder.signing.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone()))));
         if let Some(mut folder) = self.open.remove(&session) {
             sealed?;
             self.sealing.begins();
-            let asked = folder.ask_for_head(session, &self.evidence, &self.sealer, true, Instant::now());
+            let asked = folder.ask_for_head(session, &self.evidence, &self.sealer, Some(manifest), Instant::now());
             asked.inspect_err(|_| self.sealing.ends())?;
         }
         written
@@ -240,7 +259,7 @@ impl OpenFolder {
         Ok(())
     }
 
-    fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
+    fn write(&mut self, session: Uuid, entries: Vec<Entry>, index: Option<&Indexer>) -> io::Result<()> {
         for entry in entries {
             match entry {
                 Entry::Event(body) => {
@@ -251,17 +270,23 @@ impl OpenFolder {
                     // a line that could not be written is no link of the chain
                     self.append(File::Events, &line).inspect_err(|_| self.seal.forget_unwritten())?;
                 }
-                Entry::Bytes(file, bytes) => self.append(file, &bytes)?,
+                Entry::Bytes(file, bytes) => {
+                    let offset = self.append(file, &bytes)?;
+                    if let Some(index) = index {
+                        index.wrote(session, file, offset, bytes);
+                    }
+                }
             }
             self.dirty.get_or_insert_with(Instant::now);
         }
         Ok(())
     }
 
-    fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<()> {
-        put(&self.path, &mut self.files, file, bytes)?;
+    /// Writes all of it at a file's end, or nothing; where that was.
+    fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<u64> {
+        let offset = put(&self.path, &mut self.files, file, bytes)?;
         self.seal.wrote(file, bytes);
-        Ok(())
+        Ok(offset)
     }
 
     /// The folder's files as they are.
@@ -278,10 +303,10 @@ impl OpenFolder {
         session: Uuid,
         evidence: &Path,
         sealer: &ToSealer,
-        last: bool,
+        last: Option<Box<Manifest>>,
         now: Instant,
     ) -> io::Result<()> {
-        let head = self.seal.head(OffsetDateTime::now_utc(), last);
+        let head = self.seal.head(OffsetDateTime::now_utc(), last.is_some());
         // as if it were there already: where it can't be signed, nothing more is
         self.seal.signed(&head);
         let files = self.files.iter().map(|file| file.handle.try_clone()).collect::<io::Result<Vec<_>>>()?;
@@ -305,8 +330,8 @@ impl OpenFolder {
     }
 }
 
-/// Writes all of it at a file's end, or nothing.
-fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::Result<()> {
+/// Writes all of it at a file's end, or nothing; where that was.
+fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::Result<u64> {
     let place = match files.iter().position(|open| open.file == file) {
         Some(place) => place,
         None => {
@@ -317,8 +342,9 @@ fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::
     let Some(open) = files.get_mut(place) else { return Err(io::ErrorKind::NotFound.into()) };
     match open.handle.write_all(bytes) {
         Ok(()) => {
+            let offset = open.bytes;
             open.bytes += bytes.len() as u64;
-            Ok(())
+            Ok(offset)
         }
         Err(error) => {
             // half a line would spoil the next, and is in no head

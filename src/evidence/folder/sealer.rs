@@ -10,7 +10,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use portcullis_folder::{File as FolderFile, Head, SigningKey, open_regular};
+use portcullis_folder::{File as FolderFile, Head, Manifest, SigningKey, open_regular};
 use uuid::Uuid;
 
 use super::disk::Signing;
@@ -29,8 +29,8 @@ pub(super) struct ToSign {
     /// What the head covers.
     pub(super) files: Vec<File>,
     pub(super) head: Head,
-    /// The folder's last.
-    pub(super) last: bool,
+    /// The folder's last; the manifest that it covers.
+    pub(super) last: Option<Box<Manifest>>,
     /// The folder's directory is to be synced as well.
     pub(super) is_new: bool,
     pub(super) asked: Instant,
@@ -55,7 +55,7 @@ enum Job {
 /// What is told of a head once it is signed, and of a folder once it is sealed.
 pub(in crate::evidence) trait Told: Send {
     /// The folder is whole, and this is its last head.
-    fn sealed(&self, session: Uuid, head: &LiveHead);
+    fn sealed(&self, manifest: &Manifest, head: &LiveHead);
     /// A head that was asked for can't be had.
     fn failed(&self, session: Uuid, last: bool, why: &str);
 }
@@ -122,17 +122,18 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
     match signed {
         Ok(()) => {
             let head = LiveHead { folder: name, hash: head.hash().hex() };
-            if last {
-                interrupted::sealed(&evidence, &head.folder);
-                heads.over(session);
-                told.sealed(session, &head);
-            } else {
-                heads.signed(session, head);
+            match last {
+                Some(manifest) => {
+                    interrupted::sealed(&evidence, &head.folder);
+                    heads.over(session);
+                    told.sealed(&manifest, &head);
+                }
+                None => heads.signed(session, head),
             }
         }
         Err(error) => {
             let why = format!("no head can be signed: {error}");
-            told.failed(session, last, &why);
+            told.failed(session, last.is_some(), &why);
             let _ = signing.failed.set(why);
         }
     }

@@ -17,6 +17,8 @@ pub(in crate::evidence) enum FolderTask {
         session: Uuid,
         /// When the session was opened.
         opened: OffsetDateTime,
+        /// What is known of it.
+        manifest: Box<Manifest>,
         /// What stands in it first.
         entries: Vec<Entry>,
     },

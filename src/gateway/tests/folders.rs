@@ -108,7 +108,8 @@ async fn where_recording_is_not_required_the_session_goes_on_and_the_gap_is_told
 async fn where_nothing_can_be_recorded_nothing_opens_and_the_status_says_so() {
     let log = |directory: &Path| {
         let (key, _) = SigningKey::generate("portcullis/test").unwrap();
-        EventLog::open_at(Place { directory, limit: 64 << 20, reserve: u64::MAX, key: key.into() }).unwrap()
+        EventLog::open_at(Place { directory, limit: 64 << 20, reserve: u64::MAX, key: key.into(), index: None })
+            .unwrap()
     };
     let gateway = TestGateway::recording(log).await;
     for args in [&["web", "echo never"][..], &["-tt", "web"]] {

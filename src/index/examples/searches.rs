@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{CommandRecord, Counts, Decision, Ended, FileRecord, How, Manifest, NodeEntry};
+use portcullis_folder::{CommandRecord, Counts, Decision, Ended, File, FileRecord, How, Manifest, NodeEntry};
 use portcullis_index::{Index, Location, Query, Settings, Writer};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -92,7 +92,7 @@ async fn fill(location: &Location, sessions: usize) {
                 policy: None,
                 exit: None,
             };
-            writer.command(manifest.session, &record);
+            writer.wrote(manifest.session, File::Commands, 0, line(&record));
         }
         for file in 0..3 {
             let record = FileRecord {
@@ -111,13 +111,13 @@ async fn fill(location: &Location, sessions: usize) {
                 policy: None,
                 why: None,
             };
-            writer.file(manifest.session, &record);
+            writer.wrote(manifest.session, File::Files, 0, line(&record));
         }
         let mut shown = (0..24).map(|_| chance.line(7) + "\r\n").collect::<String>();
         if number % 10_000 == 99 {
             shown.push_str(&format!("panic at needle-{number}\r\n"));
         }
-        writer.text(manifest.session, 1.0, &shown);
+        writer.wrote(manifest.session, File::Terminal, 0, line(&(1.0, "o", &shown)));
         writer.sealed(&manifest, "ee");
         // the queue is bounded, and a gateway would go on
         while number % 100 == 0 && writer.waiting() > 2 << 20 {
@@ -127,6 +127,13 @@ async fn fill(location: &Location, sessions: usize) {
     assert_eq!(writer.stale(), 0, "some of it found no place in the queue");
     drop(writer);
     running.await.unwrap();
+}
+
+/// A line as it stands in a folder's file.
+fn line(record: &impl serde::Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).unwrap();
+    line.push(b'\n');
+    line
 }
 
 fn manifest(number: usize, chance: &mut Chance, opened: &str, closed: &str) -> Manifest {

@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_folder::File;
 use portcullis_index::{Index, IndexError, Location, Page, Query, Settings, Told, Writer};
 use support::folders::{FIRST, Story};
 use support::postgres::Postgres;
@@ -271,9 +272,9 @@ async fn a_gateway_writes_what_happens_and_the_folder_says_the_same_afterwards()
         while index.find(&live).await.unwrap().found.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        writer.command(story.id(), &story.commands[0]);
-        writer.file(story.id(), &story.files[0]);
-        writer.text(story.id(), 1.5, &story.shown[0].1);
+        writer.wrote(story.id(), File::Commands, 0, line(&story.commands[0]));
+        writer.wrote(story.id(), File::Files, 0, line(&story.files[0]));
+        writer.wrote(story.id(), File::Terminal, 0, line(&(1.5, "o", &story.shown[0].1)));
         story.write(evidence.path());
         writer.sealed(&story.manifest, "ee");
         assert_eq!(writer.stale(), 0);
@@ -313,7 +314,7 @@ async fn what_finds_no_place_or_no_database_is_read_from_the_folder_later() {
     // more than ever waits: none of it is waited for
     let begun = std::time::Instant::now();
     for _ in 0..20_000 {
-        writer.command(story.id(), &story.commands[0]);
+        writer.wrote(story.id(), File::Commands, 0, line(&story.commands[0]));
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(writer.stale(), 1);
@@ -346,7 +347,7 @@ async fn two_gateways_write_one_postgresql_at_once() {
                 let mut story = Story::new("ada", "web-1", second).command(1, "uptime");
                 story.manifest.gateway = gateway.clone();
                 writer.opened(&story.manifest);
-                writer.command(story.id(), &story.commands[0]);
+                writer.wrote(story.id(), File::Commands, 0, line(&story.commands[0]));
                 story.write(evidence.path());
                 writer.sealed(&story.manifest, "ee");
             }
@@ -399,6 +400,13 @@ async fn a_damaged_file_is_told_and_made_anew_and_a_later_one_is_left_alone() {
     drop(index);
     rusqlite::Connection::open(&place).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(Index::open_or_make_anew(&location).await, Err(IndexError::Newer { found: 99, .. })));
+}
+
+/// A line as it stands in a folder's file.
+fn line(record: &impl serde::Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).unwrap();
+    line.push(b'\n');
+    line
 }
 
 /// A free port of this machine.
