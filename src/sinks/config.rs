@@ -154,8 +154,26 @@ pub struct S3Config {
     pub object_lock: Option<ObjectLock>,
 }
 
+/// An endpoint that a secret may be sent to: by TLS, or on this machine.
+fn check_endpoint(sink: &str, endpoint: Option<&str>) -> Result<(), String> {
+    let local = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    let fits = |url: &str| url.starts_with("https://") || local.iter().any(|local| is_at(url, local));
+    match endpoint {
+        Some(url) if !fits(url) => {
+            Err(format!("the endpoint of the sink {sink} begins with https:// or is http:// on this machine"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a URL's host is all of this.
+fn is_at(url: &str, host: &str) -> bool {
+    url.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+}
+
 impl S3Config {
     fn check(&self) -> Result<(), String> {
+        check_endpoint(&self.name, self.endpoint.as_deref())?;
         if self.bucket.is_empty() {
             return Err(format!("the sink {} names no bucket", self.name));
         }
@@ -232,6 +250,7 @@ pub struct LogsConfig {
 
 impl LogsConfig {
     fn check(&self) -> Result<(), String> {
+        check_endpoint(&self.name, self.endpoint.as_deref())?;
         // CreateLogGroup: 1 to 512 of these
         let fits = |c: char| c.is_ascii_alphanumeric() || "_-/.#".contains(c);
         if self.group.is_empty() || self.group.len() > 512 || !self.group.chars().all(fits) {
@@ -353,6 +372,7 @@ mod tests {
             serde_json::json!({"name": "", "bucket": "b"}),
             serde_json::json!({"name": "agent-logs", "bucket": "b"}),
             serde_json::json!({"name": "a", "bucket": ""}),
+            serde_json::json!({"name": "a", "bucket": "b", "endpoint": "http://127.0.0.1.example"}),
             serde_json::json!({"name": "a", "bucket": "b", "object_lock": {"mode": "compliance"}}),
             serde_json::json!({"name": "a", "bucket": "b", "object_lock": {"mode": "compliance", "days": 0}}),
         ] {

@@ -40,7 +40,7 @@ pub use aws::{AwsFor, AwsSource};
 pub use config::{LockMode, LogsConfig, ObjectLock, S3Config, SinkConfig, SinksConfig, SpoolConfig, SyslogConfig};
 pub use error::{Failure, SinkError};
 pub use health::{SinkHealth, SinksState};
-pub use running::{Options, Sinks};
+pub use running::{Options, Sinks, look_at};
 pub use spool::{AgentLog, AgentTarget, Item, ObjectEntry, Receipt, Record, SessionName, SpoolPlace, read_records};
 
 /// The name, in health and in the spool, of what delivers logs where accounts' preferences ask for them.

@@ -315,6 +315,19 @@ fn check(sinks: &[SinkConfig]) -> Result<(), SinkError> {
     Ok(())
 }
 
+/// Whether a sink can be started, as far as that is known on this machine: its text, and its files.
+///
+/// # Errors
+///
+/// What is wrong, in a sentence.
+pub fn look_at(sink: &SinkConfig) -> Result<(), SinkError> {
+    sink.check().map_err(SinkError::Configuration)?;
+    match sink {
+        SinkConfig::Syslog(syslog) => Connector::new(syslog).map(drop),
+        SinkConfig::S3(_) | SinkConfig::CloudWatch(_) => Ok(()),
+    }
+}
+
 fn gets_live(sink: &SinkConfig) -> bool {
     // a bucket gets events with their folder
     !matches!(sink, SinkConfig::S3(_)) || sink.anchor()

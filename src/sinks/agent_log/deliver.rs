@@ -22,6 +22,10 @@ pub(crate) async fn deliver(
     let delivered = async {
         render_all(spool, item, &path).await?;
         let config = source(AwsFor::Realm(&log.realm)).map_err(Failure::Sink)?;
+        let mut log = log.clone();
+        if log.region.is_empty() {
+            log.region = config.region().map(ToString::to_string).unwrap_or_default();
+        }
         let region = Some(log.region.as_str()).filter(|region| !region.is_empty());
         match &log.to {
             AgentTarget::S3 { bucket, prefix } => {
@@ -35,7 +39,7 @@ pub(crate) async fn deliver(
             AgentTarget::Logs { group, streaming } => {
                 let client = aws::logs(&config, region, endpoint);
                 let group = Group { client, name: group.clone(), create: false };
-                send(&group, log, *streaming, &path).await
+                send(&group, &log, *streaming, &path).await
             }
         }
     };

@@ -67,6 +67,21 @@ impl Holds {
         serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
     }
 
+    /// Keeps them: whole, or as they were.
+    ///
+    /// # Errors
+    ///
+    /// The disk's.
+    pub fn store(&self, file: &Path) -> Result<(), RetentionError> {
+        let wrong = |why: String| RetentionError::Holds(format!("{}: {why}", file.display()));
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| wrong(error.to_string()))?;
+        text.push(b'\n');
+        if text.len() as u64 > LONGEST {
+            return Err(wrong("it would be longer than 4 MiB; release what is not needed any more".to_owned()));
+        }
+        crate::spool::write_whole(file, &text).map_err(|error| wrong(error.to_string()))
+    }
+
     /// The first that is on a session.
     pub fn on(&self, manifest: &Manifest) -> Option<&Hold> {
         self.holds.iter().find(|hold| match &hold.on {

@@ -11,11 +11,13 @@ use super::scan;
 
 /// For how long folders stay on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Days from the last acknowledgement of a sink that is required; none: for ever.
+    /// Days from a session's end, or from when the last of the sinks that are required has acknowledged its folder where that was
+    /// later. Without it: for ever.
     pub days: Option<u32>,
-    /// Other numbers for realms.
+    /// Other numbers of days for realms, by their names.
     pub realms: BTreeMap<String, u32>,
 }
 

@@ -1,3 +1,5 @@
+//! What goes, what stays, and what is told of it.
+
 use super::super::{Hold, HoldOn, export_person};
 use super::*;
 use crate::testing;
@@ -72,7 +74,7 @@ fn holds_that_can_t_be_read_are_an_error_and_no_file_is_no_hold() {
     let file = dir.path().join("holds.json");
     assert_eq!(Holds::load(&file), Ok(Holds::default()));
     let all = hold(HoldOn::Person("ada".into()));
-    std::fs::write(&file, serde_json::to_vec(&all).unwrap()).unwrap();
+    all.store(&file).unwrap();
     assert_eq!(Holds::load(&file), Ok(all));
     std::fs::write(&file, b"{\"holds\":[").unwrap();
     assert!(matches!(Holds::load(&file), Err(RetentionError::Holds(_))));

@@ -84,7 +84,7 @@ pub(super) fn disk(path: &Path, done: &'static str) -> impl FnOnce(std::io::Erro
 }
 
 /// Writes a file that is whole or not there, also after a power cut.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SinkError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SinkError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_dir(folder)?;
     let beside = path.with_extension("new");

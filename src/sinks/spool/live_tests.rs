@@ -1,3 +1,5 @@
+//! The live log after kills, at its bound, and with lines that nobody wrote.
+
 use super::super::live_reader::{read_batch, read_records};
 use super::*;
 use proptest::prelude::*;

@@ -18,6 +18,7 @@ mod record;
 
 pub(crate) use disk::Spool;
 pub use disk::SpoolPlace;
+pub(crate) use disk::write_whole;
 pub use folders::{AgentLog, AgentTarget, Item};
 pub(crate) use folders::{FolderQueue, quarantined, queued, session_of};
 pub(crate) use live::{LiveLog, LiveWriter, Room};

@@ -14,13 +14,22 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Refuses requests whose first line, in lower case, has this in it.
     pub(super) async fn that_refuses(what: &str) -> Self {
+        Self::that_answers(what, "403 Forbidden", "AccessDenied").await
+    }
+
+    /// Has no good answer to those.
+    pub(super) async fn that_fails_at(what: &str) -> Self {
+        Self::that_answers(what, "500 Internal Server Error", "InternalError").await
+    }
+
+    async fn that_answers(what: &str, status: &'static str, code: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (what, heads) = (what.to_owned(), Arc::new(Mutex::new(Vec::new())));
         let kept = Arc::clone(&heads);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(answer(client, what.clone(), Arc::clone(&kept)));
+                tokio::spawn(answer(client, what.clone(), (status, code), Arc::clone(&kept)));
             }
         });
         Self { url, heads }
@@ -32,7 +41,12 @@ impl Bucket {
     }
 }
 
-async fn answer(mut client: TcpStream, what: String, heads: Arc<Mutex<Vec<String>>>) {
+async fn answer(
+    mut client: TcpStream,
+    what: String,
+    (wrong, code): (&'static str, &'static str),
+    heads: Arc<Mutex<Vec<String>>>,
+) {
     let (mut request, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     let head = loop {
         match client.read(&mut buffer).await {
@@ -48,12 +62,12 @@ async fn answer(mut client: TcpStream, what: String, heads: Arc<Mutex<Vec<String
     };
     let first = head.lines().next().unwrap_or_default().to_owned();
     heads.lock().unwrap().push(head);
-    let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let denied = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
     let begun = "<InitiateMultipartUploadResult><UploadId>u-1</UploadId></InitiateMultipartUploadResult>";
     let done = "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>";
     let (status, body) = match first {
         first if first.starts_with("head") => ("404 Not Found", ""),
-        first if first.contains(&what) => ("403 Forbidden", denied),
+        first if first.contains(&what) => (wrong, &*denied),
         first if first.starts_with("post") && first.contains("?uploads") => ("200 OK", begun),
         first if first.starts_with("post") => ("200 OK", done),
         first if first.starts_with("get") => ("200 OK", "<ListMultipartUploadsResult/>"),

@@ -51,3 +51,34 @@ async fn a_bucket_that_refuses_everything_fails_and_nothing_is_put_aside() {
     assert_eq!((health.waiting, health.quarantined), (2, 0));
     assert!(health.failing_since.is_some() && health.why.unwrap().contains("s3:PutObject"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_the_sink_fails_at_blocks_no_other_and_is_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = Bucket::that_fails_at(&Uuid::from_u128(1).hyphenated().to_string()).await;
+    let sinks = Sinks::start(options(dir.path(), vec![sink(&bucket.url)])).unwrap();
+    let mut names = Vec::new();
+    for n in 1..=5 {
+        names.push(testing::folder(dir.path(), n, "ada", "main", OffsetDateTime::now_utc()));
+        sinks.sealed(Uuid::from_u128(n), names.last().unwrap()).unwrap();
+    }
+    let others = async {
+        while !names[1..].iter().all(|name| sinks.delivered(name).unwrap().is_some()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), others).await.expect("the others are delivered");
+    // it is tried again and again meanwhile, and what comes then is delivered
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let late = testing::folder(dir.path(), 9, "ada", "main", OffsetDateTime::now_utc());
+    sinks.sealed(Uuid::from_u128(9), &late).unwrap();
+    let taken = async {
+        while sinks.delivered(&late).unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), taken).await.expect("the late one is delivered");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let health = sinks.health().into_iter().find(|sink| sink.name == "s3").unwrap();
+    assert_eq!((health.waiting, health.quarantined, health.failing_since), (1, 0, None), "{health:?}");
+}

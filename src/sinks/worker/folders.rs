@@ -18,6 +18,9 @@ use crate::spool::{FolderQueue, Item, Receipt, Spool, queued};
 /// After so many refusals of one, while others are taken, it is put aside.
 const REFUSALS: u32 = 3;
 
+/// After so many that failed one after the other it is the sink that is away.
+const IN_A_ROW: u32 = 3;
+
 /// How long the worker sleeps where nothing is due.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -52,6 +55,19 @@ pub(crate) struct Refused {
     backoff: Backoff,
     /// How many had been delivered then.
     delivered_before: u64,
+    /// It failed while others were taken: that it fails again says nothing of the sink.
+    alone: bool,
+}
+
+impl Refused {
+    fn new(mut backoff: Backoff, delivered_before: u64) -> Self {
+        backoff.reset();
+        Self { times: 0, next: Instant::now(), backoff, delivered_before, alone: false }
+    }
+
+    fn wait(&mut self) {
+        self.next = Instant::now() + self.backoff.next();
+    }
 }
 
 impl FolderWorker {
@@ -76,11 +92,38 @@ impl FolderWorker {
         let queue = self.queue.clone();
         let names = blocking(move || queue.names()).await?;
         self.refused.retain(|name, _| names.binary_search(name).is_ok());
+        let (before, mut failed, mut in_a_row) = (self.delivered, Vec::new(), 0);
         for name in names {
             if self.refused.get(&name).is_some_and(|refused| refused.next > Instant::now()) {
                 continue;
             }
-            self.one(&name).await?;
+            let delivered = self.delivered;
+            match self.one(&name).await {
+                Ok(()) if self.delivered > delivered => in_a_row = 0,
+                Ok(()) => {}
+                Err(failure) => {
+                    failed.push((name, failure));
+                    in_a_row += 1;
+                }
+            }
+            if in_a_row >= IN_A_ROW {
+                break;
+            }
+        }
+        // where it takes some it is not the sink that fails, and those it does not take wait by themselves
+        let is_alone = |(name, _): &(String, Failure)| self.refused.get(name).is_some_and(|refused| refused.alone);
+        if self.delivered == before && !failed.iter().all(is_alone) {
+            return failed.pop().map_or(Ok(IDLE), |(_, failure)| Err(failure));
+        }
+        for (name, why) in failed {
+            tracing::warn!(sink = self.sink, item = name, %why, "a folder waits by itself, since others are taken");
+            let backoff = self.backoff;
+            let refused = self.refused.entry(name).or_insert_with(|| Refused::new(backoff, self.delivered));
+            refused.alone = true;
+            refused.wait();
+        }
+        if self.delivered > before && self.refused.values().all(|refused| refused.alone) {
+            self.statuses.works(&self.sink, FOLDERS);
         }
         let now = Instant::now();
         let next = self.refused.values().map(|refused| refused.next.saturating_duration_since(now)).min();
@@ -129,13 +172,9 @@ impl FolderWorker {
             return self.put_aside(name, &why).await;
         }
         let (delivered, backoff) = (self.delivered, self.backoff);
-        let refused = self.refused.entry(name.to_owned()).or_insert_with(|| {
-            let mut backoff = backoff;
-            backoff.reset();
-            Refused { times: 0, next: Instant::now(), backoff, delivered_before: delivered }
-        });
+        let refused = self.refused.entry(name.to_owned()).or_insert_with(|| Refused::new(backoff, delivered));
         refused.times += 1;
-        refused.next = Instant::now() + refused.backoff.next();
+        refused.wait();
         let only_this = refused.times >= REFUSALS && delivered > refused.delivered_before;
         if only_this {
             return self.put_aside(name, &why).await;
