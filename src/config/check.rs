@@ -113,6 +113,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
     super::iam_keys::check(config, &mut findings);
+    super::sinks::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use portcullis_sinks::SinksConfig;
+use portcullis_sinks::retention::Policy as Retention;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -534,6 +536,10 @@ pub struct Evidence {
     pub keep_known_secrets: bool,
     /// Whether a session at a terminal begins with a line that says that it is recorded.
     pub notice: bool,
+    /// Where evidence goes besides.
+    pub sinks: SinksConfig,
+    /// For how long folders of sessions stay on the disk.
+    pub retention: Retention,
 }
 
 impl Evidence {
@@ -586,6 +592,8 @@ impl Default for Evidence {
             redact: Vec::new(),
             keep_known_secrets: false,
             notice: true,
+            sinks: SinksConfig::default(),
+            retention: Retention::default(),
         }
     }
 }

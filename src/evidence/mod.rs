@@ -26,6 +26,7 @@ mod kept_folder;
 mod live;
 mod log_file;
 mod ocsf;
+mod outlet;
 mod progress;
 mod proof;
 mod questions;
@@ -42,13 +43,16 @@ mod writer;
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
 pub use decision_event::{ChannelRefused, DecidedOn};
 pub use error::EvidenceError;
-pub use event::{Event, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed};
+pub use event::{
+    Event, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed, SessionDeleted,
+};
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;
 pub use event_log::{Bounds, EventLog, Keeping, Place};
 pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
+pub use outlet::{Outlet, ToldEvent};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
 pub use redaction::Redaction;

@@ -88,6 +88,7 @@ pub(super) struct Shared {
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
+        log.may_begin()?;
         let (opened, id) = (OffsetDateTime::now_utc(), Uuid::new_v4());
         let (folder, first) = KeptFolder::new(id, grant, &opening, opened, log);
         let shared = Shared { folder: Some(folder), ..Shared::new(log.clone(), id, grant.identity().person()) };

@@ -34,6 +34,7 @@ mod secrets;
 mod serve;
 mod shell;
 mod sign_in;
+mod sinks;
 mod terminal;
 mod transfer;
 mod user_keys;

@@ -29,6 +29,7 @@ mod session_policy;
 mod sessions;
 mod shared;
 mod sign;
+mod sinks;
 mod stream_url;
 mod tags;
 mod targets;
@@ -43,3 +44,4 @@ mod web_identity_tests;
 
 pub use clients::{AwsOptions, LOG_FILTER, LOG_FILTER_OF_TOOLS};
 pub use service::AwsBackend;
+pub use sinks::{Place, source};

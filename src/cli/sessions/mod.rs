@@ -24,4 +24,5 @@ mod table;
 mod verified;
 
 pub(super) use args::SessionsArgs;
+pub(super) use control::ask;
 pub(super) use run::run;

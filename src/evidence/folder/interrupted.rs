@@ -20,12 +20,16 @@ use uuid::Uuid;
 use super::task::{Entry, FolderTask};
 use crate::evidence::event::{Event, SessionInterrupted};
 use crate::evidence::ocsf::{Body, Context};
+use crate::evidence::outlet::Outlets;
 
 /// The names of the open folders.
 const OPEN: &str = "open";
 
 /// The first event of a folder is no longer than this.
 const LONGEST_EVENT: u64 = 1 << 20;
+
+/// So is a manifest.
+const LONGEST_MANIFEST: u64 = 4 << 20;
 
 /// What became of one folder.
 #[derive(Debug)]
@@ -60,7 +64,12 @@ fn mark(evidence: &Path, name: &str) -> PathBuf {
 }
 
 /// The folders that a killed gateway left open, and what is to be done to them.
-pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[VerifyingKey]) -> io::Result<Vec<Found>> {
+pub(in crate::evidence) fn find(
+    evidence: &Path,
+    key: &SigningKey,
+    keys: &[VerifyingKey],
+    outlets: &Outlets,
+) -> io::Result<Vec<Found>> {
     let entries = match fs::read_dir(evidence.join(OPEN)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -73,7 +82,13 @@ pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[Verif
         let tasks = match path.symlink_metadata() {
             // it was killed before it had made the folder
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            _ => go_on(&path, &name, session, key, keys),
+            _ => go_on(&path, &name, session, key, keys).and_then(|tasks| {
+                // it was killed before it had handed it on
+                if tasks.is_empty() {
+                    hand_on(&path, &name, outlets)?;
+                }
+                Ok(tasks)
+            }),
         };
         if tasks.as_ref().is_ok_and(Vec::is_empty) {
             sealed(evidence, &name);
@@ -81,6 +96,18 @@ pub(in crate::evidence) fn find(evidence: &Path, key: &SigningKey, keys: &[Verif
         found.push(Found { name, tasks });
     }
     Ok(found)
+}
+
+/// Hands a folder that is sealed to where evidence goes besides.
+fn hand_on(path: &Path, name: &str, outlets: &Outlets) -> Result<(), String> {
+    let Some(outlet) = outlets.get() else { return Ok(()) };
+    let file = open_regular(&path.join(FolderFile::Manifest.name()), OpenOptions::new().read(true));
+    let mut text = Vec::new();
+    let read = file.and_then(|file| file.take(LONGEST_MANIFEST).read_to_end(&mut text));
+    read.map_err(|error| format!("manifest.json can't be read: {error}"))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| format!("manifest.json is no manifest: {error}"))?;
+    outlet.sealed(&manifest, name)
 }
 
 /// The session of `<day>/<session>`; nothing of any other name.
