@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  {"live":true}                          {"sessions":[{"id":…,"person":…,"node":…,"os_user":…,"action":…,"source":…,"since":…,"seconds":…}]}
+//!  {"sinks":true}                         {"sinks":[{"name":…,"required":…,"failing_since":…,"why":…,"waiting":…,"bytes":…,"quarantined":…}]}
 //!  {"end":"8b1f2c3d","message":"…"}       {"id":…,"person":…,"node":…,"action":…}
 //!                                         {"error":"a sentence"}
 //! ```
@@ -16,13 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_sinks::SinkHealth;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::sinks::Delivery;
 use crate::audit::LiveSession;
 use crate::model::plain_text_up_to;
 use crate::session::Registry;
@@ -51,6 +56,7 @@ pub(super) struct Control {
     listener: UnixListener,
     path: PathBuf,
     registry: Registry,
+    sinks: Option<Arc<Delivery>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +64,8 @@ pub(super) struct Control {
 struct Question {
     #[serde(default)]
     live: bool,
+    #[serde(default)]
+    sinks: bool,
     end: Option<String>,
     message: Option<String>,
 }
@@ -73,7 +81,13 @@ impl Control {
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path, registry: registry.clone() })
+        Ok(Self { listener, path, registry: registry.clone(), sinks: None })
+    }
+
+    /// The same, where it is known how evidence gets elsewhere.
+    pub(super) fn telling_of(mut self, sinks: Option<Arc<Delivery>>) -> Self {
+        self.sinks = sinks;
+        self
     }
 
     /// Answers for ever.
@@ -83,10 +97,10 @@ impl Control {
             let place = Arc::clone(&places).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let registry = self.registry.clone();
+                    let (registry, sinks) = (self.registry.clone(), self.sinks.clone());
                     tokio::spawn(async move {
                         let _place = place;
-                        let _ = timeout(PATIENCE, answer(stream, &registry)).await;
+                        let _ = timeout(PATIENCE, answer(stream, &registry, sinks)).await;
                     });
                 }
                 // out of descriptors: it may pass
@@ -102,12 +116,19 @@ impl Drop for Control {
     }
 }
 
-async fn answer(mut stream: UnixStream, registry: &Registry) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, registry: &Registry, sinks: Option<Arc<Delivery>>) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
     let said = if uid == 0 || uid == rustix::process::getuid().as_raw() {
         let mut line = String::new();
         BufReader::new((&mut stream).take(LONGEST)).read_line(&mut line).await?;
-        asked(&line, uid, registry)
+        match serde_json::from_str(&line) {
+            // it looks into the spool's folders
+            Ok(Question { sinks: true, live: false, end: None, .. }) => {
+                let told = tokio::task::spawn_blocking(move || told_sinks(sinks.as_deref()));
+                told.await.unwrap_or_else(|_| error("how the sinks are can't be found out"))
+            }
+            _ => asked(&line, uid, registry),
+        }
     } else {
         tracing::warn!(uid, "somebody who may not has asked by the control socket");
         error("only root and the gateway's own user are answered")
@@ -117,12 +138,34 @@ async fn answer(mut stream: UnixStream, registry: &Registry) -> io::Result<()> {
 
 fn asked(line: &str, uid: u32, registry: &Registry) -> Value {
     match serde_json::from_str(line) {
-        Ok(Question { live: true, end: None, .. }) => {
+        Ok(Question { live: true, sinks: false, end: None, .. }) => {
             json!({ "sessions": registry.running().iter().map(LiveSession::from).collect::<Vec<_>>() })
         }
-        Ok(Question { live: false, end: Some(id), message }) => end(&id, message.as_deref(), uid, registry),
+        Ok(Question { live: false, sinks: false, end: Some(id), message }) => {
+            end(&id, message.as_deref(), uid, registry)
+        }
         _ => error("that is no question that this gateway knows; is the program of its version?"),
     }
+}
+
+fn told_sinks(sinks: Option<&Delivery>) -> Value {
+    let time = |time: OffsetDateTime| time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default();
+    let one = |sink: &SinkHealth| {
+        json!({
+            "name": sink.name,
+            "required": sink.required,
+            "failing_since": sink.failing_since.map(time),
+            "why": sink.why,
+            "waiting": sink.waiting,
+            "bytes": sink.bytes,
+            "oldest": sink.oldest.map(time),
+            "quarantined": sink.quarantined,
+            "rejected": sink.rejected,
+            "dropped": sink.dropped,
+        })
+    };
+    let health = sinks.map(Delivery::health).unwrap_or_default();
+    json!({ "sinks": health.iter().map(one).collect::<Vec<_>>() })
 }
 
 fn end(id: &str, message: Option<&str>, uid: u32, registry: &Registry) -> Value {
@@ -177,6 +220,7 @@ mod tests {
             never = control.serve() => match never {},
             () = async {
                 assert_eq!(ask(&path, "{\"live\":true}\n").await, json!({ "sessions": [] }));
+                assert_eq!(ask(&path, "{\"sinks\":true}\n").await, json!({ "sinks": [] }));
                 for (question, says) in [
                     ("{\"end\":\"8b1f\"}\n", "no session that runs"),
                     ("{\"end\":\"8\"}\n", "four digits"),

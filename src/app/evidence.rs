@@ -33,7 +33,7 @@ pub fn evidence_key_name(config: &Evidence) -> String {
 }
 
 /// What this gateway is called in evidence.
-fn evidence_name(config: &Evidence) -> String {
+pub(super) fn evidence_name(config: &Evidence) -> String {
     config.name.clone().unwrap_or_else(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let fits = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };

@@ -10,7 +10,9 @@ use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds
 use super::control::Control;
 use super::evidence::{EvidenceKeyring, archive, encryption, evidence_key, index, published_keys, redaction};
 use super::reload::{InForce, Reloader};
+use super::retention::Retention;
 use super::sign_in::{ProviderFault, provider};
+use super::sinks::{Delivery, SinksFault, look_at};
 use super::user_keys::UserKeyReader;
 use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
@@ -20,7 +22,7 @@ use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster};
 use crate::oidc::Provider;
 use crate::policy::Policies;
-use crate::session::SessionOpener;
+use crate::session::{Registry, SessionOpener};
 use crate::transport::Transport;
 
 /// The product, ready to serve.
@@ -30,6 +32,9 @@ pub struct App {
     reloader: Arc<Reloader>,
     lanes: Arc<dyn Lanes>,
     log: Arc<EventLog>,
+    sinks: Option<Arc<Delivery>>,
+    registry: Registry,
+    retention: Retention,
     /// None where it could not be had; the gateway serves all the same.
     control: Option<Control>,
 }
@@ -39,6 +44,9 @@ const LAST_SESSIONS: Duration = Duration::from_secs(10);
 
 /// How long the last lines may wait for their disk: a service manager waits for the whole of the end.
 const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// How long the sinks may take for what came last; they get the rest after the next start.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
 /// Why the product can't start; each is a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +69,9 @@ pub enum AppError {
     /// The event log.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// Where evidence goes besides.
+    #[error(transparent)]
+    Sinks(#[from] SinksFault),
     /// An address.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
@@ -77,18 +88,22 @@ impl App {
     ) -> Result<Self, AppError> {
         let (host_keys, people, provider) = load(config, proofs)?;
         let (roster, in_force) = (Roster::from(people), Policies::new(policy(policies)?));
+        let user_keys = UserKeyReader::of(&realms);
+        let (realms, lanes) = Realms::of(realms);
+        let lanes: Arc<dyn Lanes> = Arc::new(lanes);
         let directory = &config.evidence.directory;
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
         let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
+        let sinks = Delivery::start(config, &realms).await?;
+        if let Some(sinks) = &sinks {
+            log.tell(sinks.clone());
+        }
         let keyring = EvidenceKeyring::of(&config.evidence);
         log.seal_interrupted(directory, &key, &published_keys(&config.evidence)?, &keyring).await;
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
         let log = log.encrypted(encryption(&config.evidence)?);
         let log = Arc::new(log);
-        let user_keys = UserKeyReader::of(&realms);
-        let (realms, lanes) = Realms::of(realms);
-        let lanes: Arc<dyn Lanes> = Arc::new(lanes);
         let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
         let transport = Arc::new(transport);
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
@@ -97,8 +112,10 @@ impl App {
             sessions.with_shell_marks(config.evidence.shell_marks && config.lanes.shell == ShellTransport::Helper);
         let sessions = Arc::new(sessions);
         let control = Control::bind(&config.evidence.directory, sessions.registry());
+        let control = control.map(|control| control.telling_of(sinks.clone()));
         let control =
             control.inspect_err(|error| tracing::warn!(%error, "sessions can't be ended from this machine")).ok();
+        let registry = sessions.registry().clone();
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;
@@ -117,7 +134,8 @@ impl App {
         };
         let reloader = Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), user_keys, read)?;
         let reloader = Arc::new(reloader);
-        Ok(Self { gateway, reloader, lanes, log, control })
+        let retention = Retention::new(config, log.clone(), sinks.clone());
+        Ok(Self { gateway, reloader, lanes, log, sinks, registry, retention, control })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -141,6 +159,9 @@ impl App {
             () = self.gateway.run(shutdown) => {}
             never = self.reloader.keep_user_keys() => match never {},
             never = tell_heads(&self.log) => match never {},
+            never = end_what_is_not_kept(self.sinks.as_deref(), &self.registry) => match never {},
+            never = read_preferences(self.sinks.as_deref()) => match never {},
+            never = self.retention.keep() => match never {},
             never = answer(self.control.as_ref()) => match never {},
         }
         let left = self.lanes.drain(LAST_SESSIONS).await;
@@ -151,9 +172,26 @@ impl App {
         if tokio::time::timeout(LAST_LINES, self.log.flush()).await.is_err() {
             tracing::error!("the disk does not take the last lines of the event log");
         }
+        if let Some(sinks) = &self.sinks {
+            sinks.drain(LAST_DELIVERIES).await;
+        }
         if tokio::time::timeout(LAST_LINES, self.log.flush_index()).await.is_err() {
             tracing::warn!("the index does not take what came last; it is read from the folders at the next start");
         }
+    }
+}
+
+async fn read_preferences(sinks: Option<&Delivery>) -> Infallible {
+    match sinks {
+        Some(sinks) => sinks.read_preferences().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn end_what_is_not_kept(sinks: Option<&Delivery>, registry: &Registry) -> Infallible {
+    match sinks {
+        Some(sinks) => sinks.end_what_is_not_kept(registry).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -183,5 +221,6 @@ pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, O
     let people = people(config, proofs)?;
     let provider = provider(config)?;
     EventLog::check(&config.evidence.directory)?;
+    look_at(config).map_err(SinksFault::Sinks)?;
     Ok((host_keys, people, provider))
 }

@@ -20,8 +20,12 @@ pub struct Preferences {
     pub kms_key: Option<String>,
     /// The agent writes its log of the session to this bucket.
     pub s3_bucket: Option<String>,
+    /// What the names of those logs begin with.
+    pub s3_prefix: Option<String>,
     /// The agent writes its log of the session to this group of CloudWatch Logs.
     pub cloudwatch_group: Option<String>,
+    /// There it is JSON.
+    pub cloudwatch_streaming: bool,
     /// Sessions run as the user that the caller's tag or the default names.
     pub run_as: Option<RunAs>,
     /// Minutes without a byte after which the service ends a session.
@@ -71,6 +75,8 @@ impl Preferences {
         for (name, value) in document.inputs {
             match name.as_str() {
                 "kmsKeyId" => preferences.kms_key = text(&name, value)?,
+                "s3KeyPrefix" => preferences.s3_prefix = text(&name, value)?,
+                "cloudWatchStreamingEnabled" => preferences.cloudwatch_streaming = truth(&name, value)?,
                 "s3BucketName" => preferences.s3_bucket = text(&name, value)?,
                 "cloudWatchLogGroupName" => preferences.cloudwatch_group = text(&name, value)?,
                 "idleSessionTimeout" => preferences.idle_minutes = minutes(&name, value)?,
@@ -79,14 +85,14 @@ impl Preferences {
                 "runAsDefaultUser" => run_as.1 = text(&name, value)?,
                 "shellProfile" => preferences.shell_profile = linux_profile(&name, value)?,
                 // These only say how the log that is named above is kept.
-                "s3KeyPrefix"
-                | "s3EncryptionEnabled"
-                | "cloudWatchEncryptionEnabled"
-                | "cloudWatchStreamingEnabled" => {}
+                "s3EncryptionEnabled" | "cloudWatchEncryptionEnabled" => {}
                 _ if is_set(&value) => preferences.unknown.push(name),
                 _ => {}
             }
         }
+        // without a place for a log they say nothing
+        preferences.s3_prefix = preferences.s3_prefix.filter(|_| preferences.s3_bucket.is_some());
+        preferences.cloudwatch_streaming &= preferences.cloudwatch_group.is_some();
         preferences.run_as = run_as.0.then_some(RunAs { default_user: run_as.1 });
         Ok(preferences)
     }

@@ -379,6 +379,103 @@ pub(super) struct EvidenceArgs {
 pub(super) enum EvidenceCommand {
     /// Print the verifier keys, the newest first: what somebody needs to verify evidence
     Key(EvidenceKeyArgs),
+    /// Read the heads back that a sink keeps outside the host: for portcullis verify --journal --anchor
+    Anchors(EvidenceAnchorsArgs),
+    /// Show how the sinks of the gateway that runs here are
+    Sinks(EvidenceSinksArgs),
+    /// Keep what retention would delete: one session, all of a person, or all on a node
+    Hold(EvidenceHoldArgs),
+    /// Take a hold back
+    Release(EvidenceReleaseArgs),
+    /// Show the holds
+    Holds(EvidenceSinksArgs),
+    /// Name the folders of all of a person's sessions, the oldest first: what there is to hand out
+    Person(EvidencePersonArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Sessions that run have no manifest yet, and are not among them.
+
+Example:
+  portcullis evidence person ada | tar -cf ada.tar -T -")]
+pub(super) struct EvidencePersonArgs {
+    /// The person's name in evidence
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvidenceSinksArgs {
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// Answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What a hold is on.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct EvidenceHeld {
+    /// One session, by its whole id
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<uuid::Uuid>,
+    /// All of a person's, by the name in evidence
+    #[arg(long, value_name = "NAME")]
+    pub(super) person: Option<String>,
+    /// All on a node, by its id
+    #[arg(long, value_name = "ID")]
+    pub(super) node: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portcullis evidence hold --person ada --why 'case 7'")]
+pub(super) struct EvidenceHoldArgs {
+    #[command(flatten)]
+    pub(super) on: EvidenceHeld,
+    /// Why, for whoever finds it
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvidenceReleaseArgs {
+    #[command(flatten)]
+    pub(super) on: EvidenceHeld,
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It asks with the credentials of whoever runs it, and believes nothing of the answer: verify knows by the key. A
+syslog server can't be asked; there the messages whose MSGID is anchor have the notes.
+
+Example:
+  portcullis evidence anchors --since 2026-11-01 kept-elsewhere
+  portcullis verify --journal /var/lib/portcullis/evidence --anchor kept-elsewhere")]
+pub(super) struct EvidenceAnchorsArgs {
+    /// The file that is made of them
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// The configuration of the gateway
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/gateway.toml")]
+    pub(super) config: PathBuf,
+    /// The sink [default: the first one that has anchors and can be asked]
+    #[arg(long, value_name = "NAME")]
+    pub(super) sink: Option<String>,
+    /// Those since then: a day, or a time as in 2026-11-30T07:12:33Z [default: 30 days ago]
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::exit::{Exit, Failure};
+use portcullis_sinks::SinkError;
+
 use super::output;
-use crate::app::AppError;
+use crate::app::{AppError, SinksFault};
 use crate::config::ConfigError;
 use crate::gateway::GatewayError;
 use crate::model::counted;
@@ -34,8 +36,9 @@ pub(super) fn app_failure(error: &AppError) -> Failure {
         | AppError::Policy(_)
         | AppError::Provider(_)
         | AppError::Realm(_)
+        | AppError::Sinks(SinksFault::Aws(_) | SinksFault::Sinks(SinkError::Configuration(_)))
         | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
-        AppError::Evidence(_) => Exit::Directory,
+        AppError::Evidence(_) | AppError::Sinks(SinksFault::Sinks(_)) => Exit::Directory,
         AppError::Gateway(GatewayError::Listen { .. }) => Exit::Listen,
     };
     Failure::new(exit, error.to_string())

@@ -42,7 +42,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Policy(args) => policy::run(&args.command),
         Command::Reload(args) => policy::run_reload(&args),
         Command::Verify(args) => evidence::run_verify(&args),
-        Command::Evidence(args) => evidence::run(&args),
+        Command::Evidence(args) => runtime::block_on(evidence::run(&args)),
         Command::Sessions(args) => runtime::block_on(sessions::run(*args)),
         Command::Check(args) => runtime::block_on(check::run(&args)),
         Command::Completions(args) => generate::completions(&args),

@@ -114,6 +114,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
     super::iam_keys::check(config, &mut findings);
+    super::sinks::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }
@@ -251,6 +252,13 @@ fn evidence_key(config: &Config, findings: &mut Findings) {
     if !is_name || key.len() > 2048 || !key.chars().all(plain) {
         let help = "an ARN of a key or an alias, such as arn:aws:kms:eu-west-1:123456789012:key/…, or alias/…";
         findings.add(&at("kms_key"), "it is no key of AWS KMS", Some(help));
+    }
+    // what the account wants of its logs is text that the account's people can read
+    if let Some(realm) = config.realms.iter().find(|realm| realm.evidence_replaces_agent_logging) {
+        let why =
+            format!("the realm {} wants logs of its sessions in the clear, and evidence is encrypted", realm.name);
+        let help = "evidence_replaces_agent_logging = false leaves those logs to the agent; without kms_key the gateway delivers them";
+        findings.add(&at("kms_key"), why, Some(help));
     }
 }
 

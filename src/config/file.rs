@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use portcullis_sinks::SinksConfig;
+use portcullis_sinks::retention::Policy as Retention;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -545,6 +547,10 @@ pub struct Evidence {
     pub kms_region: Option<String>,
     /// Where AWS KMS is, `https://…`, when not where the region says.
     pub kms_endpoint: Option<String>,
+    /// Where evidence goes besides.
+    pub sinks: SinksConfig,
+    /// For how long folders of sessions stay on the disk.
+    pub retention: Retention,
 }
 
 impl Evidence {
@@ -603,6 +609,8 @@ impl Default for Evidence {
             kms_key: None,
             kms_region: None,
             kms_endpoint: None,
+            sinks: SinksConfig::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -250,6 +250,10 @@ fn anchor(config: &mut Config, base: &Path) {
         let secret = &mut oidc.client_secret_file;
         secret.iter_mut().chain(&mut oidc.ca_bundle)
     }));
+    let paths = paths.chain(config.evidence.sinks.syslog.iter_mut().flat_map(|syslog| {
+        let files = [&mut syslog.ca_file, &mut syslog.certificate_file, &mut syslog.key_file];
+        files.into_iter().flatten()
+    }));
     let bundles = config.realms.iter_mut().flat_map(|realm| &mut realm.ca_bundle);
     for path in paths.chain(bundles).chain([&mut config.evidence.directory]) {
         *path = base.join(&*path);

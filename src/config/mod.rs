@@ -25,6 +25,7 @@ mod proof_files;
 mod retired;
 mod schema;
 mod signature;
+mod sinks;
 mod warn;
 mod words;
 

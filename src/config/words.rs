@@ -24,6 +24,9 @@ pub(super) fn said(message: &str) -> Said {
     }
     if let Some(name) = message.strip_prefix("missing field ") {
         let help = match name.trim_matches('`') {
+            "bucket" | "group" | "host" => {
+                "a sink says where it is: [[evidence.sinks.s3]] a bucket, [[evidence.sinks.cloudwatch]] a group, [[evidence.sinks.syslog]] a host"
+            }
             "role" => "every [[realms.roles]] has a role: its ARN",
             "enough" => "every [[proofs]] says what is enough, such as enough = [\"key and totp\", \"certificate\"]",
             _ => "every [[people]], [[certificate_authorities]] and [[realms]] has a name",

@@ -109,6 +109,7 @@ fn tells_of_a_session(event: &Event<'_>) -> bool {
         | Event::ReasonAsked(_)
         | Event::SessionInterrupted(_)
         | Event::SessionSealed(_)
+        | Event::SessionDeleted(_)
         | Event::SessionsHeads(_)
         | Event::LeftOut(_) => false,
     }

@@ -27,6 +27,9 @@ pub enum EvidenceError {
     /// The disk refused or does not answer, or the limit is reached.
     #[error("evidence can't be written ({0}), so the session ends; tell whoever runs this gateway")]
     Write(String),
+    /// It does not reach where it must.
+    #[error("evidence does not reach where it has to ({0}), so no session may go on; tell whoever runs this gateway")]
+    Away(String),
     /// The session has written as many events as one may.
     #[error(
         "this session's events have filled its part of the event log ({}), so it ends; another one can be opened. Whoever runs this gateway can allow more in evidence.session_bytes", size_text(*.bytes)

@@ -49,6 +49,8 @@ pub enum Event<'a> {
     SessionInterrupted(SessionInterrupted),
     /// Its folder is whole, and sealed.
     SessionSealed(SessionSealed<'a>),
+    /// Its folder is about to be deleted, since its time is over.
+    SessionDeleted(SessionDeleted<'a>),
     /// The latest heads of the folders of sessions that run.
     SessionsHeads(SessionsHeads<'a>),
     /// Bytes so far.
@@ -227,6 +229,19 @@ pub struct SessionSealed<'a> {
     pub head: &'a str,
 }
 
+/// `session.deleted`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionDeleted<'a> {
+    /// `<day>/<session>`.
+    pub folder: &'a str,
+    /// Who.
+    pub person: &'a str,
+    /// Where.
+    pub node: &'a str,
+    /// In which account and region.
+    pub realm: &'a str,
+}
+
 /// `sessions.heads`
 #[derive(Clone, Copy, Debug)]
 pub struct SessionsHeads<'a> {
@@ -308,6 +323,7 @@ impl Event<'_> {
             Self::RecordingGap(_) => "recording.gap",
             Self::SessionInterrupted(_) => "session.interrupted",
             Self::SessionSealed(_) => "session.sealed",
+            Self::SessionDeleted(_) => "session.deleted",
             Self::SessionsHeads(_) => "sessions.heads",
             Self::SessionProgress(_) => "session.progress",
             Self::SessionExit(_) => "session.exit",
@@ -366,6 +382,7 @@ impl Event<'_> {
             Self::RecordingGap(event) => event.write(to),
             Self::SessionInterrupted(event) => to.value("checkpoints", event.checkpoints),
             Self::SessionSealed(event) => event.write(to),
+            Self::SessionDeleted(event) => event.write(to),
             Self::SessionsHeads(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),
             Self::SessionExit(event) => event.write(to),
@@ -480,6 +497,15 @@ impl SessionSealed<'_> {
     fn write(&self, to: &mut Fields) {
         to.text("folder", self.folder);
         to.text("head", self.head);
+    }
+}
+
+impl SessionDeleted<'_> {
+    fn write(&self, to: &mut Fields) {
+        to.text("folder", self.folder);
+        to.text("person", self.person);
+        to.text("node", self.node);
+        to.text("realm", self.realm);
     }
 }
 

@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use super::encryption::Encryption;
 use super::error::EvidenceError;
-use super::event::{Event, LeftOut, SessionSealed, SessionsHeads};
+use super::event::{Event, LeftOut, SessionDeleted, SessionSealed, SessionsHeads};
 use super::fields::Line;
 use super::folder::{
     FolderDisk, FolderTask, Found, Heads, LiveHead, Sealer, Sealing, Told as SealerTold, find_interrupted,
 };
 use super::live::Live;
 use super::log_file::LogFile;
+use super::outlet::{Outlet, Outlets};
 use super::redaction::Redaction;
 use super::share::{Room, SessionUse, Shares, Used};
 use super::writer::{Disk, GONE, Job, LONGEST_WRITE, QUEUE, Told, Writer};
@@ -45,6 +46,7 @@ pub struct EventLog {
     heads: Heads,
     sealing: Arc<Sealing>,
     index: Option<Indexer>,
+    outlets: Outlets,
     // before the sealer: that ends when nobody can ask it for anything
     _writer: Writer,
     _sealer: Sealer,
@@ -133,9 +135,10 @@ impl EventLog {
             index: index.clone(),
         });
         let authority = key.verifying_key().name().to_owned();
-        let (sealer, to_sealer) = Sealer::start(key, heads.clone(), told).map_err(no_thread)?;
-        let folders =
-            FolderDisk::new(directory, &authority, reserve, to_sealer.clone(), sealing.clone(), index.clone());
+        let outlets = Outlets::default();
+        let (sealer, to_sealer) = Sealer::start(key, heads.clone(), told, outlets.clone()).map_err(no_thread)?;
+        let (to, waiting) = (to_sealer.clone(), sealing.clone());
+        let folders = FolderDisk::new(directory, &authority, reserve, to, waiting, index.clone(), outlets.clone());
         let disk = Disk { log: file.journal(&authority, run, to_sealer)?, folders };
         let writer = Writer::start(run, disk, jobs, lost.clone(), LONGEST_WRITE).map_err(no_thread)?;
         Ok(Self {
@@ -154,6 +157,7 @@ impl EventLog {
             heads,
             sealing,
             index,
+            outlets,
             _writer: writer,
             _sealer: sealer,
         })
@@ -265,6 +269,16 @@ impl EventLog {
         &self.live
     }
 
+    /// Has evidence told to whoever brings it elsewhere, from now on. To be called before anything is recorded, if ever.
+    pub fn tell(&self, outlet: Arc<dyn Outlet>) {
+        self.outlets.set(outlet);
+    }
+
+    /// Whether a session may begin: an error where evidence does not reach where it has to.
+    pub(super) fn may_begin(&self) -> Result<(), EvidenceError> {
+        self.outlets.get().and_then(|outlet| outlet.down()).map_or(Ok(()), |why| Err(EvidenceError::Away(why)))
+    }
+
     /// Ends and seals the folders that a killed gateway has left open; what became of each. To be called once, before sessions open.
     pub async fn seal_interrupted(
         &self,
@@ -273,7 +287,7 @@ impl EventLog {
         keys: &[VerifyingKey],
         keyring: &dyn Keyring,
     ) {
-        let found = match find_interrupted(evidence, key, keys, keyring) {
+        let found = match find_interrupted(evidence, key, keys, keyring, &self.outlets) {
             Ok(found) => found,
             Err(error) => return tracing::error!(%error, "folders that were left open can't be looked for"),
         };
@@ -386,6 +400,18 @@ impl EventLog {
     /// The same for what the gateway does itself, which is nobody's part.
     pub fn note_own(&self, event: &Event<'_>) {
         self.put(Line::new(Uuid::nil(), event));
+    }
+
+    /// Writes that a session's folder is about to be deleted; when this returns, `write(2)` has.
+    pub async fn record_deletion(&self, session: Uuid, deleted: &SessionDeleted<'_>) -> Result<(), EvidenceError> {
+        self.write(Line::new(session, &Event::SessionDeleted(*deleted))).await
+    }
+
+    /// The folder is gone.
+    pub fn deleted(&self, session: Uuid) {
+        if let Some(index) = &self.index {
+            index.deleted(session);
+        }
     }
 
     /// The same for the end of a session, which is written whatever is left of its part.

@@ -47,6 +47,9 @@ pub(super) struct Fields {
     longest: usize,
 }
 
+/// After these the journal's next head is kept outside this host: where sessions begin and end, and each minute.
+const ANCHORED: [&str; 4] = ["session.opened", "session.sealed", "session.deleted", "sessions.heads"];
+
 /// An event that waits to be numbered and written.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -95,7 +98,7 @@ impl Line {
         let _ = write!(line, r#"{{"time":"{}","v":{VERSION},"run":"{run}","seq":{number},"#, self.time);
         let link = line.len();
         let _ = writeln!(line, "{rest}");
-        Bytes { line, link, noise: self.noise }
+        Bytes { line, link, noise: self.noise, anchored: ANCHORED.contains(&self.name) }
     }
 }
 

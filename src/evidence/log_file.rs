@@ -33,6 +33,8 @@ struct Chain {
     sealer: ToSealer,
     /// Since when lines stand in it that no head on its way covers.
     dirty: Option<Instant>,
+    /// The head that covers them is kept outside this host.
+    anchored: bool,
     signing: Arc<Signing>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Bytes {
     pub(super) link: usize,
     /// Whether it must leave room for others.
     pub(super) noise: bool,
+    /// Whether the head that covers it is kept outside this host.
+    pub(super) anchored: bool,
 }
 
 /// Of the log's room, the part that anybody's noise may fill, in tenths: strangers who knock must not be able to stop
@@ -77,7 +81,7 @@ impl LogFile {
         let line = self.last_line().map_err(unusable)?;
         let head = last_head(&self.path.with_file_name(HEADS)).map_err(unusable)?;
         let seal = JournalSeal::new(authority, run, line.as_deref(), head);
-        self.chain = Some(Chain { seal, sealer, dirty: None, signing: Arc::default() });
+        self.chain = Some(Chain { seal, sealer, dirty: None, anchored: false, signing: Arc::default() });
         Ok(self)
     }
 
@@ -127,7 +131,8 @@ impl LogFile {
         // as if it were there already: the next one follows it
         chain.seal.signed(&head);
         let path = self.path.with_file_name(HEADS);
-        chain.sealer.send_journal(JournalToSign { path, file, head, asked: now, signing: chain.signing.clone() });
+        let (signing, anchored) = (chain.signing.clone(), std::mem::take(&mut chain.anchored));
+        chain.sealer.send_journal(JournalToSign { path, file, head, anchored, asked: now, signing });
     }
 
     /// What [`LogFile::open`] would refuse, but for a log that is in use. Makes nothing.
@@ -198,7 +203,7 @@ impl LogFile {
         }
         match self.file.write_all(&together) {
             Ok(()) => {
-                self.written(seal);
+                self.written(seal, lines.iter().take(ends.len()).any(|line| line.anchored));
                 (ends.len(), None)
             }
             Err(error) => {
@@ -212,16 +217,17 @@ impl LogFile {
                         seal.wrote(line.trim_ascii_end());
                     }
                 }
-                self.written(seal);
+                self.written(seal, lines.iter().take(whole).any(|line| line.anchored));
                 (whole, Some(error.to_string()))
             }
         }
     }
 
     /// Lines stand in the file.
-    fn written(&mut self, seal: Option<JournalSeal>) {
+    fn written(&mut self, seal: Option<JournalSeal>, anchored: bool) {
         if let (Some(chain), Some(seal)) = (&mut self.chain, seal) {
             chain.seal = seal;
+            chain.anchored |= anchored;
             chain.dirty.get_or_insert_with(Instant::now);
         }
     }
@@ -381,8 +387,12 @@ mod tests {
     use super::*;
 
     fn lines(texts: &[&str]) -> Vec<Bytes> {
-        let line =
-            |text: &&str| Bytes { line: format!("{text}\n").into_bytes(), link: 0, noise: text.starts_with('?') };
+        let line = |text: &&str| Bytes {
+            line: format!("{text}\n").into_bytes(),
+            link: 0,
+            noise: text.starts_with('?'),
+            anchored: false,
+        };
         texts.iter().map(line).collect()
     }
 

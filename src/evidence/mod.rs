@@ -27,6 +27,7 @@ mod kept_folder;
 mod live;
 mod log_file;
 mod ocsf;
+mod outlet;
 mod progress;
 mod proof;
 mod questions;
@@ -46,6 +47,7 @@ pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
     Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,
+    SessionDeleted,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 
@@ -53,6 +55,7 @@ pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperatio
 pub(crate) use event::SessionLane;
 pub use event_log::{Bounds, EventLog, Keeping, Place};
 pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
+pub use outlet::{Outlet, ToldEvent};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
 pub use redaction::Redaction;

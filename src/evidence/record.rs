@@ -91,6 +91,7 @@ pub(super) struct Shared {
 impl SessionRecord {
     /// Opens the record of what a decision allowed; the event is written when this returns.
     pub async fn open(log: &Arc<EventLog>, grant: &Grant, opening: Opening<'_>) -> Result<Self, EvidenceError> {
+        log.may_begin()?;
         let id = Uuid::new_v4();
         let recording = grant.terms().recording;
         // what is guarded is read off a recording

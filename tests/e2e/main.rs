@@ -36,6 +36,7 @@ mod serve;
 mod sessions;
 mod shell;
 mod sign_in;
+mod sinks;
 mod story;
 mod terminal;
 mod transfer;

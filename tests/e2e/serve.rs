@@ -39,7 +39,7 @@ impl Account {
         account
     }
 
-    fn with(emulator: &[&str], realm: &str, roles: &str, extra: &str) -> Self {
+    pub(crate) fn with(emulator: &[&str], realm: &str, roles: &str, extra: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let emulator = Emulator::start("web-1", at, emulator);
@@ -90,8 +90,15 @@ impl Account {
     }
 
     pub(crate) fn serve(&self) -> Ended {
+        self.serve_with(&[])
+    }
+
+    /// With these in the gateway's environment.
+    pub(crate) fn serve_with(&self, environment: &[(&str, &str)]) -> Ended {
         let log = std::fs::File::create(self.at("log")).unwrap();
-        let serving = self.command(&["serve"]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut serving = self.command(&["serve"]);
+        serving.envs(environment.iter().copied());
+        let serving = serving.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let serving = Ended(serving);
         until("the gateway listens", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         serving

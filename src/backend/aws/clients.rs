@@ -178,6 +178,24 @@ impl Clients {
     }
 }
 
+/// What calls of other services are made with: credentials, region, proxies and whom is trusted. `local` is for an endpoint on this
+/// machine without TLS, where no proxy leads.
+pub(super) async fn shared(options: &AwsOptions, local: bool) -> Result<SdkConfig, BackendError> {
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let ca_bundle = read_ca_bundle(options.ca_bundle.clone().or_else(|| environment("AWS_CA_BUNDLE").map(Into::into)))?;
+    let proxies = match &options.proxy {
+        Some(url) => ProxyRules::only(url),
+        None => ProxyRules::from_env(),
+    };
+    let proxies = proxies.map_err(|error| BackendError::Unreachable(error.to_string()))?;
+    let https = https_client(ca_bundle, &proxies)?;
+    let shared = load(options, https).await;
+    match local {
+        true => Ok(shared.into_builder().http_client(aws_smithy_http_client::Builder::new().build_http()).build()),
+        false => Ok(shared),
+    }
+}
+
 /// The default chain: environment, profile, container, instance.
 pub(super) async fn load(options: &AwsOptions, https: SharedHttpClient) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()

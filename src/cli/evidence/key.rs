@@ -3,12 +3,11 @@
 use portcullis_folder::{SigningKey, VerifyingKey, public_path};
 
 use super::keys::place;
-use crate::cli::args::{EvidenceArgs, EvidenceCommand};
+use crate::cli::args::EvidenceKeyArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 
-pub(in crate::cli) fn run(args: &EvidenceArgs) -> Result<(), Failure> {
-    let EvidenceCommand::Key(args) = &args.command;
+pub(super) fn run(args: &EvidenceKeyArgs) -> Result<(), Failure> {
     let (path, name) = place(&args.config)?;
     let failure = |error: portcullis_folder::KeyFileError| Failure::new(Exit::Directory, error.to_string());
     if args.rotate {

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LARGEST: u64 = 16 << 20;
 
 /// Its answer to a question; each is one line of JSON.
-pub(super) fn ask(evidence: &Path, question: &Value) -> Result<Value, Failure> {
+pub(in crate::cli) fn ask(evidence: &Path, question: &Value) -> Result<Value, Failure> {
     let socket = evidence.join(CONTROL_SOCKET);
     let failed = |error: std::io::Error| {
         let text = format!(

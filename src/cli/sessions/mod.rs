@@ -13,4 +13,5 @@ mod run;
 mod terminal;
 
 pub(super) use args::SessionsArgs;
+pub(super) use control::ask;
 pub(super) use run::run;

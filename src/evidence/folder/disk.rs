@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use super::interrupted;
 use super::sealer::{ToSealer, ToSign};
 use super::task::{Entry, FolderTask};
 use crate::evidence::error::EvidenceError;
+use crate::evidence::outlet::{Outlets, ToldEvent};
 
 /// The open folders, by their sessions.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(in crate::evidence) struct FolderDisk {
     sealing: Arc<Sealing>,
     /// Where sessions are found; it has what the folders have.
     index: Option<Indexer>,
+    /// Where evidence goes besides.
+    outlets: Outlets,
     /// Bytes of the file system that evidence leaves free.
     reserve: u64,
     /// What was free, and when that was looked up.
@@ -55,6 +58,35 @@ struct OpenFolder {
     signing: Arc<Signing>,
     /// Its directory was not given to the disk yet.
     is_new: bool,
+    /// Who, and where, for those who are told of it; not known yet where a killed gateway left it.
+    whose: Option<Whose>,
+}
+
+/// Who, and the node's id.
+#[derive(Clone, Debug)]
+struct Whose {
+    person: String,
+    node: String,
+}
+
+impl Whose {
+    fn of(manifest: &Manifest) -> Self {
+        Self { person: manifest.person.clone(), node: manifest.node.id.clone() }
+    }
+}
+
+/// Where bytes stand in a file, and as which line, where that is not as they are.
+struct Stands {
+    offset: u64,
+    encrypted: Option<Vec<u8>>,
+}
+
+/// Who is told of what is written.
+struct Tells<'a> {
+    index: Option<&'a Indexer>,
+    outlets: &'a Outlets,
+    /// It is a session's end.
+    last: bool,
 }
 
 /// A file that is being written.
@@ -91,6 +123,7 @@ impl FolderDisk {
         sealer: ToSealer,
         sealing: Arc<Sealing>,
         index: Option<Indexer>,
+        outlets: Outlets,
     ) -> Self {
         Self {
             evidence: evidence.to_owned(),
@@ -100,6 +133,7 @@ impl FolderDisk {
             sealer,
             sealing,
             index,
+            outlets,
             reserve,
             free: None,
         }
@@ -177,9 +211,10 @@ impl FolderDisk {
             dirty: None,
             signing: Arc::default(),
             is_new: true,
+            whose: Some(Whose::of(&manifest)),
         };
         // before whatever it opens
-        let written = wrapped.map_or(Ok(0), |line| folder.append(File::Key, &line));
+        let written = wrapped.map_or(Ok(()), |line| folder.append(File::Key, &line).map(drop));
         if let Some(FolderKey { key, wrapped }) = &folder.key {
             // whoever reads the index need not be let to the key
             manifest.hide(key, wrapped).map_err(io::Error::other)?;
@@ -188,7 +223,7 @@ impl FolderDisk {
         if let Some(index) = &self.index {
             index.opened(&manifest);
         }
-        written.map(drop)
+        written
     }
 
     /// Goes on with a folder that is there. Its files are opened as they are needed.
@@ -208,7 +243,8 @@ impl FolderDisk {
                 files.push(OpenFile { file, handle, bytes });
             }
         }
-        let folder = OpenFolder { path, name, key, files, seal, dirty: None, signing: Arc::default(), is_new: true };
+        let signing = Arc::default();
+        let folder = OpenFolder { path, name, key, files, seal, dirty: None, signing, is_new: true, whose: None };
         self.open.insert(session, folder);
         Ok(())
     }
@@ -218,19 +254,26 @@ impl FolderDisk {
     }
 
     fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
-        let index = self.index.clone();
+        let (index, outlets) = (self.index.clone(), self.outlets.clone());
         let folder = self.folder(session)?;
         folder.can_go_on()?;
-        let written = folder.write(session, entries, index.as_ref());
+        let tells = Tells { index: index.as_ref(), outlets: &outlets, last: false };
+        let written = folder.write(session, entries, &tells);
         // what was written before an error is to be covered as well
         self.dirty.insert(session);
         written
     }
 
     fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Box<Manifest>) -> io::Result<()> {
-        let index = self.index.clone();
+        let (index, outlets) = (self.index.clone(), self.outlets.clone());
         let folder = self.folder(session)?;
-        let written = folder.write(session, entries, index.as_ref());
+        let tells = Tells { index: index.as_ref(), outlets: &outlets, last: true };
+        let mut told = Ok(());
+        if folder.whose.is_none() {
+            folder.whose = Some(Whose::of(&manifest));
+            told = folder.tell_last_again(session, &tells);
+        }
+        let written = folder.write(session, entries, &tells);
         manifest.files = folder.entries();
         if let Some(FolderKey { key, wrapped }) = &folder.key {
             manifest.hide(key, wrapped).map_err(io::Error::other)?;
@@ -247,7 +290,7 @@ impl FolderDisk {
             let asked = folder.ask_for_head(session, &self.evidence, &self.sealer, Some(manifest), Instant::now());
             asked.inspect_err(|_| self.sealing.ends())?;
         }
-        written
+        written.and(told)
     }
 
     /// Whether the file system has more free than the reserve.
@@ -285,7 +328,8 @@ impl OpenFolder {
         Ok(())
     }
 
-    fn write(&mut self, session: Uuid, entries: Vec<Entry>, index: Option<&Indexer>) -> io::Result<()> {
+    fn write(&mut self, session: Uuid, entries: Vec<Entry>, tells: &Tells<'_>) -> io::Result<()> {
+        let mut untold = Ok(());
         for entry in entries {
             match entry {
                 Entry::Event(body) => {
@@ -294,36 +338,71 @@ impl OpenFolder {
                     self.seal.attest(&mut line).map_err(io::Error::other)?;
                     line.push(b'\n');
                     // a line that could not be written is no link of the chain
-                    self.append(File::Events, &line).inspect_err(|_| self.seal.forget_unwritten())?;
+                    let stands = self.append(File::Events, &line).inspect_err(|_| self.seal.forget_unwritten())?;
+                    // others get what is encrypted here as it stands here
+                    let line = stands.encrypted.unwrap_or(line);
+                    // what stands here stands, and the rest of it is to stand here as well
+                    untold = untold.and(self.tell(session, place.time, body.name, &line, tells));
                 }
                 Entry::Bytes(file, bytes) => {
-                    let offset = self.append(file, &bytes)?;
-                    if let Some(index) = index.filter(|_| self.key.is_none()) {
-                        index.wrote(session, file, offset, bytes);
+                    let stands = self.append(file, &bytes)?;
+                    if let Some(index) = tells.index.filter(|_| stands.encrypted.is_none()) {
+                        index.wrote(session, file, stands.offset, bytes);
                     }
                 }
             }
             self.dirty.get_or_insert_with(Instant::now);
         }
-        Ok(())
+        untold
     }
 
-    /// Writes at a file's end, all of it or nothing: of an encrypted folder one line that says this. Where that was.
-    fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<u64> {
-        let offset = match self.key.as_ref().filter(|_| file.is_encrypted()) {
+    fn tell(&self, session: Uuid, time: i64, name: &str, line: &[u8], tells: &Tells<'_>) -> io::Result<()> {
+        let (Some(outlet), Some(whose)) = (tells.outlets.get(), &self.whose) else { return Ok(()) };
+        let line = str::from_utf8(line).map_err(io::Error::other)?.trim_end_matches('\n');
+        let (person, node, last) = (whose.person.as_str(), whose.node.as_str(), tells.last);
+        outlet.event(ToldEvent { session, person, node, time, name, line, last }).map_err(io::Error::other)
+    }
+
+    /// The last event of a killed gateway may stand here, and have been told nobody.
+    fn tell_last_again(&self, session: Uuid, tells: &Tells<'_>) -> io::Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            time: i64,
+            #[serde(default)]
+            unmapped: Unmapped,
+        }
+        #[derive(Default, serde::Deserialize)]
+        struct Unmapped {
+            #[serde(default)]
+            event: String,
+        }
+        let Some(line) = last_line(&self.path.join(File::Events.name()))? else { return Ok(()) };
+        match serde_json::from_slice::<Told>(&line) {
+            Ok(told) => self.tell(session, told.time, &told.unmapped.event, &line, tells),
+            Err(_) if self.key.is_some() => {
+                let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+                self.tell(session, i64::try_from(now).unwrap_or_default(), "event", &line, tells)
+            }
+            // whoever verifies the folder is told of that
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes at a file's end, all of it or nothing: of an encrypted folder one line that says this.
+    fn append(&mut self, file: File, bytes: &[u8]) -> io::Result<Stands> {
+        match self.key.as_ref().filter(|_| file.is_encrypted()) {
             None => {
                 let offset = put(&self.path, &mut self.files, file, bytes)?;
                 self.seal.wrote(file, bytes);
-                offset
+                Ok(Stands { offset, encrypted: None })
             }
             Some(key) => {
                 let line = key.key.line(file, self.seal.next_line(file), bytes).map_err(io::Error::other)?;
                 let offset = put(&self.path, &mut self.files, file, &line)?;
                 self.seal.wrote_encrypted(file, bytes, &line);
-                offset
+                Ok(Stands { offset, encrypted: Some(line) })
             }
-        };
-        Ok(offset)
+        }
     }
 
     /// The folder's files as they are.
@@ -390,6 +469,23 @@ fn put(path: &Path, files: &mut Vec<OpenFile>, file: File, bytes: &[u8]) -> io::
         }
     }
 }
+
+/// The last line of a file of whole lines.
+fn last_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match open_regular(path, OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(LONGEST_LINE);
+    let mut end = vec![0; usize::try_from(length - from).map_err(io::Error::other)?];
+    file.read_exact_at(&mut end, from)?;
+    let line = end.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty());
+    Ok(line.map(<[u8]>::to_vec))
+}
+
+/// No event is longer.
+const LONGEST_LINE: u64 = 4 << 20;
 
 /// A file that nobody has made before, for this user alone.
 fn create(path: &Path) -> io::Result<fs::File> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_folder::{
     Contents, Counts, Ended, File as FolderFile, Interrupted, Keyring, Manifest, NoKeyring, Recovered, SigningKey,
-    VerifyingKey, recover_with, timestamp,
+    VerifyingKey, open_regular, recover_with, timestamp,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,12 +20,16 @@ use uuid::Uuid;
 use super::task::{Entry, FolderTask};
 use crate::evidence::event::{Event, SessionInterrupted};
 use crate::evidence::ocsf::{Body, Context};
+use crate::evidence::outlet::Outlets;
 
 /// The names of the open folders.
 const OPEN: &str = "open";
 
 /// The first event of a folder is no longer than this.
 const LONGEST_EVENT: u64 = 1 << 20;
+
+/// So is a manifest.
+const LONGEST_MANIFEST: u64 = 4 << 20;
 
 /// What became of one folder.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ pub(in crate::evidence) fn find(
     key: &SigningKey,
     keys: &[VerifyingKey],
     keyring: &dyn Keyring,
+    outlets: &Outlets,
 ) -> io::Result<Vec<Found>> {
     let entries = match fs::read_dir(evidence.join(OPEN)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,7 +83,13 @@ pub(in crate::evidence) fn find(
         let tasks = match path.symlink_metadata() {
             // it was killed before it had made the folder
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            _ => go_on(&path, &name, session, key, keys, keyring),
+            _ => go_on(&path, &name, session, key, keys, keyring).and_then(|tasks| {
+                // it was killed before it had handed it on
+                if tasks.is_empty() {
+                    hand_on(&path, &name, outlets)?;
+                }
+                Ok(tasks)
+            }),
         };
         if tasks.as_ref().is_ok_and(Vec::is_empty) {
             sealed(evidence, &name);
@@ -86,6 +97,18 @@ pub(in crate::evidence) fn find(
         found.push(Found { name, tasks });
     }
     Ok(found)
+}
+
+/// Hands a folder that is sealed to where evidence goes besides.
+fn hand_on(path: &Path, name: &str, outlets: &Outlets) -> Result<(), String> {
+    let Some(outlet) = outlets.get() else { return Ok(()) };
+    let file = open_regular(&path.join(FolderFile::Manifest.name()), OpenOptions::new().read(true));
+    let mut text = Vec::new();
+    let read = file.and_then(|file| file.take(LONGEST_MANIFEST).read_to_end(&mut text));
+    read.map_err(|error| format!("manifest.json can't be read: {error}"))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| format!("manifest.json is no manifest: {error}"))?;
+    outlet.sealed(&manifest, name)
 }
 
 /// The session of `<day>/<session>`; nothing of any other name.

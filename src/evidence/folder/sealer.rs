@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::disk::Signing;
 use super::heads::{Heads, LiveHead};
 use super::interrupted;
+use crate::evidence::outlet::Outlets;
 
 /// A head that is to be signed.
 pub(super) struct ToSign {
@@ -43,6 +44,8 @@ pub(in crate::evidence) struct JournalToSign {
     pub(in crate::evidence) path: PathBuf,
     pub(in crate::evidence) file: File,
     pub(in crate::evidence) head: Head,
+    /// It is kept outside this host.
+    pub(in crate::evidence) anchored: bool,
     pub(in crate::evidence) asked: Instant,
     pub(in crate::evidence) signing: Arc<Signing>,
 }
@@ -74,13 +77,14 @@ impl Sealer {
         key: Arc<SigningKey>,
         heads: Heads,
         told: Box<dyn Told>,
+        outlets: Outlets,
     ) -> io::Result<(Self, ToSealer)> {
         let (ask, asked) = std_mpsc::channel::<Job>();
         let work = move || {
             while let Ok(job) = asked.recv() {
                 match job {
-                    Job::Folder(to_sign) => sign(&key, &heads, &*told, to_sign),
-                    Job::Journal(to_sign) => sign_journal(&key, to_sign),
+                    Job::Folder(to_sign) => sign(&key, &heads, &*told, &outlets, to_sign),
+                    Job::Journal(to_sign) => sign_journal(&key, &outlets, to_sign),
                 }
             }
         };
@@ -111,20 +115,31 @@ impl ToSealer {
     }
 }
 
-fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
+fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, outlets: &Outlets, to_sign: ToSign) {
     let ToSign { session, evidence, path, name, files, head, last, is_new, asked, signing } = to_sign;
     let checkpoints = path.join(FolderFile::Checkpoints.name());
     let signed = match signing.failed.get() {
         // it would follow one that is not there
         Some(why) => Err(io::Error::other(why.clone())),
-        None => sync(&path, &files, is_new).and_then(|()| append(&checkpoints, &key.sign(&head))),
+        None => sync(&path, &files, is_new).and_then(|()| {
+            let note = key.sign(&head);
+            append(&checkpoints, &note)?;
+            if let Some(outlet) = outlets.get().filter(|_| head.is_first() || last.is_some()) {
+                outlet.anchor(alone(&note));
+            }
+            Ok(())
+        }),
     };
     match signed {
         Ok(()) => {
             let head = LiveHead { folder: name, hash: head.hash().hex() };
             match last {
                 Some(manifest) => {
-                    interrupted::sealed(&evidence, &head.folder);
+                    match outlets.get().map_or(Ok(()), |outlet| outlet.sealed(&manifest, &head.folder)) {
+                        Ok(()) => interrupted::sealed(&evidence, &head.folder),
+                        // it stays noted as open, so that the next start tells it again
+                        Err(why) => tracing::error!(why, folder = head.folder, "a folder can't be handed to the sinks"),
+                    }
                     heads.over(session);
                     told.sealed(&manifest, &head);
                 }
@@ -140,12 +155,23 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, to_sign: ToSign) {
     is_done(asked, &signing);
 }
 
-fn sign_journal(key: &SigningKey, to_sign: JournalToSign) {
-    let JournalToSign { path, file, head, asked, signing } = to_sign;
-    if let Err(error) = file.sync_data().and_then(|()| append(&path, &key.sign(&head))) {
-        tracing::error!(%error, "no head of the journal can be signed");
+fn sign_journal(key: &SigningKey, outlets: &Outlets, to_sign: JournalToSign) {
+    let JournalToSign { path, file, head, anchored, asked, signing } = to_sign;
+    let note = key.sign(&head);
+    match file.sync_data().and_then(|()| append(&path, &note)) {
+        Ok(()) => {
+            if let Some(outlet) = outlets.get().filter(|_| anchored) {
+                outlet.anchor(alone(&note));
+            }
+        }
+        Err(error) => tracing::error!(%error, "no head of the journal can be signed"),
     }
     is_done(asked, &signing);
+}
+
+/// The note alone: where it is not the first in its file, it is signed with the empty line that parts it from the one before.
+fn alone(note: &str) -> &str {
+    note.trim_start_matches('\n')
 }
 
 fn is_done(asked: Instant, signing: &Signing) {

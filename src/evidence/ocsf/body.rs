@@ -10,7 +10,11 @@ use crate::evidence::fields::Fields;
 
 /// An event of a session, from its class to its own fields: the members of an object, without the braces.
 #[derive(Debug)]
-pub(in crate::evidence) struct Body(String);
+pub(in crate::evidence) struct Body {
+    /// The event's name.
+    pub(in crate::evidence) name: &'static str,
+    members: String,
+}
 
 /// The version of OCSF that is written.
 const OCSF: &str = "1.8.0";
@@ -40,19 +44,19 @@ impl Body {
         let mut unmapped = Some(fields.into_json());
         let lines = Class::of(event, context).into_iter();
         // the first of an event's lines has its fields; they need not stand there twice
-        lines.map(|mapped| Self(text(mapped, context, unmapped.take()))).collect()
+        lines.map(|mapped| Self { name: event.name(), members: text(mapped, context, unmapped.take()) }).collect()
     }
 
     /// The line without its fingerprint: with the time in milliseconds since 1970, and its number in the file.
     pub(in crate::evidence) fn line(&self, session: Uuid, time: i64, sequence: u64) -> Vec<u8> {
         let version = env!("CARGO_PKG_VERSION");
-        let mut line = Vec::with_capacity(self.0.len() + ROOM);
+        let mut line = Vec::with_capacity(self.members.len() + ROOM);
         let written = format_args!(
             concat!(
                 r#"{{"time":{},{},"metadata":{{"version":"{}","product":{{"name":"Portcullis","vendor_name":"Portcullis","version":"{}"}},"#,
                 r#""profiles":["host","record_integrity"],"correlation_uid":"{}","sequence":{}}}}}"#
             ),
-            time, self.0, OCSF, version, session, sequence
+            time, self.members, OCSF, version, session, sequence
         )
         .to_string();
         line.extend_from_slice(written.as_bytes());

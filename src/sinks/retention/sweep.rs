@@ -1,0 +1,134 @@
+//! Deletes folders after their time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::holds::Holds;
+use super::scan;
+
+/// For how long folders stay on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Days from a session's end, or from when the last of the sinks that are required has acknowledged its folder where that was
+    /// later. Without it: for ever.
+    pub days: Option<u32>,
+    /// Other numbers of days for realms, by their names.
+    pub realms: BTreeMap<String, u32>,
+}
+
+impl Policy {
+    fn days_of(&self, realm: &str) -> Option<u32> {
+        self.realms.get(realm).copied().or(self.days)
+    }
+}
+
+/// A folder that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// `2026-11-30/<session>`.
+    pub folder: String,
+    /// The session.
+    pub session: uuid::Uuid,
+    /// Who.
+    pub person: String,
+    /// Where.
+    pub node: String,
+    /// The realm.
+    pub realm: String,
+    /// When the last sink acknowledged it.
+    pub delivered: OffsetDateTime,
+}
+
+/// Why nothing, or nothing more, was deleted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RetentionError {
+    /// The disk.
+    #[error("retention: {0}")]
+    Disk(String),
+    /// The holds can't be read: what must stay is not known.
+    #[error("nothing is deleted, since the legal holds can't be read: {0}")]
+    Holds(String),
+    /// The event that says so could not be written.
+    #[error("nothing more is deleted, since the event that says so can't be written: {0}")]
+    NotTold(String),
+}
+
+/// Deletes the folders whose time is over: those that every required sink has acknowledged for as long as the policy says, and that
+/// no hold is on. `delivered` says when that was, as [`Sinks::delivered`](crate::Sinks::delivered); where no sink is required it
+/// says 1970, and a folder's time is counted from its end. `tell` writes `session.deleted` into the journal, and only once it has
+/// returned does the folder go: a crash between the two leaves a folder that is deleted by the next sweep, and told again.
+///
+/// A folder without a manifest is live, or waits to be sealed: it stays. At most `most` go at once.
+pub fn sweep(
+    evidence: &Path,
+    policy: &Policy,
+    holds: &Holds,
+    now: OffsetDateTime,
+    most: usize,
+    mut delivered: impl FnMut(&str) -> Option<OffsetDateTime>,
+    mut tell: impl FnMut(&Deleted) -> Result<(), String>,
+) -> Result<Vec<Deleted>, RetentionError> {
+    let sessions = evidence.join("sessions");
+    let mut gone = Vec::new();
+    for day in scan::days(&sessions)? {
+        for (name, path) in scan::of_day(&sessions, &day)? {
+            if gone.len() >= most {
+                return Ok(gone);
+            }
+            let Some(deleted) = due(&name, &path, policy, holds, now, &mut delivered) else { continue };
+            tell(&deleted).map_err(RetentionError::NotTold)?;
+            remove(&sessions, &name, &path)?;
+            gone.push(deleted);
+        }
+        // a day whose sessions are all gone; it fails where there are some, as it should
+        let _ = std::fs::remove_dir(sessions.join(&day));
+    }
+    Ok(gone)
+}
+
+fn due(
+    name: &str,
+    path: &Path,
+    policy: &Policy,
+    holds: &Holds,
+    now: OffsetDateTime,
+    delivered: &mut impl FnMut(&str) -> Option<OffsetDateTime>,
+) -> Option<Deleted> {
+    let manifest = scan::manifest(path)?;
+    let days = policy.days_of(&manifest.node.realm)?;
+    if holds.on(&manifest).is_some() {
+        return None;
+    }
+    let delivered = delivered(name)?;
+    let ended = manifest.closed.as_ref().unwrap_or(&manifest.opened);
+    let ended = OffsetDateTime::parse(ended, &time::format_description::well_known::Rfc3339).ok()?;
+    // a clock that was wrong in the past must not make it shorter
+    let since = delivered.max(ended);
+    let over = now - since > Duration::days(i64::from(days));
+    over.then(|| Deleted {
+        folder: name.to_owned(),
+        session: manifest.session,
+        person: manifest.person,
+        node: manifest.node.id,
+        realm: manifest.node.realm,
+        delivered,
+    })
+}
+
+/// First aside, so that a folder is whole or gone for whoever looks, then away.
+fn remove(sessions: &Path, name: &str, path: &Path) -> Result<(), RetentionError> {
+    let disk = |error: std::io::Error| RetentionError::Disk(format!("{} can't be deleted: {error}", path.display()));
+    let aside = sessions.join(format!(".deleted-{}", name.replace('/', "-")));
+    let _ = std::fs::remove_dir_all(&aside);
+    std::fs::rename(path, &aside).map_err(disk)?;
+    std::fs::remove_dir_all(&aside).map_err(disk)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,51 @@
+//! Sinks that do not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{Options, SessionName, SinkConfig, SinkError, Sinks, SinksState, SpoolPlace, testing};
+
+pub(super) fn options(dir: &std::path::Path, sinks: Vec<SinkConfig>) -> Options {
+    let place = SpoolPlace { directory: dir.join("spool"), evidence: dir.to_owned() };
+    let credentials = aws_credential_types::Credentials::builder().provider_name("test");
+    let credentials = credentials.access_key_id("AKIAIOSFODNN7EXAMPLE").secret_access_key("secret").build();
+    let config = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new("eu-west-1"))
+        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(credentials))
+        .build();
+    let mut options = Options::new("gate-1", sinks, place, Arc::new(move |_| Ok(config.clone())));
+    options.pauses = (Duration::from_millis(20), Duration::from_millis(200));
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_required_sink_that_is_down_fills_its_spool_and_no_more_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = json!({"name": "logs", "group": "g", "required": true, "endpoint": "http://127.0.0.1:9", "max_outage_seconds": 1});
+    let logs = SinkConfig::CloudWatch(serde_json::from_value(logs).unwrap());
+    let mut options = options(dir.path(), vec![logs]);
+    options.limits.max_bytes = 64 << 10;
+    let sinks = Sinks::start(options).unwrap();
+    let mut state = sinks.state();
+    let name = testing::folder(dir.path(), 1, "ada", "main", OffsetDateTime::now_utc());
+    let session = SessionName { session: Uuid::from_u128(1), person: "ada".into(), node: "i-1".into() };
+    let line = "x".repeat(1000);
+    let mut full = None;
+    for _ in 0..100 {
+        if let Err(error) = sinks.event(&session, OffsetDateTime::now_utc(), "e", &line) {
+            full = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(full, Some(SinkError::Full { .. })), "{full:?}");
+    let down = tokio::time::timeout(Duration::from_secs(20), state.wait_for(|state| *state != SinksState::Fine)).await;
+    assert!(matches!(&*down.unwrap().unwrap(), SinksState::Down { sink, .. } if sink == "logs"));
+    let health = sinks.health().into_iter().find(|sink| sink.name == "logs").unwrap();
+    assert!(health.bytes > 32 << 10 && health.bytes <= 64 << 10, "{health:?}");
+    assert_eq!(sinks.delivered(&name).unwrap(), None);
+}
