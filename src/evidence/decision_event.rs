@@ -44,6 +44,8 @@ pub struct SessionOpened<'a> {
     pub policy_set: &'a str,
     /// What was allowed.
     pub action: &'a str,
+    /// Where it leads, where the action is a forward.
+    pub forward: Option<(&'a str, u32)>,
     /// The command, where the action is one.
     pub command: Option<&'a [u8]>,
     /// What is not kept of it.
@@ -224,6 +226,10 @@ impl SessionOpened<'_> {
         to.text("policy", self.policy);
         to.text("policy_set", self.policy_set);
         to.text("action", self.action);
+        if let Some((host, port)) = self.forward {
+            to.text("host", host);
+            to.value("port", port);
+        }
         to.maybe("reason", self.reason);
         self.write_acting(to);
         to.value("pty", self.pty);

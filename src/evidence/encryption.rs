@@ -142,6 +142,8 @@ const PLAIN: &[&str] = &[
     "node_tags",
     "node_tags_bytes",
     "os_user",
+    "host",
+    "port",
     // by whose leave
     "policy",
     "policy_set",

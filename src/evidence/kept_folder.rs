@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_folder::{
-    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, FolderKey, How, Manifest, NodeEntry,
+    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, ForwardEntry, FolderKey, How, Manifest, NodeEntry,
     Stream as StreamEntry, Streams, timestamp,
 };
 use sha2::{Digest as _, Sha256};
@@ -395,6 +395,10 @@ fn manifest(
             Action::Exec { command } if !grant.terms().recording.hashed_commands => {
                 Some(redaction.text(&text(command)).into_owned())
             }
+            _ => None,
+        },
+        forward: match grant.action() {
+            Action::Forward { host, port } => Some(ForwardEntry { host: host.clone(), port: *port }),
             _ => None,
         },
         pty: opening.terminal.is_some(),

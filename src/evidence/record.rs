@@ -122,6 +122,10 @@ impl SessionRecord {
             policy: &grant.policy(),
             policy_set: grant.version().sha256(),
             action: grant.action().name(),
+            forward: match grant.action() {
+                Action::Forward { host, port } => Some((host.as_str(), *port)),
+                _ => None,
+            },
             command,
             redaction: log.redaction(),
             hashed: grant.terms().recording.hashed_commands,

@@ -385,3 +385,28 @@ async fn strangers_fill_their_part_and_no_more() {
     assert!(log.path().metadata().unwrap().len() <= 20_000 && events.len() > 30);
     assert!(numbers(&log).into_iter().eq(1..=events.len() as u64), "what is only counted is not missing");
 }
+
+#[tokio::test]
+async fn a_forward_and_a_hop_say_where_they_lead() {
+    for (action, forward) in [
+        (Action::Forward { host: "db.internal".to_owned(), port: 5432 }, Some(("db.internal", 5432))),
+        (Action::Hop, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
+        let grant = Grant::for_test("web-1", action.clone());
+        let record = SessionRecord::open(&log, &grant, opening()).await.unwrap();
+        let id = record.id();
+        record.close(&Outcome::Finished).await.unwrap();
+        log.flush().await;
+        let opened = events(&log).into_iter().find(|event| event["event"] == "session.opened").unwrap();
+        assert_eq!(opened["action"], action.name());
+        let day = portcullis_folder::day_of(time::OffsetDateTime::now_utc());
+        let folder = dir.path().join("sessions").join(day).join(id.to_string());
+        let manifest: Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        assert_eq!(manifest["action"], action.name());
+        let told = |at: &Value| at["host"].as_str().map(str::to_owned).zip(at["port"].as_u64());
+        let wanted = forward.map(|(host, port)| (host.to_owned(), port));
+        assert_eq!((told(&opened), told(&manifest["forward"])), (wanted.clone(), wanted));
+    }
+}

@@ -43,6 +43,9 @@ pub struct Manifest {
     /// The command line of `Exec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// Where a `Forward` leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardEntry>,
     /// Whether it had a terminal.
     pub pty: bool,
     /// Why, as the person said.
@@ -103,6 +106,15 @@ pub struct NodeEntry {
     /// What AWS calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub called: Option<String>,
+}
+
+/// Where a forward leads, as the client wrote it and the node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardEntry {
+    /// The host.
+    pub host: String,
+    /// Its port.
+    pub port: u32,
 }
 
 /// What policy said.

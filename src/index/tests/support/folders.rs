@@ -69,6 +69,7 @@ impl Story {
             }),
             counts: Counts::default(),
             files: Vec::new(),
+            forward: None,
             encryption: None,
             private: None,
         };
