@@ -128,7 +128,7 @@ GUARDS = [
           "self.limit / 10 * NOISE_TENTHS", "self.limit",
           ("strangers_cannot_use_up_the_room_of_sessions",)),
     Guard("evidence-before-bytes", "a session that nobody will know of", "src/evidence",
-          "noted.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?", "{ let _ = noted; }",
+          "if let Err(error) = noted {", "if let Err(error) = noted.or_else(|_| Ok::<(), EvidenceError>(())) {",
           ("what_cannot_be_recorded_is_not_opened",)),
     Guard("session-share", "one session that fills the event log", "src/evidence/share.rs",
           "used > self.shares.session", "false",

@@ -47,6 +47,7 @@ pub(super) fn archive(config: &Config) -> Archive {
         evidence: config.evidence.directory.clone(),
         location: index(config).location,
         keys: Some(public_path(&config.evidence.key_path())),
+        is_kept: true,
         keyring: Arc::new(EvidenceKeyring::of(&config.evidence)),
     }
 }

@@ -21,6 +21,8 @@ pub struct Archive {
     pub location: Location,
     /// The file of public keys.
     pub keys: Option<PathBuf>,
+    /// A gateway that runs keeps its index, and whoever looks need not.
+    pub is_kept: bool,
     /// What opens encrypted folders. It may have to ask somebody, and keeps its caller waiting meanwhile.
     pub keyring: Arc<dyn Keyring>,
 }

@@ -54,7 +54,7 @@ impl Audit<'_> {
     /// # Errors
     /// It is not theirs to see, or does not verify.
     pub async fn exported(&self, args: &ExportArgs, screen: &mut dyn Screen) -> Result<Exported, Trouble> {
-        let named = self.session(&args.session.id, "export").await?;
+        let (named, _) = self.session(&args.session.id, "export").await?;
         let (folder, keys, keyring) = (named.folder.clone(), self.archive.keys(), Arc::clone(&self.archive.keyring));
         let verified = apart(move || verify(&folder, keys, &*keyring)).await?;
         let contents = self.contents(&named).await?;

@@ -18,9 +18,9 @@ use super::{Audit, story};
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(audit: &Audit<'_>, args: &IdArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
-    let named = audit.session(&args.id, "follow").await?;
+    let (named, subject) = audit.session(&args.id, "follow").await?;
     let contents = audit.contents(&named).await?;
-    let ended = follow(&named, &contents, screen).await?;
+    let ended = audit.while_they_may(&subject, follow(&named, &contents, screen)).await?;
     match ended {
         Some(how) => screen.print(&format!("the session has ended: {how}\n")).await,
         None => Ok(()),

@@ -12,6 +12,8 @@ use super::live::LiveSession;
 pub trait Leave: Send + Sync + std::fmt::Debug {
     /// Whether they may look at this session; or why not.
     fn may<'a>(&'a self, session: &'a Subject) -> BoxFuture<'a, Result<(), String>>;
+    /// Whether they are not to learn which sessions there are that they may not look at.
+    fn conceals(&self) -> bool;
     /// They are about to look, at a session or at a list. When this returns, that is written down as far as it is to be.
     fn note<'a>(&'a self, what: &'static str, session: Option<&'a Subject>) -> BoxFuture<'a, Result<(), Trouble>>;
     /// The sessions that run, of which they may know.

@@ -26,8 +26,10 @@ pub(super) async fn run(audit: &Audit<'_>, args: &ListArgs, screen: &mut dyn Scr
     let query = query(args)?;
     audit.leave.note("list", None).await?;
     let index = audit.archive.index().await?;
-    // what this gateway has recorded since somebody looked; where that can't be, what is there is shown
-    if let Err(error) = index.catch_up(&audit.archive.evidence, "", &mut |_| {}).await {
+    // what a gateway has recorded that has not told the index; where that can't be, what is there is shown
+    if !audit.archive.is_kept
+        && let Err(error) = index.catch_up(&audit.archive.evidence, "", &mut |_| {}).await
+    {
         screen.note(&shown(&format!("what is newest may be missing: {error}"))).await;
     }
     let seen = seen(audit, &index, query).await?;
@@ -65,7 +67,9 @@ async fn seen(audit: &Audit<'_>, index: &Index, mut query: Query) -> Result<Seen
             break;
         }
     }
-    Ok(Seen { found, next: query.after })
+    // that there are others is not theirs to know
+    let next = query.after.filter(|_| !found.is_empty());
+    Ok(Seen { found, next })
 }
 
 async fn short_id(index: &Index, id: uuid::Uuid) -> String {
@@ -111,6 +115,7 @@ fn json_of(seen: &Seen) -> String {
 
 /// Those that run, as the gateway has them; the index may be behind.
 async fn running(audit: &Audit<'_>, args: &ListArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
+    audit.leave.note("live", None).await?;
     let meant = live::meant(audit.leave.live().await?, args);
     if args.json {
         return screen.print(&format!("{:#}\n", json!({ "sessions": meant }))).await;

@@ -39,6 +39,7 @@ pub use screen::{Asked, Keys, Screen};
 pub use shown::shown;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_folder::Contents;
 use tokio::sync::Semaphore;
@@ -71,16 +72,50 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// There is none, there are several, or it is not theirs to see.
-    pub async fn session(&self, prefix: &str, what: &'static str) -> Result<Named, Trouble> {
-        let named = self.archive.session(prefix).await?;
-        let subject = named.subject()?;
-        self.leave.may(&subject).await.map_err(|why| Trouble::new(Kind::Denied, why))?;
+    pub async fn session(&self, prefix: &str, what: &'static str) -> Result<(Named, Subject), Trouble> {
+        let found = async {
+            let named = self.archive.session(prefix).await?;
+            let subject = named.subject()?;
+            self.leave.may(&subject).await.map_err(|why| Trouble::new(Kind::Denied, why))?;
+            Ok((named, subject))
+        };
+        let (named, subject) = match found.await {
+            Err(Trouble { kind: Kind::Denied | Kind::Failed, .. }) if self.leave.conceals() => {
+                // one answer, whether there is one or not
+                let text = "no session whose id begins so is one that you may look at; \"sessions list\" has those";
+                return Err(Trouble::new(Kind::Denied, text));
+            }
+            found => found?,
+        };
         self.leave.note(what, Some(&subject)).await?;
-        Ok(named)
+        Ok((named, subject))
     }
 }
 
+/// How often whoever watches is asked about again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 impl Audit<'_> {
+    /// Goes on with a look that lasts, for as long as they may look.
+    async fn while_they_may<T>(
+        &self,
+        session: &Subject,
+        look: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        let no_more = async {
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                if let Err(why) = self.leave.may(session).await {
+                    break Trouble::new(Kind::Denied, format!("you may not look at it any more: {why}"));
+                }
+            }
+        };
+        tokio::select! {
+            looked = look => looked,
+            trouble = no_more => Err(trouble),
+        }
+    }
+
     /// What a session's folder says.
     async fn contents(&self, named: &Named) -> Result<Contents, Trouble> {
         let (named, keyring) = (named.clone(), Arc::clone(&self.archive.keyring));

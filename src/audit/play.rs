@@ -17,11 +17,13 @@ use super::shown::shown;
 const FAR: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn run(audit: &Audit<'_>, args: &PlayArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
-    let named = audit.session(&args.session.id, "play").await?;
+    let (named, subject) = audit.session(&args.session.id, "play").await?;
     let pace = Pace { speed: args.speed, idle_limit: args.idle_limit };
     let player = Player::open(Arc::new(audit.contents(&named).await?), pace).map_err(broken)?;
     let none = || Trouble::new(Kind::Failed, "that session has no recording: it had no terminal, or has shown nothing");
-    play(&mut player.ok_or_else(none)?, screen, args.from.unwrap_or_default()).await
+    let mut player = player.ok_or_else(none)?;
+    let played = play(&mut player, screen, args.from.unwrap_or_default());
+    audit.while_they_may(&subject, played).await
 }
 
 async fn play(player: &mut Player, screen: &mut dyn Screen, from: Duration) -> Result<(), Trouble> {

@@ -14,7 +14,7 @@ use super::verified::verify;
 use super::{Audit, apart, story};
 
 pub(super) async fn run(audit: &Audit<'_>, args: &ShowArgs, screen: &mut dyn Screen) -> Result<(), Trouble> {
-    let named = audit.session(&args.session.id, "show").await?;
+    let (named, _) = audit.session(&args.session.id, "show").await?;
     let (keys, keyring, args) = (audit.archive.keys(), audit.archive.keyring.clone(), args.clone());
     // all of a folder is read to verify it
     let page = apart(move || page(keys, &keyring, &named, &args)).await??;

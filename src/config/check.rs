@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::policy_files::PolicyFile;
 use super::proof_files::ProofFiles;
-use super::{Config, Realm, RoleOfPeople};
+use super::{Config, Realm, RecordingWish, RoleOfPeople};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     variables(config, &mut findings);
     numbers(config, &mut findings);
     evidence_key(config, &mut findings);
+    recording(config, &mut findings);
     realms(config, checks, &mut findings);
     proofs(config, &mut findings);
     super::oidc::check(config, &mut findings);
@@ -230,6 +231,17 @@ fn variables(config: &Config, findings: &mut Findings) {
             let help = "a name of letters, digits and _, or the beginning of one and a * behind it, such as \"LC_*\"";
             findings.add(&path, format!("no variable is called `{pattern}`"), Some(help));
         }
+    }
+}
+
+/// Sinks get what is in folders, and nothing else.
+fn recording(config: &Config, findings: &mut Findings) {
+    let evidence = &config.evidence;
+    let required = evidence.sinks.sinks().iter().find(|sink| sink.required()).map(|sink| sink.name().to_owned());
+    if let (RecordingWish::Journal, Some(sink)) = (evidence.recording, required) {
+        let why = format!("the sink {sink} is required, and sessions have no folders that it could get");
+        let help = "recording = \"required\", or required = false of the sink";
+        findings.add(&[Key::Name("evidence"), Key::Name("recording")], why, Some(help));
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_folder::{
-    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, ForwardEntry, FolderKey, How, Manifest, NodeEntry,
-    Stream as StreamEntry, Streams, timestamp,
+    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, FolderKey, ForwardEntry, How,
+    Manifest, NodeEntry, Stream as StreamEntry, Streams, timestamp,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;

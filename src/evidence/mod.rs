@@ -42,7 +42,7 @@ mod views;
 mod writer;
 
 pub use configuration_event::{ConfigurationLoaded, ConfigurationRefused};
-pub use decision_event::{ChannelRefused, DecidedOn, ReasonAsked, SessionJudged};
+pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn, ReasonAsked, SessionJudged};
 pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{

@@ -144,8 +144,12 @@ impl SessionRecord {
             Ok(()) => log.record_of(&record.shared.used, record.shared.id, &event).await,
             Err(error) => Err(error),
         };
-        // what was never opened has no end to tell of
-        noted.inspect_err(|_| record.shared.closed.store(true, Ordering::Relaxed))?;
+        if let Err(error) = noted {
+            // what was never opened has no end to tell of in the journal; its folder, if it was made, is not left open
+            record.shared.closed.store(true, Ordering::Relaxed);
+            record.shared.abandon(&error);
+            return Err(error);
+        }
         if let Some(line) = command {
             record.shared.command_sent(line, grant.commands()).await?;
         }
@@ -205,15 +209,17 @@ impl SessionRecord {
         let (log, used, id) = (&self.shared.log, &self.shared.used, self.shared.id);
         // the end is worth a try even after a line was lost, and even where the session has used up its part
         let summed = self.shared.left_to_sum();
-        if let Some(summed) = &summed {
-            log.record_end(used, id, summed).await?;
-        }
+        let told = match &summed {
+            Some(summed) => log.record_end(used, id, summed).await,
+            None => Ok(()),
+        };
         let closing = self.shared.closing(outcome, why);
+        // whatever became of the line before: a folder is not left open
         let sealed = match self.shared.last_task(summed.as_ref(), &closing) {
             Some(task) => log.keep(used, task).await,
             None => Ok(()),
         };
-        log.record_end(used, id, &closing).await.and(sealed)
+        log.record_end(used, id, &closing).await.and(sealed).and(told)
     }
 
     /// A record into this log that begins without an event.
@@ -302,6 +308,14 @@ impl Shared {
             self.log.keep_later(self.task(folder.entries_of(event)));
         }
         self.log.note_end(&self.used, self.id, event);
+    }
+
+    /// The session is not opened after all: its folder ends with why.
+    fn abandon(&self, error: &EvidenceError) {
+        let why = error.to_string();
+        if let Some(task) = self.last_task(None, &self.closing("failed", Some(&why))) {
+            self.log.keep_later(task);
+        }
     }
 
     /// What the policies want somebody to know at once, of all that was done since the last time.

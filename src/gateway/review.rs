@@ -1,5 +1,7 @@
 //! `ssh <gateway> sessions`: looking at what was recorded, and ending what runs, for whom policy lets.
 
+use std::time::SystemTime;
+
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -13,8 +15,9 @@ use crate::audit::{
     Audit, EndArgs, Kind, LEAVE, Leave, ListArgs, LiveSession, LookArgs, Screen as _, Subject, Trouble,
 };
 use crate::evidence::EvidenceViewed;
+use crate::identity::Purpose;
 use crate::model::{NodeId, NodeRef, RealmName, WindowSize, plain_text_up_to, shell_words};
-use crate::policy::Action;
+use crate::policy::{Action, Grant};
 use crate::session::{Caller, KnownNodes, Overseen, Running};
 
 /// What may be asked of sessions.
@@ -134,10 +137,16 @@ impl Reviewer<'_> {
 
     async fn may_oversee(&self, of: Overseen<'_>, action: Action) -> Result<(), String> {
         let nodes = self.nodes().await;
-        match self.shared.sessions.may_oversee(self.caller, nodes, of, action) {
-            Ok(_) => Ok(()),
-            Err(denial) => Err(denial.text),
-        }
+        self.ask(nodes, of, action).map(drop)
+    }
+
+    /// Asks policy about them as they are now: a look may last.
+    fn ask(&self, nodes: &KnownNodes, of: Overseen<'_>, action: Action) -> Result<Grant, String> {
+        let people = self.shared.people.current();
+        let renewed = people.renew(&self.caller.identity, SystemTime::now(), Purpose::GoOn);
+        let identity = renewed.map_err(|why| format!("how you logged in is no proof any more: {why}"))?;
+        let caller = Caller { identity, ..self.caller.clone() };
+        self.shared.sessions.may_oversee(&caller, nodes, of, action).map_err(|denial| denial.text)
     }
 
     /// Whether they may know of one that runs: it is theirs, or they may look at it.
@@ -162,6 +171,15 @@ impl Reviewer<'_> {
         known
     }
 
+    /// What policy grants them, to look at this one.
+    async fn review(&self, session: &Subject) -> Result<Grant, String> {
+        // a realm that is none is in no policy either
+        let realm = RealmName::parse(&session.realm).map_err(|error| error.to_string())?;
+        let node = NodeRef { realm, id: NodeId(session.node_id.clone()) };
+        let of = Overseen { node: &node, called: session.node_called.as_deref() };
+        self.ask(self.nodes().await, of, Action::Review { of: session.person.clone() })
+    }
+
     async fn end(&self, args: &EndArgs) -> Reply {
         let id = args.session.id.trim().to_ascii_lowercase();
         let running = self.running().await;
@@ -176,8 +194,9 @@ impl Reviewer<'_> {
             format!("the session was ended from another login of {person}")
         } else {
             let action = Action::EndSession { of: session.person.clone() };
-            if let Err(why) = self.may_oversee(Overseen { node: &session.node, called: None }, action).await {
-                return refusal(&why, 1);
+            match self.ask(self.nodes().await, Overseen { node: &session.node, called: None }, action) {
+                Ok(grant) => self.shared.sessions.note_alerts(self.caller, &grant),
+                Err(why) => return refusal(&why, 1),
             }
             format!("the session was ended by {person}")
         };
@@ -199,13 +218,11 @@ impl Reviewer<'_> {
 
 impl Leave for Reviewer<'_> {
     fn may<'a>(&'a self, session: &'a Subject) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async {
-            // a realm that is none is in no policy either
-            let realm = RealmName::parse(&session.realm).map_err(|error| error.to_string())?;
-            let node = NodeRef { realm, id: NodeId(session.node_id.clone()) };
-            let of = Overseen { node: &node, called: session.node_called.as_deref() };
-            self.may_oversee(of, Action::Review { of: session.person.clone() }).await
-        })
+        Box::pin(async { self.review(session).await.map(drop) })
+    }
+
+    fn conceals(&self) -> bool {
+        true
     }
 
     fn note<'a>(&'a self, what: &'static str, session: Option<&'a Subject>) -> BoxFuture<'a, Result<(), Trouble>> {
@@ -219,7 +236,13 @@ impl Leave for Reviewer<'_> {
                 session_of: session.map(|session| session.person.as_str()),
             };
             let noted = self.shared.sessions.note_view(self.caller, viewed).await;
-            noted.map_err(|error| Trouble::new(Kind::Failed, format!("nobody looks without an event of it: {error}")))
+            noted
+                .map_err(|error| Trouble::new(Kind::Failed, format!("nobody looks without an event of it: {error}")))?;
+            if let Some(session) = session {
+                let grant = self.review(session).await.map_err(|why| Trouble::new(Kind::Denied, why))?;
+                self.shared.sessions.note_alerts(self.caller, &grant);
+            }
+            Ok(())
         })
     }
 

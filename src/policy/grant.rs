@@ -22,6 +22,7 @@ use super::facts::Facts;
 use super::judged_line::JudgedLine;
 use super::obligations::Terms;
 use super::policies::Policies;
+use super::scope::PolicyScope;
 use crate::identity::Identity;
 use crate::model::{NodeFacts, NodeName, NodeRef, ReasonText, RefusalCode};
 
@@ -137,7 +138,10 @@ impl Grant {
         let by_now = self.by_now.who();
         let identity = by_now.as_deref().and_then(|who| who.as_ref().ok()).map_or(&self.identity, |who| &who.identity);
         let (person, groups) = (identity.person(), identity.groups());
-        match theirs.any(|scope| scope.looks_at_path && scope.concerns(person, groups)) {
+        let node = self.facts.node();
+        let looks =
+            |scope: &PolicyScope| scope.looks_at_path && scope.concerns(person, groups) && scope.could_be_about(node);
+        match theirs.any(looks) {
             true => Scope::Paths,
             false => Scope::Actions,
         }

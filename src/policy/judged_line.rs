@@ -72,7 +72,11 @@ impl Policy {
     pub(super) fn judge_line(&self, asked: &Asked<'_>, line: &[u8]) -> Result<JudgedLine, Denial> {
         let Asking { person, groups, .. } = asked.asking;
         let whole = || Action::Command { line: line.to_vec(), command: None };
-        let looks_in = self.scopes().iter().filter(|scope| scope.looks_at_command && scope.concerns(person, groups));
+        let node = asked.facts.node();
+        let looks_in = self
+            .scopes()
+            .iter()
+            .filter(|scope| scope.looks_at_command && scope.concerns(person, groups) && scope.could_be_about(node));
         let (mut looks, mut forbids) = (false, false);
         for scope in looks_in {
             looks = true;

@@ -10,7 +10,7 @@ use cedar_policy::pst::{
     ResourceConstraint, Template, Var,
 };
 
-use crate::model::RealmName;
+use crate::model::{NodeFacts, RealmName};
 
 /// What a policy could be about.
 #[derive(Clone, Debug)]
@@ -98,6 +98,16 @@ impl PolicyScope {
     /// Whether it could be about a node of a realm.
     pub(super) fn reaches(&self, realm: &RealmName) -> bool {
         self.realms.as_ref().is_none_or(|realms| realms.contains(realm.as_str()))
+    }
+
+    /// Whether it could be about this node.
+    pub(super) fn could_be_about(&self, node: &NodeFacts) -> bool {
+        let is = |which: &Which| match which {
+            Which::Id(id) => *id == node.node.id.0,
+            // whose name is not known may have this one
+            Which::Name(name) => !node.is_name_known() || name == node.name(),
+        };
+        self.reaches(&node.node.realm) && self.nodes.as_ref().is_none_or(|nodes| nodes.iter().any(is))
     }
 
     /// Whether it could be about somebody.
@@ -374,5 +384,22 @@ mod tests {
         }
         let unless = scope("forbid (principal, action, resource) unless { context.known };");
         assert!(unless.looks_at_command);
+    }
+
+    #[test]
+    fn which_nodes_it_could_be_about_is_seen_and_never_too_few() {
+        let (web, db) = (NodeFacts::named("i-1", "web-1"), NodeFacts::named("i-2", "db-1"));
+        let nobody_knows = NodeFacts { called: None, tags: Err("AWS is silent".to_owned()), ..web.clone() };
+        for (condition, here, there, unnamed) in [
+            ("resource.name == \"web-1\"", true, false, true),
+            ("resource.name == \"db-1\"", false, true, true),
+            ("resource == Node::\"i-1\"", true, false, true),
+            ("resource.name == \"web-1\" || context has reason", true, true, true),
+            ("resource.getTag(\"env\") == \"prod\"", true, true, true),
+        ] {
+            let scope = when(condition);
+            let told = [&web, &db, &nobody_knows].map(|node| scope.could_be_about(node));
+            assert_eq!(told, [here, there, unnamed], "{condition}");
+        }
     }
 }

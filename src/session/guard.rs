@@ -107,10 +107,13 @@ async fn shown(record: &InputRecord, typed: Option<Instant>) -> Option<String> {
     record.line()
 }
 
+/// What runs a line: Enter, and in readline Ctrl-O as well.
+const ENTERS: &[u8] = b"\r\n\x0f";
+
 /// What was typed, cut at each Enter.
 pub(super) fn pieces(mut bytes: Bytes) -> Vec<Typed> {
     let mut pieces = Vec::new();
-    while let Some(at) = bytes.iter().position(|byte| b"\r\n".contains(byte)) {
+    while let Some(at) = bytes.iter().position(|byte| ENTERS.contains(byte)) {
         let text = bytes.split_to(at);
         if !text.is_empty() {
             pieces.push(Typed::Text(text));

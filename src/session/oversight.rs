@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::open::{Caller, SessionOpener};
-use crate::evidence::{Event, EvidenceError, EvidenceViewed};
+use crate::evidence::{AlertRaised, Event, EvidenceError, EvidenceViewed};
 use crate::model::{NodeFacts, NodeName, NodeRef};
 use crate::policy::{Action, Decision, Denial, Grant, Request};
 
@@ -59,6 +59,21 @@ impl SessionOpener {
         match decision {
             Decision::Allow(grant) => Ok(grant),
             Decision::Deny(denial) => Err(denial),
+        }
+    }
+
+    /// Tells what the policies want somebody to know at once of a look, or of an end.
+    pub fn note_alerts(&self, caller: &Caller, grant: &Grant) {
+        for (policy, text) in grant.take_alerts() {
+            let raised = AlertRaised {
+                policy: &policy,
+                text: &text,
+                person: caller.identity.person(),
+                node: grant.node(),
+                node_name: grant.node_name().as_str(),
+                reason: grant.reason().map(|reason| reason.as_str()),
+            };
+            self.note(caller.connection, &Event::AlertRaised(raised));
         }
     }
 

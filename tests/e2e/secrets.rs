@@ -66,7 +66,7 @@ fn no_secret_is_in_anything_that_is_written() {
         &[
             ("read -rsp 'pass''word for you: ' x; echo re''ad1", "password for you: "),
             (&sudo, "read1"),
-            ("stty -echo; read x; stty echo; echo re''ad2", "stty -echo"),
+            ("stty -echo; echo qui''et; read x; stty echo; echo re''ad2", "quiet"),
             (&silent, "read2"),
             (&format!("ssh-keygen -q -t ed25519 -f \"{dir}/made\" -C x"), "passphrase"),
             (&phrase, "again"),

@@ -79,11 +79,11 @@ when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };
 // and nobody does there what is done by a pipeline, or takes keys along
 @id(\"no-database-by-hand\") @message(\"databases are dropped by the pipeline, and not by hand\")
 forbid (principal, action == Action::\"Command\", resource)
-when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" && context.name like \"*dropdb\" };
+when { resource.name == \"db-1\" && context.name like \"*dropdb\" };
 
 @id(\"keys-stay-there\")
 forbid (principal, action == Action::\"Download\", resource)
-when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" && context.path like \"*/id_ed25519*\" };
+when { resource.name == \"db-1\" && context.path like \"*/id_ed25519*\" };
 
 // what is done in production is looked at by whoever is on call
 @id(\"production-is-reviewed\")

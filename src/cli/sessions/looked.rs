@@ -26,6 +26,10 @@ impl Leave for Anybody {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn conceals(&self) -> bool {
+        false
+    }
+
     fn note<'a>(&'a self, what: &'static str, session: Option<&'a Subject>) -> BoxFuture<'a, Result<(), Trouble>> {
         note(&self.evidence, what, session.map(|session| session.id));
         Box::pin(std::future::ready(Ok(())))

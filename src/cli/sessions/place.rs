@@ -32,5 +32,5 @@ pub(super) fn archive(args: &PlaceArgs) -> Result<Archive, Failure> {
     };
     let url = args.index.as_deref().or(url.as_deref());
     let location = Location::of(url, &evidence);
-    Ok(Archive { evidence, location, keys: args.keys.clone().or(keys), keyring: Arc::new(keyring) })
+    Ok(Archive { evidence, location, keys: args.keys.clone().or(keys), is_kept: false, keyring: Arc::new(keyring) })
 }

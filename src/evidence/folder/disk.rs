@@ -145,7 +145,12 @@ impl FolderDisk {
         let done = match task {
             FolderTask::Open { opened, manifest, entries, key, .. } => {
                 let made = self.has_room().and_then(|()| self.make(session, opened, *manifest, key));
-                made.and_then(|()| self.write(session, entries))
+                let made = made.and_then(|()| self.write(session, entries));
+                if made.is_err() {
+                    // nobody comes back to it: what stands there is sealed by the next start
+                    self.open.remove(&session);
+                }
+                made
             }
             FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
             FolderTask::GoOn { path, name, seal, key, .. } => self.go_on(session, path, name, *seal, key),

@@ -168,7 +168,7 @@ fn manifest(number: usize, chance: &mut Chance, opened: &str, closed: &str) -> M
         streams: None,
         counts: Counts { commands: 10, files: 3, refused: 0 },
         forward: None,
-            encryption: None,
+        encryption: None,
         private: None,
         files: Vec::new(),
     }

@@ -86,7 +86,7 @@ impl Scan<'_> {
                     self.operator = character == '|' || (character == '&' && doubled);
                     self.starts = true;
                 }
-                '(' if self.characters.peek() == Some(&')') => {
+                '(' if self.characters.peek() == Some(&')') && !self.word.ends_with(['$', '<', '>']) => {
                     // a function's name stands before it, and its body behind it
                     self.end_word();
                     self.characters.next();

@@ -51,7 +51,7 @@ impl Unmarked {
                 // its body is text, and ends with BEL, or with ESC and a backslash
                 None => place < LONGEST && (byte >= b' ' || byte == 7 || byte == 0x1b),
             };
-            let escaped = place > START.len() && self.held.last() == Some(&0x1b);
+            let escaped = place >= START.len() && self.held.last() == Some(&0x1b);
             if !may_be || (escaped && byte != b'\\') {
                 // the byte that does not belong to it may begin another
                 shown.append(&mut self.held);
@@ -59,7 +59,7 @@ impl Unmarked {
             }
             self.held.push(byte);
             rest = after;
-            if place > START.len() && (byte == 7 || escaped) {
+            if place >= START.len() && (byte == 7 || escaped) {
                 let body = self.held.get(2..self.held.len() - if escaped { 2 } else { 1 }).unwrap_or_default();
                 let ours = parse(body, Some(&self.nonce)).is_some_and(|(_, proof)| proof == Proof::Ours);
                 if ours {
@@ -104,6 +104,7 @@ mod tests {
             "\x1b]0;title\x07\x1b[31mred\x1b[m \x1b",
             "\x1b]133;A\nno mark\x07",
             "\x1b]133;\x1b]133;C\x1b[m",
+            "\x1b]133;\x07$ ",
         ] {
             assert_eq!(shown(&[others.as_bytes()]), others.as_bytes(), "{others:?}");
         }
