@@ -63,7 +63,8 @@ pub enum RetentionError {
 /// says 1970, and a folder's time is counted from its end. `tell` writes `session.deleted` into the journal, and only once it has
 /// returned does the folder go: a crash between the two leaves a folder that is deleted by the next sweep, and told again.
 ///
-/// A folder without a manifest is live, or waits to be sealed: it stays. At most `most` go at once.
+/// A folder without a manifest is live, or waits to be sealed: it stays. So does one that has a mark in `open/`: a sink may not have been
+/// told of it. At most `most` go at once.
 pub fn sweep(
     evidence: &Path,
     policy: &Policy,
@@ -99,6 +100,9 @@ fn due(
     now: OffsetDateTime,
     delivered: &mut impl FnMut(&str) -> Option<OffsetDateTime>,
 ) -> Option<Deleted> {
+    if is_marked(path, name) {
+        return None;
+    }
     let manifest = scan::manifest(path)?;
     let days = policy.days_of(&manifest.node.realm)?;
     if holds.on(&manifest).is_some() {
@@ -118,6 +122,12 @@ fn due(
         realm: manifest.node.realm,
         delivered,
     })
+}
+
+/// Whether `open/` has a mark of it: it is not sealed, or not handed to all of the sinks.
+fn is_marked(path: &Path, name: &str) -> bool {
+    let evidence = path.ancestors().nth(3).unwrap_or(path);
+    evidence.join("open").join(name.replace('/', "_")).try_exists().unwrap_or(true)
 }
 
 /// First aside, so that a folder is whole or gone for whoever looks, then away.

@@ -89,3 +89,17 @@ fn an_export_has_one_person_s_folders_and_no_other_s() {
     let sessions = evidence.path().join("sessions");
     assert_eq!(export_person(evidence.path(), "ada").unwrap(), [sessions.join(one), sessions.join(two)]);
 }
+
+#[test]
+fn what_is_marked_as_open_was_not_handed_to_all_sinks_and_stays() {
+    let evidence = tempfile::tempdir().unwrap();
+    let name = testing::folder(evidence.path(), 1, "ada", "main", at(40));
+    let policy = Policy { days: Some(1), ..Policy::default() };
+    let mark = evidence.path().join("open").join(name.replace('/', "_"));
+    std::fs::create_dir(evidence.path().join("open")).unwrap();
+    std::fs::write(&mark, b"").unwrap();
+    let sweep = || sweep(evidence.path(), &policy, &Holds::default(), NOW, 9, |_| Some(at(39)), |_| Ok(()));
+    assert!(sweep().unwrap().is_empty() && evidence.path().join("sessions").join(&name).exists());
+    std::fs::remove_file(mark).unwrap();
+    assert_eq!(sweep().unwrap().len(), 1);
+}
