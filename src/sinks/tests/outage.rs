@@ -82,3 +82,29 @@ async fn a_queue_that_takes_nothing_keeps_a_folder_from_no_other_sink_and_gets_i
     sinks.sealed(Uuid::from_u128(1), &name).unwrap();
     assert_eq!((waiting("a"), waiting("b"), told()), (1, 1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_failed_once_and_has_nothing_to_do_is_not_down_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = json!({"name": "s3", "bucket": "b", "required": true, "region": "us-east-1", "endpoint": "http://127.0.0.1:9"});
+    let s3 = SinkConfig::S3(serde_json::from_value(s3).unwrap());
+    let sinks = Sinks::start(options(dir.path(), vec![s3])).unwrap();
+    let fails = async |wanted: bool| {
+        let health = || sinks.health().into_iter().find(|sink| sink.name == "s3").unwrap();
+        let so = async {
+            while health().failing_since.is_some() != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), so).await.expect("it comes to that");
+    };
+    let (pending, aside) = (dir.path().join("spool/pending/s3"), dir.path().join("spool/aside"));
+    std::fs::rename(&pending, &aside).unwrap();
+    std::fs::write(&pending, b"").unwrap();
+    let name = testing::folder(dir.path(), 1, "ada", "main", OffsetDateTime::now_utc());
+    assert!(sinks.sealed(Uuid::from_u128(1), &name).is_err());
+    fails(true).await;
+    std::fs::remove_file(&pending).unwrap();
+    std::fs::rename(&aside, &pending).unwrap();
+    fails(false).await;
+}

@@ -77,6 +77,10 @@ impl LiveWorker {
         let (dir, from): (PathBuf, Cursor) = (self.spool.live(), *position);
         let batch = blocking(move || read_batch(&dir, from, now, RECORDS, BYTES)).await?;
         if batch.next == from {
+            // one that failed once, for a reason of this host, and has nothing to do since is not down
+            if written.is_empty() {
+                self.statuses.works(&self.sink, LIVE);
+            }
             return self.wait(tip, written).await;
         }
         if batch.bad > 0 {
