@@ -19,7 +19,7 @@ use crate::logs::Group;
 use crate::s3::Bucket;
 use crate::spool::{
     AgentLog, Cursor, FolderQueue, Item, LiveLog, LiveWriter, Receipt, Record, Room, SessionName, Spool, SpoolPlace,
-    quarantined, queued, session_of,
+    forget_incomplete, quarantined, queued, session_of,
 };
 use crate::syslog::{Connector, Header};
 use crate::worker::{FolderWorker, FoldersTo, LiveWorker, Outlet, SyslogOutlet};
@@ -314,9 +314,10 @@ impl Sinks {
 
     /// Forgets the receipts of a folder that was deleted.
     pub fn forget(&self, folder: &str) -> Result<(), SinkError> {
-        if self.spool.folder(folder).is_some() {
+        if let Some(session) = self.spool.folder(folder).as_deref().and_then(session_at) {
             for sink in self.statuses.health() {
                 Receipt::forget(&self.spool.receipts(&sink.name), folder)?;
+                forget_incomplete(&self.spool.incomplete(&sink.name), session)?;
             }
         }
         Ok(())
@@ -332,6 +333,11 @@ impl Sinks {
         };
         tokio::time::timeout(patience, drained).await.is_ok()
     }
+}
+
+/// The session whose folder this is.
+fn session_at(path: &std::path::Path) -> Option<Uuid> {
+    Uuid::try_parse(path.file_name()?.to_str()?).ok()
 }
 
 fn ms(time: OffsetDateTime) -> i64 {

@@ -58,6 +58,11 @@ impl Spool {
         self.root.join("quarantine").join(sink)
     }
 
+    /// The sessions of which this sink did not take every event.
+    pub(crate) fn incomplete(&self, sink: &str) -> PathBuf {
+        self.root.join("incomplete").join(sink)
+    }
+
     pub(crate) fn work(&self) -> PathBuf {
         self.root.join("work")
     }

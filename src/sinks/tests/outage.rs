@@ -86,7 +86,8 @@ async fn a_queue_that_takes_nothing_keeps_a_folder_from_no_other_sink_and_gets_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_failed_once_and_has_nothing_to_do_is_not_down_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let s3 = json!({"name": "s3", "bucket": "b", "required": true, "region": "us-east-1", "endpoint": "http://127.0.0.1:9"});
+    let s3 =
+        json!({"name": "s3", "bucket": "b", "required": true, "region": "us-east-1", "endpoint": "http://127.0.0.1:9"});
     let s3 = SinkConfig::S3(serde_json::from_value(s3).unwrap());
     let sinks = Sinks::start(options(dir.path(), vec![s3])).unwrap();
     let fails = async |wanted: bool| {
