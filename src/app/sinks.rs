@@ -164,7 +164,7 @@ impl Delivery {
     }
 
     /// The sessions whose folders a sink waits for.
-    pub(super) fn waiting(&self) -> BTreeSet<Uuid> {
+    pub(super) fn waiting(&self) -> Result<BTreeSet<Uuid>, SinkError> {
         self.sinks.waiting()
     }
 

@@ -269,9 +269,16 @@ impl Sinks {
     }
 
     /// The sessions of which something waits for a sink: their folders are still needed.
-    pub fn waiting(&self) -> BTreeSet<Uuid> {
-        let queues = self.queues.values().filter_map(|(queue, _)| queue.names().ok());
-        queues.flatten().filter_map(|name| session_of(&name)).collect()
+    ///
+    /// # Errors
+    ///
+    /// The disk's: then it is not known what is needed.
+    pub fn waiting(&self) -> Result<BTreeSet<Uuid>, SinkError> {
+        let mut waiting = BTreeSet::new();
+        for (queue, _) in self.queues.values() {
+            waiting.extend(queue.names()?.iter().filter_map(|name| session_of(name)));
+        }
+        Ok(waiting)
     }
 
     /// How each sink is. Reads the spool's folders: not for every request.

@@ -20,7 +20,7 @@ mod record;
 
 pub(crate) use disk::Spool;
 pub use disk::SpoolPlace;
-pub(crate) use disk::write_whole;
+pub(crate) use disk::write_whole_for_owner;
 pub use folders::{AgentLog, AgentTarget, Item};
 pub(crate) use folders::{FolderQueue, quarantined, queued, session_of};
 pub(crate) use incomplete::{forget_incomplete, is_incomplete, note_incomplete};
