@@ -432,6 +432,7 @@ impl Starting<'_> {
             // a bucket's receipt is that of the folder
             receipts: !matches!(sink, SinkConfig::S3(_)),
             taken,
+            unnoted: None,
         };
         self.tasks.spawn(worker.run());
         Ok(())

@@ -107,3 +107,34 @@ async fn what_is_refused_for_a_moment_is_tried_again_and_what_stays_refused_has_
     assert_eq!(after_refusals(3).await, ([true, true], 0));
     assert_eq!(after_refusals(1000).await, ([false, true], 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_and_can_t_be_noted_is_not_sent_again() {
+    let (moto, dir, now) = (Moto::start().await, tempfile::tempdir().unwrap(), OffsetDateTime::now_utc());
+    let name = testing::folder(dir.path(), 1, "ada", "main", now);
+    let sinks = start(dir.path(), &moto.url);
+    let (cursors, aside) = (dir.path().join("spool/cursors"), dir.path().join("spool/aside"));
+    // a file where the folder of the notes should be
+    std::fs::rename(&cursors, &aside).unwrap();
+    std::fs::write(&cursors, b"").unwrap();
+    sinks.event(&session(1), now, "e", "{}").unwrap();
+    sinks.sealed(Uuid::from_u128(1), &name).unwrap();
+    let why = || sinks.health().into_iter().find(|sink| sink.name == "logs").unwrap().why;
+    let fails = async {
+        while !why().is_some_and(|why| why.contains("cursors")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, fails).await.expect("the note fails");
+    // many tries at 200 ms
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    std::fs::remove_file(&cursors).unwrap();
+    std::fs::rename(&aside, &cursors).unwrap();
+    assert!(sinks.drain(PATIENCE).await, "{:?}", sinks.health());
+    assert!(sinks.delivered(&name).unwrap().is_some());
+    let options = options(dir.path(), Vec::new());
+    let client = crate::aws::logs(&(options.aws)(crate::AwsFor::Sink("logs")).unwrap(), None, Some(&moto.url));
+    let stream = format!("{}/ada", Uuid::from_u128(1));
+    let events = client.get_log_events().log_group_name("g").log_stream_name(stream).start_from_head(true);
+    assert_eq!(events.send().await.unwrap().events().len(), 1);
+}

@@ -43,6 +43,15 @@ pub(crate) struct LiveWorker {
     pub(crate) receipts: bool,
     /// All before this is taken.
     pub(crate) taken: Cursor,
+    /// What is taken, and could not be noted as that.
+    pub(crate) unnoted: Option<Taken>,
+}
+
+/// How far a sink has taken the log, and which sessions ended in it.
+#[derive(Clone)]
+pub(crate) struct Taken {
+    next: Cursor,
+    sealed: Vec<Sealed>,
 }
 
 /// What was written and may yet be lost.
@@ -62,9 +71,11 @@ impl LiveWorker {
                 Ok(()) => {}
                 Err(failure) => {
                     self.statuses.fails(&self.sink, LIVE, &failure.to_string());
-                    // what is not known to be taken is sent again
-                    position = self.taken;
-                    written.clear();
+                    // what is not known to be taken is sent again; where only the note of it failed, that alone is tried again
+                    if self.unnoted.is_none() {
+                        position = self.taken;
+                        written.clear();
+                    }
                     sleep(self.backoff.next()).await;
                 }
             }
@@ -165,14 +176,15 @@ impl LiveWorker {
     }
 
     async fn take_what_is_old_enough(&mut self, written: &mut VecDeque<Written>) -> Result<(), Failure> {
-        let (mut next, mut sealed) = (None, Vec::new());
-        while written.front().is_some_and(|first| first.at.elapsed() >= self.window) {
-            if let Some(first) = written.pop_front() {
-                next = Some(first.next);
-                sealed.extend(first.sealed);
-            }
+        let mut taken = self.unnoted.take();
+        while let Some(first) = written.pop_front_if(|first| first.at.elapsed() >= self.window) {
+            let taken = taken.get_or_insert_with(|| Taken { next: first.next, sealed: Vec::new() });
+            taken.next = first.next;
+            taken.sealed.extend(first.sealed);
         }
-        let Some(next) = next else { return Ok(()) };
+        let Some(taken) = taken else { return Ok(()) };
+        let Taken { next, sealed } = taken.clone();
+        self.unnoted = Some(taken);
         let (spool, sink, writer, receipts) =
             (self.spool.clone(), self.sink.clone(), self.writer.clone(), self.receipts);
         blocking(move || {
@@ -192,7 +204,7 @@ impl LiveWorker {
             writer.log().taken(&sink, next)
         })
         .await?;
-        self.taken = next;
+        (self.taken, self.unnoted) = (next, None);
         Ok(())
     }
 
