@@ -50,6 +50,15 @@ struct Again {
     sinks_have_it: bool,
 }
 
+/// Why a folder waits to be handed on.
+#[derive(Debug, thiserror::Error)]
+enum NotHanded {
+    #[error(transparent)]
+    Sinks(SinkError),
+    #[error("the account's session preferences are not known yet, so neither is where its log goes; it is tried again")]
+    PreferencesUnknown,
+}
+
 /// The spool's folder in the evidence directory.
 const SPOOL: &str = "spool";
 
@@ -119,7 +128,8 @@ impl Delivery {
                     }
                 }
                 // it is in the list again
-                Err(_) => failures += 1,
+                Err(NotHanded::Sinks(_)) => failures += 1,
+                Err(NotHanded::PreferencesUnknown) => {}
             }
         }
     }
@@ -129,10 +139,10 @@ impl Delivery {
     }
 
     /// Hands it to the sinks and to what the account wants of it. What could not be is tried again.
-    fn hand_on(&self, manifest: &Arc<Manifest>, folder: &str, sinks_have_it: bool) -> Result<(), String> {
+    fn hand_on(&self, manifest: &Arc<Manifest>, folder: &str, sinks_have_it: bool) -> Result<(), NotHanded> {
         let to_sinks = if sinks_have_it { Ok(()) } else { self.sinks.sealed(manifest.session, folder) };
         let sinks_have_it = to_sinks.is_ok();
-        let handed = to_sinks.map_err(|error| error.to_string()).and_then(|()| self.queue_logs(manifest, folder));
+        let handed = to_sinks.map_err(NotHanded::Sinks).and_then(|()| self.queue_logs(manifest, folder));
         if handed.is_err() {
             let mut again = self.again();
             if again.len() < MOST_AGAIN {
@@ -142,12 +152,12 @@ impl Delivery {
         handed
     }
 
-    fn queue_logs(&self, manifest: &Manifest, folder: &str) -> Result<(), String> {
+    fn queue_logs(&self, manifest: &Manifest, folder: &str) -> Result<(), NotHanded> {
         // what is encrypted here is sent nowhere in the clear; a configuration that wants both is refused
-        let logs = self.agent_logs.as_ref().filter(|_| manifest.encryption.is_none());
-        let logs = logs.map(|logs| logs.of_session(manifest)).unwrap_or_default();
+        let Some(logs) = self.agent_logs.as_ref().filter(|_| manifest.encryption.is_none()) else { return Ok(()) };
+        let logs = logs.of_session(manifest).ok_or(NotHanded::PreferencesUnknown)?;
         let queued = |log| self.sinks.agent_log(manifest.session, vec![folder.to_owned()], log);
-        logs.into_iter().try_for_each(queued).map_err(|error| error.to_string())
+        logs.into_iter().try_for_each(queued).map_err(NotHanded::Sinks)
     }
 
     /// How each sink is.
@@ -218,7 +228,7 @@ impl Outlet for Delivery {
     }
 
     fn sealed(&self, manifest: &Manifest, folder: &str) -> Result<(), String> {
-        self.hand_on(&Arc::new(manifest.clone()), folder, false)
+        self.hand_on(&Arc::new(manifest.clone()), folder, false).map_err(|error| error.to_string())
     }
 
     fn down(&self) -> Option<String> {
