@@ -68,18 +68,15 @@ impl AgentLogs {
         }
     }
 
-    /// The logs that the account of a session wants of it.
-    pub(super) fn of_session(&self, manifest: &Manifest) -> Vec<AgentLog> {
-        let Some(account) = self.realms.get(&manifest.node.realm) else { return Vec::new() };
+    /// The logs that the account of a session wants of it. None where that is not known yet, as at the start.
+    pub(super) fn of_session(&self, manifest: &Manifest) -> Option<Vec<AgentLog>> {
+        let Some(account) = self.realms.get(&manifest.node.realm) else { return Some(Vec::new()) };
         // one log for what is one session to its person, by the first of those that carried it
-        let Some(first) = manifest.aws.sessions.first() else { return Vec::new() };
+        let Some(first) = manifest.aws.sessions.first() else { return Some(Vec::new()) };
         if self.agent_shells && manifest.action == "Shell" {
-            return Vec::new();
+            return Some(Vec::new());
         }
-        let Some(preferences) = lock(&account.preferences).clone() else {
-            tracing::error!(session = %manifest.session, "the account's preferences are not known, so no log of it is written there");
-            return Vec::new();
-        };
+        let preferences = lock(&account.preferences).clone()?;
         let s3 = preferences
             .s3_bucket
             .map(|bucket| AgentTarget::S3 { bucket, prefix: preferences.s3_prefix.unwrap_or_default() });
@@ -94,7 +91,7 @@ impl AgentLogs {
             run_as: manifest.os_user.clone().unwrap_or_else(|| AGENTS_OWN.to_owned()),
             to,
         };
-        s3.into_iter().chain(logs).map(log).collect()
+        Some(s3.into_iter().chain(logs).map(log).collect())
     }
 }
 

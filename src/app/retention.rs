@@ -1,11 +1,14 @@
 //! Folders go after their time: the gateway looks once a day.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_sinks::retention::{Deleted, Holds, Policy, RetentionError, sweep};
+use portcullis_sinks::retention::{Deleted, Policy, RetentionError, Sweeping, sweep};
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use super::sinks::Delivery;
 use crate::config::Config;
@@ -62,39 +65,51 @@ impl Retention {
 
     /// Deletes what is due now.
     async fn sweep(&self, now: OffsetDateTime) -> Result<Vec<Deleted>, RetentionError> {
-        let (this, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let (this, runtime) = (self.clone(), Handle::current());
         let swept = tokio::task::spawn_blocking(move || {
-            let holds = Holds::load(&this.evidence.join(HOLDS))?;
-            let waiting = this.sinks.as_ref().map(|sinks| sinks.waiting()).unwrap_or_default();
-            let delivered = |folder: &str| match &this.sinks {
-                None => Some(OffsetDateTime::UNIX_EPOCH),
-                Some(sinks) => {
-                    let session = folder.split_once('/').and_then(|(_, session)| session.parse().ok())?;
-                    sinks.delivered(&waiting, session, folder)
-                }
-            };
-            let tell = |gone: &Deleted| {
-                let Deleted { folder, person, node, realm, .. } = gone;
-                let event = SessionDeleted { folder, person, node, realm };
-                runtime.block_on(this.log.record_deletion(gone.session, &event)).map_err(|error| error.to_string())
-            };
-            let gone = sweep(&this.evidence, &this.policy, &holds, now, AT_ONCE, delivered, tell)?;
-            for gone in &gone {
-                this.log.deleted(gone.session);
-                if let Some(sinks) = &this.sinks {
-                    sinks.forget(&gone.folder);
-                }
-            }
-            Ok(gone)
+            let waiting = this.sinks.as_ref().map(|sinks| sinks.waiting()).transpose();
+            let waiting = waiting.map_err(|error| RetentionError::Disk(error.to_string()))?.unwrap_or_default();
+            let mut sweeper = Sweeper { of: &this, waiting, runtime };
+            sweep(&this.evidence, &this.policy, &this.evidence.join(HOLDS), now, AT_ONCE, &mut sweeper)
         });
         swept.await.unwrap_or_else(|error| Err(RetentionError::Disk(error.to_string())))
+    }
+}
+
+/// One sweep.
+struct Sweeper<'a> {
+    of: &'a Retention,
+    /// What a sink waits for.
+    waiting: BTreeSet<Uuid>,
+    runtime: Handle,
+}
+
+impl Sweeping for Sweeper<'_> {
+    fn delivered(&mut self, folder: &str) -> Option<OffsetDateTime> {
+        let Some(sinks) = &self.of.sinks else { return Some(OffsetDateTime::UNIX_EPOCH) };
+        let session = folder.split_once('/').and_then(|(_, session)| session.parse().ok())?;
+        sinks.delivered(&self.waiting, session, folder)
+    }
+
+    fn tell(&mut self, deleted: &Deleted) -> Result<(), String> {
+        let Deleted { folder, person, node, realm, .. } = deleted;
+        let event = SessionDeleted { folder, person, node, realm };
+        let told = self.of.log.record_deletion(deleted.session, &event);
+        self.runtime.block_on(told).map_err(|error| error.to_string())
+    }
+
+    fn gone(&mut self, session: Uuid, folder: &str) {
+        self.of.log.deleted(session);
+        if let Some(sinks) = &self.of.sinks {
+            sinks.forget(folder);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use portcullis_folder::{Depth, Journal, SigningKey, verify_journal};
-    use portcullis_sinks::retention::{Hold, HoldOn};
+    use portcullis_sinks::retention::{Hold, HoldOn, Holds};
 
     use super::*;
     use crate::evidence::{Opening, Outcome, Place, SessionRecord};

@@ -1,9 +1,9 @@
 //! Evidence on its way out of this host: what evidence tells is handed to the sinks, and where they must have it and do not get it no
 //! session goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use portcullis_folder::Manifest;
@@ -35,10 +35,39 @@ pub enum SinksFault {
 pub(super) struct Delivery {
     sinks: Sinks,
     agent_logs: Option<AgentLogs>,
+    evidence: PathBuf,
+    again: Mutex<VecDeque<Again>>,
+    /// For work on threads of their own.
+    this: Weak<Self>,
+}
+
+/// A folder that could not be handed on: its mark stays in `open/` until it is.
+#[derive(Clone, Debug)]
+struct Again {
+    folder: String,
+    manifest: Arc<Manifest>,
+    /// Whether the sinks have it, and only its log for the account is left.
+    sinks_have_it: bool,
+}
+
+/// Why a folder waits to be handed on.
+#[derive(Debug, thiserror::Error)]
+enum NotHanded {
+    #[error(transparent)]
+    Sinks(SinkError),
+    #[error("the account's session preferences are not known yet, so neither is where its log goes; it is tried again")]
+    PreferencesUnknown,
 }
 
 /// The spool's folder in the evidence directory.
 const SPOOL: &str = "spool";
+
+/// How many folders are tried again while the gateway runs; those beyond are handed on by the next start.
+const MOST_AGAIN: usize = 1000;
+
+/// How often they are, and how many may fail before the others wait for the next time.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+const FAILURES: usize = 3;
 
 /// How often it is looked whether sessions may go on.
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,15 +85,79 @@ impl Delivery {
         let aws = source(of_sinks(&sinks).chain(of_realms).collect()).await.map_err(SinksFault::Aws)?;
         let mut options = Options::new(&evidence_name(evidence), sinks, place(evidence), aws);
         options.limits = evidence.sinks.spool.clone();
-        Ok(Some(Arc::new(Self { sinks: Sinks::start(options)?, agent_logs })))
+        let (evidence, sinks) = (evidence.directory.clone(), Sinks::start(options)?);
+        let again = Mutex::default();
+        Ok(Some(Arc::new_cyclic(|this| Self { sinks, agent_logs, evidence, again, this: this.clone() })))
     }
 
-    /// Reads what accounts want of their sessions' logs, for ever.
+    /// Reads what accounts want of their sessions' logs, and hands on again what could not be, for ever.
     pub(super) async fn read_preferences(&self) -> std::convert::Infallible {
-        match &self.agent_logs {
-            Some(logs) => logs.read().await,
-            None => std::future::pending().await,
+        let read = async {
+            match &self.agent_logs {
+                Some(logs) => logs.read().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            never = read => never,
+            never = self.hand_on_again() => never,
         }
+    }
+
+    async fn hand_on_again(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(TRY_AGAIN).await;
+            if let Some(this) = self.this.upgrade() {
+                let _ = tokio::task::spawn_blocking(move || this.hand_on_all_again()).await;
+            }
+        }
+    }
+
+    fn hand_on_all_again(&self) {
+        let (mut left, mut failures) = (self.again().len(), 0);
+        while left > 0 && failures < FAILURES {
+            left -= 1;
+            let Some(Again { folder, manifest, sinks_have_it }) = self.again().pop_front() else { return };
+            match self.hand_on(&manifest, &folder, sinks_have_it) {
+                Ok(()) => {
+                    tracing::info!(folder, "a folder is handed to the sinks that could not be before");
+                    // the mark goes as it does when a folder is handed on at once; the next start would find the same
+                    let mark = self.evidence.join("open").join(folder.replace('/', "_"));
+                    if let Err(error) = std::fs::remove_file(&mark) {
+                        tracing::warn!(%error, folder, "the mark of a folder that is handed on can't be removed");
+                    }
+                }
+                // it is in the list again
+                Err(NotHanded::Sinks(_)) => failures += 1,
+                Err(NotHanded::PreferencesUnknown) => {}
+            }
+        }
+    }
+
+    fn again(&self) -> MutexGuard<'_, VecDeque<Again>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands it to the sinks and to what the account wants of it. What could not be is tried again.
+    fn hand_on(&self, manifest: &Arc<Manifest>, folder: &str, sinks_have_it: bool) -> Result<(), NotHanded> {
+        let to_sinks = if sinks_have_it { Ok(()) } else { self.sinks.sealed(manifest.session, folder) };
+        let sinks_have_it = to_sinks.is_ok();
+        let handed = to_sinks.map_err(NotHanded::Sinks).and_then(|()| self.queue_logs(manifest, folder));
+        if handed.is_err() {
+            let mut again = self.again();
+            if again.len() < MOST_AGAIN {
+                again.push_back(Again { folder: folder.to_owned(), manifest: Arc::clone(manifest), sinks_have_it });
+            }
+        }
+        handed
+    }
+
+    fn queue_logs(&self, manifest: &Manifest, folder: &str) -> Result<(), NotHanded> {
+        // what is encrypted here is sent nowhere in the clear; a configuration that wants both is refused
+        let Some(logs) = self.agent_logs.as_ref().filter(|_| manifest.encryption.is_none()) else { return Ok(()) };
+        let logs = logs.of_session(manifest).ok_or(NotHanded::PreferencesUnknown)?;
+        let queued = |log| self.sinks.agent_log(manifest.session, vec![folder.to_owned()], log);
+        logs.into_iter().try_for_each(queued).map_err(NotHanded::Sinks)
     }
 
     /// How each sink is.
@@ -81,7 +174,7 @@ impl Delivery {
     }
 
     /// The sessions whose folders a sink waits for.
-    pub(super) fn waiting(&self) -> BTreeSet<Uuid> {
+    pub(super) fn waiting(&self) -> Result<BTreeSet<Uuid>, SinkError> {
         self.sinks.waiting()
     }
 
@@ -135,12 +228,7 @@ impl Outlet for Delivery {
     }
 
     fn sealed(&self, manifest: &Manifest, folder: &str) -> Result<(), String> {
-        self.sinks.sealed(manifest.session, folder).map_err(|error| error.to_string())?;
-        // what is encrypted here is sent nowhere in the clear; a configuration that wants both is refused
-        let logs = self.agent_logs.as_ref().filter(|_| manifest.encryption.is_none());
-        let logs = logs.map(|logs| logs.of_session(manifest)).unwrap_or_default();
-        let queued = |log| self.sinks.agent_log(manifest.session, vec![folder.to_owned()], log);
-        logs.into_iter().try_for_each(queued).map_err(|error| error.to_string())
+        self.hand_on(&Arc::new(manifest.clone()), folder, false).map_err(|error| error.to_string())
     }
 
     fn down(&self) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The sinks of a gateway, while it runs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -19,10 +19,13 @@ use crate::logs::Group;
 use crate::s3::Bucket;
 use crate::spool::{
     AgentLog, Cursor, FolderQueue, Item, LiveLog, LiveWriter, Receipt, Record, Room, SessionName, Spool, SpoolPlace,
-    quarantined, queued, session_of,
+    forget_incomplete, quarantined, queued, session_of,
 };
 use crate::syslog::{Connector, Header};
 use crate::worker::{FolderWorker, FoldersTo, LiveWorker, Outlet, SyslogOutlet};
+
+/// How many sessions are remembered whose folder a queue did not take; of one beyond that the end is told twice, which is well.
+const HALF_TOLD: usize = 10_000;
 
 /// How sinks are started.
 #[derive(Clone)]
@@ -68,6 +71,8 @@ pub struct Sinks {
     takes_events: bool,
     takes_anchors: bool,
     state: watch::Receiver<SinksState>,
+    /// Sessions whose end stands in the live log although a queue did not take their folder: it is not told twice.
+    half_told: Mutex<VecDeque<Uuid>>,
     _tasks: JoinSet<()>,
 }
 
@@ -125,7 +130,19 @@ impl Sinks {
         let required = options.sinks.iter().filter(|sink| sink.required()).map(|sink| sink.name().to_owned()).collect();
         let takes_events = options.sinks.iter().any(|sink| !matches!(sink, SinkConfig::S3(_)));
         let takes_anchors = options.sinks.iter().any(SinkConfig::anchor);
-        Ok(Self { spool, writer, statuses, queues, required, takes_events, takes_anchors, state, _tasks: tasks })
+        let half_told = Mutex::default();
+        Ok(Self {
+            spool,
+            writer,
+            statuses,
+            queues,
+            required,
+            takes_events,
+            takes_anchors,
+            state,
+            half_told,
+            _tasks: tasks,
+        })
     }
 
     /// A line of a session's `events.jsonl`, without its newline. Returns once `write(2)` has given it to the spool, so that a killed
@@ -191,22 +208,43 @@ impl Sinks {
         appended
     }
 
-    /// A session's folder, `2026-11-30/<session>`, is sealed, and all its events have been told. The same again is well. Returns once
-    /// the disk has it.
+    /// A session's folder, `2026-11-30/<session>`, is sealed, and all its events have been told. The same again is well: what has it
+    /// already does not get it twice. Returns once the disk has it.
     ///
     /// # Errors
     ///
-    /// The disk's, and [`SinkError::FullOfFolders`].
+    /// The disk's, and [`SinkError::FullOfFolders`]: the first. All others have it then; it is to be told again.
     pub fn sealed(&self, session: Uuid, folder: &str) -> Result<(), SinkError> {
         let now = crate::clock::now_ms();
+        let mut failed = None;
         for (sink, (queue, wake)) in self.queues.iter().filter(|(sink, _)| *sink != AGENT_LOGS) {
             let item = Item { v: 1, queued: now, session, folders: vec![folder.to_owned()], agent_log: None };
-            self.put(sink, queue, wake, &item)?;
+            // one that is full keeps it from no other
+            if let Err(error) = self.put(sink, queue, wake, &item) {
+                failed = failed.or(Some(error));
+            }
         }
-        if !self.takes_events {
-            return Ok(());
+        if self.takes_events {
+            let told = self.tell_sealed(session, folder, now, failed.is_some());
+            failed = failed.or(told.err());
         }
-        self.append(&Record::Sealed { time: now, session, folder: folder.to_owned() }, Room::Beyond)
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn tell_sealed(&self, session: Uuid, folder: &str, time: i64, half: bool) -> Result<(), SinkError> {
+        let mut half_told = self.half_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = half_told.len();
+        half_told.retain(|other| *other != session);
+        if half_told.len() == before {
+            self.append(&Record::Sealed { time, session, folder: folder.to_owned() }, Room::Beyond)?;
+        }
+        if half {
+            half_told.push_back(session);
+            if half_told.len() > HALF_TOLD {
+                half_told.pop_front();
+            }
+        }
+        Ok(())
     }
 
     /// A session of Session Manager has ended, whose log the account's preferences want; `folders` are those of our sessions that it
@@ -231,9 +269,16 @@ impl Sinks {
     }
 
     /// The sessions of which something waits for a sink: their folders are still needed.
-    pub fn waiting(&self) -> BTreeSet<Uuid> {
-        let queues = self.queues.values().filter_map(|(queue, _)| queue.names().ok());
-        queues.flatten().filter_map(|name| session_of(&name)).collect()
+    ///
+    /// # Errors
+    ///
+    /// The disk's: then it is not known what is needed.
+    pub fn waiting(&self) -> Result<BTreeSet<Uuid>, SinkError> {
+        let mut waiting = BTreeSet::new();
+        for (queue, _) in self.queues.values() {
+            waiting.extend(queue.names()?.iter().filter_map(|name| session_of(name)));
+        }
+        Ok(waiting)
     }
 
     /// How each sink is. Reads the spool's folders: not for every request.
@@ -276,9 +321,10 @@ impl Sinks {
 
     /// Forgets the receipts of a folder that was deleted.
     pub fn forget(&self, folder: &str) -> Result<(), SinkError> {
-        if self.spool.folder(folder).is_some() {
+        if let Some(session) = self.spool.folder(folder).as_deref().and_then(session_at) {
             for sink in self.statuses.health() {
                 Receipt::forget(&self.spool.receipts(&sink.name), folder)?;
+                forget_incomplete(&self.spool.incomplete(&sink.name), session)?;
             }
         }
         Ok(())
@@ -294,6 +340,11 @@ impl Sinks {
         };
         tokio::time::timeout(patience, drained).await.is_ok()
     }
+}
+
+/// The session whose folder this is.
+fn session_at(path: &std::path::Path) -> Option<Uuid> {
+    Uuid::try_parse(path.file_name()?.to_str()?).ok()
 }
 
 fn ms(time: OffsetDateTime) -> i64 {
@@ -381,6 +432,7 @@ impl Starting<'_> {
             // a bucket's receipt is that of the folder
             receipts: !matches!(sink, SinkConfig::S3(_)),
             taken,
+            unnoted: None,
         };
         self.tasks.spawn(worker.run());
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_sinks::retention::{Hold, HoldOn, Holds, RetentionError};
+use portcullis_sinks::retention::{Hold, HoldOn, Holds, HoldsLock, RetentionError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -18,7 +18,7 @@ use crate::model::{counted, plain_text_up_to};
 const LONGEST: usize = 500;
 
 pub(super) fn hold(args: &EvidenceHoldArgs) -> Result<(), Failure> {
-    let (file, mut holds) = load(&args.config)?;
+    let (file, mut holds, _lock) = load_to_change(&args.config)?;
     let on = on(&args.on);
     if holds.holds.iter().any(|hold| hold.on == on) {
         return Err(Failure::new(Exit::Failed, format!("{} is on hold already", shown(&on))));
@@ -35,7 +35,7 @@ pub(super) fn hold(args: &EvidenceHoldArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn release(args: &EvidenceReleaseArgs) -> Result<(), Failure> {
-    let (file, mut holds) = load(&args.config)?;
+    let (file, mut holds, _lock) = load_to_change(&args.config)?;
     let on = on(&args.on);
     let before = holds.holds.len();
     holds.holds.retain(|hold| hold.on != on);
@@ -48,7 +48,7 @@ pub(super) fn release(args: &EvidenceReleaseArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn list(args: &EvidenceSinksArgs) -> Result<(), Failure> {
-    let (_, holds) = load(&args.config)?;
+    let holds = Holds::load(&directory(&args.config)?.join(HOLDS)).map_err(|error| failed(&error))?;
     if args.json {
         let text =
             serde_json::to_string_pretty(&holds).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
@@ -63,12 +63,19 @@ pub(super) fn list(args: &EvidenceSinksArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(config: &Path) -> Result<(PathBuf, Holds), Failure> {
+fn directory(config: &Path) -> Result<PathBuf, Failure> {
     let loaded = app::read(config, Trust::Anybodys, &Overrides::default());
     let loaded = loaded.map_err(|error| config_failure(config, &error, ", so its evidence is not known"))?;
-    let file = loaded.config.evidence.directory.join(HOLDS);
+    Ok(loaded.config.evidence.directory)
+}
+
+/// The holds, which nobody else changes meanwhile, and by which nothing is deleted meanwhile.
+fn load_to_change(config: &Path) -> Result<(PathBuf, Holds, HoldsLock), Failure> {
+    let directory = directory(config)?;
+    let lock = Holds::lock(&directory).map_err(|error| failed(&error))?;
+    let file = directory.join(HOLDS);
     let holds = Holds::load(&file).map_err(|error| failed(&error))?;
-    Ok((file, holds))
+    Ok((file, holds, lock))
 }
 
 fn failed(error: &RetentionError) -> Failure {

@@ -9,8 +9,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_folder::{
-    Contents, Counts, Ended, File as FolderFile, Interrupted, Keyring, Manifest, NoKeyring, Recovered, SigningKey,
-    VerifyingKey, open_regular, recover_with, timestamp,
+    AwsSession, Contents, Counts, Ended, File as FolderFile, Interrupted, Keyring, Manifest, NoKeyring, Recovered,
+    SigningKey, VerifyingKey, open_regular, recover_with, timestamp,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -30,6 +30,10 @@ const LONGEST_EVENT: u64 = 1 << 20;
 
 /// So is a manifest.
 const LONGEST_MANIFEST: u64 = 4 << 20;
+
+/// What the event is called that names a session of Session Manager; and how many of them one session of ours is said to have had.
+const LANE: &[u8] = b"session.lane";
+const MOST_LANES: usize = 1000;
 
 /// What became of one folder.
 #[derive(Debug)]
@@ -137,7 +141,9 @@ fn go_on(
         None => Contents::open(path, &NoKeyring),
     };
     let contents = contents.map_err(|error| error.to_string())?;
-    let First { context, manifest } = first(&contents, session)?;
+    let First { context, mut manifest } = first(&contents, session)?;
+    // the first event was written before anything carried it
+    manifest.aws.sessions = carried_by(&contents)?;
     let event = Event::SessionInterrupted(SessionInterrupted { checkpoints });
     let entries = Body::of(&event, &context).into_iter().map(Entry::Event).collect();
     let ended = Ended {
@@ -187,6 +193,47 @@ fn first(contents: &Contents, session: Uuid) -> Result<First, String> {
     Ok(First { context: Context::again(session, first.members), manifest: first.unmapped.manifest })
 }
 
+#[derive(Deserialize)]
+struct LaneEvent {
+    unmapped: Lane,
+}
+
+#[derive(Deserialize)]
+struct Lane {
+    event: String,
+    session_manager_id: String,
+    aws_request_id: Option<String>,
+    aws_assume_role_request_id: Option<String>,
+}
+
+/// The sessions of Session Manager that carried it, by the events that say so.
+fn carried_by(contents: &Contents) -> Result<Vec<AwsSession>, String> {
+    let wrong = |error: io::Error| format!("events.jsonl can't be read: {error}");
+    let mut reader = BufReader::new(contents.file(FolderFile::Events).map_err(wrong)?);
+    let (mut sessions, mut line, mut begins) = (Vec::new(), Vec::new(), true);
+    while sessions.len() < MOST_LANES {
+        line.clear();
+        // a longer line comes in pieces, of which none is such an event
+        if reader.by_ref().take(LONGEST_EVENT).read_until(b'\n', &mut line).map_err(wrong)? == 0 {
+            break;
+        }
+        let is_whole = std::mem::replace(&mut begins, line.ends_with(b"\n")) && begins;
+        if !is_whole || memchr::memmem::find(&line, LANE).is_none() {
+            continue;
+        }
+        // what a person typed may have the name in it too, and half a line may stand at the end
+        let Ok(LaneEvent { unmapped: lane }) = serde_json::from_slice(&line) else { continue };
+        if lane.event.as_bytes() == LANE {
+            sessions.push(AwsSession {
+                id: lane.session_manager_id,
+                request_id: lane.aws_request_id,
+                assume_role_request_id: lane.aws_assume_role_request_id,
+            });
+        }
+    }
+    Ok(sessions)
+}
+
 /// How many lines a file has; none where it is not there.
 fn lines(contents: &Contents, file: FolderFile) -> Result<u64, String> {
     let file = match contents.file(file) {
@@ -208,6 +255,26 @@ fn lines(contents: &Contents, file: FolderFile) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sessions_that_carried_it_are_those_that_its_events_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let lane = |id: &str| {
+            format!(
+                "{{\"time\":1,\"unmapped\":{{\"event\":\"session.lane\",\"session_manager_id\":\"{id}\",\"aws_request_id\":\"r-1\"}}}}\n"
+            )
+        };
+        let typed =
+            "{\"unmapped\":{\"event\":\"command.run\",\"session_manager_id\":\"x\",\"command\":\"session.lane\"}}\n";
+        let long = format!("{}{}", " ".repeat(LONGEST_EVENT as usize), lane("in-a-long-line"));
+        let torn = lane("torn");
+        let text = [&*lane("ada-1"), typed, &long, &lane("ada-2"), &torn[..torn.len() - 4]].concat();
+        std::fs::write(dir.path().join("events.jsonl"), text).unwrap();
+        let contents = Contents::open(dir.path(), &NoKeyring).unwrap();
+        let sessions = carried_by(&contents).unwrap();
+        assert_eq!(sessions.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["ada-1", "ada-2"]);
+        assert_eq!(sessions[0].request_id.as_deref(), Some("r-1"));
+    }
 
     #[test]
     fn only_a_folder_s_name_is_one() {

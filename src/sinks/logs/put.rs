@@ -96,10 +96,13 @@ impl Group {
     }
 }
 
-/// Events older than 14 days or the group's retention, or more than two hours ahead: how many of the batch.
+/// Events older than 14 days or the group's retention, or more than two hours ahead: how many of the batch. An answer that names any
+/// index says that one at least is not there.
 fn rejected(info: &aws_sdk_cloudwatchlogs::types::RejectedLogEventsInfo, all: usize) -> u64 {
     let old = info.too_old_log_event_end_index().max(info.expired_log_event_end_index()).unwrap_or(0);
     let all = i32::try_from(all).unwrap_or(i32::MAX);
     let new = info.too_new_log_event_start_index().map_or(0, |start| all.saturating_sub(start));
-    u64::try_from(old.saturating_add(new)).unwrap_or(0)
+    let ends = [info.too_old_log_event_end_index(), info.expired_log_event_end_index()];
+    let least = u64::from(ends.iter().any(Option::is_some) || info.too_new_log_event_start_index().is_some());
+    u64::try_from(old.saturating_add(new)).unwrap_or(0).max(least)
 }

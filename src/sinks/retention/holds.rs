@@ -34,6 +34,13 @@ pub struct Hold {
     pub since: String,
 }
 
+/// While it lives nobody else changes holds, and no folder is deleted.
+#[derive(Debug)]
+pub struct HoldsLock {
+    // the lock goes with the file
+    _directory: std::fs::File,
+}
+
 /// What a hold is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -47,6 +54,18 @@ pub enum HoldOn {
 }
 
 impl Holds {
+    /// Waits for the lock on the holds of an evidence directory: whoever changes them takes it before they are read.
+    ///
+    /// # Errors
+    ///
+    /// A directory that is not there, or not to be opened.
+    pub fn lock(evidence: &Path) -> Result<HoldsLock, RetentionError> {
+        // the directory itself: a file for it would have an owner, and the first to come may be root
+        let directory = std::fs::File::open(evidence).and_then(|directory| directory.lock().map(|()| directory));
+        let wrong = |error| RetentionError::Holds(format!("{} can't be locked: {error}", evidence.display()));
+        Ok(HoldsLock { _directory: directory.map_err(wrong)? })
+    }
+
     /// Reads them; none where there is no file.
     ///
     /// # Errors
@@ -67,11 +86,11 @@ impl Holds {
         serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
     }
 
-    /// Keeps them: whole, or as they were.
+    /// Keeps them: whole, or as they were. The file belongs to whom its directory belongs to, also where root makes it.
     ///
     /// # Errors
     ///
-    /// The disk's.
+    /// The disk's; and that the file can't be given to the directory's owner, which is for root or that owner to do.
     pub fn store(&self, file: &Path) -> Result<(), RetentionError> {
         let wrong = |why: String| RetentionError::Holds(format!("{}: {why}", file.display()));
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| wrong(error.to_string()))?;
@@ -79,7 +98,7 @@ impl Holds {
         if text.len() as u64 > LONGEST {
             return Err(wrong("it would be longer than 4 MiB; release what is not needed any more".to_owned()));
         }
-        crate::spool::write_whole(file, &text).map_err(|error| wrong(error.to_string()))
+        crate::spool::write_whole_for_owner(file, &text).map_err(|error| wrong(error.to_string()))
     }
 
     /// The first that is on a session.

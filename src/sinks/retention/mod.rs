@@ -6,5 +6,5 @@ mod scan;
 mod sweep;
 
 pub use export::export_person;
-pub use holds::{Hold, HoldOn, Holds};
-pub use sweep::{Deleted, Policy, RetentionError, sweep};
+pub use holds::{Hold, HoldOn, Holds, HoldsLock};
+pub use sweep::{Deleted, Policy, RetentionError, Sweeping, sweep};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use portcullis_folder::{File, Manifest};
 use uuid::Uuid;
 
-use super::sweep::RetentionError;
+use super::sweep::{ASIDE, RetentionError};
 
 /// The most bytes of a manifest.
 const LONGEST: u64 = 4 << 20;
@@ -19,6 +19,11 @@ fn disk(path: &Path, error: &std::io::Error) -> RetentionError {
 pub(super) fn days(sessions: &Path) -> Result<Vec<String>, RetentionError> {
     let is_day = |name: &str| name.len() == 10 && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     names(sessions, is_day)
+}
+
+/// What is on its way out.
+pub(super) fn aside(sessions: &Path) -> Result<Vec<String>, RetentionError> {
+    names(sessions, |name| name.starts_with(ASIDE))
 }
 
 /// The sessions of a day, in order. A link is none.

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::keys;
-use super::source::Source;
+use super::source::{Source, unreadable};
 use super::upload::{Bucket, Object};
 use crate::error::Failure;
 use crate::spool::ObjectEntry;
@@ -26,11 +26,12 @@ pub(crate) struct Manifested {
 pub(crate) async fn check_folder(folder: &Path) -> Result<Manifested, Failure> {
     let poisoned = |why: String| Failure::Poisoned(format!("the folder {}: {why}", folder.display()));
     let path = folder.join(File::Manifest.name());
-    let metadata = tokio::fs::metadata(&path).await.map_err(|error| poisoned(format!("no manifest: {error}")))?;
+    let failed = |error| unreadable(&path.display(), &error);
+    let metadata = tokio::fs::metadata(&path).await.map_err(failed)?;
     if metadata.len() > LONGEST_MANIFEST {
         return Err(poisoned(format!("its manifest has {} bytes", metadata.len())));
     }
-    let bytes = tokio::fs::read(&path).await.map_err(|error| poisoned(format!("no manifest: {error}")))?;
+    let bytes = tokio::fs::read(&path).await.map_err(failed)?;
     let manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|error| poisoned(format!("its manifest is not to be read: {error}")))?;
     if folder.file_name().and_then(|name| name.to_str()) != Some(&manifest.session.hyphenated().to_string()) {

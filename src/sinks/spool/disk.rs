@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::SinkError;
@@ -58,6 +58,11 @@ impl Spool {
         self.root.join("quarantine").join(sink)
     }
 
+    /// The sessions of which this sink did not take every event.
+    pub(crate) fn incomplete(&self, sink: &str) -> PathBuf {
+        self.root.join("incomplete").join(sink)
+    }
+
     pub(crate) fn work(&self) -> PathBuf {
         self.root.join("work")
     }
@@ -85,11 +90,30 @@ pub(super) fn disk(path: &Path, done: &'static str) -> impl FnOnce(std::io::Erro
 
 /// Writes a file that is whole or not there, also after a power cut.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SinkError> {
+    write_with(path, bytes, |_| Ok(()))
+}
+
+/// The same, and the file belongs to whom its folder belongs to.
+pub(crate) fn write_whole_for_owner(path: &Path, bytes: &[u8]) -> Result<(), SinkError> {
+    let owner = fs::metadata(path.parent().unwrap_or(Path::new("."))).map_err(disk(path, "written"))?;
+    write_with(path, bytes, |file| match file.metadata()?.uid() == owner.uid() {
+        true => Ok(()),
+        false => fchown(file, Some(owner.uid()), Some(owner.gid())),
+    })
+}
+
+fn write_with(path: &Path, bytes: &[u8], make: impl FnOnce(&File) -> std::io::Result<()>) -> Result<(), SinkError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_dir(folder)?;
     let beside = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        // made anew: one that is left may be another's, and a link would lead elsewhere
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        make(&file)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;

@@ -78,13 +78,9 @@ impl FolderQueue {
         Ok(Self { pending, quarantine, max: max as usize })
     }
 
-    /// Adds one. A folder that comes twice is delivered once: by the second time there is a receipt.
+    /// Adds one; where it waits already it is well. A folder that comes again later is delivered once: by then there is a receipt.
     pub(crate) fn put(&self, sink: &str, item: &Item) -> Result<(), SinkError> {
-        let waiting = self.names()?.len();
-        if waiting >= self.max {
-            let (folders, max) = (waiting as u64, self.max as u64);
-            return Err(SinkError::FullOfFolders { folders, max, sink: sink.to_owned() });
-        }
+        let names = self.names()?;
         let mut name = format!("{:013}-{}", item.queued.max(0), item.session.hyphenated());
         if let Some(log) = &item.agent_log {
             let to = match log.to {
@@ -93,8 +89,17 @@ impl FolderQueue {
             };
             name = format!("{name}-{to}-{}", crate::names::part(&log.aws_session, 120));
         }
+        let name = format!("{name}.json");
+        // all but when it came
+        if names.iter().any(|other| other.get(13..) == name.get(13..)) {
+            return Ok(());
+        }
+        if names.len() >= self.max {
+            let (folders, max) = (names.len() as u64, self.max as u64);
+            return Err(SinkError::FullOfFolders { folders, max, sink: sink.to_owned() });
+        }
         let bytes = serde_json::to_vec(item).map_err(|_| SinkError::TooLong(0))?;
-        write_whole(&self.pending.join(format!("{name}.json")), &bytes)
+        write_whole(&self.pending.join(name), &bytes)
     }
 
     /// Whether another may wait.

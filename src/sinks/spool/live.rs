@@ -44,6 +44,8 @@ pub(crate) struct LiveLog {
     unsynced: Vec<File>,
     dirty: bool,
     new_segment: bool,
+    /// What is written ends in half a line.
+    torn: bool,
     /// Why what was written can't be given to the disk: told to whoever writes next.
     unsyncable: Option<std::io::Error>,
 }
@@ -79,6 +81,7 @@ impl LiveLog {
             unsynced: Vec::new(),
             dirty: false,
             new_segment: true,
+            torn: false,
             unsyncable: None,
         };
         log.sizes.insert(tip.segment, 0);
@@ -115,7 +118,7 @@ impl LiveLog {
             return Err(disk(&self.dir, "written")(error));
         }
         let len = line.len() as u64;
-        if self.tip.offset > 0 && self.tip.offset + len > self.segment() {
+        if self.torn || self.tip.offset > 0 && self.tip.offset + len > self.segment() {
             self.next_segment()?;
         }
         let most = match room {
@@ -126,8 +129,9 @@ impl LiveLog {
             self.make_room()?;
         }
         if let Err(error) = self.file.write_all(line) {
-            // half a line may stand there: nothing is written behind it
-            let _ = self.next_segment();
+            // half a line may stand there: nothing is written behind it. Where it can't be cut off another segment begins, and where
+            // that can't be made either no line is taken until it can
+            self.torn = self.file.set_len(self.tip.offset).is_err();
             return Err(disk(&self.dir, "written")(error));
         }
         self.dirty = true;
@@ -144,6 +148,7 @@ impl LiveLog {
             self.unsynced.push(before);
         }
         self.new_segment = true;
+        self.torn = false;
         self.tip = next;
         self.sizes.insert(next.segment, 0);
         self.told.send_replace(next);

@@ -41,6 +41,25 @@ fn what_was_written_is_read_in_order_also_by_the_next_run_and_after_half_a_line(
 }
 
 #[test]
+fn nothing_is_written_behind_half_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = LiveLog::open(dir.path(), 1 << 20, readers(true)).unwrap();
+    log.append(&line(1, 10), Room::Bounded).unwrap();
+    // a disk that takes half of a line and then nothing: neither the rest, nor its being cut off, nor another segment
+    log.file.write_all(b"{\"kind\":\"anchor\",\"ti").unwrap();
+    let whole = std::mem::replace(&mut log.file, File::open(path_of(dir.path(), log.tip.segment)).unwrap());
+    let next = path_of(dir.path(), log.tip.segment + 1);
+    std::fs::write(&next, b"").unwrap();
+    assert!(log.append(&line(2, 10), Room::Bounded).is_err());
+    log.file = whole;
+    assert!(log.append(&line(3, 10), Room::Bounded).is_err());
+    std::fs::remove_file(next).unwrap();
+    log.append(&line(4, 10), Room::Bounded).unwrap();
+    let (seen, batch) = times(dir.path(), Cursor::default(), log.tip);
+    assert_eq!((seen, batch.next), (vec![1, 4], log.tip));
+}
+
+#[test]
 fn what_all_have_taken_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = LiveLog::open(dir.path(), 64 << 10, readers(true)).unwrap();

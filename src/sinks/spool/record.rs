@@ -47,6 +47,14 @@ impl Record {
             Self::Event { time, .. } | Self::Anchor { time, .. } | Self::Sealed { time, .. } => *time,
         }
     }
+
+    /// The session of which it is an event.
+    pub(crate) fn of_session(&self) -> Option<Uuid> {
+        match self {
+            Self::Event { session, .. } => Some(session.session),
+            Self::Anchor { .. } | Self::Sealed { .. } => None,
+        }
+    }
 }
 
 /// Whose an event is.

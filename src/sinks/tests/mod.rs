@@ -4,6 +4,7 @@ mod agent_log;
 mod bucket;
 mod child;
 mod headers;
+mod incomplete;
 mod memory;
 mod moto;
 mod outage;

@@ -115,6 +115,7 @@ impl FolderWorker {
         if self.delivered == before && !failed.iter().all(is_alone) {
             return failed.pop().map_or(Ok(IDLE), |(_, failure)| Err(failure));
         }
+        let nothing_is_left = failed.is_empty() && self.refused.is_empty();
         for (name, why) in failed {
             tracing::warn!(sink = self.sink, item = name, %why, "a folder waits by itself, since others are taken");
             let backoff = self.backoff;
@@ -122,7 +123,9 @@ impl FolderWorker {
             refused.alone = true;
             refused.wait();
         }
-        if self.delivered > before && self.refused.values().all(|refused| refused.alone) {
+        // one that failed once, for a reason of this host, and has nothing to do since is not down
+        let takes = self.delivered > before && self.refused.values().all(|refused| refused.alone);
+        if takes || nothing_is_left {
             self.statuses.works(&self.sink, FOLDERS);
         }
         let now = Instant::now();

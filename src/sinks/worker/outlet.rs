@@ -1,6 +1,6 @@
 //! Where live records go: what each kind of sink does with a batch of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
@@ -20,6 +20,8 @@ pub(crate) struct Delivered {
     pub(crate) took_some: bool,
     /// How many it answered to take no more.
     pub(crate) rejected: u64,
+    /// The sessions that those are of.
+    pub(crate) incomplete: BTreeSet<uuid::Uuid>,
 }
 
 /// A sink, as what takes live records.
@@ -97,6 +99,10 @@ async fn to_logs(
             Ok(taken) => {
                 delivered.took_some = true;
                 delivered.rejected += taken.rejected;
+                if taken.rejected > 0 {
+                    let of = places.iter().filter_map(|place| records.get(*place)?.0.of_session());
+                    delivered.incomplete.extend(of);
+                }
             }
             Err(Failure::Refused(why) | Failure::Poisoned(why)) => {
                 delivered.refused.extend(places.into_iter().map(|place| (place, why.clone())));
