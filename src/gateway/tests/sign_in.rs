@@ -103,9 +103,12 @@ impl SigningIn {
     fn ssh(&self, args: &[&str]) -> Command {
         let program = self.gateway.path("askpass");
         let dir = self.gateway.dir.path().display();
-        std::fs::write(&program, format!("#!/bin/sh\necho \"$1\" >>{dir}/asked\necho\n")).unwrap();
-        let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
-        std::fs::set_permissions(&program, mode).unwrap();
+        // once: another ssh may be about to run it
+        if !program.exists() {
+            std::fs::write(&program, format!("#!/bin/sh\necho \"$1\" >>{dir}/asked\necho\n")).unwrap();
+            let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+            std::fs::set_permissions(&program, mode).unwrap();
+        }
         let mut ssh = self.gateway.ssh(&[&["-o", "BatchMode=no", "-o", "LogLevel=INFO"][..], args].concat());
         ssh.env("SSH_ASKPASS", program).env("SSH_ASKPASS_REQUIRE", "force");
         ssh
