@@ -188,7 +188,8 @@ class Gateway:
         with Demo(binary) as demo:
             files = demo.dir / "demo"
             text = (files / "gateway.toml").read_text()
-            shutil.copytree(files, place / "demo")
+            # but for what the demo itself has recorded, and its sockets
+            shutil.copytree(files, place / "demo", ignore=shutil.ignore_patterns("evidence"))
             old = str(files)
         keys = place / "keys"
         self.service = subprocess.Popen(
@@ -202,8 +203,7 @@ class Gateway:
         text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{(port := free_port())}"]', text)
         text = re.sub(r"(\[evidence\][^\[]*?directory = ).*", rf'\1"{place}"', text)
         if recording:
-            # the demo says nothing of it
-            text = text.replace("[evidence]\n", f'[evidence]\nrecording = "{recording}"\n', 1)
+            text = re.sub(r'\nrecording = .*', f'\nrecording = "{recording}"', text)
         if not roles:
             text = text.replace('identity = "person"', 'identity = "gateway"')
         # all of them come from one address, and are one person
