@@ -113,7 +113,6 @@ mod tests {
 
     use super::*;
     use crate::evidence::{Opening, Outcome, Place, SessionRecord};
-    use crate::model::ClientFacts;
     use crate::policy::{Action, Grant};
 
     #[tokio::test]
@@ -126,17 +125,7 @@ mod tests {
         let mut sessions = Vec::new();
         for _ in 0..2 {
             let grant = Grant::for_test("web-1", Action::Files);
-            let opening = Opening {
-                connection: uuid::Uuid::nil(),
-                source: "192.0.2.1:5".parse().unwrap(),
-                login: "web-1",
-                client: &ClientFacts::default(),
-                terminal: None,
-                variables: &[],
-                marks: None,
-                original: None,
-            };
-            let record = SessionRecord::open(&log, &grant, opening).await.unwrap();
+            let record = SessionRecord::open(&log, &grant, Opening::for_test()).await.unwrap();
             sessions.push(record.id());
             record.close(&Outcome::Finished).await.unwrap();
         }

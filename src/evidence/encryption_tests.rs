@@ -71,19 +71,6 @@ fn the_journal_has_who_and_how_much_and_not_what() {
     }
 }
 
-fn opening() -> Opening<'static> {
-    Opening {
-        connection: Uuid::nil(),
-        source: "192.0.2.1:5".parse().unwrap(),
-        login: "web-1",
-        client: Box::leak(Box::default()),
-        terminal: None,
-        variables: &[],
-        marks: None,
-        original: None,
-    }
-}
-
 fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::generate("portcullis/test").unwrap().0)
 }
@@ -137,7 +124,7 @@ async fn nothing_of_a_session_is_anywhere_in_the_clear_and_all_of_it_is_there_fo
     let log = log(dir.path(), &key, encryption(keys.clone()));
     let command = format!("cat {CANARY}");
     let grant = Grant::for_test("i-0123456789abcdef0", Action::Exec { command: command.clone().into_bytes() });
-    let record = SessionRecord::open(&log, &grant, opening()).await.unwrap();
+    let record = SessionRecord::open(&log, &grant, Opening::for_test()).await.unwrap();
     let id = record.id();
     let paths = Paths { path: CANARY.as_bytes(), ..Paths::default() };
     let removed = FileOperation { action: "Remove", paths, outcome: FileOutcome::Done };
@@ -172,7 +159,7 @@ async fn without_a_key_no_session_opens_and_nothing_is_made() {
     let (dir, key) = (tempfile::tempdir().unwrap(), key());
     let log = log(dir.path(), &key, encryption(keys_at(&closed, "alias/evidence")));
     let grant = Grant::for_test("i-0123456789abcdef0", Action::Exec { command: CANARY.into() });
-    let error = SessionRecord::open(&log, &grant, opening()).await.unwrap_err();
+    let error = SessionRecord::open(&log, &grant, Opening::for_test()).await.unwrap_err();
     assert_eq!(error, EvidenceError::Unencrypted);
     assert!(error.to_string().contains("can't be encrypted, so it does not open"), "{error}");
     log.flush().await;
@@ -188,7 +175,7 @@ async fn a_killed_gateway_s_next_start_gets_the_key_back_and_seals_the_folder() 
     let (dir, again, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), key());
     let before = log(dir.path(), &key, encryption(keys.clone()));
     let grant = Grant::for_test("i-0123456789abcdef0", Action::Exec { command: format!("cat {CANARY}").into_bytes() });
-    let record = SessionRecord::open(&before, &grant, opening()).await.unwrap();
+    let record = SessionRecord::open(&before, &grant, Opening::for_test()).await.unwrap();
     // what a killed gateway leaves is what is there while it runs; with a torn line behind it
     copy(dir.path(), again.path());
     let path = folder(again.path(), record.id());

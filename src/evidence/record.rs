@@ -48,6 +48,23 @@ pub struct Opening<'a> {
     pub original: Option<(&'static str, Option<&'a [u8]>)>,
 }
 
+#[cfg(test)]
+impl Opening<'static> {
+    /// From nowhere, of nobody.
+    pub(crate) fn for_test() -> Self {
+        Self {
+            connection: Uuid::nil(),
+            source: "192.0.2.1:5".parse().unwrap(),
+            login: "web-1",
+            client: Box::leak(Box::default()),
+            terminal: None,
+            variables: &[],
+            marks: None,
+            original: None,
+        }
+    }
+}
+
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -32,19 +32,6 @@ fn refused(reason: &str) -> Event<'_> {
     })
 }
 
-fn opening() -> Opening<'static> {
-    Opening {
-        connection: Uuid::nil(),
-        source: "192.0.2.1:5".parse().unwrap(),
-        login: "web-1",
-        client: Box::leak(Box::default()),
-        terminal: None,
-        variables: &[],
-        marks: None,
-        original: None,
-    }
-}
-
 fn events(log: &EventLog) -> Vec<Value> {
     let text = std::fs::read_to_string(log.path()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -242,7 +229,7 @@ async fn a_session_from_opening_to_close() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
     let grant = Grant::for_test("i-1", Action::Exec { command: b"echo hi".to_vec() });
-    let record = SessionRecord::open(&log, &grant, opening()).await.unwrap();
+    let record = SessionRecord::open(&log, &grant, Opening::for_test()).await.unwrap();
     let (input, output) = (record.input(), record.output());
     let calls = CallIds { start: Some("req-1".to_owned()), assume_role: Some("req-0".to_owned()) };
     record.lanes().opened(&SessionId("ada-123".to_owned()), &calls).await.unwrap();
@@ -279,7 +266,7 @@ async fn a_session_from_opening_to_close() {
 async fn a_record_that_is_dropped_says_interrupted() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
-    let record = SessionRecord::open(&log, &Grant::for_test("i-1", Action::Shell), opening()).await.unwrap();
+    let record = SessionRecord::open(&log, &Grant::for_test("i-1", Action::Shell), Opening::for_test()).await.unwrap();
     drop(record);
     log.flush().await;
     assert_eq!(events(&log)[1]["outcome"], "interrupted");
@@ -289,7 +276,7 @@ async fn a_record_that_is_dropped_says_interrupted() {
 async fn once_a_line_is_lost_no_byte_is_let_through() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(EventLog::open(dir.path(), 1400).unwrap());
-    let record = SessionRecord::open(&log, &Grant::for_test("i-1", Action::Shell), opening()).await.unwrap();
+    let record = SessionRecord::open(&log, &Grant::for_test("i-1", Action::Shell), Opening::for_test()).await.unwrap();
     let (input, output) = (record.input(), record.output());
     output.count(Stream::Stdout, b"fine").unwrap();
     let lane = SessionId("x".repeat(2000));
@@ -316,7 +303,7 @@ fn bounded() -> (tempfile::TempDir, Arc<EventLog>) {
 }
 
 async fn files_of(person: &str, log: &Arc<EventLog>) -> Result<SessionRecord, EvidenceError> {
-    SessionRecord::open(log, &Grant::for_test_of(person, "i-1", Action::Files), opening()).await
+    SessionRecord::open(log, &Grant::for_test_of(person, "i-1", Action::Files), Opening::for_test()).await
 }
 
 fn stat(path: &[u8]) -> FileOperation<'_> {
@@ -395,7 +382,7 @@ async fn a_forward_and_a_hop_say_where_they_lead() {
         let dir = tempfile::tempdir().unwrap();
         let log = Arc::new(EventLog::open(dir.path(), 1 << 20).unwrap());
         let grant = Grant::for_test("web-1", action.clone());
-        let record = SessionRecord::open(&log, &grant, opening()).await.unwrap();
+        let record = SessionRecord::open(&log, &grant, Opening::for_test()).await.unwrap();
         let id = record.id();
         record.close(&Outcome::Finished).await.unwrap();
         log.flush().await;

@@ -131,17 +131,9 @@ struct Reviewer<'a> {
 }
 
 impl Reviewer<'_> {
-    async fn nodes(&self) -> &KnownNodes {
-        self.nodes.get_or_init(|| self.shared.sessions.known_nodes()).await
-    }
-
-    async fn may_oversee(&self, of: Overseen<'_>, action: Action) -> Result<(), String> {
-        let nodes = self.nodes().await;
-        self.ask(nodes, of, action).map(drop)
-    }
-
     /// Asks policy about them as they are now: a look may last.
-    fn ask(&self, nodes: &KnownNodes, of: Overseen<'_>, action: Action) -> Result<Grant, String> {
+    async fn ask(&self, of: Overseen<'_>, action: Action) -> Result<Grant, String> {
+        let nodes = self.nodes.get_or_init(|| self.shared.sessions.known_nodes()).await;
         let people = self.shared.people.current();
         let renewed = people.renew(&self.caller.identity, SystemTime::now(), Purpose::GoOn);
         let identity = renewed.map_err(|why| format!("how you logged in is no proof any more: {why}"))?;
@@ -152,8 +144,7 @@ impl Reviewer<'_> {
     /// Whether they may know of one that runs: it is theirs, or they may look at it.
     async fn knows(&self, session: &Running) -> bool {
         let action = Action::Review { of: session.person.clone() };
-        self.is_theirs(session)
-            || self.may_oversee(Overseen { node: &session.node, called: None }, action).await.is_ok()
+        self.is_theirs(session) || self.ask(Overseen { node: &session.node, called: None }, action).await.is_ok()
     }
 
     fn is_theirs(&self, session: &Running) -> bool {
@@ -177,7 +168,7 @@ impl Reviewer<'_> {
         let realm = RealmName::parse(&session.realm).map_err(|error| error.to_string())?;
         let node = NodeRef { realm, id: NodeId(session.node_id.clone()) };
         let of = Overseen { node: &node, called: session.node_called.as_deref() };
-        self.ask(self.nodes().await, of, Action::Review { of: session.person.clone() })
+        self.ask(of, Action::Review { of: session.person.clone() }).await
     }
 
     async fn end(&self, args: &EndArgs) -> Reply {
@@ -194,7 +185,7 @@ impl Reviewer<'_> {
             format!("the session was ended from another login of {person}")
         } else {
             let action = Action::EndSession { of: session.person.clone() };
-            match self.ask(self.nodes().await, Overseen { node: &session.node, called: None }, action) {
+            match self.ask(Overseen { node: &session.node, called: None }, action).await {
                 Ok(grant) => self.shared.sessions.note_alerts(self.caller, &grant),
                 Err(why) => return refusal(&why, 1),
             }

@@ -254,15 +254,15 @@ impl FolderDisk {
         Ok(())
     }
 
-    fn folder(&mut self, session: Uuid) -> io::Result<&mut OpenFolder> {
-        self.open.get_mut(&session).ok_or_else(|| io::Error::other("it is not open"))
+    /// One of them, and who is told of what is written there.
+    fn folder(&mut self, session: Uuid, last: bool) -> io::Result<(&mut OpenFolder, Tells<'_>)> {
+        let folder = self.open.get_mut(&session).ok_or_else(|| io::Error::other("it is not open"))?;
+        Ok((folder, Tells { index: self.index.as_ref(), outlets: &self.outlets, last }))
     }
 
     fn write(&mut self, session: Uuid, entries: Vec<Entry>) -> io::Result<()> {
-        let (index, outlets) = (self.index.clone(), self.outlets.clone());
-        let folder = self.folder(session)?;
+        let (folder, tells) = self.folder(session, false)?;
         folder.can_go_on()?;
-        let tells = Tells { index: index.as_ref(), outlets: &outlets, last: false };
         let written = folder.write(session, entries, &tells);
         // what was written before an error is to be covered as well
         self.dirty.insert(session);
@@ -270,9 +270,7 @@ impl FolderDisk {
     }
 
     fn seal(&mut self, session: Uuid, entries: Vec<Entry>, mut manifest: Box<Manifest>) -> io::Result<()> {
-        let (index, outlets) = (self.index.clone(), self.outlets.clone());
-        let folder = self.folder(session)?;
-        let tells = Tells { index: index.as_ref(), outlets: &outlets, last: true };
+        let (folder, tells) = self.folder(session, true)?;
         let mut told = Ok(());
         if folder.whose.is_none() {
             folder.whose = Some(Whose::of(&manifest));
