@@ -29,7 +29,9 @@ struct Asleep {
 
 impl Feed {
     pub(super) fn new(size: Size) -> Self {
-        Self { size, models: Models::new(size), asleep: None, unfed: Vec::new(), plain: true }
+        // the models are made when something is to be seen
+        let asleep = Some(Asleep { dump: String::new(), place: None });
+        Self { size, models: None, asleep, unfed: Vec::new(), plain: true }
     }
 
     pub(super) fn models(&self) -> Option<&Models> {
