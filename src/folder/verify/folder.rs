@@ -5,7 +5,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::ahead::each_line;
+use super::ahead::{Piece, look_ahead};
 use super::checkpoints::Heads;
 use super::events::{EventLook, EventsCheck, MAX_EVENT_BYTES};
 use super::fault::{Code, Fault, Faults, shown_name};
@@ -18,7 +18,7 @@ use crate::checkpoint::timestamp;
 use crate::encrypted::{Keyring, MAX_LOCKED_BYTES, NoKeyring};
 use crate::key::VerifyingKey;
 use crate::layout::File;
-use crate::lines::{Line, Lines};
+use crate::lines::{Line, Lines, OwnedLine};
 
 /// Verifies a folder on the disk. Where it is named by a session's number, as the gateway does, it must be of that session.
 ///
@@ -184,13 +184,20 @@ fn read_lines<T: Send>(
     mut file: FileCheck<'_>,
     limit: usize,
     look: impl Fn(&Line<'_>) -> T + Sync,
-    each: impl FnMut(&Line<'_>, T),
+    mut each: impl FnMut(&Line<'_>, T),
 ) -> io::Result<Checked> {
     let signed = file.signed();
     let mut lines = Lines::new(Tee { read, file: &mut file }, limit);
-    each_line(&mut lines, look, each)?;
+    let next = || Ok(lines.next()?.map(Line::to_owned));
+    look_ahead(next, |line: &OwnedLine| look(&line.line()), |line, found| each(&line.line(), found))?;
     drop(lines);
     Ok(file.finish(signed))
+}
+
+impl Piece for OwnedLine {
+    fn bytes(&self) -> usize {
+        self.line().bytes.len()
+    }
 }
 
 struct Tee<'t, 'p, R> {
