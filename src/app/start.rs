@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::control::Control;
 use super::evidence::{EvidenceKeyring, archive, encryption, evidence_key, index, published_keys, redaction};
+use super::holds::NotedHolds;
 use super::reload::{InForce, Reloader};
 use super::retention::Retention;
 use super::sign_in::{ProviderFault, provider};
@@ -35,6 +36,7 @@ pub struct App {
     sinks: Option<Arc<Delivery>>,
     registry: Registry,
     retention: Retention,
+    holds: NotedHolds,
     /// None where it could not be had; the gateway serves all the same.
     control: Option<Control>,
 }
@@ -135,7 +137,8 @@ impl App {
         let reloader = Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), user_keys, read)?;
         let reloader = Arc::new(reloader);
         let retention = Retention::new(config, log.clone(), sinks.clone());
-        Ok(Self { gateway, reloader, lanes, log, sinks, registry, retention, control })
+        let holds = NotedHolds::new(directory, log.clone());
+        Ok(Self { gateway, reloader, lanes, log, sinks, registry, retention, holds, control })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -162,6 +165,7 @@ impl App {
             never = end_what_is_not_kept(self.sinks.as_deref(), &self.registry) => match never {},
             never = read_preferences(self.sinks.as_deref()) => match never {},
             never = self.retention.keep() => match never {},
+            never = self.holds.keep() => match never {},
             never = answer(self.control.as_ref()) => match never {},
         }
         let left = self.lanes.drain(LAST_SESSIONS).await;

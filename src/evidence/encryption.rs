@@ -110,6 +110,7 @@ fn tells_of_a_session(event: &Event<'_>) -> bool {
         | Event::SessionInterrupted(_)
         | Event::SessionSealed(_)
         | Event::SessionDeleted(_)
+        | Event::HoldsChanged(_)
         | Event::SessionsHeads(_)
         | Event::LeftOut(_) => false,
     }

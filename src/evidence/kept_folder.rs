@@ -141,6 +141,7 @@ impl KeptFolder {
             how,
             confidence: record.confidence,
             verdict: record.verdict.as_deref(),
+            way_out: record.way_out.as_deref(),
             exit: record.exit,
         });
         let mut manifest = lock(&self.manifest);
