@@ -29,6 +29,9 @@ pub struct Lanes {
     /// there, whatever stands here.
     #[schemars(range(min = 1, max = 10_000))]
     pub channels_per_person_on_a_node: u32,
+    /// Whether host names of forwards may be looked up by a node's agent, where it has no helper. Nobody sees then what a name
+    /// stands for: policy judges it as a name, and what it leads to is whatever the node's resolver says at that moment.
+    pub agent_looks_names_up: bool,
     /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
     /// preferences.
     #[schemars(range(max = 1440))]
@@ -45,6 +48,7 @@ impl Default for Lanes {
             shell: ShellTransport::Helper,
             channels_per_node: 64,
             channels_per_person_on_a_node: 48,
+            agent_looks_names_up: false,
             idle_minutes: 0,
         }
     }

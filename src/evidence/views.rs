@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::error::EvidenceError;
-use super::event::{Event, SessionLane};
+use super::event::{Event, ForwardConnected, ForwardInside, SessionLane};
 use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation};
 use super::proof::{Recorded, Unrecorded};
 use super::record::Shared;
@@ -29,6 +29,12 @@ pub struct OutputRecord {
 /// Takes the sessions of Session Manager that carry a session.
 #[derive(Clone, Debug)]
 pub struct LaneRecord {
+    shared: Arc<Shared>,
+}
+
+/// Takes what is known of a forward.
+#[derive(Debug)]
+pub struct ForwardRecord {
     shared: Arc<Shared>,
 }
 
@@ -157,6 +163,22 @@ impl LaneRecord {
     /// the session's end.
     pub async fn opened(&self, session: &SessionId, calls: &CallIds) -> Result<(), EvidenceError> {
         self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0, calls })).await
+    }
+}
+
+impl ForwardRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The node has connected; written before the first byte.
+    pub async fn connected(&self, way: &str, address: Option<&str>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::ForwardConnected(ForwardConnected { way, address })).await
+    }
+
+    /// One end has said first that it speaks a protocol in which nobody sees what is done.
+    pub async fn inside(&self, inside: ForwardInside) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::ForwardInside(inside)).await
     }
 }
 

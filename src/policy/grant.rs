@@ -10,6 +10,7 @@
 //! become the session's, and the size of an upload is what the terms of that one upload say.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -144,6 +145,20 @@ impl Grant {
         match theirs.any(looks) {
             true => Scope::Paths,
             false => Scope::Actions,
+        }
+    }
+
+    /// May what the granted forward's name stands for be reached? What forbids the address by itself refuses; that the name is permitted
+    /// is enough for any other, but not for the node's own loopback, which no name but its own is to lead to.
+    pub fn judge_address(&self, address: IpAddr) -> Result<(), Denial> {
+        let Action::Forward { port, .. } = self.action else {
+            return Err(self.beyond(&self.action, &self.action));
+        };
+        let asked = Action::Forward { host: address.to_string(), port };
+        match self.ask(&asked) {
+            Ok(_) => Ok(()),
+            Err(denial) if denial.code == RefusalCode::NoRule && !address.is_loopback() => Ok(()),
+            Err(denial) => Err(denial),
         }
     }
 

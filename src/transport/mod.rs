@@ -9,6 +9,7 @@ mod end_cause;
 mod environment;
 mod error;
 pub mod file_service;
+mod forward;
 pub mod helper;
 mod herald;
 mod ladder;
@@ -26,6 +27,7 @@ pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyReques
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
+pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Ports, Way};
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::Lifetime;

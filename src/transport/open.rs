@@ -54,6 +54,8 @@ pub struct TransportOptions {
     pub evidence_replaces_logging: BTreeSet<RealmName>,
     /// End a channel when no byte has passed for so long, however long the account allows.
     pub idle_limit: Option<Duration>,
+    /// Host names of forwards may be looked up by a node's agent, where nobody sees what they stand for.
+    pub agent_looks_names_up: bool,
     /// Bytes of output that wait here until clients take them, of all.
     pub output_bytes: usize,
     /// The same of one person.
@@ -72,6 +74,7 @@ impl Default for TransportOptions {
             shell: ShellTransport::Helper,
             evidence_replaces_logging: BTreeSet::new(),
             idle_limit: None,
+            agent_looks_names_up: false,
             output_bytes: 512 << 20,
             output_bytes_per_person: 128 << 20,
         }
@@ -91,12 +94,12 @@ struct Start {
 /// Opens channels to nodes.
 #[derive(Debug)]
 pub struct Transport {
-    lanes: Arc<dyn Lanes>,
-    options: TransportOptions,
+    pub(super) lanes: Arc<dyn Lanes>,
+    pub(super) options: TransportOptions,
     ladder: Ladder,
     accounts: BTreeMap<RealmName, Account>,
-    places: NodePlaces,
-    output: OutputBudget,
+    pub(super) places: NodePlaces,
+    pub(super) output: OutputBudget,
 }
 
 impl Transport {
@@ -119,7 +122,7 @@ impl Transport {
         self.accounts.values_mut().for_each(|account| account.set_minute(minute));
     }
 
-    fn account(&self, realm: &RealmName) -> Result<&Account, BackendError> {
+    pub(super) fn account(&self, realm: &RealmName) -> Result<&Account, BackendError> {
         let none = || BackendError::Refused(format!("this gateway serves no realm {realm}"));
         self.accounts.get(realm).ok_or_else(none)
     }
@@ -165,6 +168,7 @@ impl Transport {
             | Action::SetVariable { .. }
             | Action::RunAs
             | Action::Forward { .. }
+            | Action::ForwardSocket { .. }
             | Action::Review { .. }
             | Action::EndSession { .. }
             | Action::Hop => return Err(TransportError::NothingToRun),
@@ -257,13 +261,13 @@ impl Transport {
     }
 
     /// What the configuration allows, whatever the account does.
-    fn own_limits(&self) -> Limits {
+    pub(super) fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
     }
 }
 
 /// What comes before anything is started on a node, for as long as somebody wants it. What has been started is wound up instead.
-async fn wanted<T>(
+pub(super) async fn wanted<T>(
     preparing: impl Future<Output = Result<T, TransportError>>,
     herald: &Herald,
 ) -> Result<T, TransportError> {
