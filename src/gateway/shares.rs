@@ -469,7 +469,7 @@ mod tests {
         drop(second);
         assert!(!join(&shares, "ada").1.is_asked(), "places come back");
         let mut places: Vec<_> = (0..3).map(|_| first.0.open_channel(true).unwrap()).collect();
-        assert_eq!(first.0.open_channel(true).unwrap_err(), TooManyOfAPerson(3));
+        assert_eq!(first.0.open_channel(true).unwrap_err(), TooManyOfAPerson { most: 3, of: Counter::Channels });
         places.pop();
         first.0.open_channel(true).unwrap();
         let nobody = |name: &str| {
@@ -488,7 +488,7 @@ mod tests {
         });
         let (ada, ends) = join(&shares, "ada");
         let place = ada.open_channel(true).unwrap();
-        assert_eq!(ada.open_channel(false).unwrap_err(), TooManyOfAPerson(1));
+        assert_eq!(ada.open_channel(false).unwrap_err(), TooManyOfAPerson { most: 1, of: Counter::Channels });
         let mut held = place.held();
         held.add(BYTES_WITHOUT_RULES + 1);
         assert!(matches!(ends.asked(), Some(Ended::PersonFull { most: BYTES_WITHOUT_RULES })), "{:?}", ends.asked());
