@@ -24,6 +24,7 @@ use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
+use crate::transport::relay::Relay;
 use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
@@ -44,6 +45,14 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
         record: LaneRecord,
         herald: Herald,
     ) -> BoxFuture<'_, Result<FileService, TransportError>>;
+
+    /// A relay for forwards.
+    fn open_relay(
+        &self,
+        grant: Grant,
+        record: LaneRecord,
+        herald: Herald,
+    ) -> BoxFuture<'_, Result<Relay, TransportError>>;
 }
 
 impl NodeTransport for Transport {
@@ -64,6 +73,15 @@ impl NodeTransport for Transport {
         herald: Herald,
     ) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(self.open_files(grant, record, herald))
+    }
+
+    fn open_relay(
+        &self,
+        grant: Grant,
+        record: LaneRecord,
+        herald: Herald,
+    ) -> BoxFuture<'_, Result<Relay, TransportError>> {
+        Box::pin(self.open_relay(grant, record, herald))
     }
 }
 

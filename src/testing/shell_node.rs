@@ -19,6 +19,7 @@ use crate::model::{CallIds, Exit, NodeFacts, NodeName, SessionId};
 use crate::policy::{Action, Grant};
 use crate::session::NodeTransport;
 use crate::transport::file_service::FileService;
+use crate::transport::relay::Relay;
 use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChannel, Out, TransportError};
 
 /// Knows two nodes, one of which is away.
@@ -147,6 +148,10 @@ impl NodeTransport for ShellNode {
 
     fn open_files(&self, _: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(async { Ok(local_service(self.home.path()).0) })
+    }
+
+    fn open_relay(&self, _: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<Relay, TransportError>> {
+        Box::pin(async { Err(TransportError::Gone) })
     }
 }
 

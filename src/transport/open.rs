@@ -25,6 +25,7 @@ use super::limits::{Clock, Limits};
 use super::node_places::NodePlaces;
 use super::options::Options;
 use super::parameter::{self, Carried};
+use super::relay::{self, Relay};
 use crate::backend::lanes::Lanes;
 use crate::backend::{BackendError, Realms};
 use crate::config::{Helper, Rung, ShellTransport};
@@ -96,7 +97,7 @@ pub struct Transport {
     ladder: Ladder,
     accounts: BTreeMap<RealmName, Account>,
     places: NodePlaces,
-    output: OutputBudget,
+    output: Arc<OutputBudget>,
 }
 
 impl Transport {
@@ -109,7 +110,7 @@ impl Transport {
         };
         let accounts = realms.names().iter().filter_map(account).collect();
         let places = NodePlaces::new(options.channels_per_node, options.channels_per_person);
-        let output = OutputBudget::new(options.output_bytes, options.output_bytes_per_person);
+        let output = Arc::new(OutputBudget::new(options.output_bytes, options.output_bytes_per_person));
         Self { lanes, options, ladder, accounts, places, output }
     }
 
@@ -218,6 +219,31 @@ impl Transport {
         let start = Start { options, command: "files:".to_owned(), link, eager: true };
         let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
         Ok(file_service::start(grant, input, output.deliveries))
+    }
+
+    /// Opens a relay, which many forwards may share. On a node that has none, each of its answers says so.
+    pub async fn open_relay(
+        &self,
+        grant: Grant,
+        evidence: LaneRecord,
+        herald: Herald,
+    ) -> Result<Relay, TransportError> {
+        if !matches!(grant.action(), Action::Forward { .. }) {
+            return Err(TransportError::NothingToRelay);
+        }
+        let grant = Arc::new(grant);
+        let (node, helper) = (grant.node().clone(), self.options.helper);
+        if helper == Helper::Sh || !self.ladder.may_have_relay(&node, Instant::now()) {
+            return Ok(Relay::absent(grant, self.output.clone()));
+        }
+        let window = self.output.window(grant.identity().person(), false);
+        let options = Options::relay(grant.os_user(), helper, directory()?).with_credit(window.bytes());
+        let link = Link::new(Instant::now(), false, window);
+        let start = Start { options, command: "relay:".to_owned(), link, eager: true };
+        let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
+        let ladder = self.ladder.clone();
+        let absent = move || ladder.lacks_relay(&node, Instant::now());
+        Ok(relay::start(grant, self.output.clone(), input, output.deliveries, absent))
     }
 
     async fn start(
