@@ -1,6 +1,6 @@
 //! Views of a session's record: each can note what its holder does, and nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use super::error::EvidenceError;
 use super::event::{Event, ForwardConnected, ForwardInside, SessionLane};
 use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation};
 use super::proof::{Recorded, Unrecorded};
-use super::record::Shared;
+use super::record::{Shared, lock};
 use crate::model::{CallIds, Exit, SessionId, WindowSize};
 use crate::policy::{Denial, Grant};
 
@@ -30,6 +30,8 @@ pub struct OutputRecord {
 #[derive(Clone, Debug)]
 pub struct LaneRecord {
     shared: Arc<Shared>,
+    /// What was noted so far, for whoever else they carry.
+    noted: Arc<Mutex<Vec<(SessionId, CallIds)>>>,
 }
 
 /// Takes what is known of a forward.
@@ -156,12 +158,22 @@ impl OutputRecord {
 
 impl LaneRecord {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, noted: Arc::default() }
+    }
+
+    /// What another session has been carried by so far carries this one as well.
+    pub async fn shares(&self, with: &Self) -> Result<(), EvidenceError> {
+        let noted = lock(&with.noted).clone();
+        for (session, calls) in &noted {
+            self.opened(session, calls).await?;
+        }
+        Ok(())
     }
 
     /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after
     /// the session's end.
     pub async fn opened(&self, session: &SessionId, calls: &CallIds) -> Result<(), EvidenceError> {
+        lock(&self.noted).push((session.clone(), calls.clone()));
         self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0, calls })).await
     }
 }

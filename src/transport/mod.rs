@@ -1,4 +1,4 @@
-//! How one SSH channel reaches the node: a command, a shell or a file service over Session Manager sessions (lanes).
+//! How one SSH channel reaches the node: a command, a shell, a file service or a relay over Session Manager sessions (lanes).
 
 mod account;
 mod agent_shell;
@@ -20,6 +20,7 @@ mod node_places;
 mod open;
 mod options;
 pub mod parameter;
+pub mod relay;
 #[cfg(test)]
 pub(crate) mod tests;
 

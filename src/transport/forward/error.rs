@@ -20,6 +20,9 @@ pub enum DialError {
     /// The node has no way there.
     #[error("the node has no way to {0}")]
     Unreachable(String),
+    /// The user that the relay runs as may not.
+    #[error("the node does not let the user of this session connect to {0}")]
+    NotPermitted(String),
     /// It did not answer.
     #[error("{0} did not answer the node in time")]
     TimedOut(String),
@@ -54,7 +57,7 @@ pub enum DialError {
     /// A socket, where only the agent's port sessions are there.
     #[error("sockets of this node are not reached: it has no Python for the gateway's helper; ask for a TCP port")]
     SocketsNotServed,
-    /// The session that carries the forward was lost; the text is a sentence.
+    /// What carries the forward was lost; the text is a sentence.
     #[error("{0}")]
     NodeGone(String),
     /// The node, or the person's part of it, carries as much as may be; the text is a sentence.
@@ -88,6 +91,7 @@ impl DialError {
             Self::Refused(_)
             | Self::Failed(_)
             | Self::Unreachable(_)
+            | Self::NotPermitted(_)
             | Self::TimedOut(_)
             | Self::NoSuchName(_)
             | Self::NodeGone(_)

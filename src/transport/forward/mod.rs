@@ -12,6 +12,7 @@
 mod error;
 mod lane;
 mod ports;
+mod relayed;
 mod stream;
 
 pub use error::DialError;

@@ -12,9 +12,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::DialError;
 use super::lane::{self, PortLane};
+use super::relayed::Relays;
 use super::stream::{ForwardLimits, ForwardStream};
 use crate::backend::{BackendError, BoxFuture};
-use crate::config::Rung;
+use crate::config::{ForwardTransport, Rung};
 use crate::evidence::LaneRecord;
 use crate::identity::ActsAs;
 use crate::model::{ForwardTarget, NodeRef, TargetHost};
@@ -30,6 +31,7 @@ use crate::transport::open::{Transport, wanted};
 pub struct Ports {
     transport: Arc<Transport>,
     slots: Mutex<HashMap<Key, Vec<Slot>>>,
+    relays: Relays,
     _open: DropGuard,
     let_go: CancellationToken,
 }
@@ -68,11 +70,23 @@ impl Ports {
     /// None open yet.
     pub fn new(transport: Arc<Transport>) -> Self {
         let let_go = CancellationToken::new();
-        Self { transport, slots: Mutex::default(), _open: let_go.clone().drop_guard(), let_go }
+        let _open = let_go.clone().drop_guard();
+        Self { transport, slots: Mutex::default(), relays: Relays::default(), _open, let_go }
     }
 
     /// Connects to where the grant leads; when this returns, the evidence has the sessions that carry it.
     pub async fn dial(&self, grant: Grant, evidence: LaneRecord, herald: Herald) -> Result<ForwardStream, DialError> {
+        let grant = Arc::new(grant);
+        if self.transport.options.forward == ForwardTransport::Helper {
+            let dialled = tokio::select! {
+                biased;
+                () = herald.unheard() => return Err(TransportError::GivenUp.into()),
+                dialled = self.relays.dial(&self.transport, &grant, &evidence, &self.let_go) => dialled?,
+            };
+            if let Some(stream) = dialled {
+                return Ok(stream);
+            }
+        }
         let target = match grant.action() {
             Action::Forward { host, port } => ForwardTarget::parse(host, *port)?,
             Action::ForwardSocket { .. } => return Err(DialError::SocketsNotServed),
@@ -81,7 +95,7 @@ impl Ports {
         if matches!(target.host, TargetHost::Name(_)) && !self.transport.options.agent_looks_names_up {
             return Err(DialError::NamesNotServed);
         }
-        self.dial_by_agent(Arc::new(grant), evidence, target, &herald).await
+        self.dial_by_agent(grant, evidence, target, &herald).await
     }
 
     async fn dial_by_agent(
@@ -92,9 +106,7 @@ impl Ports {
         herald: &Herald,
     ) -> Result<ForwardStream, DialError> {
         let dialled = async {
-            let realm = &grant.node().realm;
-            let limits = self.transport.account(realm)?.terms().await?.limits;
-            let limits = limits.and(self.transport.own_limits()).and(Limits::of(&grant));
+            let limits = limits_of(&self.transport, &grant).await?;
             let mut last = None;
             // one that was over, or came to its end meanwhile, is no reason not to try another
             for _ in 0..2 {
@@ -176,6 +188,12 @@ impl Ports {
             of_a_place.retain(|slot| slot.number != number);
         }
     }
+}
+
+/// How long a forward may go on, and be silent: by the account, the configuration and the policies.
+pub(super) async fn limits_of(transport: &Transport, grant: &Grant) -> Result<Limits, BackendError> {
+    let account = transport.account(&grant.node().realm)?.terms().await?.limits;
+    Ok(account.and(transport.own_limits()).and(Limits::of(grant)))
 }
 
 async fn open(

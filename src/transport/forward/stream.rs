@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::lane::PortStream;
 use crate::evidence::{Recorded, Unrecorded};
 use crate::policy::Grant;
 use crate::transport::limits::{Clock, LimitReached, Limits, sleep_until};
+use crate::transport::relay::RelayStream;
 
 /// A connection that a node has made.
 #[derive(Debug)]
@@ -46,11 +48,16 @@ pub struct ForwardWriter(WriteEnd);
 
 enum ReadEnd {
     Port(Arc<PortStream>),
+    Relay(ReadHalf<RelayStream>),
 }
 
 enum WriteEnd {
     Port(Arc<PortStream>),
+    Relay(WriteHalf<RelayStream>),
 }
+
+/// Most bytes of one read.
+const CHUNK: usize = 32 << 10;
 
 /// How long a forward may go on, and be silent.
 #[derive(Debug)]
@@ -83,13 +90,31 @@ impl ForwardStream {
             address: None,
         }
     }
+
+    /// One of the helper's relay.
+    pub(super) fn of_relay(stream: RelayStream, address: Option<SocketAddr>, limits: ForwardLimits) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            reader: ForwardReader(ReadEnd::Relay(reader)),
+            writer: ForwardWriter(WriteEnd::Relay(writer)),
+            limits,
+            way: Way::Helper,
+            address,
+        }
+    }
 }
 
 impl ForwardReader {
     /// The next bytes; nothing at the end. May be cancelled without losing any.
     pub async fn read(&mut self) -> io::Result<Option<Unrecorded>> {
-        let read = match &self.0 {
+        let read = match &mut self.0 {
             ReadEnd::Port(stream) => stream.read().await?,
+            ReadEnd::Relay(stream) => {
+                // one that is given up has read nothing
+                let mut buffer = BytesMut::with_capacity(CHUNK);
+                let read = stream.read_buf(&mut buffer).await?;
+                (read > 0).then(|| buffer.freeze())
+            }
         };
         Ok(read.map(Unrecorded::new))
     }
@@ -99,6 +124,7 @@ impl ForwardReader {
         match self.0 {
             // its agent closes the whole connection
             ReadEnd::Port(_) => false,
+            ReadEnd::Relay(_) => true,
         }
     }
 }
@@ -107,15 +133,17 @@ impl ForwardWriter {
     /// Hands bytes on, once they are recorded; waits while the target does not read.
     pub async fn write(&mut self, bytes: Recorded) -> io::Result<()> {
         let bytes: Bytes = bytes.into_bytes();
-        match &self.0 {
+        match &mut self.0 {
             WriteEnd::Port(stream) => stream.write(bytes).await,
+            WriteEnd::Relay(stream) => stream.write_all(&bytes).await,
         }
     }
 
     /// The client sends no more. By a port session's stream the target can't be told that alone: its end ends both directions, so
     /// it is told when the target has said nothing for a while.
     pub async fn finish(&mut self, limits: &ForwardLimits) -> io::Result<()> {
-        match &self.0 {
+        match &mut self.0 {
+            WriteEnd::Relay(stream) => stream.shutdown().await,
             WriteEnd::Port(stream) => {
                 let since = Instant::now();
                 loop {

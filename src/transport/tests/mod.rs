@@ -6,6 +6,7 @@ mod cuts;
 mod ended;
 mod gone;
 mod limits;
+mod relay;
 pub(crate) mod node_end;
 mod slow;
 mod stalled;
