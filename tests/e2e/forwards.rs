@@ -16,6 +16,9 @@ use crate::harness::{Demo, PATIENCE, noise, program, run, until};
 #[path = "../../src/index/tests/support/postgres.rs"]
 mod postgres;
 
+/// By the helper's relay, and where a node has none, by the agent's port sessions.
+const WAYS: [&[&str]; 2] = [&[], &["--helper", "sh"]];
+
 /// Ended when it goes out of scope.
 struct Running(Child);
 
@@ -102,37 +105,45 @@ fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
 
 #[test]
 fn http_goes_through_local_dynamic_and_multiplexed_forwards() {
-    let demo = Demo::shared(&[]);
-    let files = tempfile::tempdir().unwrap();
-    let body = noise(3 << 20, 41);
-    std::fs::write(files.path().join("body"), &body).unwrap();
-    let (http, _server) = http_server(files.path());
-    let got = files.path().join("got");
-    let fetch = |args: &[&str]| {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--output"]).arg(&got).args(args);
-        run(&mut curl, b"", PATIENCE).ok();
-        assert!(std::fs::read(&got).unwrap() == body, "{args:?}");
-        std::fs::remove_file(&got).unwrap();
-    };
-    let (local, _ssh) = forward(&demo, http);
-    fetch(&[&format!("http://127.0.0.1:{local}/body")]);
-    let socks = free_port();
-    let _dynamic = tunnel(&demo, socks, &["-D", &format!("127.0.0.1:{socks}")]);
-    let proxy = format!("127.0.0.1:{socks}");
-    fetch(&["--socks5-hostname", &proxy, &format!("http://localhost:{http}/body")]);
-    fetch(&["--socks5-hostname", &proxy, &format!("http://127.0.0.1:{http}/body")]);
-    // and one that is asked for on a connection that is there
-    let control = files.path().join("control");
-    let mut master = demo.command("ssh");
-    master.args(["-M", "-N", "-S"]).arg(&control).arg("demo");
-    let _master = Running(master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    until("the master is there", PATIENCE, || control.exists());
-    let local = free_port();
-    let mut asked = demo.command("ssh");
-    asked.arg("-S").arg(&control).args(["-O", "forward", "-L", &format!("127.0.0.1:{local}:localhost:{http}"), "demo"]);
-    run(&mut asked, b"", PATIENCE).ok();
-    fetch(&[&format!("http://127.0.0.1:{local}/body")]);
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let files = tempfile::tempdir().unwrap();
+        let body = noise(3 << 20, 41);
+        std::fs::write(files.path().join("body"), &body).unwrap();
+        let (http, _server) = http_server(files.path());
+        let got = files.path().join("got");
+        let fetch = |args: &[&str]| {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--show-error", "--fail", "--output"]).arg(&got).args(args);
+            run(&mut curl, b"", PATIENCE).ok();
+            assert!(std::fs::read(&got).unwrap() == body, "{args:?}");
+            std::fs::remove_file(&got).unwrap();
+        };
+        let (local, _ssh) = forward(&demo, http);
+        fetch(&[&format!("http://127.0.0.1:{local}/body")]);
+        let socks = free_port();
+        let _dynamic = tunnel(&demo, socks, &["-D", &format!("127.0.0.1:{socks}")]);
+        let proxy = format!("127.0.0.1:{socks}");
+        fetch(&["--socks5-hostname", &proxy, &format!("http://localhost:{http}/body")]);
+        fetch(&["--socks5-hostname", &proxy, &format!("http://127.0.0.1:{http}/body")]);
+        // and one that is asked for on a connection that is there
+        let control = files.path().join("control");
+        let mut master = demo.command("ssh");
+        master.args(["-M", "-N", "-S"]).arg(&control).arg("demo");
+        let _master = Running(master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        until("the master is there", PATIENCE, || control.exists());
+        let local = free_port();
+        let mut asked = demo.command("ssh");
+        asked.arg("-S").arg(&control).args([
+            "-O",
+            "forward",
+            "-L",
+            &format!("127.0.0.1:{local}:localhost:{http}"),
+            "demo",
+        ]);
+        run(&mut asked, b"", PATIENCE).ok();
+        fetch(&[&format!("http://127.0.0.1:{local}/body")]);
+    }
 }
 
 #[test]
@@ -157,172 +168,187 @@ fn a_database_is_asked_through_a_forward() {
 
 #[test]
 fn a_server_that_speaks_first_is_heard_on_the_first_connection_and_on_each() {
-    let demo = Demo::shared(&[]);
-    let greeting = server(|mut stream| {
-        let _ = stream.write_all(b"220 at your service\r\n");
-        echo(stream);
-    });
-    for _ in 0..3 {
-        let (local, _ssh) = forward(&demo, greeting);
-        for _ in 0..5 {
-            let mut stream = connect(local);
-            let mut said = [0; 21];
-            stream.read_exact(&mut said).unwrap();
-            assert_eq!(&said, b"220 at your service\r\n");
-            stream.write_all(b"and you").unwrap();
-            let mut back = [0; 7];
-            stream.read_exact(&mut back).unwrap();
-            assert_eq!(&back, b"and you");
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let greeting = server(|mut stream| {
+            let _ = stream.write_all(b"220 at your service\r\n");
+            echo(stream);
+        });
+        for _ in 0..3 {
+            let (local, _ssh) = forward(&demo, greeting);
+            for _ in 0..5 {
+                let mut stream = connect(local);
+                let mut said = [0; 21];
+                stream.read_exact(&mut said).unwrap();
+                assert_eq!(&said, b"220 at your service\r\n");
+                stream.write_all(b"and you").unwrap();
+                let mut back = [0; 7];
+                stream.read_exact(&mut back).unwrap();
+                assert_eq!(&back, b"and you");
+            }
         }
     }
 }
 
 #[test]
 fn what_is_asked_before_the_clients_end_is_answered_after_it() {
-    let demo = Demo::shared(&[]);
-    let slow = server(|mut stream| {
-        let mut asked = [0; 8];
-        stream.read_exact(&mut asked).unwrap();
-        thread::sleep(Duration::from_millis(700));
-        let _ = stream.write_all(&noise(500_000, 7));
-    });
-    let (local, _ssh) = forward(&demo, slow);
-    let mut stream = connect(local);
-    stream.write_all(b"question").unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    assert!(answer == noise(500_000, 7), "{} bytes", answer.len());
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let slow = server(|mut stream| {
+            let mut asked = [0; 8];
+            stream.read_exact(&mut asked).unwrap();
+            thread::sleep(Duration::from_millis(700));
+            let _ = stream.write_all(&noise(500_000, 7));
+        });
+        let (local, _ssh) = forward(&demo, slow);
+        let mut stream = connect(local);
+        stream.write_all(b"question").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer == noise(500_000, 7), "{} bytes", answer.len());
+    }
 }
 
 #[test]
 fn two_hundred_connections_at_once_share_one_ssh_and_none_is_mixed_up() {
-    let demo = Demo::shared(&[]);
-    let echoes = server(echo);
-    let (local, _ssh) = forward(&demo, echoes);
-    let clients: Vec<_> = (0..200)
-        .map(|n| {
-            thread::spawn(move || {
-                let mut stream = connect(local);
-                let said = noise(20_000, n);
-                stream.write_all(&said).unwrap();
-                let mut back = vec![0; said.len()];
-                stream.read_exact(&mut back).unwrap();
-                assert!(back == said, "connection {n}");
-                stream
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let echoes = server(echo);
+        let (local, _ssh) = forward(&demo, echoes);
+        let clients: Vec<_> = (0..200)
+            .map(|n| {
+                thread::spawn(move || {
+                    let mut stream = connect(local);
+                    let said = noise(20_000, n);
+                    stream.write_all(&said).unwrap();
+                    let mut back = vec![0; said.len()];
+                    stream.read_exact(&mut back).unwrap();
+                    assert!(back == said, "connection {n}");
+                    stream
+                })
             })
-        })
-        .collect();
-    let held: Vec<TcpStream> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-    assert_eq!(held.len(), 200);
-    drop(held);
-    // one session of Session Manager carries them all
-    until("each has its end", PATIENCE, || named(&of_port(&demo, echoes), "session.closed").len() >= 200);
-    let told = of_port(&demo, echoes);
-    let lanes: BTreeSet<&str> =
-        named(&told, "session.lane").iter().filter_map(|lane| lane["session_manager_id"].as_str()).collect();
-    assert_eq!(named(&told, "session.opened").len(), 200);
-    assert!(lanes.len() <= 1, "{lanes:?}");
+            .collect();
+        let held: Vec<TcpStream> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        assert_eq!(held.len(), 200);
+        drop(held);
+        // what carries one carries them all
+        until("each has its end", PATIENCE, || named(&of_port(&demo, echoes), "session.closed").len() >= 200);
+        let told = of_port(&demo, echoes);
+        let lanes: BTreeSet<&str> =
+            named(&told, "session.lane").iter().filter_map(|lane| lane["session_manager_id"].as_str()).collect();
+        assert_eq!(named(&told, "session.opened").len(), 200);
+        assert!(lanes.len() <= 2, "one port session, or the two lanes of one relay: {lanes:?}");
+    }
 }
 
 #[test]
 fn a_port_that_is_not_open_yet_refuses_that_connection_and_no_later_one() {
-    let demo = Demo::shared(&[]);
-    let port = free_port();
-    let (local, _ssh) = forward(&demo, port);
-    for _ in 0..3 {
-        let begun = Instant::now();
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let port = free_port();
+        let (local, _ssh) = forward(&demo, port);
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let mut stream = connect(local);
+            assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "nobody is there");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        }
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(echo));
         let mut stream = connect(local);
-        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "nobody is there");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        stream.write_all(b"now").unwrap();
+        let mut back = [0; 3];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"now");
+        let told = of_port(&demo, port);
+        let failed = named(&told, "session.closed").into_iter().filter(|closed| closed["outcome"] == "failed").count();
+        assert_eq!(failed, 3, "{told:#?}");
+        let lanes: BTreeSet<String> =
+            named(&told, "session.lane").iter().map(|lane| lane["session_manager_id"].to_string()).collect();
+        assert!(lanes.len() <= 2, "the session stays usable: {lanes:?}");
     }
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(echo));
-    let mut stream = connect(local);
-    stream.write_all(b"now").unwrap();
-    let mut back = [0; 3];
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(&back, b"now");
-    let told = of_port(&demo, port);
-    let failed = named(&told, "session.closed").into_iter().filter(|closed| closed["outcome"] == "failed").count();
-    assert_eq!(failed, 3, "{told:#?}");
-    let lanes: BTreeSet<String> =
-        named(&told, "session.lane").iter().map(|lane| lane["session_manager_id"].to_string()).collect();
-    assert!(lanes.len() <= 1, "the session stays usable: {lanes:?}");
 }
 
 #[test]
 fn a_dead_target_and_a_client_that_reads_nothing_hold_up_nobody_else() {
-    let demo = Demo::shared(&[]);
-    let (echoes, pours) = (server(echo), server(|mut stream| while stream.write_all(&[7; 1 << 16]).is_ok() {}));
-    let dead = free_port();
-    let (local, other) = (free_port(), free_port());
-    let of = |local: u16, to: u16| format!("127.0.0.1:{local}:localhost:{to}");
-    let poured = free_port();
-    let args = ["-L", &of(local, echoes), "-L", &of(other, dead), "-L", &of(poured, pours)];
-    let _ssh = tunnel(&demo, local, &args);
-    // nobody reads it
-    let _standing = connect(poured);
-    let _dead: Vec<TcpStream> = (0..5).map(|_| connect(other)).collect();
-    thread::sleep(Duration::from_millis(500));
-    for n in 0..20 {
-        let begun = Instant::now();
-        let mut stream = connect(local);
-        let said = noise(1000, n);
-        stream.write_all(&said).unwrap();
-        let mut back = vec![0; 1000];
-        stream.read_exact(&mut back).unwrap();
-        assert!(back == said);
-        assert!(n == 0 || begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for way in WAYS {
+        let demo = Demo::shared(way);
+        let (echoes, pours) = (server(echo), server(|mut stream| while stream.write_all(&[7; 1 << 16]).is_ok() {}));
+        let dead = free_port();
+        let (local, other) = (free_port(), free_port());
+        let of = |local: u16, to: u16| format!("127.0.0.1:{local}:localhost:{to}");
+        let poured = free_port();
+        let args = ["-L", &of(local, echoes), "-L", &of(other, dead), "-L", &of(poured, pours)];
+        let _ssh = tunnel(&demo, local, &args);
+        // nobody reads it
+        let _standing = connect(poured);
+        let _dead: Vec<TcpStream> = (0..5).map(|_| connect(other)).collect();
+        thread::sleep(Duration::from_millis(500));
+        for n in 0..20 {
+            let begun = Instant::now();
+            let mut stream = connect(local);
+            let said = noise(1000, n);
+            stream.write_all(&said).unwrap();
+            let mut back = vec![0; 1000];
+            stream.read_exact(&mut back).unwrap();
+            assert!(back == said);
+            assert!(n == 0 || begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
     }
 }
 
 #[test]
 fn the_record_says_where_to_how_much_and_what_was_inside_and_keeps_no_byte() {
-    let demo = Demo::start(&[]);
-    let hides = server(|mut stream| {
-        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
-        let _ = stream.read_exact(&mut [0; 6]);
-    });
-    let (local, _ssh) = forward(&demo, hides);
-    let mut stream = connect(local);
-    stream.write_all(b"secret").unwrap();
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).unwrap();
-    assert_eq!(said, b"SSH-2.0-OpenSSH_9.9\r\n");
-    drop(stream);
-    until("it has its end", PATIENCE, || named(&of_port(&demo, hides), "session.sealed").len() == 1);
-    let told = of_port(&demo, hides);
-    let one = |name: &str| named(&told, name)[0].clone();
-    let opened = one("session.opened");
-    assert_eq!((&opened["action"], &opened["host"]), (&"Forward".into(), &"localhost".into()));
-    assert_eq!((&one("forward.inside")["protocol"], &one("forward.inside")["by"]), (&"ssh".into(), &"target".into()));
-    let closed = one("session.closed");
-    assert_eq!((&closed["stdin"]["bytes"], &closed["stdout"]["bytes"]), (&6.into(), &21.into()), "{closed}");
-    assert!(closed["milliseconds"].is_u64() && closed["outcome"] == "finished", "{closed}");
-    let order: Vec<&str> = told.iter().filter_map(|event| event["event"].as_str()).collect();
-    let at = |name: &str| order.iter().position(|event| *event == name).unwrap();
-    assert!(
-        at("session.opened") < at("forward.connected") && at("forward.connected") < at("forward.inside"),
-        "{order:?}"
-    );
-    // the folder has the same, and not what passed
-    let folder = demo.dir().join("evidence/sessions").join(one("session.sealed")["folder"].as_str().unwrap());
-    let manifest: Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
-    let forward = &manifest["forward"];
-    assert_eq!(
-        (&forward["host"], &forward["port"], &forward["inside"]),
-        (&"localhost".into(), &hides.into(), &"ssh".into())
-    );
-    assert_eq!(manifest["streams"]["stdout"]["bytes"], 21);
-    for file in std::fs::read_dir(&folder).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        assert!(!bytes.windows(6).any(|window| window == b"secret"), "no byte is kept");
+    for way in WAYS {
+        let demo = Demo::start(way);
+        let hides = server(|mut stream| {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
+            let _ = stream.read_exact(&mut [0; 6]);
+        });
+        let (local, _ssh) = forward(&demo, hides);
+        let mut stream = connect(local);
+        stream.write_all(b"secret").unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"SSH-2.0-OpenSSH_9.9\r\n");
+        drop(stream);
+        until("it has its end", PATIENCE, || named(&of_port(&demo, hides), "session.sealed").len() == 1);
+        let told = of_port(&demo, hides);
+        let one = |name: &str| named(&told, name)[0].clone();
+        let opened = one("session.opened");
+        assert_eq!((&opened["action"], &opened["host"]), (&"Forward".into(), &"localhost".into()));
+        assert_eq!(
+            (&one("forward.inside")["protocol"], &one("forward.inside")["by"]),
+            (&"ssh".into(), &"target".into())
+        );
+        let closed = one("session.closed");
+        assert_eq!((&closed["stdin"]["bytes"], &closed["stdout"]["bytes"]), (&6.into(), &21.into()), "{closed}");
+        assert!(closed["milliseconds"].is_u64() && closed["outcome"] == "finished", "{closed}");
+        let order: Vec<&str> = told.iter().filter_map(|event| event["event"].as_str()).collect();
+        let at = |name: &str| order.iter().position(|event| *event == name).unwrap();
+        assert!(
+            at("session.opened") < at("forward.connected") && at("forward.connected") < at("forward.inside"),
+            "{order:?}"
+        );
+        // the folder has the same, and not what passed
+        let folder = demo.dir().join("evidence/sessions").join(one("session.sealed")["folder"].as_str().unwrap());
+        let manifest: Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        let forward = &manifest["forward"];
+        assert_eq!(
+            (&forward["host"], &forward["port"], &forward["inside"]),
+            (&"localhost".into(), &hides.into(), &"ssh".into())
+        );
+        assert_eq!(manifest["streams"]["stdout"]["bytes"], 21);
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(6).any(|window| window == b"secret"), "no byte is kept");
+        }
+        let mut verify = program(crate::harness::PORTCULLIS);
+        verify.arg("verify").arg(&folder).arg("--config").arg(demo.dir().join("gateway.toml"));
+        let verified = run(&mut verify, b"", PATIENCE);
+        assert!(verified.out().contains("fine") || verified.code() == Some(0), "{verified}");
     }
-    let mut verify = program(crate::harness::PORTCULLIS);
-    verify.arg("verify").arg(&folder).arg("--config").arg(demo.dir().join("gateway.toml"));
-    let verified = run(&mut verify, b"", PATIENCE);
-    assert!(verified.out().contains("fine") || verified.code() == Some(0), "{verified}");
 }
 
 #[test]
@@ -348,4 +374,49 @@ fn a_forward_that_is_permitted_no_more_ends() {
     assert!(closed["why"].as_str().unwrap().starts_with("the policies have changed"), "{closed}");
     let mut refused = connect(local);
     assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn by_the_helper_each_direction_ends_by_itself_and_sockets_are_reached() {
+    let demo = Demo::start(&[]);
+    // answers only to the whole of what is asked
+    let counts = server(|mut stream| {
+        let mut asked = Vec::new();
+        stream.read_to_end(&mut asked).unwrap();
+        let _ = write!(stream, "{} bytes", asked.len());
+    });
+    let (local, _ssh) = forward(&demo, counts);
+    let mut stream = connect(local);
+    stream.write_all(&noise(300_000, 3)).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "300000 bytes");
+    let told = of_port(&demo, counts);
+    let connected = named(&told, "forward.connected")[0];
+    assert_eq!((&connected["way"], &connected["address"]), (&"helper".into(), &format!("127.0.0.1:{counts}").into()));
+    // a socket is permitted by no policy about ports
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"from a socket");
+        }
+    });
+    let through = free_port();
+    let _ssh = tunnel(&demo, through, &["-L", &format!("127.0.0.1:{through}:{}", path.display())]);
+    assert_eq!(connect(through).read(&mut [0; 1]).unwrap_or(0), 0, "no policy permits it");
+    let more = "@id(\"sockets\") permit (principal == Person::\"you\", action == Action::\"ForwardSocket\", resource) when { context.path like \"/tmp/*\" };";
+    std::fs::write(demo.dir().join("policies/more.cedar"), more).unwrap();
+    let pid = rustix::process::Pid::from_raw(demo.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    until("the policy is in force", PATIENCE, || {
+        let mut said = String::new();
+        connect(through).read_to_string(&mut said).is_ok() && said == "from a socket"
+    });
+    let all = events(&demo);
+    let opened =
+        all.iter().find(|event| event["event"] == "session.opened" && event["action"] == "ForwardSocket").unwrap();
+    assert_eq!(opened["path"], path.display().to_string());
 }
