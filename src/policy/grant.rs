@@ -420,6 +420,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_name_stands_for_is_asked_about_as_the_address_that_it_is() {
+        let named = "@id(\"db\") permit (principal, action == Action::\"Forward\", resource) when { context.host == \"db\" };\n\
+                     @id(\"net\") forbid (principal, action == Action::\"Forward\", resource)\n\
+                     when { context has address && context.address.isInRange(ip(\"10.9.0.0/16\")) };";
+        let forward = || Action::Forward { host: "db".to_owned(), port: 5432 };
+        let judged = |policies: &str, address: &str| {
+            let grant = Grant::under(policies, "tester", "web-1", forward());
+            grant.judge_address(address.parse().unwrap()).map_err(|denial| (denial.code, denial.policy))
+        };
+        for address in ["10.0.0.7", "2001:db8::7"] {
+            assert_eq!(judged(named, address), Ok(()), "the name is permitted, and nothing is said of {address}");
+        }
+        assert_eq!(judged(named, "10.9.0.7"), Err((RefusalCode::Forbidden, "net".to_owned())));
+        // no name but its own leads to the node itself, unless that is permitted as such
+        for address in ["127.0.0.1", "127.9.9.9", "::1"] {
+            assert_eq!(judged(named, address), Err((RefusalCode::NoRule, "default".to_owned())), "{address}");
+            let own = format!(
+                "{named}\n@id(\"own\") permit (principal, action == Action::\"Forward\", resource) when {{ context.loopback }};"
+            );
+            assert_eq!(judged(&own, address), Ok(()), "{address}");
+        }
+        // and a grant for something else says nothing of addresses
+        let shell = Grant::for_test("web-1", Action::Shell);
+        assert_eq!(shell.judge_address("10.0.0.7".parse().unwrap()).unwrap_err().code, RefusalCode::BeyondTheGrant);
+    }
+
+    #[test]
     fn terms_that_look_at_paths_are_judged_by_path() {
         let grant = Grant::for_files_but(FileAction::Upload, "/safe");
         assert_eq!(grant.scope(), Scope::Paths);
