@@ -27,7 +27,7 @@ use super::error::RelayError;
 use crate::model::plain_text_up_to;
 
 /// The number of a stream, or of a look-up.
-pub(super) type StreamId = u32;
+pub type StreamId = u32;
 
 /// Where a stream goes on the node: an address and never a name, so that the one that was judged is the one that is dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,10 +291,8 @@ mod tests {
         let found = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         assert_eq!(one(b'A', &[b"4\x7f\0\0\x01", &v6[..]].concat()), Ok(FromNode::Found(found)));
         assert_eq!(one(b'N', b"\x01"), Ok(FromNode::Failed(RelayError::Refused)));
-        assert_eq!(one(b'N', b"\x09od\x1bd"), Ok(FromNode::Failed(RelayError::Failed("odd".into()))));
-        for (kind, payload) in
-            [(b'O', &b"1234567"[..]), (b'W', b""), (b'N', b""), (b'A', b"4\x7f\0\0"), (b'A', b"5"), (b'?', b"")]
-        {
+        assert_eq!(one(b'N', b"\x09od\x1bd"), Ok(FromNode::Failed(RelayError::Failed("od d".into()))));
+        for (kind, payload) in [(b'O', &b"1234567"[..]), (b'W', b""), (b'N', b""), (b'A', b"4\x7f\0\0"), (b'A', b"5"), (b'?', b"")] {
             assert!(one(kind, payload).is_err(), "{kind} {payload:?}");
         }
         assert!(all(&[b"D\0\0\0\x01\0\x01\0\x01"]).is_err(), "longer than any may be");

@@ -26,5 +26,7 @@ pub use error::RelayError;
 pub use frame::Target;
 pub use handle::{Relay, RelayStream};
 #[cfg(feature = "testing")]
-pub use mux::Mux;
+pub use mux::{Mux, MuxEvent};
+#[cfg(feature = "testing")]
+pub use stream::Read;
 pub(super) use run::start;

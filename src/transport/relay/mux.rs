@@ -48,7 +48,7 @@ pub struct Mux {
 
 /// What has come of it for whoever has a stream, or has looked up a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum MuxEvent {
+pub enum MuxEvent {
     /// The other end is there.
     Opened(StreamId),
     /// It is not.
@@ -73,7 +73,7 @@ impl Mux {
     }
 
     /// Opens a stream, which is there when the event says so.
-    pub(super) fn open(&mut self, target: Target, window: OutputWindow) -> Result<StreamId, RelayError> {
+    pub fn open(&mut self, target: Target, window: OutputWindow) -> Result<StreamId, RelayError> {
         if let Target::Unix(path) = &target
             && (path.is_empty() || path.len() > LONGEST_PATH)
         {
@@ -114,7 +114,7 @@ impl Mux {
     }
 
     /// Reads at most so much of a stream.
-    pub(super) fn read(&mut self, id: StreamId, most: usize) -> Read {
+    pub fn read(&mut self, id: StreamId, most: usize) -> Read {
         let Some(stream) = self.streams.get_mut(&id) else { return Read::Reset };
         let read = stream.incoming.read(most);
         if stream.has_news() {
@@ -124,7 +124,7 @@ impl Mux {
     }
 
     /// Writes as much as there is room for now; `None` where nothing can be written any more.
-    pub(super) fn write(&mut self, id: StreamId, bytes: &[u8]) -> Option<usize> {
+    pub fn write(&mut self, id: StreamId, bytes: &[u8]) -> Option<usize> {
         let stream = self.streams.get_mut(&id)?;
         if stream.outgoing.finish != Finish::No || stream.incoming.end == Some(InEnd::Reset) {
             return None;
@@ -135,7 +135,7 @@ impl Mux {
     }
 
     /// Nothing more is written; what was is sent first.
-    pub(super) fn finish(&mut self, id: StreamId) {
+    pub fn finish(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id)
             && stream.outgoing.finish == Finish::No
         {
@@ -145,7 +145,7 @@ impl Mux {
     }
 
     /// Nobody has the stream any more. One that was not finished is reset.
-    pub(super) fn drop_stream(&mut self, id: StreamId) {
+    pub fn drop_stream(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.leave() {
             self.forget(id);
@@ -171,7 +171,7 @@ impl Mux {
     }
 
     /// What goes to the node next: whatever is due beside data, and then of each stream's data a piece in turn.
-    pub(super) fn poll_transmit(&mut self) -> Option<Bytes> {
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
         let mut frames = BytesMut::new();
         while frames.len() + HEADER + 255 <= RECORD
             && let Some((id, name)) = self.names.pop_front()
@@ -329,7 +329,11 @@ impl Mux {
     }
 
     /// The next event.
-    pub(super) fn poll_event(&mut self) -> Option<MuxEvent> {
+    pub fn poll_event(&mut self) -> Option<MuxEvent> {
         self.events.pop_front()
     }
 }
+
+#[cfg(test)]
+#[path = "mux_tests.rs"]
+mod tests;

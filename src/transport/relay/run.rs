@@ -123,3 +123,94 @@ async fn last_words(deliveries: &mut mpsc::Receiver<Delivery>) -> RelayError {
     }
     RelayError::Gone("it has ended".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::policy::Action;
+    use crate::transport::error::TransportError;
+    use crate::transport::relay::Target;
+    use crate::transport::tests::node_end::{NodeEnd, Voice, channel};
+
+    const TARGET: ([u8; 4], u16) = ([127, 0, 0, 1], 80);
+
+    fn relay() -> (Relay, NodeEnd, Arc<std::sync::atomic::AtomicBool>) {
+        let (open, end) = channel();
+        let absent = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let tell = absent.clone();
+        let grant = Grant::for_test("web-1", Action::Forward { host: "db".to_owned(), port: 5432 });
+        let output = Arc::new(OutputBudget::new(1 << 20, 1 << 20));
+        let told = move || tell.store(true, std::sync::atomic::Ordering::Relaxed);
+        (start(Arc::new(grant), output, open.input, open.output.deliveries, told), end, absent)
+    }
+
+    fn target() -> Target {
+        Target::Address(SocketAddr::from(TARGET))
+    }
+
+    async fn says(voice: &Voice, frames: &'static [u8]) {
+        voice.say(Out::Stdout(bytes::Bytes::from_static(frames))).await;
+    }
+
+    #[tokio::test]
+    async fn a_helper_without_one_is_told_from_one_that_ended() {
+        let (relay, end, absent) = relay();
+        let (dialled, ()) = tokio::join!(relay.dial(target()), async {
+            end.voice().say(Out::Exit(Exit::Code(NO_RELAY))).await;
+        });
+        assert_eq!(dialled.unwrap_err(), RelayError::NotOnThisNode);
+        assert_eq!(relay.resolve("db").await.unwrap_err(), RelayError::NotOnThisNode);
+        assert!(absent.load(std::sync::atomic::Ordering::Relaxed));
+        let (relay, end, absent) = self::relay();
+        let voice = end.voice();
+        says(&voice, b"V\0\0\0\0\0\0\0\x01\x01").await;
+        voice.say(Out::Exit(Exit::Code(NO_RELAY))).await;
+        voice.fail("the node is gone").await;
+        let error = relay.dial(target()).await.unwrap_err();
+        assert!(matches!(&error, RelayError::Gone(why) if why.contains("the node is gone")), "{error:?}");
+        assert!(!absent.load(std::sync::atomic::Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_uses_is_let_go_of_and_says_so() {
+        let (relay, mut end, _) = relay();
+        says(&end.voice(), b"V\0\0\0\0\0\0\0\x01\x01").await;
+        tokio::time::sleep(IDLE / 2).await;
+        assert_eq!(relay.ended(), None);
+        tokio::time::sleep(IDLE).await;
+        assert_eq!(relay.ended(), Some(RelayError::Idle));
+        assert!(matches!(end.data.recv().await, Some(InputData::Eof)), "its helper was not let go of");
+        assert_eq!(relay.dial(target()).await.unwrap_err(), RelayError::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_idle_keeps_it_and_its_end_is_no_clean_one() {
+        let (relay, end, _) = relay();
+        let voice = end.voice();
+        says(&voice, b"V\0\0\0\0\0\0\0\x01\x01").await;
+        let dialled = relay.dial(target());
+        let (stream, ()) = tokio::join!(dialled, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            says(&voice, b"O\0\0\0\x01\0\0\0\x08\0\0\0\0\0\x01\0\0D\0\0\0\x01\0\0\0\x02hi").await;
+        });
+        let mut stream = stream.unwrap();
+        tokio::time::sleep(IDLE * 3).await;
+        assert_eq!(relay.ended(), None);
+        voice.say(Out::Stderr(bytes::Bytes::new())).await;
+        voice.fail(&TransportError::Gone.to_string()).await;
+        let mut heard = Vec::new();
+        let error = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut heard).await.unwrap_err();
+        assert_eq!((&heard[..], error.kind()), (&b"hi"[..], std::io::ErrorKind::ConnectionAborted));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_relay_s_ends_it() {
+        let (relay, end, _) = relay();
+        let voice = end.voice();
+        let (dialled, ()) = tokio::join!(relay.dial(target()), says(&voice, b"HTTP/1.1 200 OK"));
+        let error = dialled.unwrap_err();
+        assert!(matches!(&error, RelayError::Gone(why) if why.contains("relay sent")), "{error:?}");
+    }
+}

@@ -77,11 +77,14 @@ pub(super) enum InEnd {
 
 /// What is to be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub enum Read {
+    /// These bytes.
     Data(Bytes),
     /// Nothing yet.
     Empty,
+    /// No more comes.
     Eof,
+    /// No more comes, and what came may not be all there was.
     Reset,
 }
 

@@ -97,18 +97,22 @@ class Relay(Job):
             self.open(number, bytes(body))
         elif kind == 82:  # R
             self.lookups.ask(number, bytes(body))
-        elif stream is None or stream.deadline is not None and kind != 88:
+        elif stream is None:
             # it is gone, and the gateway did not know yet
             pass
+        elif kind == 88:  # X
+            stream.reset()
+            self.forget(stream)
+        elif stream.deadline is not None:
+            # before it is there it can only be over: then nothing is read or written
+            stream.read_over = stream.read_over or kind == 67
+            stream.ended = stream.ended or kind == 70
         elif kind == 68:  # D
             stream.take(body, is_most)
             self.after_writing(stream)
         elif kind == 70:  # F
             stream.ended = True
             self.after_writing(stream)
-        elif kind == 88:  # X
-            stream.reset()
-            self.forget(stream)
         elif kind == 67:  # C
             stream.read_over = True
             stream.readable = False
@@ -169,8 +173,9 @@ class Relay(Job):
         self.connecting.discard(stream)
         self.again.discard(stream)
         self.say(b"O", stream.number, struct.pack(">Q", FIRST_WINDOW))
-        stream.readable = True
+        stream.readable = not stream.read_over
         self.enqueue(stream)
+        self.after_writing(stream)
 
     def look_at_time(self):
         now = time.monotonic()
