@@ -385,5 +385,7 @@ fn by_the_helper_each_direction_ends_by_itself_and_sockets_are_reached() {
     let _ssh = tunnel(&demo, through, &["-L", &format!("127.0.0.1:{through}:/run/docker.sock")]);
     assert_eq!(connect(through).read(&mut [0; 1]).unwrap_or(0), 0, "no policy permits it");
     let refused = |event: &&Value| event["asked"] == "forwarding to /run/docker.sock by demo";
-    until("it is noted", PATIENCE, || events(&demo).iter().find(refused).is_some_and(|event| event["code"] == "no-rule"));
+    until("it is noted", PATIENCE, || {
+        events(&demo).iter().find(refused).is_some_and(|event| event["code"] == "no-rule")
+    });
 }

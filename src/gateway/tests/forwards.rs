@@ -1,12 +1,21 @@
 //! What the gateway could be made to reach for somebody, if it dialled anything: the metadata of its machine, itself, its neighbours.
 //! It is the node that dials, and the node only where somebody may be led.
 
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::process::Child;
 
 use super::wire::{Raw, string, take};
-use crate::testing::TestGateway;
+use crate::backend::Realms;
+use crate::config::ForwardTransport;
+use crate::emulator::agent::Fidelity;
+use crate::policy::Policy;
+use crate::testing::{Elsewhere, EmbeddedService, EmbeddedTransport, PATIENCE, TestGateway};
+use crate::transport::TransportOptions;
 
 /// Everything is permitted, so that what refuses is no policy.
 const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
@@ -249,4 +258,95 @@ async fn z2_no_socket_is_opened_or_made_and_nobody_is_listened_to() {
     assert!(!made.exists() && TcpStream::connect(("127.0.0.1", free)).await.is_err(), "something listens");
     let accepted = tokio::time::timeout(Duration::from_millis(300), reached.accept()).await;
     assert!(accepted.is_err(), "somebody was reached: {accepted:?}");
+}
+
+/// A gateway before the embedded service and its node.
+async fn before_a_node(forward: ForwardTransport) -> (TestGateway, EmbeddedService) {
+    let options = TransportOptions { forward, ..TransportOptions::default() };
+    let EmbeddedTransport { service, backend, transport } = EmbeddedTransport::new(Fidelity::Fast, options).await;
+    let realms = Realms::for_test(Arc::new(backend));
+    let gateway = TestGateway::before(Elsewhere { realms, transport: Arc::new(transport) }, |_| ()).await;
+    gateway.policies.replace(Policy::for_test(ALL));
+    (gateway, service)
+}
+
+/// Says back what it is told.
+async fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await
+            });
+        }
+    });
+    port
+}
+
+/// `ssh -W` to a port of the node, after an echo has come through it.
+async fn through(gateway: &TestGateway, port: u16) -> Child {
+    let mut ssh = gateway.ssh(&["-l", "demo", "-W", &format!("localhost:{port}"), "web"]);
+    let mut ssh = ssh.stdin(Stdio::piped()).spawn().unwrap();
+    ssh.stdin.as_mut().unwrap().write_all(b"before").await.unwrap();
+    let mut back = [0; 6];
+    tokio::time::timeout(PATIENCE, ssh.stdout.as_mut().unwrap().read_exact(&mut back)).await.unwrap().unwrap();
+    assert_eq!(&back, b"before");
+    ssh
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forward_that_is_permitted_no_more_or_killed_ends_and_its_connection_goes_on() {
+    for forward in [ForwardTransport::Helper, ForwardTransport::Agent] {
+        let (gateway, _service) = before_a_node(forward).await;
+        let port = echo().await;
+        let mut ssh = through(&gateway, port).await;
+        let opened = gateway.event(|event| event["event"] == "session.opened").await;
+        let shell = "@id(\"shell\") permit (principal, action == Action::\"Shell\", resource);";
+        gateway.policies.replace(Policy::for_test(shell));
+        assert_eq!(gateway.sessions.judge_anew(|identity| Ok(identity.clone())), 1);
+        assert!(tokio::time::timeout(PATIENCE, ssh.wait()).await.is_ok(), "{forward:?}: ssh -W ends with its forward");
+        let closed = gateway.event(|event| event["event"] == "session.closed" && event["id"] == opened["id"]).await;
+        assert_eq!(closed["outcome"], "killed", "{forward:?}");
+        assert!(closed["why"].as_str().unwrap().starts_with("the policies have changed"), "{closed}");
+        assert_eq!((&closed["stdin"]["bytes"], &closed["stdout"]["bytes"]), (&6.into(), &6.into()));
+        // by its number as well
+        gateway.policies.replace(Policy::for_test(ALL));
+        let mut ssh = through(&gateway, port).await;
+        let id = gateway.sessions.registry().running()[0].id;
+        assert!(gateway.sessions.registry().kill(id, "enough"));
+        assert!(tokio::time::timeout(PATIENCE, ssh.wait()).await.is_ok(), "{forward:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forward_that_is_silent_or_has_lasted_for_too_long_ends() {
+    let (gateway, service) = before_a_node(ForwardTransport::Helper).await;
+    let port = echo().await;
+    for (limit, why) in
+        [("@idle_timeout(\"1s\")", "was idle"), ("@max_duration(\"1s\")", "Max session duration reached")]
+    {
+        let policy = format!("@id(\"p\") {limit} permit (principal, action == Action::\"Forward\", resource);");
+        gateway.policies.replace(Policy::for_test(&policy));
+        let mut ssh = through(&gateway, port).await;
+        assert!(tokio::time::timeout(PATIENCE, ssh.wait()).await.is_ok(), "{limit}");
+        let ended = |event: &serde_json::Value| event["why"].as_str().is_some_and(|told| told.contains(why));
+        assert_eq!(gateway.event(ended).await["event"], "session.closed");
+    }
+    drop(gateway);
+    service.no_session_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_s_end_is_its_forwards_and_nothing_is_left_on_the_node() {
+    for forward in [ForwardTransport::Helper, ForwardTransport::Agent] {
+        let (gateway, service) = before_a_node(forward).await;
+        let mut ssh = through(&gateway, echo().await).await;
+        ssh.kill().await.unwrap();
+        let closed = gateway.event(|event| event["event"] == "session.closed").await;
+        assert_eq!(closed["outcome"], "client-gone", "{forward:?}");
+        gateway.until_nothing_is_held().await;
+        service.no_session_is_left().await;
+    }
 }
