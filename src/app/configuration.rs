@@ -361,6 +361,8 @@ pub(super) fn transport_options(config: &Config) -> Result<TransportOptions, Rea
         shell: lanes.shell,
         channels_per_node: size(lanes.channels_per_node),
         channels_per_person: size(lanes.channels_per_person_on_a_node),
+        forward: lanes.forward,
+        agent_looks_names_up: lanes.agent_looks_names_up,
         evidence_replaces_logging: replaced.collect::<Result<_, _>>()?,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
         output_bytes: bytes(limits.buffered_bytes),

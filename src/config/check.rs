@@ -280,7 +280,7 @@ fn numbers(config: &Config, findings: &mut Findings) {
     let of = |value: u32| u64::from(value);
     let evidence = &config.evidence;
     let second = &config.second_factor;
-    let table: [(&str, &str, u64, RangeInclusive<u64>); 28] = [
+    let table: [(&str, &str, u64, RangeInclusive<u64>); 30] = [
         ("limits", "login_seconds", of(limits.login_seconds), 1..=600),
         ("limits", "answer_seconds", of(limits.answer_seconds), 10..=600),
         ("second_factor", "remembered_minutes", of(second.remembered_minutes), 0..=1440),
@@ -292,6 +292,8 @@ fn numbers(config: &Config, findings: &mut Findings) {
         ("limits", "connections_per_person", of(limits.connections_per_person), 1..=1_000_000),
         ("limits", "channels_per_person", of(limits.channels_per_person), 1..=1_000_000),
         ("limits", "connections_without_rules", of(limits.connections_without_rules), 1..=1_000_000),
+        ("limits", "forwards", of(limits.forwards), 1..=4096),
+        ("limits", "forwards_per_person", of(limits.forwards_per_person), 1..=1_000_000),
         ("limits", "channels_without_rules", of(limits.channels_without_rules), 1..=1_000_000),
         ("limits", "buffered_bytes_per_person", limits.buffered_bytes_per_person, 2 << 20..=u64::MAX),
         ("limits", "buffered_bytes", limits.buffered_bytes, 2 << 20..=u64::MAX),

@@ -150,6 +150,12 @@ pub struct Limits {
     /// Channels at once of one person, on all their connections.
     #[schemars(range(min = 1))]
     pub channels_per_person: u32,
+    /// Forwarded connections (`-L`, `-D`) at once on one connection; they are none of its channels.
+    #[schemars(range(min = 1, max = 4096))]
+    pub forwards: u32,
+    /// Forwarded connections at once of one person, on all their connections.
+    #[schemars(range(min = 1))]
+    pub forwards_per_person: u32,
     /// Connections at once of a person whom no policy lets do anything.
     #[schemars(range(min = 1))]
     pub connections_without_rules: u32,
@@ -194,6 +200,8 @@ impl Default for Limits {
             channels: 64,
             connections_per_person: 128,
             channels_per_person: 512,
+            forwards: 512,
+            forwards_per_person: 2048,
             connections_without_rules: 4,
             channels_without_rules: 16,
             buffered_bytes_per_person: 128 << 20,

@@ -29,6 +29,12 @@ pub struct Lanes {
     /// there, whatever stands here.
     #[schemars(range(min = 1, max = 10_000))]
     pub channels_per_person_on_a_node: u32,
+    /// What carries forwarded connections (`-L`, `-D`): `helper`, with `agent` where a node has no Python for it, or `agent` alone, which
+    /// is a port session of Session Manager's for each destination: slower, without a half-close, and without sockets.
+    pub forward: ForwardTransport,
+    /// Whether host names of forwards may be looked up by a node's agent, where it has no helper. Nobody sees then what a name
+    /// stands for: policy judges it as a name, and what it leads to is whatever the node's resolver says at that moment.
+    pub agent_looks_names_up: bool,
     /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
     /// preferences.
     #[schemars(range(max = 1440))]
@@ -45,6 +51,8 @@ impl Default for Lanes {
             shell: ShellTransport::Helper,
             channels_per_node: 64,
             channels_per_person_on_a_node: 48,
+            forward: ForwardTransport::Helper,
+            agent_looks_names_up: false,
             idle_minutes: 0,
         }
     }
@@ -79,5 +87,15 @@ pub enum ShellTransport {
     #[default]
     Helper,
     /// The agent's own session: slower and without a status, but under the account's shell profile and logging.
+    Agent,
+}
+
+/// What carries a forwarded connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardTransport {
+    /// The helper's relay, and where a node has none, the agent's port sessions.
+    Helper,
+    /// The agent's port sessions alone.
     Agent,
 }

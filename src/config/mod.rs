@@ -35,7 +35,7 @@ pub use file::{
     Person, Principal, Realm, RecordingWish, RoleOfPeople, SeenAs,
 };
 pub use iam_keys::IamKeys;
-pub use lanes::{Helper, Lanes, Rung, ShellTransport};
+pub use lanes::{ForwardTransport, Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, client_secret, load, load_policies, load_proofs, odd};
 pub use oidc::Oidc;
 pub use policy_files::PolicyFile;

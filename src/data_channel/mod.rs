@@ -45,7 +45,7 @@ pub use connection::PING;
 pub use error::DialError;
 pub use event::{ChannelEnd, ChannelEvent, ChannelStatus, DriverEvent, Loss, Stall};
 pub use keepalive::{Keepalive, Pulse};
-pub use mux_stream::{MuxStream, MuxStreams};
+pub use mux_stream::{MuxDriver, MuxStream, MuxStreams};
 pub use open::{CLIENT_VERSION, open, open_prepared};
 pub use options::ChannelOptions;
 pub use proxy::ProxyRules;

@@ -14,12 +14,14 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use portcullis_protocol::Time;
 use portcullis_protocol::mux::{Mux, MuxError, MuxEvent, MuxLimits, MuxRole, Read, StreamId};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::clock::{Clock, sleep_until};
 
@@ -67,14 +69,26 @@ struct State {
     refuses: bool,
     /// Nobody drives the multiplexer any more.
     over: bool,
+    /// Since when the budget has had no room, while it has none.
+    full: Option<Instant>,
 }
 
 /// Who waits for a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     reader: Option<Waker>,
     writer: Option<Waker>,
     finished: bool,
+    /// When something was read last.
+    read: Instant,
+    /// It was ended because its reader held up the others.
+    stalled: bool,
+}
+
+impl Held {
+    fn new() -> Self {
+        Self { reader: None, writer: None, finished: false, read: Instant::now(), stalled: false }
+    }
 }
 
 impl MuxStreams {
@@ -88,14 +102,13 @@ impl MuxStreams {
             acceptor: None,
             refuses: false,
             over: false,
+            full: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), driver: Notify::new() });
         (Self { shared: Arc::clone(&shared) }, MuxDriver { clock, shared })
     }
 
-    /// Opens a stream, as whoever forwards does: here that is a test. `None` if there are too many, or the multiplexer is
-    /// over.
-    #[cfg(test)]
+    /// Opens a stream, as whoever forwards does. `None` if there are too many, or the multiplexer is over.
     pub fn open(&self) -> Option<MuxStream> {
         let id = {
             let mut state = self.shared.lock();
@@ -103,11 +116,58 @@ impl MuxStreams {
                 return None;
             }
             let id = state.mux.open()?;
-            state.held.insert(id, Held::default());
+            state.held.insert(id, Held::new());
             id
         };
         self.shared.driver.notify_one();
         Some(MuxStream { id, shared: Arc::clone(&self.shared) })
+    }
+
+    /// How many streams somebody holds.
+    pub fn count(&self) -> usize {
+        self.shared.lock().held.len()
+    }
+
+    /// Whether nothing moves any more.
+    pub fn is_over(&self) -> bool {
+        self.shared.lock().over
+    }
+
+    /// Finishes at once what the other end opens, now and from now on.
+    pub fn accept_none(&self) {
+        {
+            let mut state = self.shared.lock();
+            state.refuses = true;
+            for id in std::mem::take(&mut state.opened) {
+                state.mux.reset(id);
+            }
+        }
+        self.shared.driver.notify_one();
+    }
+
+    /// How long the budget has had no room: nothing is received then, of any stream.
+    pub fn full_for(&self) -> Option<Duration> {
+        self.shared.lock().full.map(|since| since.elapsed())
+    }
+
+    /// Ends the stream that holds up the others, where there is one: the budget has no room, nobody has read of this one for so
+    /// long, and of all such ones it takes the most. Its reader learns that by [`MuxStream::has_stalled`].
+    pub fn end_stalled(&self, patience: Duration) -> Option<StreamId> {
+        let mut state = self.shared.lock();
+        if state.mux.wants_input() || state.held.len() < 2 {
+            return None;
+        }
+        let State { mux, held, .. } = &mut *state;
+        let stands = held.iter_mut().filter(|(_, held)| held.read.elapsed() >= patience);
+        let (id, held) = stands.max_by_key(|(id, _)| mux.backlog(**id)).filter(|(id, _)| mux.backlog(**id) > 0)?;
+        let id = *id;
+        held.stalled = true;
+        wake(&mut held.reader);
+        wake(&mut held.writer);
+        mux.reset(id);
+        drop(state);
+        self.shared.driver.notify_one();
+        Some(id)
     }
 
     /// The next stream that the other end opens; `None` when the multiplexer is over. May be cancelled.
@@ -115,7 +175,7 @@ impl MuxStreams {
         let id = poll_fn(|cx| {
             let mut state = self.shared.lock();
             if let Some(id) = state.opened.pop_front() {
-                state.held.insert(id, Held::default());
+                state.held.insert(id, Held::new());
                 return Poll::Ready(Some(id));
             }
             if state.over {
@@ -134,13 +194,49 @@ impl MuxStream {
         self.id
     }
 
+    /// Waits until there is something to read, or the end.
+    pub async fn readable(&self) {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.over || state.mux.is_readable(self.id) {
+                return Poll::Ready(());
+            }
+            if let Some(held) = state.held.get_mut(&self.id) {
+                wait(&mut held.reader, cx);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether the other end has finished it, and everything was read.
+    pub fn has_ended(&self) -> bool {
+        let state = self.shared.lock();
+        state.mux.is_readable(self.id) && state.mux.backlog(self.id) == 0
+    }
+
+    /// Whether there are bytes to read.
+    pub fn has_bytes(&self) -> bool {
+        self.shared.lock().mux.backlog(self.id) > 0
+    }
+
+    /// Whether it was ended because nobody read it while others waited.
+    pub fn has_stalled(&self) -> bool {
+        self.shared.lock().held.get(&self.id).is_some_and(|held| held.stalled)
+    }
+
     /// The next bytes; `None` when the other end has finished the stream, or the multiplexer is over. May be cancelled
     /// without losing any.
     pub async fn read(&self) -> Option<Bytes> {
         let bytes = poll_fn(|cx| {
             let mut state = self.shared.lock();
             match state.mux.read(self.id) {
-                Read::Data(bytes) => Poll::Ready(Some(bytes)),
+                Read::Data(bytes) => {
+                    if let Some(held) = state.held.get_mut(&self.id) {
+                        held.read = Instant::now();
+                    }
+                    Poll::Ready(Some(bytes))
+                }
                 Read::End => Poll::Ready(None),
                 Read::Empty if state.over => Poll::Ready(None),
                 Read::Empty => {
@@ -182,9 +278,7 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Nothing more will be written; what was written is sent first. Programs of AWS take it for the end of both ways, so
-    /// only a test does it.
-    #[cfg(test)]
+    /// Nothing more will be written; what was written is sent first. Programs of AWS take it for the end of both ways.
     pub fn finish(&self) {
         {
             let mut state = self.shared.lock();
@@ -210,16 +304,9 @@ impl Drop for MuxStream {
 }
 
 impl Drop for MuxStreams {
-    /// Nobody accepts any more: what the other end opens is finished at once.
+    /// Nobody accepts any more.
     fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.refuses = true;
-            for id in std::mem::take(&mut state.opened) {
-                state.mux.reset(id);
-            }
-        }
-        self.shared.driver.notify_one();
+        self.accept_none();
     }
 }
 
@@ -286,7 +373,11 @@ impl State {
                     wake(&mut self.acceptor);
                 }
                 MuxEvent::Readable(id) => match self.held.get_mut(&id) {
-                    Some(held) => wake(&mut held.reader),
+                    Some(held) => {
+                        // what has just come can't have been read before
+                        held.read = Instant::now();
+                        wake(&mut held.reader);
+                    }
                     // not accepted yet: it waits
                     None if self.opened.contains(&id) => {}
                     None => self.discard(id),
@@ -298,7 +389,9 @@ impl State {
                 }
             }
         }
-        (!self.mux.is_flushed(), self.mux.wants_input(), self.mux.poll_timeout())
+        let receives = self.mux.wants_input();
+        self.full = if receives { None } else { self.full.or_else(|| Some(Instant::now())) };
+        (!self.mux.is_flushed(), receives, self.mux.poll_timeout())
     }
 
     /// What nobody reads must not hold the others up.

@@ -46,6 +46,8 @@ pub struct SessionOpened<'a> {
     pub action: &'a str,
     /// Where it leads, where the action is a forward.
     pub forward: Option<(&'a str, u32)>,
+    /// The socket's path, where it is a forward to one.
+    pub socket: Option<&'a [u8]>,
     /// The command, where the action is one.
     pub command: Option<&'a [u8]>,
     /// What is not kept of it.
@@ -230,6 +232,7 @@ impl SessionOpened<'_> {
             to.text("host", host);
             to.value("port", port);
         }
+        to.maybe("path", self.socket.map(String::from_utf8_lossy).as_deref());
         to.maybe("reason", self.reason);
         self.write_acting(to);
         to.value("pty", self.pty);

@@ -87,6 +87,8 @@ fn tells_of_a_session(event: &Event<'_>) -> bool {
         Event::SessionOpened(_)
         | Event::AlertRaised(_)
         | Event::SessionLane(_)
+        | Event::ForwardConnected(_)
+        | Event::ForwardInside(_)
         | Event::CommandRun(_)
         | Event::RecordingGap(_)
         | Event::SessionProgress(_)

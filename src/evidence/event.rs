@@ -41,6 +41,10 @@ pub enum Event<'a> {
     SessionJudged(SessionJudged<'a>),
     /// A Session Manager session carries part of it.
     SessionLane(SessionLane<'a>),
+    /// Of a forward: the node has connected.
+    ForwardConnected(ForwardConnected<'a>),
+    /// Of a forward: what passes is a protocol in which nobody sees what is done.
+    ForwardInside(ForwardInside),
     /// A command was run in it, or refused. Only its folder has it.
     CommandRun(CommandRun<'a>),
     /// Something could not be recorded, and the session went on, since its recording is not required.
@@ -189,6 +193,24 @@ pub struct SessionLane<'a> {
     pub calls: &'a CallIds,
 }
 
+/// `forward.connected`
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardConnected<'a> {
+    /// What carries it: `helper`, `agent`.
+    pub way: &'a str,
+    /// The address that was dialled, where that is known.
+    pub address: Option<&'a str>,
+}
+
+/// `forward.inside`
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardInside {
+    /// `ssh`, `vnc`.
+    pub protocol: &'static str,
+    /// Who said so first: `client`, `target`.
+    pub by: &'static str,
+}
+
 /// `command.run`
 #[derive(Clone, Copy, Debug)]
 pub struct CommandRun<'a> {
@@ -332,6 +354,8 @@ impl Event<'_> {
             Self::SessionOpened(_) => "session.opened",
             Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
+            Self::ForwardConnected(_) => "forward.connected",
+            Self::ForwardInside(_) => "forward.inside",
             Self::CommandRun(_) => "command.run",
             Self::RecordingGap(_) => "recording.gap",
             Self::SessionInterrupted(_) => "session.interrupted",
@@ -392,6 +416,14 @@ impl Event<'_> {
             Self::SessionOpened(event) => event.write(to),
             Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
+            Self::ForwardConnected(event) => {
+                to.text("way", event.way);
+                to.maybe("address", event.address);
+            }
+            Self::ForwardInside(event) => {
+                to.text("protocol", event.protocol);
+                to.text("by", event.by);
+            }
             Self::CommandRun(event) => event.write(to),
             Self::RecordingGap(event) => event.write(to),
             Self::SessionInterrupted(event) => to.value("checkpoints", event.checkpoints),

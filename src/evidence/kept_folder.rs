@@ -67,7 +67,10 @@ impl KeptFolder {
                 let (recording, first) = Recording::of_terminal(size, opened, &title, opening.marks, log.redaction());
                 (recording, Some(first))
             }
-            None if *grant.action() == Action::Files => (Recording::of_streams(0, 0, log.redaction()), None),
+            // of files there are their own records, and of forwards no byte is kept
+            None if matches!(grant.action(), Action::Files | Action::Forward { .. } | Action::ForwardSocket { .. }) => {
+                (Recording::of_streams(0, 0, log.redaction()), None)
+            }
             None => {
                 let input = if grant.terms().recording.input { keeping.output_head } else { 0 };
                 (Recording::of_streams(keeping.output_head, input, log.redaction()), None)
@@ -104,6 +107,19 @@ impl KeptFolder {
                     request_id: lane.calls.start.clone(),
                     assume_role_request_id: lane.calls.assume_role.clone(),
                 });
+                None
+            }
+            Event::ForwardConnected(connected) => {
+                if let Some(forward) = &mut lock(&self.manifest).forward {
+                    forward.way = Some(connected.way.to_owned());
+                    forward.address = connected.address.map(str::to_owned);
+                }
+                None
+            }
+            Event::ForwardInside(inside) => {
+                if let Some(forward) = &mut lock(&self.manifest).forward {
+                    forward.inside = Some(inside.protocol.to_owned());
+                }
                 None
             }
             Event::SessionExit(exit) => {
@@ -399,7 +415,10 @@ fn manifest(
             _ => None,
         },
         forward: match grant.action() {
-            Action::Forward { host, port } => Some(ForwardEntry { host: host.clone(), port: *port }),
+            Action::Forward { host, port } => {
+                Some(ForwardEntry { host: host.clone(), port: *port, ..ForwardEntry::default() })
+            }
+            Action::ForwardSocket { path } => Some(ForwardEntry { path: Some(text(path)), ..ForwardEntry::default() }),
             _ => None,
         },
         pty: opening.terminal.is_some(),

@@ -46,7 +46,7 @@ pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn, ReasonAsked, Se
 pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
-    Event, EvidenceViewed, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried, RefusalSum,
+    Event, EvidenceViewed, ForwardInside, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried, RefusalSum,
     RefusalsSummed, SessionDeleted,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
@@ -62,4 +62,4 @@ pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};
 pub use redaction::Redaction;
 pub use share::Shares;
-pub use views::{FileRecord, InputRecord, LaneRecord, OutputRecord, Stream, Taken};
+pub use views::{FileRecord, ForwardRecord, InputRecord, LaneRecord, OutputRecord, Stream, Taken};

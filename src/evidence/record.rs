@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::questions::Questions;
 use super::share::SessionUse;
 use super::tally::Tally;
-use super::views::{FileRecord, InputRecord, LaneRecord, OutputRecord};
+use super::views::{FileRecord, ForwardRecord, InputRecord, LaneRecord, OutputRecord};
 use crate::identity::Acting;
 use crate::model::{ClientFacts, Exit, WindowSize};
 use crate::policy::{Action, Grant, JudgedLine};
@@ -143,6 +143,10 @@ impl SessionRecord {
                 Action::Forward { host, port } => Some((host.as_str(), *port)),
                 _ => None,
             },
+            socket: match grant.action() {
+                Action::ForwardSocket { path } => Some(path.as_slice()),
+                _ => None,
+            },
             command,
             redaction: log.redaction(),
             hashed: grant.terms().recording.hashed_commands,
@@ -197,6 +201,11 @@ impl SessionRecord {
     /// For the sessions of Session Manager that carry it.
     pub fn lanes(&self) -> LaneRecord {
         LaneRecord::new(self.shared.clone())
+    }
+
+    /// For what is known of a forward.
+    pub fn forward(&self) -> ForwardRecord {
+        ForwardRecord::new(self.shared.clone())
     }
 
     /// For what is done to files.

@@ -1,16 +1,16 @@
 //! Views of a session's record: each can note what its holder does, and nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::error::EvidenceError;
-use super::event::{Event, SessionLane};
+use super::event::{Event, ForwardConnected, ForwardInside, SessionLane};
 use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation};
 use super::proof::{Recorded, Unrecorded};
-use super::record::Shared;
+use super::record::{Shared, lock};
 use crate::model::{CallIds, Exit, SessionId, WindowSize};
 use crate::policy::{Denial, Grant};
 
@@ -29,6 +29,14 @@ pub struct OutputRecord {
 /// Takes the sessions of Session Manager that carry a session.
 #[derive(Clone, Debug)]
 pub struct LaneRecord {
+    shared: Arc<Shared>,
+    /// What was noted so far, for whoever else they carry.
+    noted: Arc<Mutex<Vec<(SessionId, CallIds)>>>,
+}
+
+/// Takes what is known of a forward.
+#[derive(Debug)]
+pub struct ForwardRecord {
     shared: Arc<Shared>,
 }
 
@@ -150,13 +158,39 @@ impl OutputRecord {
 
 impl LaneRecord {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, noted: Arc::default() }
+    }
+
+    /// What another session has been carried by so far carries this one as well.
+    pub async fn shares(&self, with: &Self) -> Result<(), EvidenceError> {
+        let noted = lock(&with.noted).clone();
+        for (session, calls) in &noted {
+            self.opened(session, calls).await?;
+        }
+        Ok(())
     }
 
     /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after
     /// the session's end.
     pub async fn opened(&self, session: &SessionId, calls: &CallIds) -> Result<(), EvidenceError> {
+        lock(&self.noted).push((session.clone(), calls.clone()));
         self.shared.write(&Event::SessionLane(SessionLane { session_manager_id: &session.0, calls })).await
+    }
+}
+
+impl ForwardRecord {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The node has connected; written before the first byte.
+    pub async fn connected(&self, way: &str, address: Option<&str>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::ForwardConnected(ForwardConnected { way, address })).await
+    }
+
+    /// One end has said first that it speaks a protocol in which nobody sees what is done.
+    pub async fn inside(&self, inside: ForwardInside) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::ForwardInside(inside)).await
     }
 }
 

@@ -38,12 +38,12 @@ pub struct Manifest {
     /// As which user of the node; none where that is the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_user: Option<String>,
-    /// What was asked for: `Shell`, `Exec`, `Files`; `Forward`, `Tunnel`, `Hop` have their place here before they have their channel.
+    /// What was asked for: `Shell`, `Exec`, `Files`, `Forward`, `ForwardSocket`; `Tunnel`, `Hop` have their place here before they have their channel.
     pub action: String,
     /// The command line of `Exec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Where a `Forward` leads.
+    /// Where a `Forward` or a `ForwardSocket` leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardEntry>,
     /// Whether it had a terminal.
@@ -108,13 +108,33 @@ pub struct NodeEntry {
     pub called: Option<String>,
 }
 
-/// Where a forward leads, as the client wrote it and the node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a forward leads, as the node sees it. No byte of it is kept: what passed is in the manifest's streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ForwardEntry {
-    /// The host.
+    /// The host; nothing where it is a socket.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
     /// Its port.
+    #[serde(skip_serializing_if = "is_none")]
     pub port: u32,
+    /// The socket's path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What was dialled, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What carried it: `helper`, `agent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
+    /// A protocol that keeps what is done in it from this record, by what one end said first: `ssh`, `vnc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(port: &u32) -> bool {
+    *port == 0
 }
 
 /// What policy said.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use russh::ChannelId;
-use russh::server::{Handle, Msg};
+use russh::server::{ChannelOpenHandle, Handle, Msg};
 use russh::{Channel, ChannelWriteHalf};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::channel;
 use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::ending::{Ended, Ending};
+use super::forward::{self, Forwards, NoForward, Wanted};
 use super::inbox::Inbox;
 use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
@@ -27,7 +28,7 @@ use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, Refusals
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
-use crate::session::{Caller, ChannelRequest, Lookup, Reasons, RequestKind};
+use crate::session::{Caller, ChannelRequest, Destination, Lookup, Reasons, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
 
 /// One connection's state; the handler's.
@@ -47,6 +48,7 @@ pub(super) struct Connection {
     pub(super) signing_in: Option<SigningIn>,
     login: Option<LoggedIn>,
     channels: HashMap<ChannelId, ChannelState>,
+    forwards: Forwards,
     /// Channels that the client has closed and that are still winding up: they have a limit, too, or opening and closing
     /// without end would get around the other one.
     closing: Vec<Arc<Inbox>>,
@@ -133,6 +135,7 @@ impl Connection {
             signing_in: None,
             login: None,
             channels: HashMap::new(),
+            forwards: Forwards::default(),
             closing: Vec::new(),
             lookup: None,
             looked_up: false,
@@ -186,18 +189,60 @@ impl Connection {
         }))
     }
 
-    /// What policy says to a forward through the login's node, or, where it names none, to a hop to the one that the client
-    /// wants to reach; as far as that can be said of whatever node it is.
-    pub(super) fn denies_forward(&self, host: &str, port: u32) -> Option<Denial> {
+    /// What policy says to a hop to the node that the client wants to reach, as far as that can be said of whatever node it is.
+    pub(super) fn denies_hop(&self, host: &str) -> Option<Denial> {
         let identity = &self.login.as_ref()?.identity;
-        let policy = self.shared.sessions.policy();
-        match self.node() {
-            Some(node) => policy.denies_unseen(identity, &node, &Action::Forward { host: host.to_owned(), port }),
-            None => {
-                let node = self.shared.sessions.asked(&NodeName::parse(host).ok()?);
-                policy.denies_unseen(identity, &node, &Action::Hop)
+        let node = self.shared.sessions.asked(&NodeName::parse(host).ok()?);
+        self.shared.sessions.policy().denies_unseen(identity, &node, &Action::Hop)
+    }
+
+    /// Whether the login names a node, through which something may be reached.
+    pub(super) fn names_a_node(&self) -> bool {
+        self.node().is_some()
+    }
+
+    /// Opens a forward through the login's node on a task of its own, or says why not, with the code of SSH's that tells it.
+    pub(super) fn open_forward(
+        &mut self,
+        wanted: Wanted<'_>,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        handle: Handle,
+    ) -> Result<(), (ChannelOpenHandle, u32, String)> {
+        let (node, action, caller, place) = match self.may_forward(wanted) {
+            Ok(allowed) => allowed,
+            Err(refused) => {
+                let asked = wanted.to_string();
+                match &refused.denial {
+                    Some(denial) => self.note_denial(&asked, denial),
+                    None => self.note_refusal(&asked, refused.code, &refused.why),
+                }
+                return Err((reply, refused.ssh_code, refused.why));
             }
+        };
+        let opening = self.forwards.admit(channel, reply, handle, place);
+        self.look_up();
+        let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
+        let (shared, dialer) = (self.shared.clone(), self.forwards.dialer(&self.shared));
+        tokio::spawn(forward::run(shared, caller, Destination { node, lookup }, action, dialer, opening));
+        Ok(())
+    }
+
+    /// What can be said of a forward without asking anybody: it is answered at once.
+    fn may_forward(&mut self, wanted: Wanted<'_>) -> Result<(NodeAsked, Action, Caller, ChannelPlace), NoForward> {
+        let action = wanted.action().map_err(|why| NoForward::to(&why))?;
+        let nobody = || NoForward::full(&TooManyChannels::NoLogin);
+        let caller = self.caller().ok_or_else(nobody)?.map_err(|wrong| NoForward::by(&wrong))?;
+        let node = self.node().ok_or_else(nobody)?;
+        let policy = self.shared.sessions.policy();
+        if let Some(denial) = policy.denies_unseen(&caller.identity, &node, &action) {
+            return Err(NoForward::denied(denial));
         }
+        let most = usize::try_from(self.shared.settings.limits.forwards).unwrap_or(usize::MAX);
+        self.forwards.have_room(most).map_err(|full| NoForward::full(&full))?;
+        let login = self.login.as_ref().ok_or_else(nobody)?;
+        let place = login.share.open_forward(policy.has_permits(&caller.identity));
+        Ok((node, action, caller, place.map_err(|full| NoForward::full(&full))?))
     }
 
     /// The same of what policy refused.
@@ -280,11 +325,12 @@ impl Connection {
     }
 
     pub(super) fn inbox(&self, id: ChannelId) -> Option<&Arc<Inbox>> {
-        self.channels.get(&id).map(|channel| &channel.inbox)
+        self.channels.get(&id).map(|channel| &channel.inbox).or_else(|| self.forwards.inbox(id))
     }
 
     /// The client has closed a channel.
     pub(super) fn close(&mut self, id: ChannelId) {
+        self.forwards.close(id);
         if let Some(channel) = self.channels.remove(&id) {
             channel.inbox.hang_up();
             // one on which nothing was started has nothing to wind up
@@ -336,14 +382,19 @@ impl Connection {
     /// Whether a session may still be opened. A client that breaks its promise is none that its person started, and ends,
     /// as in OpenSSH. So does one whose person is here no more; others are who they are now, in the groups that they are in.
     pub(super) fn may_open_sessions(&mut self) -> Result<(), Ended> {
+        if self.no_more_sessions {
+            self.ending.end(Ended::PromiseBroken);
+        }
+        self.may_open_channels()
+    }
+
+    /// The same of a channel that is no session's, which such a client may still open.
+    pub(super) fn may_open_channels(&mut self) -> Result<(), Ended> {
         if let Some(login) = &mut self.login {
             match self.shared.people.current().renew(&login.identity, SystemTime::now(), Purpose::Open) {
                 Ok(identity) => login.identity = identity,
                 Err(why) => self.ending.end(Ended::Unproved(why.code())),
             }
-        }
-        if self.no_more_sessions {
-            self.ending.end(Ended::PromiseBroken);
         }
         self.ending.asked().map_or(Ok(()), Err)
     }
@@ -420,6 +471,7 @@ impl Drop for Connection {
         for channel in self.channels.values() {
             channel.inbox.hang_up();
         }
+        self.forwards.hang_up();
         if let Some(ended) = self.ending.asked() {
             self.note_refusal("the connection", ended.code(), &ended.to_string());
         }

@@ -8,11 +8,12 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Response, Session, VerifiedCertificate,
     VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
+use russh::{Channel, ChannelId, Pty, Sig};
 
 use super::auth::{certificate, publickey};
 use super::connection::Connection;
 use super::environment::Verdict;
+use super::forward::{self, PROHIBITED, RESOURCE_SHORTAGE, Wanted};
 use super::preauth_stream::Reached;
 use crate::identity::{KeyFingerprint, Login, LoginError, Proved, Unproved};
 use crate::model::{ClientFacts, Negotiated, ReasonText, RefusalCode, WindowSize, plain_text_up_to};
@@ -23,7 +24,9 @@ use crate::transport::PtyRequest;
 #[derive(Debug)]
 pub(super) struct ClientHandler(pub(super) Connection);
 
-const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
+const NO_FORWARDING: &str = "this gateway opens no such channel towards anybody; nothing is forwarded from it";
+const NO_HOP: &str =
+    "this login names no node, so there is none to forward through: put the node before the '@', ssh <node>@<gateway>";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
 const NO_FORWARDED: &str = "nothing is forwarded from the node to the client, so nothing can end";
 const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the session goes on without it";
@@ -36,11 +39,6 @@ const NO_REASON: &str = "portcullis: what PORTCULLIS_REASON says is not taken: a
 const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
 const NO_TERMINAL_BY_KEY: &str =
     "what was logged in with has no terminal: the key's line says no-pty, or the certificate does not say permit-pty";
-
-/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254, section 5.1). The library's own
-/// variants of them have no room for a sentence.
-const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
-const RESOURCE_SHORTAGE: u32 = 4;
 
 /// OpenSSH's client says so when it can show no more output (its PROTOCOL, section 2.1); it expects no answer.
 const END_OF_WRITE: &str = "eow@openssh.com";
@@ -176,7 +174,7 @@ impl Handler for ClientHandler {
     ) -> Result<(), Self::Error> {
         if let Err(ended) = self.0.may_open_sessions() {
             let reason = ended.to_string();
-            reply.reject(ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason }).await;
+            forward::refuse(reply, PROHIBITED, &reason).await;
             return Ok(());
         }
         match self.0.admit(channel, session.handle()) {
@@ -184,51 +182,44 @@ impl Handler for ClientHandler {
             Err(full) => {
                 let reason = full.to_string();
                 self.0.note_refusal("session channel", RefusalCode::TooManyChannels, &reason);
-                reply.reject(ChannelOpenFailure::Other { code: RESOURCE_SHORTAGE, reason }).await;
+                forward::refuse(reply, RESOURCE_SHORTAGE, &reason).await;
             }
         }
         Ok(())
     }
 
+    /// Through the node that the login names; without one it is a hop to another, which is served elsewhere.
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let asked = format!("forwarding to {host}:{port}");
-        let reason = match self.0.denies_forward(host, port) {
-            _ if !self.0.restrictions().lets_forward() => {
-                self.0.note_refusal(&asked, RefusalCode::TakenByTheKey, NO_FORWARDING_BY_KEY);
-                NO_FORWARDING_BY_KEY.to_owned()
-            }
-            Some(denial) => {
-                self.0.note_denial(&asked, &denial);
-                denial.text
-            }
-            None => {
-                self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_FORWARDING);
-                NO_FORWARDING.to_owned()
-            }
-        };
-        reply.reject(ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason }).await;
-        Ok(())
+        let wanted = Wanted::Port { host, port };
+        if !self.0.names_a_node() {
+            return self.refuse_hop(wanted, host, reply).await;
+        }
+        self.open_forward(wanted, channel, reply, session).await
     }
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         path: &str,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.0.note_refusal(&format!("forwarding to {path}"), RefusalCode::ForwardingNotServed, NO_FORWARDING);
-        reply.reject(no_forwarding()).await;
-        Ok(())
+        let wanted = Wanted::Socket(path);
+        if !self.0.names_a_node() {
+            self.0.note_refusal(&wanted.to_string(), RefusalCode::ForwardingNotServed, NO_HOP);
+            forward::refuse(reply, PROHIBITED, NO_HOP).await;
+            return Ok(());
+        }
+        self.open_forward(wanted, channel, reply, session).await
     }
 
     async fn channel_open_x11(
@@ -240,7 +231,7 @@ impl Handler for ClientHandler {
         _: &mut Session,
     ) -> Result<(), Self::Error> {
         self.0.note_refusal("X11 channel", RefusalCode::ForwardingNotServed, NO_FORWARDING);
-        reply.reject(no_forwarding()).await;
+        forward::refuse(reply, PROHIBITED, NO_FORWARDING).await;
         Ok(())
     }
 
@@ -255,7 +246,7 @@ impl Handler for ClientHandler {
         _: &mut Session,
     ) -> Result<(), Self::Error> {
         self.0.note_refusal("forwarded channel", RefusalCode::ForwardingNotServed, NO_FORWARDING);
-        reply.reject(no_forwarding()).await;
+        forward::refuse(reply, PROHIBITED, NO_FORWARDING).await;
         Ok(())
     }
 
@@ -542,6 +533,55 @@ impl ClientHandler {
         Ok(())
     }
 
+    /// A forward through the login's node.
+    async fn open_forward(
+        &mut self,
+        wanted: Wanted<'_>,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if !self.0.restrictions().lets_forward() {
+            self.0.note_refusal(&wanted.to_string(), RefusalCode::TakenByTheKey, NO_FORWARDING_BY_KEY);
+            forward::refuse(reply, PROHIBITED, NO_FORWARDING_BY_KEY).await;
+            return Ok(());
+        }
+        if let Err(ended) = self.0.may_open_channels() {
+            forward::refuse(reply, PROHIBITED, &ended.to_string()).await;
+            return Ok(());
+        }
+        if let Err((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
+            forward::refuse(reply, code, &why).await;
+        }
+        Ok(())
+    }
+
+    /// What a login that names no node asks for is a hop.
+    async fn refuse_hop(
+        &mut self,
+        wanted: Wanted<'_>,
+        host: &str,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), russh::Error> {
+        let asked = wanted.to_string();
+        let reason = match self.0.denies_hop(host) {
+            _ if !self.0.restrictions().lets_forward() => {
+                self.0.note_refusal(&asked, RefusalCode::TakenByTheKey, NO_FORWARDING_BY_KEY);
+                NO_FORWARDING_BY_KEY.to_owned()
+            }
+            Some(denial) => {
+                self.0.note_denial(&asked, &denial);
+                denial.text
+            }
+            None => {
+                self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_HOP);
+                NO_HOP.to_owned()
+            }
+        };
+        forward::refuse(reply, PROHIBITED, &reason).await;
+        Ok(())
+    }
+
     /// Something that a client offers with every session, from its configuration and mostly without its person's knowing:
     /// what refuses it must not stand on the stderr of every command. `ssh -v` shows it, and the event log has it.
     fn refuse_offer(&mut self, asked: &str, text: &'static str, session: &mut Session) -> Result<(), russh::Error> {
@@ -564,10 +604,6 @@ fn answer(session: &mut Session, id: ChannelId, accepted: bool) -> Result<(), ru
 
 fn refuse() -> Auth {
     Auth::Reject { proceed_with_methods: None, partial_success: false }
-}
-
-fn no_forwarding() -> ChannelOpenFailure {
-    ChannelOpenFailure::Other { code: ADMINISTRATIVELY_PROHIBITED, reason: NO_FORWARDING.to_owned() }
 }
 
 fn window_size(cols: u32, rows: u32, x_pixels: u32, y_pixels: u32) -> WindowSize {

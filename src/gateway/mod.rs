@@ -23,6 +23,7 @@ mod connection_limits;
 mod ending;
 mod environment;
 mod foretell;
+mod forward;
 mod handler;
 mod home;
 mod hostkeys;

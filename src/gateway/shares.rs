@@ -26,6 +26,7 @@ use crate::model::Promised;
 pub(super) struct Allowance {
     pub(super) connections: usize,
     pub(super) channels: usize,
+    pub(super) forwards: usize,
     pub(super) bytes: usize,
 }
 
@@ -49,6 +50,7 @@ pub(super) struct Shares {
 #[derive(Debug)]
 struct PersonShare {
     channels: AtomicUsize,
+    forwards: AtomicUsize,
     bytes: AtomicUsize,
     promised: Promised,
     connections: Mutex<Vec<Arc<Counted>>>,
@@ -70,9 +72,21 @@ pub(super) struct ConnectionShare {
     counted: Arc<Counted>,
 }
 
-/// One of a person's channels, while it lives.
+/// One of a person's channels, or of their forwards, while it lives.
 #[derive(Debug)]
-pub(super) struct ChannelPlace(Arc<ConnectionShare>);
+pub(super) struct ChannelPlace {
+    share: Arc<ConnectionShare>,
+    of: Counter,
+}
+
+/// What a place is among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counter {
+    /// Channels that run something.
+    Channels,
+    /// Forwards, which take no helper and no process of their own on a node.
+    Forwards,
+}
 
 /// Bytes that a connection holds, and the window for more of them, until this is dropped.
 #[derive(Debug)]
@@ -84,8 +98,14 @@ pub(super) struct Held {
 
 /// A person has as many channels as they may, on all their connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("you have {0} channels already, on all your connections, which is the limit")]
-pub(super) struct TooManyOfAPerson(usize);
+#[error("you have {most} {} already, on all your connections, which is the limit", match .of {
+    Counter::Channels => "channels",
+    Counter::Forwards => "forwards",
+})]
+pub(super) struct TooManyOfAPerson {
+    most: usize,
+    of: Counter,
+}
 
 impl Shares {
     pub(super) fn new(limits: &Limits) -> Self {
@@ -95,11 +115,13 @@ impl Shares {
             with_rules: Allowance {
                 connections: size(limits.connections_per_person),
                 channels: size(limits.channels_per_person),
+                forwards: size(limits.forwards_per_person),
                 bytes: bytes(limits.buffered_bytes_per_person),
             },
             without_rules: Allowance {
                 connections: size(limits.connections_without_rules),
                 channels: size(limits.channels_without_rules),
+                forwards: size(limits.channels_without_rules),
                 bytes: BYTES_WITHOUT_RULES,
             },
             bytes: AtomicUsize::new(0),
@@ -114,6 +136,7 @@ impl Shares {
         let person = people.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(PersonShare {
                 channels: AtomicUsize::new(0),
+                forwards: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
                 promised: Promised::of(self.allowance(has_rules).bytes, NARROWEST),
                 connections: Mutex::default(),
@@ -173,6 +196,13 @@ impl PersonShare {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn open(&self, of: Counter) -> &AtomicUsize {
+        match of {
+            Counter::Channels => &self.channels,
+            Counter::Forwards => &self.forwards,
+        }
+    }
+
     /// Without those that are on their way out: each ends once, and its bytes with it.
     fn bytes_staying(&self) -> usize {
         staying(&self.connections()).map(|connection| connection.bytes.load(Ordering::Relaxed)).sum()
@@ -197,12 +227,26 @@ impl PersonShare {
 impl ConnectionShare {
     /// A place for one more channel of the person's. `has_rules`: some policy lets them do something, as of now.
     pub(super) fn open_channel(self: &Arc<Self>, has_rules: bool) -> Result<ChannelPlace, TooManyOfAPerson> {
-        let most = self.all.judge(&self.person, has_rules).channels;
-        if self.person.channels.fetch_add(1, Ordering::Relaxed) >= most {
-            self.person.channels.fetch_sub(1, Ordering::Relaxed);
-            return Err(TooManyOfAPerson(most));
+        self.open(has_rules, Counter::Channels)
+    }
+
+    /// The same for one more forward.
+    pub(super) fn open_forward(self: &Arc<Self>, has_rules: bool) -> Result<ChannelPlace, TooManyOfAPerson> {
+        self.open(has_rules, Counter::Forwards)
+    }
+
+    fn open(self: &Arc<Self>, has_rules: bool, of: Counter) -> Result<ChannelPlace, TooManyOfAPerson> {
+        let allowance = self.all.judge(&self.person, has_rules);
+        let most = match of {
+            Counter::Channels => allowance.channels,
+            Counter::Forwards => allowance.forwards,
+        };
+        let open = self.person.open(of);
+        if open.fetch_add(1, Ordering::Relaxed) >= most {
+            open.fetch_sub(1, Ordering::Relaxed);
+            return Err(TooManyOfAPerson { most, of });
         }
-        Ok(ChannelPlace(self.clone()))
+        Ok(ChannelPlace { share: self.clone(), of })
     }
 
     fn hold(&self, bytes: usize) {
@@ -248,13 +292,13 @@ impl Drop for ConnectionShare {
 impl ChannelPlace {
     /// Bytes of this channel, none so far.
     pub(super) fn held(&self) -> Held {
-        Held { share: Some(self.0.clone()), bytes: 0, window: 0 }
+        Held { share: Some(self.share.clone()), bytes: 0, window: 0 }
     }
 }
 
 impl Drop for ChannelPlace {
     fn drop(&mut self) {
-        self.0.person.channels.fetch_sub(1, Ordering::Relaxed);
+        self.share.person.open(self.of).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -425,7 +469,7 @@ mod tests {
         drop(second);
         assert!(!join(&shares, "ada").1.is_asked(), "places come back");
         let mut places: Vec<_> = (0..3).map(|_| first.0.open_channel(true).unwrap()).collect();
-        assert_eq!(first.0.open_channel(true).unwrap_err(), TooManyOfAPerson(3));
+        assert_eq!(first.0.open_channel(true).unwrap_err(), TooManyOfAPerson { most: 3, of: Counter::Channels });
         places.pop();
         first.0.open_channel(true).unwrap();
         let nobody = |name: &str| {
@@ -444,7 +488,7 @@ mod tests {
         });
         let (ada, ends) = join(&shares, "ada");
         let place = ada.open_channel(true).unwrap();
-        assert_eq!(ada.open_channel(false).unwrap_err(), TooManyOfAPerson(1));
+        assert_eq!(ada.open_channel(false).unwrap_err(), TooManyOfAPerson { most: 1, of: Counter::Channels });
         let mut held = place.held();
         held.add(BYTES_WITHOUT_RULES + 1);
         assert!(matches!(ends.asked(), Some(Ended::PersonFull { most: BYTES_WITHOUT_RULES })), "{:?}", ends.asked());

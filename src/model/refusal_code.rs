@@ -96,8 +96,14 @@ pub enum RefusalCode {
     NoWayToTheNode,
     /// Somebody ended it while it was being opened.
     Killed,
-    /// The gateway forwards nothing.
+    /// It is a kind of forwarding that the gateway does not do.
     ForwardingNotServed,
+    /// A forward to where nobody is led, whatever policy says.
+    TargetForbidden,
+    /// A forward that is allowed, and whose target the node does not reach.
+    TargetNotReached,
+    /// The connection, or its person, has as many forwards as may be.
+    TooManyForwards,
     /// The gateway serves sftp and no other subsystem.
     SubsystemNotServed,
     /// The variable is not among those that clients may set.
@@ -125,7 +131,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 60] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -172,6 +178,9 @@ impl RefusalCode {
         Self::NoWayToTheNode,
         Self::Killed,
         Self::ForwardingNotServed,
+        Self::TargetForbidden,
+        Self::TargetNotReached,
+        Self::TooManyForwards,
         Self::SubsystemNotServed,
         Self::VariableNotAccepted,
         Self::TakenByTheKey,
@@ -234,6 +243,9 @@ impl RefusalCode {
             Self::NoWayToTheNode => "no-way-to-the-node",
             Self::Killed => "killed",
             Self::ForwardingNotServed => "forwarding-not-served",
+            Self::TargetForbidden => "target-forbidden",
+            Self::TargetNotReached => "target-not-reached",
+            Self::TooManyForwards => "too-many-forwards",
             Self::SubsystemNotServed => "subsystem-not-served",
             Self::VariableNotAccepted => "variable-not-accepted",
             Self::TakenByTheKey => "taken-by-the-key",

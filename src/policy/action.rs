@@ -31,10 +31,15 @@ pub enum Action {
     RunAs,
     /// Reaching a port through the node.
     Forward {
-        /// The host, as the client wrote it and the node sees it.
+        /// The host, as the node sees it: an address in its one spelling (`model::TargetHost`), a name in small letters.
         host: String,
         /// Its port.
         port: u32,
+    },
+    /// Reaching a Unix socket on the node.
+    ForwardSocket {
+        /// Its path, as the client wrote it.
+        path: Vec<u8>,
     },
     /// Reaching the node by way of the gateway, which answers in its place.
     Hop,
@@ -98,6 +103,7 @@ impl Action {
             Self::SetVariable { .. } => "SetVariable",
             Self::RunAs => "RunAs",
             Self::Forward { .. } => "Forward",
+            Self::ForwardSocket { .. } => "ForwardSocket",
             Self::Hop => "Hop",
             Self::Review { .. } => "Review",
             Self::EndSession { .. } => "EndSession",

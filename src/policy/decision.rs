@@ -345,6 +345,7 @@ mod tests {
             Action::SetVariable { name: "LANG".to_owned(), value: b"C".to_vec() },
             Action::RunAs,
             Action::Forward { host: "db".to_owned(), port: 5432 },
+            Action::ForwardSocket { path: b"/run/x".to_vec() },
             Action::Hop,
             Action::Review { of: "bob".to_owned() },
             Action::EndSession { of: "bob".to_owned() },

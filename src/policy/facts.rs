@@ -15,7 +15,7 @@ use super::command_line::{Command, Transfer};
 use super::scope::PolicyScope;
 use crate::identity::CertificateFacts;
 use crate::identity::SignInFacts;
-use crate::model::NodeFacts;
+use crate::model::{NodeFacts, TargetHost};
 
 /// Who asks about which node, and what is known however often they ask.
 #[derive(Debug)]
@@ -220,15 +220,30 @@ fn particulars(action: &Action) -> Result<Vec<(String, RestrictedExpression)>, F
             pairs
         }
         Action::SetVariable { name, value } => vec![("variable", text(name)), ("value", lossy(value))],
-        Action::Forward { host, port } => {
-            vec![("host", text(host)), ("port", RestrictedExpression::new_long((*port).into()))]
-        }
+        Action::Forward { host, port } => forward(host, *port),
+        Action::ForwardSocket { path } => vec![("path", lossy(path))],
         Action::File { path, .. } => vec![("path", lossy(path))],
         Action::Review { of } | Action::EndSession { of } => {
             vec![("session_of", RestrictedExpression::new_entity_uid(uid("Person", of)?))]
         }
     };
     Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// What is known of a host before anybody has looked its name up.
+fn forward(host: &str, port: u32) -> Vec<(&'static str, RestrictedExpression)> {
+    let target = TargetHost::parse(host).ok();
+    let loopback = target.as_ref().is_some_and(TargetHost::is_node_itself);
+    let address = target.and_then(|target| match target {
+        TargetHost::Address(address) => Some(("address", RestrictedExpression::new_ip(address.to_string()))),
+        TargetHost::Localhost | TargetHost::Name(_) => None,
+    });
+    let always = [
+        ("host", text(host)),
+        ("port", RestrictedExpression::new_long(port.into())),
+        ("loopback", RestrictedExpression::new_bool(loopback)),
+    ];
+    always.into_iter().chain(address).collect()
 }
 
 /// What is known of a line as a whole.

@@ -10,6 +10,7 @@
 //! become the session's, and the size of an upload is what the terms of that one upload say.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -144,6 +145,20 @@ impl Grant {
         match theirs.any(looks) {
             true => Scope::Paths,
             false => Scope::Actions,
+        }
+    }
+
+    /// May what the granted forward's name stands for be reached? What forbids the address by itself refuses; that the name is permitted
+    /// is enough for any other, but not for the node's own loopback, which no name but its own is to lead to.
+    pub fn judge_address(&self, address: IpAddr) -> Result<(), Denial> {
+        let Action::Forward { port, .. } = self.action else {
+            return Err(self.beyond(&self.action, &self.action));
+        };
+        let asked = Action::Forward { host: address.to_string(), port };
+        match self.ask(&asked) {
+            Ok(_) => Ok(()),
+            Err(denial) if denial.code == RefusalCode::NoRule && !address.is_loopback() => Ok(()),
+            Err(denial) => Err(denial),
         }
     }
 
@@ -402,6 +417,33 @@ mod tests {
             let denial = of(action).unwrap_err();
             assert_eq!((denial.code, denial.policy.as_str()), (RefusalCode::NoRule, "default"), "{action:?}");
         }
+    }
+
+    #[test]
+    fn what_a_name_stands_for_is_asked_about_as_the_address_that_it_is() {
+        let named = "@id(\"db\") permit (principal, action == Action::\"Forward\", resource) when { context.host == \"db\" };\n\
+                     @id(\"net\") forbid (principal, action == Action::\"Forward\", resource)\n\
+                     when { context has address && context.address.isInRange(ip(\"10.9.0.0/16\")) };";
+        let forward = || Action::Forward { host: "db".to_owned(), port: 5432 };
+        let judged = |policies: &str, address: &str| {
+            let grant = Grant::under(policies, "tester", "web-1", forward());
+            grant.judge_address(address.parse().unwrap()).map_err(|denial| (denial.code, denial.policy))
+        };
+        for address in ["10.0.0.7", "2001:db8::7"] {
+            assert_eq!(judged(named, address), Ok(()), "the name is permitted, and nothing is said of {address}");
+        }
+        assert_eq!(judged(named, "10.9.0.7"), Err((RefusalCode::Forbidden, "net".to_owned())));
+        // no name but its own leads to the node itself, unless that is permitted as such
+        for address in ["127.0.0.1", "127.9.9.9", "::1"] {
+            assert_eq!(judged(named, address), Err((RefusalCode::NoRule, "default".to_owned())), "{address}");
+            let own = format!(
+                "{named}\n@id(\"own\") permit (principal, action == Action::\"Forward\", resource) when {{ context.loopback }};"
+            );
+            assert_eq!(judged(&own, address), Ok(()), "{address}");
+        }
+        // and a grant for something else says nothing of addresses
+        let shell = Grant::for_test("web-1", Action::Shell);
+        assert_eq!(shell.judge_address("10.0.0.7".parse().unwrap()).unwrap_err().code, RefusalCode::BeyondTheGrant);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid};
 use super::action::FileAction;
 use super::decision::Policy;
 use super::scope::{looks_at, mentions};
+use super::usable::OPENING;
 
 /// Something that is probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,19 @@ struct Rule {
 }
 
 /// The actions that are no operations on files.
-const OTHERS: [&str; 10] =
-    ["Shell", "Exec", "Command", "SetVariable", "RunAs", "Forward", "Hop", "Review", "EndSession", "Files"];
+const OTHERS: [&str; 11] = [
+    "Shell",
+    "Exec",
+    "Command",
+    "SetVariable",
+    "RunAs",
+    "Forward",
+    "ForwardSocket",
+    "Hop",
+    "Review",
+    "EndSession",
+    "Files",
+];
 
 impl Policy {
     /// What is odd about these policies beside each other, in their order by name.
@@ -158,7 +170,7 @@ impl Rule {
                 "a session of files (Files)",
                 "Files opens the session in which they are asked for",
             ),
-            () if does("RunAs") && !["Shell", "Exec", "Files", "Forward", "Hop"].iter().any(|action| has(action)) => {
+            () if does("RunAs") && !OPENING.iter().any(|action| has(action)) => {
                 ("being a user", "anything to be done there", "RunAs is asked besides what somebody wants to do")
             }
             () if does("SetVariable") && !has("Shell") && !has("Exec") => {
@@ -170,12 +182,17 @@ impl Rule {
     }
 
     fn is_an_open_door(&self) -> Option<Finding> {
-        let open =
-            self.permits && self.actions.contains("Forward") && !(self.looks(&["host"]) && self.looks(&["port"]));
-        open.then(|| {
+        let somewhere = self.looks(&["host"]) || self.looks(&["loopback"]) || self.looks(&["address"]);
+        if self.permits && self.actions.contains("Forward") && !(somewhere && self.looks(&["port"])) {
             let message = format!("`{}` permits forwards to whatever the node can reach", self.id);
-            let help = "that has the cloud's own address for credentials (169.254.169.254) in it: say which context.host and context.port";
-            self.finding(message, help)
+            let help = "whoever is behind the node is reached as from the node: say which context.port, and which context.host, \
+                 context.address or context.loopback";
+            return Some(self.finding(message, help));
+        }
+        let sockets = self.permits && self.actions.contains("ForwardSocket") && !self.looks(&["path"]);
+        sockets.then(|| {
+            let message = format!("`{}` permits whatever socket the agent's user can open", self.id);
+            self.finding(message, "/run/docker.sock makes root of whoever reaches it: say which context.path")
         })
     }
 

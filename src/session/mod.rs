@@ -11,6 +11,7 @@
 
 mod close;
 mod coming_end;
+mod forward;
 mod guard;
 mod marks;
 mod nodes;
@@ -24,6 +25,7 @@ mod running;
 
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};
+pub use forward::{Dialer, ForwardError, ForwardInput, ForwardOutput, RunningForward};
 pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::close::{Outcome, SessionEnd};
+use super::forward::Dialer;
 use super::marks;
 use super::nodes::Lookup;
 use super::reasons::{AsksWhy, Reasons};
@@ -24,7 +25,7 @@ use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Transport, TransportError};
+use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Ports, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
 pub trait NodeTransport: Send + Sync + fmt::Debug {
@@ -44,6 +45,9 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
         record: LaneRecord,
         herald: Herald,
     ) -> BoxFuture<'_, Result<FileService, TransportError>>;
+
+    /// What the forwards of one SSH connection are dialled by.
+    fn dialer(self: Arc<Self>) -> Arc<dyn Dialer>;
 }
 
 impl NodeTransport for Transport {
@@ -65,6 +69,10 @@ impl NodeTransport for Transport {
     ) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(self.open_files(grant, record, herald))
     }
+
+    fn dialer(self: Arc<Self>) -> Arc<dyn Dialer> {
+        Arc::new(Ports::new(self))
+    }
 }
 
 /// Opens sessions.
@@ -73,7 +81,7 @@ pub struct SessionOpener {
     roster: Roster,
     pub(super) policies: Policies,
     pub(super) realms: Arc<Realms>,
-    transport: Arc<dyn NodeTransport>,
+    pub(super) transport: Arc<dyn NodeTransport>,
     pub(super) log: Arc<EventLog>,
     registry: Registry,
     /// Shells are told to mark their prompts and commands.
@@ -228,7 +236,7 @@ impl SessionOpener {
     }
 
     /// Resolve, decide, record: what comes before any transport. A refusal leaves an event as well.
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         caller: &Caller,
         to: Destination,
@@ -237,7 +245,7 @@ impl SessionOpener {
         replaced: Option<&RequestKind>,
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
-        let asked = format!("{} on {}", action.name(), to.node);
+        let asked = asked_for(&action, &to.node);
         let mut about = Asked { name: to.node.written().clone(), action: action.clone(), reason: why.given.clone() };
         let mut node = None;
         let admitted = async {
@@ -421,9 +429,9 @@ impl SessionOpener {
 const MOST_QUESTIONS: u32 = 3;
 
 /// Why somebody wants a session, and whom to ask who has not said.
-struct Why<'a> {
-    given: Option<ReasonText>,
-    asks: Option<&'a dyn AsksWhy>,
+pub(super) struct Why<'a> {
+    pub(super) given: Option<ReasonText>,
+    pub(super) asks: Option<&'a dyn AsksWhy>,
 }
 
 /// What somebody asked for, for the event of its refusal.
@@ -494,6 +502,16 @@ fn running(id: Uuid, caller: &Caller, grant: &Grant) -> Running {
         os_user: grant.os_user().map(str::to_owned),
         action: grant.action().name(),
         since: SystemTime::now(),
+    }
+}
+
+/// What somebody asked for, in an event's words.
+fn asked_for(action: &Action, node: &NodeAsked) -> String {
+    match action {
+        Action::Forward { host, port } if host.contains(':') => format!("forwarding to [{host}]:{port} by {node}"),
+        Action::Forward { host, port } => format!("forwarding to {host}:{port} by {node}"),
+        Action::ForwardSocket { path } => format!("forwarding to {} by {node}", String::from_utf8_lossy(path)),
+        action => format!("{} on {node}", action.name()),
     }
 }
 

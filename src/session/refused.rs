@@ -6,7 +6,7 @@ use crate::evidence::EvidenceError;
 use crate::identity::Unproved;
 use crate::model::{RealmName, RefusalCode, ago};
 use crate::policy::Denial;
-use crate::transport::TransportError;
+use crate::transport::{DialError, TransportError};
 
 /// Why there is no session; the text is a sentence for the person.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub enum Refused {
     /// The way to the node did not open.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// A forward's target is not reached.
+    #[error("{0}")]
+    Dial(DialError),
     /// Somebody ended it while it was being opened.
     #[error("{reason}")]
     Killed {
@@ -65,7 +68,7 @@ impl Refused {
     /// What policy said, where it is policy that refuses.
     pub(super) fn denial(&self) -> Option<&Denial> {
         match self {
-            Self::Denied(denial) | Self::NotConcerned(denial) => Some(denial),
+            Self::Denied(denial) | Self::NotConcerned(denial) | Self::Dial(DialError::Denied(denial)) => Some(denial),
             _ => None,
         }
     }
@@ -93,12 +96,25 @@ impl Refused {
                 | EvidenceError::SessionRecording { .. },
             ) => RefusalCode::LogShareUsedUp,
             Self::Evidence(_) => RefusalCode::NotRecordable,
-            Self::Transport(TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. }) => {
-                RefusalCode::NodeFull
-            }
-            Self::Node(BackendError::Ended { .. }) | Self::Transport(_) => RefusalCode::NoWayToTheNode,
+            Self::Transport(error) => of_the_way(error),
+            Self::Node(BackendError::Ended { .. }) => RefusalCode::NoWayToTheNode,
+            Self::Dial(error) => match error {
+                DialError::Denied(denial) => denial.code,
+                DialError::TooMany(_) => RefusalCode::TooManyForwards,
+                DialError::Full(_) => RefusalCode::NodeFull,
+                DialError::Transport(error) => of_the_way(error),
+                error if error.is_prohibited() => RefusalCode::TargetForbidden,
+                _ => RefusalCode::TargetNotReached,
+            },
             Self::Killed { .. } => RefusalCode::Killed,
         }
+    }
+}
+
+fn of_the_way(error: &TransportError) -> RefusalCode {
+    match error {
+        TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. } => RefusalCode::NodeFull,
+        _ => RefusalCode::NoWayToTheNode,
     }
 }
 

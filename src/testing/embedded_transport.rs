@@ -18,6 +18,7 @@ use crate::evidence::SessionRecord;
 use crate::model::{RealmName, WindowSize};
 use crate::policy::{Action, Grant};
 use crate::transport::file_service::FileService;
+use crate::transport::relay::Relay;
 use crate::transport::{
     ChannelSetup, Herald, OpenChannel, PtyRequest, Transport, TransportError, TransportOptions, documents,
 };
@@ -103,6 +104,12 @@ impl EmbeddedTransport {
     pub(crate) async fn files(&self) -> FileService {
         let grant = Grant::for_test(NODE, Action::Files);
         self.transport.open_files(grant, SessionRecord::for_test().lanes(), Herald::default()).await.unwrap()
+    }
+
+    /// A relay on the node.
+    pub(crate) async fn relay(&self) -> Relay {
+        let grant = Grant::for_test(NODE, Action::Forward { host: "127.0.0.1".to_owned(), port: 80 });
+        self.transport.open_relay(grant, SessionRecord::for_test().lanes(), Herald::default()).await.unwrap()
     }
 
     /// What the helpers have left in their directory.

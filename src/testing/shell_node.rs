@@ -17,9 +17,11 @@ use crate::backend::{BackendError, BoxFuture, Directory, Node, NodeList};
 use crate::evidence::LaneRecord;
 use crate::model::{CallIds, Exit, NodeFacts, NodeName, SessionId};
 use crate::policy::{Action, Grant};
-use crate::session::NodeTransport;
+use crate::session::{Dialer, NodeTransport};
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, Control, Herald, InputData, News, OpenChannel, Out, TransportError};
+use crate::transport::{
+    ChannelSetup, Control, DialError, ForwardStream, Herald, InputData, News, OpenChannel, Out, TransportError,
+};
 
 /// Knows two nodes, one of which is away.
 #[derive(Debug)]
@@ -100,6 +102,8 @@ pub(crate) struct ShellNode {
     /// Where its files are.
     pub(crate) home: tempfile::TempDir,
     pub(crate) starts: Mutex<Vec<ChannelSetup>>,
+    /// Where forwards were to lead.
+    pub(crate) dialled: Mutex<Vec<String>>,
     pub(crate) controls: Arc<Mutex<Vec<String>>>,
     /// Runs nothing: whatever is started only stands there.
     pub(crate) idle: AtomicBool,
@@ -110,6 +114,7 @@ impl ShellNode {
         Self {
             home: tempfile::tempdir().unwrap(),
             starts: Mutex::default(),
+            dialled: Mutex::default(),
             controls: Arc::default(),
             idle: AtomicBool::new(false),
         }
@@ -147,6 +152,22 @@ impl NodeTransport for ShellNode {
 
     fn open_files(&self, _: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<FileService, TransportError>> {
         Box::pin(async { Ok(local_service(self.home.path()).0) })
+    }
+
+    fn dialer(self: Arc<Self>) -> Arc<dyn Dialer> {
+        self
+    }
+}
+
+/// Dials nobody: it says where it was to, and that nobody answers.
+impl Dialer for ShellNode {
+    fn dial(&self, grant: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<ForwardStream, DialError>> {
+        let target = match grant.action() {
+            Action::Forward { host, port } => format!("{host}:{port}"),
+            action => format!("{action:?}"),
+        };
+        self.dialled.lock().unwrap().push(target.clone());
+        Box::pin(async move { Err(DialError::Refused(target)) })
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the lanes of one channel are opened with.
 
 use super::account::Terms;
-use super::helper::program::{FILE_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, boot};
+use super::helper::program::{
+    FILE_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT, OUT_DOCUMENT, Program, RELAY_DOCUMENT, boot,
+};
 use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::limits::Clock;
 use super::node_places::NodePermit;
-use super::options::Options;
+use super::options::{Job, Options};
 use crate::backend::lanes::SessionRequest;
 use crate::config::Rung;
 use crate::model::NodeRef;
@@ -57,7 +59,11 @@ impl ChannelContext {
     }
 
     fn one_lane_request(&self, options: &str, command: &str) -> SessionRequest {
-        let program = if self.options.serve_files() { Program::OneFiles } else { Program::OneCommand };
+        let program = match self.options.job() {
+            Job::Command => Program::OneCommand,
+            Job::Files => Program::OneFiles,
+            Job::Relay => Program::OneRelay,
+        };
         self.request(ONE_LANE_DOCUMENT, [("command", boot(options, command, program))], true)
     }
 
@@ -65,7 +71,11 @@ impl ChannelContext {
     fn request<const N: usize>(&self, document: &str, parameters: [(&str, String); N], silent: bool) -> SessionRequest {
         SessionRequest {
             document: document.to_owned(),
-            beside: if self.options.serve_files() { &OF_FILES } else { &OF_COMMANDS },
+            beside: match self.options.job() {
+                Job::Command => &OF_COMMANDS,
+                Job::Files => &OF_FILES,
+                Job::Relay => &OF_RELAYS,
+            },
             parameters: parameters.into_iter().map(|(key, value)| (key.to_owned(), vec![value])).collect(),
             silent,
             payload: self.payload,
@@ -74,7 +84,11 @@ impl ChannelContext {
 
     /// The document of its out lanes.
     pub(super) fn out_document(&self) -> &'static str {
-        if self.options.serve_files() { FILE_DOCUMENT } else { OUT_DOCUMENT }
+        match self.options.job() {
+            Job::Command => OUT_DOCUMENT,
+            Job::Files => FILE_DOCUMENT,
+            Job::Relay => RELAY_DOCUMENT,
+        }
     }
 }
 
@@ -83,6 +97,9 @@ const OF_COMMANDS: [&str; 3] = [OUT_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT];
 
 /// The same of a file service's.
 const OF_FILES: [&str; 3] = [FILE_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT];
+
+/// The same of a relay's.
+const OF_RELAYS: [&str; 3] = [RELAY_DOCUMENT, IN_DOCUMENT, ONE_LANE_DOCUMENT];
 
 /// The request of a channel's first session.
 pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {

@@ -23,6 +23,9 @@ pub enum TransportError {
     /// The grant is for files.
     #[error("what was allowed is neither a shell nor a command")]
     NothingToRun,
+    /// The grant is for no forward.
+    #[error("what was allowed is no connection through the node")]
+    NothingToRelay,
     /// The person's command.
     #[error(transparent)]
     Command(#[from] NulInCommand),

@@ -15,12 +15,14 @@ pub(super) struct Ladder {
     fixed: Option<Rung>,
     /// What worked, and when that was found out.
     seen: Arc<Mutex<HashMap<NodeRef, (Rung, Instant)>>>,
+    /// Where a relay was not to be had, and since when that is known.
+    without_relay: Arc<Mutex<HashMap<NodeRef, Instant>>>,
 }
 
 impl Ladder {
     /// Nothing known yet; `fixed` allows one rung only.
     pub(super) fn new(fixed: Option<Rung>) -> Self {
-        Self { fixed, seen: Arc::default() }
+        Self { fixed, seen: Arc::default(), without_relay: Arc::default() }
     }
 
     /// Where to start with a node. A lower rung is believed in for a while only: a node that was just busy, or whose agent
@@ -48,6 +50,17 @@ impl Ladder {
             _ => drop(seen.insert(node.clone(), (rung, now))),
         }
     }
+
+    /// A node's helper has no relay.
+    pub(super) fn lacks_relay(&self, node: &NodeRef, now: Instant) {
+        self.without_relay.lock().unwrap_or_else(PoisonError::into_inner).insert(node.clone(), now);
+    }
+
+    /// Whether that is known, and was found out lately: python3 may be installed any day.
+    pub(super) fn may_have_relay(&self, node: &NodeRef, now: Instant) -> bool {
+        let known = self.without_relay.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
+        known.is_none_or(|at| now.saturating_duration_since(at) >= BELIEVED)
+    }
 }
 
 /// Longer than is bad for a node that was just busy, since finding out again may take a channel twenty seconds.
@@ -70,6 +83,15 @@ mod tests {
         assert_eq!(ladder.rung(&node, now + BELIEVED), Rung::TwoLanes);
         assert_eq!(ladder.below(Rung::OneLane), None);
         assert_eq!(Ladder::new(Some(Rung::TwoLanes)).below(Rung::TwoLanes), None);
+    }
+
+    #[test]
+    fn a_node_without_a_relay_is_not_asked_again_for_a_while() {
+        let (ladder, node, now) = (Ladder::new(None), NodeRef::for_test("i-0123"), Instant::now());
+        assert!(ladder.may_have_relay(&node, now));
+        ladder.lacks_relay(&node, now);
+        assert!(!ladder.may_have_relay(&node, now + BELIEVED / 2) && ladder.may_have_relay(&node, now + BELIEVED));
+        assert!(ladder.may_have_relay(&NodeRef::for_test("i-4567"), now));
     }
 
     #[test]

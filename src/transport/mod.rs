@@ -1,4 +1,4 @@
-//! How one SSH channel reaches the node: a command, a shell or a file service over Session Manager sessions (lanes).
+//! How one SSH channel reaches the node: a command, a shell, a file service or a relay over Session Manager sessions (lanes).
 
 mod account;
 mod agent_shell;
@@ -9,6 +9,7 @@ mod end_cause;
 mod environment;
 mod error;
 pub mod file_service;
+mod forward;
 pub mod helper;
 mod herald;
 mod ladder;
@@ -19,6 +20,7 @@ mod node_places;
 mod open;
 mod options;
 pub mod parameter;
+pub mod relay;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -26,6 +28,7 @@ pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyReques
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
+pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Ports, Way};
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::Lifetime;

@@ -25,9 +25,10 @@ use super::limits::{Clock, Limits};
 use super::node_places::NodePlaces;
 use super::options::Options;
 use super::parameter::{self, Carried};
+use super::relay::{self, Relay};
 use crate::backend::lanes::Lanes;
 use crate::backend::{BackendError, Realms};
-use crate::config::{Helper, Rung, ShellTransport};
+use crate::config::{ForwardTransport, Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
 use crate::model::RealmName;
 use crate::policy::{Action, Grant, JudgedLine};
@@ -54,6 +55,10 @@ pub struct TransportOptions {
     pub evidence_replaces_logging: BTreeSet<RealmName>,
     /// End a channel when no byte has passed for so long, however long the account allows.
     pub idle_limit: Option<Duration>,
+    /// What carries forwards.
+    pub forward: ForwardTransport,
+    /// Host names of forwards may be looked up by a node's agent, where nobody sees what they stand for.
+    pub agent_looks_names_up: bool,
     /// Bytes of output that wait here until clients take them, of all.
     pub output_bytes: usize,
     /// The same of one person.
@@ -72,6 +77,8 @@ impl Default for TransportOptions {
             shell: ShellTransport::Helper,
             evidence_replaces_logging: BTreeSet::new(),
             idle_limit: None,
+            forward: ForwardTransport::Helper,
+            agent_looks_names_up: false,
             output_bytes: 512 << 20,
             output_bytes_per_person: 128 << 20,
         }
@@ -91,12 +98,12 @@ struct Start {
 /// Opens channels to nodes.
 #[derive(Debug)]
 pub struct Transport {
-    lanes: Arc<dyn Lanes>,
-    options: TransportOptions,
+    pub(super) lanes: Arc<dyn Lanes>,
+    pub(super) options: TransportOptions,
     ladder: Ladder,
     accounts: BTreeMap<RealmName, Account>,
-    places: NodePlaces,
-    output: OutputBudget,
+    pub(super) places: NodePlaces,
+    pub(super) output: Arc<OutputBudget>,
 }
 
 impl Transport {
@@ -109,7 +116,7 @@ impl Transport {
         };
         let accounts = realms.names().iter().filter_map(account).collect();
         let places = NodePlaces::new(options.channels_per_node, options.channels_per_person);
-        let output = OutputBudget::new(options.output_bytes, options.output_bytes_per_person);
+        let output = Arc::new(OutputBudget::new(options.output_bytes, options.output_bytes_per_person));
         Self { lanes, options, ladder, accounts, places, output }
     }
 
@@ -119,7 +126,7 @@ impl Transport {
         self.accounts.values_mut().for_each(|account| account.set_minute(minute));
     }
 
-    fn account(&self, realm: &RealmName) -> Result<&Account, BackendError> {
+    pub(super) fn account(&self, realm: &RealmName) -> Result<&Account, BackendError> {
         let none = || BackendError::Refused(format!("this gateway serves no realm {realm}"));
         self.accounts.get(realm).ok_or_else(none)
     }
@@ -165,6 +172,7 @@ impl Transport {
             | Action::SetVariable { .. }
             | Action::RunAs
             | Action::Forward { .. }
+            | Action::ForwardSocket { .. }
             | Action::Review { .. }
             | Action::EndSession { .. }
             | Action::Hop => return Err(TransportError::NothingToRun),
@@ -220,6 +228,31 @@ impl Transport {
         Ok(file_service::start(grant, input, output.deliveries))
     }
 
+    /// Opens a relay, which many forwards may share. On a node that has none, each of its answers says so.
+    pub async fn open_relay(
+        &self,
+        grant: impl Into<Arc<Grant>>,
+        evidence: LaneRecord,
+        herald: Herald,
+    ) -> Result<Relay, TransportError> {
+        let grant = grant.into();
+        if !matches!(grant.action(), Action::Forward { .. } | Action::ForwardSocket { .. }) {
+            return Err(TransportError::NothingToRelay);
+        }
+        let (node, helper) = (grant.node().clone(), self.options.helper);
+        if helper == Helper::Sh || !self.ladder.may_have_relay(&node, Instant::now()) {
+            return Ok(Relay::absent(grant, self.output.clone()));
+        }
+        let window = self.output.window(grant.identity().person(), false);
+        let options = Options::relay(grant.os_user(), helper, directory()?).with_credit(window.bytes());
+        let link = Link::new(Instant::now(), false, window);
+        let start = Start { options, command: "relay:".to_owned(), link, eager: true };
+        let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
+        let ladder = self.ladder.clone();
+        let absent = move || ladder.lacks_relay(&node, Instant::now());
+        Ok(relay::start(grant, self.output.clone(), input, output.deliveries, absent))
+    }
+
     async fn start(
         &self,
         grant: Arc<Grant>,
@@ -257,13 +290,13 @@ impl Transport {
     }
 
     /// What the configuration allows, whatever the account does.
-    fn own_limits(&self) -> Limits {
+    pub(super) fn own_limits(&self) -> Limits {
         Limits { idle: self.options.idle_limit, longest: None }
     }
 }
 
 /// What comes before anything is started on a node, for as long as somebody wants it. What has been started is wound up instead.
-async fn wanted<T>(
+pub(super) async fn wanted<T>(
     preparing: impl Future<Output = Result<T, TransportError>>,
     herald: &Herald,
 ) -> Result<T, TransportError> {

@@ -10,9 +10,21 @@ use super::helper::link::LEASE;
 use super::helper::output_window::WIDEST_OUTPUT;
 use crate::config::Helper;
 
+/// What a helper owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// A shell or a command.
+    Command,
+    /// A file service.
+    Files,
+    /// A relay.
+    Relay,
+}
+
 /// The options of one channel; the lanes differ in their role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
+    job: Job,
     /// What to run, with the terminal, the environment and the user.
     run: String,
     /// What every lane needs: the user and the choice of helper.
@@ -37,7 +49,8 @@ impl Options {
         helper: Helper,
         directory: String,
     ) -> Self {
-        Self::new(run("w=shell", setup, variables), setup.pty.is_some(), common(os_user, helper), directory)
+        let run = run("w=shell", setup, variables);
+        Self::new(Job::Command, run, setup.pty.is_some(), common(os_user, helper), directory)
     }
 
     /// The options of a command.
@@ -48,16 +61,22 @@ impl Options {
         helper: Helper,
         directory: String,
     ) -> Self {
-        Self::new(run("w=command", setup, variables), setup.pty.is_some(), common(os_user, helper), directory)
+        let run = run("w=command", setup, variables);
+        Self::new(Job::Command, run, setup.pty.is_some(), common(os_user, helper), directory)
     }
 
     /// The options of a file service.
     pub(super) fn files(os_user: Option<&str>, helper: Helper, directory: String) -> Self {
-        Self::new(FILES.to_owned(), false, common(os_user, helper), directory)
+        Self::new(Job::Files, "w=files".to_owned(), false, common(os_user, helper), directory)
     }
 
-    fn new(run: String, interactive: bool, common: String, directory: String) -> Self {
-        Self { run, common, directory, interactive, compress: false, credit: WIDEST_OUTPUT }
+    /// The options of a relay.
+    pub(super) fn relay(os_user: Option<&str>, helper: Helper, directory: String) -> Self {
+        Self::new(Job::Relay, "w=relay".to_owned(), false, common(os_user, helper), directory)
+    }
+
+    fn new(job: Job, run: String, interactive: bool, common: String, directory: String) -> Self {
+        Self { job, run, common, directory, interactive, compress: false, credit: WIDEST_OUTPUT }
     }
 
     /// The same line run by `/bin/sh`, whatever the user's own shell is: policy has read it as that shell does.
@@ -77,9 +96,9 @@ impl Options {
         Self { credit, ..self }
     }
 
-    /// Whether they start a file service.
-    pub(super) fn serve_files(&self) -> bool {
-        self.run == FILES
+    /// What they start.
+    pub(super) fn job(&self) -> Job {
+        self.job
     }
 
     /// For the lane that starts the helper.
@@ -99,8 +118,6 @@ impl Options {
         Self { directory: format!("{}b", self.directory), ..self.clone() }
     }
 }
-
-const FILES: &str = "w=files";
 
 /// What is run, with its terminal or pipes and its environment.
 fn run(what: &str, setup: &ChannelSetup, variables: &ByWay) -> String {

@@ -17,6 +17,7 @@ mod endurance;
 mod evidence;
 mod exec;
 mod faults;
+mod forwards;
 mod gateway;
 mod guards;
 mod harness;

@@ -11,7 +11,7 @@ fn of_the_tree(name: &str) -> String {
 fn the_samples_answer_as_their_scenarios_say() {
     let (config, tests) = (of_the_tree("config/gateway.toml"), of_the_tree("config/policies/tests.toml"));
     let run = portcullis(&["policy", "test", "--config", &config, &tests]).ok();
-    assert!(run.out().ends_with("34 scenarios, 0 not as expected\n"), "{run}");
+    assert!(run.out().ends_with("38 scenarios, 0 not as expected\n"), "{run}");
     let checked = portcullis(&["policy", "check", "--config", &config]).ok();
     assert!(checked.out().contains(" policies: fine\npolicy set "), "{checked}");
 }

@@ -60,6 +60,11 @@ when { resource.name == \"demo\" };
 permit (principal == Person::\"you\", action == Action::\"RunAs\", resource)
 when { resource.name == \"demo\" };
 
+// and the ports of that node: ssh -L, ssh -D; but for its own sshd, through which nobody would see what is done
+@id(\"ports-of-it\")
+permit (principal == Person::\"you\", action == Action::\"Forward\", resource)
+when { resource.name == \"demo\" && context.loopback && context.port != 22 };
+
 // and whatever was done there is theirs to look at: ssh … sessions list
 @id(\"their-own-auditor\")
 permit (principal == Person::\"you\", action in [Action::\"Review\", Action::\"EndSession\"], resource)

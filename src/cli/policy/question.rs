@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::source::People;
 use crate::identity::{CertificateFacts, SignInFacts};
-use crate::model::{NodeFacts, NodeName, NodeRef, NodeTags, RealmName, ReasonText};
+use crate::model::{NodeFacts, NodeName, NodeRef, NodeTags, RealmName, ReasonText, TargetHost};
 use crate::policy::{Action, FileAction, Scenario, SupposedProof};
 
 /// Who, where, as whom, what, why, from where and when.
@@ -103,7 +103,7 @@ pub(in crate::cli) struct Question {
     /// With Exec: the command line
     #[arg(long, value_name = "LINE")]
     command: Option<String>,
-    /// With an action on a file: its path
+    /// With an action on a file, or with ForwardSocket: its path
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
     /// With Review and EndSession: whose session it is
@@ -228,14 +228,23 @@ impl Question {
                 value: self.value.clone().unwrap_or_default().into_bytes(),
             },
             "Forward" => Action::Forward {
-                host: with(&self.host, "a host and a port")?,
+                host: host(&with(&self.host, "a host and a port")?)?,
                 port: self.port.ok_or("Forward is asked with a host and a port")?.into(),
             },
+            "ForwardSocket" => Action::ForwardSocket { path: with(&self.path, "a path")?.into_bytes() },
             name => match FileAction::ALL.into_iter().find(|action| action.name() == name) {
                 Some(action) => Action::File { action, path: with(&self.path, "a path")?.into_bytes() },
                 None => return Err(unknown(name)),
             },
         })
+    }
+}
+
+/// As the gateway asks about it.
+fn host(text: &str) -> Result<String, String> {
+    match TargetHost::parse(text) {
+        Ok(host) => Ok(host.to_string()),
+        Err(why) => Err(format!("nobody is led to `{text}`, whatever the policies say: {why}")),
     }
 }
 
@@ -259,7 +268,8 @@ fn unknown(name: &str) -> String {
     if name == "Command" {
         return "the commands of a line are asked about with it: Exec --command LINE".to_owned();
     }
-    let others = ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "Hop", "Review", "EndSession", "Files"];
+    let others =
+        ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "ForwardSocket", "Hop", "Review", "EndSession", "Files"];
     let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
     let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));
     match near.filter(|known| strsim::levenshtein(name, known) <= known.len().div_ceil(3)) {

@@ -159,6 +159,11 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
         "Shell" => Action::Shell,
         "Files" => Action::Files,
         "Hop" => Action::Hop,
+        "Forward" => Action::Forward {
+            host: text(event, "host")?.to_owned(),
+            port: u32::try_from(event["port"].as_u64()?).ok()?,
+        },
+        "ForwardSocket" => Action::ForwardSocket { path: text(event, "path")?.as_bytes().to_vec() },
         "Exec" => Action::Exec { command: text(event, "command")?.as_bytes().to_vec() },
         _ => return None,
     };

@@ -98,6 +98,14 @@ impl Class {
             Event::SessionLane(lane) => {
                 vec![ssh(OTHER, "Session Manager Session", format!("carried by {}", lane.session_manager_id))]
             }
+            Event::ForwardConnected(forward) => {
+                let address = forward.address.map(|address| format!(" to {address}")).unwrap_or_default();
+                vec![ssh(OTHER, "Connected", format!("the node has connected{address}, by the {}", forward.way))]
+            }
+            Event::ForwardInside(inside) => {
+                let message = format!("{} inside, in which nobody sees what is done", inside.protocol);
+                vec![Mapped { severity: HIGH, ..ssh(OTHER, "Protocol Inside", message) }]
+            }
             Event::FileAsked(asked) => vec![file(asked.action, &asked.paths, "Asked", None)],
             Event::FileOpened(opened) => vec![file(opened.action, &opened.paths, "Opened", None)],
             Event::FileClosed(closed) => vec![file_closed(closed)],

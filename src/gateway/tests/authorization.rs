@@ -15,7 +15,7 @@ const REQUESTS: [(&str, &[&str]); 4] = [
 
 /// What no policy lets anybody have.
 const UNSERVED: [(&[&str], &str); 4] = [
-    (&["-W", "127.0.0.1:22", "web"], "forwarding-not-served"),
+    (&["-W", "169.254.169.254:80", "web"], "target-forbidden"),
     (&["-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:22", "web"], "forwarding-not-served"),
     (&["-N", "-w", "0:0", "web"], "request-not-served"),
     (&["-s", "web", "netconf"], "subsystem-not-served"),

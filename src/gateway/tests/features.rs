@@ -140,9 +140,9 @@ async fn an_unknown_subsystem_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
+async fn a_forward_that_no_policy_permits_is_refused_in_a_sentence_and_the_session_goes_on() {
     let gateway = TestGateway::start().await;
-    let sentence = "this gateway does not forward ports or sockets yet";
+    let sentence = "no policy lets ada do Forward on web-1";
     let through = gateway.run(&["-o", "LogLevel=INFO", "-W", "10.0.0.1:22", "web"]).await;
     assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
     assert_ne!(through.status.code(), Some(0));
@@ -164,7 +164,7 @@ async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
     let ran = child.wait_with_output().await.unwrap();
     assert_eq!(text(&ran.stdout), "goes on\n");
     assert!(text(&ran.stderr).contains(sentence), "{}", text(&ran.stderr));
-    gateway.event(|event| event["asked"] == "forwarding to 10.0.0.1:80").await;
+    gateway.event(|event| event["asked"] == "forwarding to 10.0.0.1:80 by web-1").await;
 }
 
 #[tokio::test]

@@ -361,6 +361,16 @@ impl Mux {
         stream.map_or(0, |stream| self.limits.send_buffer.saturating_sub(stream.outgoing_bytes))
     }
 
+    /// How much of the budget what waits to be read of a stream takes.
+    pub fn backlog(&self, id: StreamId) -> usize {
+        self.streams.get(&id).map_or(0, |stream| stream.backlog)
+    }
+
+    /// Whether [`Self::read`] would give something: bytes, or the end.
+    pub fn is_readable(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_none_or(|stream| !stream.is_empty() || stream.peer_finished)
+    }
+
     /// The figures.
     pub fn stats(&self) -> MuxStats {
         MuxStats { streams: self.streams.len(), unread: self.unread, ..self.stats }

@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     outgoing: VecDeque<Bytes>,
     pub(crate) outgoing_bytes: usize,
     incoming: VecDeque<Bytes>,
+    /// What waits to be read weighs so much in the budget.
+    pub(crate) backlog: usize,
     /// In the round of streams that have something to send.
     pub(crate) scheduled: bool,
     /// A write was cut short; the writer wants to know when there is room.
@@ -87,13 +89,17 @@ impl Stream {
     /// Takes bytes that came; tells whether there were none before.
     pub(crate) fn receive(&mut self, data: Bytes) -> bool {
         let was_empty = self.incoming.is_empty();
+        self.backlog += weight(&data);
         self.incoming.push_back(data);
         was_empty
     }
 
     pub(crate) fn read(&mut self) -> Read {
         match self.incoming.pop_front() {
-            Some(data) => Read::Data(data),
+            Some(data) => {
+                self.backlog -= weight(&data);
+                Read::Data(data)
+            }
             None if self.peer_finished => {
                 self.end_read = true;
                 Read::End
@@ -104,7 +110,8 @@ impl Stream {
 
     /// Gives up what was not read, and tells its weight in the budget.
     pub(crate) fn discard(&mut self) -> usize {
-        self.incoming.drain(..).map(|data| weight(&data)).sum()
+        self.incoming.clear();
+        core::mem::take(&mut self.backlog)
     }
 
     /// Nothing waits to be read.

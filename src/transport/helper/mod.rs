@@ -1,4 +1,4 @@
-//! The helper: a small program on the node that owns one command, terminal or file service, and the gateway's end of the
+//! The helper: a small program on the node that owns one command, terminal, file service or relay, and the gateway's end of the
 //! conversation with it.
 
 mod codec;

@@ -23,6 +23,8 @@ use crate::transport::parameter;
 pub const OUT_DOCUMENT: &str = "Portcullis-OutLane";
 /// The document of a file service's out lane: the same with another program.
 pub const FILE_DOCUMENT: &str = "Portcullis-FileLane";
+/// The document of a relay's out lane.
+pub const RELAY_DOCUMENT: &str = "Portcullis-RelayLane";
 /// The document of an in lane: `InteractiveCommands`.
 pub const IN_DOCUMENT: &str = "Portcullis-InLane";
 /// AWS's own document for the one-lane rung.
@@ -31,11 +33,12 @@ pub const ONE_LANE_DOCUMENT: &str = "AWS-StartInteractiveCommand";
 /// The lanes' session documents, by name: what an account must have before the gateway can use it.
 ///
 /// They carry the account's own limits, because a session document overrides the account's preferences.
-pub fn documents(preferences: &Preferences) -> [(&'static str, String); 3] {
+pub fn documents(preferences: &Preferences) -> [(&'static str, String); 4] {
     let out = "NonInteractiveCommands";
     [
         (OUT_DOCUMENT, document(out, "what a command says", Program::OutCommand, preferences)),
         (FILE_DOCUMENT, document(out, "what a file service says", Program::OutFiles, preferences)),
+        (RELAY_DOCUMENT, document(out, "what a relay of connections says", Program::OutRelay, preferences)),
         (IN_DOCUMENT, document("InteractiveCommands", "what the person says", Program::InLane, preferences)),
     ]
 }
@@ -47,12 +50,16 @@ pub(in crate::transport) enum Program {
     OutCommand,
     /// An out lane that starts a file service, or joins it.
     OutFiles,
+    /// An out lane that starts a relay, or joins it.
+    OutRelay,
     /// An in lane, which only joins.
     InLane,
     /// The one lane of a command.
     OneCommand,
     /// The one lane of a file service.
     OneFiles,
+    /// The one lane of a relay.
+    OneRelay,
 }
 
 impl Program {
@@ -60,9 +67,11 @@ impl Program {
         match self {
             Self::OutCommand => "out_command",
             Self::OutFiles => "out_files",
+            Self::OutRelay => "out_relay",
             Self::InLane => "in_lane",
             Self::OneCommand => "one_command",
             Self::OneFiles => "one_files",
+            Self::OneRelay => "one_relay",
         }
     }
 }
@@ -117,8 +126,15 @@ mod tests {
     use crate::transport::environment::by_way;
     use crate::transport::options::Options;
 
-    const ALL: [Program; 5] =
-        [Program::OutCommand, Program::OutFiles, Program::InLane, Program::OneCommand, Program::OneFiles];
+    const ALL: [Program; 7] = [
+        Program::OutCommand,
+        Program::OutFiles,
+        Program::OutRelay,
+        Program::InLane,
+        Program::OneCommand,
+        Program::OneFiles,
+        Program::OneRelay,
+    ];
 
     #[test]
     fn the_programs_can_stand_between_apostrophes() {
@@ -140,7 +156,7 @@ mod tests {
         for (name, text) in documents(&limits) {
             assert!(text.len() < 63 << 10, "{name} has {} bytes", text.len());
         }
-        for program in [Program::OneCommand, Program::OneFiles] {
+        for program in [Program::OneCommand, Program::OneFiles, Program::OneRelay] {
             let line = boot("", "", program);
             // the options are up to 3 KiB more
             assert!(line.len() < 61 << 10, "{program:?} has {} bytes", line.len());

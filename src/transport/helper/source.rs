@@ -147,13 +147,13 @@ macro_rules! files {
 }
 
 const PYTHON: &[(&str, &str)] = files! { "python" ".py"
-    out_command out_files in_lane one_command one_files
-    attach command common deflate files job lane main operations owner paths proc process settle
+    out_command out_files out_relay in_lane one_command one_files one_relay
+    attach command common deflate files job lane lookup main operations owner paths proc process relay relayed settle
 };
 
 const SH: &[(&str, &str)] = files! { "sh" ".sh"
-    out_command out_files in_lane one_command one_files
-    answers attach attributes command common files handles main output owner reader settle terminal
+    out_command out_files out_relay in_lane one_command one_files one_relay
+    answers attach attributes command common files handles main no_relay output owner reader settle terminal
 };
 
 #[cfg(test)]

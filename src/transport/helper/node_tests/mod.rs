@@ -5,11 +5,13 @@ mod files;
 mod machine;
 mod node;
 mod odd;
+mod relay;
 
 use std::time::{Duration, Instant, SystemTime};
 
 use machine::{lives, signal};
 use node::{Job, Kind, Node, Setup};
+use relay::a_relay_is_there_or_says_that_it_is_not;
 
 use crate::model::{Exit, WindowSize};
 use crate::transport::helper::output_window::WIDEST_OUTPUT;
@@ -76,6 +78,7 @@ every_helper! {
     what_was_started_is_not_started_again
     a_lane_that_comes_too_late_ends
     what_two_lanes_bring_is_there_once
+    a_relay_is_there_or_says_that_it_is_not
 }
 
 use files::{

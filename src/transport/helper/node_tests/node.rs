@@ -50,6 +50,7 @@ pub(super) enum Job {
     Shell,
     Command(Bytes),
     Files,
+    Relay,
 }
 
 /// How to start.
@@ -97,6 +98,10 @@ impl Setup {
 
     pub(super) fn files() -> Self {
         Self::new(Job::Files)
+    }
+
+    pub(super) fn relay() -> Self {
+        Self::new(Job::Relay)
     }
 
     pub(super) fn stdin_closed(mut self) -> Self {
@@ -219,6 +224,7 @@ impl Node {
         }
         let (options, parameter) = match &setup.job {
             Job::Files => (Options::files(user, helper, directory), "files:".to_owned()),
+            Job::Relay => (Options::relay(user, helper, directory), "relay:".to_owned()),
             Job::Shell => (Options::shell(&setup.channel, &variables, user, helper, directory), "shell:".to_owned()),
             Job::Command(line) => {
                 let carried = parameter::encode(line).unwrap();
@@ -270,7 +276,11 @@ impl Node {
     fn attach_out(&mut self, options: &str, parameter: &str) {
         self.epoch += 1;
         self.out_ended = false;
-        let program = if let Job::Files = self.setup.job { Program::OutFiles } else { Program::OutCommand };
+        let program = match self.setup.job {
+            Job::Files => Program::OutFiles,
+            Job::Relay => Program::OutRelay,
+            Job::Shell | Job::Command(_) => Program::OutCommand,
+        };
         let words = self.words(options, parameter, program);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment()).current_dir("/");

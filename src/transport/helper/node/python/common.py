@@ -1,17 +1,20 @@
 # What every lane of the node's helper needs, for Python 3.6 and later. It is sent along in the session document, never
 # installed.
 #
-# One lane process starts the owner, which outlives it: the owner has the job (a command, or the file service), keeps what
+# One lane process starts the owner, which outlives it: the owner has the job (a command, the file service or a relay), keeps what
 # the gateway has not acknowledged, and speaks records over whatever lanes are attached. A later lane process hands the
 # owner its own terminal or pipe over a unix socket and then only waits.
 #
-#   out_command, out_files, in_lane, one_command, one_files   a program each: which lane it is, and what it needs
+#   out_command, out_files, out_relay, in_lane, one_command, one_files, one_relay
+#                                   a program each: which lane it is, and what it needs
 #     main       options, user                                attach      a lane that joins an owner
 #     owner      the loop, the lease, the end     lane        the lanes of an owner and the records on them
 #                                                 deflate     what of it travels deflated
 #     job        what an owner asks of its job    settle      an owner's directory
 #     command    a command line or a shell        files       the file service
 #       process    its process, its terminal        operations  what it can do
+#     relay       connections through this node     relayed     one of them
+#       lookup     names
 #
 # The gateway joins the files that a program imports to one text (program.rs says how), so no two of them may use one name
 # for different things. The text is compiled at every start: modules that only some need are imported where they are used,

@@ -10,6 +10,9 @@ class Job:
     # which of standard output (o) and error (e) it has
     streams = b"oe"
 
+    # when work() must be called at the latest
+    next_at = float("inf")
+
     # how many seconds an end takes at most, from the hang-up on
     longest_end = 20
 

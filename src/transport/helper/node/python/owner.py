@@ -234,7 +234,7 @@ class Owner:
         if self.stage != RUNNING:
             return 100
         lanes = self.lanes
-        until = self.deadline
+        until = min(self.deadline, self.job.next_at)
         if self.done and lanes.in_fd < 0:
             if lanes.out_fd >= 0 and lanes.is_idle():
                 return 20

@@ -12,12 +12,14 @@
 # Towards the gateway a record is a line; data is in Base64. From the gateway a record is a line as well; longer data
 # follows it as it is, closed by a newline (codec/lines.rs has them all).
 #
-#   out_command, out_files, in_lane, one_command, one_files   a program each: which lane it is, and what it needs
+#   out_command, out_files, out_relay, in_lane, one_command, one_files, one_relay
+#                                   a program each: which lane it is, and what it needs
 #     main      options, user                       attach   a lane that joins an owner
 #     owner     the start, the lease, the end       output   what an owner says
 #     reader    the in lane                         settle   an owner's directory
 #     command   a command line or a shell           files    the file service
 #       terminal                                      answers, attributes, handles
+#     no_relay  that there is none
 #
 # The gateway joins the files that a program names to one text (program.rs says how). All variables are everybody's: what
 # a function gives back is in one that is named for it. Nobody waits for a lane in open(): a FIFO is opened for both
