@@ -46,7 +46,7 @@ pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn, ReasonAsked, Se
 pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
-    Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,
+    ByHop, Event, EvidenceViewed, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum, RefusalsSummed,
     SessionDeleted,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};

@@ -23,7 +23,8 @@ use crate::transport::PtyRequest;
 #[derive(Debug)]
 pub(super) struct ClientHandler(pub(super) Connection);
 
-const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
+pub(super) const NO_FORWARDING: &str =
+    "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
 const NO_FORWARDED: &str = "nothing is forwarded from the node to the client, so nothing can end";
 const NO_AGENT: &str = "portcullis: agent forwarding (-A) is refused; the session goes on without it";
@@ -33,14 +34,14 @@ const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session go
 
 const NO_VARIABLE: &str = "it is not among the variables that clients may set here, or came after the start";
 const NO_REASON: &str = "portcullis: what PORTCULLIS_REASON says is not taken: a reason is 1 to 256 characters, none of them a control character";
-const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
+pub(super) const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
 const NO_TERMINAL_BY_KEY: &str =
     "what was logged in with has no terminal: the key's line says no-pty, or the certificate does not say permit-pty";
 
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254, section 5.1). The library's own
 /// variants of them have no room for a sentence.
-const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
-const RESOURCE_SHORTAGE: u32 = 4;
+pub(super) const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
+pub(super) const RESOURCE_SHORTAGE: u32 = 4;
 
 /// OpenSSH's client says so when it can show no more output (its PROTOCOL, section 2.1); it expects no answer.
 const END_OF_WRITE: &str = "eow@openssh.com";
@@ -64,11 +65,11 @@ impl Handler for ClientHandler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok(self.0.shared.settings.banner.clone())
+        // whoever hops has seen it
+        Ok(self.0.shared.settings.banner.clone().filter(|_| !self.0.is_inside()))
     }
 
-    /// Each attempt, whatever its method, before anything comes of it. Those that have no callback below are refused by the
-    /// library: `none` (RFC 4252, section 5.2), passwords, what it does not know.
+    /// Each attempt, whatever its method, before anything comes of it. What has no callback below is refused by the library.
     async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
         self.0.reached(Reached::Asking);
         self.0.attempts.request(user, method);
@@ -80,8 +81,21 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
+    /// Nothing is proved by it. Inside a hop nothing has to be, and clients that ask for the methods first are in by it.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(self.0.let_in_by_hop(user))
+    }
+
+    /// Inside a hop, for clients that offer what they have without asking first; nobody looks at it.
+    async fn auth_password(&mut self, user: &str, _: &str) -> Result<Auth, Self::Error> {
+        Ok(self.0.let_in_by_hop(user))
+    }
+
     /// Only asks whether a signature is worth making (RFC 4252, section 7).
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(Auth::Accept);
+        }
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.attempts.offer(KeyFingerprint::of(&wire));
         if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
@@ -106,6 +120,9 @@ impl Handler for ClientHandler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity =
@@ -118,6 +135,9 @@ impl Handler for ClientHandler {
         user: &str,
         certificate: VerifiedCertificate<'_>,
     ) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity = certificate::verified(certificate)
@@ -132,6 +152,9 @@ impl Handler for ClientHandler {
         _: &str,
         answers: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() && self.0.pending.is_none() {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let text = |answer: Bytes| String::from_utf8_lossy(&answer).into_owned();
         Ok(self.0.ask(user, answers.map(|answers| answers.map(text).collect())).await)
     }
@@ -192,14 +215,18 @@ impl Handler for ClientHandler {
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
+        if let Some(to) = self.0.hop_to(host, port) {
+            self.0.open_hop(channel, to, reply, session.handle()).await;
+            return Ok(());
+        }
         let asked = format!("forwarding to {host}:{port}");
         let reason = match self.0.denies_forward(host, port) {
             _ if !self.0.restrictions().lets_forward() => {

@@ -98,6 +98,8 @@ pub enum RefusalCode {
     Killed,
     /// The gateway forwards nothing.
     ForwardingNotServed,
+    /// A port was asked for, and the login names no node through which it could be reached.
+    PortOfNoNode,
     /// The gateway serves sftp and no other subsystem.
     SubsystemNotServed,
     /// The variable is not among those that clients may set.
@@ -125,7 +127,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -172,6 +174,7 @@ impl RefusalCode {
         Self::NoWayToTheNode,
         Self::Killed,
         Self::ForwardingNotServed,
+        Self::PortOfNoNode,
         Self::SubsystemNotServed,
         Self::VariableNotAccepted,
         Self::TakenByTheKey,
@@ -234,6 +237,7 @@ impl RefusalCode {
             Self::NoWayToTheNode => "no-way-to-the-node",
             Self::Killed => "killed",
             Self::ForwardingNotServed => "forwarding-not-served",
+            Self::PortOfNoNode => "port-of-no-node",
             Self::SubsystemNotServed => "subsystem-not-served",
             Self::VariableNotAccepted => "variable-not-accepted",
             Self::TakenByTheKey => "taken-by-the-key",

@@ -12,6 +12,7 @@
 mod close;
 mod coming_end;
 mod guard;
+mod hop;
 mod marks;
 mod nodes;
 mod open;
@@ -24,6 +25,7 @@ mod running;
 
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};
+pub use hop::{HopEnd, HopSession};
 pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;

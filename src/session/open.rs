@@ -17,7 +17,7 @@ use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BoxFuture, Node, Realms};
 use crate::evidence::{
-    ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
+    ByHop, ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
     SessionRecord,
 };
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
@@ -85,6 +85,8 @@ pub struct SessionOpener {
 pub struct Caller {
     /// The connection, for evidence.
     pub connection: Uuid,
+    /// The hop that it came by, where it came by one.
+    pub hop: Option<ByHop>,
     /// Where they connect from.
     pub source: SocketAddr,
     /// Who they are.
@@ -228,7 +230,7 @@ impl SessionOpener {
     }
 
     /// Resolve, decide, record: what comes before any transport. A refusal leaves an event as well.
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         caller: &Caller,
         to: Destination,
@@ -253,6 +255,7 @@ impl SessionOpener {
             let original = replaced.map(|kind| (kind.action().name(), kind.command_line()));
             let opening = Opening {
                 connection: caller.connection,
+                hop: caller.hop,
                 source: caller.source,
                 login: &caller.login.to_string(),
                 client: &caller.client,
@@ -421,9 +424,9 @@ impl SessionOpener {
 const MOST_QUESTIONS: u32 = 3;
 
 /// Why somebody wants a session, and whom to ask who has not said.
-struct Why<'a> {
-    given: Option<ReasonText>,
-    asks: Option<&'a dyn AsksWhy>,
+pub(super) struct Why<'a> {
+    pub(super) given: Option<ReasonText>,
+    pub(super) asks: Option<&'a dyn AsksWhy>,
 }
 
 /// What somebody asked for, for the event of its refusal.

@@ -28,6 +28,6 @@ pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
-pub use limits::Lifetime;
+pub use limits::{Lifetime, LimitReached};
 
 pub use open::{Transport, TransportOptions};

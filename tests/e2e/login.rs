@@ -89,7 +89,7 @@ fn a_named_user_is_that_user_or_a_sentence() {
 }
 
 #[test]
-fn forwarding_and_hops_are_refused_in_one_line() {
+fn forwarding_is_refused_in_one_line() {
     let demo = Demo::shared(&[]);
     let hop = ssh(&demo, &["-W", "localhost:22", "demo"]);
     assert_ne!(hop.code(), Some(0), "{hop}");

@@ -20,6 +20,7 @@ mod faults;
 mod gateway;
 mod guards;
 mod harness;
+mod hops;
 mod joined;
 mod limits;
 mod login;

@@ -60,6 +60,10 @@ when { resource.name == \"demo\" };
 permit (principal == Person::\"you\", action == Action::\"RunAs\", resource)
 when { resource.name == \"demo\" };
 
+// by a hop as well: ssh -J
+@id(\"by-a-hop\")
+permit (principal == Person::\"you\", action == Action::\"Hop\", resource);
+
 // and whatever was done there is theirs to look at: ssh … sessions list
 @id(\"their-own-auditor\")
 permit (principal == Person::\"you\", action in [Action::\"Review\", Action::\"EndSession\"], resource)
@@ -256,6 +260,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.listen = vec![args.listen];
     config.gateway.host_keys = keys.host_keys;
     config.gateway.host_certificates = keys.host_certificates;
+    config.gateway.host_ca = Some(keys.host_ca);
     let person = |name: &str, key: String, groups: &[&str]| {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), keys_from_iam: Vec::new(), groups }

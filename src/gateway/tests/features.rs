@@ -140,15 +140,15 @@ async fn an_unknown_subsystem_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn local_forwarding_and_hops_are_refused_in_a_sentence() {
+async fn local_forwarding_is_refused_in_a_sentence() {
     let gateway = TestGateway::start().await;
     let sentence = "this gateway does not forward ports or sockets yet";
     let through = gateway.run(&["-o", "LogLevel=INFO", "-W", "10.0.0.1:22", "web"]).await;
     assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
     assert_ne!(through.status.code(), Some(0));
     let jump = format!("ProxyCommand=ssh -F '{}' -o LogLevel=INFO -W %h:%p web", gateway.path("ssh_config").display());
-    let hop = gateway.run(&["-o", &jump, "bob", "true"]).await;
-    assert!(text(&hop.stderr).contains(sentence), "{}", text(&hop.stderr));
+    let through = gateway.run(&["-o", &jump, "bob", "true"]).await;
+    assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
 
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let forward = format!("127.0.0.1:{free}:10.0.0.1:80");

@@ -55,6 +55,9 @@ const ELSEWHERE: [(&str, u32); 16] = [
 
 const SENTENCE: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
 
+const NO_NODE: &str = "your login names no node, so it reaches nodes by their port 22 (ssh -J), where the gateway answers for them; \
+    for another port name the node in the login: ssh -L … <node>@<gateway>";
+
 fn open(kind: &str, rest: &[u8]) -> Vec<u8> {
     let numbers = [7_u32, 1 << 20, 32768].map(u32::to_be_bytes).concat();
     [&[90], &string(kind.as_bytes())[..], &numbers, rest].concat()
@@ -91,16 +94,18 @@ async fn z2_nothing_is_dialled_for_anybody_however_it_is_written() {
     let targets = THIS_MACHINE.into_iter().flat_map(|host| [(host, port), (host, own)]).chain(ELSEWHERE);
     let targets: Vec<(&str, u32)> = targets.collect();
     let before = gateway.events().len();
-    // through a node, and by a login that names none, which is a hop
-    for login in ["web-1", "ada"] {
+    // through a node, and by a login that names none
+    for (login, sentence, asked, code) in
+        [("web-1", SENTENCE, "forwarding to", "forwarding-not-served"), ("ada", NO_NODE, "hop to", "port-of-no-node")]
+    {
         let mut raw = Raw::logged_in(gateway.address, login, &gateway.key("ada")).await;
         for &(host, port) in &targets {
             let told = refusal(&mut raw, &direct_tcpip(host, port)).await;
-            assert_eq!(told, (1, SENTENCE.to_owned()), "{host:?} {port} by {login}");
-            let asked = format!("forwarding to {host}:{port}");
+            assert_eq!(told, (1, sentence.to_owned()), "{host:?} {port} by {login}");
+            let asked = format!("{asked} {host}:{port}");
             let noted = |event: &serde_json::Value| event["asked"] == asked.as_str() && event["login"] == login;
             let event = gateway.event(noted).await;
-            assert_eq!((&event["event"], &event["code"]), (&"channel.refused".into(), &"forwarding-not-served".into()));
+            assert_eq!((&event["event"], &event["code"]), (&"channel.refused".into(), &code.into()));
         }
         // the connection is none the worse for it
         raw.exec(9, 1 << 20, 32768, "true").await;
