@@ -14,7 +14,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
+    [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [dbclient]=dropbear-bin [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
 )
 
 is_there() {

@@ -19,7 +19,7 @@ use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError, Place};
-use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
+use crate::gateway::{Gateway, GatewayError, HostCa, HostKeyError, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster};
 use crate::oidc::Provider;
 use crate::policy::Policies;
@@ -96,6 +96,7 @@ impl App {
         let directory = &config.evidence.directory;
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
+        let host_ca = HostCa::load_or_create(&config.host_ca_path())?;
         let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
         let sinks = Delivery::start(config, &realms).await?;
         if let Some(sinks) = &sinks {
@@ -126,7 +127,8 @@ impl App {
         settings.drain = drain;
         settings.notice = config.evidence.notice;
         let gateway =
-            Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
+            Gateway::bind(&config.gateway.listen, &host_keys, host_ca, roster.clone(), sessions.clone(), settings)
+                .await?;
         let read = InForce {
             config: config.clone(),
             policies: policies.to_vec(),
@@ -222,6 +224,8 @@ const HEADS_EVERY: Duration = Duration::from_secs(60);
 pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, Option<Provider>), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
+    // the first start makes one
+    HostCa::load(&config.host_ca_path())?;
     let people = people(config, proofs)?;
     let provider = provider(config)?;
     EventLog::check(&config.evidence.directory)?;

@@ -127,6 +127,8 @@ const PLAIN: &[&str] = &[
     "id",
     // who
     "connection",
+    "hop_connection",
+    "hop_session",
     "source",
     "login",
     "person",

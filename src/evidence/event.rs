@@ -79,6 +79,15 @@ pub enum Event<'a> {
     LeftOut(LeftOut<'a>),
 }
 
+/// The hop by which a connection came: it is inside another one, which has proved who its person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByHop {
+    /// The connection around it.
+    pub connection: Uuid,
+    /// The hop's number among the sessions.
+    pub session: Uuid,
+}
+
 /// `login.accepted`
 #[derive(Clone, Copy, Debug)]
 pub struct LoginAccepted<'a> {
@@ -96,6 +105,9 @@ pub struct LoginAccepted<'a> {
     pub certificate: Option<&'a CertificateFacts>,
     /// The sign-in at a provider, where there was one.
     pub sign_in: Option<&'a SignInFacts>,
+    /// The hop that it came by, where it came by one: then nothing was proved here, and all that is said of a proof is of the
+    /// connection around it.
+    pub hop: Option<ByHop>,
 }
 
 /// `login.refused`
@@ -453,6 +465,7 @@ impl LoginAccepted<'_> {
         to.second_factor(self.second_factor);
         to.certificate(self.certificate);
         to.sign_in(self.sign_in);
+        to.hop(self.hop);
     }
 }
 

@@ -46,8 +46,8 @@ pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn, ReasonAsked, Se
 pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
-    Event, EvidenceViewed, ForwardInside, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried, RefusalSum,
-    RefusalsSummed, SessionDeleted,
+    ByHop, Event, EvidenceViewed, ForwardInside, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried,
+    RefusalSum, RefusalsSummed, SessionDeleted,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 

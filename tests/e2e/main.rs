@@ -21,6 +21,7 @@ mod forwards;
 mod gateway;
 mod guards;
 mod harness;
+mod hops;
 mod joined;
 mod limits;
 mod login;

@@ -174,6 +174,6 @@ pub(super) fn question(instructions: &str, prompt: Option<&'static str>) -> Auth
     Auth::Partial { name: "".into(), instructions: instructions.to_owned().into(), prompts: prompts.into() }
 }
 
-pub(super) fn refuse() -> Auth {
+pub(in crate::gateway) fn refuse() -> Auth {
     Auth::Reject { proceed_with_methods: None, partial_success: false }
 }

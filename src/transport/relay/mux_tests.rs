@@ -188,7 +188,8 @@ fn data_goes_in_turn() {
     let before: usize = frames[..at].iter().map(|(.., data)| data.len()).sum();
     assert!(before <= 20 * 2 * LEAST_PIECE + RECORD, "{before} bytes before it");
     for id in streams {
-        let sent: usize = frames.iter().filter(|(kind, of, _)| *kind == b'D' && *of == id).map(|(.., data)| data.len()).sum();
+        let sent: usize =
+            frames.iter().filter(|(kind, of, _)| *kind == b'D' && *of == id).map(|(.., data)| data.len()).sum();
         assert_eq!(sent, MOST_WAITING);
     }
 }
