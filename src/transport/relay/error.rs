@@ -25,7 +25,9 @@ pub enum RelayError {
     #[error("the node could not connect: {0}")]
     Failed(String),
     /// The node's helper has no relay: it is the one for `sh`.
-    #[error("this node can't relay connections: it has no python3, or the configuration says that it is not to be used")]
+    #[error(
+        "this node can't relay connections: it has no python3, or the configuration says that it is not to be used"
+    )]
     NotOnThisNode,
     /// Nothing has used it for a while, so it was let go of. Nothing was lost: whoever wants one opens another.
     #[error("the relay was let go of because nothing used it; try again")]

@@ -291,6 +291,8 @@ impl Stream {
 
     /// Whether nothing more is to be said, by either end, that anybody waits for.
     pub(super) fn is_over(&self) -> bool {
-        !self.held && self.leaving.is_none() && (self.incoming.end == Some(InEnd::Reset) || self.outgoing.finish == Finish::Said)
+        !self.held
+            && self.leaving.is_none()
+            && (self.incoming.end == Some(InEnd::Reset) || self.outgoing.finish == Finish::Said)
     }
 }
