@@ -75,6 +75,7 @@ fn a_stream_from_its_opening_to_its_end() {
     let id = bench.opened(1000);
     assert_eq!(bench.mux.write(id, b"hello"), Some(5));
     assert_eq!(bench.told(), [(b'D', id, b"hello".to_vec())]);
+    assert_eq!(bench.mux.poll_event(), Some(MuxEvent::Writable(id)));
     bench.says(b'D', id, b"world").unwrap();
     assert_eq!(bench.mux.poll_event(), Some(MuxEvent::Readable(id)));
     assert_eq!(bench.mux.read(id, 3), Read::Data(Bytes::from_static(b"wor")));
