@@ -16,8 +16,8 @@ use crate::transport::limits::sleep_until;
 
 /// How long a relay that has no stream keeps its lanes.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long its helper may take to leave.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long its helper may take to leave: targets may still have to take what was written to them.
+const FAREWELL: Duration = Duration::from_secs(30);
 /// What a helper exits with that has no relay.
 const NO_RELAY: u32 = 78;
 
@@ -80,7 +80,10 @@ async fn run(shared: &Shared, input: Input, mut deliveries: mpsc::Receiver<Deliv
             // room first: what goes then is what is due then
             room = input.data.reserve(), if sends => {
                 let Ok(room) = room else { return last_words(&mut deliveries).await };
-                if let Some(frames) = shared.lock().mux.poll_transmit() {
+                let mut state = shared.lock();
+                let frames = state.mux.poll_transmit();
+                state.deliver();
+                if let Some(frames) = frames {
                     room.send(InputData::Bytes(frames));
                 }
             }
