@@ -292,7 +292,9 @@ mod tests {
         assert_eq!(one(b'A', &[b"4\x7f\0\0\x01", &v6[..]].concat()), Ok(FromNode::Found(found)));
         assert_eq!(one(b'N', b"\x01"), Ok(FromNode::Failed(RelayError::Refused)));
         assert_eq!(one(b'N', b"\x09od\x1bd"), Ok(FromNode::Failed(RelayError::Failed("od d".into()))));
-        for (kind, payload) in [(b'O', &b"1234567"[..]), (b'W', b""), (b'N', b""), (b'A', b"4\x7f\0\0"), (b'A', b"5"), (b'?', b"")] {
+        for (kind, payload) in
+            [(b'O', &b"1234567"[..]), (b'W', b""), (b'N', b""), (b'A', b"4\x7f\0\0"), (b'A', b"5"), (b'?', b"")]
+        {
             assert!(one(kind, payload).is_err(), "{kind} {payload:?}");
         }
         assert!(all(&[b"D\0\0\0\x01\0\x01\0\x01"]).is_err(), "longer than any may be");

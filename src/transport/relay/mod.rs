@@ -27,6 +27,6 @@ pub use frame::Target;
 pub use handle::{Relay, RelayStream};
 #[cfg(feature = "testing")]
 pub use mux::{Mux, MuxEvent};
+pub(super) use run::start;
 #[cfg(feature = "testing")]
 pub use stream::Read;
-pub(super) use run::start;

@@ -193,6 +193,8 @@ impl Mux {
             let data = stream.outgoing.next(piece.min(RECORD - frames.len() - HEADER));
             if !data.is_empty() {
                 ToNode::Data(&data).encode(id, &mut frames);
+                // who found no room for more has some now
+                self.events.push_back(MuxEvent::Writable(id));
             }
             // its end may be next
             self.tell(id);

@@ -75,6 +75,7 @@ fn a_stream_from_its_opening_to_its_end() {
     let id = bench.opened(1000);
     assert_eq!(bench.mux.write(id, b"hello"), Some(5));
     assert_eq!(bench.told(), [(b'D', id, b"hello".to_vec())]);
+    assert_eq!(bench.mux.poll_event(), Some(MuxEvent::Writable(id)));
     bench.says(b'D', id, b"world").unwrap();
     assert_eq!(bench.mux.poll_event(), Some(MuxEvent::Readable(id)));
     assert_eq!(bench.mux.read(id, 3), Read::Data(Bytes::from_static(b"wor")));
@@ -151,6 +152,18 @@ fn nothing_is_taken_that_the_node_does_not_allow() {
 }
 
 #[test]
+fn who_found_no_room_hears_of_it_when_there_is_some() {
+    let mut bench = Bench::new();
+    let id = bench.opened(1 << 40);
+    assert_eq!(bench.mux.write(id, &vec![0; 1 << 20]), Some(MOST_WAITING));
+    assert_eq!(bench.mux.write(id, &[0]), Some(0));
+    assert_eq!(bench.mux.poll_event(), None);
+    assert!(bench.mux.poll_transmit().is_some());
+    assert_eq!(bench.mux.poll_event(), Some(MuxEvent::Writable(id)));
+    assert_eq!(bench.mux.write(id, &[0]), Some(1));
+}
+
+#[test]
 fn a_window_grows_where_its_reader_keeps_up_and_not_where_it_does_not() {
     let mut bench = Bench::new();
     let (quick, slow) = (bench.opened(0), bench.opened(0));
@@ -188,7 +201,8 @@ fn data_goes_in_turn() {
     let before: usize = frames[..at].iter().map(|(.., data)| data.len()).sum();
     assert!(before <= 20 * 2 * LEAST_PIECE + RECORD, "{before} bytes before it");
     for id in streams {
-        let sent: usize = frames.iter().filter(|(kind, of, _)| *kind == b'D' && *of == id).map(|(.., data)| data.len()).sum();
+        let sent: usize =
+            frames.iter().filter(|(kind, of, _)| *kind == b'D' && *of == id).map(|(.., data)| data.len()).sum();
         assert_eq!(sent, MOST_WAITING);
     }
 }

@@ -80,7 +80,10 @@ async fn run(shared: &Shared, input: Input, mut deliveries: mpsc::Receiver<Deliv
             // room first: what goes then is what is due then
             room = input.data.reserve(), if sends => {
                 let Ok(room) = room else { return last_words(&mut deliveries).await };
-                if let Some(frames) = shared.lock().mux.poll_transmit() {
+                let mut state = shared.lock();
+                let frames = state.mux.poll_transmit();
+                state.deliver();
+                if let Some(frames) = frames {
                     room.send(InputData::Bytes(frames));
                 }
             }

@@ -9,6 +9,7 @@ mod gone;
 mod limits;
 pub(crate) mod node_end;
 mod relay;
+mod relay_speed;
 mod slow;
 mod stalled;
 mod watched;

@@ -2,7 +2,6 @@
 import _socket
 import _thread
 import os
-import struct
 from _collections import deque
 
 from relayed import BUSY, NO_NAME, OTHER

@@ -21,6 +21,7 @@ REASONS = {
     errno.ENETUNREACH: UNREACHABLE,
     errno.EHOSTUNREACH: UNREACHABLE,
     errno.ENETDOWN: UNREACHABLE,
+    errno.EAFNOSUPPORT: UNREACHABLE,
     errno.EHOSTDOWN: UNREACHABLE,
     errno.EADDRNOTAVAIL: UNREACHABLE,
     errno.ETIMEDOUT: TIMED_OUT,
@@ -38,7 +39,10 @@ def address_of(target):
     # the family and what connect() takes; the gateway has judged the address, so nothing is looked up here
     kind = target[:1]
     if kind == b"4":
-        return _socket.AF_INET, (_socket.inet_ntop(_socket.AF_INET, target[1:5]), struct.unpack_from(">H", target, 5)[0])
+        return _socket.AF_INET, (
+            _socket.inet_ntop(_socket.AF_INET, target[1:5]),
+            struct.unpack_from(">H", target, 5)[0],
+        )
     if kind == b"6":
         port, scope = struct.unpack_from(">HI", target, 17)
         return _socket.AF_INET6, (_socket.inet_ntop(_socket.AF_INET6, target[1:17]), port, 0, scope)
