@@ -23,7 +23,7 @@ use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
 use super::node_places::NodePlaces;
-use super::options::Options;
+use super::options::{Job, Options};
 use super::parameter::{self, Carried};
 use super::relay::{self, Relay};
 use crate::backend::lanes::Lanes;
@@ -269,7 +269,11 @@ impl Transport {
             herald,
         )
         .await?;
-        let limits = terms.limits.and(self.own_limits()).and(Limits::of(&grant));
+        let limits = match options.job() {
+            // each of its streams keeps to those of whoever has it, and it goes when nobody has any
+            Job::Relay => Limits::default(),
+            Job::Command | Job::Files => terms.limits.and(self.own_limits()).and(Limits::of(&grant)),
+        };
         let mut context = ChannelContext {
             rung: self.ladder.rung(grant.node(), Instant::now()),
             opener: LaneOpener::new(self.lanes.clone(), grant, evidence.clone()),

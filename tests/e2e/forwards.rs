@@ -2,7 +2,7 @@
 //! what those seldom do.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -59,7 +59,16 @@ fn forward(demo: &Demo, to: u16) -> (u16, Running) {
 }
 
 fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // the client says that it listens just before it does, and takes so many at once
+    let end = Instant::now() + PATIENCE;
+    let stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && Instant::now() < end => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            connected => break connected.unwrap(),
+        }
+    };
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }

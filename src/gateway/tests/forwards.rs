@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 
 use super::wire::{Raw, string, take};
 use crate::backend::Realms;
@@ -285,15 +285,16 @@ async fn echo() -> u16 {
     port
 }
 
-/// `ssh -W` to a port of the node, after an echo has come through it.
-async fn through(gateway: &TestGateway, port: u16) -> Child {
+/// `ssh -W` to a port of the node, after an echo has come through it; and its standard input, of which the end would be the forward's.
+async fn through(gateway: &TestGateway, port: u16) -> (Child, ChildStdin) {
     let mut ssh = gateway.ssh(&["-l", "demo", "-W", &format!("localhost:{port}"), "web"]);
     let mut ssh = ssh.stdin(Stdio::piped()).spawn().unwrap();
-    ssh.stdin.as_mut().unwrap().write_all(b"before").await.unwrap();
+    let mut stdin = ssh.stdin.take().unwrap();
+    stdin.write_all(b"before").await.unwrap();
     let mut back = [0; 6];
     tokio::time::timeout(PATIENCE, ssh.stdout.as_mut().unwrap().read_exact(&mut back)).await.unwrap().unwrap();
     assert_eq!(&back, b"before");
-    ssh
+    (ssh, stdin)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +302,7 @@ async fn a_forward_that_is_permitted_no_more_or_killed_ends_and_its_connection_g
     for forward in [ForwardTransport::Helper, ForwardTransport::Agent] {
         let (gateway, _service) = before_a_node(forward).await;
         let port = echo().await;
-        let mut ssh = through(&gateway, port).await;
+        let (mut ssh, _stdin) = through(&gateway, port).await;
         let opened = gateway.event(|event| event["event"] == "session.opened").await;
         let shell = "@id(\"shell\") permit (principal, action == Action::\"Shell\", resource);";
         gateway.policies.replace(Policy::for_test(shell));
@@ -313,7 +314,7 @@ async fn a_forward_that_is_permitted_no_more_or_killed_ends_and_its_connection_g
         assert_eq!((&closed["stdin"]["bytes"], &closed["stdout"]["bytes"]), (&6.into(), &6.into()));
         // by its number as well
         gateway.policies.replace(Policy::for_test(ALL));
-        let mut ssh = through(&gateway, port).await;
+        let (mut ssh, _stdin) = through(&gateway, port).await;
         let id = gateway.sessions.registry().running()[0].id;
         assert!(gateway.sessions.registry().kill(id, "enough"));
         assert!(tokio::time::timeout(PATIENCE, ssh.wait()).await.is_ok(), "{forward:?}");
@@ -329,7 +330,7 @@ async fn a_forward_that_is_silent_or_has_lasted_for_too_long_ends() {
     {
         let policy = format!("@id(\"p\") {limit} permit (principal, action == Action::\"Forward\", resource);");
         gateway.policies.replace(Policy::for_test(&policy));
-        let mut ssh = through(&gateway, port).await;
+        let (mut ssh, _stdin) = through(&gateway, port).await;
         assert!(tokio::time::timeout(PATIENCE, ssh.wait()).await.is_ok(), "{limit}");
         let ended = |event: &serde_json::Value| event["why"].as_str().is_some_and(|told| told.contains(why));
         assert_eq!(gateway.event(ended).await["event"], "session.closed");
@@ -342,7 +343,7 @@ async fn a_forward_that_is_silent_or_has_lasted_for_too_long_ends() {
 async fn the_connection_s_end_is_its_forwards_and_nothing_is_left_on_the_node() {
     for forward in [ForwardTransport::Helper, ForwardTransport::Agent] {
         let (gateway, service) = before_a_node(forward).await;
-        let mut ssh = through(&gateway, echo().await).await;
+        let (mut ssh, _stdin) = through(&gateway, echo().await).await;
         ssh.kill().await.unwrap();
         let closed = gateway.event(|event| event["event"] == "session.closed").await;
         assert_eq!(closed["outcome"], "client-gone", "{forward:?}");
