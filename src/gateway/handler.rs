@@ -149,7 +149,8 @@ impl Handler for ClientHandler {
         _: &str,
         answers: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
-        if self.0.is_inside() && self.0.pending.is_none() {
+        // whoever is inside is asked for what is missing of them, and never who they are
+        if self.0.is_inside() && !self.0.is_half_way(user) {
             return Ok(self.0.let_in_by_hop(user));
         }
         let text = |answer: Bytes| String::from_utf8_lossy(&answer).into_owned();

@@ -56,7 +56,7 @@ impl TestGateway {
     }
 
     /// Where whoever connects is inside a hop of ada's to that node.
-    async fn inside(&self, node: &str) -> std::net::SocketAddr {
+    pub(super) async fn inside(&self, node: &str) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut ssh = self.hops(&["-W", &format!("{node}:22"), "gate"]);
