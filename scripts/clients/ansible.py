@@ -12,13 +12,14 @@ def inventory(place, work):
 
 def environment(work, pipelining):
     return {"ANSIBLE_HOST_KEY_CHECKING": "true", "ANSIBLE_LOCAL_TEMP": str(work / "local"), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(work / "cp"),
-            "ANSIBLE_PIPELINING": "true" if pipelining else "false", "ANSIBLE_REMOTE_TEMP": str(work / "remote"), "ANSIBLE_CONFIG": "/dev/null",
+            "ANSIBLE_PIPELINING": "true" if pipelining else "false", "ANSIBLE_REMOTE_TEMP": str(work / "remote"), "ANSIBLE_CONFIG": str(work / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1"}
 
 
 def play(place, name, tasks, pipelining=False, timeout=240):
     work = place.fresh(name)
     inventory(place, work)
+    (work / "ansible.cfg").touch()
     (work / "template").write_text("{{ 6 * 7 }} for {{ inventory_hostname }}\n")
     (work / "play.yml").write_text("- hosts: demo\n  gather_facts: false\n  tasks:\n" + "".join(f"    - {task}\n" for task in tasks(work)))
     done = ok(["ansible-playbook", "-i", "inventory", "play.yml"], None, cwd=work, env=environment(work, pipelining), timeout=timeout)

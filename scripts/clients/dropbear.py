@@ -12,6 +12,10 @@ class Dropbear(Client):
         self.home = place.dir / "dropbear"
         self.home.mkdir(exist_ok=True)
         self.key = self.own(place.keys["ed25519"])
+        # it knows hosts by their name alone, whatever the port
+        known = self.home / ".ssh" / "known_hosts"
+        known.parent.mkdir(exist_ok=True)
+        known.write_text("127.0.0.1 " + " ".join((place.dir / "demo" / "host_key.pub").read_text().split()[:2]) + "\n")
 
     def own(self, key):
         path = self.home / key.name
@@ -26,7 +30,7 @@ class Dropbear(Client):
 
     def dbclient(self, *words, user=None, profile="compatible", key=None, options=()):
         place = self.place
-        return ["env", f"HOME={self.home}", "dbclient", "-y", "-y", "-i", key or self.key, "-p", place.ports[profile], *options,
+        return ["env", f"HOME={self.home}", "dbclient", "-i", key or self.key, "-p", place.ports[profile], *options,
                 f"{user or place.login}@127.0.0.1", *words]
 
     def exec(self, command, profile="compatible"):
@@ -38,7 +42,7 @@ class Dropbear(Client):
     def wrapped(self, words):
         """A program of that name for scp and sftp of OpenSSH, which bring no SSH of their own."""
         path = self.home / "ssh"
-        path.write_text(f'#!/bin/sh\nexport HOME={self.home}\nexec dbclient -y -y -i {self.key} {words}\n')
+        path.write_text(f'#!/bin/sh\nexport HOME={self.home}\nexec dbclient -i {self.key} {words}\n')
         path.chmod(0o700)
         return path
 

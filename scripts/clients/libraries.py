@@ -1,9 +1,10 @@
 """Libraries, each by a small program of ours in tests/clients."""
 
+import hashlib
 import os
-import subprocess
+import shutil
 
-from .client import Probe
+from .client import Probe, ok
 from .place import ROOT
 
 PROGRAMS = ROOT / "tests" / "clients"
@@ -11,17 +12,17 @@ PROGRAMS = ROOT / "tests" / "clients"
 INSTALLED = ROOT / "target" / "clients"
 
 
-def compiled(source, result, argv, env=None):
-    """Compiles where the result is older than the source; whoever else does so at the same time does no harm."""
-    if not result.exists() or result.stat().st_mtime < source.stat().st_mtime:
-        fresh = result.with_name(f"{result.name}.{os.getpid()}")
-        subprocess.run([str(word) for word in argv(fresh)], check=True, env={**os.environ, **(env or {})})
+def compiled(source, argv, env=None):
+    """What is compiled of a source, by the source's hash; whoever else does so at the same time makes the same."""
+    name = f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    result, fresh = INSTALLED / name, INSTALLED / f"{name}.{os.getpid()}"
+    if not result.exists():
+        ok(argv(fresh), env=env)
         try:
             fresh.rename(result)
         except OSError:
-            # a directory does not take the place of one that has something in it: it is the same
-            subprocess.run(["rm", "-rf", fresh], check=True)
-            os.utime(result)
+            # somebody's directory is there already
+            shutil.rmtree(fresh)
     return result
 
 
@@ -62,7 +63,7 @@ class XCrypto(Probe):
         source = PROGRAMS / "with_xcrypto.go"
         # the libraries are Debian's packages, so nothing is asked of a proxy of modules
         env = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(INSTALLED / "go-cache"), "GOFLAGS": ""}
-        program = compiled(source, INSTALLED / "with_xcrypto", lambda to: ["go", "build", "-o", to, source], env)
+        program = compiled(source, lambda to: ["go", "build", "-o", to, source], env)
         self.program = (program,)
 
 
@@ -71,10 +72,11 @@ class Jsch(Probe):
 
     name, slug, key = "JSch 0.1.55 (Java)", "jsch", "ecdsa"
     lacks = {"scp": "it has SFTP alone"}
+    cannot = {"modern": "the default has no key exchange, cipher or MAC of its age; `gateway.algorithms = \"compatible\"` has"}
     jar = "/usr/share/java/jsch.jar"
 
     def __init__(self, place):
         super().__init__(place)
         source = PROGRAMS / "WithJsch.java"
-        classes = compiled(source, INSTALLED / "java", lambda to: ["javac", "-cp", self.jar, "-d", to, source])
+        classes = compiled(source, lambda to: ["javac", "-cp", self.jar, "-d", to, source])
         self.program = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{self.jar}:{classes}", "WithJsch")

@@ -3,12 +3,15 @@
 import filecmp
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import time
 
 from .client import Failed, expect, ok, run
 from .features import content
 from .openssh import OpenSsh
+from .place import GREETING, ROOT, Server
 
 
 def tree(path):
@@ -152,9 +155,9 @@ def rclone(place):
     config = work / "rclone.conf"
     config.write_text(f"[demo]\ntype = sftp\nhost = 127.0.0.1\nuser = {place.login}\nport = {place.ports['compatible']}\n"
                       f"key_file = {place.keys['ed25519']}\nknown_hosts_file = {work}/known\n")
-    known = place.known.read_text().splitlines()
-    host = f"[127.0.0.1]:{place.ports['compatible']}"
-    (work / "known").write_text("".join(f"{host} {line.split(' ', 1)[1]}\n" for line in known if not line.startswith("@")))
+    # Go's known_hosts wants a certificate's authority where the server has a certificate, whatever key of it is known
+    authority = (place.dir / "demo" / "host_ca.pub").read_text()
+    (work / "known").write_text(f"@cert-authority [127.0.0.1]:{place.ports['compatible']} {authority}")
     command = ["rclone", "--config", config]
     ok([*command, "sync", here, f"demo:{there}"])
     # it asks the node's own md5sum or sha1sum, by commands
@@ -169,6 +172,10 @@ def rclone(place):
 
 def sshfs_options(place):
     return [f"-F{OpenSsh(place).config}", "-o", "idmap=none"]
+
+
+class Unavailable(Exception):
+    """This machine does not allow it, whatever the gateway does."""
 
 
 def sshfs(place):
@@ -196,10 +203,6 @@ def sshfs(place):
         ok(["fusermount3", "-u", mounted])
 
 
-class Unavailable(Exception):
-    """This machine does not allow it, whatever the gateway does."""
-
-
 def restic(place):
     work = place.fresh("restic")
     here, there, back = tree(work / "here"), work / "there", work / "back"
@@ -212,26 +215,63 @@ def restic(place):
     same(here, back)
 
 
+class Elsewhere:
+    """A network namespace in which sshuttle is, since what it redirects would be what the node dials, were both on one machine. Its way to
+    the node's address leads nowhere but through sshuttle; `ssh` itself dials from outside."""
+
+    NAME, ADDRESS = "portcullis-elsewhere", "10.231.78.1"
+
+    def __enter__(self):
+        run(["ip", "netns", "del", self.NAME])
+        done = run(["ip", "netns", "add", self.NAME])
+        if done.code:
+            raise Unavailable("nobody may make a network namespace here: " + done.err.decode().strip())
+        self.inside, self.outside = ["ip", "netns", "exec", self.NAME], f"nsenter --net=/proc/{os.getpid()}/ns/net"
+        ok(["ip", "-n", self.NAME, "link", "set", "lo", "up"])
+        # somewhere to come from
+        ok(["ip", "-n", self.NAME, "address", "add", "10.231.79.1/32", "dev", "lo"])
+        ok(["ip", "-n", self.NAME, "route", "add", f"{self.ADDRESS}/32", "dev", "lo"])
+        run(["ip", "address", "add", f"{self.ADDRESS}/32", "dev", "lo"])
+        self.server = Server(self.ADDRESS)
+        return self
+
+    def __exit__(self, *_):
+        self.server.close()
+        run(["ip", "address", "del", f"{self.ADDRESS}/32", "dev", "lo"])
+        run(["ip", "netns", "del", self.NAME])
+
+
 def sshuttle(place):
-    """A network behind the node, as seen from here: an address that nothing but the node's own loopback has."""
+    """A connection to an address of the node's, which is redirected into sshuttle."""
     work = place.fresh("sshuttle")
-    target, net = "127.77.7.7", "127.77.7.0/24"
-    if run(["iptables", "-w", "-t", "nat", "-S"]).code:
-        raise Unavailable("no iptables here, which sshuttle itself needs")
-    pidfile = work / "pid"
-    log = (work / "log").open("wb")
-    process = subprocess.Popen(["sshuttle", "--method", "nat", "-r", "demo", "-e", ssh_command(place), "--pidfile", str(pidfile), "-v",
-                                f"{net}:{place.server.port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        end = time.monotonic() + 60
-        while b"Connected to server" not in (work / "log").read_bytes():
-            if process.poll() is not None or time.monotonic() > end:
-                raise Failed(f"it does not connect: {(work / 'log').read_text()[-1500:]}")
-            time.sleep(0.1)
-        time.sleep(1)
-        said = ok(["python3", "-c", f"import socket; print(socket.create_connection(({target!r}, {place.server.port}), 20).recv(100))"]).out
-        expect(b"speaks first" in said, said)
-        expect(b"Accept TCP" in (work / "log").read_bytes(), "it went past sshuttle")
-    finally:
-        process.terminate()
-        process.wait(30)
+    with Elsewhere() as elsewhere, (work / "log").open("wb") as log:
+        if run([*elsewhere.inside, "iptables", "-w", "-t", "nat", "-S"]).code:
+            raise Unavailable("nobody may use iptables here, which sshuttle itself needs")
+        process = subprocess.Popen([*elsewhere.inside, "sshuttle", "--method", "nat", "-r", "demo", "-e", f"{elsewhere.outside} {ssh_command(place)}",
+                                    "-v", f"{elsewhere.ADDRESS}/32"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + 60
+            while b"REDIRECT" not in run([*elsewhere.inside, "iptables", "-w", "-t", "nat", "-S"]).out:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise Failed(f"it does not connect: {(work / 'log').read_text()[-1500:]}")
+                time.sleep(0.1)
+            data = content(100_000)
+            relay = [sys.executable, "-c", "import socket, sys; from clients.tools import talk; talk(sys.argv[1], int(sys.argv[2]))",
+                     elsewhere.ADDRESS, elsewhere.server.port]
+            done = run([*elsewhere.inside, *relay], data, cwd=ROOT / "scripts")
+            expect(done.out == data, f"{len(done.out)} bytes came back: {done}; sshuttle: {(work / 'log').read_text()[-3000:]}")
+            expect(b"Accept TCP" in (work / "log").read_bytes(), f"it went past sshuttle: {(work / 'log').read_text()[-3000:]}")
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def talk(host, port):
+    """Standard input to the server and back, where this is run."""
+    data = sys.stdin.buffer.read()
+    connection = socket.create_connection((host, port), 30)
+    with connection, connection.makefile("rwb") as stream:
+        expect(stream.read(len(GREETING)) == GREETING, "no greeting came")
+        stream.write(len(data).to_bytes(4, "big") + data)
+        stream.flush()
+        sys.stdout.buffer.write(stream.read(len(data)))

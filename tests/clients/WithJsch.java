@@ -196,7 +196,19 @@ public final class WithJsch {
         return status;
     }
 
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) {
+        int status = 255;
+        try {
+            status = run(args);
+        } catch (Exception error) {
+            error.printStackTrace();
+        }
+        System.out.flush();
+        // the threads of a session would keep this alive
+        System.exit(status);
+    }
+
+    private static int run(String[] args) throws Exception {
         String key = args[3];
         String what = args[4];
         String[] more = Arrays.copyOfRange(args, 5, args.length);
@@ -206,7 +218,7 @@ public final class WithJsch {
             more = Arrays.copyOfRange(more, 1, more.length);
         }
         Session session = connect(args[0], Integer.parseInt(args[1]), args[2], key, code);
-        int status = -1;
+        int status;
         switch (what) {
             case "exec":
             case "coded":
@@ -234,7 +246,6 @@ public final class WithJsch {
                 throw new IllegalArgumentException(what);
         }
         session.disconnect();
-        System.out.flush();
-        System.exit(status);
+        return status;
     }
 }

@@ -7,6 +7,7 @@ import sys
 
 from ssh import options
 from ssh.channel import Channel
+from ssh.exceptions import EOF, AuthenticationPartial
 from ssh.key import import_privkey_file
 from ssh.scp import SCP
 from ssh.session import Session
@@ -33,16 +34,20 @@ def opened(session):
 def relay(channel: Channel):
     """Standard input to the channel and back, both streams apart, to its end."""
     source = [0]
-    while True:
+    streams = [(False, sys.stdout.buffer), (True, sys.stderr.buffer)]
+    while streams:
         took = False
-        for errors, to in ((False, sys.stdout.buffer), (True, sys.stderr.buffer)):
-            size, data = channel.read_nonblocking(is_stderr=errors)
+        for stream in list(streams):
+            errors, to = stream
+            try:
+                size, data = channel.read_nonblocking(is_stderr=errors)
+            except EOF:
+                streams.remove(stream)
+                continue
             if size > 0:
                 to.write(data)
                 to.flush()
                 took = True
-        if not took and channel.is_eof():
-            break
         if source and select.select(source, [], [], 0 if took else 0.01)[0]:
             data = os.read(0, CHUNK)
             if data:
@@ -144,10 +149,16 @@ def main(host, port, user, key, what, *arguments):
     pair = import_privkey_file(key)
     if what == "coded":
         code, *arguments = arguments
-        assert session.userauth_publickey(pair) != 0, "the key alone was enough"
-        while session.userauth_kbdint("", "") != 0:
-            for prompt in range(session.userauth_kbdint_getnprompts()):
-                session.userauth_kbdint_setanswer(prompt, code.encode())
+        try:
+            session.userauth_publickey(pair)
+            raise AssertionError("the key alone was enough")
+        except AuthenticationPartial:
+            pass
+        # once for the questions, and once with the answers
+        session.userauth_kbdint(user, "")
+        assert session.userauth_kbdint_getnprompts() == 1, session.userauth_kbdint_getnprompts()
+        session.userauth_kbdint_setanswer(0, code.encode())
+        session.userauth_kbdint(user, "")
         what = "exec"
     else:
         session.userauth_publickey(pair)
