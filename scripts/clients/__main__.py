@@ -97,7 +97,7 @@ def wanted(only):
 
 def main():
     parser = argparse.ArgumentParser(prog="clients.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True, type=Path)
+    parser.add_argument("--binary", type=Path)
     parser.add_argument("--only")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--write", action="store_true")
@@ -109,6 +109,8 @@ def main():
         for name, (clients, tools) in GROUPS.items():
             print(f"{name}: {' '.join([*clients, *tools])}")
         return 0
+    if not options.binary:
+        parser.error("--binary says which gateway; scripts/clients.sh builds one")
     chosen, found = wanted(options.only), {}
     if options.write and options.only:
         parser.error("the README's table is of a whole run: --write without --only")

@@ -77,6 +77,8 @@ class Place(Gateway):
         text = re.sub(r"(\[second_factor\]\n)", rf'\1totp_secrets = "{totp}"\n', text)
         with (self.dir / "demo" / "policies" / "clients.cedar").open("w") as policy:
             policy.write('@id("who-is-asked-for-a-code")\npermit (principal in Group::"coded", action in Action::"Sessions", resource)\n'
+                         'when { resource.name == "demo" };\n'
+                         '@id("forwards-and-hops")\npermit (principal == Person::"you", action in [Action::"Forward", Action::"Hop"], resource)\n'
                          'when { resource.name == "demo" };\n')
         self.process.terminate()
         self.process.wait()

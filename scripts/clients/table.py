@@ -29,18 +29,20 @@ def notes():
     return [f"{', '.join(names)}: no {reason}" for reason, names in by_reason.items()]
 
 
-def text(found):
-    lines = rows(found)
+def frame():
+    """What of the tables no run decides: what stands before, between and after their lines."""
     heads = [title for _, title in FEATURES.values()]
-    table = ["| client | " + " | ".join(heads) + " |", "|" + " --- |" * (len(heads) + 1)]
-    table += [lines[slug] for slug in CLIENTS]
-    table += ["", "`–` is what a client has not; *not yet* is what the gateway refuses so far, and the client says so and goes on:", ""]
-    table += [f"- {note}" for note in notes()]
-    table += ["", "| tool | what it does here | works |", "| --- | --- | --- |"]
-    table += [lines[slug] for slug in TOOLS]
-    table += ["", "Not tried:", ""]
-    table += [f"- {what}: {why}" for what, why in NOT_HERE.items()]
-    return "\n".join(table) + "\n"
+    first = ["| client | " + " | ".join(heads) + " |", "|" + " --- |" * (len(heads) + 1)]
+    between = ["", "`–` is what a client has not. *not yet* is what the gateway refuses so far; the client says so and goes on.", ""]
+    between += [f"- {note}" for note in notes()]
+    between += ["", "| tool | what it does here | works |", "| --- | --- | --- |"]
+    last = ["", "Not tried:", "", *(f"- {what}: {why}" for what, why in NOT_HERE.items())]
+    return first, between, last
+
+
+def text(found):
+    lines, (first, between, last) = rows(found), frame()
+    return "\n".join([*first, *(lines[slug] for slug in CLIENTS), *between, *(lines[slug] for slug in TOOLS), *last]) + "\n"
 
 
 def kept():
@@ -58,6 +60,10 @@ def write(found):
 
 
 def differences(found):
-    """Lines of this run that the README does not have as they are."""
-    has = set(kept()[1].splitlines())
-    return [line for line in rows(found).values() if line not in has]
+    """Lines of this run that the README does not have as they are, and what it has beside them that it should not."""
+    has = kept()[1].splitlines()
+    around = [line for part in frame() for line in part]
+    wrong = [line for line in [*rows(found).values(), *around] if line not in has]
+    if len(has) != len(around) + len(CLIENTS) + len(TOOLS):
+        wrong.append("a line that no client or tool has")
+    return wrong

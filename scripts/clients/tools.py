@@ -219,26 +219,29 @@ class Elsewhere:
     """A network namespace in which sshuttle is, since what it redirects would be what the node dials, were both on one machine. Its way to
     the node's address leads nowhere but through sshuttle; `ssh` itself dials from outside."""
 
-    NAME, ADDRESS = "portcullis-elsewhere", "10.231.78.1"
+    def __init__(self):
+        # two runs at once on one machine are not in each other's way
+        pid = os.getpid()
+        self.name, self.address = f"portcullis-{pid}", f"10.231.{pid >> 8 & 0xFF}.{pid & 0xFF}"
 
     def __enter__(self):
-        run(["ip", "netns", "del", self.NAME])
-        done = run(["ip", "netns", "add", self.NAME])
+        run(["ip", "netns", "del", self.name])
+        done = run(["ip", "netns", "add", self.name])
         if done.code:
             raise Unavailable("nobody may make a network namespace here: " + done.err.decode().strip())
-        self.inside, self.outside = ["ip", "netns", "exec", self.NAME], f"nsenter --net=/proc/{os.getpid()}/ns/net"
-        ok(["ip", "-n", self.NAME, "link", "set", "lo", "up"])
+        self.inside, self.outside = ["ip", "netns", "exec", self.name], f"nsenter --net=/proc/{os.getpid()}/ns/net"
+        ok(["ip", "-n", self.name, "link", "set", "lo", "up"])
         # somewhere to come from
-        ok(["ip", "-n", self.NAME, "address", "add", "10.231.79.1/32", "dev", "lo"])
-        ok(["ip", "-n", self.NAME, "route", "add", f"{self.ADDRESS}/32", "dev", "lo"])
-        run(["ip", "address", "add", f"{self.ADDRESS}/32", "dev", "lo"])
-        self.server = Server(self.ADDRESS)
+        ok(["ip", "-n", self.name, "address", "add", "10.230.0.1/32", "dev", "lo"])
+        ok(["ip", "-n", self.name, "route", "add", f"{self.address}/32", "dev", "lo"])
+        run(["ip", "address", "add", f"{self.address}/32", "dev", "lo"])
+        self.server = Server(self.address)
         return self
 
     def __exit__(self, *_):
         self.server.close()
-        run(["ip", "address", "del", f"{self.ADDRESS}/32", "dev", "lo"])
-        run(["ip", "netns", "del", self.NAME])
+        run(["ip", "address", "del", f"{self.address}/32", "dev", "lo"])
+        run(["ip", "netns", "del", self.name])
 
 
 def sshuttle(place):
@@ -248,7 +251,7 @@ def sshuttle(place):
         if run([*elsewhere.inside, "iptables", "-w", "-t", "nat", "-S"]).code:
             raise Unavailable("nobody may use iptables here, which sshuttle itself needs")
         process = subprocess.Popen([*elsewhere.inside, "sshuttle", "--method", "nat", "-r", "demo", "-e", f"{elsewhere.outside} {ssh_command(place)}",
-                                    "-v", f"{elsewhere.ADDRESS}/32"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                    "-v", f"{elsewhere.address}/32"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             end = time.monotonic() + 60
             while b"REDIRECT" not in run([*elsewhere.inside, "iptables", "-w", "-t", "nat", "-S"]).out:
@@ -257,7 +260,7 @@ def sshuttle(place):
                 time.sleep(0.1)
             data = content(100_000)
             relay = [sys.executable, "-c", "import socket, sys; from clients.tools import talk; talk(sys.argv[1], int(sys.argv[2]))",
-                     elsewhere.ADDRESS, elsewhere.server.port]
+                     elsewhere.address, elsewhere.server.port]
             done = run([*elsewhere.inside, *relay], data, cwd=ROOT / "scripts")
             expect(done.out == data, f"{len(done.out)} bytes came back: {done}; sshuttle: {(work / 'log').read_text()[-3000:]}")
             expect(b"Accept TCP" in (work / "log").read_bytes(), f"it went past sshuttle: {(work / 'log').read_text()[-3000:]}")
