@@ -16,7 +16,8 @@ def early(place):
 
 def gaps(place):
     """One command after the other on one connection: from the end of one to where the next may begin."""
-    done = ok(Paramiko(place).ask("gaps", 20), None)
-    longest = float(done.out)
-    expect(longest <= 100, f"{longest:.0f} ms between two channels")
-    return f"{longest:.1f} ms"
+    times = sorted(map(float, ok(Paramiko(place).ask("gaps", 20), None).out.split()))
+    middle, longest = times[len(times) // 2], times[-1]
+    # one may be late because the machine is; who makes others wait does so for seconds
+    expect(middle <= 100 and longest <= 2000, f"{middle:.0f} ms between two channels, at the longest {longest:.0f} ms")
+    return f"{middle:.1f} ms, at the longest {longest:.1f} ms"

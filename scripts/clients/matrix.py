@@ -1,7 +1,5 @@
 """What is tried: clients, feature by feature; and tools, each with what it is there for."""
 
-import functools
-
 from . import ansible, early, ide, openssh, tools
 from .dropbear import Dropbear
 from .libraries import AsyncSsh, Jsch, Libssh, Paramiko, Ssh2, XCrypto
@@ -47,7 +45,7 @@ TOOLS = {
 # which can't be tried here, and why; they have no row of their own that claims anything
 NOT_HERE = {
     "JSch 0.1.54, mwiede's JSch, SSHJ, Apache MINA SSHD": "they are on Maven Central alone, which what builds and tests this does not reach; "
-    "Debian's JSch 0.1.55 has the algorithms of 0.1.54",
+    "Debian's JSch 0.1.55 is the nearest, of the same line as 0.1.54",
     "VS Code, JetBrains' IDEs, DBeaver, Packer": "programs with windows or of vendors' own downloads: what they send is sent by the clients that they are made of",
     "WinSCP, FileZilla, MobaXterm": "programs with windows; WinSCP and FileZilla are made of PuTTY's code",
 }
@@ -62,7 +60,5 @@ GROUPS = {
     "editors": ([], ["vscode", "vscode-forward"]),
 }
 
-
-@functools.cache
-def group_of(slug):
-    return next(group for group, (clients, its_tools) in GROUPS.items() if slug in clients or slug in its_tools)
+if left_out := {*CLIENTS, *TOOLS} - {slug for clients, its_tools in GROUPS.values() for slug in (*clients, *its_tools)}:
+    raise AssertionError(f"in no group: {left_out}")
