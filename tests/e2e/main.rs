@@ -9,6 +9,7 @@
 mod ansible;
 mod architecture;
 mod cli;
+mod clients;
 mod compile_fail;
 mod demo;
 mod emulator;
