@@ -16,8 +16,8 @@ use crate::transport::limits::sleep_until;
 
 /// How long a relay that has no stream keeps its lanes.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long its helper may take to leave.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long its helper may take to leave: targets may still have to take what was written to them.
+const FAREWELL: Duration = Duration::from_secs(30);
 /// What a helper exits with that has no relay.
 const NO_RELAY: u32 = 78;
 

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::time::timeout;
 
@@ -234,47 +234,53 @@ async fn lanes_may_be_cut_while_streams_run() {
     }
 }
 
+/// Writes as much as goes, until nobody listens any more.
+async fn pour(mut to: impl AsyncWrite + Unpin) {
+    while to.write_all(&[7; 32768]).await.is_ok() {}
+}
+
+/// How much comes in these seconds.
+async fn count(mut from: impl AsyncRead + Unpin, until: tokio::time::Instant) -> usize {
+    let (mut count, mut buffer) = (0, vec![0; 65536]);
+    while let Ok(read) = tokio::time::timeout_at(until, from.read(&mut buffer)).await {
+        count += read.unwrap();
+    }
+    count
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_streams_have_their_share_each() {
+async fn two_hundred_streams_have_their_share_each_in_either_direction() {
     const STREAMS: usize = 200;
     let embedded = EmbeddedTransport::fast().await;
-    let relay = embedded.relay().await;
-    let (listener, target) = listener().await;
-    let served = tokio::spawn(async move {
-        let mut serving = Vec::new();
+    for up in [false, true] {
+        let relay = embedded.relay().await;
+        let (listener, target) = listener().await;
+        let mut pairs = Vec::new();
         for _ in 0..STREAMS {
-            let (mut far, _) = listener.accept().await.unwrap();
-            serving.push(tokio::spawn(async move {
-                // until nobody listens any more
-                while far.write_all(&[7; 32768]).await.is_ok() {}
-            }));
+            let (near, far) = soon(async { tokio::join!(relay.dial(target.clone()), listener.accept()) }).await;
+            pairs.push((near.unwrap(), far.unwrap().0));
         }
-        serving
-    });
-    let mut streams = Vec::new();
-    for _ in 0..STREAMS {
-        streams.push(soon(relay.dial(target.clone())).await.unwrap());
-    }
-    let serving = soon(served).await.unwrap();
-    let until = tokio::time::Instant::now() + Duration::from_secs(8);
-    let reading = streams.into_iter().map(|mut stream| {
-        tokio::spawn(async move {
-            let (mut count, mut buffer) = (0, vec![0; 65536]);
-            while let Ok(read) = tokio::time::timeout_at(until, stream.read(&mut buffer)).await {
-                count += read.unwrap();
+        let until = tokio::time::Instant::now() + Duration::from_secs(8);
+        let (mut pouring, mut counting) = (Vec::new(), Vec::new());
+        for (near, far) in pairs {
+            if up {
+                pouring.push(tokio::spawn(pour(near)));
+                counting.push(tokio::spawn(count(far, until)));
+            } else {
+                pouring.push(tokio::spawn(pour(far)));
+                counting.push(tokio::spawn(count(near, until)));
             }
-            count
-        })
-    });
-    let mut counts = Vec::new();
-    for task in reading.collect::<Vec<_>>() {
-        counts.push(task.await.unwrap());
-    }
-    let mean = counts.iter().sum::<usize>() / STREAMS;
-    let slowest = counts.iter().min().unwrap();
-    assert!(*slowest >= mean / 2 && mean > 0, "the slowest had {slowest} bytes of {mean}");
-    for task in serving {
-        soon(task).await.unwrap();
+        }
+        let mut counts = Vec::new();
+        for task in counting {
+            counts.push(task.await.unwrap());
+        }
+        let mean = counts.iter().sum::<usize>() / STREAMS;
+        let slowest = counts.iter().min().unwrap();
+        assert!(*slowest >= mean / 2 && mean > 0, "up {up}: the slowest had {slowest} bytes of {mean}");
+        for task in pouring {
+            soon(task).await.unwrap();
+        }
     }
 }
 

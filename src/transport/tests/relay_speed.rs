@@ -1,17 +1,20 @@
 //! How much a relay carries, and what it costs on the node. Both ends, the service, the agent and the helper share this machine:
-//! `cargo test --release transport::tests::relay_speed -- --ignored --nocapture`
+//! `cargo test --release transport::tests::relay_speed -- --ignored --nocapture`, with `PORTCULLIS_AGENT=DIR` by AWS's agent (as root).
 
-use std::time::Instant;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 
-use crate::testing::EmbeddedTransport;
+use crate::evidence::SessionRecord;
+use crate::policy::{Action, Grant};
+use crate::testing::{EmbeddedService, EmbeddedTransport, NODE};
 use crate::transport::relay::{RelayStream, Target};
+use crate::transport::{Herald, TransportOptions};
 
 const MIB: usize = 1 << 20;
-const ONE: usize = 192 * MIB;
-const EACH: usize = MIB;
 
 /// Ticks of the processor that a process has had, of a hundred in a second.
 fn ticks(pid: &str) -> u64 {
@@ -81,14 +84,51 @@ async fn measure(name: &str, streams: Vec<(RelayStream, TcpStream)>, up: bool, e
     }
 }
 
+/// With AWS's agent as its node, which lives as long as the child.
+async fn of_aws(directory: &str) -> (EmbeddedTransport, Child) {
+    let service = EmbeddedService::builder().with_tls().without_agent().start().await;
+    let ca_file = service.aws_options().ca_bundle.unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/real-agent.sh");
+    let agent = Command::new(script)
+        .arg(directory)
+        .env("PORTCULLIS_ENDPOINT", service.url())
+        .env("PORTCULLIS_REGION", "us-east-1")
+        .env("PORTCULLIS_NODE_ID", NODE)
+        .env("PORTCULLIS_NODE_DIR", service.directory.path())
+        .env("PORTCULLIS_CA_FILE", ca_file)
+        .envs([("AWS_ACCESS_KEY_ID", "AKIDAGENT"), ("AWS_SECRET_ACCESS_KEY", "agent-secret")])
+        .stdin(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let embedded = EmbeddedTransport::to(service, "{}", TransportOptions::default()).await;
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let grant = Grant::for_test(NODE, Action::Forward { host: "127.0.0.1".to_owned(), port: 80 });
+        let record = SessionRecord::for_test().lanes();
+        match embedded.transport.open_relay(grant, record, Herald::default()).await {
+            Ok(_) => return (embedded, agent),
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 #[ignore = "a measurement"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mebibytes_per_second() {
-    let embedded = EmbeddedTransport::fast().await;
+    let (embedded, agent) = match std::env::var("PORTCULLIS_AGENT") {
+        Ok(directory) => {
+            let (embedded, agent) = of_aws(&directory).await;
+            (embedded, Some(agent))
+        }
+        Err(_) => (EmbeddedTransport::fast().await, None),
+    };
+    let (one, each) = if agent.is_some() { (24 * MIB, MIB / 4) } else { (192 * MIB, MIB) };
     let relay = embedded.relay().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::Address(listener.local_addr().unwrap());
-    for (count, each, names) in [(1, ONE, ["one up", "one down"]), (200, EACH, ["200 up", "200 down"])] {
+    for (count, each, names) in [(1, one, ["one up", "one down"]), (200, each, ["200 up", "200 down"])] {
         for (name, up) in names.into_iter().zip([true, false]) {
             let mut streams = Vec::new();
             for _ in 0..count {
