@@ -236,14 +236,14 @@ impl Connection {
         self.forwards.dialer(&self.shared)
     }
 
-    /// Opens a forward through the login's node on a task of its own, or says why not, with the code of SSH's that tells it.
+    /// Opens a forward through the login's node on a task of its own; or gives back who waits, the code of SSH's, and why not.
     pub(super) fn open_forward(
         &mut self,
         wanted: Wanted<'_>,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         handle: Handle,
-    ) -> Result<(), (ChannelOpenHandle, u32, String)> {
+    ) -> Option<(ChannelOpenHandle, u32, String)> {
         let (node, action, caller, place) = match self.may_forward(wanted) {
             Ok(allowed) => allowed,
             Err(refused) => {
@@ -252,7 +252,7 @@ impl Connection {
                     Some(denial) => self.note_denial(&asked, denial),
                     None => self.note_refusal(&asked, refused.code, &refused.why),
                 }
-                return Err((reply, refused.ssh_code, refused.why));
+                return Some((reply, refused.ssh_code, refused.why));
             }
         };
         let opening = self.forwards.admit(channel, reply, handle, place);
@@ -260,7 +260,7 @@ impl Connection {
         let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
         let (shared, dialer) = (self.shared.clone(), self.dialer());
         tokio::spawn(forward::run(shared, caller, Destination { node, lookup }, action, dialer, opening));
-        Ok(())
+        None
     }
 
     /// What can be said of a forward without asking anybody: it is answered at once.

@@ -573,7 +573,7 @@ impl ClientHandler {
             forward::refuse(reply, PROHIBITED, &ended.to_string()).await;
             return Ok(());
         }
-        if let Err((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
+        if let Some((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
             forward::refuse(reply, code, &why).await;
         }
         Ok(())
