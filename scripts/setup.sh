@@ -2,8 +2,8 @@
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
 # cargo-nextest, which runs the tests, and an OpenID provider from npm; or only the programs that are named, among them shellcheck and ruff, which lint what
-# is not Rust, moto_server, which one test starts, and ocsf, the schema that
-# one test checks events with. Does nothing where all of it is there already.
+# is not Rust, moto_server, which one test starts, ssh-audit, which one test asks, and ocsf,
+# the schema that one test checks events with. Does nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ nextest=0.9.143
 declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
-    [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
+    [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [dbclient]=dropbear-bin [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
 )
 
 is_there() {
@@ -23,6 +23,7 @@ is_there() {
     # Debian has none; what is there is the version that is pinned, or it is not there
     if [[ $1 == ruff ]]; then cmp -s scripts/ruff.txt target/ruff/installed; return; fi
     if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
+    if [[ $1 == ssh-audit ]]; then cmp -s scripts/ssh-audit.txt target/ssh-audit/installed; return; fi
     if [[ $1 == ocsf ]]; then cmp -s scripts/ocsf.txt target/ocsf/installed; return; fi
     if [[ $1 == oidc-provider ]]; then cmp -s tests/oidc/package-lock.json target/oidc/installed && command -v node >/dev/null; return; fi
     # Debian has it beside the PATH, by its version
@@ -39,14 +40,15 @@ flock 9
 
 (($#)) || set -- "${!package[@]}"
 # only for whoever names them
-package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv)
-missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_oidc=''
+package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv [ssh-audit]=python3-venv)
+missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_audit='' fetch_oidc=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
     [[ $program != ruff ]] || fetch_ruff=1
     [[ $program != moto_server ]] || fetch_moto=1
     [[ $program != ocsf ]] || fetch_ocsf=1
+    [[ $program != ssh-audit ]] || fetch_audit=1
     if [[ $program == oidc-provider ]]; then
         fetch_oidc=1
         # not every machine has them from Debian
@@ -97,6 +99,7 @@ fetch() {
 [[ -z $fetch_ruff ]] || fetch ruff
 [[ -z $fetch_moto ]] || fetch moto
 [[ -z $fetch_ocsf ]] || fetch ocsf
+[[ -z $fetch_audit ]] || fetch ssh-audit
 # the provider from npm as pinned in tests/oidc, into target/oidc; no script of a package is run
 if [[ -n $fetch_oidc ]]; then
     echo "installing: oidc-provider into target/oidc" >&2

@@ -11,6 +11,7 @@ use russh::{Channel, ChannelWriteHalf};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::attempts::Attempts;
 use super::auth::keyboard::Pending;
 use super::auth::sign_in::SigningIn;
@@ -23,6 +24,7 @@ use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
+use crate::config::Algorithms;
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText, RefusalCode};
@@ -36,6 +38,8 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
+    /// Among which those are that protect it.
+    pub(super) algorithms: Algorithms,
     /// What the node is told of the connection's ends.
     addresses: Addresses,
     permit: Arc<Permit>,
@@ -91,6 +95,8 @@ pub(super) struct ChannelState {
     /// Taken when something starts on it, so that nothing can start twice: a channel runs one program (RFC 4254, section
     /// 6.5).
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
+    /// What runs on it has a terminal.
+    on_terminal: bool,
 }
 
 /// Why a connection gets no further channel.
@@ -107,13 +113,8 @@ pub(super) enum TooManyChannels {
 }
 
 impl Connection {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        source: SocketAddr,
-        local: Option<SocketAddr>,
-        permit: Arc<Permit>,
-        ending: Arc<Ending>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, arrival: Arrival, permit: Arc<Permit>, ending: Arc<Ending>) -> Self {
+        let Arrival { source, local, algorithms } = arrival;
         let addresses = match local.filter(|_| shared.settings.environment.client_address) {
             Some(gateway) => Addresses::Known { client: source, gateway },
             None => Addresses::Hidden,
@@ -126,6 +127,7 @@ impl Connection {
             id: Uuid::new_v4(),
             client: Arc::default(),
             source,
+            algorithms,
             permit,
             ending,
             attempts: Attempts::default(),
@@ -149,6 +151,7 @@ impl Connection {
             login: self.attempts.login(),
             person: identity.person(),
             proof: identity.proof(),
+            profile: self.algorithms.name(),
             second_factor: identity.second_factor(),
             certificate: identity.certificate(),
             sign_in: identity.sign_in(),
@@ -260,7 +263,8 @@ impl Connection {
         let inbox = Arc::new(Inbox::new(id, handle, place.held()));
         let setup = ChannelSetup { addresses: Some(self.addresses), ..ChannelSetup::default() };
         let held = place.held();
-        let state = ChannelState { inbox, setup, reason: None, held, place: Some(place), writer: Some(writer) };
+        let (place, writer) = (Some(place), Some(writer));
+        let state = ChannelState { inbox, setup, reason: None, held, place, writer, on_terminal: false };
         self.channels.insert(id, state);
         self.look_up();
         Ok(())
@@ -277,6 +281,11 @@ impl Connection {
 
     pub(super) fn channel(&mut self, id: ChannelId) -> Option<&mut ChannelState> {
         self.channels.get_mut(&id)
+    }
+
+    /// Whether something runs on a channel, and on a terminal.
+    pub(super) fn runs_on_terminal(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_some_and(|channel| channel.on_terminal)
     }
 
     pub(super) fn inbox(&self, id: ChannelId) -> Option<&Arc<Inbox>> {
@@ -365,6 +374,7 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Some(writer) = channel.writer.take() else { return };
         let (setup, reason) = (std::mem::take(&mut channel.setup), channel.reason.take());
+        channel.on_terminal = setup.pty.is_some();
         let request = ChannelRequest { kind, replaced, setup, reason };
         let inbox = channel.inbox.clone();
         if let RequestKind::Exec(command) = &request.kind {
@@ -427,7 +437,7 @@ impl Drop for Connection {
             self.note_sums(&sums);
         }
         if self.login.is_none()
-            && let Some(refused) = self.attempts.refused(self.source)
+            && let Some(refused) = self.attempts.refused(self.source, self.algorithms)
         {
             self.shared.sessions.note(self.id, &Event::LoginRefused(refused));
         }

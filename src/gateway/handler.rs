@@ -4,16 +4,22 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Response, Session, VerifiedCertificate,
     VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, Sig};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Names, Pty, Sig};
 
+use zeroize::Zeroizing;
+
+use super::algorithms;
 use super::auth::{certificate, publickey};
 use super::connection::Connection;
 use super::environment::Verdict;
 use super::preauth_stream::Reached;
+use crate::config::Algorithms;
 use crate::identity::{KeyFingerprint, Login, LoginError, Proved, Unproved};
 use crate::model::{ClientFacts, Negotiated, ReasonText, RefusalCode, WindowSize, plain_text_up_to};
 use crate::session::RequestKind;
@@ -23,6 +29,8 @@ use crate::transport::PtyRequest;
 #[derive(Debug)]
 pub(super) struct ClientHandler(pub(super) Connection);
 
+/// It takes ChaCha20-Poly1305, or CBC with a MAC over what is encrypted, and not what makes those safe.
+const NO_STRICT_EXCHANGE: &str = "this client knows no strict key exchange, so whoever is between could take messages out unnoticed (Terrapin, CVE-2023-48795); update it, or choose another cipher (ssh -c aes256-gcm@openssh.com)";
 const NO_FORWARDING: &str = "this gateway does not forward ports or sockets yet; shells, commands, sftp and scp work";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
 const NO_FORWARDED: &str = "nothing is forwarded from the node to the client, so nothing can end";
@@ -67,8 +75,20 @@ impl Handler for ClientHandler {
         Ok(self.0.shared.settings.banner.clone())
     }
 
+    async fn negotiated(&mut self, names: &Names, session: &mut Session) -> Result<(), Self::Error> {
+        if algorithms::could_be_robbed(names) {
+            self.0.attempts.refuse(RefusalCode::ClientTooOld, NO_STRICT_EXCHANGE);
+            session.disconnect(Disconnect::KeyExchangeFailed, NO_STRICT_EXCHANGE, "en")?;
+        }
+        Ok(())
+    }
+
+    async fn lookup_dh_gex_group(&mut self, asked: &GexParams) -> Result<Option<DhGroup>, Self::Error> {
+        Ok(algorithms::group(asked))
+    }
+
     /// Each attempt, whatever its method, before anything comes of it. Those that have no callback below are refused by the
-    /// library: `none` (RFC 4252, section 5.2), passwords, what it does not know.
+    /// library: what it does not know.
     async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
         self.0.reached(Reached::Asking);
         self.0.attempts.request(user, method);
@@ -84,7 +104,7 @@ impl Handler for ClientHandler {
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.attempts.offer(KeyFingerprint::of(&wire));
-        if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
+        if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm, self.0.algorithms) {
             self.0.attempts.refuse(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
@@ -108,8 +128,8 @@ impl Handler for ClientHandler {
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
-        let identity =
-            publickey::verified(key).map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
+        let identity = publickey::verified(key, self.0.algorithms)
+            .map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
         Ok(self.proved(user, identity, login))
     }
 
@@ -120,12 +140,21 @@ impl Handler for ClientHandler {
     ) -> Result<Auth, Self::Error> {
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
-        let identity = certificate::verified(certificate)
+        let identity = certificate::verified(certificate, self.0.algorithms)
             .map(|verified| people.identify_certified(&verified, login.as_ref().ok(), source, now));
         Ok(self.proved(user, identity, login))
     }
 
-    /// After what has proved the first half of somebody; alone it proves nothing.
+    /// Which every client begins with, to learn what there is (RFC 4252, section 5.2).
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
+        Ok(Auth::Reject { proceed_with_methods: Some(self.0.methods()), partial_success: false })
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        Ok(self.0.password(user, Zeroizing::new(password.to_owned())).await)
+    }
+
+    /// After what has proved the first half of somebody, to sign in, or for a password.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
@@ -143,7 +172,10 @@ impl Handler for ClientHandler {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
-        self.0.let_in(client_facts(session));
+        self.0.let_in(client_facts(session, self.0.algorithms));
+        if learns_host_keys(session.remote_sshid()) {
+            session.announce_host_keys()?;
+        }
         Ok(())
     }
 
@@ -440,6 +472,17 @@ impl Handler for ClientHandler {
         answer(session, id, plain && running)
     }
 
+    /// RFC 4335. A pseudo-terminal has no line that could be broken: Linux takes a break on one and does nothing, and OpenSSH's
+    /// server says that it is done.
+    async fn break_request(&mut self, id: ChannelId, _: u32, session: &mut Session) -> Result<(), Self::Error> {
+        let on_terminal = self.0.runs_on_terminal(id);
+        if !on_terminal {
+            let why = "a break is a terminal's, on which something runs";
+            self.0.note_refusal("break", RefusalCode::RequestOutOfPlace, why);
+        }
+        answer(session, id, on_terminal)
+    }
+
     async fn agent_request(&mut self, _: ChannelId, session: &mut Session) -> Result<bool, Self::Error> {
         self.refuse_offer("agent forwarding", NO_AGENT, session)?;
         Ok(false)
@@ -582,10 +625,17 @@ fn signal_name(signal: &Sig) -> String {
     }
 }
 
+/// Whether a client does something with the host keys that it is told (`UpdateHostKeys`). Others would throw them away, and some of
+/// the oldest hang up for a request that they do not know.
+fn learns_host_keys(identification: &[u8]) -> bool {
+    [&b"SSH-2.0-OpenSSH_"[..], b"SSH-2.0-AsyncSSH_"].iter().any(|known| identification.starts_with(known))
+}
+
 /// What the client calls itself, and what the last key exchange agreed on.
-fn client_facts(session: &Session) -> ClientFacts {
+fn client_facts(session: &Session, profile: Algorithms) -> ClientFacts {
     let version = plain_text_up_to(LONGEST_VERSION, &String::from_utf8_lossy(session.remote_sshid()));
     let algorithms = session.negotiated().map(|names| Negotiated {
+        profile: profile.name(),
         kex: names.kex.as_ref().to_owned(),
         host_key: names.key.to_string(),
         cipher: names.cipher.as_ref().to_owned(),

@@ -10,8 +10,10 @@
 //! whatever may wait to the channel's own tasks.
 
 mod algorithms;
+mod arrival;
 mod attempts;
 mod auth;
+mod balanced;
 mod channel;
 mod channel_screen;
 mod channel_stream;
@@ -23,6 +25,7 @@ mod connection_limits;
 mod ending;
 mod environment;
 mod foretell;
+mod guesses;
 mod handler;
 mod home;
 mod hostkeys;
@@ -35,6 +38,7 @@ mod pick_list;
 mod picker;
 mod preauth_stream;
 mod prompts;
+pub mod proxy_header;
 mod pump;
 mod reason_prompt;
 mod refusals;
@@ -48,6 +52,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::SpokenWith;
 pub use environment::never_passes;
 pub use hostkeys::{HostKeyError, HostKeys};
 pub use listener::{Gateway, GatewayError};

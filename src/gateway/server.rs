@@ -4,18 +4,23 @@
 //!  stream ─▶ PreauthStream (deadline, byte cap) ─▶ buffer ─▶ russh ─▶ ClientHandler
 //! ```
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::AlgorithmKind;
 use russh::server::Handle;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::auth::questions::Questions;
+use super::balanced::Balanced;
 use super::connection::Connection;
 use super::connection_limits::Permit;
 use super::ending::Ending;
+use super::guesses::Guesses;
 use super::handler::ClientHandler;
 use super::hostkeys::HostKeys;
 use super::preauth_stream::{PreauthStream, Reached, Time};
@@ -24,33 +29,37 @@ use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
+use crate::config::Algorithms;
+use crate::evidence::{Event, LoginRefused};
 use crate::identity::{Roster, SecondFactors};
+use crate::model::{RefusalCode, plain_text_up_to};
 use crate::session::SessionOpener;
 
 /// Serves clients, each on a stream of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    config: Arc<russh::server::Config>,
+    configs: Arc<HashMap<Algorithms, Arc<russh::server::Config>>>,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Server {
     pub(super) fn new(host_keys: &HostKeys, people: Roster, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
-        let config = settings.russh(host_keys);
+        let config = |algorithms| (algorithms, settings.russh(host_keys, algorithms));
+        let configs = Arc::new(Algorithms::ALL.map(config).into());
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));
-        let (factors, questions) = (SecondFactors::default(), Questions::default());
-        let prompts = Prompts::new(settings.prompts);
-        let shared = Shared { people, factors, questions, prompts, sessions, settings, shares, environment };
-        Self { config, shared: Arc::new(shared) }
+        let (factors, questions, guesses) = (SecondFactors::default(), Questions::default(), Guesses::default());
+        let (prompts, balanced) = (Prompts::new(settings.prompts), Balanced::default());
+        let shared =
+            Shared { people, factors, questions, balanced, guesses, prompts, sessions, settings, shares, environment };
+        Self { configs, shared: Arc::new(shared) }
     }
 
     /// Serves one client to its end, or to the gateway's.
     pub(super) async fn serve_stream<S>(
         self,
         stream: S,
-        source: SocketAddr,
-        local: Option<SocketAddr>,
+        arrival: Arrival,
         permit: Permit,
         mut stages: watch::Receiver<Stage>,
     ) where
@@ -65,9 +74,11 @@ impl Server {
         // a packet is read in two steps; one system call is enough for both, and for the next few
         let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, time, progress.clone()));
         let ending = Arc::new(Ending::default());
-        let connection = Connection::new(self.shared, source, local, permit.clone(), ending.clone());
+        let Some(config) = self.configs.get(&arrival.algorithms).cloned() else { return };
+        let source = arrival.source;
+        let connection = Connection::new(self.shared.clone(), arrival, permit.clone(), ending.clone());
         let id = connection.id;
-        let started = russh::server::run_stream(self.config, stream, ClientHandler(connection)).await;
+        let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
         let ended = match started {
             Err(error) => Err(error),
             Ok(mut running) => {
@@ -100,6 +111,12 @@ impl Server {
                 }
             }
         };
+        if let Err(russh::Error::NoCommonAlgo { kind, theirs, .. }) = &ended {
+            self.note_no_common_algorithm(id, &arrival, kind, theirs);
+        }
+        if progress.has_claimed_another() {
+            self.note_refused(id, &arrival, RefusalCode::ProxyHeader, STRANGER);
+        }
         let (received, sent) = progress.bytes();
         match ended {
             Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
@@ -107,6 +124,45 @@ impl Server {
         }
     }
 }
+
+impl Server {
+    /// Nothing was tried that the connection's own event could tell of.
+    fn note_no_common_algorithm(&self, id: Uuid, arrival: &Arrival, kind: &AlgorithmKind, theirs: &[String]) {
+        let kind = match kind {
+            AlgorithmKind::Kex => "key exchange",
+            AlgorithmKind::Key => "host key",
+            AlgorithmKind::Cipher => "cipher",
+            AlgorithmKind::Mac => "MAC",
+            AlgorithmKind::Compression => "compression",
+        };
+        let theirs = plain_text_up_to(LONGEST_LIST, &theirs.join(","));
+        let reason = format!("no {kind} in common; the client has {theirs}");
+        self.note_refused(id, arrival, RefusalCode::NoCommonAlgorithm, &reason);
+    }
+
+    /// Leaves the event of a connection that ended before anything could be tried on it.
+    pub(super) fn note_refused(&self, id: Uuid, arrival: &Arrival, code: RefusalCode, reason: &str) {
+        let refused = LoginRefused {
+            source: arrival.source,
+            login: "",
+            earlier_logins: &[],
+            methods: &[],
+            keys: String::new(),
+            algorithms: &[],
+            profile: arrival.algorithms.name(),
+            code,
+            reason,
+        };
+        self.shared.sessions.note(id, &Event::LoginRefused(refused));
+    }
+}
+
+/// Whoever is believed when they say where they come from is listed.
+const STRANGER: &str =
+    "a header of the PROXY protocol came from an address that is in no network of gateway.proxy_protocol.from";
+
+/// How much of what a client offers stands in an event.
+const LONGEST_LIST: usize = 400;
 
 /// `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads.
 async fn disconnect(handle: &Handle, why: russh::Disconnect, text: &str) {
