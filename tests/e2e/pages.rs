@@ -38,6 +38,7 @@ fn help_of_each_command() {
         "evidence",
         "documents",
         "emulator",
+        "password",
         "completions",
         "man",
     ] {
