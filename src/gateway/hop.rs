@@ -39,11 +39,11 @@ use crate::session::{Caller, Destination, Dialer, HopSession, Outcome, Refused};
 const SSH_PORT: u32 = 22;
 
 const PORT_OF_NO_NODE: &str = "your login names no node, so it reaches nodes by their port 22 (ssh -J), where the gateway answers for \
-    them; for another port name the node in the login: ssh -L … <node>@<gateway>";
+    them; for another port name the node in the login: ssh -L ... <node>@<gateway>";
 
 const NOBODY_INSIDE: &str = "nobody logged in inside the hop";
 
-const NO_NODE_NAME: &str = "a hop goes to a node: an id (i-…, mi-…, ecs:…), a name of letters, digits, '.', '-' and '_', or \
+const NO_NODE_NAME: &str = "a hop goes to a node: an id (i-..., mi-..., ecs:...), a name of letters, digits, '.', '-' and '_', or \
     tag:Key=Value";
 
 /// What is around a connection inside a hop.

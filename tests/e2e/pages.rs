@@ -37,6 +37,8 @@ fn help_of_each_command() {
         "verify",
         "evidence",
         "documents",
+        "known-hosts",
+        "ssh-config",
         "emulator",
         "password",
         "completions",
