@@ -103,9 +103,9 @@ impl HostKeys {
         Self { keys: self.keys.clone(), legacy: self.legacy.clone(), certificates }
     }
 
-    /// The public keys, each as in a `.pub` file.
+    /// The public keys, each as in a `.pub` file; those of old clients come last.
     pub fn public_lines(&self) -> Vec<String> {
-        self.keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
+        self.keys.iter().chain(&self.legacy).filter_map(|key| key.public_key().to_openssh().ok()).collect()
     }
 
     /// All of them but for those of old clients.
