@@ -78,6 +78,9 @@ pub(super) enum Command {
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
     Emulator(EmulatorArgs),
     /// Make the hash of a password, for people whose tools know nothing else
+    ///
+    /// The password is typed twice, or comes as a line on standard input; never as an argument, which every user of the machine could
+    /// read. What is printed goes to the person's password in the configuration, with the networks that it counts from
     Password(PasswordArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
@@ -610,8 +613,6 @@ pub(super) struct PolicyFmtArgs {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// The password is typed twice, or comes as a line on standard input; never as an argument, which every user of the machine could
-/// read. What is printed goes to the person's password in the configuration, with the networks that it counts from
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  portcullis password\n\nand in gateway.toml, below the person's name:\n  password = { hash = \"$argon2id$…\", from = [\"192.0.2.0/24\"] }"
