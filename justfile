@@ -37,6 +37,10 @@ generate: patch
 matrix *ARGS:
     ./scripts/matrix.sh {{ARGS}}
 
+# The clients that people have, each driven at a gateway: --only NAME, --write, --list
+clients *ARGS:
+    ./scripts/clients.sh {{ARGS}}
+
 # The figures, as a table
 figures *ARGS:
     ./scripts/figures.py {{ARGS}}

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 ./scripts/setup.sh shellcheck ruff
 
 ruff=target/ruff/bin/ruff
-"$ruff" check --quiet scripts tests/differential tests/ocsf docs/formats src/terminal/record src/transport/helper/node/python
+"$ruff" check --quiet scripts tests/clients tests/differential tests/ocsf docs/formats src/terminal/record src/transport/helper/node/python
 "$ruff" format --check --quiet src/transport/helper/node/python
 
 shellcheck -x .ci/run scripts/*.sh

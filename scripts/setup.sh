@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM...]: installs what the tests drive, on Debian and Ubuntu: OpenSSH's server and clients, the programs
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
-# cargo-nextest, which runs the tests, and an OpenID provider from npm; or only the programs that are named, among them shellcheck and ruff, which lint what
+# cargo-nextest, which runs the tests, an OpenID provider from npm, and the clients that scripts/clients.sh drives (`clients` names all of
+# them); or only the programs that are named, among them shellcheck and ruff, which lint what
 # is not Rust, moto_server, which one test starts, and ocsf, the schema that
 # one test checks events with. Does nothing where all of it is there already.
 set -euo pipefail
@@ -15,7 +16,12 @@ declare -A package=(
     [sshd]=openssh-server [ssh]=openssh-client [sftp]=openssh-client [scp]=openssh-client [rsync]=rsync [git]=git
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
     [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
+    [dbclient]=dropbear-bin [lftp]=lftp [rclone]=rclone [sshfs]="sshfs fuse3" [unison]=unison [restic]=restic [sshuttle]=sshuttle [iptables]=iptables
+    [go]="golang-go golang-golang-x-crypto-dev golang-github-pkg-sftp-dev" [javac]="default-jdk-headless libjsch-java"
+    [client-libraries]="python3-venv nodejs npm"
 )
+# what the clients that scripts/clients.sh drives are made of and driven with
+clients=(ssh sftp scp plink dbclient curl rsync git unison lftp rclone sshfs restic sshuttle iptables ip ansible-playbook python3 oathtool go javac client-libraries)
 
 is_there() {
     # cargo finds it in its own folder of programs, which need not be in PATH
@@ -25,6 +31,10 @@ is_there() {
     if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
     if [[ $1 == ocsf ]]; then cmp -s scripts/ocsf.txt target/ocsf/installed; return; fi
     if [[ $1 == oidc-provider ]]; then cmp -s tests/oidc/package-lock.json target/oidc/installed && command -v node >/dev/null; return; fi
+    if [[ $1 == client-libraries ]]; then cmp -s <(cat scripts/clients.txt tests/clients/package-lock.json) target/clients/installed && command -v node >/dev/null; return; fi
+    # with the libraries that are driven
+    if [[ $1 == go ]]; then command -v go >/dev/null && [[ -d /usr/share/gocode/src/golang.org/x/crypto/ssh && -d /usr/share/gocode/src/github.com/pkg/sftp ]]; return; fi
+    if [[ $1 == javac ]]; then command -v javac >/dev/null && [[ -e /usr/share/java/jsch.jar ]]; return; fi
     # Debian has it beside the PATH, by its version
     if [[ $1 == postgres ]]; then compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1
@@ -38,17 +48,18 @@ exec 9>target/setup.lock
 flock 9
 
 (($#)) || set -- "${!package[@]}"
+[[ $* != clients ]] || set -- "${clients[@]}"
 # only for whoever names them
 package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv)
-missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_oidc=''
+missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_oidc='' fetch_clients=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
     [[ $program != ruff ]] || fetch_ruff=1
     [[ $program != moto_server ]] || fetch_moto=1
     [[ $program != ocsf ]] || fetch_ocsf=1
-    if [[ $program == oidc-provider ]]; then
-        fetch_oidc=1
+    if [[ $program == oidc-provider || $program == client-libraries ]]; then
+        if [[ $program == oidc-provider ]]; then fetch_oidc=1; else fetch_clients=1; fi
         # not every machine has them from Debian
         if command -v node >/dev/null && command -v npm >/dev/null; then continue; fi
     fi
@@ -105,4 +116,11 @@ if [[ -n $fetch_oidc ]]; then
     cp tests/oidc/package.json tests/oidc/package-lock.json target/oidc/
     npm ci --prefix target/oidc --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
     cp tests/oidc/package-lock.json target/oidc/installed
+fi
+# libraries from PyPI and npm, one beside the other; what of them is compiled here is made anew where it is missing
+if [[ -n $fetch_clients ]]; then
+    fetch clients
+    cp tests/clients/package.json tests/clients/package-lock.json target/clients/
+    npm ci --prefix target/clients --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error >/dev/null
+    cat scripts/clients.txt tests/clients/package-lock.json >target/clients/installed
 fi

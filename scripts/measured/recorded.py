@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .places import PLAIN, Gateway, Master
-from .tools import Scp, Shell, cpu_ms, idle_shells, resident, through, transfers
+from .tools import Broken, Scp, Shell, cpu_ms, idle_shells, resident, through, transfers
 from .values import Figure, Value, spread
 
 WISHES = ("required", "journal")
@@ -68,9 +68,10 @@ def terminal_rows(binary, bench):
             for wish in WISHES if number % 2 else reversed(WISHES):
                 with Master(gateways[wish].config, "demo") as master:
                     command = [*master.command[:-1], "-tt", master.command[-1]]
-                    through(command, "true")
+                    Shell([*command, "true"]).to_the_end()
                     before = cpu_ms([gateways[wish].pid])
-                    through(command, f"cat {text.name}")
+                    if Shell([*command, f"cat {text.name}"]).to_the_end() < size << 20:
+                        raise Broken("a terminal did not show all of a text")
                     if number:
                         costs[wish].append((cpu_ms([gateways[wish].pid]) - before) / size)
     end(gateways)

@@ -87,6 +87,16 @@ class Shell:
         self.read_until(lambda seen: re.search(rb"[$#%>] ?(\x1b\[[?0-9;]*[a-zA-Z])*$", seen))
         return (time.monotonic() - self.began) * 1000
 
+    def to_the_end(self):
+        """All that it shows until it ends; how many bytes that was."""
+        shown = 0
+        with contextlib.suppress(OSError):
+            while chunk := os.read(self.fd, 65536):
+                shown += len(chunk)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return shown
+
     def quiet(self):
         time.sleep(1.5)
         while select.select([self.fd], [], [], 0.2)[0]:

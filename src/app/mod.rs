@@ -8,6 +8,7 @@ mod agent_logs;
 mod configuration;
 mod control;
 mod evidence;
+mod holds;
 mod reload;
 mod retention;
 mod sign_in;

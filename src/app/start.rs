@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
 use super::control::Control;
 use super::evidence::{EvidenceKeyring, archive, encryption, evidence_key, index, published_keys, redaction};
+use super::holds::NotedHolds;
 use super::reload::{InForce, Reloader};
 use super::retention::Retention;
 use super::sign_in::{ProviderFault, provider};
@@ -18,7 +19,7 @@ use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError, Place};
-use crate::gateway::{Gateway, GatewayError, HostKeyError, HostKeys, Settings};
+use crate::gateway::{Gateway, GatewayError, HostCa, HostKeyError, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster};
 use crate::oidc::Provider;
 use crate::policy::Policies;
@@ -35,6 +36,7 @@ pub struct App {
     sinks: Option<Arc<Delivery>>,
     registry: Registry,
     retention: Retention,
+    holds: NotedHolds,
     /// None where it could not be had; the gateway serves all the same.
     control: Option<Control>,
 }
@@ -94,6 +96,7 @@ impl App {
         let directory = &config.evidence.directory;
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
+        let host_ca = HostCa::load_or_create(&config.host_ca_path())?;
         let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
         let sinks = Delivery::start(config, &realms).await?;
         if let Some(sinks) = &sinks {
@@ -124,7 +127,8 @@ impl App {
         settings.drain = drain;
         settings.notice = config.evidence.notice;
         let gateway =
-            Gateway::bind(&config.gateway.listen, &host_keys, roster.clone(), sessions.clone(), settings).await?;
+            Gateway::bind(&config.gateway.listen, &host_keys, host_ca, roster.clone(), sessions.clone(), settings)
+                .await?;
         let read = InForce {
             config: config.clone(),
             policies: policies.to_vec(),
@@ -135,7 +139,8 @@ impl App {
         let reloader = Reloader::new(roster, in_force, sessions, lanes.clone(), log.clone(), user_keys, read)?;
         let reloader = Arc::new(reloader);
         let retention = Retention::new(config, log.clone(), sinks.clone());
-        Ok(Self { gateway, reloader, lanes, log, sinks, registry, retention, control })
+        let holds = NotedHolds::new(directory, log.clone());
+        Ok(Self { gateway, reloader, lanes, log, sinks, registry, retention, holds, control })
     }
 
     /// Where it listens, with the ports that were chosen where 0 was asked for.
@@ -162,6 +167,7 @@ impl App {
             never = end_what_is_not_kept(self.sinks.as_deref(), &self.registry) => match never {},
             never = read_preferences(self.sinks.as_deref()) => match never {},
             never = self.retention.keep() => match never {},
+            never = self.holds.keep() => match never {},
             never = answer(self.control.as_ref()) => match never {},
         }
         let left = self.lanes.drain(LAST_SESSIONS).await;
@@ -218,6 +224,8 @@ const HEADS_EVERY: Duration = Duration::from_secs(60);
 pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, Option<Provider>), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
+    // the first start makes one
+    HostCa::load(&config.host_ca_path())?;
     let people = people(config, proofs)?;
     let provider = provider(config)?;
     EventLog::check(&config.evidence.directory)?;

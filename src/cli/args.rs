@@ -12,6 +12,7 @@ use crate::emulator::Fault;
 use crate::gateway;
 use crate::telemetry::LogFormat;
 
+use super::clients::{KnownHostsArgs, SshConfigArgs};
 use super::exit::Exit;
 use super::policy::Question;
 use super::sessions::SessionsArgs;
@@ -70,6 +71,10 @@ pub(super) enum Command {
     Sessions(Box<SessionsArgs>),
     /// Compare, print or install the session documents that the lanes need in an account
     Documents(DocumentsArgs),
+    /// Print the lines of known_hosts by which clients know the gateway, and the nodes that they hop to (ssh -J)
+    KnownHosts(KnownHostsArgs),
+    /// Print Host blocks of ssh_config for the nodes, which reach them by hops
+    SshConfig(SshConfigArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
     Emulator(EmulatorArgs),
     /// Print a completion script for a shell

@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod clients;
 mod demo;
 mod documents;
 mod embedded;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::args::{Args, Command};
 use super::exit::{Exit, Failure};
-use super::{check, demo, documents, emulator, evidence, generate, output, policy, runtime, serve, sessions};
+use super::{check, clients, demo, documents, emulator, evidence, generate, output, policy, runtime, serve, sessions};
 use crate::telemetry;
 
 /// Runs the program.
@@ -38,6 +38,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Demo(args) => runtime::block_on(demo::run(&args)),
         Command::Serve(args) => runtime::block_on(serve::run(&args)),
         Command::Documents(args) => runtime::block_on(documents::run(&args)),
+        Command::KnownHosts(args) => clients::known_hosts(&args),
+        Command::SshConfig(args) => runtime::block_on(clients::ssh_config(&args)),
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
         Command::Policy(args) => policy::run(&args.command),
         Command::Reload(args) => policy::run_reload(&args),

@@ -64,6 +64,11 @@ impl Config {
         Self { people, iam_keys, certificate_authorities, revocation, proofs, second_factor, policy, realms, ..before }
     }
 
+    /// Where the host CA's key is.
+    pub fn host_ca_path(&self) -> PathBuf {
+        self.gateway.host_ca.clone().unwrap_or_else(|| self.evidence.directory.with_file_name("host-ca-key"))
+    }
+
     /// The sections in which another one says something else.
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let sections = |config: &Self| match serde_json::to_value(config) {
@@ -86,6 +91,9 @@ pub struct Gateway {
     pub host_keys: Vec<PathBuf>,
     /// Host certificates for those keys, if a host CA signs them.
     pub host_certificates: Vec<PathBuf>,
+    /// The host CA's private key, by which clients know the nodes that they hop to (`ssh -J`); `host-ca-key` beside the evidence directory
+    /// where it is not said. It is made where there is none, with its public half in `<host_ca>.pub`; gateways of a fleet have the same.
+    pub host_ca: Option<PathBuf>,
     /// A text shown before login.
     pub banner: Option<String>,
     /// Which algorithms are spoken.
@@ -112,6 +120,7 @@ impl Default for Gateway {
                 .map(|kind| PathBuf::from(format!("/etc/portcullis/ssh_host_{kind}_key")))
                 .to_vec(),
             host_certificates: Vec::new(),
+            host_ca: None,
             banner: None,
             algorithms: Algorithms::default(),
         }

@@ -237,7 +237,7 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
 /// Makes the file's relative paths relative to the file.
 fn anchor(config: &mut Config, base: &Path) {
     let gateway = &mut config.gateway;
-    let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates);
+    let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates).chain(&mut gateway.host_ca);
     let policy = &mut config.policy;
     let paths = paths.chain(&mut policy.directory).chain(&mut policy.files);
     let paths = paths.chain(config.people.iter_mut().flat_map(|person| &mut person.keys_from));

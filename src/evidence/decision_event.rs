@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
+use super::event::ByHop;
 use super::fields::Fields;
 use super::redaction::Redaction;
 use super::variables::variable;
@@ -16,6 +17,8 @@ use crate::policy::JudgedCommand;
 pub struct SessionOpened<'a> {
     /// The SSH connection.
     pub connection: Uuid,
+    /// The hop that this came by, where it came by one.
+    pub hop: Option<ByHop>,
     /// The client's address.
     pub source: SocketAddr,
     /// Who.
@@ -218,6 +221,7 @@ impl DecidedOn<'_> {
 impl SessionOpened<'_> {
     pub(super) fn write(&self, to: &mut Fields) {
         to.text("connection", &self.connection.to_string());
+        to.hop(self.hop);
         to.text("source", &self.source.to_string());
         to.text("person", self.person);
         to.names("groups", self.groups);

@@ -112,6 +112,7 @@ fn tells_of_a_session(event: &Event<'_>) -> bool {
         | Event::SessionInterrupted(_)
         | Event::SessionSealed(_)
         | Event::SessionDeleted(_)
+        | Event::HoldsChanged(_)
         | Event::SessionsHeads(_)
         | Event::LeftOut(_) => false,
     }
@@ -126,6 +127,8 @@ const PLAIN: &[&str] = &[
     "id",
     // who
     "connection",
+    "hop_connection",
+    "hop_session",
     "source",
     "login",
     "person",

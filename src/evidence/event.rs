@@ -55,6 +55,8 @@ pub enum Event<'a> {
     SessionSealed(SessionSealed<'a>),
     /// Its folder is about to be deleted, since its time is over.
     SessionDeleted(SessionDeleted<'a>),
+    /// The legal holds are others than they were.
+    HoldsChanged(HoldsChanged<'a>),
     /// The latest heads of the folders of sessions that run.
     SessionsHeads(SessionsHeads<'a>),
     /// Bytes so far.
@@ -77,6 +79,15 @@ pub enum Event<'a> {
     LeftOut(LeftOut<'a>),
 }
 
+/// The hop by which a connection came: it is inside another one, which has proved who its person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByHop {
+    /// The connection around it.
+    pub connection: Uuid,
+    /// The hop's number among the sessions.
+    pub session: Uuid,
+}
+
 /// `login.accepted`
 #[derive(Clone, Copy, Debug)]
 pub struct LoginAccepted<'a> {
@@ -94,6 +105,9 @@ pub struct LoginAccepted<'a> {
     pub certificate: Option<&'a CertificateFacts>,
     /// The sign-in at a provider, where there was one.
     pub sign_in: Option<&'a SignInFacts>,
+    /// The hop that it came by, where it came by one: then nothing was proved here, and all that is said of a proof is of the
+    /// connection around it.
+    pub hop: Option<ByHop>,
 }
 
 /// `login.refused`
@@ -222,6 +236,8 @@ pub struct CommandRun<'a> {
     pub confidence: f64,
     /// `allowed`, `refused`; none where nobody was asked.
     pub verdict: Option<&'a str>,
+    /// What carries the session on where the gateway does not see it: `mosh`, ….
+    pub way_out: Option<&'a str>,
     /// Its exit status, where it is known.
     pub exit: Option<i32>,
 }
@@ -262,6 +278,15 @@ pub struct SessionDeleted<'a> {
     pub node: &'a str,
     /// In which account and region.
     pub realm: &'a str,
+}
+
+/// `holds.changed`
+#[derive(Clone, Copy, Debug)]
+pub struct HoldsChanged<'a> {
+    /// Their hash, by which they are kept.
+    pub holds_set: &'a str,
+    /// How many there are.
+    pub holds: usize,
 }
 
 /// `sessions.heads`
@@ -348,6 +373,7 @@ impl Event<'_> {
             Self::SessionInterrupted(_) => "session.interrupted",
             Self::SessionSealed(_) => "session.sealed",
             Self::SessionDeleted(_) => "session.deleted",
+            Self::HoldsChanged(_) => "holds.changed",
             Self::SessionsHeads(_) => "sessions.heads",
             Self::SessionProgress(_) => "session.progress",
             Self::SessionExit(_) => "session.exit",
@@ -415,6 +441,7 @@ impl Event<'_> {
             Self::SessionInterrupted(event) => to.value("checkpoints", event.checkpoints),
             Self::SessionSealed(event) => event.write(to),
             Self::SessionDeleted(event) => event.write(to),
+            Self::HoldsChanged(event) => event.write(to),
             Self::SessionsHeads(event) => event.write(to),
             Self::SessionProgress(event) => event.write(to),
             Self::SessionExit(event) => event.write(to),
@@ -438,6 +465,7 @@ impl LoginAccepted<'_> {
         to.second_factor(self.second_factor);
         to.certificate(self.certificate);
         to.sign_in(self.sign_in);
+        to.hop(self.hop);
     }
 }
 
@@ -512,6 +540,7 @@ impl CommandRun<'_> {
         to.text("how", self.how);
         to.value("confidence", self.confidence);
         to.maybe("verdict", self.verdict);
+        to.maybe("way_out", self.way_out);
         if let Some(exit) = self.exit {
             to.value("exit", exit);
         }
@@ -538,6 +567,13 @@ impl SessionDeleted<'_> {
         to.text("person", self.person);
         to.text("node", self.node);
         to.text("realm", self.realm);
+    }
+}
+
+impl HoldsChanged<'_> {
+    fn write(self, to: &mut Fields) {
+        to.text("holds_set", self.holds_set);
+        to.value("holds", self.holds);
     }
 }
 

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::encryption::withhold;
-use super::event::{Event, Total};
+use super::event::{ByHop, Event, Total};
 use super::log_file::Bytes;
 use crate::identity::{CertificateFacts, SecondFactorFacts, SignInFacts};
 
@@ -163,6 +163,14 @@ impl Fields {
         self.certificate(certificate);
         if user_verified {
             self.value("user_verified", true);
+        }
+    }
+
+    /// The hop that a connection came by, where it came by one.
+    pub(super) fn hop(&mut self, hop: Option<ByHop>) {
+        if let Some(ByHop { connection, session }) = hop {
+            self.text("hop_connection", &connection.to_string());
+            self.text("hop_session", &session.to_string());
         }
     }
 

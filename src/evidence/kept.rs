@@ -1,8 +1,9 @@
-//! What was in force, kept beside the event log: the texts of policies, and who was in which group, each once under its hash.
+//! What was in force, kept beside the event log: the texts of policies, who was in which group, and the legal holds, each once under its hash.
 //!
 //! ```text
 //!  configuration.loaded   policy_set ──▶ in-force/policies-<hash>.json   what they said
 //!                         people_set ──▶ in-force/people-<hash>.json     whom they said it of; no keys
+//!  holds.changed          holds_set  ──▶ in-force/holds-<hash>.json      what must not be deleted
 //! ```
 //!
 //! Whoever asks later who could reach what has no need of yesterday's files.
@@ -51,6 +52,13 @@ pub fn keep_people(directory: &Path, people: &[KeptPerson]) -> Result<String, Ev
     let text = text_of(people)?;
     let sha256 = hex::encode(Sha256::digest(&text));
     keep(directory, "people", &sha256, &text)?;
+    Ok(sha256)
+}
+
+/// Keeps the text of the legal holds; gives the hash that events call them by.
+pub fn keep_holds(directory: &Path, text: &[u8]) -> Result<String, EvidenceError> {
+    let sha256 = hex::encode(Sha256::digest(text));
+    keep(directory, "holds", &sha256, text)?;
     Ok(sha256)
 }
 

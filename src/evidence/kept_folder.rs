@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_folder::{
-    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, FolderKey, ForwardEntry, How,
-    Manifest, NodeEntry, Stream as StreamEntry, Streams, timestamp,
+    Algorithms, Aws, AwsSession, CommandRecord, Decision, Ended, File, FileRecord, FolderKey, ForwardEntry, HopEntry,
+    How, Manifest, NodeEntry, Stream as StreamEntry, Streams, timestamp,
 };
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::EvidenceError;
-use super::event::{CommandRun, Event, RecordingGap, SessionClosed, Total};
+use super::event::{ByHop, CommandRun, Event, RecordingGap, SessionClosed, Total};
 use super::event_log::EventLog;
 use super::file_event::{FileClosed, FileDigest, FileOperation, FileOutcome, Paths};
 use super::folder::{Entry, FolderTask, Recording, record};
@@ -67,8 +67,12 @@ impl KeptFolder {
                 let (recording, first) = Recording::of_terminal(size, opened, &title, opening.marks, log.redaction());
                 (recording, Some(first))
             }
-            // of files there are their own records, and of forwards no byte is kept
-            None if matches!(grant.action(), Action::Files | Action::Forward { .. } | Action::ForwardSocket { .. }) => {
+            // of files there are their own records, of forwards no byte is kept, and of a hop there is only what is encrypted for others
+            None if matches!(
+                grant.action(),
+                Action::Files | Action::Forward { .. } | Action::ForwardSocket { .. } | Action::Hop
+            ) =>
+            {
                 (Recording::of_streams(0, 0, log.redaction()), None)
             }
             None => {
@@ -157,6 +161,7 @@ impl KeptFolder {
             how,
             confidence: record.confidence,
             verdict: record.verdict.as_deref(),
+            way_out: record.way_out.as_deref(),
             exit: record.exit,
         });
         let mut manifest = lock(&self.manifest);
@@ -387,6 +392,7 @@ fn manifest(
         session,
         gateway: String::new(),
         connection: opening.connection,
+        hop: opening.hop.map(|ByHop { connection, session }| HopEntry { connection, session }),
         source: opening.source.to_string(),
         client: opening.client.version.clone(),
         algorithms: opening.client.algorithms.as_ref().map(|names| Algorithms {

@@ -46,15 +46,17 @@ pub use decision_event::{AlertRaised, ChannelRefused, DecidedOn, ReasonAsked, Se
 pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
-    Event, EvidenceViewed, ForwardInside, GatewayAsked, LoginAccepted, LoginRefused, MethodTried, RefusalSum,
-    RefusalsSummed, SessionDeleted,
+    ByHop, Event, EvidenceViewed, ForwardInside, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried,
+    RefusalSum, RefusalsSummed, SessionDeleted,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 
 #[cfg(test)]
 pub(crate) use event::SessionLane;
 pub use event_log::{Bounds, EventLog, Keeping, Place};
-pub use kept::{KeptPeople, KeptPerson, KeptPolicies, keep_people, keep_policies, kept_people, kept_policies};
+pub use kept::{
+    KeptPeople, KeptPerson, KeptPolicies, keep_holds, keep_people, keep_policies, kept_people, kept_policies,
+};
 pub use outlet::{Outlet, ToldEvent};
 pub use proof::{Recorded, Unrecorded};
 pub use record::{Opening, Outcome, SessionRecord};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::decision_event::{AlertRaised, SessionOpened};
 use super::error::EvidenceError;
-use super::event::{Event, SessionClosed, SessionExit, SessionProgress};
+use super::event::{ByHop, Event, SessionClosed, SessionExit, SessionProgress};
 use super::event_log::EventLog;
 use super::file_event::{FileOperation, FilesSummed};
 use super::kept_folder::KeptFolder;
@@ -32,6 +32,8 @@ use crate::policy::{Action, Grant, JudgedLine};
 pub struct Opening<'a> {
     /// The SSH connection.
     pub connection: Uuid,
+    /// The hop that it came by, where it came by one.
+    pub hop: Option<ByHop>,
     /// The client's address.
     pub source: SocketAddr,
     /// The SSH user name, as sent.
@@ -54,6 +56,7 @@ impl Opening<'static> {
     pub(crate) fn for_test() -> Self {
         Self {
             connection: Uuid::nil(),
+            hop: None,
             source: "192.0.2.1:5".parse().unwrap(),
             login: "web-1",
             client: Box::leak(Box::default()),
@@ -125,6 +128,7 @@ impl SessionRecord {
         let acting = Acting::of(grant.identity(), &grant.node().realm, Some(&grant.node().id));
         let event = Event::SessionOpened(SessionOpened {
             connection: opening.connection,
+            hop: opening.hop,
             source: opening.source,
             person: grant.identity().person(),
             groups: grant.identity().groups(),

@@ -1,20 +1,22 @@
-//! What owns the log's file: two threads behind one bounded queue, so that nobody else ever waits for a disk.
+//! What owns the log's file and the folders: a thread behind a bounded queue, so that nobody else ever waits for a disk.
 //!
 //! ```text
-//!  record ──▶ ┌ queue, bounded ┐ ──▶ clerk: numbers the lines, ──▶ disk: write(2)
-//!  note   ──▶ └────────────────┘     as many as wait at once  ◀── what became of each, or nothing for too long
-//!                                      └─▶ whoever waits
+//!  record ──▶ ┌ queue, bounded ┐ ──▶ disk: numbers the lines, write(2), as many as wait at once ──▶ whoever waits
+//!  note   ──▶ └────────────────┘       ▲
+//!                                    watch: tells them instead, where that takes too long
 //! ```
 //!
 //! A thread inside `write(2)` can't be called back, so there is another one beside it with an eye on the clock: a disk that
-//! hangs is an error like a disk that is full. The clock is the system's and not the runtime's, since the disk knows no other.
+//! hangs is an error like a disk that is full. It looks only now and then, so that a byte on its way to a terminal wakes one thread and
+//! no second one. The clock is the system's and not the runtime's, since the disk knows no other.
 
-use std::sync::Arc;
+use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -32,6 +34,9 @@ pub(super) const LONGEST_WRITE: Duration = Duration::from_secs(20);
 
 /// The most lines that are written at once.
 const BATCH: usize = 64;
+
+/// While the disk hangs, what comes is answered so soon.
+const HANGING: Duration = Duration::from_millis(50);
 
 pub(super) type Told = oneshot::Sender<Result<(), EvidenceError>>;
 
@@ -52,10 +57,16 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Writer(Option<JoinHandle<()>>);
 
-/// What the disk's thread is asked for.
-enum Task {
-    Do(Vec<ToDo>),
-    Reopen,
+/// What the disk does.
+trait Does: Send + 'static {
+    /// Has heads signed of what needs one; when it is to be asked again.
+    fn heads(&mut self, now: Instant) -> Option<Duration>;
+    /// All of it in order: a result for each.
+    fn run(&mut self, all: Vec<ToDo>) -> Done;
+    /// Another file.
+    fn reopen(&mut self) -> Result<(), EvidenceError>;
+    /// Nobody asks any more.
+    fn end(&mut self);
 }
 
 /// One thing of many that are done at once.
@@ -64,29 +75,32 @@ enum ToDo {
     Folder(FolderTask),
 }
 
-/// What waits to be done: what it is, for the log, and who waits for it.
-struct Waiting {
-    what: Item,
-    told: Option<Told>,
-}
-
-enum Item {
-    Line(Line),
-    Folder(FolderTask),
-}
-
-impl Item {
-    /// What it is called where it is missing.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Line(line) => line.name,
-            Self::Folder(_) => "of a folder",
-        }
-    }
-}
-
-/// The disk's answer: a result for every line, or the one of a reopening.
+/// What became of each.
 type Done = Vec<Result<(), EvidenceError>>;
+
+/// Who waits, and what that is called where it is missing.
+type Waiting = Vec<(&'static str, Option<Told>)>;
+
+/// What both threads know.
+struct Shared {
+    /// The disk's thread has it while nothing is under way.
+    queue: Mutex<mpsc::Receiver<Job>>,
+    /// Lines that are missing and whose numbers are, too.
+    lost: Arc<AtomicU64>,
+    state: Mutex<State>,
+    /// The disk's thread has ended.
+    ended: Condvar,
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is under way, and since when.
+    under_way: Option<(Instant, Waiting)>,
+    /// The disk still owes an answer that nobody waits for any more.
+    hangs: bool,
+    over: bool,
+}
 
 impl Writer {
     /// Starts the threads. `lost` counts lines that never got into the queue: they are missing, so numbers are, too.
@@ -97,35 +111,37 @@ impl Writer {
         lost: Arc<AtomicU64>,
         patience: Duration,
     ) -> std::io::Result<Self> {
-        Self::with(run, queue, lost, patience, move |tasks, done| write(disk, &tasks, &done))
+        Self::with(run, queue, lost, patience, disk)
     }
 
-    /// With this in place of the disk.
+    /// With this as the disk.
     fn with(
         run: Uuid,
         queue: mpsc::Receiver<Job>,
         lost: Arc<AtomicU64>,
         patience: Duration,
-        disk: impl FnOnce(std_mpsc::Receiver<Task>, std_mpsc::SyncSender<Done>) + Send + 'static,
+        disk: impl Does,
     ) -> std::io::Result<Self> {
-        // one task at a time is under way, and one more answer may come late
-        let ((tasks, todo), (done, answers)) = (std_mpsc::sync_channel(1), std_mpsc::sync_channel(1));
-        let disk = thread::Builder::new().name("evidence-disk".to_owned()).spawn(move || disk(todo, done))?;
-        let clerk = Clerk { run, number: 0, lost, patience, tasks, answers, hangs: false };
-        let clerk = thread::Builder::new().name("evidence-log".to_owned()).spawn(move || {
+        let queue = Mutex::new(queue);
+        let shared = Arc::new(Shared { queue, lost, state: Mutex::default(), ended: Condvar::new(), patience });
+        // the queue can be waited for with an end only by a runtime
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let writing = Writing { run, number: 0, disk, clock, shared: shared.clone() };
+        let disk = thread::Builder::new().name("evidence-disk".to_owned()).spawn(move || writing.work())?;
+        let watch = thread::Builder::new().name("evidence-watch".to_owned()).spawn(move || {
             // a disk that hangs is not waited for: it keeps its thread, and the file, until the process ends
-            if clerk.work(queue) {
+            if shared.watch() {
                 let _ = disk.join();
             }
         })?;
-        Ok(Self(Some(clerk)))
+        Ok(Self(Some(watch)))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Some(clerk) = self.0.take() {
-            let _ = clerk.join();
+        if let Some(watch) = self.0.take() {
+            let _ = watch.join();
         }
     }
 }
@@ -137,41 +153,19 @@ pub(super) struct Disk {
     pub(super) folders: FolderDisk,
 }
 
-/// The disk's thread. Between two tasks it sees to the heads.
-fn write(mut disk: Disk, tasks: &std_mpsc::Receiver<Task>, done: &std_mpsc::SyncSender<Done>) {
-    loop {
-        let next = disk.heads(Instant::now());
-        let task = match next {
-            Some(wait) => tasks.recv_timeout(wait),
-            None => tasks.recv().map_err(|_| std_mpsc::RecvTimeoutError::Disconnected),
-        };
-        let results = match task {
-            Ok(Task::Do(all)) => disk.run(all),
-            Ok(Task::Reopen) => vec![disk.log.reopen()],
-            Err(std_mpsc::RecvTimeoutError::Timeout) => continue,
-            Err(std_mpsc::RecvTimeoutError::Disconnected) => break,
-        };
-        if done.send(results).is_err() {
-            break;
-        }
-    }
-    disk.log.ask_for_head(Instant::now());
-}
-
-impl Disk {
-    /// Has heads signed of what needs one; when it is to be asked again.
+impl Does for Disk {
     fn heads(&mut self, now: Instant) -> Option<Duration> {
         [self.log.heads(now), self.folders.heads(now)].into_iter().flatten().min()
     }
 
-    /// Does it in order; lines that follow each other go into the log together.
+    /// Lines that follow each other go into the log together.
     fn run(&mut self, all: Vec<ToDo>) -> Done {
         let (mut results, mut lines) = (Vec::with_capacity(all.len()), Vec::new());
         for one in all {
             match one {
                 ToDo::Line(line) => lines.push(line),
                 ToDo::Folder(task) => {
-                    results.extend(self.log.append(&std::mem::take(&mut lines)));
+                    results.extend(self.log.append(&take(&mut lines)));
                     results.push(self.folders.run(task));
                 }
             }
@@ -179,111 +173,183 @@ impl Disk {
         results.extend(self.log.append(&lines));
         results
     }
+
+    fn reopen(&mut self) -> Result<(), EvidenceError> {
+        self.log.reopen()
+    }
+
+    fn end(&mut self) {
+        self.log.ask_for_head(Instant::now());
+    }
 }
 
-struct Clerk {
+/// The disk's thread.
+struct Writing<D> {
     /// Which opening of the log this is: numbers start again with the next.
     run: Uuid,
     /// The last line's.
     number: u64,
-    lost: Arc<AtomicU64>,
-    patience: Duration,
-    tasks: std_mpsc::SyncSender<Task>,
-    answers: std_mpsc::Receiver<Done>,
-    /// The disk still owes an answer that nobody waits for any more.
-    hangs: bool,
+    disk: D,
+    clock: tokio::runtime::Runtime,
+    shared: Arc<Shared>,
 }
 
-impl Clerk {
-    /// Does what it is asked for until nobody can ask any more; whether the disk is free then.
-    fn work(mut self, mut queue: mpsc::Receiver<Job>) -> bool {
-        let mut lines: Vec<Waiting> = Vec::with_capacity(BATCH);
-        while let Some(job) = queue.blocking_recv() {
-            let mut next = Some(job);
-            while let Some(job) = next {
-                match job {
-                    Job::Write(line, told) => lines.push(Waiting { what: Item::Line(line), told }),
-                    Job::Folder(task, told) => lines.push(Waiting { what: Item::Folder(task), told }),
-                    // what came before it is written to the file that was there before
-                    Job::Reopen(told) => {
-                        self.append(&mut lines);
-                        tell(told, self.ask(Task::Reopen).and_then(|done| done.into_iter().next().unwrap_or(Ok(()))));
+/// What is done at once.
+#[derive(Default)]
+struct Batch {
+    all: Vec<ToDo>,
+    waiting: Waiting,
+}
+
+impl<D: Does> Writing<D> {
+    /// Does what it is asked for until nobody can ask any more. Between two tasks it sees to the heads.
+    fn work(mut self) {
+        let shared = self.shared.clone();
+        loop {
+            let wait = self.disk.heads(Instant::now());
+            let mut batch = Batch::default();
+            let last = {
+                let mut queue = lock(&shared.queue);
+                let Some(job) = self.next(&mut queue, wait) else { break };
+                let mut next = job;
+                loop {
+                    match next {
+                        Some(Job::Write(line, told)) => {
+                            batch.waiting.push((line.name, told));
+                            batch.all.push(ToDo::Line(self.numbered(&line)));
+                        }
+                        Some(Job::Folder(task, told)) => {
+                            batch.waiting.push(("of a folder", told));
+                            batch.all.push(ToDo::Folder(task));
+                        }
+                        // what came before it is done before it
+                        other => break other,
                     }
-                    Job::Flush(told) => {
-                        self.append(&mut lines);
-                        let _ = told.send(());
-                    }
+                    next = if batch.all.len() < BATCH { queue.try_recv().ok() } else { None };
                 }
-                next = if lines.len() < BATCH { queue.try_recv().ok() } else { None };
+            };
+            self.append(batch);
+            match last {
+                Some(Job::Reopen(told)) => {
+                    shared.begin(vec![("of a reopening", Some(told))]);
+                    let reopened = self.disk.reopen();
+                    shared.done(vec![reopened]);
+                }
+                Some(Job::Flush(told)) => drop(told.send(())),
+                _ => {}
             }
-            self.append(&mut lines);
         }
-        !self.hangs
+        self.disk.end();
+        lock(&shared.state).over = true;
+        shared.ended.notify_all();
     }
 
-    /// Numbers lines, has all of it done, and tells who waits what became of it.
-    fn append(&mut self, waiting: &mut Vec<Waiting>) {
-        if waiting.is_empty() {
-            return;
-        }
-        let (mut all, mut names) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
-        for Waiting { what, told } in waiting.drain(..) {
-            names.push((what.name(), told));
-            all.push(match what {
-                Item::Line(line) => ToDo::Line(self.numbered(&line)),
-                Item::Folder(task) => ToDo::Folder(task),
-            });
-        }
-        let mut results = match self.ask(Task::Do(all)) {
-            Ok(results) => results.into_iter(),
-            Err(error) => vec![Err(error); names.len()].into_iter(),
-        };
-        for (name, told) in names {
-            let result = results.next().unwrap_or_else(|| Err(EvidenceError::Write(GONE.to_owned())));
-            let untold = match told {
-                Some(told) => told.send(result).err(),
-                None => Some(result),
-            };
-            // nobody waits for it, or not any more
-            if let Some(Err(error)) = untold {
-                tracing::error!(%error, event = name, "evidence is missing an event");
+    /// The next that it is asked for, none after so long; or nothing where nobody can ask.
+    fn next(&self, queue: &mut mpsc::Receiver<Job>, wait: Option<Duration>) -> Option<Option<Job>> {
+        match (queue.try_recv(), wait) {
+            (Ok(job), _) => Some(Some(job)),
+            (Err(TryRecvError::Disconnected), _) => None,
+            (Err(TryRecvError::Empty), None) => queue.blocking_recv().map(Some),
+            (Err(TryRecvError::Empty), Some(wait)) => {
+                let next = self.clock.block_on(async { tokio::time::timeout(wait, queue.recv()).await });
+                next.map_or(Some(None), |job| job.map(Some))
             }
         }
+    }
+
+    /// Has all of it done, and tells who waits what became of it.
+    fn append(&mut self, batch: Batch) {
+        if batch.all.is_empty() {
+            return;
+        }
+        self.shared.begin(batch.waiting);
+        let done = self.disk.run(batch.all);
+        self.shared.done(done);
     }
 
     fn numbered(&mut self, line: &Line) -> Bytes {
         // a number is used up by a line that is lost as well: that shows
-        self.number += 1 + self.lost.swap(0, Ordering::Relaxed);
+        self.number += 1 + self.shared.lost.swap(0, Ordering::Relaxed);
         line.numbered(self.run, self.number)
     }
+}
 
-    /// Has the disk do something, but does not wait for ever.
-    fn ask(&mut self, task: Task) -> Result<Done, EvidenceError> {
-        let error = |why: String| Err(EvidenceError::Write(why));
-        if self.hangs {
-            match self.answers.try_recv() {
-                // its results are of lines that were given up
-                Ok(_) => self.hangs = false,
-                Err(_) => return error(HANGS.to_owned()),
+impl Shared {
+    fn begin(&self, waiting: Waiting) {
+        lock(&self.state).under_way = Some((Instant::now(), waiting));
+    }
+
+    /// Tells who waits; nobody does any more where it has taken too long.
+    fn done(&self, results: Done) {
+        let under_way = {
+            let mut state = lock(&self.state);
+            state.hangs = false;
+            state.under_way.take()
+        };
+        let mut results = results.into_iter();
+        for (name, told) in under_way.map(|(_, waiting)| waiting).unwrap_or_default() {
+            tell(name, told, results.next().unwrap_or_else(|| Err(EvidenceError::Write(GONE.to_owned()))));
+        }
+    }
+
+    /// Has an eye on the clock until the disk's thread has ended; whether it has, and does not hang.
+    fn watch(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.over {
+            let wait = match &state.under_way {
+                _ if state.hangs => HANGING,
+                Some((since, _)) => self.patience.saturating_sub(since.elapsed()),
+                None => self.patience / 4,
+            };
+            state = self.ended.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            if let Some((_, late)) = state.under_way.take_if(|(since, _)| since.elapsed() >= self.patience) {
+                state.hangs = true;
+                for (name, told) in late {
+                    let why = format!("the disk has not taken it in {} s", self.patience.as_secs());
+                    tell(name, told, Err(EvidenceError::Write(why)));
+                }
+            }
+            // it has the queue only while it does not hang, and it can't say so before `state` is free
+            if state.hangs && !self.refuse(&mut lock(&self.queue)) {
+                return false;
             }
         }
-        if self.tasks.send(task).is_err() {
-            return error(GONE.to_owned());
-        }
-        match self.answers.recv_timeout(self.patience) {
-            Ok(done) => Ok(done),
-            Err(std_mpsc::RecvTimeoutError::Timeout) => {
-                self.hangs = true;
-                error(format!("the disk has not taken it in {} s", self.patience.as_secs()))
+        true
+    }
+
+    /// Tells all who wait that the disk hangs; false where nobody can ask any more.
+    fn refuse(&self, queue: &mut mpsc::Receiver<Job>) -> bool {
+        let hangs = || Err(EvidenceError::Write(HANGS.to_owned()));
+        loop {
+            match queue.try_recv() {
+                Ok(Job::Write(line, told)) => {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                    tell(line.name, told, hangs());
+                }
+                Ok(Job::Folder(_, told)) => tell("of a folder", told, hangs()),
+                Ok(Job::Reopen(told)) => tell("of a reopening", Some(told), hangs()),
+                Ok(Job::Flush(told)) => drop(told.send(())),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
             }
-            Err(std_mpsc::RecvTimeoutError::Disconnected) => error(GONE.to_owned()),
         }
     }
 }
 
-fn tell(told: Told, result: Result<(), EvidenceError>) {
-    // whoever does not wait any more does not need to know
-    let _ = told.send(result);
+/// Tells who waits for it what became of something.
+fn tell(name: &'static str, told: Option<Told>, result: Result<(), EvidenceError>) {
+    let untold = match told {
+        Some(told) => told.send(result).err(),
+        None => Some(result),
+    };
+    // nobody waits for it, or not any more
+    if let Some(Err(error)) = untold {
+        tracing::error!(%error, event = name, "evidence is missing an event");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nothing ends the disk's thread while somebody may ask it; but if it is gone, nothing is written.
@@ -292,6 +358,8 @@ const HANGS: &str = "the disk does not answer";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc as std_mpsc;
+
     use super::*;
     use crate::evidence::event::{Event, SessionLane};
     use crate::model::CallIds;
@@ -311,6 +379,25 @@ mod tests {
         serde_json::from_slice::<serde_json::Value>(&line.line).unwrap()["seq"].as_u64().unwrap()
     }
 
+    /// A disk that does this.
+    struct Doing<F>(F);
+
+    impl<F: FnMut(Vec<ToDo>) -> Done + Send + 'static> Does for Doing<F> {
+        fn heads(&mut self, _: Instant) -> Option<Duration> {
+            None
+        }
+
+        fn run(&mut self, all: Vec<ToDo>) -> Done {
+            (self.0)(all)
+        }
+
+        fn reopen(&mut self) -> Result<(), EvidenceError> {
+            Ok(())
+        }
+
+        fn end(&mut self) {}
+    }
+
     #[test]
     fn lines_that_wait_are_written_together_and_numbered_in_order() {
         let (jobs, queue) = mpsc::channel(100);
@@ -324,18 +411,16 @@ mod tests {
             .collect();
         lost.store(2, Ordering::Relaxed);
         let (says, batches) = std_mpsc::channel();
-        let writer = Writer::with(Uuid::nil(), queue, lost, LONGEST_WRITE, move |tasks, done| {
-            while let Ok(Task::Do(lines)) = tasks.recv() {
-                // every third line is lost
-                let results = lines.iter().map(|line| match number(line) % 3 {
-                    0 => Err(EvidenceError::Write("no".to_owned())),
-                    _ => Ok(()),
-                });
-                done.send(results.collect()).unwrap();
-                says.send(lines.iter().map(number).collect::<Vec<_>>()).unwrap();
-            }
+        let disk = Doing(move |lines: Vec<ToDo>| {
+            says.send(lines.iter().map(number).collect::<Vec<_>>()).unwrap();
+            // every third line is lost
+            let results = lines.iter().map(|line| match number(line) % 3 {
+                0 => Err(EvidenceError::Write("no".to_owned())),
+                _ => Ok(()),
+            });
+            results.collect()
         });
-        let writer = writer.unwrap();
+        let writer = Writer::with(Uuid::nil(), queue, lost, LONGEST_WRITE, disk).unwrap();
         drop(jobs);
         drop(writer);
         let batches: Vec<Vec<u64>> = batches.iter().collect();
@@ -350,15 +435,16 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_is_an_error_and_one_that_comes_back_is_none() {
         let (jobs, queue) = mpsc::channel(10);
-        let (release, released) = std_mpsc::channel::<()>();
-        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, move |tasks, done| {
-            while let Ok(Task::Do(lines)) = tasks.recv() {
-                if number(&lines[0]) == 1 {
-                    released.recv().unwrap();
-                }
-                done.send(vec![Ok(()); lines.len()]).unwrap();
+        let ((release, released), (says, numbers)) = (std_mpsc::channel::<()>(), std_mpsc::channel());
+        let disk = Doing(move |lines: Vec<ToDo>| {
+            let first = number(&lines[0]);
+            says.send(first).unwrap();
+            if first == 1 {
+                released.recv().unwrap();
             }
+            vec![Ok(()); lines.len()]
         });
+        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, disk).unwrap();
         let write = |id| {
             let (job, hears) = line(id);
             jobs.blocking_send(job).unwrap();
@@ -367,11 +453,14 @@ mod tests {
         assert!(write("1").unwrap_err().to_string().contains("the disk has not taken it"));
         assert!(write("2").unwrap_err().to_string().contains("does not answer"));
         release.send(()).unwrap();
-        let until = std::time::Instant::now() + Duration::from_secs(20);
+        let (until, mut refused) = (std::time::Instant::now() + Duration::from_secs(20), 1);
         while write("again").is_err() {
             assert!(std::time::Instant::now() < until, "it never came back");
             thread::sleep(Duration::from_millis(5));
+            refused += 1;
         }
+        // the numbers of those that it did not take are missing, which shows
+        assert_eq!(numbers.try_iter().collect::<Vec<u64>>(), [1, 2 + refused]);
         drop((jobs, writer));
     }
 
@@ -379,9 +468,11 @@ mod tests {
     fn a_disk_that_hangs_does_not_keep_the_gateway_from_ending() {
         let (jobs, queue) = mpsc::channel(10);
         let (keep, kept) = std_mpsc::channel::<()>();
-        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, move |_tasks, _done| {
+        let disk = Doing(move |_| {
             let _ = kept.recv();
+            Vec::new()
         });
+        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, disk);
         let (job, hears) = line("1");
         jobs.try_send(job).unwrap();
         drop(jobs);

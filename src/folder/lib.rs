@@ -50,7 +50,8 @@ pub use key::{KeyError, MAX_NAME_BYTES, SigningKey, VerifyingKey, is_key_name};
 pub use key_file::{KeyFileError, KeyFileProblem, public_path};
 pub use layout::{File, SESSIONS, day_of, path_of};
 pub use manifest::{
-    Algorithms, Aws, AwsSession, Counts, Decision, Ended, FileEntry, ForwardEntry, Manifest, NodeEntry, Stream, Streams,
+    Algorithms, Aws, AwsSession, Counts, Decision, Ended, FileEntry, ForwardEntry, HopEntry, Manifest, NodeEntry,
+    Stream, Streams,
 };
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, sign as sign_note};
 pub use open::regular as open_regular;

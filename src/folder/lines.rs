@@ -30,6 +30,31 @@ pub(crate) struct Line<'a> {
     pub(crate) state: State,
 }
 
+/// A line that was taken along.
+pub(crate) struct OwnedLine {
+    bytes: Vec<u8>,
+    number: u64,
+    offset: u64,
+    length: u64,
+    state: State,
+}
+
+impl Line<'_> {
+    /// The same, to take along.
+    pub(crate) fn to_owned(self) -> OwnedLine {
+        let Self { bytes, number, offset, length, state } = self;
+        OwnedLine { bytes: bytes.to_vec(), number, offset, length, state }
+    }
+}
+
+impl OwnedLine {
+    /// As it stood in the file.
+    pub(crate) fn line(&self) -> Line<'_> {
+        let Self { number, offset, length, state, .. } = *self;
+        Line { bytes: &self.bytes, number, offset, length, state }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// It has its newline.

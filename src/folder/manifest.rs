@@ -16,6 +16,9 @@ pub struct Manifest {
     pub gateway: String,
     /// The SSH connection that it was on.
     pub connection: Uuid,
+    /// The hop that this connection came by (`ssh -J`), where it came by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<HopEntry>,
     /// The client's address and port.
     pub source: String,
     /// What the client's program calls itself, as in its first line.
@@ -38,7 +41,7 @@ pub struct Manifest {
     /// As which user of the node; none where that is the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_user: Option<String>,
-    /// What was asked for: `Shell`, `Exec`, `Files`, `Forward`, `ForwardSocket`; `Tunnel`, `Hop` have their place here before they have their channel.
+    /// What was asked for: `Shell`, `Exec`, `Files`, `Forward`, `ForwardSocket`, `Hop`; `Tunnel` has its place here before it has its channel.
     pub action: String,
     /// The command line of `Exec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +94,15 @@ pub struct Algorithms {
     pub cipher: String,
     /// The MAC, from the client; none where the cipher has its own.
     pub mac: String,
+}
+
+/// A hop: the session that it is itself, and the connection around it, which has proved who its person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopEntry {
+    /// The connection around.
+    pub connection: Uuid,
+    /// The hop's number among the sessions.
+    pub session: Uuid,
 }
 
 /// A node.

@@ -26,7 +26,7 @@ use super::review;
 use super::shared::Shared;
 use crate::files::{self, FileLedger, FilesError, ScpCommand};
 use crate::identity::LoginError;
-use crate::model::Exit;
+use crate::model::{Exit, NodeName, RefusalCode};
 use crate::session::{
     AsksWhy, AttachedFiles, Caller, ChannelRequest, Destination, Lookup, Outcome, Refused, RequestKind,
 };
@@ -233,6 +233,15 @@ async fn serve_files(
 async fn refuse(client: &ClientChannel, caller: &Caller, refused: &Refused) -> Result<(), russh::Error> {
     let why = format!("portcullis: {refused}");
     let mut sentences = vec![&why[..]];
+    // a client sends a name inside a hop whether or not its person has said one
+    let unmeant = format!(
+        "portcullis: before the '@' of a hop goes a user of the node; if you meant none: ssh -J <gateway> {}@{}",
+        caller.identity.person(),
+        caller.login.node().map(NodeName::as_str).unwrap_or_default()
+    );
+    if caller.hop.is_some() && refused.code() == RefusalCode::OsUserNotListed {
+        sentences.push(&unmeant);
+    }
     if matches!(refused, Refused::NoSuchNode(_) | Refused::NotConcerned(_)) && caller.login.is_plain() {
         sentences.push("portcullis: before the '@' of ssh goes the node: ssh <node>@<gateway>");
     }

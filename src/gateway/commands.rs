@@ -1,6 +1,7 @@
 //! The gateway's own few commands, for a login that names no node: `ssh gate whoami`.
 
 use super::client_channel::{FAILED, Reply};
+use super::client_files::{self, KnownHosts};
 use super::node_list;
 use super::shared::Shared;
 use crate::backend::Listing;
@@ -16,13 +17,15 @@ ssh <os-user>%<node>@<gateway>          as another user of the node
 ssh <node>+<reason>@<gateway>           with the reason for the session
 ssh <node>.<realm>@<gateway>            where several accounts or regions have one of that name
 scp, sftp, rsync and git work with the same names
+ssh -J <gateway> <os-user>@<node>       the same by a hop; ProxyJump in ssh_config, and scp -J, sftp -J
 a node is an id (i-…, mi-…), a Name, or tag:Key=Value that matches exactly one
 
 of the gateway itself: whoami; nodes (those you may reach, --json for programs); sessions (that run); sessions end <id>; help
+for hops: known-hosts (the line by which nodes are known; --plain for clients without certificates) and ssh-config [<gateway>]
+(a Host block for each of your nodes, where your ssh_config calls the gateway so, or gate)
 and what was recorded, for whom policy lets: sessions list, show, play, follow, export (sessions --help says more)";
 
-const UNKNOWN: &str =
-    "this is the gateway, which knows whoami, nodes, sessions and help; for a node: ssh <node>@<gateway>";
+const UNKNOWN: &str = "this is the gateway, which knows whoami, nodes, sessions, known-hosts, ssh-config and help; for a node: ssh <node>@<gateway>";
 
 /// Answers a command to the gateway itself.
 pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind) -> Reply {
@@ -36,8 +39,34 @@ pub(super) async fn answer(shared: &Shared, caller: &Caller, kind: &RequestKind)
         "help" => said(HELP.to_owned()),
         "nodes" => nodes(shared, caller, node_list::lines).await,
         "nodes --json" => nodes(shared, caller, node_list::json).await,
-        _ => refusal(UNKNOWN, 127),
+        "known-hosts" => said(known_hosts(shared, false)),
+        "known-hosts --plain" => said(known_hosts(shared, true)),
+        "ssh-config" => ssh_config(shared, caller, "gate").await,
+        command => match command.strip_prefix("ssh-config ").map(str::trim_start) {
+            Some(jump) if client_files::is_jump(jump) => ssh_config(shared, caller, jump).await,
+            Some(_) => refusal("ssh-config takes what your ssh_config calls this gateway, such as gate", FAILED),
+            None => refusal(UNKNOWN, 127),
+        },
     }
+}
+
+/// The lines by which a client knows the nodes that it hops to.
+fn known_hosts(shared: &Shared, plain: bool) -> String {
+    let (host_ca, host_keys) = (shared.hosts.ca().public_line(), shared.hosts.keys().public_lines());
+    let known = KnownHosts { host_ca: &host_ca, host_keys: &host_keys, nodes: "*", gateways: &[], plain };
+    known.lines().join("\n")
+}
+
+/// `Host` blocks for the nodes that this person may reach.
+async fn ssh_config(shared: &Shared, caller: &Caller, jump: &str) -> Reply {
+    let list = match node_list::of(shared, &caller.identity).await {
+        Ok(list) => list,
+        Err(why) => return refusal(&why, FAILED),
+    };
+    let (entries, known) =
+        (client_files::entries(&list, shared.sessions.realms(), None), client_files::known_hosts_file(jump));
+    let head = format!("# for ~/.ssh/config, behind the block of {jump}; and: ssh {jump} known-hosts > {known}\n");
+    said(head + &client_files::ssh_config(&entries, jump, &known))
 }
 
 /// Leaves the event of what the gateway was asked for.

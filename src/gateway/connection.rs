@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use russh::ChannelId;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 use russh::{Channel, ChannelWriteHalf};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,16 +20,18 @@ use super::client_channel::{ClientChannel, Dialect};
 use super::connection_limits::Permit;
 use super::ending::{Ended, Ending};
 use super::forward::{self, Forwards, NoForward, Wanted};
+use super::hop::Surroundings;
 use super::inbox::Inbox;
 use super::preauth_stream::Reached;
 use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
+use super::stage::Stage;
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
-use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText, RefusalCode};
+use crate::model::{ClientFacts, NodeAsked, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
-use crate::session::{Caller, ChannelRequest, Destination, Lookup, Reasons, RequestKind};
+use crate::session::{Caller, ChannelRequest, Destination, Dialer, Lookup, Reasons, RequestKind};
 use crate::transport::{Addresses, ChannelSetup};
 
 /// One connection's state; the handler's.
@@ -37,6 +40,10 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) id: Uuid,
     pub(super) source: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+    /// What is around it, where it is one inside a hop.
+    pub(super) around: Option<Box<Surroundings>>,
+    stages: watch::Receiver<Stage>,
     /// What the node is told of the connection's ends.
     addresses: Addresses,
     permit: Arc<Permit>,
@@ -64,6 +71,13 @@ pub(super) struct Connection {
     refusals: Refusals,
     /// The client has promised to open no further session.
     no_more_sessions: bool,
+}
+
+/// Where a connection comes from, and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) source: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
 }
 
 /// A client's window where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
@@ -95,6 +109,13 @@ pub(super) struct ChannelState {
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
 }
 
+/// What a channel takes of its person's share, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct ChannelHold {
+    _held: Held,
+    _place: Option<ChannelPlace>,
+}
+
 /// Why a connection gets no further channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TooManyChannels {
@@ -111,10 +132,9 @@ pub(super) enum TooManyChannels {
 impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
-        source: SocketAddr,
-        local: Option<SocketAddr>,
-        permit: Arc<Permit>,
-        ending: Arc<Ending>,
+        Ends { source, local }: Ends,
+        permit: Permit,
+        stages: watch::Receiver<Stage>,
     ) -> Self {
         let addresses = match local.filter(|_| shared.settings.environment.client_address) {
             Some(gateway) => Addresses::Known { client: source, gateway },
@@ -128,8 +148,11 @@ impl Connection {
             id: Uuid::new_v4(),
             client: Arc::default(),
             source,
-            permit,
-            ending,
+            local,
+            around: None,
+            stages,
+            permit: Arc::new(permit),
+            ending: Arc::default(),
             attempts: Attempts::default(),
             pending: None,
             signing_in: None,
@@ -145,6 +168,18 @@ impl Connection {
         }
     }
 
+    pub(super) fn permit(&self) -> &Arc<Permit> {
+        &self.permit
+    }
+
+    pub(super) fn ending(&self) -> &Arc<Ending> {
+        &self.ending
+    }
+
+    pub(super) fn stages(&self) -> &watch::Receiver<Stage> {
+        &self.stages
+    }
+
     /// Somebody has proved who they are.
     pub(super) fn logged_in(&mut self, identity: Identity, login: Result<Login, LoginError>) {
         let accepted = LoginAccepted {
@@ -155,6 +190,7 @@ impl Connection {
             second_factor: identity.second_factor(),
             certificate: identity.certificate(),
             sign_in: identity.sign_in(),
+            hop: self.by_hop(),
         };
         self.shared.sessions.note(self.id, &Event::LoginAccepted(accepted));
         let has_rules = self.shared.sessions.policy().has_permits(&identity);
@@ -177,10 +213,11 @@ impl Connection {
     }
 
     /// Who this is and where they want to go, or the sentence that says what is wrong with the login.
-    fn caller(&self) -> Option<Result<Caller, LoginError>> {
+    pub(super) fn caller(&self) -> Option<Result<Caller, LoginError>> {
         let LoggedIn { identity, login, .. } = self.login.as_ref()?;
         Some(login.as_ref().map_err(Clone::clone).map(|login| Caller {
             connection: self.id,
+            hop: self.by_hop(),
             source: self.source,
             identity: identity.clone(),
             login: login.clone(),
@@ -189,16 +226,14 @@ impl Connection {
         }))
     }
 
-    /// What policy says to a hop to the node that the client wants to reach, as far as that can be said of whatever node it is.
-    pub(super) fn denies_hop(&self, host: &str) -> Option<Denial> {
-        let identity = &self.login.as_ref()?.identity;
-        let node = self.shared.sessions.asked(&NodeName::parse(host).ok()?);
-        self.shared.sessions.policy().denies_unseen(identity, &node, &Action::Hop)
-    }
-
     /// Whether the login names a node, through which something may be reached.
     pub(super) fn names_a_node(&self) -> bool {
         self.node().is_some()
+    }
+
+    /// What dials for it.
+    pub(super) fn dialer(&mut self) -> Arc<dyn Dialer> {
+        self.forwards.dialer(&self.shared)
     }
 
     /// Opens a forward through the login's node on a task of its own; or gives back who waits, the code of SSH's, and why not.
@@ -223,7 +258,7 @@ impl Connection {
         let opening = self.forwards.admit(channel, reply, handle, place);
         self.look_up();
         let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
-        let (shared, dialer) = (self.shared.clone(), self.forwards.dialer(&self.shared));
+        let (shared, dialer) = (self.shared.clone(), self.dialer());
         tokio::spawn(forward::run(shared, caller, Destination { node, lookup }, action, dialer, opening));
         None
     }
@@ -358,8 +393,13 @@ impl Connection {
         self.login.as_ref().map(|login| login.identity.restrictions().clone()).unwrap_or_default()
     }
 
+    /// The login as it was taken apart, and whose it is.
+    pub(super) fn login(&self) -> Option<(&Identity, &Result<Login, LoginError>)> {
+        self.login.as_ref().map(|LoggedIn { identity, login, .. }| (identity, login))
+    }
+
     /// The node that the login names.
-    fn node(&self) -> Option<NodeAsked> {
+    pub(super) fn node(&self) -> Option<NodeAsked> {
         let LoggedIn { identity, login, .. } = self.login.as_ref()?;
         let name = login.as_ref().ok()?.node_for(identity.person())?;
         Some(self.shared.sessions.asked(name))
@@ -385,11 +425,11 @@ impl Connection {
         if self.no_more_sessions {
             self.ending.end(Ended::PromiseBroken);
         }
-        self.may_open_channels()
+        self.may_open()
     }
 
-    /// The same of a channel that is no session's, which such a client may still open.
-    pub(super) fn may_open_channels(&mut self) -> Result<(), Ended> {
+    /// The same of anything else than sessions, of which no promise is known.
+    pub(super) fn may_open(&mut self) -> Result<(), Ended> {
         if let Some(login) = &mut self.login {
             match self.shared.people.current().renew(&login.identity, SystemTime::now(), Purpose::Open) {
                 Ok(identity) => login.identity = identity,
@@ -432,6 +472,15 @@ impl Connection {
             served.await;
             drop(held);
         });
+    }
+
+    /// Takes a channel on which the gateway itself will speak: nothing can be started on it any more.
+    pub(super) fn take_channel(&mut self, id: ChannelId, handle: Handle) -> Option<(ClientChannel, ChannelHold)> {
+        let channel = self.channels.get_mut(&id)?;
+        let writer = channel.writer.take()?;
+        let hold = ChannelHold { _held: std::mem::take(&mut channel.held), _place: channel.place.take() };
+        let (inbox, dialect) = (channel.inbox.clone(), Dialect::Plain);
+        Some((ClientChannel { id, writer, inbox, handle, newline: newline(false), dialect }, hold))
     }
 
     /// Refuses in a sentence what was to be started on a channel, and closes it; false where there is nothing to refuse,

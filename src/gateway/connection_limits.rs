@@ -29,10 +29,16 @@ struct Held {
 /// One connection's permit; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
+    place: Option<Place>,
+    progress: Arc<Progress>,
+}
+
+/// A connection's place among all.
+#[derive(Debug)]
+struct Place {
     limits: Arc<ConnectionLimits>,
     address: IpAddr,
     number: u64,
-    progress: Arc<Progress>,
 }
 
 /// Which limit leaves no room, by its name in the configuration.
@@ -81,7 +87,7 @@ impl ConnectionLimits {
         let number = held.last;
         let progress = Arc::new(Progress::default());
         held.strangers.enter(number, address, progress.clone(), now);
-        Ok(Permit { limits: self.clone(), address, number, progress })
+        Ok(Permit { place: Some(Place { limits: self.clone(), address, number }), progress })
     }
 }
 
@@ -94,6 +100,11 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 }
 
 impl Permit {
+    /// Of a connection inside another one's channel, which has its place there; nobody who is a stranger has one.
+    pub(super) fn inside() -> Self {
+        Self { place: None, progress: Arc::default() }
+    }
+
     /// How far the connection is, for the stream under it.
     pub(super) fn progress(&self) -> &Arc<Progress> {
         &self.progress
@@ -102,12 +113,13 @@ impl Permit {
     /// Somebody has logged in on it: it is no longer one of those that others may have, nor has its stream an end.
     pub(super) fn logged_in(&self) {
         self.progress.logged_in();
-        let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.strangers.logged_in(self.number);
+        if let Some(Place { limits, number, .. }) = &self.place {
+            limits.held.lock().unwrap_or_else(PoisonError::into_inner).strangers.logged_in(*number);
+        }
     }
 }
 
-impl Drop for Permit {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.strangers.left(self.number, Instant::now());

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::model::{RefusalCode, counted, size_text};
 
 /// Why a connection is ended; the text is the person's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Ended {
     #[error("you have {} already, which is the limit{}: close one, or use it for more (ControlMaster)", counted(*.most, "connection"),
         if *.has_rules { "" } else { " for somebody whom no policy lets do anything" })]
@@ -20,6 +20,9 @@ pub(super) enum Ended {
     Unproved(RefusalCode),
     #[error("a session was opened after the client had said that it would open no more")]
     PromiseBroken,
+    /// The hop that it came by; the sentence says why.
+    #[error("{0}")]
+    HopOver(String),
 }
 
 /// What has become of what somebody logged in with.
@@ -33,20 +36,21 @@ fn no_proof(code: RefusalCode) -> &'static str {
 
 impl Ended {
     /// The same for programs.
-    pub(super) fn code(self) -> RefusalCode {
+    pub(super) fn code(&self) -> RefusalCode {
         match self {
             Self::TooManyConnections { .. } => RefusalCode::TooManyConnections,
             Self::PersonFull { .. } | Self::GatewayFull { .. } => RefusalCode::TooMuchUntaken,
-            Self::Unproved(code) => code,
+            Self::Unproved(code) => *code,
             Self::PromiseBroken => RefusalCode::NoMoreSessions,
+            Self::HopOver(_) => RefusalCode::Killed,
         }
     }
 
     /// The same for the client (RFC 4253, section 11.1).
-    pub(super) fn disconnect(self) -> russh::Disconnect {
+    pub(super) fn disconnect(&self) -> russh::Disconnect {
         match self {
             Self::TooManyConnections { .. } => russh::Disconnect::TooManyConnections,
-            Self::PersonFull { .. } | Self::GatewayFull { .. } => russh::Disconnect::ByApplication,
+            Self::PersonFull { .. } | Self::GatewayFull { .. } | Self::HopOver(_) => russh::Disconnect::ByApplication,
             Self::Unproved(_) => russh::Disconnect::NoMoreAuthMethodsAvailable,
             Self::PromiseBroken => russh::Disconnect::ProtocolError,
         }
@@ -70,7 +74,7 @@ impl Ending {
 
     /// Why it is to end, if it is.
     pub(super) fn asked(&self) -> Option<Ended> {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it is to end.

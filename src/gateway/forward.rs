@@ -31,7 +31,7 @@ use crate::transport::Herald;
 
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED`, `SSH_OPEN_CONNECT_FAILED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254, section 5.1).
 pub(super) const PROHIBITED: u32 = 1;
-const CONNECT_FAILED: u32 = 2;
+pub(super) const CONNECT_FAILED: u32 = 2;
 pub(super) const RESOURCE_SHORTAGE: u32 = 4;
 
 /// How long a channel may take to wind up after its client has gone.
@@ -99,7 +99,8 @@ pub(super) struct Opening {
     pub(super) writer: ChannelWriteHalf<Msg>,
     pub(super) reply: ChannelOpenHandle,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) place: ChannelPlace,
+    /// None where whoever hands it over has it.
+    pub(super) place: Option<ChannelPlace>,
 }
 
 impl Wanted<'_> {
@@ -145,7 +146,7 @@ impl Forwards {
         let (_, writer) = channel.split();
         let inbox = Arc::new(Inbox::new(id, handle, place.held()));
         self.open.insert(id, inbox.clone());
-        Opening { id, writer, reply, inbox, place }
+        Opening { id, writer, reply, inbox, place: Some(place) }
     }
 
     /// What dials for the connection.

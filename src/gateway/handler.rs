@@ -25,7 +25,7 @@ use crate::transport::PtyRequest;
 pub(super) struct ClientHandler(pub(super) Connection);
 
 const NO_FORWARDING: &str = "this gateway opens no such channel towards anybody; nothing is forwarded from it";
-const NO_HOP: &str =
+const NO_NODE: &str =
     "this login names no node, so there is none to forward through: put the node before the '@', ssh <node>@<gateway>";
 const NO_REMOTE_FORWARDING: &str = "portcullis: remote forwarding (-R) is refused; the session goes on without it";
 const NO_FORWARDED: &str = "nothing is forwarded from the node to the client, so nothing can end";
@@ -36,7 +36,7 @@ const NO_X11: &str = "portcullis: X11 forwarding (-X) is refused; the session go
 
 const NO_VARIABLE: &str = "it is not among the variables that clients may set here, or came after the start";
 const NO_REASON: &str = "portcullis: what PORTCULLIS_REASON says is not taken: a reason is 1 to 256 characters, none of them a control character";
-const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
+pub(super) const NO_FORWARDING_BY_KEY: &str = "what you logged in with may not forward: the key's line says no-port-forwarding, or the certificate does not say permit-port-forwarding";
 const NO_TERMINAL_BY_KEY: &str =
     "what was logged in with has no terminal: the key's line says no-pty, or the certificate does not say permit-pty";
 
@@ -62,11 +62,11 @@ impl Handler for ClientHandler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok(self.0.shared.settings.banner.clone())
+        // whoever hops has seen it
+        Ok(self.0.shared.settings.banner.clone().filter(|_| !self.0.is_inside()))
     }
 
-    /// Each attempt, whatever its method, before anything comes of it. Those that have no callback below are refused by the
-    /// library: `none` (RFC 4252, section 5.2), passwords, what it does not know.
+    /// Each attempt, whatever its method, before anything comes of it. What has no callback below is refused by the library.
     async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
         self.0.reached(Reached::Asking);
         self.0.attempts.request(user, method);
@@ -78,8 +78,21 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
+    /// Nothing is proved by it. Inside a hop nothing has to be, and clients that ask for the methods first are in by it.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(self.0.let_in_by_hop(user))
+    }
+
+    /// Inside a hop, for clients that offer what they have without asking first; nobody looks at it.
+    async fn auth_password(&mut self, user: &str, _: &str) -> Result<Auth, Self::Error> {
+        Ok(self.0.let_in_by_hop(user))
+    }
+
     /// Only asks whether a signature is worth making (RFC 4252, section 7).
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(Auth::Accept);
+        }
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.attempts.offer(KeyFingerprint::of(&wire));
         if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
@@ -104,6 +117,9 @@ impl Handler for ClientHandler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity =
@@ -116,6 +132,9 @@ impl Handler for ClientHandler {
         user: &str,
         certificate: VerifiedCertificate<'_>,
     ) -> Result<Auth, Self::Error> {
+        if self.0.is_inside() {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
         let identity = certificate::verified(certificate)
@@ -130,6 +149,10 @@ impl Handler for ClientHandler {
         _: &str,
         answers: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
+        // whoever is inside is asked for what is missing of them, and never who they are
+        if self.0.is_inside() && !self.0.is_half_way(user) {
+            return Ok(self.0.let_in_by_hop(user));
+        }
         let text = |answer: Bytes| String::from_utf8_lossy(&answer).into_owned();
         Ok(self.0.ask(user, answers.map(|answers| answers.map(text).collect())).await)
     }
@@ -199,11 +222,11 @@ impl Handler for ClientHandler {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let wanted = Wanted::Port { host, port };
-        if !self.0.names_a_node() {
-            return self.refuse_hop(wanted, host, reply).await;
+        if let Some(to) = self.0.hop_to(host, port) {
+            self.0.open_hop(channel, to, reply, session.handle()).await;
+            return Ok(());
         }
-        self.open_forward(wanted, channel, reply, session).await
+        self.open_forward(Wanted::Port { host, port }, channel, reply, session).await
     }
 
     async fn channel_open_direct_streamlocal(
@@ -215,8 +238,8 @@ impl Handler for ClientHandler {
     ) -> Result<(), Self::Error> {
         let wanted = Wanted::Socket(path);
         if !self.0.names_a_node() {
-            self.0.note_refusal(&wanted.to_string(), RefusalCode::ForwardingNotServed, NO_HOP);
-            forward::refuse(reply, PROHIBITED, NO_HOP).await;
+            self.0.note_refusal(&wanted.to_string(), RefusalCode::ForwardingNotServed, NO_NODE);
+            forward::refuse(reply, PROHIBITED, NO_NODE).await;
             return Ok(());
         }
         self.open_forward(wanted, channel, reply, session).await
@@ -546,39 +569,13 @@ impl ClientHandler {
             forward::refuse(reply, PROHIBITED, NO_FORWARDING_BY_KEY).await;
             return Ok(());
         }
-        if let Err(ended) = self.0.may_open_channels() {
+        if let Err(ended) = self.0.may_open() {
             forward::refuse(reply, PROHIBITED, &ended.to_string()).await;
             return Ok(());
         }
         if let Some((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
             forward::refuse(reply, code, &why).await;
         }
-        Ok(())
-    }
-
-    /// What a login that names no node asks for is a hop.
-    async fn refuse_hop(
-        &mut self,
-        wanted: Wanted<'_>,
-        host: &str,
-        reply: ChannelOpenHandle,
-    ) -> Result<(), russh::Error> {
-        let asked = wanted.to_string();
-        let reason = match self.0.denies_hop(host) {
-            _ if !self.0.restrictions().lets_forward() => {
-                self.0.note_refusal(&asked, RefusalCode::TakenByTheKey, NO_FORWARDING_BY_KEY);
-                NO_FORWARDING_BY_KEY.to_owned()
-            }
-            Some(denial) => {
-                self.0.note_denial(&asked, &denial);
-                denial.text
-            }
-            None => {
-                self.0.note_refusal(&asked, RefusalCode::ForwardingNotServed, NO_HOP);
-                NO_HOP.to_owned()
-            }
-        };
-        forward::refuse(reply, PROHIBITED, &reason).await;
         Ok(())
     }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, PrivateKey};
 
+use super::mint::MintError;
+
 /// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
 pub struct HostKeys {
@@ -17,15 +19,22 @@ pub struct HostKeys {
 
 /// What is wrong with a host key's file.
 #[derive(Debug, thiserror::Error)]
-#[error("host key {path}: {why}")]
+#[error("{what} {path}: {why}")]
 pub struct HostKeyError {
+    what: &'static str,
     path: String,
     why: Wrong,
 }
 
 /// What is wrong with it, and what to do.
 #[derive(Debug, thiserror::Error)]
-enum Wrong {
+pub(super) enum Wrong {
+    #[error(
+        "there is none, and none can be made there: {0}; make the directory the gateway's own, or name another file in gateway.host_ca"
+    )]
+    NotMade(std::io::Error),
+    #[error(transparent)]
+    NotMinted(#[from] MintError),
     // whoever made it was root, as a rule
     #[error("can't be opened: {0}; {OWNER}")]
     NotAllowed(std::io::Error),
@@ -70,6 +79,16 @@ impl HostKeys {
         Ok(self)
     }
 
+    /// The same keys with other certificates for them.
+    pub(super) fn certified_by(&self, certificates: Vec<Certificate>) -> Self {
+        Self { keys: self.keys.clone(), certificates }
+    }
+
+    /// The public keys, each as in a `.pub` file.
+    pub fn public_lines(&self) -> Vec<String> {
+        self.keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
+    }
+
     pub(super) fn keys(&self) -> &[PrivateKey] {
         &self.keys
     }
@@ -83,7 +102,7 @@ impl HostKeyError {
     /// What to do about it, where the sentence does not say so itself.
     pub fn help(&self) -> Option<String> {
         match &self.why {
-            Wrong::NotOpened(error) if error.kind() == ErrorKind::NotFound => {
+            Wrong::NotOpened(error) if self.what == "host key" && error.kind() == ErrorKind::NotFound => {
                 // named as OpenSSH names its own: ssh_host_ecdsa_key
                 let kind = if self.path.contains("ecdsa") { "ecdsa" } else { "ed25519" };
                 let path = &self.path;
@@ -99,7 +118,11 @@ impl HostKeyError {
     }
 
     fn of(path: &Path, why: Wrong) -> Self {
-        Self { path: path.display().to_string(), why }
+        Self::of_a("host key", path, why)
+    }
+
+    pub(super) fn of_a(what: &'static str, path: &Path, why: Wrong) -> Self {
+        Self { what, path: path.display().to_string(), why }
     }
 }
 
@@ -113,7 +136,7 @@ impl std::fmt::Debug for HostKeys {
 /// What a service's key wants, with the user's name that `deploy/systemd` gives it.
 const OWNER: &str = "give it to the user that runs the gateway (chown portcullis: FILE)";
 
-fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
+pub(super) fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
     let mut file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Wrong::NotAllowed(error),
         _ => Wrong::NotOpened(error),
@@ -170,12 +193,6 @@ impl HostKeys {
             }
         }
         Self::load(&kinds.map(|(path, _)| path))
-    }
-
-    /// The public keys, as in `known_hosts`, without the host.
-    pub(crate) fn public_lines(&self) -> Vec<String> {
-        let line = |key: &PrivateKey| key.public_key().to_openssh().unwrap();
-        self.keys.iter().map(line).collect()
     }
 }
 

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::client_socket::ClientSocket;
+use super::connection::Ends;
 use super::connection_limits::{ConnectionLimits, LimitReached};
+use super::host_ca::{HostCa, NodeHosts};
 use super::hostkeys::HostKeys;
 use super::server::Server;
 use super::settings::Settings;
@@ -54,6 +56,7 @@ impl Gateway {
     pub async fn bind(
         addresses: &[SocketAddr],
         host_keys: &HostKeys,
+        host_ca: HostCa,
         people: impl Into<Roster>,
         sessions: Arc<SessionOpener>,
         settings: Settings,
@@ -67,7 +70,8 @@ impl Gateway {
             listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
         }
         let limits = Arc::new(ConnectionLimits::new(&settings));
-        Ok(Self { listeners, server: Server::new(host_keys, people.into(), sessions, settings), limits })
+        let hosts = NodeHosts::new(host_keys.clone(), host_ca);
+        Ok(Self { listeners, server: Server::new(hosts, people.into(), sessions, settings), limits })
     }
 
     /// The addresses, with the ports that were chosen where 0 was asked for.
@@ -142,9 +146,9 @@ async fn accept(
                 let now = Instant::now();
                 match limits.take(source.ip(), now) {
                     Ok(permit) => {
-                        let local = tcp.local_addr().ok();
+                        let ends = Ends { source, local: tcp.local_addr().ok() };
                         let socket = ClientSocket::new(tcp, permit.progress().clone());
-                        connections.spawn(server.clone().serve_stream(socket, source, local, permit, stages.clone()));
+                        connections.spawn(server.clone().serve_stream(socket, ends, permit, stages.clone()));
                     }
                     // no words: whoever is over a limit is mostly no SSH client
                     Err(limit) => {

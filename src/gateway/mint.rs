@@ -1,12 +1,12 @@
-//! New keys and host certificates, in the text forms that OpenSSH reads. For the demo and for tests; an operator's own
-//! come from `ssh-keygen`.
+//! New keys and host certificates, in the text forms that OpenSSH reads. For the host CA, the demo and tests; an operator's own
+//! host keys come from `ssh-keygen`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey};
+use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, LineEnding, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 /// A key pair, ed25519 or ECDSA.
@@ -62,23 +62,40 @@ impl KeyPair {
 
     /// Signs another pair's public half as the host key of these names.
     pub fn certify_host(&self, host: &Self, names: &[&str], lasts: Duration) -> Result<String, MintError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // clocks differ a little between machines
-        let from = now.saturating_sub(Duration::from_secs(300)).as_secs();
-        let until = now.saturating_add(lasts).as_secs();
-        let mut nonce = vec![0; Builder::RECOMMENDED_NONCE_SIZE];
-        getrandom::fill(&mut nonce).map_err(failed("the system gives no randomness"))?;
-        let public: &PublicKey = host.key.public_key();
-        let build = || {
-            let mut builder = Builder::new(nonce, public.key_data().clone(), from, until)?;
-            builder.cert_type(CertType::Host)?.key_id(names.join(","))?;
-            for name in names {
-                builder.valid_principal(*name)?;
-            }
-            builder.sign(&self.key)?.to_openssh()
-        };
-        build().map_err(failed::<russh::keys::ssh_key::Error>("the certificate can't be made"))
+        let counts = Counts { before: Duration::from_secs(300), after: lasts };
+        let certificate = certificate_of_host(&self.key, host.key.public_key(), names, counts)?;
+        certificate.to_openssh().map_err(failed("the certificate can't be written"))
     }
+}
+
+/// How long before and after now a certificate counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    pub(super) before: Duration,
+    pub(super) after: Duration,
+}
+
+/// A host key's certificate, for these names.
+pub(super) fn certificate_of_host(
+    ca: &PrivateKey,
+    host: &PublicKey,
+    names: &[&str],
+    counts: Counts,
+) -> Result<Certificate, MintError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (from, until) = (now.saturating_sub(counts.before).as_secs(), now.saturating_add(counts.after).as_secs());
+    let mut nonce = vec![0; Builder::RECOMMENDED_NONCE_SIZE];
+    getrandom::fill(&mut nonce).map_err(failed("the system gives no randomness"))?;
+    let build = || {
+        let mut builder = Builder::new(nonce, host.key_data().clone(), from, until)?;
+        builder.cert_type(CertType::Host)?.key_id(names.join(","))?;
+        for name in names {
+            builder.valid_principal(*name)?;
+        }
+        builder.sign(ca)
+    };
+    build().map_err(failed::<russh::keys::ssh_key::Error>("the certificate can't be made"))
 }
 
 impl std::fmt::Debug for KeyPair {

@@ -4,7 +4,6 @@
 //!  stream ─▶ PreauthStream (deadline, byte cap) ─▶ buffer ─▶ russh ─▶ ClientHandler
 //! ```
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
 
 use super::auth::questions::Questions;
-use super::connection::Connection;
+use super::connection::{Connection, Ends};
 use super::connection_limits::Permit;
-use super::ending::Ending;
 use super::handler::ClientHandler;
-use super::hostkeys::HostKeys;
+use super::host_ca::NodeHosts;
 use super::preauth_stream::{PreauthStream, Reached, Time};
 use super::prompts::Prompts;
 use super::settings::Settings;
@@ -35,76 +33,78 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(host_keys: &HostKeys, people: Roster, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
-        let config = settings.russh(host_keys);
+    pub(super) fn new(hosts: NodeHosts, people: Roster, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
+        let config = settings.russh(hosts.keys());
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));
         let (factors, questions) = (SecondFactors::default(), Questions::default());
         let prompts = Prompts::new(settings.prompts);
-        let shared = Shared { people, factors, questions, prompts, sessions, settings, shares, environment };
+        let shared = Shared { hosts, people, factors, questions, prompts, sessions, settings, shares, environment };
         Self { config, shared: Arc::new(shared) }
     }
 
     /// Serves one client to its end, or to the gateway's.
-    pub(super) async fn serve_stream<S>(
-        self,
-        stream: S,
-        source: SocketAddr,
-        local: Option<SocketAddr>,
-        permit: Permit,
-        mut stages: watch::Receiver<Stage>,
-    ) where
+    pub(super) async fn serve_stream<S>(self, stream: S, ends: Ends, permit: Permit, stages: watch::Receiver<Stage>)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-        let limits = &self.shared.settings.limits;
-        let time = Time { login: seconds(limits.login_seconds), answer: seconds(limits.answer_seconds) };
-        let progress = permit.progress().clone();
-        // the handler goes as soon as the library has done with it; the permit stays until the stream is closed
-        let permit = Arc::new(permit);
-        // a packet is read in two steps; one system call is enough for both, and for the next few
-        let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, time, progress.clone()));
-        let ending = Arc::new(Ending::default());
-        let connection = Connection::new(self.shared, source, local, permit.clone(), ending.clone());
-        let id = connection.id;
-        let started = russh::server::run_stream(self.config, stream, ClientHandler(connection)).await;
-        let ended = match started {
-            Err(error) => Err(error),
-            Ok(mut running) => {
-                progress.reach(Reached::Identified);
-                let handle = running.handle();
-                tokio::select! {
-                    ended = &mut running => ended,
-                    // sessions had their time before this, and were told why they end
-                    () = comes(&mut stages, Stage::Ending) => {
-                        // a client whose last session has just ended hangs up by itself when it has shown why; ssh throws
-                        // away what it has not shown yet when a disconnection comes right behind it
-                        if let Ok(ended) = tokio::time::timeout(HANG_UP, &mut running).await {
-                            ended
-                        } else {
-                            disconnect(&handle, russh::Disconnect::ByApplication, SHUTTING_DOWN).await;
-                            tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
-                        }
+        let connection = Connection::new(self.shared, ends, permit, stages);
+        serve(self.config, stream, connection).await;
+    }
+}
+
+/// Serves a connection, whatever carries it, to its end or to the gateway's.
+pub(super) async fn serve<S>(config: Arc<russh::server::Config>, stream: S, connection: Connection)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    let limits = &connection.shared.settings.limits;
+    let time = Time { login: seconds(limits.login_seconds), answer: seconds(limits.answer_seconds) };
+    // the handler goes as soon as the library has done with it; the permit stays until the stream is closed
+    let permit = connection.permit().clone();
+    let progress = permit.progress().clone();
+    // a packet is read in two steps; one system call is enough for both, and for the next few
+    let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, time, progress.clone()));
+    let (id, source) = (connection.id, connection.source);
+    let (ending, mut stages) = (connection.ending().clone(), connection.stages().clone());
+    let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
+    let ended = match started {
+        Err(error) => Err(error),
+        Ok(mut running) => {
+            progress.reach(Reached::Identified);
+            let handle = running.handle();
+            tokio::select! {
+                ended = &mut running => ended,
+                // sessions had their time before this, and were told why they end
+                () = comes(&mut stages, Stage::Ending) => {
+                    // a client whose last session has just ended hangs up by itself when it has shown why; ssh throws
+                    // away what it has not shown yet when a disconnection comes right behind it
+                    if let Ok(ended) = tokio::time::timeout(HANG_UP, &mut running).await {
+                        ended
+                    } else {
+                        disconnect(&handle, russh::Disconnect::ByApplication, SHUTTING_DOWN).await;
+                        tokio::time::timeout(LAST_WORDS / 2, running).await.unwrap_or(Ok(()))
                     }
-                    why = ending.comes() => {
-                        tracing::info!(connection = %id, %source, reason = %why, "connection ended by the gateway");
-                        disconnect(&handle, why.disconnect(), &why.to_string()).await;
-                        if let Ok(ended) = tokio::time::timeout(LAST_WORDS / 2, &mut running).await {
-                            ended
-                        } else {
-                            // it reads nothing: what it holds must go all the same
-                            progress.cut();
-                            running.await
-                        }
+                }
+                why = ending.comes() => {
+                    tracing::info!(connection = %id, %source, reason = %why, "connection ended by the gateway");
+                    disconnect(&handle, why.disconnect(), &why.to_string()).await;
+                    if let Ok(ended) = tokio::time::timeout(LAST_WORDS / 2, &mut running).await {
+                        ended
+                    } else {
+                        // it reads nothing: what it holds must go all the same
+                        progress.cut();
+                        running.await
                     }
                 }
             }
-        };
-        let (received, sent) = progress.bytes();
-        match ended {
-            Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
-            Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
         }
+    };
+    let (received, sent) = progress.bytes();
+    match ended {
+        Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
+        Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
     }
 }
 
@@ -115,7 +115,7 @@ async fn disconnect(handle: &Handle, why: russh::Disconnect, text: &str) {
 }
 
 /// How long a client may take to hang up by itself at the gateway's end: a round trip and what it does meanwhile.
-const HANG_UP: Duration = Duration::from_millis(500);
+pub(super) const HANG_UP: Duration = Duration::from_millis(500);
 
 /// A few small packets, or the beginning of a long one, whose rest goes past it; idle connections have it as well.
 const READ_BUFFER: usize = 8 * 1024;

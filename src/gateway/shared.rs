@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::auth::questions::Questions;
 use super::environment::Allowed;
+use super::host_ca::NodeHosts;
 use super::prompts::Prompts;
 use super::settings::Settings;
 use super::shares::Shares;
@@ -13,6 +14,8 @@ use crate::session::SessionOpener;
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// What the gateway shows itself by, itself and in the place of nodes.
+    pub(super) hosts: NodeHosts,
     pub(super) people: Roster,
     /// What is remembered of second factors.
     pub(super) factors: SecondFactors,

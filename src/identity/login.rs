@@ -20,10 +20,10 @@ use crate::model::{NodeName, NodeNameError, ReasonText};
 /// A login name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    person: Option<String>,
-    os_user: Option<String>,
-    node: Option<NodeName>,
-    reason: Option<ReasonText>,
+    pub(super) person: Option<String>,
+    pub(super) os_user: Option<String>,
+    pub(super) node: Option<NodeName>,
+    pub(super) reason: Option<ReasonText>,
 }
 
 /// Why a login name was refused, in a sentence for the person.
@@ -53,6 +53,14 @@ pub enum LoginError {
     /// After `+`.
     #[error("the reason after '+' must be 1 to {} characters, without control characters", ReasonText::MAX_CHARS)]
     Reason,
+    /// The user name of a hop to another node.
+    #[error("this is a hop to {0}, and the user name says another node: hop to that one, or leave out the node")]
+    OtherNode(String),
+    /// The user name of a hop that is somebody else's.
+    #[error(
+        "a hop is whose login to the gateway it came by, and its user name says somebody else before '/': leave that out"
+    )]
+    OtherPerson,
     /// `+?`.
     #[error("'+?' asks to be prompted, which this gateway does not do yet; write the reason itself after the '+'")]
     Prompt,
@@ -67,14 +75,7 @@ impl Login {
         if text.len() > Self::MAX_BYTES {
             return Err(LoginError::TooLong);
         }
-        let (target, reason) = match text.split_once('+') {
-            None => (text, None),
-            Some((_, "?")) => return Err(LoginError::Prompt),
-            Some((target, reason)) => {
-                let valid = ReasonText::new(reason).filter(|valid| valid.as_str() == reason);
-                (target, Some(valid.ok_or(LoginError::Reason)?))
-            }
-        };
+        let (target, reason) = without_reason(text)?;
         // a tag's value may hold '/', a person comes before everything else
         let (person, target) = match target.split_once('/') {
             Some((person, rest)) if !person.contains([':', '%']) => {
@@ -89,10 +90,14 @@ impl Login {
         let node = match node {
             "" if os_user.is_none() && person.is_some() => None,
             "" if os_user.is_none() => return Err(LoginError::Empty),
-            node if !node_is_askable(node) => return Err(LoginError::Node),
-            node => Some(NodeName::parse(node)?),
+            node => Some(Self::node_of(node)?),
         };
         Ok(Self { person, os_user, node, reason })
+    }
+
+    /// A node by itself, as a login names one and a hop's host does.
+    pub fn node_of(name: &str) -> Result<NodeName, LoginError> {
+        if node_is_askable(name) { Ok(NodeName::parse(name)?) } else { Err(LoginError::Node) }
     }
 
     /// The person, where the login names one.
@@ -174,6 +179,18 @@ impl fmt::Display for Login {
     }
 }
 
+/// What is before the first `+`, and the reason behind it.
+pub(super) fn without_reason(text: &str) -> Result<(&str, Option<ReasonText>), LoginError> {
+    match text.split_once('+') {
+        None => Ok((text, None)),
+        Some((_, "?")) => Err(LoginError::Prompt),
+        Some((target, reason)) => {
+            let valid = ReasonText::new(reason).filter(|valid| valid.as_str() == reason);
+            Ok((target, Some(valid.ok_or(LoginError::Reason)?)))
+        }
+    }
+}
+
 /// The longest name of a person or of an operating-system user, in bytes; Linux's own are shorter.
 const MAX_NAME: usize = 64;
 
@@ -187,7 +204,7 @@ pub(super) fn is_person(name: &str) -> bool {
 }
 
 /// Whether a login can ask for such a user of a node.
-fn os_user_is_askable(name: &str) -> bool {
+pub(super) fn os_user_is_askable(name: &str) -> bool {
     is_person(name) && !name.starts_with('-')
 }
 
@@ -207,7 +224,7 @@ fn node_is_askable(name: &str) -> bool {
     !plain.is_empty() && plain.bytes().all(word) && plain.bytes().any(|b| b.is_ascii_alphanumeric())
 }
 
-fn checked(text: &str, valid: fn(&str) -> bool, error: LoginError) -> Result<String, LoginError> {
+pub(super) fn checked(text: &str, valid: fn(&str) -> bool, error: LoginError) -> Result<String, LoginError> {
     if valid(text) { Ok(text.to_owned()) } else { Err(error) }
 }
 

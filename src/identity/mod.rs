@@ -16,6 +16,7 @@ mod certificate;
 mod certified;
 mod enough;
 mod fitting;
+mod hop_login;
 mod id_token;
 mod key_options;
 mod krl;
@@ -40,6 +41,7 @@ pub use authorized_key::{KeyLineError, authority_of_line, key_of_line};
 pub use certificate::{Certificate, CertificateError};
 pub use certified::Purpose;
 pub use enough::{Asker, Combination, EnoughFor, FirstProof, HalfProved, Proved, SecondProof, TotpFault};
+pub use hop_login::Around;
 #[cfg(test)]
 pub(crate) use id_token::tests::Signer;
 pub use id_token::{Expected, IdToken, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};

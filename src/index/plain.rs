@@ -26,8 +26,20 @@ enum State {
 impl Plain {
     /// Adds what is text of this piece.
     pub fn take(&mut self, piece: &str, into: &mut String) {
-        for found in piece.chars() {
-            self.state = self.next(found, into);
+        let mut rest = piece;
+        while !rest.is_empty() {
+            // most of it is text
+            let plain = match self.state {
+                State::Text => rest.bytes().position(|byte| !matches!(byte, b' '..=b'~')).unwrap_or(rest.len()),
+                _ => 0,
+            };
+            let (before, after) = rest.split_at(plain);
+            into.push_str(before);
+            let mut characters = after.chars();
+            if let Some(found) = characters.next() {
+                self.state = self.next(found, into);
+            }
+            rest = characters.as_str();
         }
     }
 

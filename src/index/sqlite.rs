@@ -39,13 +39,16 @@ impl Sqlite {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (opened, is_open) = oneshot::channel();
         let path = path.to_owned();
-        let spawned = thread::Builder::new().name("index".to_owned()).spawn(move || match connect(&path) {
-            Ok(connection) => {
-                if opened.send(Ok(())).is_ok() {
-                    serve(connection, &path, queue);
+        let spawned = thread::Builder::new().name("index".to_owned()).spawn(move || {
+            stand_back();
+            match connect(&path) {
+                Ok(connection) => {
+                    if opened.send(Ok(())).is_ok() {
+                        serve(connection, &path, queue);
+                    }
                 }
+                Err(error) => drop(opened.send(Err(error))),
             }
-            Err(error) => drop(opened.send(Err(error))),
         });
         spawned.map_err(|error| IndexError::Database(format!("no thread can be started for it: {error}")))?;
         is_open.await.unwrap_or_else(|_| Err(gone()))?;
@@ -72,6 +75,16 @@ impl Database for Sqlite {
         Box::pin(self.ask(|answer| Job::Write(statements, answer)))
     }
 }
+
+/// Somebody's key at a terminal is before what others may look for later. On Linux a nice value is a thread's (setpriority(2)).
+fn stand_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the index works at the same priority as everybody");
+    }
+}
+
+/// By how much its thread stands back, of 19.
+const NICE: i32 = 10;
 
 fn gone() -> IndexError {
     IndexError::Database("its thread has ended".to_owned())

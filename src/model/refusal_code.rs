@@ -104,6 +104,8 @@ pub enum RefusalCode {
     TargetNotReached,
     /// The connection, or its person, has as many forwards as may be.
     TooManyForwards,
+    /// A port was asked for, and the login names no node through which it could be reached.
+    PortOfNoNode,
     /// The gateway serves sftp and no other subsystem.
     SubsystemNotServed,
     /// The variable is not among those that clients may set.
@@ -131,7 +133,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -181,6 +183,7 @@ impl RefusalCode {
         Self::TargetForbidden,
         Self::TargetNotReached,
         Self::TooManyForwards,
+        Self::PortOfNoNode,
         Self::SubsystemNotServed,
         Self::VariableNotAccepted,
         Self::TakenByTheKey,
@@ -246,6 +249,7 @@ impl RefusalCode {
             Self::TargetForbidden => "target-forbidden",
             Self::TargetNotReached => "target-not-reached",
             Self::TooManyForwards => "too-many-forwards",
+            Self::PortOfNoNode => "port-of-no-node",
             Self::SubsystemNotServed => "subsystem-not-served",
             Self::VariableNotAccepted => "variable-not-accepted",
             Self::TakenByTheKey => "taken-by-the-key",

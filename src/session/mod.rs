@@ -13,6 +13,7 @@ mod close;
 mod coming_end;
 mod forward;
 mod guard;
+mod hop;
 mod marks;
 mod nodes;
 mod open;
@@ -26,6 +27,7 @@ mod running;
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};
 pub use forward::{Dialer, ForwardError, ForwardInput, ForwardOutput, RunningForward};
+pub use hop::{HopEnd, HopSession};
 pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;

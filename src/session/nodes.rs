@@ -19,6 +19,16 @@ impl SessionOpener {
         NodeAsked::of(name, self.realms.names())
     }
 
+    /// Whether a name is, or may be, one that a node has which this person could be permitted something on.
+    pub async fn may_be_a_node(&self, identity: &Identity, node: &NodeAsked) -> bool {
+        let policy = self.policies.current();
+        if !policy.may_concern(identity, node) {
+            return false;
+        }
+        let within = policy.realms_for(identity, node.realms());
+        !matches!(self.realms.resolve(node.name(), &within).await.node, Err(BackendError::Target(_)))
+    }
+
     /// The realms whose nodes are reached.
     pub fn realms(&self) -> &[RealmName] {
         self.realms.names()

@@ -18,7 +18,7 @@ use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
 use crate::backend::{BoxFuture, Node, Realms};
 use crate::evidence::{
-    ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
+    ByHop, ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
     SessionRecord,
 };
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
@@ -93,6 +93,8 @@ pub struct SessionOpener {
 pub struct Caller {
     /// The connection, for evidence.
     pub connection: Uuid,
+    /// The hop that it came by, where it came by one.
+    pub hop: Option<ByHop>,
     /// Where they connect from.
     pub source: SocketAddr,
     /// Who they are.
@@ -261,6 +263,7 @@ impl SessionOpener {
             let original = replaced.map(|kind| (kind.action().name(), kind.command_line()));
             let opening = Opening {
                 connection: caller.connection,
+                hop: caller.hop,
                 source: caller.source,
                 login: &caller.login.to_string(),
                 client: &caller.client,

@@ -96,6 +96,13 @@ impl Registry {
         self.state.borrow().sessions.get(&id).is_some_and(|entry| entry.end(reason))
     }
 
+    /// Ends the sessions of a connection; the reason is a sentence for the person.
+    pub fn kill_those_of(&self, connection: Uuid, reason: &str) {
+        for entry in self.state.borrow().sessions.values().filter(|entry| entry.about.connection == connection) {
+            entry.end(reason);
+        }
+    }
+
     /// Ends every session, and those that come yet.
     pub fn kill_all(&self, reason: &str) {
         self.state.send_modify(|state| {

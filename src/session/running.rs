@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::close::SessionEnd;
 use super::coming_end::ComingEnd;
 use super::guard::{self, Guard, Held, Typed};
-use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, Stream, Taken, Unrecorded};
+use crate::evidence::{EvidenceError, FileRecord, InputRecord, OutputRecord, SessionRecord, Stream, Taken, Unrecorded};
 use crate::identity::Roster;
 use crate::model::{Exit, WindowSize};
 use crate::policy::Policies;
@@ -283,8 +283,18 @@ impl FileSession {
     /// The service and the record for whoever answers this client; what the two say to each other is recorded.
     pub fn attach<S>(self, client: S) -> AttachedFiles<S> {
         let record = self.end.record();
-        let stream = RecordedStream { stream: client, input: record.input(), output: record.output() };
-        AttachedFiles { stream, service: self.service, record: record.files(), end: self.end }
+        AttachedFiles {
+            stream: RecordedStream::new(client, record),
+            service: self.service,
+            record: record.files(),
+            end: self.end,
+        }
+    }
+}
+
+impl<S> RecordedStream<S> {
+    pub(super) fn new(stream: S, record: &SessionRecord) -> Self {
+        Self { stream, input: record.input(), output: record.output() }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{ShellNode, TwoNodes, finish, keygen, text};
 use crate::backend::Realms;
 use crate::config::{Algorithms, Environment, Limits};
 use crate::evidence::EventLog;
-use crate::gateway::{Gateway, HostKeys, Settings};
+use crate::gateway::{Gateway, HostCa, HostKeys, Settings};
 use crate::identity::{People, RealmRoles, Roles, Roster};
 use crate::policy::{Policies, Policy};
 use crate::session::{NodeTransport, SessionOpener};
@@ -166,7 +166,11 @@ impl TestGateway {
             elsewhere.unwrap_or_else(|| Elsewhere { realms: Realms::for_test(nodes.clone()), transport: node.clone() });
         let sessions = Arc::new(SessionOpener::new(roster.clone(), policies.clone(), realms, transport, log));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let gateway = Gateway::bind(&[any], &host_keys, roster.clone(), sessions.clone(), settings).await.unwrap();
+        let host_ca = HostCa::for_test();
+        let known_ca = format!("@cert-authority * {}\n", host_ca.public_line());
+        std::fs::write(dir.path().join("known_ca"), known_ca).unwrap();
+        let gateway =
+            Gateway::bind(&[any], &host_keys, host_ca, roster.clone(), sessions.clone(), settings).await.unwrap();
         let address = gateway.addresses()[0];
         let held_bytes = gateway.held_bytes();
         let known: String =

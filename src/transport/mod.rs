@@ -31,6 +31,6 @@ pub use error::TransportError;
 pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Ports, Way};
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
-pub use limits::Lifetime;
+pub use limits::{Lifetime, LimitReached};
 
 pub use open::{Transport, TransportOptions};

@@ -9,6 +9,7 @@
 mod ansible;
 mod architecture;
 mod cli;
+mod clients;
 mod compile_fail;
 mod demo;
 mod emulator;
@@ -21,6 +22,7 @@ mod forwards;
 mod gateway;
 mod guards;
 mod harness;
+mod hops;
 mod joined;
 mod limits;
 mod login;

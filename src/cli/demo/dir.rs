@@ -9,7 +9,7 @@
 //!    ada_key[.pub]         the person `ada`
 //!    host_key[.pub]        the gateway's; host_key-cert.pub is its certificate
 //!    host_key_ecdsa[.pub]  the same for clients that know no ed25519
-//!    host_ca[.pub]         the CA that signed them
+//!    host_ca[.pub]         the CA that signed them, and signs for the nodes that are hopped to
 //!    gateway.toml          the gateway's configuration, as `portcullis serve` would read it
 //!    policies/             what the demo's people may do
 //!    evidence/             the event log
@@ -29,6 +29,9 @@ use crate::gateway::mint::{KeyPair, MintError};
 
 /// The name by which clients know the demo's gateway, whatever its port.
 pub(super) const HOST_ALIAS: &str = "portcullis-demo";
+
+/// The demo's nodes, as patterns of `known_hosts`.
+const NODES: &str = "demo,web-1,db-1";
 
 /// The embedded service's records of calls.
 pub(super) const TRAIL: &str = "cloudtrail.jsonl";
@@ -60,6 +63,7 @@ pub(super) struct Keys {
     /// The preferred one first.
     pub(super) host_keys: Vec<PathBuf>,
     pub(super) host_certificates: Vec<PathBuf>,
+    pub(super) host_ca: PathBuf,
 }
 
 /// Where a demo is when nobody says: always the same place, so that the next run finds it.
@@ -175,10 +179,11 @@ impl DemoDir {
             host_certificates.push(self.write(&format!("{name}-cert.pub"), &format!("{certificate}\n"))?);
             known.push_str(&format!("{HOST_ALIAS} {}\n", host.public().map_err(no_key)?));
         }
-        known.push_str(&format!("@cert-authority {HOST_ALIAS} {}\n", ca.public().map_err(no_key)?));
+        // of the gateway itself, and of the nodes that are hopped to
+        known.push_str(&format!("@cert-authority {HOST_ALIAS},{NODES} {}\n", ca.public().map_err(no_key)?));
         self.write("known_hosts", &known)?;
         let (user, ada) = (user.public().map_err(no_key)?, ada.public().map_err(no_key)?);
-        Ok(Keys { user, ada, host_keys, host_certificates })
+        Ok(Keys { user, ada, host_keys, host_certificates, host_ca: self.join("host_ca") })
     }
 
     fn pair(&self, name: &str, comment: &str, make: Make) -> Result<KeyPair, Failure> {

@@ -64,6 +64,9 @@ when { resource.name == \"demo\" };
 @id(\"ports-of-it\")
 permit (principal == Person::\"you\", action == Action::\"Forward\", resource)
 when { resource.name == \"demo\" && context.loopback && context.port != 22 };
+// by a hop as well: ssh -J
+@id(\"by-a-hop\")
+permit (principal == Person::\"you\", action == Action::\"Hop\", resource);
 
 // and whatever was done there is theirs to look at: ssh … sessions list
 @id(\"their-own-auditor\")
@@ -261,6 +264,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.listen = vec![args.listen];
     config.gateway.host_keys = keys.host_keys;
     config.gateway.host_certificates = keys.host_certificates;
+    config.gateway.host_ca = Some(keys.host_ca);
     let person = |name: &str, key: String, groups: &[&str]| {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), keys_from_iam: Vec::new(), groups }

@@ -20,6 +20,7 @@ pub(super) fn ssh_config(dir: &Path, gateway: SocketAddr) -> String {
 #
 #   demo, web-1, db-1   the demo's nodes, through the gateway
 #   gate                the gateway itself: ssh -F … gate help; a node goes into the user name, as in ssh -F … demo@gate
+#   hop-demo, …         the nodes by a hop, as ssh -J gate demo is where nothing else is called demo
 
 Host demo
     User demo
@@ -33,10 +34,25 @@ Host db-1
 Host gate
     User you
 
+Host hop-demo
+    HostName demo
+
+Host hop-web-1
+    HostName web-1
+
+Host hop-db-1
+    HostName db-1
+
+Host hop-demo hop-web-1 hop-db-1
+    User you
+    ProxyJump gate
+
 Host demo web-1 db-1 gate
     HostName {reach}
     Port {port}
     HostKeyAlias {HOST_ALIAS}
+
+Host demo web-1 db-1 gate hop-demo hop-web-1 hop-db-1
     IdentityFile {key}
     IdentitiesOnly yes
     IdentityAgent none
@@ -80,5 +96,10 @@ mod tests {
         }
         assert!(demo.contains("a b 100%"), "{demo}");
         assert!(!ask("gate").lines().any(|line| line == "user demo"));
+        let hop = ask("hop-demo");
+        for line in ["user you", "hostname demo", "port 22", "proxyjump gate"] {
+            assert!(hop.lines().any(|shown| shown == line), "no `{line}` in {hop}");
+        }
+        assert!(!hop.contains("hostkeyalias"), "{hop}");
     }
 }

@@ -196,7 +196,11 @@ fn command_run(command: &CommandRun<'_>, context: &Context) -> Mapped {
     members.insert("process".to_owned(), json!({ "uid": context.session(), "cmd_line": line }));
     let refused = command.verdict == Some("refused");
     let message = if refused { "a command that was refused" } else { "a command" };
-    let mapped = process(1, "Launch", message.to_owned(), members);
+    let message = match command.way_out {
+        Some(way_out) => format!("{message}; {way_out} goes on where the gateway sees nothing"),
+        None => message.to_owned(),
+    };
+    let mapped = process(1, "Launch", message, members);
     Mapped { status: refused.then_some(FAILURE), ..mapped }
 }
 

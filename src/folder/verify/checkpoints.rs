@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::ahead::{Piece, look_ahead};
 use super::fault::{Code, Fault, Faults, shown};
 use super::notes::{Between, Chunk, Notes};
 use crate::checkpoint::{Checkpoint, FileHead, of_origin};
@@ -78,18 +79,18 @@ impl Heads {
         heads.points = vec![Vec::new(); File::ALL.len()];
         let mut notes = Notes::new(read, Between::EmptyLine);
         let (mut unknown, mut order) = (Unknown::default(), Order::default());
-        while let Some(chunk) = notes.next()? {
-            match signed(&chunk, keys) {
-                Ok(signed) => heads.take(signed, &chunk, &mut order, faults),
-                Err(error) => {
-                    order.after_broken = true;
-                    match error {
-                        SignedError::UnknownKey(by) => unknown.note(by, &chunk),
-                        SignedError::Other(code, what) => faults.add(at(Fault::new(code, what), &chunk)),
-                    }
+        let take = |chunk: &Chunk, signed: Result<Signed<'_>, SignedError>| match signed {
+            Ok(signed) => heads.take(signed, chunk, &mut order, faults),
+            Err(error) => {
+                order.after_broken = true;
+                match error {
+                    SignedError::UnknownKey(by) => unknown.note(by, chunk),
+                    SignedError::Other(code, what) => faults.add(at(Fault::new(code, what), chunk)),
                 }
             }
-        }
+        };
+        // a signature is what takes longest
+        look_ahead(|| notes.next(), |chunk| signed(chunk, keys), take)?;
         unknown.tell(faults);
         order.tell(&heads, faults);
         Ok(heads)
@@ -150,6 +151,12 @@ impl Heads {
         if let Some((_, before)) = self.last.replace((hash, checkpoint)) {
             self.before_last = before.files;
         }
+    }
+}
+
+impl Piece for Chunk {
+    fn bytes(&self) -> usize {
+        self.note.as_ref().map_or(0, Vec::len)
     }
 }
 

@@ -13,15 +13,26 @@ use crate::event_chain;
 use crate::hash::Hash;
 use crate::layout::File;
 use crate::lines::{Line, State};
-use crate::tree::Tree;
+use crate::tree::{Tree, leaf};
 
-/// What is known of the lines so far.
-pub(crate) struct EventsCheck<'a> {
+/// What a line alone says.
+pub(crate) struct EventLook<'a> {
     session: Option<Uuid>,
     /// Of an encrypted folder.
     locks: Option<&'a Locks>,
     /// How the attestation of a line begins, for each key that signed.
     openings: Vec<String>,
+}
+
+/// What was found in one.
+pub(crate) struct Found {
+    parsed: Result<Parsed, Wrong>,
+    leaf: Hash,
+}
+
+/// What is known of the lines so far.
+pub(crate) struct EventsCheck<'a> {
+    locks: Option<&'a Locks>,
     trees: &'a [Point<TreeHead>],
     signed: u64,
     tree: Tree,
@@ -54,45 +65,21 @@ struct Gap {
     line: u64,
 }
 
-impl<'a> EventsCheck<'a> {
-    pub(crate) fn new(heads: &'a Heads, locks: Option<&'a Locks>) -> Self {
+impl<'a> EventLook<'a> {
+    pub(crate) fn new(heads: &Heads, locks: Option<&'a Locks>) -> Self {
         let of = |session: Uuid| heads.signers.iter().map(move |(key, _)| event_chain::opening(key.name(), session));
         let mut openings: Vec<String> = heads.session.into_iter().flat_map(of).collect();
         openings.dedup();
-        let mut check = Self {
-            session: heads.session,
-            locks,
-            openings,
-            trees: &heads.trees,
-            signed: heads.trees.last().map_or(0, |point| point.at),
-            tree: Tree::new(),
-            good: 0,
-            bad: None,
-            head: Head { sequence: 0, fingerprint: None, time: i64::MIN, spoilt: 0 },
-            gaps: Vec::new(),
-            odd: None,
-            faults: Faults::default(),
-        };
-        check.compare(0);
-        check
+        Self { session: heads.session, locks, openings }
     }
 
-    /// The next line. One without an end is none: no head has it.
-    pub(crate) fn line(&mut self, line: &Line<'_>) {
-        match line.state {
-            State::Torn => return,
-            State::TooLong => {
-                self.spoilt(Wrong::Malformed("it is longer than an event can be".to_owned()), line.number)
-            }
-            State::Whole => match self.parsed(line.bytes) {
-                Ok(parsed) => self.event(&parsed, line.number),
-                // whoever put it there, the others go on without it
-                Err(Wrong::Spliced(what)) => self.tell_line(Code::Spliced, what, line.number),
-                Err(wrong) => self.spoilt(wrong, line.number),
-            },
-        }
-        self.tree.push(line.bytes);
-        self.compare(line.offset + line.length);
+    /// Looks at a line.
+    pub(crate) fn look(&self, line: &Line<'_>) -> Found {
+        let parsed = match line.state {
+            State::Whole => self.parsed(line.bytes),
+            _ => Err(Wrong::Malformed("it is longer than an event can be".to_owned())),
+        };
+        Found { parsed, leaf: leaf(line.bytes) }
     }
 
     /// What a line says. Of one that can't be opened no more is known than its number, and that of nobody but itself.
@@ -109,6 +96,40 @@ impl<'a> EventsCheck<'a> {
                 }
             }
         }
+    }
+}
+
+impl<'a> EventsCheck<'a> {
+    pub(crate) fn new(heads: &'a Heads, locks: Option<&'a Locks>) -> Self {
+        let mut check = Self {
+            locks,
+            trees: &heads.trees,
+            signed: heads.trees.last().map_or(0, |point| point.at),
+            tree: Tree::new(),
+            good: 0,
+            bad: None,
+            head: Head { sequence: 0, fingerprint: None, time: i64::MIN, spoilt: 0 },
+            gaps: Vec::new(),
+            odd: None,
+            faults: Faults::default(),
+        };
+        check.compare(0);
+        check
+    }
+
+    /// The next line. One without an end is none: no head has it.
+    pub(crate) fn line(&mut self, line: &Line<'_>, found: Found) {
+        if line.state == State::Torn {
+            return;
+        }
+        match found.parsed {
+            Ok(parsed) => self.event(&parsed, line.number),
+            // whoever put it there, the others go on without it
+            Err(Wrong::Spliced(what)) => self.tell_line(Code::Spliced, what, line.number),
+            Err(wrong) => self.spoilt(wrong, line.number),
+        }
+        self.tree.push_hash(found.leaf);
+        self.compare(line.offset + line.length);
     }
 
     /// How many lines there were.

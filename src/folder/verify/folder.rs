@@ -5,8 +5,9 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::ahead::{Piece, look_ahead};
 use super::checkpoints::Heads;
-use super::events::{EventsCheck, MAX_EVENT_BYTES};
+use super::events::{EventLook, EventsCheck, MAX_EVENT_BYTES};
 use super::fault::{Code, Fault, Faults, shown_name};
 use super::file_check::{Checked, FileCheck};
 use super::locked::{LockedLines, Locks};
@@ -17,7 +18,7 @@ use crate::checkpoint::timestamp;
 use crate::encrypted::{Keyring, MAX_LOCKED_BYTES, NoKeyring};
 use crate::key::VerifyingKey;
 use crate::layout::File;
-use crate::lines::{Line, Lines};
+use crate::lines::{Line, Lines, OwnedLine};
 
 /// Verifies a folder on the disk. Where it is named by a session's number, as the gateway does, it must be of that session.
 ///
@@ -153,13 +154,19 @@ fn one(files: &impl Files, file: File, heads: &Heads, found: &mut Found, faults:
     let locks = found.locks.as_ref();
     let limit = if locks.is_some() { MAX_LOCKED_BYTES } else { MAX_EVENT_BYTES };
     let checked = if file == File::Events {
-        let mut check = EventsCheck::new(heads, locks);
-        let checked = read_lines(read, FileCheck::new(points), limit, |line| check.line(line));
+        let (look, mut check) = (EventLook::new(heads, locks), EventsCheck::new(heads, locks));
+        let checked = read_lines(
+            read,
+            FileCheck::new(points),
+            limit,
+            |line| look.look(line),
+            |line, found| check.line(line, found),
+        );
         found.events = check.lines();
         checked.inspect(|checked| check.tell(checked, faults))
     } else if let Some(locks) = locks.filter(|_| file.is_encrypted()) {
         let mut lines = LockedLines::new(locks, file);
-        let checked = read_lines(read, FileCheck::new(points), limit, |line| lines.line(line));
+        let checked = read_lines(read, FileCheck::new(points), limit, |_| (), |line, ()| lines.line(line));
         checked.inspect(|checked| {
             // a line that can be named says more than the heads that it stands between
             lines.tell(faults);
@@ -172,19 +179,25 @@ fn one(files: &impl Files, file: File, heads: &Heads, found: &mut Found, faults:
 }
 
 /// Reads a file once, for what was signed of it and for its lines.
-fn read_lines(
+fn read_lines<T: Send>(
     read: impl Read,
     mut file: FileCheck<'_>,
     limit: usize,
-    mut each: impl FnMut(&Line<'_>),
+    look: impl Fn(&Line<'_>) -> T + Sync,
+    mut each: impl FnMut(&Line<'_>, T),
 ) -> io::Result<Checked> {
     let signed = file.signed();
     let mut lines = Lines::new(Tee { read, file: &mut file }, limit);
-    while let Some(line) = lines.next()? {
-        each(&line);
-    }
+    let next = || Ok(lines.next()?.map(Line::to_owned));
+    look_ahead(next, |line: &OwnedLine| look(&line.line()), |line, found| each(&line.line(), found))?;
     drop(lines);
     Ok(file.finish(signed))
+}
+
+impl Piece for OwnedLine {
+    fn bytes(&self) -> usize {
+        self.line().bytes.len()
+    }
 }
 
 struct Tee<'t, 'p, R> {

@@ -14,6 +14,7 @@
 //! Nothing is believed before a signature by a key that the caller gave, and nothing that was read is larger in memory than a
 //! line, but for the hashes that heads have.
 
+mod ahead;
 mod checkpoints;
 mod event_line;
 mod events;

@@ -73,6 +73,11 @@ impl Connection {
         Auth::Reject { proceed_with_methods: Some(methods), partial_success: true }
     }
 
+    /// Whether the first half of somebody was proved under this user name.
+    pub(in crate::gateway) fn is_half_way(&self, user: &str) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.user == user)
+    }
+
     /// What was proved, or half of it where it is enough, and a policy about the login's node may want more.
     pub(in crate::gateway) fn ask_besides(&self, proved: Proved, login: Option<&Login>) -> Proved {
         let Proved::Enough(identity) = proved else { return proved };
@@ -174,6 +179,6 @@ pub(super) fn question(instructions: &str, prompt: Option<&'static str>) -> Auth
     Auth::Partial { name: "".into(), instructions: instructions.to_owned().into(), prompts: prompts.into() }
 }
 
-pub(super) fn refuse() -> Auth {
+pub(in crate::gateway) fn refuse() -> Auth {
     Auth::Reject { proceed_with_methods: None, partial_success: false }
 }

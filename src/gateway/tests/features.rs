@@ -147,8 +147,8 @@ async fn a_forward_that_no_policy_permits_is_refused_in_a_sentence_and_the_sessi
     assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
     assert_ne!(through.status.code(), Some(0));
     let jump = format!("ProxyCommand=ssh -F '{}' -o LogLevel=INFO -W %h:%p web", gateway.path("ssh_config").display());
-    let hop = gateway.run(&["-o", &jump, "bob", "true"]).await;
-    assert!(text(&hop.stderr).contains(sentence), "{}", text(&hop.stderr));
+    let through = gateway.run(&["-o", &jump, "bob", "true"]).await;
+    assert!(text(&through.stderr).contains(sentence), "{}", text(&through.stderr));
 
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let forward = format!("127.0.0.1:{free}:10.0.0.1:80");

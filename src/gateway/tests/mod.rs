@@ -8,6 +8,7 @@ mod features;
 mod folders;
 mod foretold;
 mod forwards;
+mod hops;
 mod hostile;
 mod in_aws;
 mod keys;

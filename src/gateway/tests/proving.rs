@@ -68,6 +68,19 @@ async fn au2_who_is_named_is_named_by_what_is_signed() {
 }
 
 #[tokio::test]
+async fn the_service_may_be_asked_for_before_each_attempt() {
+    let gateway = TestGateway::start().await;
+    let (ada, bob) = (Key::of(&gateway, "ada"), Key::of(&gateway, "bob"));
+    let mut raw = Raw::encrypted(gateway.address).await;
+    for _ in 0..2 {
+        assert!(!raw.prove("ada/web-1", ED25519, &ada.public(), |data| bob.sign(data)).await, "asking proves nothing");
+        raw.ask_to_log_in_again().await;
+    }
+    assert!(raw.prove("ada/web-1", ED25519, &ada.public(), |data| ada.sign(data)).await);
+    assert_eq!(accepted(&gateway).await, "ada");
+}
+
+#[tokio::test]
 async fn au5_a_signature_over_another_connection_or_by_another_algorithm_s_name_is_none() {
     let gateway = TestGateway::start().await;
     let ada = Key::of(&gateway, "ada");

@@ -377,3 +377,26 @@ async fn a_policy_that_wants_a_second_factor_has_it_asked_for_and_denies_without
     let refused = gateway.0.event(|event| event["code"] == "second-factor-needed").await;
     assert_eq!(refused["event"], "channel.refused");
 }
+
+#[tokio::test]
+async fn inside_a_hop_a_code_is_asked_for_where_a_policy_wants_one_and_nobody_is_asked_who_they_are() {
+    let policies = "@id(\"hop\") permit (principal, action == Action::\"Hop\", resource);\n\
+                    @id(\"web\") @second_factor(\"required\") permit (principal, action in Action::\"Sessions\", resource);";
+    let gateway = Asking(TestGateway::under(policies).await);
+    gateway.enough("nobody", false, Duration::ZERO);
+    let mut raw = Raw::encrypted(gateway.0.inside("web-1").await).await;
+    raw.ask_to_log_in().await;
+    raw.send(&[&[50], &[&b"root"[..], b"ssh-connection", b"none"].map(string).concat()[..]].concat()).await;
+    let half = raw.about_the_login().await;
+    assert_eq!((half[0], half.last()), (51, Some(&1)), "half of what is wanted");
+    // under another name it is the same half, of the same person
+    let other = raw.keyboard("ada").await;
+    assert_eq!((other[0], other.last()), (51, Some(&1)));
+    assert_eq!(raw.keyboard("ada").await[0], 60);
+    assert_eq!(raw.answer(&[&wrong().await]).await[0], 51);
+    assert_eq!(raw.keyboard("ada").await[0], 60);
+    assert_eq!(raw.answer(&[&code(0).await]).await, [52]);
+    raw.exec(1, 1 << 20, 32768, "echo in").await;
+    let opened = gateway.0.event(|event| event["action"] == "Exec").await;
+    assert_eq!((&opened["person"], &opened["second_factor"]["kind"]), (&"ada".into(), &"totp".into()));
+}

@@ -220,12 +220,18 @@ impl Raw {
         [&string(self.session_id.as_ref().unwrap())[..], request].concat()
     }
 
-    /// Once: whoever is asked for the service again has left the protocol.
+    /// Once, as most clients do.
     pub(super) async fn ask_to_log_in(&mut self) {
         if !std::mem::replace(&mut self.logging_in, true) {
             self.send(&[&[5], &string(b"ssh-userauth")[..]].concat()).await;
             self.until(6).await;
         }
+    }
+
+    /// As clients do that ask for the service before each of their attempts.
+    pub(super) async fn ask_to_log_in_again(&mut self) {
+        self.logging_in = false;
+        self.ask_to_log_in().await;
     }
 
     /// Asks whether a key would do, without signing anything; gives the type of the answer, and the answer.

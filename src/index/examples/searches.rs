@@ -144,6 +144,7 @@ fn manifest(number: usize, chance: &mut Chance, opened: &str, closed: &str) -> M
         session: Uuid::from_u128(((number as u128) << 64) | 1 | ((chance.next(1 << 30) as u128) << 90)),
         gateway: "bench".to_owned(),
         connection: Uuid::nil(),
+        hop: None,
         source: "192.0.2.1:5".to_owned(),
         client: None,
         algorithms: None,

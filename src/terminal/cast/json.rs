@@ -6,20 +6,38 @@ use std::time::Duration;
 /// shown by `cat` does nothing to a terminal.
 pub(super) fn string(text: &str, to: &mut Vec<u8>) {
     to.push(b'"');
-    for character in text.chars() {
-        match character {
-            '"' => to.extend_from_slice(b"\\\""),
-            '\\' => to.extend_from_slice(b"\\\\"),
-            '\n' => to.extend_from_slice(b"\\n"),
-            '\r' => to.extend_from_slice(b"\\r"),
-            '\t' => to.extend_from_slice(b"\\t"),
-            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                to.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
-            }
-            _ => to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    let mut rest = text;
+    while !rest.is_empty() {
+        // most of it stands as it is
+        let plain = rest.bytes().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        let (before, after) = rest.split_at(plain);
+        to.extend_from_slice(before.as_bytes());
+        let mut characters = after.chars();
+        if let Some(character) = characters.next() {
+            escaped(character, to);
         }
+        rest = characters.as_str();
     }
     to.push(b'"');
+}
+
+/// Printable ASCII that means itself in a JSON string.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+fn escaped(character: char, to: &mut Vec<u8>) {
+    match character {
+        '"' => to.extend_from_slice(b"\\\""),
+        '\\' => to.extend_from_slice(b"\\\\"),
+        '\n' => to.extend_from_slice(b"\\n"),
+        '\r' => to.extend_from_slice(b"\\r"),
+        '\t' => to.extend_from_slice(b"\\t"),
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            to.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
+        }
+        _ => to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 /// Appends seconds with six places.

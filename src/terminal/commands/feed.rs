@@ -29,7 +29,9 @@ struct Asleep {
 
 impl Feed {
     pub(super) fn new(size: Size) -> Self {
-        Self { size, models: Models::new(size), asleep: None, unfed: Vec::new(), plain: true }
+        // the models are made when something is to be seen
+        let asleep = Some(Asleep { dump: String::new(), place: None });
+        Self { size, models: None, asleep, unfed: Vec::new(), plain: true }
     }
 
     pub(super) fn models(&self) -> Option<&Models> {
@@ -44,26 +46,17 @@ impl Feed {
         }
     }
 
-    /// Text that scrolls by leaves nothing but its last rows. That is exact if there is only text in it, and no mode under which
-    /// something else than the last rows would matter.
+    /// Text that scrolls by leaves nothing but its last rows, which may wait for more, and the colour in which they begin. That is exact
+    /// if there is only text in it, and no mode under which something else than the last rows would matter.
     fn overflow(&mut self, scanner: &mut Scanner) {
         let only_text = self.plain && !scanner.moved && !scanner.odd;
-        if only_text {
-            let rows = self.models.as_ref().map_or(usize::from(u8::MAX), Models::rows) + SCROLLBACK + 2;
-            let mut feeds = 0;
-            let cut = self.unfed.windows(2).rposition(|two| {
-                feeds += usize::from(two.last() == Some(&b'\n'));
-                feeds >= rows && two == b"\r\n"
-            });
-            if let Some(cut) = cut {
-                self.unfed.drain(..cut);
-                if let Some(models) = &mut self.models {
-                    models.forget_cut();
-                }
-                return self.fed(scanner);
-            }
+        let rows = self.models.as_ref().map_or(usize::from(u8::MAX), Models::rows) + SCROLLBACK + 2;
+        let rest = only_text.then(|| last_rows(&self.unfed, rows)).flatten();
+        let Some(rest) = rest.filter(|rest| rest.len() <= MOST_UNFED / 2) else { return self.fed(scanner) };
+        self.unfed = rest;
+        if let Some(models) = &mut self.models {
+            models.forget_cut();
         }
-        self.fed(scanner);
     }
 
     fn fed(&mut self, scanner: &mut Scanner) {
@@ -164,5 +157,72 @@ impl Feed {
     pub(super) fn nothing_after(&self, edit: &Edit, prompts: &super::prompt::Prompts) -> bool {
         let reading = self.models.as_ref().and_then(|models| edit.read(models, prompts, false));
         reading.is_some_and(|reading| reading.text.is_empty())
+    }
+}
+
+/// So many last rows of text that has nothing but colours in it, behind what sets the colour in which they begin.
+fn last_rows(text: &[u8], rows: usize) -> Option<Vec<u8>> {
+    let mut feeds = 0;
+    let start = text.windows(2).rposition(|two| {
+        feeds += usize::from(two.last() == Some(&b'\n'));
+        feeds >= rows && two == b"\r\n"
+    })?;
+    let (before, rest) = text.split_at_checked(start)?;
+    let mut last = Vec::with_capacity(MOST_UNFED);
+    for escape in memchr::memchr_iter(0x1b, before) {
+        let colour = before.get(escape..)?;
+        let colour = colour.get(..=memchr::memchr(b'm', colour)?)?;
+        // what goes back to none has no need of those before
+        if colour.iter().all(|byte| b"\x1b[0m".contains(byte)) {
+            last.clear();
+        }
+        last.extend_from_slice(colour);
+    }
+    last.extend_from_slice(rest);
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::scan::Sign;
+    use proptest::prelude::*;
+
+    const SIZE: Size = Size { columns: 20, rows: 5 };
+
+    /// As a watch does it where nobody types.
+    fn show(feed: &mut Feed, scanner: &mut Scanner, mut rest: &[u8]) {
+        while let Some((length, sign)) = scanner.next(rest, None) {
+            let step = length + usize::from(sign == Sign::BeforeLineFeed);
+            feed.push(&rest[..length], scanner);
+            feed.push(&rest[length..step], scanner);
+            scanner.line_feed();
+            rest = &rest[step..];
+        }
+        feed.push(rest, scanner);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_scrolled_by_leaves_the_screen_as_if_all_of_it_had_been_drawn(
+            floods in prop::collection::vec((prop::collection::vec("[a-zä ]{0,30}|(\x1b\\[[0-9;]{0,6}m[a-z]{0,5}){0,4}", 1..12), 100..900_usize), 1..4),
+            between in prop::collection::vec("\x1b\\[H|\x1b\\[2;4r|\x1b\\[?6h|\x1b\\[31|\r|ä|\x1b|\x1b\\[1m\r\n|\x1bc", 4),
+            awake: bool,
+        ) {
+            let (mut feed, mut scanner) = (Feed::new(SIZE), Scanner::default());
+            if awake {
+                feed.wake(&mut None);
+            }
+            let mut drawn = Models::new(SIZE).unwrap();
+            for ((lines, times), between) in floods.into_iter().zip(between) {
+                let text = format!("{}\r\n", lines.join("\r\n")).repeat(times) + &between;
+                show(&mut feed, &mut scanner, text.as_bytes());
+                drawn.feed(text.as_bytes());
+            }
+            feed.sync(&mut None);
+            prop_assert_eq!(feed.models.unwrap().dump(), drawn.dump());
+        }
     }
 }

@@ -12,6 +12,7 @@ mod prompt;
 mod scan;
 mod syntax;
 mod unmarked;
+mod unseen;
 mod watch;
 
 pub use command::{Command, How, Line, UNSURE_BELOW};

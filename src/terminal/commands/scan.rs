@@ -48,7 +48,7 @@ pub(super) struct Scanner {
     pub escapes: u32,
     /// Modes were set under which what scrolled away still matters: a scrolling region, insertion, origin, other character sets.
     pub odd: bool,
-    /// Something but text, CR, LF and tabs has come since this was last put to false.
+    /// Something but text, its colours, CR, LF and tabs has come since this was last put to false.
     pub moved: bool,
 }
 
@@ -71,7 +71,6 @@ impl Scanner {
                     0xc2 => self.state = State::Latin,
                     0x1b => {
                         self.state = State::Escape;
-                        self.moved = true;
                         self.escapes = self.escapes.saturating_add(1);
                     }
                     _ => {
@@ -121,7 +120,10 @@ impl Scanner {
                 self.state = State::Ground;
                 self.printed = true;
             }
-            (_, 0x18 | 0x1a) => self.state = State::Ground,
+            (_, 0x18 | 0x1a) => {
+                self.state = State::Ground;
+                self.moved = true;
+            }
             (State::Command, 7) => *sign = self.command(nonce),
             (State::Command, 0x1b) => self.state = State::CommandEscape,
             (State::Command, _) => {
@@ -133,11 +135,16 @@ impl Scanner {
             (State::String, 0x1b) => self.state = State::StringEscape,
             (State::String, 7) => self.state = State::Ground,
             (State::String, _) => {}
-            (_, 0x1b) => self.state = State::Escape,
+            (_, 0x1b) => {
+                self.state = State::Escape;
+                self.moved = true;
+            }
             (State::Escape | State::StringEscape | State::CommandEscape, _) => self.enter(byte),
             (State::Control, 0x20..=0x3f) => {
                 if self.body.len() <= LONGEST_PARAMETERS {
                     self.body.push(byte);
+                } else {
+                    self.moved = true;
                 }
             }
             (State::Control, 0x40..=0x7e) => {
@@ -145,13 +152,14 @@ impl Scanner {
                 *sign = self.control(byte);
             }
             // control characters inside a sequence, and what is no byte of one
-            (State::Control, _) | (State::Ground, _) => {}
+            (State::Control, _) | (State::Ground, _) => self.moved = true,
         }
     }
 
     /// The byte after ESC.
     fn enter(&mut self, byte: u8) {
         self.body.clear();
+        self.moved |= byte != b'[';
         self.state = match byte {
             b'[' => State::Control,
             b']' => State::Command,
@@ -178,9 +186,10 @@ impl Scanner {
     }
 
     fn control(&mut self, end: u8) -> Option<Sign> {
-        if end == b'm' {
+        if end == b'm' && self.body.iter().all(|byte| b"0123456789;:".contains(byte)) {
             return None;
         }
+        self.moved = true;
         if end == b'r' {
             self.odd = true;
         }

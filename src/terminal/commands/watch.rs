@@ -8,6 +8,7 @@ use super::lines::{Ahead, Editor, Lines};
 use super::marks::{Mark, Nonce, Proof};
 use super::prompt::{Known, continues};
 use super::scan::{Scanner, Sign};
+use super::unseen::{Seen, Unseen};
 use crate::Size;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct CommandWatch {
     came: Duration,
     /// What was outside, while a program draws on the alternate screen.
     outside: Option<Outside>,
+    /// What passed since nobody types; none while somebody does.
+    unseen: Option<Unseen>,
 }
 
 /// What waits on the main screen for the alternate one to be left.
@@ -140,11 +143,31 @@ impl CommandWatch {
             bursts: 0,
             came: Duration::ZERO,
             outside: None,
+            unseen: Some(Unseen::default()),
         }
     }
 
     /// The node sent this to the terminal.
     pub fn output(&mut self, at: Duration, bytes: &[u8]) {
+        if self.unseen.as_mut().is_some_and(|unseen| unseen.output(at, bytes)) {
+            return;
+        }
+        self.wake();
+        self.see(at, bytes);
+    }
+
+    /// Looks at what was left for later.
+    fn wake(&mut self) {
+        let Some(unseen) = self.unseen.take() else { return };
+        for (at, seen) in unseen.each() {
+            match seen {
+                Seen::Output(bytes) => self.see(at, bytes),
+                Seen::Resize(size) => self.see_size(at, size),
+            }
+        }
+    }
+
+    fn see(&mut self, at: Duration, bytes: &[u8]) {
         self.lines.passed(at);
         self.answered |= !bytes.is_empty();
         if self.edit.is_none() {
@@ -198,6 +221,7 @@ impl CommandWatch {
 
     /// The person typed this. Nothing of it is kept.
     pub fn input(&mut self, at: Duration, bytes: &[u8]) {
+        self.wake();
         self.lines.passed(at);
         let mut keys = std::mem::take(&mut self.keys);
         keys.read(bytes, |key| self.key(at, key));
@@ -206,6 +230,14 @@ impl CommandWatch {
 
     /// The terminal has another size from here on.
     pub fn resize(&mut self, at: Duration, size: Size) {
+        if self.unseen.as_mut().is_some_and(|unseen| unseen.resize(at, size)) {
+            return;
+        }
+        self.wake();
+        self.see_size(at, size);
+    }
+
+    fn see_size(&mut self, at: Duration, size: Size) {
         self.lines.passed(at);
         self.feed.sync(&mut self.edit);
         self.feed.resize(size, &mut self.edit);
@@ -213,6 +245,7 @@ impl CommandWatch {
 
     /// Nothing more comes.
     pub fn finish(&mut self, at: Duration) {
+        self.wake();
         self.lines.finish(at);
     }
 
@@ -228,19 +261,28 @@ impl CommandWatch {
         self.lines.next_hidden()
     }
 
-    /// Nothing happens for now: the models are dropped, and what makes them anew is kept, which takes at most 8 KiB.
+    /// Nothing happens for now: the models are dropped, and what makes them anew is kept, which takes at most 8 KiB. So is what is
+    /// shown from here on, as much again, until a key is typed: it is looked at then.
     pub fn idle(&mut self) {
+        if self.unseen.is_some() {
+            return;
+        }
         self.lines.release();
         self.feed.idle(&mut self.edit);
         self.scanner.shrink();
         self.entered.shrink_to_fit();
         self.snapshot = None;
+        // what answers an Enter, or is marked, tells something as soon as it is shown
+        if self.entered.is_empty() && self.nonce.is_none() {
+            self.unseen = Some(Unseen::default());
+        }
     }
 
     /// The line as it stands at the prompt just now, for a guard-rail that looks at it before Enter goes on: none where nothing is
     /// being typed at a prompt, or after [`idle`](Self::idle) until more comes. Output may lag behind keys; what was typed within the last moments may be missing.
     #[must_use]
     pub fn line(&mut self) -> Option<Line> {
+        self.wake();
         // what was typed before its prompt came stands behind one nevertheless, where an editor shows it
         if self.edit.is_none() && self.reading.is_none() {
             return None;
@@ -256,6 +298,7 @@ impl CommandWatch {
     /// Whether a shell waits for a line just now: each Enter was answered, and a prompt stands left of the cursor.
     #[must_use]
     pub fn waits(&mut self) -> bool {
+        self.wake();
         if !self.entered.is_empty() {
             return false;
         }

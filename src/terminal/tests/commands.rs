@@ -199,6 +199,21 @@ fn a_watch_that_was_idle_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_an_idle_watch_was_shown_is_looked_at_when_a_key_comes() {
+    let mut session = Session::new();
+    session.prompt().runs("true").prompt();
+    session.watch.idle();
+    // a job of the shell's ends meanwhile, and the window becomes narrow
+    session.shows("\r\n[1]+  Done   make\r\n\x1b[?2004l\r").prompt();
+    session.watch.resize(session.now, Size { columns: 20, rows: 10 });
+    session.types("echo a line that is wrapped").shows("echo a line that is wrapped");
+    session.types("\r").shows("\r\n\x1b[?2004l\r").prompt();
+    session.watch.idle();
+    session.shows(&"more than is kept for later\r\n".repeat(1000)).shows("\x1b[?2004l\r").prompt().runs("pwd");
+    assert_eq!(session.lines(), ["true", "echo a line that is wrapped", "pwd"]);
+}
+
+#[test]
 fn lines_pasted_without_frames_are_told_one_by_one_whatever_is_printed_between_them() {
     let mut session = Session::new();
     session.prompt().runs("true").prompt().types("ls\rpwd\rdate");

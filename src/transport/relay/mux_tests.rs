@@ -376,8 +376,8 @@ proptest! {
             }
         }
         // whatever is left comes, and all ends
-        for stream in 0..4 {
-            bench.mux.finish(ids[stream]);
+        for id in &ids {
+            bench.mux.finish(*id);
         }
         for stream in (0..4).filter(|stream| !dropped[*stream]) {
             let mut ended = false;

@@ -39,6 +39,7 @@ impl Story {
             session: Uuid::new_v4(),
             gateway: "portcullis/gate-1".to_owned(),
             connection: Uuid::new_v4(),
+            hop: None,
             source: "192.0.2.7:50022".to_owned(),
             client: Some("SSH-2.0-OpenSSH_9.2".to_owned()),
             algorithms: None,

@@ -1,0 +1,64 @@
+"""What is tried: clients, feature by feature; and tools, each with what it is there for."""
+
+from . import ansible, early, ide, openssh, tools
+from .dropbear import Dropbear
+from .libraries import AsyncSsh, Jsch, Libssh, Paramiko, Ssh2, XCrypto
+from .putty import Putty
+
+CLIENTS = {client.slug: client for client in (openssh.OpenSsh, Putty, Dropbear, Paramiko, AsyncSsh, Libssh, Ssh2, XCrypto, Jsch)}
+
+
+class Tool:
+    """What is done with a tool; `needs` names the feature of the gateway without which it can't be."""
+
+    def __init__(self, name, what, check, needs=None):
+        self.name, self.what, self.check, self.needs = name, what, check, needs
+
+
+TOOLS = {
+    "multiplexed": Tool("OpenSSH, ControlMaster", "200 commands through one connection, 8 at once: every exit status is its own", openssh.multiplexed),
+    "background": Tool("OpenSSH", "`ssh -T -N -f -n`", openssh.background),
+    "refused": Tool("OpenSSH, `-D`", "a destination that is refused is so within 50 ms, and the connection goes on", ide.refused_at_once),
+    "early": Tool("Paramiko, x/crypto", "64 KiB of input that is sent before the command is confirmed arrive whole", early.early),
+    "gaps": Tool("Paramiko", "20 commands one after the other on one connection: at most 100 ms from the end of one to where the next begins", early.gaps),
+    "curl-sftp": Tool("curl `sftp://` (libssh2)", "up, down, a part, list, rename, what is not there", tools.curl_sftp),
+    "curl-scp": Tool("curl `scp://` (libssh2)", "up, down, what is not there", tools.curl_scp),
+    "rsync": Tool("rsync", "a tree up and down, what changed, `--delete`, `--checksum`", tools.rsync),
+    "git": Tool("git", "push, clone by protocol version 2, pull, what is not there", tools.git),
+    "unison": Tool("unison", "two trees become one, both ways", tools.unison),
+    "lftp": Tool("lftp", "a tree up, and down by four at once, rename, list", tools.lftp),
+    "rclone": Tool("rclone", "sync, check by hashes that the node makes, copy, cat, move", tools.rclone),
+    "sshfs": Tool("sshfs", "mounted: a tree written, renamed, appended, cut, removed; free space", tools.sshfs),
+    "restic": Tool("restic over SFTP", "init, backup, check of all data, restore", tools.restic),
+    "sshuttle": Tool("sshuttle", "a connection to an address behind the node", tools.sshuttle),
+    "ansible": Tool("Ansible", "ping, copy, template, fetch, file; pipelining off and on", ansible.modules),
+    "ansible-20": Tool("Ansible", "a playbook of 20 tasks", ansible.twenty(False)),
+    "ansible-20-pipelining": Tool("Ansible, pipelining", "a playbook of 20 tasks", ansible.twenty(True)),
+    "ansible-pings": Tool("Ansible, pipelining", "50 pings: the module comes on standard input each time", ansible.pings),
+    "vscode": Tool("VS Code Remote-SSH", "the install script on standard input, five dials; its server outlives them", ide.vscode_install),
+    "vscode-forward": Tool("VS Code Remote-SSH", "its server through `-D`, eight channels at once", ide.vscode_forward, "forward"),
+    "jetbrains": Tool("as JetBrains' IDEs dial (JSch)", "probes, the backend by SFTP, its start, its state", ide.jetbrains),
+    "dbeaver": Tool("as DBeaver dials (JSch)", "a local port, keep-alives, a database that speaks first, twice", ide.dbeaver, "forward"),
+    "packer": Tool("as Packer's communicator (x/crypto)", "keep-alives, a script by scp, its run, its exit status", ide.packer),
+}
+
+# which can't be tried here, and why; they have no row of their own that claims anything
+NOT_HERE = {
+    "JSch 0.1.54, mwiede's JSch, SSHJ, Apache MINA SSHD": "they are on Maven Central alone, which what builds and tests this does not reach; "
+    "Debian's JSch 0.1.55 is the nearest, of the same line as 0.1.54",
+    "VS Code, JetBrains' IDEs, DBeaver, Packer": "programs with windows or of vendors' own downloads: what they send is sent by the clients that they are made of",
+    "WinSCP, FileZilla, MobaXterm": "programs with windows; WinSCP and FileZilla are made of PuTTY's code",
+}
+
+GROUPS = {
+    "openssh": (["openssh"], ["multiplexed", "background", "refused"]),
+    "putty": (["putty", "dropbear"], []),
+    "python": (["paramiko", "asyncssh", "libssh"], ["early", "gaps"]),
+    "others": (["ssh2", "xcrypto", "jsch"], ["packer", "jetbrains", "dbeaver"]),
+    "files": ([], ["curl-sftp", "curl-scp", "rsync", "git", "unison", "lftp", "rclone", "sshfs", "restic", "sshuttle"]),
+    "ansible": ([], ["ansible", "ansible-20", "ansible-20-pipelining", "ansible-pings"]),
+    "editors": ([], ["vscode", "vscode-forward"]),
+}
+
+if left_out := {*CLIENTS, *TOOLS} - {slug for clients, its_tools in GROUPS.values() for slug in (*clients, *its_tools)}:
+    raise AssertionError(f"in no group: {left_out}")
