@@ -1,3 +1,5 @@
+//! The relay's multiplexer against a far end that says anything, and against an echo.
+
 use proptest::prelude::*;
 
 use super::super::frame::testing::from_node;
