@@ -3,8 +3,8 @@
 # whose behaviour is compared (tmux, vim, less, rsync, git, Ansible), oathtool for one-time codes, and the shells and interpreters that a node may have, and
 # cargo-nextest, which runs the tests, an OpenID provider from npm, and the clients that scripts/clients.sh drives (`clients` names all of
 # them); or only the programs that are named, among them shellcheck and ruff, which lint what
-# is not Rust, moto_server, which one test starts, and ocsf, the schema that
-# one test checks events with. Does nothing where all of it is there already.
+# is not Rust, moto_server, which one test starts, ssh-audit, which one test asks, and ocsf,
+# the schema that one test checks events with. Does nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +29,7 @@ is_there() {
     # Debian has none; what is there is the version that is pinned, or it is not there
     if [[ $1 == ruff ]]; then cmp -s scripts/ruff.txt target/ruff/installed; return; fi
     if [[ $1 == moto_server ]]; then cmp -s scripts/moto.txt target/moto/installed; return; fi
+    if [[ $1 == ssh-audit ]]; then cmp -s scripts/ssh-audit.txt target/ssh-audit/installed; return; fi
     if [[ $1 == ocsf ]]; then cmp -s scripts/ocsf.txt target/ocsf/installed; return; fi
     if [[ $1 == oidc-provider ]]; then cmp -s tests/oidc/package-lock.json target/oidc/installed && command -v node >/dev/null; return; fi
     if [[ $1 == client-libraries ]]; then cmp -s <(cat scripts/clients.txt tests/clients/package-lock.json) target/clients/installed && command -v node >/dev/null; return; fi
@@ -50,14 +51,15 @@ flock 9
 (($#)) || set -- "${!package[@]}"
 [[ $* != clients ]] || set -- "${clients[@]}"
 # only for whoever names them
-package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv)
-missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_oidc='' fetch_clients=''
+package+=([shellcheck]=shellcheck [ruff]=python3-venv [moto_server]=python3-venv [ocsf]=python3-venv [ssh-audit]=python3-venv)
+missing=() build_nextest='' fetch_ruff='' fetch_moto='' fetch_ocsf='' fetch_audit='' fetch_oidc='' fetch_clients=''
 for program in "$@"; do
     is_there "$program" && continue
     [[ $program != cargo-nextest ]] || build_nextest=1
     [[ $program != ruff ]] || fetch_ruff=1
     [[ $program != moto_server ]] || fetch_moto=1
     [[ $program != ocsf ]] || fetch_ocsf=1
+    [[ $program != ssh-audit ]] || fetch_audit=1
     if [[ $program == oidc-provider || $program == client-libraries ]]; then
         if [[ $program == oidc-provider ]]; then fetch_oidc=1; else fetch_clients=1; fi
         # not every machine has them from Debian
@@ -108,6 +110,7 @@ fetch() {
 [[ -z $fetch_ruff ]] || fetch ruff
 [[ -z $fetch_moto ]] || fetch moto
 [[ -z $fetch_ocsf ]] || fetch ocsf
+[[ -z $fetch_audit ]] || fetch ssh-audit
 # the provider from npm as pinned in tests/oidc, into target/oidc; no script of a package is run
 if [[ -n $fetch_oidc ]]; then
     echo "installing: oidc-provider into target/oidc" >&2

@@ -50,6 +50,9 @@ pub mod internals {
     pub mod files {
         pub use crate::files::*;
     }
+    pub mod gateway {
+        pub use crate::gateway::proxy_header::*;
+    }
     pub mod identity {
         pub use crate::identity::*;
     }

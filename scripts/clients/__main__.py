@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -39,7 +40,7 @@ class Matrix:
             return self.say(what, SKIPPED, began, str(why))
         except Known as why:
             return self.say(what, KNOWN, began, str(why))
-        except (Failed, AssertionError, OSError, ValueError, LookupError) as wrong:
+        except (Failed, AssertionError, OSError, ValueError, LookupError, subprocess.SubprocessError) as wrong:
             told = str(wrong) if isinstance(wrong, Failed) else traceback.format_exc()
             self.failures.append(f"{what}: {told}")
             return self.say(what, NOT, began, told)

@@ -62,9 +62,10 @@ class Dropbear(Client):
         return self.dbclient(options=("-B", f"{host}:{port}"))
 
     def hop(self, node, user, command):
+        """As its own `gate,node` does it, which starts itself by a name that not every package has in the PATH."""
         place = self.place
-        gate = f"{place.person}@127.0.0.1/{place.ports['compatible']}"
-        return ["env", f"HOME={self.home}", "dbclient", "-y", "-y", "-i", self.key, f"{gate},{user}@{node}/22", command]
+        outer = " ".join(map(str, self.dbclient(user=place.person, options=("-B", f"{node}:22"))))
+        return ["env", f"HOME={self.home}", "dbclient", "-y", "-y", "-i", self.key, "-J", outer, f"{user}@{node}/22", command]
 
     def coded(self, command):
         who = self.place.coded("ed25519")

@@ -161,16 +161,18 @@ FEATURES = {
     "hop": (hop, "hop"),
 }
 
-# what the gateway does not do yet, and what it says instead
-NOT_YET = {"forward": b"does not forward ports or sockets yet", "hop": b"does not forward ports or sockets yet"}
+# what a gateway says that does not serve them yet
+NOT_FORWARDED = b"does not forward ports or sockets yet"
+NOT_YET = {"forward": (NOT_FORWARDED,), "hop": (NOT_FORWARDED, b"names no node, so there is none to forward through")}
 
 
 def not_served_yet(place):
     """The features that the gateway itself says it has not yet: asked by OpenSSH, which shows the sentence."""
     from .openssh import OpenSsh
 
-    said = run(OpenSsh(place).ssh("-o", "LogLevel=INFO", "-W", f"127.0.0.1:{place.server.port}", "demo")).err
-    return {name for name, sentence in NOT_YET.items() if sentence in said}
+    asked = {"forward": (f"127.0.0.1:{place.server.port}", "demo"), "hop": (f"{place.node}:22", "gate")}
+    said = {name: run(OpenSsh(place).ssh("-o", "LogLevel=INFO", "-W", *words)).err for name, words in asked.items()}
+    return {name for name, sentences in NOT_YET.items() if any(sentence in said[name] for sentence in sentences)}
 
 
 def refused_in_words(place, client, feature):

@@ -93,15 +93,19 @@ def vscode_forward(place):
         for number, connection in enumerate(connections):
             connection.sendall(bytes([number]) + data)
         for number, connection in enumerate(connections):
-            came = b""
-            while len(came) <= len(data):
-                part = connection.recv(1 << 16)
-                expect(part, f"channel {number} ended after {len(came)} bytes")
-                came += part
-            expect(came == bytes([number]) + data, f"channel {number} has others' bytes")
-    finally:
+            # ssh stays as long as one of them is open
+            with connection:
+                came = b""
+                while len(came) <= len(data):
+                    part = connection.recv(1 << 16)
+                    expect(part, f"channel {number} ended after {len(came)} bytes")
+                    came += part
+                expect(came == bytes([number]) + data, f"channel {number} has others' bytes")
         process.stdin.close()
-        process.wait(PATIENCE)
+        expect(process.wait(PATIENCE) == 0, "the dial did not end with 0")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def free_port():

@@ -1,11 +1,10 @@
 """What is tried: clients, feature by feature; and tools, each with what it is there for."""
 
-from . import ansible, early, ide, openssh, tools
+from . import ansible, early, ide, openssh, putty, tools
 from .dropbear import Dropbear
 from .libraries import AsyncSsh, Jsch, Libssh, Paramiko, Ssh2, XCrypto
-from .putty import Putty
 
-CLIENTS = {client.slug: client for client in (openssh.OpenSsh, Putty, Dropbear, Paramiko, AsyncSsh, Libssh, Ssh2, XCrypto, Jsch)}
+CLIENTS = {client.slug: client for client in (openssh.OpenSsh, putty.Putty, Dropbear, Paramiko, AsyncSsh, Libssh, Ssh2, XCrypto, Jsch)}
 
 
 class Tool:
@@ -19,6 +18,7 @@ TOOLS = {
     "multiplexed": Tool("OpenSSH, ControlMaster", "200 commands through one connection, 8 at once: every exit status is its own", openssh.multiplexed),
     "background": Tool("OpenSSH", "`ssh -T -N -f -n`", openssh.background),
     "refused": Tool("OpenSSH, `-D`", "a destination that is refused is so within 50 ms, and the connection goes on", ide.refused_at_once),
+    "bursts": Tool("PuTTY, plink `-L`", "4 MiB to a reader that takes little, in bursts; others beside it do not wait", putty.bursts, "forward"),
     "early": Tool("Paramiko, x/crypto", "64 KiB of input that is sent before the command is confirmed arrive whole", early.early),
     "gaps": Tool("Paramiko", "20 commands one after the other on one connection: at most 100 ms from the end of one to where the next begins", early.gaps),
     "curl-sftp": Tool("curl `sftp://` (libssh2)", "up, down, a part, list, rename, what is not there", tools.curl_sftp),
@@ -52,7 +52,7 @@ NOT_HERE = {
 
 GROUPS = {
     "openssh": (["openssh"], ["multiplexed", "background", "refused"]),
-    "putty": (["putty", "dropbear"], []),
+    "putty": (["putty", "dropbear"], ["bursts"]),
     "python": (["paramiko", "asyncssh", "libssh"], ["early", "gaps"]),
     "others": (["ssh2", "xcrypto", "jsch"], ["packer", "jetbrains", "dbeaver"]),
     "files": ([], ["curl-sftp", "curl-scp", "rsync", "git", "unison", "lftp", "rclone", "sshfs", "restic", "sshuttle"]),

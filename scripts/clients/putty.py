@@ -1,8 +1,14 @@
 """PuTTY's programs without a window: plink, pscp, psftp."""
 
 import re
+import socket
+import subprocess
+import threading
+import time
 
-from .client import TERMINAL, Client, ok, run
+from .client import PATIENCE, TERMINAL, Client, Failed, expect, ok, run
+from .features import content, feed
+from .place import GREETING, free_port
 
 PROMPT = "Verification code"
 
@@ -87,3 +93,40 @@ class Putty(Client):
         who = self.place.coded("ed25519")
         plink = ["plink", "-no-antispoof", *self.common(user=who.login, key=self.own(who.key)), "127.0.0.1", command]
         return self.at_home(*TERMINAL, "--answer", PROMPT, who.code(), *plink), {}, b""
+
+
+def bursts(place):
+    """A local port of plink whose reader takes little, in bursts, as windows' programs do; and beside it others, who do not wait for that."""
+    port, putty = free_port(), Putty(place)
+    argv = putty.at_home("plink", "-batch", *putty.common(), "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{place.server.port}", "127.0.0.1")
+    process = subprocess.Popen([str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + PATIENCE
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            if process.poll() is not None or time.monotonic() > end:
+                raise Failed(f"plink does not listen: {process.stderr.read()[-600:]}")
+            time.sleep(0.05)
+        sent = content(4 << 20)
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 10)
+        slow.settimeout(PATIENCE)
+        slow.connect(("127.0.0.1", port))
+        with slow, slow.makefile("rwb") as stream:
+            expect(stream.read(len(GREETING)) == GREETING, "no greeting came")
+            threading.Thread(target=feed, args=(stream, len(sent).to_bytes(4, "big") + sent), daemon=True).start()
+            came, beside = b"", []
+            while len(came) < len(sent):
+                part = stream.read(min(64 << 10, len(sent) - len(came)))
+                expect(part, f"it ended after {len(came)} bytes")
+                came += part
+                time.sleep(0.02)
+                if len(came) >> 20 > len(beside):
+                    began = time.monotonic()
+                    with socket.create_connection(("127.0.0.1", port), PATIENCE) as other:
+                        expect(other.recv(len(GREETING)) == GREETING, "no greeting came to another")
+                    beside.append(time.monotonic() - began)
+            expect(came == sent, "what came back is not what was sent")
+        expect(min(beside) < 1, f"others waited: {beside}")
+    finally:
+        process.kill()
+        process.wait()

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use crate::config::{
     self, CertificateAuthority, Checks, Config, ConfigError, EnoughProofs, Fault, KeyFile, Loaded, Oidc, Overrides,
-    Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace, RecordingWish,
-    RoleOfPeople, SeenAs, Trust, Whose,
+    Password, Person, PolicyFault, PolicyFile, PolicyFindings, Problem, ProofFault, ProofFiles, ProofPlace,
+    RecordingWish, RoleOfPeople, SeenAs, Trust, Whose,
 };
 use crate::evidence::{Bounds, Keeping, Shares};
-use crate::gateway;
+use crate::gateway::{self, SpokenWith};
 use crate::identity::{
     self, Authority, Combination, EnoughFor, FirstProof, KeyLineError, LineFault, People, PeopleError, RealmRoles,
-    Revocations, Role, RoleOf, Roles, SecondProof, SignIns, TotpFault, authority_of_line, key_of_line, name_is_usable,
+    Revocations, Role, RoleOf, Roles, SecondProof, SignIns, SourceList, SourceListError, TotpFault, authority_of_line,
+    key_of_line, name_is_usable, password_is_usable,
 };
 use crate::model::{RealmName, RealmNameError, RoleArn, RoleArnError};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
@@ -26,6 +27,8 @@ const CHECKS: Checks = Checks {
     authority: |line| authority_of_line(line).map_err(|error| line_fault(&error)),
     role: |text| RoleArn::parse(text).map(drop).map_err(fault),
     realm: |name| RealmName::parse(name).map(drop).map_err(fault),
+    network: |text| SourceList::networks(text).map(drop).map_err(fault),
+    password: |password| password_is_usable(&password.hash, &password.from).map_err(fault),
     never_passes: gateway::never_passes,
     policies: policy_findings,
     // where the people themselves are wrong, that is said already
@@ -172,6 +175,13 @@ fn people_and_faults(config: &Config, files: &ProofFiles) -> Result<(People, Vec
     };
     let mut faults = Vec::new();
     let mut people = people.but(revoked(files, None, &mut faults));
+    for person in &config.people {
+        if let Some(Password { hash, from }) = &person.password {
+            people
+                .add_password(&person.name, hash, from)
+                .map_err(|why| PeopleError::Password { person: person.name.clone(), why })?;
+        }
+    }
     let mut authorities = Vec::new();
     for (index, configured) in config.certificate_authorities.iter().enumerate() {
         let revoked = revoked(files, Some(index), &mut faults);
@@ -214,6 +224,8 @@ fn enough(rule: &EnoughProofs) -> EnoughFor {
         let (first, second) = match combination {
             Word::Key => (FirstProof::Key, None),
             Word::Certificate => (FirstProof::Certificate, None),
+            Word::Password => (FirstProof::Password, None),
+            Word::PasswordAndTotp => (FirstProof::Password, Some(SecondProof::Totp)),
             Word::Oidc => (FirstProof::SignIn, None),
             Word::KeyAndTotp => (FirstProof::Key, Some(SecondProof::Totp)),
             Word::CertificateAndTotp => (FirstProof::Certificate, Some(SecondProof::Totp)),
@@ -255,6 +267,22 @@ fn authority(configured: &CertificateAuthority, revoked: Revocations) -> Authori
         outlived: configured.sessions_outlive_certificates,
         revoked,
     }
+}
+
+/// With which clients other algorithms are spoken.
+pub(super) fn spoken_with(gateway: &config::Gateway) -> Result<Vec<SpokenWith>, SourceListError> {
+    let one = |some: &config::AlgorithmsFor| {
+        let config::AlgorithmsFor { algorithms, from, listen } = some.clone();
+        let from = if from.is_empty() { None } else { Some(SourceList::of_networks(&from)?) };
+        Ok(SpokenWith { algorithms, from, listeners: listen })
+    };
+    gateway.algorithms_for.iter().map(one).collect()
+}
+
+/// Who may say for whom they connect.
+pub(super) fn balancers(gateway: &config::Gateway) -> Result<Option<SourceList>, SourceListError> {
+    let from = &gateway.proxy_protocol.from;
+    if from.is_empty() { Ok(None) } else { SourceList::of_networks(from).map(Some) }
 }
 
 /// What a realm is called.

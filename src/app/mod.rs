@@ -5,6 +5,8 @@
 //! that takes it is said here as well, so that a problem still has its place in the file.
 
 mod agent_logs;
+#[cfg(test)]
+mod clients_tests;
 mod configuration;
 mod control;
 mod evidence;

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::configuration::{PeopleFault, PolicyError, RealmFault, evidence_bounds, people, policy, transport_options};
+use super::configuration::{
+    PeopleFault, PolicyError, RealmFault, balancers, evidence_bounds, people, policy, spoken_with, transport_options,
+};
 use super::control::Control;
 use super::evidence::{EvidenceKeyring, archive, encryption, evidence_key, index, published_keys, redaction};
 use super::holds::NotedHolds;
@@ -20,7 +22,7 @@ use crate::backend::{Realm, Realms};
 use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError, Place};
 use crate::gateway::{Gateway, GatewayError, HostCa, HostKeyError, HostKeys, Settings};
-use crate::identity::{KeysOfUsers, People, Roster};
+use crate::identity::{KeysOfUsers, People, Roster, SourceListError};
 use crate::oidc::Provider;
 use crate::policy::Policies;
 use crate::session::{Registry, SessionOpener};
@@ -74,6 +76,9 @@ pub enum AppError {
     /// Where evidence goes besides.
     #[error(transparent)]
     Sinks(#[from] SinksFault),
+    /// A network that clients come from.
+    #[error(transparent)]
+    Network(#[from] SourceListError),
     /// An address.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
@@ -122,6 +127,8 @@ impl App {
         let mut settings = Settings::new(&config.limits, &config.environment, config.gateway.banner.as_deref());
         settings.provider = provider;
         settings.algorithms = config.gateway.algorithms;
+        settings.algorithms_for = spoken_with(&config.gateway)?;
+        settings.balancers = balancers(&config.gateway)?;
         settings.agent_shells = config.lanes.shell == ShellTransport::Agent;
         settings.archive = Some(archive(config));
         settings.drain = drain;
@@ -224,6 +231,7 @@ const HEADS_EVERY: Duration = Duration::from_secs(60);
 pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, Option<Provider>), AppError> {
     let gateway = &config.gateway;
     let host_keys = HostKeys::load(&gateway.host_keys)?.with_certificates(&gateway.host_certificates)?;
+    let host_keys = host_keys.with_legacy(&gateway.legacy_host_keys)?;
     // the first start makes one
     HostCa::load(&config.host_ca_path())?;
     let people = people(config, proofs)?;

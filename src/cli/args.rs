@@ -77,6 +77,8 @@ pub(super) enum Command {
     SshConfig(SshConfigArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
     Emulator(EmulatorArgs),
+    /// Make the hash of a password, for people whose tools know nothing else
+    Password(PasswordArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one per command into a directory
@@ -607,6 +609,14 @@ pub(super) struct PolicyFmtArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(super) files: Vec<PathBuf>,
 }
+
+/// The password is typed twice, or comes as a line on standard input; never as an argument, which every user of the machine could
+/// read. What is printed goes to the person's password in the configuration, with the networks that it counts from
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  portcullis password\n\nand in gateway.toml, below the person's name:\n  password = { hash = \"$argon2id$…\", from = [\"192.0.2.0/24\"] }"
+)]
+pub(super) struct PasswordArgs {}
 
 #[derive(Debug, clap::Args)]
 #[command(

@@ -36,6 +36,7 @@ pub(super) fn app_failure(error: &AppError) -> Failure {
         | AppError::Policy(_)
         | AppError::Provider(_)
         | AppError::Realm(_)
+        | AppError::Network(_)
         | AppError::Sinks(SinksFault::Aws(_) | SinksFault::Sinks(SinkError::Configuration(_)))
         | AppError::Gateway(GatewayError::NoHostKey) => Exit::Config,
         AppError::Evidence(_) | AppError::Sinks(SinksFault::Sinks(_)) => Exit::Directory,

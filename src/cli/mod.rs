@@ -14,6 +14,7 @@ pub mod exit;
 mod failure;
 mod generate;
 mod output;
+mod password;
 mod policy;
 mod program;
 mod realm;

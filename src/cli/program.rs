@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use super::args::{Args, Command};
+use super::args::{Args, Command, PasswordArgs};
 use super::exit::{Exit, Failure};
-use super::{check, clients, demo, documents, emulator, evidence, generate, output, policy, runtime, serve, sessions};
+use super::{
+    check, clients, demo, documents, emulator, evidence, generate, output, password, policy, runtime, serve, sessions,
+};
 use crate::telemetry;
 
 /// Runs the program.
@@ -47,6 +49,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Evidence(args) => runtime::block_on(evidence::run(&args)),
         Command::Sessions(args) => runtime::block_on(sessions::run(*args)),
         Command::Check(args) => runtime::block_on(check::run(&args)),
+        Command::Password(PasswordArgs {}) => password::run(),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     }

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::policy_files::PolicyFile;
 use super::proof_files::ProofFiles;
-use super::{Config, Realm, RecordingWish, RoleOfPeople};
+use super::{Config, Password, Realm, RecordingWish, RoleOfPeople};
 
 /// One step towards a value in the file.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,10 @@ pub struct Checks {
     pub role: fn(&str) -> Result<(), Fault>,
     /// Whether a realm may be called so.
     pub realm: fn(&str) -> Result<(), Fault>,
+    /// Whether a text is an address, or a network of some.
+    pub network: fn(&str) -> Result<(), Fault>,
+    /// Whether a password can be used: its hash, and where it counts from.
+    pub password: fn(&Password) -> Result<(), Fault>,
     /// Whether a variable, or all that begin so, is kept from nodes whatever the configuration says.
     pub never_passes: fn(&str) -> bool,
     /// What there is to say about the policies, for the people of this configuration.
@@ -113,6 +117,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     recording(config, &mut findings);
     realms(config, checks, &mut findings);
     proofs(config, &mut findings);
+    super::clients::check(config, checks, &mut findings);
     super::oidc::check(config, &mut findings);
     super::iam_keys::check(config, &mut findings);
     super::sinks::check(config, &mut findings);
@@ -134,7 +139,7 @@ impl Findings {
         self.0.push(Finding { path: path.to_vec(), message: message.into(), help: help.map(str::to_owned) });
     }
 
-    fn fault(&mut self, path: &[Key], fault: Fault) {
+    pub(super) fn fault(&mut self, path: &[Key], fault: Fault) {
         self.0.push(Finding { path: path.to_vec(), message: fault.message, help: fault.help });
     }
 }
@@ -155,6 +160,12 @@ fn people(config: &Config, checks: &Checks, findings: &mut Findings) {
                 let path = [here[0], here[1], Key::Name("groups"), Key::Index(number)];
                 findings.add(&path, "a group needs a name", Some("such as \"developers\""));
             }
+        }
+        if let Some(password) = &person.password
+            && let Err(Fault { message, help }) = (checks.password)(password)
+        {
+            // without its place: what is drawn there is the file's text, where the password itself may stand by mistake
+            findings.add(&[], format!("the password of `{}`: {message}", person.name), help.as_deref());
         }
         for (number, key) in person.keys.iter().enumerate() {
             let key_at = [here[0], here[1], Key::Name("keys"), Key::Index(number)];

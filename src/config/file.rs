@@ -9,7 +9,7 @@ use portcullis_sinks::retention::Policy as Retention;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{IamKeys, Lanes, Oidc};
+use super::{Algorithms, AlgorithmsFor, IamKeys, Lanes, Oidc, Password, ProxyProtocol};
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -29,8 +29,8 @@ pub struct Config {
     pub certificate_authorities: Vec<CertificateAuthority>,
     /// What is revoked, whosever it was.
     pub revocation: Revocation,
-    /// Which proofs are enough, and for whom: the first of these that is for somebody. Without any a key, or a certificate, is enough
-    /// for everybody; with some, nothing is for somebody whom none names.
+    /// Which proofs are enough, and for whom: the first of these that is for somebody. Without any a key, a certificate or a password is
+    /// enough for everybody; with some, nothing is for somebody whom none names.
     pub proofs: Vec<EnoughProofs>,
     /// What has to come besides a key or a certificate, where `proofs` or a policy wants it.
     pub second_factor: SecondFactor,
@@ -96,20 +96,14 @@ pub struct Gateway {
     pub host_ca: Option<PathBuf>,
     /// A text shown before login.
     pub banner: Option<String>,
+    /// RSA keys in the same format, for clients that know no other: shown where `legacy` is spoken, and nowhere else.
+    pub legacy_host_keys: Vec<PathBuf>,
     /// Which algorithms are spoken.
     pub algorithms: Algorithms,
-}
-
-/// Which algorithms are spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithms {
-    /// ML-KEM with X25519, and X25519; ChaCha20-Poly1305, AES-GCM and AES-CTR, authenticated as encrypted.
-    #[default]
-    Modern,
-    /// Besides, NIST's curves, group 14 and MACs before the encryption, for older clients: JSch, libssh2 before 1.11 (and
-    /// curl, PHP and the like with it).
-    Compatible,
+    /// With whom others are spoken: the first of these that is for a client.
+    pub algorithms_for: Vec<AlgorithmsFor>,
+    /// Balancers that say by the PROXY protocol for whom they connect.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Default for Gateway {
@@ -122,7 +116,10 @@ impl Default for Gateway {
             host_certificates: Vec::new(),
             host_ca: None,
             banner: None,
+            legacy_host_keys: Vec::new(),
             algorithms: Algorithms::default(),
+            algorithms_for: Vec::new(),
+            proxy_protocol: ProxyProtocol::default(),
         }
     }
 }
@@ -260,6 +257,10 @@ pub struct Person {
     /// the realm in whose account the user is, which is needed where there are several. A user's keys are one person's.
     #[serde(default)]
     pub keys_from_iam: Vec<String>,
+    /// A password, for tools that know nothing else: off unless it is written down, and only from networks that are named. The login
+    /// says whose it is: `ada/web-1`.
+    #[serde(default)]
+    pub password: Option<Password>,
     /// The groups that they are in, which policies name: `Group::"developers"`.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -340,6 +341,12 @@ pub enum Combination {
     /// A certificate, and a code.
     #[serde(rename = "certificate and totp")]
     CertificateAndTotp,
+    /// A password, from one of the networks that it counts from.
+    #[serde(rename = "password")]
+    Password,
+    /// A password, and a code.
+    #[serde(rename = "password and totp")]
+    PasswordAndTotp,
     /// A sign-in at the provider of `oidc`, without a key.
     #[serde(rename = "oidc")]
     Oidc,

@@ -95,6 +95,7 @@ mod tests {
             keys: Vec::new(),
             keys_from: Vec::new(),
             keys_from_iam: users.iter().map(|&user| user.to_owned()).collect(),
+            password: None,
             groups: Vec::new(),
         };
         let config = Config {

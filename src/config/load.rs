@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -117,7 +118,13 @@ pub fn load(path: &Path, trust: Trust, overrides: &Overrides, checks: &Checks) -
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-    parse(path, &text, trust, overrides, checks)
+    let mut loaded = parse(path, &text, trust, overrides, checks)?;
+    let has_passwords = loaded.config.people.iter().any(|person| person.password.is_some());
+    if trust == Trust::Ours && has_passwords && file.metadata().is_ok_and(|found| found.mode() & 0o004 != 0) {
+        let message = "every user of this machine can read the hashes of passwords in it, and try passwords on them";
+        loaded.warnings.push(Problem::with_file(path, message, format!("chmod o-r {}", path.display())).warning());
+    }
+    Ok(loaded)
 }
 
 /// Reads files of policies alone, and has them checked.
@@ -237,7 +244,12 @@ fn parse(path: &Path, text: &str, trust: Trust, overrides: &Overrides, checks: &
 /// Makes the file's relative paths relative to the file.
 fn anchor(config: &mut Config, base: &Path) {
     let gateway = &mut config.gateway;
-    let paths = gateway.host_keys.iter_mut().chain(&mut gateway.host_certificates).chain(&mut gateway.host_ca);
+    let paths = gateway
+        .host_keys
+        .iter_mut()
+        .chain(&mut gateway.host_certificates)
+        .chain(&mut gateway.legacy_host_keys)
+        .chain(&mut gateway.host_ca);
     let policy = &mut config.policy;
     let paths = paths.chain(&mut policy.directory).chain(&mut policy.files);
     let paths = paths.chain(config.people.iter_mut().flat_map(|person| &mut person.keys_from));
@@ -293,6 +305,8 @@ mod tests {
         authority: |text| plain(text).map(|()| text.into()),
         role: plain,
         realm: plain,
+        network: plain,
+        password: |_| Ok(()),
         never_passes: |pattern| pattern == "LD_*",
         never_enough: |_, _| Vec::new(),
         policies: |_, _| PolicyFindings::default(),

@@ -13,12 +13,14 @@
 //! `config/gateway.schema.json`.
 
 mod check;
+mod clients;
 mod file;
 mod iam_keys;
 mod lanes;
 mod load;
 mod oidc;
 mod ownership;
+mod password;
 mod policy_files;
 mod problem;
 mod proof_files;
@@ -30,14 +32,16 @@ mod warn;
 mod words;
 
 pub use check::{Checks, Fault, PolicyFault, PolicyFindings, ProofFault, ProofPlace};
+pub use clients::{Algorithms, AlgorithmsFor, ProxyProtocol};
 pub use file::{
-    Algorithms, CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Evidence, Limits,
-    Person, Principal, Realm, RecordingWish, RoleOfPeople, SeenAs,
+    CertificateAuthority, Combination, Config, Endpoints, EnoughProofs, Environment, Evidence, Gateway, Limits, Person,
+    Principal, Realm, RecordingWish, RoleOfPeople, SeenAs,
 };
 pub use iam_keys::IamKeys;
 pub use lanes::{ForwardTransport, Helper, Lanes, Rung, ShellTransport};
 pub use load::{Loaded, Overrides, Trust, client_secret, load, load_policies, load_proofs, odd};
 pub use oidc::Oidc;
+pub use password::Password;
 pub use policy_files::PolicyFile;
 pub use problem::{ConfigError, Problem, render};
 pub use proof_files::{KeyFile, ProofFiles, Whose};

@@ -99,6 +99,7 @@ impl Combination {
         match self {
             Self::Oidc | Self::KeyAndOidc | Self::CertificateAndOidc | Self::OidcAndTotp => true,
             Self::Key | Self::Certificate | Self::KeyAndTotp | Self::CertificateAndTotp => false,
+            Self::Password | Self::PasswordAndTotp => false,
         }
     }
 

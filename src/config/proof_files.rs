@@ -277,6 +277,7 @@ mod tests {
             keys: Vec::new(),
             keys_from: paths.to_vec(),
             keys_from_iam: Vec::new(),
+            password: None,
             groups: Vec::new(),
         };
         Config { people: vec![person], ..Config::default() }

@@ -48,6 +48,7 @@ mod tests {
             keys: Vec::new(),
             keys_from: vec![at("keys"), at("ada.keys")],
             keys_from_iam: Vec::new(),
+            password: None,
             groups: Vec::new(),
         }];
         std::fs::create_dir(at("keys")).unwrap();

@@ -18,6 +18,7 @@ pub(super) fn warnings(
     seen_as(config, policies, unheeded, &mut found);
     never_signed_in(config, &mut found);
     enough(config, never, &mut found);
+    super::clients::warnings(config, &mut found);
     super::oidc::warnings(config, &mut found);
     found
 }
@@ -37,7 +38,8 @@ fn nobody(config: &Config, found: &mut Findings) {
     }
     for (index, person) in config.people.iter().enumerate() {
         let here = [Key::Name("people"), Key::Index(index)];
-        let has_keys = !(person.keys.is_empty() && person.keys_from.is_empty() && person.keys_from_iam.is_empty());
+        let no_keys = person.keys.is_empty() && person.keys_from.is_empty() && person.keys_from_iam.is_empty();
+        let has_keys = !no_keys || person.password.is_some();
         if !has_keys && !certified {
             let message = format!("`{}` has no key, so can't log in", person.name);
             found.add(

@@ -99,6 +99,8 @@ pub struct LoginAccepted<'a> {
     pub person: &'a str,
     /// How that was proved.
     pub proof: &'a str,
+    /// Among which algorithms the connection's were chosen: `modern`, `compatible`, `legacy`.
+    pub profile: &'a str,
     /// The second factor, where there was one.
     pub second_factor: Option<SecondFactorFacts>,
     /// The certificate, where it was one.
@@ -125,6 +127,8 @@ pub struct LoginRefused<'a> {
     pub keys: String,
     /// The algorithms of keys that could not be read.
     pub algorithms: &'a [String],
+    /// Among which algorithms the connection's were to be chosen.
+    pub profile: &'a str,
     /// Why none would do, for programs.
     pub code: RefusalCode,
     /// Why none would do; the client does not learn it.
@@ -462,6 +466,7 @@ impl LoginAccepted<'_> {
         to.text("login", self.login);
         to.text("person", self.person);
         to.text("proof", self.proof);
+        to.text("profile", self.profile);
         to.second_factor(self.second_factor);
         to.certificate(self.certificate);
         to.sign_in(self.sign_in);
@@ -483,6 +488,7 @@ impl LoginRefused<'_> {
         to.list("methods", self.methods.iter().map(tried));
         to.text("asked", &self.keys);
         to.names("algorithms", self.algorithms);
+        to.text("profile", self.profile);
         to.text("code", self.code.name());
         to.text("reason", self.reason);
     }

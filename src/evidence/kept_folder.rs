@@ -396,6 +396,7 @@ fn manifest(
         source: opening.source.to_string(),
         client: opening.client.version.clone(),
         algorithms: opening.client.algorithms.as_ref().map(|names| Algorithms {
+            profile: names.profile.to_owned(),
             kex: names.kex.clone(),
             host_key: names.host_key.clone(),
             cipher: names.cipher.clone(),

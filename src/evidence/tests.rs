@@ -27,6 +27,7 @@ fn refused(reason: &str) -> Event<'_> {
         methods: &[],
         keys: String::new(),
         algorithms: &[],
+        profile: "modern",
         code: RefusalCode::NoProof,
         reason,
     })

@@ -86,6 +86,9 @@ pub struct Manifest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Algorithms {
+    /// Among which of the gateway's they were chosen: `modern`, `compatible`, `legacy`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub profile: String,
     /// The key exchange.
     pub kex: String,
     /// The host key's.

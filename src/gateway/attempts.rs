@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::config::Algorithms;
 use crate::evidence::{LoginRefused, MethodTried};
 use crate::identity::KeyFingerprint;
 use crate::model::{RefusalCode, plain_text_up_to};
@@ -46,7 +47,7 @@ impl Attempts {
         }
         let method = plain_text_up_to(MAX_NAME, method);
         // what comes of that one says whoever asks
-        if !matches!(method.as_str(), "none" | "publickey" | "keyboard-interactive") {
+        if !matches!(method.as_str(), "none" | "publickey" | "password" | "keyboard-interactive") {
             self.refuse(RefusalCode::MethodNotTaken, "only a public key proves here who somebody is");
         }
         let known = self.methods.iter().position(|tried| tried.method == method);
@@ -96,9 +97,12 @@ impl Attempts {
         self.login.as_deref().unwrap_or_default()
     }
 
-    /// The event of a connection that ended without a login; none of one that did not try.
-    pub(super) fn refused(&self, source: SocketAddr) -> Option<LoginRefused<'_>> {
-        let login = self.login.as_deref()?;
+    /// The event of a connection that ended without a login; none of one that did not try, and was not refused before it could.
+    pub(super) fn refused(&self, source: SocketAddr, profile: Algorithms) -> Option<LoginRefused<'_>> {
+        let login = match (&self.login, &self.refusal) {
+            (None, None) => return None,
+            (login, _) => login.as_deref().unwrap_or_default(),
+        };
         let (code, reason) = match &self.refusal {
             Some((code, reason)) => (*code, reason.as_str()),
             None => (RefusalCode::NoProof, "no proof was given"),
@@ -110,6 +114,7 @@ impl Attempts {
             methods: &self.methods,
             keys: self.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             algorithms: &self.algorithms,
+            profile: profile.name(),
             code,
             reason,
         })
@@ -127,7 +132,7 @@ mod tests {
     #[test]
     fn each_method_is_counted_and_the_last_reason_told() {
         let mut attempts = Attempts::default();
-        assert!(attempts.refused("192.0.2.1:5".parse().unwrap()).is_none());
+        assert!(attempts.refused("192.0.2.1:5".parse().unwrap(), Algorithms::Modern).is_none());
         attempts.request("ada", "none");
         for _ in 0..30 {
             attempts.request("root", "password");
@@ -135,7 +140,7 @@ mod tests {
         attempts.request("root", "publickey");
         attempts.unreadable("ssh-none\n-such");
         assert_eq!(told(&attempts), [("none", 1), ("password", 30), ("publickey", 1)]);
-        let event = attempts.refused("192.0.2.1:5".parse().unwrap()).unwrap();
+        let event = attempts.refused("192.0.2.1:5".parse().unwrap(), Algorithms::Modern).unwrap();
         assert_eq!((event.login, event.earlier_logins), ("root", &["ada".to_owned()][..]));
         assert_eq!((event.code, event.algorithms), (RefusalCode::KeyUnreadable, &["ssh-none -such".to_owned()][..]));
     }

@@ -28,10 +28,13 @@ pub struct KnownHosts<'a> {
 impl KnownHosts<'_> {
     /// As lines.
     pub fn lines(&self) -> Vec<String> {
-        let with_keys = |name: &str| self.host_keys.iter().map(|key| format!("{name} {key}")).collect::<Vec<_>>();
+        // Dropbear takes a comment for a part of the key
+        let plain = |key: &str| key.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        let with_keys =
+            |name: &str| self.host_keys.iter().map(|key| format!("{name} {}", plain(key))).collect::<Vec<_>>();
         let mut lines = match self.plain {
             true => with_keys(self.nodes),
-            false => vec![format!("@cert-authority {} {}", self.nodes, self.host_ca)],
+            false => vec![format!("@cert-authority {} {}", self.nodes, plain(self.host_ca))],
         };
         lines.extend(self.gateways.iter().flat_map(|(host, port)| match port {
             22 => with_keys(host),
@@ -206,9 +209,9 @@ mod tests {
             gateways: &gateways,
             plain: false,
         };
-        let gate = ["gate.example.com ssh-ed25519 AAAA gate", "[10.0.0.1]:2222 ssh-ed25519 AAAA gate"];
-        assert_eq!(known.lines(), [&["@cert-authority * ssh-ed25519 BBBB ca"], &gate[..]].concat());
-        assert_eq!(KnownHosts { plain: true, ..known }.lines(), [&["* ssh-ed25519 AAAA gate"], &gate[..]].concat());
+        let gate = ["gate.example.com ssh-ed25519 AAAA", "[10.0.0.1]:2222 ssh-ed25519 AAAA"];
+        assert_eq!(known.lines(), [&["@cert-authority * ssh-ed25519 BBBB"], &gate[..]].concat());
+        assert_eq!(KnownHosts { plain: true, ..known }.lines(), [&["* ssh-ed25519 AAAA"], &gate[..]].concat());
         assert!(is_jump("ada@gate.example.com:2222") && is_jump("gate"));
         assert!(!["", "-oProxyCommand=id", "a b", "gate\nHost *", "$(id)", "`id`"].iter().any(|text| is_jump(text)));
     }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::attempts::Attempts;
 use super::auth::keyboard::Pending;
 use super::auth::sign_in::SigningIn;
@@ -27,6 +28,7 @@ use super::refusals::{Noted, Refusals};
 use super::shared::Shared;
 use super::shares::{ChannelPlace, ConnectionShare, Held, NARROWEST, TooManyOfAPerson};
 use super::stage::Stage;
+use crate::config::Algorithms;
 use crate::evidence::{ChannelRefused, Event, LoginAccepted, RefusalSum, RefusalsSummed};
 use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{ClientFacts, NodeAsked, ReasonText, RefusalCode};
@@ -44,6 +46,8 @@ pub(super) struct Connection {
     /// What is around it, where it is one inside a hop.
     pub(super) around: Option<Box<Surroundings>>,
     stages: watch::Receiver<Stage>,
+    /// Among which those are that protect it.
+    pub(super) algorithms: Algorithms,
     /// What the node is told of the connection's ends.
     addresses: Addresses,
     permit: Arc<Permit>,
@@ -73,13 +77,6 @@ pub(super) struct Connection {
     no_more_sessions: bool,
 }
 
-/// Where a connection comes from, and where it ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
-    pub(super) source: SocketAddr,
-    pub(super) local: Option<SocketAddr>,
-}
-
 /// A client's window where nothing can start that would read: libssh2's scp has to send its first byte before it looks at an answer.
 const WINDOW_FOR_A_REFUSAL: u32 = 4 * 1024;
 
@@ -107,6 +104,8 @@ pub(super) struct ChannelState {
     /// Taken when something starts on it, so that nothing can start twice: a channel runs one program (RFC 4254, section
     /// 6.5).
     pub(super) writer: Option<ChannelWriteHalf<Msg>>,
+    /// What runs on it has a terminal.
+    on_terminal: bool,
 }
 
 /// What a channel takes of its person's share, for as long as this lives.
@@ -132,7 +131,7 @@ pub(super) enum TooManyChannels {
 impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
-        Ends { source, local }: Ends,
+        Arrival { source, local, algorithms }: Arrival,
         permit: Permit,
         stages: watch::Receiver<Stage>,
     ) -> Self {
@@ -149,6 +148,7 @@ impl Connection {
             client: Arc::default(),
             source,
             local,
+            algorithms,
             around: None,
             stages,
             permit: Arc::new(permit),
@@ -187,6 +187,7 @@ impl Connection {
             login: self.attempts.login(),
             person: identity.person(),
             proof: identity.proof(),
+            profile: self.algorithms.name(),
             second_factor: identity.second_factor(),
             certificate: identity.certificate(),
             sign_in: identity.sign_in(),
@@ -226,6 +227,11 @@ impl Connection {
         }))
     }
 
+    /// How it has come.
+    pub(super) fn arrival(&self) -> Arrival {
+        Arrival { source: self.source, local: self.local, algorithms: self.algorithms }
+    }
+
     /// Whether the login names a node, through which something may be reached.
     pub(super) fn names_a_node(&self) -> bool {
         self.node().is_some()
@@ -236,14 +242,14 @@ impl Connection {
         self.forwards.dialer(&self.shared)
     }
 
-    /// Opens a forward through the login's node on a task of its own, or says why not, with the code of SSH's that tells it.
+    /// Opens a forward through the login's node on a task of its own; or gives back who waits, the code of SSH's, and why not.
     pub(super) fn open_forward(
         &mut self,
         wanted: Wanted<'_>,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         handle: Handle,
-    ) -> Result<(), (ChannelOpenHandle, u32, String)> {
+    ) -> Option<(ChannelOpenHandle, u32, String)> {
         let (node, action, caller, place) = match self.may_forward(wanted) {
             Ok(allowed) => allowed,
             Err(refused) => {
@@ -252,7 +258,7 @@ impl Connection {
                     Some(denial) => self.note_denial(&asked, denial),
                     None => self.note_refusal(&asked, refused.code, &refused.why),
                 }
-                return Err((reply, refused.ssh_code, refused.why));
+                return Some((reply, refused.ssh_code, refused.why));
             }
         };
         let opening = self.forwards.admit(channel, reply, handle, place);
@@ -260,7 +266,7 @@ impl Connection {
         let lookup = self.lookup.take().filter(|(since, _)| since.elapsed() < LOOKUP_FRESH).map(|(_, lookup)| lookup);
         let (shared, dialer) = (self.shared.clone(), self.dialer());
         tokio::spawn(forward::run(shared, caller, Destination { node, lookup }, action, dialer, opening));
-        Ok(())
+        None
     }
 
     /// What can be said of a forward without asking anybody: it is answered at once.
@@ -340,7 +346,8 @@ impl Connection {
         let inbox = Arc::new(Inbox::new(id, handle, place.held()));
         let setup = ChannelSetup { addresses: Some(self.addresses), ..ChannelSetup::default() };
         let held = place.held();
-        let state = ChannelState { inbox, setup, reason: None, held, place: Some(place), writer: Some(writer) };
+        let (place, writer) = (Some(place), Some(writer));
+        let state = ChannelState { inbox, setup, reason: None, held, place, writer, on_terminal: false };
         self.channels.insert(id, state);
         self.look_up();
         Ok(())
@@ -357,6 +364,11 @@ impl Connection {
 
     pub(super) fn channel(&mut self, id: ChannelId) -> Option<&mut ChannelState> {
         self.channels.get_mut(&id)
+    }
+
+    /// Whether something runs on a channel, and on a terminal.
+    pub(super) fn runs_on_terminal(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_some_and(|channel| channel.on_terminal)
     }
 
     pub(super) fn inbox(&self, id: ChannelId) -> Option<&Arc<Inbox>> {
@@ -456,6 +468,7 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Some(writer) = channel.writer.take() else { return };
         let (setup, reason) = (std::mem::take(&mut channel.setup), channel.reason.take());
+        channel.on_terminal = setup.pty.is_some();
         let request = ChannelRequest { kind, replaced, setup, reason };
         let inbox = channel.inbox.clone();
         if let RequestKind::Exec(command) = &request.kind {
@@ -528,7 +541,7 @@ impl Drop for Connection {
             self.note_sums(&sums);
         }
         if self.login.is_none()
-            && let Some(refused) = self.attempts.refused(self.source)
+            && let Some(refused) = self.attempts.refused(self.source, self.algorithms)
         {
             self.shared.sessions.note(self.id, &Event::LoginRefused(refused));
         }

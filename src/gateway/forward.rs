@@ -68,7 +68,7 @@ pub(super) struct NoForward {
     pub(super) ssh_code: u32,
     pub(super) why: String,
     /// What policy said, where it is policy.
-    pub(super) denial: Option<Denial>,
+    pub(super) denial: Option<Box<Denial>>,
 }
 
 impl NoForward {
@@ -89,7 +89,7 @@ impl NoForward {
     }
 
     pub(super) fn denied(denial: Denial) -> Self {
-        Self { code: denial.code, ssh_code: PROHIBITED, why: denial.text.clone(), denial: Some(denial) }
+        Self { code: denial.code, ssh_code: PROHIBITED, why: denial.text.clone(), denial: Some(Box::new(denial)) }
     }
 }
 

@@ -4,17 +4,23 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use russh::client::GexParams;
+use russh::kex::dh::groups::DhGroup;
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, NotServed, PublicKeyOffer, Response, Session, VerifiedCertificate,
     VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, Pty, Sig};
+use russh::{Channel, ChannelId, Disconnect, Names, Pty, Sig};
 
+use zeroize::Zeroizing;
+
+use super::algorithms;
 use super::auth::{certificate, publickey};
 use super::connection::Connection;
 use super::environment::Verdict;
 use super::forward::{self, PROHIBITED, RESOURCE_SHORTAGE, Wanted};
 use super::preauth_stream::Reached;
+use crate::config::Algorithms;
 use crate::identity::{KeyFingerprint, Login, LoginError, Proved, Unproved};
 use crate::model::{ClientFacts, Negotiated, ReasonText, RefusalCode, WindowSize, plain_text_up_to};
 use crate::session::RequestKind;
@@ -24,6 +30,8 @@ use crate::transport::PtyRequest;
 #[derive(Debug)]
 pub(super) struct ClientHandler(pub(super) Connection);
 
+/// It takes ChaCha20-Poly1305, or CBC with a MAC over what is encrypted, and not what makes those safe.
+const NO_STRICT_EXCHANGE: &str = "this client knows no strict key exchange, so whoever is between could take messages out unnoticed (Terrapin, CVE-2023-48795); update it, or choose another cipher (ssh -c aes256-gcm@openssh.com)";
 const NO_FORWARDING: &str = "this gateway opens no such channel towards anybody; nothing is forwarded from it";
 const NO_NODE: &str =
     "this login names no node, so there is none to forward through: put the node before the '@', ssh <node>@<gateway>";
@@ -66,6 +74,18 @@ impl Handler for ClientHandler {
         Ok(self.0.shared.settings.banner.clone().filter(|_| !self.0.is_inside()))
     }
 
+    async fn negotiated(&mut self, names: &Names, session: &mut Session) -> Result<(), Self::Error> {
+        if algorithms::could_be_robbed(names) {
+            self.0.attempts.refuse(RefusalCode::ClientTooOld, NO_STRICT_EXCHANGE);
+            session.disconnect(Disconnect::KeyExchangeFailed, NO_STRICT_EXCHANGE, "en")?;
+        }
+        Ok(())
+    }
+
+    async fn lookup_dh_gex_group(&mut self, asked: &GexParams) -> Result<Option<DhGroup>, Self::Error> {
+        Ok(algorithms::group(asked))
+    }
+
     /// Each attempt, whatever its method, before anything comes of it. What has no callback below is refused by the library.
     async fn auth_requested(&mut self, user: &str, method: &str) -> Result<(), Self::Error> {
         self.0.reached(Reached::Asking);
@@ -78,14 +98,20 @@ impl Handler for ClientHandler {
         Ok(())
     }
 
-    /// Nothing is proved by it. Inside a hop nothing has to be, and clients that ask for the methods first are in by it.
+    /// Which every client begins with, to learn what there is (RFC 4252, section 5.2). Inside a hop nothing has to be proved.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
-        Ok(self.0.let_in_by_hop(user))
+        match self.0.is_inside() {
+            true => Ok(self.0.let_in_by_hop(user)),
+            false => Ok(Auth::Reject { proceed_with_methods: Some(self.0.methods()), partial_success: false }),
+        }
     }
 
-    /// Inside a hop, for clients that offer what they have without asking first; nobody looks at it.
-    async fn auth_password(&mut self, user: &str, _: &str) -> Result<Auth, Self::Error> {
-        Ok(self.0.let_in_by_hop(user))
+    /// Inside a hop of clients that offer what they have without asking first, and nobody looks at it.
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        match self.0.is_inside() {
+            true => Ok(self.0.let_in_by_hop(user)),
+            false => Ok(self.0.password(user, Zeroizing::new(password.to_owned())).await),
+        }
     }
 
     /// Only asks whether a signature is worth making (RFC 4252, section 7).
@@ -95,7 +121,7 @@ impl Handler for ClientHandler {
         }
         let wire = publickey::wire_form(offer.public_key).unwrap_or_default();
         self.0.attempts.offer(KeyFingerprint::of(&wire));
-        if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm) {
+        if let Err(weak) = publickey::strong(offer.public_key, offer.algorithm, self.0.algorithms) {
             self.0.attempts.refuse(RefusalCode::KeyTooWeak, weak.to_string());
             return Ok(refuse());
         }
@@ -122,8 +148,8 @@ impl Handler for ClientHandler {
         }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
-        let identity =
-            publickey::verified(key).map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
+        let identity = publickey::verified(key, self.0.algorithms)
+            .map(|verified| people.identify(&verified, login.as_ref().ok(), source, now));
         Ok(self.proved(user, identity, login))
     }
 
@@ -137,12 +163,12 @@ impl Handler for ClientHandler {
         }
         let login = Login::parse(user);
         let (people, source, now) = (self.0.shared.people.current(), self.0.source.ip(), SystemTime::now());
-        let identity = certificate::verified(certificate)
+        let identity = certificate::verified(certificate, self.0.algorithms)
             .map(|verified| people.identify_certified(&verified, login.as_ref().ok(), source, now));
         Ok(self.proved(user, identity, login))
     }
 
-    /// After what has proved the first half of somebody; alone it proves nothing.
+    /// After what has proved the first half of somebody, to sign in, or for a password.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
@@ -164,7 +190,10 @@ impl Handler for ClientHandler {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
-        self.0.let_in(client_facts(session));
+        self.0.let_in(client_facts(session, self.0.algorithms));
+        if learns_host_keys(session.remote_sshid()) {
+            session.announce_host_keys()?;
+        }
         Ok(())
     }
 
@@ -454,6 +483,17 @@ impl Handler for ClientHandler {
         answer(session, id, plain && running)
     }
 
+    /// RFC 4335. A pseudo-terminal has no line that could be broken: Linux takes a break on one and does nothing, and OpenSSH's
+    /// server says that it is done.
+    async fn break_request(&mut self, id: ChannelId, _: u32, session: &mut Session) -> Result<(), Self::Error> {
+        let on_terminal = self.0.runs_on_terminal(id);
+        if !on_terminal {
+            let why = "a break is a terminal's, on which something runs";
+            self.0.note_refusal("break", RefusalCode::RequestOutOfPlace, why);
+        }
+        answer(session, id, on_terminal)
+    }
+
     async fn agent_request(&mut self, _: ChannelId, session: &mut Session) -> Result<bool, Self::Error> {
         self.refuse_offer("agent forwarding", NO_AGENT, session)?;
         Ok(false)
@@ -573,7 +613,7 @@ impl ClientHandler {
             forward::refuse(reply, PROHIBITED, &ended.to_string()).await;
             return Ok(());
         }
-        if let Err((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
+        if let Some((reply, code, why)) = self.0.open_forward(wanted, channel, reply, session.handle()) {
             forward::refuse(reply, code, &why).await;
         }
         Ok(())
@@ -615,10 +655,17 @@ fn signal_name(signal: &Sig) -> String {
     }
 }
 
+/// Whether a client does something with the host keys that it is told (`UpdateHostKeys`). Others would throw them away, and some of
+/// the oldest hang up for a request that they do not know.
+fn learns_host_keys(identification: &[u8]) -> bool {
+    [&b"SSH-2.0-OpenSSH_"[..], b"SSH-2.0-AsyncSSH_"].iter().any(|known| identification.starts_with(known))
+}
+
 /// What the client calls itself, and what the last key exchange agreed on.
-fn client_facts(session: &Session) -> ClientFacts {
+fn client_facts(session: &Session, profile: Algorithms) -> ClientFacts {
     let version = plain_text_up_to(LONGEST_VERSION, &String::from_utf8_lossy(session.remote_sshid()));
     let algorithms = session.negotiated().map(|names| Negotiated {
+        profile: profile.name(),
         kex: names.kex.as_ref().to_owned(),
         host_key: names.key.to_string(),
         cipher: names.cipher.as_ref().to_owned(),

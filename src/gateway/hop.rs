@@ -18,10 +18,11 @@ use russh::server::{Auth, ChannelOpenHandle, Handle, Msg};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::auth::keyboard::refuse;
 use super::channel_stream::ChannelStream;
 use super::client_channel::ClientChannel;
-use super::connection::{ChannelHold, Connection, Ends};
+use super::connection::{ChannelHold, Connection};
 use super::connection_limits::Permit;
 use super::ending::Ended;
 use super::forward::{self, CONNECT_FAILED, NoForward, Opening, PROHIBITED, RESOURCE_SHORTAGE, Wanted};
@@ -38,11 +39,11 @@ use crate::session::{Caller, Destination, Dialer, HopSession, Outcome, Refused};
 const SSH_PORT: u32 = 22;
 
 const PORT_OF_NO_NODE: &str = "your login names no node, so it reaches nodes by their port 22 (ssh -J), where the gateway answers for \
-    them; for another port name the node in the login: ssh -L … <node>@<gateway>";
+    them; for another port name the node in the login: ssh -L ... <node>@<gateway>";
 
 const NOBODY_INSIDE: &str = "nobody logged in inside the hop";
 
-const NO_NODE_NAME: &str = "a hop goes to a node: an id (i-…, mi-…, ecs:…), a name of letters, digits, '.', '-' and '_', or \
+const NO_NODE_NAME: &str = "a hop goes to a node: an id (i-..., mi-..., ecs:...), a name of letters, digits, '.', '-' and '_', or \
     tag:Key=Value";
 
 /// What is around a connection inside a hop.
@@ -156,7 +157,7 @@ impl Connection {
         let hop = Hop {
             dialer: self.dialer(),
             shared: self.shared.clone(),
-            ends: Ends { source: self.source, local: self.local },
+            arrival: self.arrival(),
             stages: self.stages().clone(),
             caller,
             node,
@@ -198,7 +199,8 @@ struct Hop {
     shared: Arc<Shared>,
     /// Where it turns out to be a forward.
     dialer: Arc<dyn Dialer>,
-    ends: Ends,
+    /// How the connection around has come, and so what is inside.
+    arrival: Arrival,
     stages: watch::Receiver<Stage>,
     caller: Caller,
     node: NodeAsked,
@@ -270,7 +272,7 @@ impl Hop {
     }
 
     async fn serve(self, session: HopSession, reply: ChannelOpenHandle) {
-        let Self { shared, dialer: _, ends, stages, caller: _, node, unless: _, mut around, client } = self;
+        let Self { shared, dialer: _, arrival, stages, caller: _, node, unless: _, mut around, client } = self;
         let keys = match shared.hosts.of_node(node.written()) {
             Ok(keys) => keys,
             Err(error) => {
@@ -287,8 +289,8 @@ impl Hop {
         let (stream, end) = session.attach(ChannelStream::new(&client));
         let permit = Permit::inside();
         let progress = permit.progress().clone();
-        let (config, registry) = (shared.settings.russh(&keys), shared.sessions.registry().clone());
-        let mut connection = Connection::new(shared, ends, permit, stages);
+        let (config, registry) = (shared.settings.russh(&keys, arrival.algorithms), shared.sessions.registry().clone());
+        let mut connection = Connection::new(shared, arrival, permit, stages);
         connection.around = Some(Box::new(around));
         let (inside, ending) = (connection.id, connection.ending().clone());
         let passed = || {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use russh::keys::PrivateKey;
 use uuid::Uuid;
 
-use super::hostkeys::{HostKeyError, HostKeys, Wrong, load_one};
+use super::hostkeys::{HostKeyError, HostKeys, Wrong, load_one, modern};
 use super::mint::{Counts, KeyPair, MintError, certificate_of_host};
 use crate::model::NodeName;
 
@@ -36,7 +36,7 @@ const COMMENT: &str = "portcullis-host-ca";
 impl HostCa {
     /// The key in a file that only its owner can read; none where there is no file.
     pub fn load(path: &Path) -> Result<Option<Self>, HostKeyError> {
-        match load_one(path) {
+        match load_one(path).and_then(modern) {
             Ok(key) => Ok(Some(Self(Arc::new(key)))),
             Err(Wrong::NotOpened(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(why) => Err(HostKeyError::of_a("host CA", path, why)),
@@ -94,8 +94,11 @@ impl NodeHosts {
         let asked = name.as_str();
         let small = asked.to_ascii_lowercase();
         let names: &[&str] = if small == asked { &[asked] } else { &[asked, &small] };
-        let certified =
-            self.keys.keys().iter().map(|key| certificate_of_host(&self.ca.0, key.public_key(), names, COUNTS));
+        let certified = self
+            .keys
+            .for_certificates()
+            .iter()
+            .map(|key| certificate_of_host(&self.ca.0, key.public_key(), names, COUNTS));
         Ok(self.keys.certified_by(certified.collect::<Result<_, _>>()?))
     }
 }
@@ -187,7 +190,7 @@ mod tests {
             ("tag:Role=db", &["tag:Role=db", "tag:role=db"]),
         ] {
             let certified = hosts.of_node(&NodeName::for_test(name)).unwrap();
-            assert_eq!(certified.certificates().len(), hosts.keys().keys().len());
+            assert_eq!(certified.certificates().len(), hosts.keys().for_certificates().len());
             for certificate in certified.certificates() {
                 assert_eq!(
                     (certificate.cert_type(), certificate.valid_principals()),

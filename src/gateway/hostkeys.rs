@@ -6,14 +6,19 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, PrivateKey};
 
+use super::auth::publickey;
 use super::mint::MintError;
+use crate::config::Algorithms;
 
 /// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
 pub struct HostKeys {
     keys: Vec<PrivateKey>,
+    /// Shown where `legacy` is spoken, behind the others.
+    legacy: Vec<PrivateKey>,
     certificates: Vec<Certificate>,
 }
 
@@ -52,8 +57,14 @@ pub(super) enum Wrong {
     NoKey,
     #[error("it has a passphrase; remove it with ssh-keygen -p -N ''")]
     Encrypted,
-    #[error("{0} host keys are not used here; make one with ssh-keygen -t ed25519 or -t ecdsa")]
+    #[error(
+        "{0} host keys are not used here; make one with ssh-keygen -t ed25519 or -t ecdsa (one of RSA for old clients goes to legacy_host_keys)"
+    )]
     Kind(Algorithm),
+    #[error("{0} is no key for old clients, which know RSA; make one with ssh-keygen -t rsa -b 3072")]
+    NotRsa(Algorithm),
+    #[error("an RSA key has 2048 to 8192 bits here; make one with ssh-keygen -t rsa -b 3072")]
+    RsaSize,
     #[error("it is no certificate; the CA's ssh-keygen -s -h makes one")]
     NoCertificate,
     #[error("it is a user's certificate; sign the host key with ssh-keygen -s -h")]
@@ -65,9 +76,17 @@ pub(super) enum Wrong {
 impl HostKeys {
     /// Loads keys from files that only their owner can read.
     pub fn load(paths: &[PathBuf]) -> Result<Self, HostKeyError> {
-        let load = |path: &PathBuf| load_one(path).map_err(|why| HostKeyError::of(path, why));
-        let keys = paths.iter().map(load).collect::<Result<_, _>>()?;
-        Ok(Self { keys, certificates: Vec::new() })
+        let keys = load_all(paths, modern)?;
+        Ok(Self { keys, legacy: Vec::new(), certificates: Vec::new() })
+    }
+
+    /// The same, and RSA keys for clients that know no other kind.
+    pub fn with_legacy(mut self, paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+        self.legacy = load_all(paths, |key| match key.public_key().key_data() {
+            KeyData::Rsa(rsa) => publickey::rsa_size(rsa).map(|_| key).map_err(|_| Wrong::RsaSize),
+            _ => Err(Wrong::NotRsa(key.algorithm())),
+        })?;
+        Ok(self)
     }
 
     /// The same keys with these certificates, each of which must be a host's and for one of the keys.
@@ -81,16 +100,29 @@ impl HostKeys {
 
     /// The same keys with other certificates for them.
     pub(super) fn certified_by(&self, certificates: Vec<Certificate>) -> Self {
-        Self { keys: self.keys.clone(), certificates }
+        Self { keys: self.keys.clone(), legacy: self.legacy.clone(), certificates }
     }
 
-    /// The public keys, each as in a `.pub` file.
+    /// The public keys, each as in a `.pub` file; those of old clients come last.
     pub fn public_lines(&self) -> Vec<String> {
-        self.keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
+        self.keys.iter().chain(&self.legacy).filter_map(|key| key.public_key().to_openssh().ok()).collect()
     }
 
-    pub(super) fn keys(&self) -> &[PrivateKey] {
+    /// All of them but for those of old clients.
+    pub(super) fn for_certificates(&self) -> &[PrivateKey] {
         &self.keys
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Those that are shown where these algorithms are spoken: who speaks modern ones knows ed25519, and needs no curve of NIST's.
+    pub(super) fn keys(&self, algorithms: Algorithms) -> Vec<PrivateKey> {
+        let ed25519 = |key: &&PrivateKey| key.algorithm() == Algorithm::Ed25519;
+        let all = !self.keys.iter().any(|key| ed25519(&key)) || algorithms != Algorithms::Modern;
+        let legacy = self.legacy.iter().filter(|_| algorithms == Algorithms::Legacy);
+        self.keys.iter().filter(|key| all || ed25519(key)).chain(legacy).cloned().collect()
     }
 
     pub(super) fn certificates(&self) -> &[Certificate] {
@@ -104,7 +136,8 @@ impl HostKeyError {
         match &self.why {
             Wrong::NotOpened(error) if self.what == "host key" && error.kind() == ErrorKind::NotFound => {
                 // named as OpenSSH names its own: ssh_host_ecdsa_key
-                let kind = if self.path.contains("ecdsa") { "ecdsa" } else { "ed25519" };
+                let kinds = ["ecdsa", "rsa"].into_iter().find(|kind| self.path.contains(kind));
+                let kind = kinds.unwrap_or("ed25519");
                 let path = &self.path;
                 Some(format!(
                     "make it with: ssh-keygen -t {kind} -N '' -f {path}; its owner is the user that runs the gateway (chown portcullis: {path})"
@@ -129,12 +162,28 @@ impl HostKeyError {
 /// Never the keys themselves.
 impl std::fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| key.algorithm().to_string())).finish()
+        f.debug_list().entries(self.keys.iter().chain(&self.legacy).map(|key| key.algorithm().to_string())).finish()
     }
 }
 
 /// What a service's key wants, with the user's name that `deploy/systemd` gives it.
 const OWNER: &str = "give it to the user that runs the gateway (chown portcullis: FILE)";
+
+fn load_all(
+    paths: &[PathBuf],
+    takes: impl Fn(PrivateKey) -> Result<PrivateKey, Wrong>,
+) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let load = |path: &PathBuf| load_one(path).and_then(&takes).map_err(|why| HostKeyError::of(path, why));
+    paths.iter().map(load).collect()
+}
+
+/// A key of a kind that every client of today knows.
+pub(super) fn modern(key: PrivateKey) -> Result<PrivateKey, Wrong> {
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
+        other => Err(Wrong::Kind(other)),
+    }
+}
 
 pub(super) fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
     let mut file = File::open(path).map_err(|error| match error.kind() {
@@ -152,13 +201,7 @@ pub(super) fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
     let mut text = zeroize::Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(Wrong::NotRead)?;
     let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| Wrong::NoKey)?;
-    if key.is_encrypted() {
-        return Err(Wrong::Encrypted);
-    }
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        other => Err(Wrong::Kind(other)),
-    }
+    if key.is_encrypted() { Err(Wrong::Encrypted) } else { Ok(key) }
 }
 
 fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wrong> {
@@ -245,9 +288,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let load = |path: PathBuf| HostKeys::load(&[path]);
         load(keygen(dir.path(), &["ed25519"], "")).unwrap();
-        load(keygen(dir.path(), &["ecdsa", "-b", "384"], "")).unwrap();
-        let rsa = load(keygen(dir.path(), &["rsa", "-b", "2048"], "")).unwrap_err().to_string();
-        assert!(rsa.contains("host keys are not used here"), "{rsa}");
+        let ecdsa = load(keygen(dir.path(), &["ecdsa", "-b", "384"], "")).unwrap();
+        assert_eq!(
+            Algorithms::ALL.map(|algorithms| ecdsa.keys(algorithms).len()),
+            [1, 1, 1],
+            "where there is no other"
+        );
+        let both = HostKeys::load_or_create(&dir.path().join("both")).unwrap();
+        assert_eq!(Algorithms::ALL.map(|algorithms| both.keys(algorithms).len()), [1, 2, 2]);
+        let rsa_key = keygen(dir.path(), &["rsa", "-b", "2048"], "");
+        let rsa = load(rsa_key.clone()).unwrap_err().to_string();
+        assert!(rsa.contains("host keys are not used here") && rsa.contains("legacy_host_keys"), "{rsa}");
+        let ed25519 = dir.path().join("ed25519");
+        let with =
+            |legacy: &Path| HostKeys::load(std::slice::from_ref(&ed25519)).unwrap().with_legacy(&[legacy.to_owned()]);
+        let keys = with(&rsa_key).unwrap();
+        assert_eq!(Algorithms::ALL.map(|algorithms| keys.keys(algorithms).len()), [1, 1, 2], "RSA is for legacy alone");
+        assert!(with(&ed25519).unwrap_err().to_string().contains("which know RSA"));
+        let small = keygen(dir.path(), &["rsa", "-b", "1024"], "");
+        assert!(with(&small).unwrap_err().to_string().contains("2048 to 8192 bits"));
         let locked = keygen(dir.path(), &["ed25519", "-C", "locked"], "secret");
         assert!(load(locked).unwrap_err().to_string().contains("passphrase"));
         let open = keygen(dir.path(), &["ed25519", "-C", "open"], "");

@@ -4,23 +4,27 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use super::arrival::Arrival;
+use super::balanced::BalancedPlace;
 use super::client_socket::ClientSocket;
-use super::connection::Ends;
 use super::connection_limits::{ConnectionLimits, LimitReached};
 use super::host_ca::{HostCa, NodeHosts};
 use super::hostkeys::HostKeys;
+use super::proxy_header::{ProxyHeader, ProxyHeaderError};
 use super::server::Server;
 use super::settings::Settings;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
 use crate::identity::Roster;
+use crate::model::RefusalCode;
 use crate::session::{Registry, SessionOpener};
 use crate::telemetry::Repeated;
 
@@ -30,7 +34,8 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// A gateway that has its addresses.
 #[derive(Debug)]
 pub struct Gateway {
-    listeners: Vec<TcpListener>,
+    /// By the addresses that were asked for.
+    listeners: Vec<(SocketAddr, TcpListener)>,
     server: Server,
     limits: Arc<ConnectionLimits>,
 }
@@ -61,13 +66,13 @@ impl Gateway {
         sessions: Arc<SessionOpener>,
         settings: Settings,
     ) -> Result<Self, GatewayError> {
-        if host_keys.keys().is_empty() {
+        if host_keys.are_none() {
             return Err(GatewayError::NoHostKey);
         }
         let mut listeners = Vec::new();
         for &address in addresses {
             let listener = TcpListener::bind(address).await;
-            listeners.push(listener.map_err(|source| GatewayError::Listen { address, source })?);
+            listeners.push((address, listener.map_err(|source| GatewayError::Listen { address, source })?));
         }
         let limits = Arc::new(ConnectionLimits::new(&settings));
         let hosts = NodeHosts::new(host_keys.clone(), host_ca);
@@ -76,7 +81,7 @@ impl Gateway {
 
     /// The addresses, with the ports that were chosen where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(|(_, listener)| listener.local_addr().ok()).collect()
     }
 
     /// What says how many bytes people have sent that nobody has taken.
@@ -126,14 +131,14 @@ async fn end_sessions(registry: &Registry) {
 }
 
 async fn accept(
-    listener: TcpListener,
+    (address, listener): (SocketAddr, TcpListener),
     server: Server,
     limits: Arc<ConnectionLimits>,
     mut stages: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
     let mut failed = Repeated::new(BETWEEN_LINES);
-    let mut refused: HashMap<LimitReached, Repeated> = HashMap::new();
+    let door = Arc::new(Door { address, server, limits, stages: stages.clone(), refused: Mutex::default() });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -142,22 +147,15 @@ async fn accept(
             () = comes(&mut stages, Stage::Draining) => break,
         };
         match accepted {
+            Ok((tcp, peer)) if door.server.shared.settings.is_balancer(peer.ip()) => {
+                if let Some(place) = door.server.shared.balanced.place() {
+                    connections.spawn(door.clone().let_in_balanced(tcp, peer, place));
+                }
+            }
             Ok((tcp, source)) => {
-                let now = Instant::now();
-                match limits.take(source.ip(), now) {
-                    Ok(permit) => {
-                        let ends = Ends { source, local: tcp.local_addr().ok() };
-                        let socket = ClientSocket::new(tcp, permit.progress().clone());
-                        connections.spawn(server.clone().serve_stream(socket, ends, permit, stages.clone()));
-                    }
-                    // no words: whoever is over a limit is mostly no SSH client
-                    Err(limit) => {
-                        if let Some(times) =
-                            refused.entry(limit).or_insert_with(|| Repeated::new(BETWEEN_LINES)).count(now)
-                        {
-                            tracing::warn!(%source, %limit, times, "connections refused");
-                        }
-                    }
+                let local = tcp.local_addr().ok();
+                if let Some(served) = door.let_in(tcp, source, local) {
+                    connections.spawn(served);
                 }
             }
             Err(error) => {
@@ -180,6 +178,67 @@ async fn accept(
         () = late => {}
     }
     connections.shutdown().await;
+}
+
+/// What a client comes in by.
+struct Door {
+    /// The listener's address, as it was asked for.
+    address: SocketAddr,
+    server: Server,
+    limits: Arc<ConnectionLimits>,
+    stages: watch::Receiver<Stage>,
+    /// What was said of each limit.
+    refused: Mutex<HashMap<LimitReached, Repeated>>,
+}
+
+impl Door {
+    /// Serves whoever has come from there, unless a limit is reached.
+    fn let_in(
+        &self,
+        tcp: TcpStream,
+        source: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let now = Instant::now();
+        match self.limits.take(source.ip(), now) {
+            Ok(permit) => {
+                let algorithms = self.server.shared.settings.spoken_with(source.ip(), self.address);
+                let arrival = Arrival { source, local, algorithms };
+                let socket = ClientSocket::new(tcp, permit.progress().clone());
+                Some(self.server.clone().serve_stream(socket, arrival, permit, self.stages.clone()))
+            }
+            // no words: whoever is over a limit is mostly no SSH client
+            Err(limit) => {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                let said = refused.entry(limit).or_insert_with(|| Repeated::new(BETWEEN_LINES));
+                if let Some(times) = said.count(now) {
+                    tracing::warn!(%source, %limit, times, "connections refused");
+                }
+                None
+            }
+        }
+    }
+
+    /// The same of whoever a balancer says that it has connected for: they, and not it, have limits and penalties.
+    async fn let_in_balanced(self: Arc<Self>, mut tcp: TcpStream, balancer: SocketAddr, place: BalancedPlace) {
+        let header = ProxyHeader::read(&mut tcp).await;
+        drop(place);
+        match header {
+            Ok(ProxyHeader::Client { source, destination }) => {
+                if let Some(served) = self.let_in(tcp, source, Some(destination)) {
+                    served.await;
+                }
+            }
+            // it looks whether somebody is here, which it has seen
+            Ok(ProxyHeader::Local) => {}
+            Err(ProxyHeaderError::Broken(error)) => tracing::debug!(%balancer, %error, "a balancer hung up"),
+            Err(why) => {
+                let algorithms = self.server.shared.settings.algorithms;
+                let arrival = Arrival { source: balancer, local: None, algorithms };
+                self.server.shared.note_refused(Uuid::new_v4(), &arrival, RefusalCode::ProxyHeader, &why.to_string());
+            }
+        }
+    }
 }
 
 /// Between two tries to accept, where the machine has run out of something.

@@ -10,8 +10,10 @@
 //! whatever may wait to the channel's own tasks.
 
 mod algorithms;
+mod arrival;
 mod attempts;
 mod auth;
+mod balanced;
 mod channel;
 mod channel_screen;
 mod channel_stream;
@@ -25,6 +27,7 @@ mod ending;
 mod environment;
 mod foretell;
 mod forward;
+mod guesses;
 mod handler;
 mod home;
 mod hop;
@@ -39,6 +42,7 @@ mod pick_list;
 mod picker;
 mod preauth_stream;
 mod prompts;
+pub mod proxy_header;
 mod pump;
 mod reason_prompt;
 mod refusals;
@@ -52,6 +56,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::SpokenWith;
 pub use environment::never_passes;
 pub use host_ca::HostCa;
 pub use hostkeys::{HostKeyError, HostKeys};

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::proxy_header::SIGNATURE;
+
 /// What a client may send before it has logged in: a key exchange is under 4 KiB, a signed RSA-8192 attempt 2.5 KiB.
 pub(super) const BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 
@@ -31,6 +33,8 @@ pub(super) struct Progress {
     moved: Mutex<Option<Instant>>,
     /// The time for a login was over.
     expired: AtomicBool,
+    /// It began with a header of the PROXY protocol.
+    claimed_another: AtomicBool,
     evicted: Notify,
     cut: Cut,
     received: AtomicU64,
@@ -101,6 +105,11 @@ impl Progress {
     /// Whether it has let the time for a login pass.
     pub(super) fn has_expired(&self) -> bool {
         self.expired.load(Ordering::Acquire)
+    }
+
+    /// Whether it has claimed to be another's, as only listed balancers may.
+    pub(super) fn has_claimed_another(&self) -> bool {
+        self.claimed_another.load(Ordering::Acquire)
     }
 
     /// Ends the stream, whoever has logged in on it.
@@ -208,6 +217,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for PreauthStream<S> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = (buf.filled().len() - before) as u64;
         let received = self.progress.received.fetch_add(read, Ordering::Relaxed) + read;
+        // either version; the library would take the second one's first lines for a greeting before the identification
+        let begins = buf.filled().get(before..).unwrap_or_default();
+        if received == read && (begins.starts_with(&SIGNATURE) || begins.starts_with(b"PROXY ")) {
+            self.progress.claimed_another.store(true, Ordering::Release);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a header of the PROXY protocol")));
+        }
         if self.end.is_some() && received > BYTES_BEFORE_LOGIN {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too much before login")));
         }

@@ -4,16 +4,22 @@
 //!  stream ─▶ PreauthStream (deadline, byte cap) ─▶ buffer ─▶ russh ─▶ ClientHandler
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::AlgorithmKind;
 use russh::server::Handle;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::auth::questions::Questions;
-use super::connection::{Connection, Ends};
+use super::balanced::Balanced;
+use super::connection::Connection;
 use super::connection_limits::Permit;
+use super::guesses::Guesses;
 use super::handler::ClientHandler;
 use super::host_ca::NodeHosts;
 use super::preauth_stream::{PreauthStream, Reached, Time};
@@ -22,34 +28,56 @@ use super::settings::Settings;
 use super::shared::Shared;
 use super::shares::Shares;
 use super::stage::{LAST_WORDS, SHUTTING_DOWN, Stage, comes};
+use crate::config::Algorithms;
+use crate::evidence::{Event, LoginRefused};
 use crate::identity::{Roster, SecondFactors};
+use crate::model::{RefusalCode, plain_text_up_to};
 use crate::session::SessionOpener;
 
 /// Serves clients, each on a stream of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    config: Arc<russh::server::Config>,
+    configs: Arc<HashMap<Algorithms, Arc<russh::server::Config>>>,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Server {
     pub(super) fn new(hosts: NodeHosts, people: Roster, sessions: Arc<SessionOpener>, settings: Settings) -> Self {
-        let config = settings.russh(hosts.keys());
+        let config = |algorithms| (algorithms, settings.russh(hosts.keys(), algorithms));
+        let configs = Arc::new(Algorithms::ALL.map(config).into());
         let environment = settings.allowed_environment();
         let shares = Arc::new(Shares::new(&settings.limits));
-        let (factors, questions) = (SecondFactors::default(), Questions::default());
-        let prompts = Prompts::new(settings.prompts);
-        let shared = Shared { hosts, people, factors, questions, prompts, sessions, settings, shares, environment };
-        Self { config, shared: Arc::new(shared) }
+        let (factors, questions, guesses) = (SecondFactors::default(), Questions::default(), Guesses::default());
+        let (prompts, balanced) = (Prompts::new(settings.prompts), Balanced::default());
+        let shared = Shared {
+            hosts,
+            people,
+            factors,
+            questions,
+            balanced,
+            guesses,
+            prompts,
+            sessions,
+            settings,
+            shares,
+            environment,
+        };
+        Self { configs, shared: Arc::new(shared) }
     }
 
     /// Serves one client to its end, or to the gateway's.
-    pub(super) async fn serve_stream<S>(self, stream: S, ends: Ends, permit: Permit, stages: watch::Receiver<Stage>)
-    where
+    pub(super) async fn serve_stream<S>(
+        self,
+        stream: S,
+        arrival: Arrival,
+        permit: Permit,
+        stages: watch::Receiver<Stage>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = Connection::new(self.shared, ends, permit, stages);
-        serve(self.config, stream, connection).await;
+        let Some(config) = self.configs.get(&arrival.algorithms).cloned() else { return };
+        let connection = Connection::new(self.shared, arrival, permit, stages);
+        serve(config, stream, connection).await;
     }
 }
 
@@ -66,7 +94,8 @@ where
     let progress = permit.progress().clone();
     // a packet is read in two steps; one system call is enough for both, and for the next few
     let stream = BufReader::with_capacity(READ_BUFFER, PreauthStream::new(stream, time, progress.clone()));
-    let (id, source) = (connection.id, connection.source);
+    let (shared, id, arrival) = (connection.shared.clone(), connection.id, connection.arrival());
+    let source = arrival.source;
     let (ending, mut stages) = (connection.ending().clone(), connection.stages().clone());
     let started = russh::server::run_stream(config, stream, ClientHandler(connection)).await;
     let ended = match started {
@@ -101,12 +130,57 @@ where
             }
         }
     };
+    if let Err(russh::Error::NoCommonAlgo { kind, theirs, .. }) = &ended {
+        shared.note_no_common_algorithm(id, &arrival, kind, theirs);
+    }
+    if progress.has_claimed_another() {
+        shared.note_refused(id, &arrival, RefusalCode::ProxyHeader, STRANGER);
+    }
     let (received, sent) = progress.bytes();
     match ended {
         Ok(()) => tracing::debug!(connection = %id, %source, received, sent, "connection ended"),
         Err(error) => tracing::debug!(connection = %id, %source, received, sent, %error, "connection ended"),
     }
 }
+
+impl Shared {
+    /// Nothing was tried that the connection's own event could tell of.
+    fn note_no_common_algorithm(&self, id: Uuid, arrival: &Arrival, kind: &AlgorithmKind, theirs: &[String]) {
+        let kind = match kind {
+            AlgorithmKind::Kex => "key exchange",
+            AlgorithmKind::Key => "host key",
+            AlgorithmKind::Cipher => "cipher",
+            AlgorithmKind::Mac => "MAC",
+            AlgorithmKind::Compression => "compression",
+        };
+        let theirs = plain_text_up_to(LONGEST_LIST, &theirs.join(","));
+        let reason = format!("no {kind} in common; the client has {theirs}");
+        self.note_refused(id, arrival, RefusalCode::NoCommonAlgorithm, &reason);
+    }
+
+    /// Leaves the event of a connection that ended before anything could be tried on it.
+    pub(super) fn note_refused(&self, id: Uuid, arrival: &Arrival, code: RefusalCode, reason: &str) {
+        let refused = LoginRefused {
+            source: arrival.source,
+            login: "",
+            earlier_logins: &[],
+            methods: &[],
+            keys: String::new(),
+            algorithms: &[],
+            profile: arrival.algorithms.name(),
+            code,
+            reason,
+        };
+        self.sessions.note(id, &Event::LoginRefused(refused));
+    }
+}
+
+/// Whoever is believed when they say where they come from is listed.
+const STRANGER: &str =
+    "a header of the PROXY protocol came from an address that is in no network of gateway.proxy_protocol.from";
+
+/// How much of what a client offers stands in an event.
+const LONGEST_LIST: usize = 400;
 
 /// `SSH_MSG_DISCONNECT` (RFC 4253, section 11.1), for a client that still reads.
 async fn disconnect(handle: &Handle, why: russh::Disconnect, text: &str) {

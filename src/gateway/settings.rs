@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::algorithms;
+use super::arrival::SpokenWith;
 use super::environment::Allowed;
 use super::hostkeys::HostKeys;
 use super::prompts;
 use crate::audit::Archive;
 use crate::config::{Algorithms, Environment, Limits};
+use crate::identity::SourceList;
 use crate::model::{PlaceBounds, on_beat};
 use crate::oidc::Provider;
 
@@ -25,6 +27,10 @@ pub struct Settings {
     pub banner: Option<String>,
     /// Which algorithms are spoken.
     pub algorithms: Algorithms,
+    /// With whom others are.
+    pub algorithms_for: Vec<SpokenWith>,
+    /// From where balancers come, which say by the PROXY protocol for whom they connect.
+    pub balancers: Option<SourceList>,
     /// Where people sign in, if anywhere.
     pub provider: Option<Provider>,
     /// Terminals are the agent's own sessions, which have no exit status: `ssh -v` says so when one starts.
@@ -55,6 +61,8 @@ impl Settings {
             environment: environment.clone(),
             banner: banner.map(|text| format!("{}\r\n", text.trim_end())),
             algorithms: Algorithms::default(),
+            algorithms_for: Vec::new(),
+            balancers: None,
             provider: None,
             agent_shells: false,
             window: WINDOW,
@@ -81,22 +89,19 @@ impl Settings {
     }
 
     /// The library's configuration; every choice it leaves open is made here.
-    pub(super) fn russh(&self, host_keys: &HostKeys) -> Arc<russh::server::Config> {
+    pub(super) fn russh(&self, host_keys: &HostKeys, algorithms: Algorithms) -> Arc<russh::server::Config> {
         let seconds = |n: u32| Duration::from_secs(u64::from(n));
         let rekey =
             usize::try_from(self.limits.rekey_bytes).map_or(MOST_REKEY_BYTES, |bytes| bytes.min(MOST_REKEY_BYTES));
-        let mut methods = russh::MethodSet::empty();
-        methods.push(russh::MethodKind::PublicKey);
-        if self.provider.is_some() {
-            methods.push(russh::MethodKind::KeyboardInteractive);
-        }
+        // what else there is for a client it is told when it asks, since that depends on where it is
+        let methods = russh::MethodSet::from(&[russh::MethodKind::PublicKey][..]);
         Arc::new(russh::server::Config {
             server_id: russh::SshId::Standard(IDENTIFICATION.into()),
             methods,
             auth_rejection_time: self.refusal_delay,
             // every client begins with `none`, to ask for the methods
             auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: host_keys.keys().to_vec(),
+            keys: host_keys.keys(algorithms),
             certificates: host_keys.certificates().to_vec(),
             limits: russh::Limits::new(rekey, rekey, seconds(self.limits.rekey_seconds)),
             window_size: self.window,
@@ -105,7 +110,7 @@ impl Settings {
             // nobody reads the library's own queues: the handler's callbacks put everything into inboxes
             channel_buffer_size: 1,
             event_buffer_size: 64,
-            preferred: algorithms::preferred(self.algorithms),
+            preferred: algorithms::preferred(algorithms),
             max_auth_attempts: usize::try_from(self.limits.auth_attempts).unwrap_or(usize::MAX),
             inactivity_timeout: self.inactivity(),
             keepalive_interval: (self.limits.keepalive_seconds > 0).then(|| seconds(self.limits.keepalive_seconds)),
@@ -155,7 +160,7 @@ mod tests {
     async fn the_keepalives_of_silent_clients_share_a_beat() {
         let dir = tempfile::tempdir().unwrap();
         let key = HostKeys::load_or_create(&dir.path().join("key")).unwrap();
-        let config = Settings::new(&Limits::default(), &Environment::default(), None).russh(&key);
+        let config = Settings::new(&Limits::default(), &Environment::default(), None).russh(&key, Algorithms::Modern);
         let now = Instant::now();
         let due = |late| (config.keepalive_at)(now + config.keepalive_interval.unwrap() + Duration::from_millis(late));
         let mut times: Vec<_> = (0..50).map(|n| due(200 * n)).collect();

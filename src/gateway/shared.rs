@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::auth::questions::Questions;
+use super::balanced::Balanced;
 use super::environment::Allowed;
+use super::guesses::Guesses;
 use super::host_ca::NodeHosts;
 use super::prompts::Prompts;
 use super::settings::Settings;
@@ -21,6 +23,10 @@ pub(super) struct Shared {
     pub(super) factors: SecondFactors,
     /// Who is being asked for one.
     pub(super) questions: Questions,
+    /// Balancers' connections of which it is not known yet whose they are.
+    pub(super) balanced: Balanced,
+    /// How often passwords were wrong.
+    pub(super) guesses: Guesses,
     /// Who is asked for something on a terminal.
     pub(super) prompts: Prompts,
     pub(super) sessions: Arc<SessionOpener>,

@@ -8,6 +8,7 @@ use super::acting::{ActsAs, InRealms};
 use super::certificate::Certificate;
 use super::enough::Second;
 use super::id_token::SignInFacts;
+use super::passwords::PasswordOf;
 use super::proof::KeyFingerprint;
 use super::restrictions::Restrictions;
 use super::sign_in::SignedIn;
@@ -47,6 +48,8 @@ pub(super) enum First {
     Key(KeyFingerprint),
     /// A certificate, whose key has signed.
     Certificate(KeyFingerprint, Arc<Certified>),
+    /// A password.
+    Password(Arc<PasswordOf>),
     /// A sign-in at the provider; no key of theirs is known.
     SignIn(Arc<SignedIn>),
 }
@@ -130,13 +133,13 @@ impl Identity {
         &self.groups
     }
 
-    /// The kind of proof, for policies: `publickey`, `certificate`, `oidc`.
+    /// The kind of proof, for policies: `publickey`, `certificate`, `password`, `oidc`.
     pub fn method(&self) -> &str {
         self.proof().split(' ').next().unwrap_or_default()
     }
 
     /// How they proved it, for evidence: `publickey SHA256:…`, with `: IAM user …` where one holds it, `certificate SHA256:…: …`,
-    /// `oidc <issuer> <subject>`, with ` and totp` or ` and oidc …` behind it where that was.
+    /// `password`, `oidc <issuer> <subject>`, with ` and totp` or ` and oidc …` behind it where that was.
     pub fn proof(&self) -> &str {
         &self.proof.text
     }
@@ -145,7 +148,7 @@ impl Identity {
     pub fn key(&self) -> Option<&KeyFingerprint> {
         match &self.proof.first {
             First::Key(key) | First::Certificate(key, _) => Some(key),
-            First::SignIn(_) => None,
+            First::Password(_) | First::SignIn(_) => None,
         }
     }
 
@@ -163,7 +166,7 @@ impl Identity {
     pub fn certificate(&self) -> Option<&CertificateFacts> {
         match &self.proof.first {
             First::Certificate(_, certified) => Some(&certified.facts),
-            First::Key(_) | First::SignIn(_) => None,
+            First::Key(_) | First::Password(_) | First::SignIn(_) => None,
         }
     }
 

@@ -27,6 +27,8 @@ pub enum FirstProof {
     Key,
     /// A certificate.
     Certificate,
+    /// A password.
+    Password,
     /// A sign-in at the provider.
     SignIn,
 }
@@ -182,7 +184,9 @@ impl People {
             Some(rule) => rule.enough.iter().any(|combination| {
                 let signs_in =
                     combination.first == FirstProof::SignIn || combination.second == Some(SecondProof::SignIn);
-                (has_secret || combination.second != Some(SecondProof::Totp)) && (self.sign_ins.is_some() || !signs_in)
+                (combination.first != FirstProof::Password || self.has_password(person))
+                    && (has_secret || combination.second != Some(SecondProof::Totp))
+                    && (self.sign_ins.is_some() || !signs_in)
             }),
             None => self.enough.rules.is_empty(),
         }
@@ -279,6 +283,7 @@ impl Enough {
         let first = match &identity.proof.first {
             First::Key(_) => FirstProof::Key,
             First::Certificate(..) => FirstProof::Certificate,
+            First::Password(_) => FirstProof::Password,
             First::SignIn(_) => FirstProof::SignIn,
         };
         if self.rules.is_empty() {
@@ -310,6 +315,7 @@ impl HalfProved {
         let Identity { person, proof, .. } = &self.identity;
         let by = match &proof.first {
             First::Key(key) | First::Certificate(key, _) => key.to_string(),
+            First::Password(_) => proof.text.clone(),
             First::SignIn(signed_in) => signed_in.text(),
         };
         Asker { person: person.clone(), by, source: proof.source }

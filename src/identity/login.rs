@@ -105,6 +105,12 @@ impl Login {
         self.person.as_deref()
     }
 
+    /// Who somebody says they are, where nothing else says it: the person in front, or the plain name that would be the gateway's own
+    /// (`ssh ada@gate`).
+    pub fn named(&self) -> Option<&str> {
+        self.person().or_else(|| self.node().filter(|_| self.is_plain()).map(NodeName::as_str))
+    }
+
     /// The operating-system user; none means the agent's own.
     pub fn os_user(&self) -> Option<&str> {
         self.os_user.as_deref()

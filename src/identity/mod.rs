@@ -21,6 +21,7 @@ mod id_token;
 mod key_options;
 mod krl;
 mod login;
+mod passwords;
 mod people;
 mod proof;
 mod public_key;
@@ -46,6 +47,9 @@ pub use hop_login::Around;
 pub(crate) use id_token::tests::Signer;
 pub use id_token::{Expected, IdToken, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};
 pub use login::{Login, LoginError};
+pub use passwords::{
+    PasswordAttempt, PasswordError, PasswordFault, PasswordHash, VerifiedPassword, password_is_usable,
+};
 pub use people::{LineFault, People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedCertificate, VerifiedKey};
 pub use restrictions::Restrictions;
@@ -55,5 +59,6 @@ pub use second_factors::{SecondFactors, WrongCode};
 #[cfg(test)]
 pub(crate) use sign_in::tests::{signed_in_by, signed_in_saying, verified_by};
 pub use sign_in::{SignIns, SignedIn};
+pub use source_list::{SourceList, SourceListError};
 pub use unproved::Unproved;
 pub use user_keys::{KeysOfUser, KeysOfUsers, UserKey, UserKeyFault};

@@ -12,6 +12,7 @@ use super::authorized_key::{AuthorizedKey, KeyLineError, lines};
 use super::certified::{Asks, Purpose};
 use super::enough::{Enough, Proved};
 use super::key_options::KeyOptions;
+use super::passwords::{PasswordFault, Passwords};
 use super::proof::{KeyFingerprint, VerifiedKey};
 use super::revocations::{Revocation, Revocations};
 use super::sign_in::SignIns;
@@ -34,6 +35,8 @@ pub struct People {
     pub(super) roles: RealmRoles,
     /// What of all this is enough for whom.
     pub(super) enough: Enough,
+    /// Who has a password, and from where it counts.
+    pub(super) passwords: Passwords,
     /// Whose sign-ins at a provider are taken, where some are.
     pub(super) sign_ins: Option<SignIns>,
 }
@@ -100,6 +103,14 @@ pub enum PeopleError {
         number: usize,
         /// What is wrong with it.
         why: KeyLineError,
+    },
+    /// Not a password that can be used.
+    #[error("person {person:?}, password: {why}")]
+    Password {
+        /// Whose.
+        person: String,
+        /// What is wrong with it.
+        why: PasswordFault,
     },
     /// Not a key that may sign certificates.
     #[error("authority {authority:?}, key {number}: {why}; {}", why.help())]
@@ -241,6 +252,7 @@ impl People {
         let Proof { first, second, user_verified, source, .. } = &identity.proof;
         let renewed = match first {
             First::SignIn(signed_in) => self.signed_in(signed_in, *source, now)?,
+            First::Password(password) => self.with_password(&identity.person, password, *source, now)?,
             First::Certificate(_, certified) => {
                 let asks = Asks { named: Some(&identity.person), source: *source, now, purpose };
                 self.certified(&certified.certificate, *user_verified, asks)?

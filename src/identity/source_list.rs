@@ -13,7 +13,7 @@ use crate::model::wildcard;
 
 /// Such a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SourceList(Vec<Entry>);
+pub struct SourceList(Vec<Entry>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -59,12 +59,17 @@ impl SourceList {
         })
     }
 
-    /// The list of a certificate's `source-address`: no patterns, and nothing is taken out.
-    pub(super) fn networks(text: &str) -> Result<Self, SourceListError> {
+    /// The list of a certificate's `source-address`, and of the configuration: no patterns, and nothing is taken out.
+    pub fn networks(text: &str) -> Result<Self, SourceListError> {
         Self::read(text, |entry| match network(entry)? {
             Some(pattern) => Ok(Entry { negated: false, pattern }),
             None => Err(SourceListError::NoNetwork(entry.to_owned())),
         })
+    }
+
+    /// The same of several such lists.
+    pub fn of_networks(lists: &[String]) -> Result<Self, SourceListError> {
+        Self::networks(&lists.join(","))
     }
 
     fn read(text: &str, one: impl Fn(&str) -> Result<Entry, SourceListError>) -> Result<Self, SourceListError> {
@@ -73,8 +78,13 @@ impl SourceList {
         if entries.is_empty() { Err(SourceListError::Empty) } else { Ok(Self(entries)) }
     }
 
+    /// Whether one of its networks is everywhere.
+    pub fn is_everywhere(&self) -> bool {
+        self.0.iter().any(|entry| matches!(entry.pattern, Pattern::Network { bits: 0, .. }))
+    }
+
     /// Whether somebody may come from there.
-    pub(super) fn has(&self, source: IpAddr) -> bool {
+    pub fn has(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         let fitting = || self.0.iter().filter(|entry| entry.pattern.fits(source));
         fitting().next().is_some() && fitting().all(|entry| !entry.negated)

@@ -56,6 +56,18 @@ pub enum Unproved {
     /// A second factor that is none any more.
     #[error("a second factor has to be there, and there is none, or its secret is another now")]
     SecondFactorGone,
+    /// A password of somebody's, and another one.
+    #[error("the password is wrong")]
+    PasswordWrong,
+    /// A password of nobody's.
+    #[error("the login names nobody who has a password (write whose it is in front, as in ada/web-1)")]
+    NoPassword,
+    /// A password that counts from elsewhere.
+    #[error("the password does not count from {0}")]
+    PasswordSource(std::net::IpAddr),
+    /// A password that was right, and is none or another one now.
+    #[error("the password is none any more, or another one now")]
+    PasswordGone,
     /// A sign-in that proves nothing, or nobody.
     #[error("{why}")]
     SignIn {
@@ -89,6 +101,8 @@ impl Unproved {
             Self::RevocationsUnreadable => RefusalCode::RevocationsUnreadable,
             Self::IamUnanswered(_) => RefusalCode::IamUnanswered,
             Self::NotEnough { .. } | Self::NoSecret | Self::NoProvider => RefusalCode::ProofNotEnough,
+            Self::PasswordWrong | Self::NoPassword | Self::PasswordGone => RefusalCode::PasswordWrong,
+            Self::PasswordSource(_) => RefusalCode::SourceNotAllowed,
             Self::SecondFactorGone => RefusalCode::SecondFactorNeeded,
             Self::Certificate { code, .. } | Self::SignIn { code, .. } => *code,
         }

@@ -12,6 +12,8 @@ pub struct ClientFacts {
 /// What protects an SSH connection, by the names of its protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {
+    /// Among which of our algorithms it was (`modern`, `compatible`, `legacy`).
+    pub profile: &'static str,
     /// The key exchange.
     pub kex: String,
     /// The host key's algorithm.

@@ -44,12 +44,20 @@ pub enum RefusalCode {
     SignInOfNobody,
     /// Login: the provider can't be asked now, or too many sign in.
     SignInUnavailable,
+    /// Login: the password is wrong, or nobody's.
+    PasswordWrong,
     /// Login: the key can't be read, or nobody here knows its algorithm.
     KeyUnreadable,
     /// Login: something else than a public key was tried.
     MethodNotTaken,
     /// Login: the client gave up before it had tried to prove anything.
     NoProof,
+    /// Login: a balancer said nothing of whom it connects for, or somebody who is none did.
+    ProxyHeader,
+    /// Login: the client takes no algorithm of ours.
+    NoCommonAlgorithm,
+    /// Login: the client's way of exchanging keys makes what it has chosen unsafe.
+    ClientTooOld,
     /// Login: the user name can't be read.
     LoginUnreadable,
     /// Policy: none permits it.
@@ -133,7 +141,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 65] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -153,9 +161,13 @@ impl RefusalCode {
         Self::SignInFailed,
         Self::SignInOfNobody,
         Self::SignInUnavailable,
+        Self::PasswordWrong,
         Self::KeyUnreadable,
         Self::MethodNotTaken,
         Self::NoProof,
+        Self::ProxyHeader,
+        Self::NoCommonAlgorithm,
+        Self::ClientTooOld,
         Self::LoginUnreadable,
         Self::NoRule,
         Self::OsUserNotListed,
@@ -219,9 +231,13 @@ impl RefusalCode {
             Self::SignInFailed => "sign-in-failed",
             Self::SignInOfNobody => "sign-in-of-nobody",
             Self::SignInUnavailable => "sign-in-unavailable",
+            Self::PasswordWrong => "password-wrong",
             Self::KeyUnreadable => "key-unreadable",
             Self::MethodNotTaken => "method-not-taken",
             Self::NoProof => "no-proof",
+            Self::ProxyHeader => "proxy-header",
+            Self::NoCommonAlgorithm => "no-common-algorithm",
+            Self::ClientTooOld => "client-too-old",
             Self::LoginUnreadable => "login-unreadable",
             Self::NoRule => "no-rule",
             Self::OsUserNotListed => "os-user-not-listed",

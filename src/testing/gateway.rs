@@ -149,6 +149,15 @@ impl TestGateway {
         // the tests' own client speaks little
         settings.algorithms = Algorithms::Compatible;
         change(&mut settings);
+        let spoken = settings.algorithms_for.iter().map(|some| some.algorithms).chain([settings.algorithms]);
+        let host_keys = match spoken.into_iter().any(|algorithms| algorithms == Algorithms::Legacy) {
+            true => {
+                let legacy = dir.path().join("legacy_host_key");
+                keygen(&legacy, &["-t", "rsa", "-b", "2048"]).await;
+                host_keys.with_legacy(&[legacy]).unwrap()
+            }
+            false => host_keys,
+        };
         let mut keys = lines.to_vec();
         for (name, kind) in kinds {
             keygen(&dir.path().join(name), kind).await;

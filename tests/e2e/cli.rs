@@ -42,3 +42,25 @@ fn completions_and_pages_are_made_for_every_command() {
     portcullis(&["man", "--dir", dir.path().to_str().unwrap()]).ok();
     assert!(dir.path().join("portcullis-check.1").exists());
 }
+
+#[test]
+fn a_password_is_read_and_never_an_argument_and_its_hash_is_one_that_is_taken() {
+    let password = |args: &[&str], typed: &str| {
+        let mut command = std::process::Command::new(crate::harness::PORTCULLIS);
+        command.arg("password").args(args);
+        crate::harness::run(&mut command, typed.as_bytes(), crate::harness::PATIENCE)
+    };
+    let made = password(&[], "correct horse battery\n").ok();
+    let hash = made.out().trim().to_owned();
+    assert!(hash.starts_with("$argon2id$v=19$m=65536,t=3,p=1$") && !format!("{made}").contains("horse"), "{made}");
+    assert_ne!(password(&[], "correct horse battery\n").ok().out().trim(), hash, "each has a salt of its own");
+    let short = password(&[], "hunter2\n").ends(1);
+    assert!(short.err().contains("at least 12 characters") && !format!("{short}").contains("hunter2"), "{short}");
+    assert!(!format!("{}", password(&["correct horse battery"], "").ends(2)).contains("$argon2id"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gateway.toml");
+    let person = format!("[[people]]\nname = \"ada\"\npassword = {{ hash = \"{hash}\", from = [\"192.0.2.0/24\"] }}\n");
+    std::fs::write(&file, format!("{person}[[realms]]\nname = \"main\"\n")).unwrap();
+    let checked = portcullis(&["check", "--offline", "--json", "--config", file.to_str().unwrap()]).ok();
+    assert!(checked.out().contains("argon2id, not shown") && !checked.out().contains(&hash), "{checked}");
+}

@@ -37,7 +37,10 @@ fn help_of_each_command() {
         "verify",
         "evidence",
         "documents",
+        "known-hosts",
+        "ssh-config",
         "emulator",
+        "password",
         "completions",
         "man",
     ] {

@@ -267,7 +267,8 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.gateway.host_ca = Some(keys.host_ca);
     let person = |name: &str, key: String, groups: &[&str]| {
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
-        Person { name: name.to_owned(), keys: vec![key], keys_from: Vec::new(), keys_from_iam: Vec::new(), groups }
+        let (keys_from, keys_from_iam) = Default::default();
+        Person { name: name.to_owned(), keys: vec![key], keys_from, keys_from_iam, password: None, groups }
     };
     config.people =
         vec![person("you", keys.user, &["developers", "on-call"]), person("ada", keys.ada, &["developers"])];

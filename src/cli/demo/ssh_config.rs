@@ -45,7 +45,7 @@ Host hop-db-1
 
 Host hop-demo hop-web-1 hop-db-1
     User you
-    ProxyJump gate
+    ProxyCommand ssh -F {config} -W [%h]:%p gate
 
 Host demo web-1 db-1 gate
     HostName {reach}
@@ -64,6 +64,8 @@ Host demo web-1 db-1 gate hop-demo hop-web-1 hop-db-1
     CheckHostIP no
 ",
         port = gateway.port(),
+        // what ProxyJump does, which gives the name of this file to a shell without quotes
+        config = shell_word(&dir.join("ssh_config")),
         key = file("user_key"),
         known = file("known_hosts"),
     )
@@ -72,6 +74,11 @@ Host demo web-1 db-1 gate hop-demo hop-web-1 hop-db-1
 /// A path as one argument: quoted for its spaces, `%` doubled because ssh expands tokens in these values.
 fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('%', "%%"))
+}
+
+/// The same as a word of the shell that ssh has run a command.
+fn shell_word(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('%', "%%").replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -97,9 +104,10 @@ mod tests {
         assert!(demo.contains("a b 100%"), "{demo}");
         assert!(!ask("gate").lines().any(|line| line == "user demo"));
         let hop = ask("hop-demo");
-        for line in ["user you", "hostname demo", "port 22", "proxyjump gate"] {
+        for line in ["user you", "hostname demo", "port 22"] {
             assert!(hop.lines().any(|shown| shown == line), "no `{line}` in {hop}");
         }
+        assert!(hop.contains("proxycommand ssh -F '") && hop.contains("-W [%h]:%p gate"), "{hop}");
         assert!(!hop.contains("hostkeyalias"), "{hop}");
     }
 }

@@ -156,6 +156,7 @@ fn auth_type(proof: &str) -> (&'static str, u8) {
     match proof.split(' ').next() {
         Some("certificate") => ("certificate", 1),
         Some("publickey") => ("public key", 6),
+        Some("password") => ("password", 5),
         _ => ("keyboard-interactive", 4),
     }
 }

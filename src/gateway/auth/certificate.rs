@@ -5,6 +5,7 @@ use russh::keys::ssh_key;
 use russh::server::VerifiedCertificate as Verified;
 
 use super::publickey;
+use crate::config::Algorithms;
 use crate::identity::{Certificate, CertificateError, VerifiedCertificate};
 
 /// What a certificate says, whoever has signed it.
@@ -13,8 +14,8 @@ pub(in crate::gateway) fn read(certificate: &ssh_key::Certificate) -> Result<Cer
 }
 
 /// The proof, out of the value that the library makes only after it has checked both signatures.
-pub(in crate::gateway) fn verified(verified: Verified<'_>) -> Option<VerifiedCertificate> {
+pub(in crate::gateway) fn verified(verified: Verified<'_>, algorithms: Algorithms) -> Option<VerifiedCertificate> {
     let key = ssh_key::PublicKey::from(verified.certificate.public_key().clone());
-    publickey::strong(&key, verified.algorithm).ok()?;
+    publickey::strong(&key, verified.algorithm, algorithms).ok()?;
     Some(VerifiedCertificate::signatures_checked(read(verified.certificate).ok()?, verified.user_verified))
 }

@@ -95,6 +95,7 @@ impl Connection {
     pub(in crate::gateway) async fn ask(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
         let mut pending = match self.pending.take().filter(|pending| pending.user == user) {
             Some(pending) if pending.half.wants() == SecondProof::Totp => pending,
+            None if self.asks_for_passwords() => return self.ask_for_a_password(user, answers).await,
             other => return self.ask_to_sign_in(user, other, answers).await,
         };
         match self.answered(&mut pending, answers).await {

@@ -9,13 +9,16 @@ use russh::keys::ssh_key::public::{KeyData, RsaPublicKey};
 use russh::keys::{Algorithm, PublicKey};
 use russh::server::VerifiedPublicKey;
 
+use crate::config::Algorithms;
 use crate::identity::VerifiedKey;
 
 /// Why a key was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::gateway) enum Weak {
     /// RFC 8332 brought the others.
-    #[error("signatures with SHA-1 (ssh-rsa) are not taken; the client must offer rsa-sha2-256 or rsa-sha2-512")]
+    #[error(
+        "signatures with SHA-1 (ssh-rsa) are not taken; the client must offer rsa-sha2-256 or rsa-sha2-512, or be one for whom gateway.algorithms_for says legacy"
+    )]
     Sha1,
     #[error("this kind of key is not taken")]
     Kind,
@@ -24,10 +27,11 @@ pub(in crate::gateway) enum Weak {
 }
 
 /// Whether a key, used with an algorithm, is good enough to be looked up.
-pub(in crate::gateway) fn strong(key: &PublicKey, algorithm: &Algorithm) -> Result<(), Weak> {
+pub(in crate::gateway) fn strong(key: &PublicKey, algorithm: &Algorithm, algorithms: Algorithms) -> Result<(), Weak> {
     match (algorithm, key.key_data()) {
-        (Algorithm::Rsa { hash: None }, _) => Err(Weak::Sha1),
-        (Algorithm::Rsa { hash: Some(_) }, KeyData::Rsa(rsa)) => rsa_size(rsa),
+        // nobody can sign what they like with somebody's key by that, and clients of before 2016 have nothing else
+        (Algorithm::Rsa { hash: None }, _) if algorithms != Algorithms::Legacy => Err(Weak::Sha1),
+        (Algorithm::Rsa { .. }, KeyData::Rsa(rsa)) => rsa_size(rsa),
         (Algorithm::Ed25519, KeyData::Ed25519(_))
         | (Algorithm::Ecdsa { .. }, KeyData::Ecdsa(_))
         | (Algorithm::SkEd25519, KeyData::SkEd25519(_))
@@ -42,8 +46,8 @@ pub(in crate::gateway) fn wire_form(key: &PublicKey) -> Option<Vec<u8>> {
 }
 
 /// The proof, out of the value that the library makes only after it has checked the signature.
-pub(in crate::gateway) fn verified(key: VerifiedPublicKey<'_>) -> Option<VerifiedKey> {
-    strong(key.public_key, key.algorithm).ok()?;
+pub(in crate::gateway) fn verified(key: VerifiedPublicKey<'_>, algorithms: Algorithms) -> Option<VerifiedKey> {
+    strong(key.public_key, key.algorithm, algorithms).ok()?;
     Some(VerifiedKey::signature_checked(wire_form(key.public_key)?, key.user_verified))
 }
 
@@ -53,7 +57,7 @@ const MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
 /// Longer ones buy our time with a key that costs its owner nothing.
 const EXPONENT_BITS: RangeInclusive<usize> = 2..=32;
 
-fn rsa_size(key: &RsaPublicKey) -> Result<(), Weak> {
+pub(in crate::gateway) fn rsa_size(key: &RsaPublicKey) -> Result<(), Weak> {
     let bits = |bytes: Option<&[u8]>| {
         let bytes = bytes.unwrap_or_default();
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
@@ -84,24 +88,29 @@ mod tests {
         PublicKey::new(KeyData::Rsa(RsaPublicKey::new(e, n).unwrap()), "")
     }
 
+    const MODERN: Algorithms = Algorithms::Modern;
     const SHA2: Algorithm = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
 
     #[test]
     fn rsa_by_size_exponent_and_hash() {
         let e = &[1, 0, 1];
-        assert_eq!(strong(&rsa(2048, e), &SHA2), Ok(()));
-        assert_eq!(strong(&rsa(8192, e), &SHA2), Ok(()));
-        assert_eq!(strong(&rsa(2047, e), &SHA2), Err(Weak::RsaSize));
-        assert_eq!(strong(&rsa(8193, e), &SHA2), Err(Weak::RsaSize));
-        assert_eq!(strong(&rsa(2048, e), &Algorithm::Rsa { hash: None }), Err(Weak::Sha1));
+        assert_eq!(strong(&rsa(2048, e), &SHA2, MODERN), Ok(()));
+        assert_eq!(strong(&rsa(8192, e), &SHA2, MODERN), Ok(()));
+        assert_eq!(strong(&rsa(2047, e), &SHA2, MODERN), Err(Weak::RsaSize));
+        assert_eq!(strong(&rsa(8193, e), &SHA2, MODERN), Err(Weak::RsaSize));
+        let sha1 = Algorithm::Rsa { hash: None };
+        assert_eq!(strong(&rsa(2048, e), &sha1, MODERN), Err(Weak::Sha1));
+        assert_eq!(strong(&rsa(2048, e), &sha1, Algorithms::Compatible), Err(Weak::Sha1));
+        assert_eq!(strong(&rsa(2048, e), &sha1, Algorithms::Legacy), Ok(()));
+        assert_eq!(strong(&rsa(1024, e), &sha1, Algorithms::Legacy), Err(Weak::RsaSize));
         for tricky in [&[1][..], &[2], &[1, 0, 0], &[1, 0, 0, 0, 1], &[0xff; 256]] {
-            assert_eq!(strong(&rsa(2048, tricky), &SHA2), Err(Weak::RsaSize), "{tricky:?}");
+            assert_eq!(strong(&rsa(2048, tricky), &SHA2, MODERN), Err(Weak::RsaSize), "{tricky:?}");
         }
     }
 
     #[test]
     fn an_algorithm_must_be_the_keys_own() {
-        assert_eq!(strong(&rsa(2048, &[1, 0, 1]), &Algorithm::Ed25519), Err(Weak::Kind));
-        assert_eq!(strong(&rsa(2048, &[1, 0, 1]), &Algorithm::Dsa), Err(Weak::Kind));
+        assert_eq!(strong(&rsa(2048, &[1, 0, 1]), &Algorithm::Ed25519, MODERN), Err(Weak::Kind));
+        assert_eq!(strong(&rsa(2048, &[1, 0, 1]), &Algorithm::Dsa, MODERN), Err(Weak::Kind));
     }
 }

@@ -37,6 +37,7 @@ async fn a_command_leaves_its_line_the_beginning_of_its_output_and_who_when_and_
     assert_eq!((&manifest["ended"]["outcome"], &manifest["ended"]["code"]), (&"finished".into(), &3.into()));
     assert!(manifest["client"].as_str().unwrap().starts_with("SSH-2.0-OpenSSH"), "{manifest}");
     let algorithms = &manifest["algorithms"];
+    assert_eq!(algorithms["profile"], "compatible");
     assert!(algorithms["kex"].as_str().is_some_and(|kex| kex.contains("25519")), "{algorithms}");
     assert!(["cipher", "host_key"].iter().all(|name| !algorithms[name].as_str().unwrap().is_empty()), "{algorithms}");
     let commands = lines(&folder, "commands.jsonl");

@@ -69,7 +69,7 @@ const NOBODY: &str = "nobody is led there: ";
 
 /// What is said where the login names no node.
 const NO_NODE: &str = "your login names no node, so it reaches nodes by their port 22 (ssh -J), where the gateway answers for them; \
-    for another port name the node in the login: ssh -L … <node>@<gateway>";
+    for another port name the node in the login: ssh -L ... <node>@<gateway>";
 
 /// What of [`THIS_MACHINE`] the node is asked for, in its one spelling; nothing where that is no host's address.
 fn on_the_node(host: &str) -> Option<&str> {

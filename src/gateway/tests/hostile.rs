@@ -433,6 +433,7 @@ async fn requests_of_every_kind_are_answered() {
         ("env", [string(b"LANG"), string(b"C")].concat(), false),
         ("window-change", window[4..].to_vec(), true),
         ("signal", string(b"USR1"), true),
+        ("break", 0_u32.to_be_bytes().to_vec(), true),
     ] {
         let request = [&[98], &channel.to_be_bytes()[..], &string(name.as_bytes()), &[1], &body].concat();
         raw.send(&request).await;

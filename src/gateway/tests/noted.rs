@@ -140,7 +140,7 @@ async fn what_is_not_served_leaves_one_event_each() {
         "channel tun@openssh.com: request-not-served",
         "channel open-sesame@example.com: request-not-served",
         "channel auth-agent@openssh.com: request-not-served",
-        "request break: request-not-served",
+        "break: request-out-of-place",
         "variable LD_PRELOAD: variable-not-accepted",
         "terminal: request-out-of-place",
         "signal: request-out-of-place",
