@@ -30,7 +30,7 @@ async fn d3_a_thousand_connections_that_came_and_went_leave_nothing() {
         // what went last is gone as well
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    come_and_go(400).await;
+    come_and_go(200).await;
     let before = resident();
     come_and_go(1_000).await;
     let grown = resident().saturating_sub(before);
