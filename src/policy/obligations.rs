@@ -28,6 +28,7 @@ pub(super) struct Obligations {
     upload_limit: Option<u64>,
     /// What somebody is to be told at once when it permits something.
     alert: Option<String>,
+    session_per_command: bool,
     recording: RecordingTerms,
 }
 
@@ -62,6 +63,8 @@ pub struct Terms {
     pub upload_limits: BTreeMap<String, u64>,
     /// What somebody is to be told at once, and which policies say so.
     pub alerts: BTreeMap<String, String>,
+    /// Each command is carried by Session Manager sessions of its own.
+    pub session_per_command: bool,
     /// What is kept of it.
     pub recording: RecordingTerms,
 }
@@ -81,7 +84,7 @@ const ANY_REASON: &str = "required";
 const COMMON: [&str; 2] = ["id", "message"];
 
 /// Those of a policy that permits.
-const OBLIGATIONS: [&str; 9] = [
+const OBLIGATIONS: [&str; 10] = [
     "reason",
     "reason_pattern",
     "second_factor",
@@ -91,6 +94,7 @@ const OBLIGATIONS: [&str; 9] = [
     "alert",
     "record",
     "guard",
+    "session_per_command",
 ];
 
 impl Obligations {
@@ -138,6 +142,7 @@ impl Obligations {
                 }
                 "alert" => obligations.alert = Some(value.to_owned()),
                 "second_factor" if value == "required" => obligations.second_factor = true,
+                "session_per_command" if value == "required" => obligations.session_per_command = true,
                 "record" => {
                     let known = obligations.recording.read(value);
                     known.map_err(|word| fault(format!("@record(\"{word}\") is none"), RECORD_HELP))?;
@@ -209,6 +214,7 @@ impl Terms {
         if let Some(alert) = &obligations.alert {
             self.alerts.insert(policy.to_owned(), alert.clone());
         }
+        self.session_per_command |= obligations.session_per_command;
         self.recording.add(obligations.recording);
     }
 
@@ -219,6 +225,7 @@ impl Terms {
             self.limit_uploads(policy, *limit);
         }
         self.alerts.extend(others.alerts);
+        self.session_per_command |= others.session_per_command;
         self.recording.add(others.recording);
         self
     }
@@ -235,10 +242,13 @@ impl Terms {
         );
         written.extend(self.alerts.iter().map(|(policy, text)| (format!("alert of {policy}"), text.clone())));
         let RecordingTerms { input, hashed_commands, guarded } = self.recording;
-        let recording =
-            [("record input", input), ("record hashed-commands", hashed_commands), ("guard commands", guarded)];
-        written
-            .extend(recording.into_iter().filter(|(_, is)| *is).map(|(name, _)| (name.to_owned(), "yes".to_owned())));
+        let others = [
+            ("record input", input),
+            ("record hashed-commands", hashed_commands),
+            ("guard commands", guarded),
+            ("session_per_command", self.session_per_command),
+        ];
+        written.extend(others.into_iter().filter(|(_, is)| *is).map(|(name, _)| (name.to_owned(), "yes".to_owned())));
         written
     }
 
@@ -359,6 +369,7 @@ mod tests {
             ("record", "input, all", "@record(\"all\") is none", "hashed-commands"),
             ("guard", "files", "@guard(\"files\") is none", "@guard(\"commands\")"),
             ("second_factor", "totp", "@second_factor(\"totp\") is none", "@second_factor(\"required\")"),
+            ("session_per_command", "", "@session_per_command(\"\") is none", "@session_per_command(\"required\")"),
         ] {
             let fault = read(&[(name, value)], true).unwrap_err();
             assert!(fault.message.contains(message) && fault.help.contains(help), "{fault:?}");
