@@ -34,7 +34,7 @@ use crate::identity::{Identity, Login, LoginError, Purpose, Restrictions};
 use crate::model::{ClientFacts, NodeAsked, ReasonText, RefusalCode};
 use crate::policy::{Action, Denial};
 use crate::session::{Caller, ChannelRequest, Destination, Dialer, Lookup, Reasons, RequestKind};
-use crate::transport::{Addresses, ChannelSetup};
+use crate::transport::{Addresses, ChannelSetup, Commands};
 
 /// One connection's state; the handler's.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub(super) struct Connection {
     client: Arc<ClientFacts>,
     /// Why, for what its channels open.
     reasons: Arc<Reasons>,
+    /// What its commands share.
+    commands: Arc<Commands>,
     /// Told once, on the first channel that has a place for it.
     notices: Vec<&'static str>,
     refusals: Refusals,
@@ -143,6 +145,7 @@ impl Connection {
         Self {
             addresses,
             reasons: Arc::new(Reasons::new(reasons)),
+            commands: Arc::default(),
             shared,
             id: Uuid::new_v4(),
             client: Arc::default(),
@@ -210,6 +213,9 @@ impl Connection {
     /// The client has been told that it is in; the limits for those without a login end here. `client` is what it is.
     pub(super) fn let_in(&mut self, client: ClientFacts) {
         self.permit.logged_in();
+        if client.says_when_it_asks_no_more() {
+            self.commands.expect_more();
+        }
         self.client = Arc::new(client);
     }
 
@@ -224,6 +230,7 @@ impl Connection {
             login: login.clone(),
             client: self.client.clone(),
             reasons: self.reasons.clone(),
+            commands: self.commands.clone(),
         }))
     }
 
@@ -429,6 +436,7 @@ impl Connection {
     /// The client opens no further session, it says.
     pub(super) fn promise_no_more_sessions(&mut self) {
         self.no_more_sessions = true;
+        self.commands.expect_no_more();
     }
 
     /// Whether a session may still be opened. A client that breaks its promise is none that its person started, and ends,

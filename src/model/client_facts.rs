@@ -9,6 +9,14 @@ pub struct ClientFacts {
     pub algorithms: Option<Negotiated>,
 }
 
+impl ClientFacts {
+    /// Whether it is of a kind that promises to ask for nothing more where its connection is for one thing only: OpenSSH's, which
+    /// does so wherever it is not to serve others as a control master.
+    pub fn says_when_it_asks_no_more(&self) -> bool {
+        self.version.as_deref().is_some_and(|version| version.starts_with("SSH-2.0-OpenSSH_"))
+    }
+}
+
 /// What protects an SSH connection, by the names of its protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {

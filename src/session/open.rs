@@ -25,18 +25,19 @@ use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
 use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
-use crate::transport::{ChannelSetup, Herald, News, OpenChannel, Ports, Transport, TransportError};
+use crate::transport::{ChannelSetup, Commands, Herald, News, OpenChannel, Ports, Transport, TransportError};
 
 /// What opens ways to nodes. It takes the [`Grant`], so that nothing else can be opened with it.
 pub trait NodeTransport: Send + Sync + fmt::Debug {
     /// A shell or a command.
     fn open(
-        &self,
+        self: Arc<Self>,
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
-    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>>;
+        commands: Arc<Commands>,
+    ) -> BoxFuture<'static, Result<OpenChannel, TransportError>>;
 
     /// A file service.
     fn open_files(
@@ -52,13 +53,14 @@ pub trait NodeTransport: Send + Sync + fmt::Debug {
 
 impl NodeTransport for Transport {
     fn open(
-        &self,
+        self: Arc<Self>,
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
-    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
-        Box::pin(self.open(grant, record, setup, herald))
+        commands: Arc<Commands>,
+    ) -> BoxFuture<'static, Result<OpenChannel, TransportError>> {
+        Box::pin(async move { self.open_among(&commands, grant, record, setup, herald).await })
     }
 
     fn open_files(
@@ -105,6 +107,8 @@ pub struct Caller {
     pub client: Arc<ClientFacts>,
     /// Why, as they have said on this connection before.
     pub reasons: Arc<Reasons>,
+    /// What the connection's commands share.
+    pub commands: Arc<Commands>,
 }
 
 /// Where they want to go.
@@ -213,7 +217,8 @@ impl SessionOpener {
         setup.env.extend(original.map(|line| (ORIGINAL_COMMAND.to_owned(), line.to_vec())));
         let setup = ChannelSetup { stdin_closed, ..setup };
         let guarded = *grant.action() == Action::Shell && setup.pty.is_some() && grant.terms().recording.guarded;
-        let opening = self.transport.open(grant, end.record().lanes(), setup, herald);
+        let commands = caller.commands.clone();
+        let opening = self.transport.clone().open(grant, end.record().lanes(), setup, herald, commands);
         let (channel, end) = opened(opening, end).await?;
         let guarded = guarded.then(|| self.policies.clone());
         Ok(RunningSession::new(channel, end, self.roster.clone(), guarded))

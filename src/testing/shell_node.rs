@@ -20,7 +20,8 @@ use crate::policy::{Action, Grant};
 use crate::session::{Dialer, NodeTransport};
 use crate::transport::file_service::FileService;
 use crate::transport::{
-    ChannelSetup, Control, DialError, ForwardStream, Herald, InputData, News, OpenChannel, Out, TransportError,
+    ChannelSetup, Commands, Control, DialError, ForwardStream, Herald, InputData, News, OpenChannel, Out,
+    TransportError,
 };
 
 /// Knows two nodes, one of which is away.
@@ -123,12 +124,13 @@ impl ShellNode {
 
 impl NodeTransport for ShellNode {
     fn open(
-        &self,
+        self: Arc<Self>,
         grant: Grant,
         record: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
-    ) -> BoxFuture<'_, Result<OpenChannel, TransportError>> {
+        _: Arc<Commands>,
+    ) -> BoxFuture<'static, Result<OpenChannel, TransportError>> {
         Box::pin(async move {
             record.opened(&SessionId("ada-0123".to_owned()), &CallIds::default()).await.unwrap();
             self.starts.lock().unwrap().push(setup.clone());

@@ -113,6 +113,14 @@ pub(super) enum Delivery {
     Failed(TransportError),
 }
 
+/// The two sides of a channel: the pump's and the lanes'.
+pub(super) fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
+    let (data, data_receiver) = mpsc::channel(4);
+    let (control, control_receiver) = mpsc::channel(16);
+    let (deliveries, receiver) = mpsc::channel(4);
+    (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
+}
+
 /// Tells the client how the channel ended. By itself: a client that takes nothing must keep neither what is to end nor its
 /// share of the node.
 pub(super) fn send_final(deliveries: mpsc::Sender<Delivery>, words: Vec<Delivery>) {

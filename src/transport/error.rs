@@ -60,6 +60,9 @@ pub enum TransportError {
     /// The lanes, or the helper at their other end.
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// What carries it and others is gone, or did not come.
+    #[error("{0}")]
+    HelperLost(String),
     /// The agent's own shell session was lost; the text is the data channel's.
     #[error("{0}")]
     ShellLost(String),

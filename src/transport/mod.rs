@@ -21,6 +21,8 @@ mod open;
 mod options;
 pub mod parameter;
 pub mod relay;
+pub mod ride;
+mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -32,5 +34,6 @@ pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, Forwar
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::{Lifetime, LimitReached};
+pub use ride::Commands;
 
 pub use open::{Transport, TransportOptions};

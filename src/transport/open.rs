@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::account::Account;
 use super::agent_shell;
-use super::channel::{ChannelSetup, Client, Delivery, Input, OpenChannel, Output};
+use super::channel::{ChannelSetup, Input, OpenChannel, Output, ends};
 use super::context::ChannelContext;
 use super::environment::by_way;
 use super::error::TransportError;
@@ -22,7 +21,7 @@ use super::ladder::Ladder;
 use super::lane_opener::LaneOpener;
 use super::lanes;
 use super::limits::{Clock, Limits};
-use super::node_places::NodePlaces;
+use super::node_places::{NodePermit, NodePlaces};
 use super::options::{Job, Options};
 use super::parameter::{self, Carried};
 use super::relay::{self, Relay};
@@ -93,6 +92,8 @@ struct Start {
     link: Link,
     /// Whether the in lane is opened at once.
     eager: bool,
+    /// A place among the node's channels that it has already.
+    place: Option<NodePermit>,
 }
 
 /// Opens channels to nodes.
@@ -100,7 +101,7 @@ struct Start {
 pub struct Transport {
     pub(super) lanes: Arc<dyn Lanes>,
     pub(super) options: TransportOptions,
-    ladder: Ladder,
+    pub(super) ladder: Ladder,
     accounts: BTreeMap<RealmName, Account>,
     pub(super) places: NodePlaces,
     pub(super) output: Arc<OutputBudget>,
@@ -134,11 +135,12 @@ impl Transport {
     /// Opens the shell or the command that the grant is for.
     pub async fn open(
         &self,
-        grant: Grant,
+        grant: impl Into<Arc<Grant>>,
         evidence: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
+        let grant = grant.into();
         let closed = setup.stdin_closed && setup.pty.is_none();
         let window = self.output.window(grant.identity().person(), setup.pty.is_some());
         let credit = window.bytes();
@@ -179,14 +181,14 @@ impl Transport {
         };
         let eager = setup.pty.is_some();
         let options = options.compressed(self.options.compress).with_credit(credit);
-        let start = Start { options, command: parameter, link, eager };
-        let (input, output) = self.start(Arc::new(grant), &evidence, start, &herald).await?;
+        let start = Start { options, command: parameter, link, eager, place: None };
+        let (input, output) = self.start(grant, &evidence, start, &herald).await?;
         Ok(OpenChannel { input, output })
     }
 
     async fn open_agent_shell(
         &self,
-        grant: Grant,
+        grant: Arc<Grant>,
         evidence: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
@@ -196,7 +198,7 @@ impl Transport {
         }
         let permit = wanted(self.places.take(&grant, &herald), &herald).await?;
         let limits = self.own_limits().and(Limits::of(&grant));
-        let opener = LaneOpener::new(self.lanes.clone(), Arc::new(grant), evidence.clone());
+        let opener = LaneOpener::new(self.lanes.clone(), grant, evidence.clone());
         let lane = opener.open(agent_shell::request(self.options.payload)).await?;
         let (input, client, deliveries) = ends();
         let size = setup.pty.map(|pty| pty.size);
@@ -223,7 +225,7 @@ impl Transport {
         let window = self.output.window(grant.identity().person(), false);
         let options = options.compressed(self.options.compress).with_credit(window.bytes());
         let link = Link::new(Instant::now(), false, window);
-        let start = Start { options, command: "files:".to_owned(), link, eager: true };
+        let start = Start { options, command: "files:".to_owned(), link, eager: true, place: None };
         let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
         Ok(file_service::start(grant, input, output.deliveries))
     }
@@ -239,15 +241,41 @@ impl Transport {
         if !matches!(grant.action(), Action::Forward { .. } | Action::ForwardSocket { .. }) {
             return Err(TransportError::NothingToRelay);
         }
-        let (node, helper) = (grant.node().clone(), self.options.helper);
-        if helper == Helper::Sh || !self.ladder.may_have_relay(&node, Instant::now()) {
+        if self.options.helper == Helper::Sh || !self.ladder.may_have_relay(grant.node(), Instant::now()) {
             return Ok(Relay::absent(grant, self.output.clone()));
         }
+        self.start_relay(grant, &evidence, ("relay:", false), None, &herald).await
+    }
+
+    /// Opens a relay whose streams are commands of this grant's kind, in a place that is taken already.
+    pub(super) async fn open_shared(
+        &self,
+        grant: Arc<Grant>,
+        evidence: LaneRecord,
+        place: NodePermit,
+    ) -> Result<Relay, TransportError> {
+        if !matches!(grant.action(), Action::Exec { .. }) {
+            return Err(TransportError::NothingToRun);
+        }
+        let what = ("commands:", self.options.compress);
+        self.start_relay(grant, &evidence, what, Some(place), &Herald::default()).await
+    }
+
+    async fn start_relay(
+        &self,
+        grant: Arc<Grant>,
+        evidence: &LaneRecord,
+        (command, compressed): (&str, bool),
+        place: Option<NodePermit>,
+        herald: &Herald,
+    ) -> Result<Relay, TransportError> {
+        let node = grant.node().clone();
         let window = self.output.window(grant.identity().person(), false);
-        let options = Options::relay(grant.os_user(), helper, directory()?).with_credit(window.bytes());
+        let options = Options::relay(grant.os_user(), self.options.helper, directory()?);
+        let options = options.compressed(compressed).with_credit(window.bytes());
         let link = Link::new(Instant::now(), false, window);
-        let start = Start { options, command: "relay:".to_owned(), link, eager: true };
-        let (input, output) = self.start(grant.clone(), &evidence, start, &herald).await?;
+        let start = Start { options, command: command.to_owned(), link, eager: true, place };
+        let (input, output) = self.start(grant.clone(), evidence, start, herald).await?;
         let ladder = self.ladder.clone();
         let absent = move || ladder.lacks_relay(&node, Instant::now());
         Ok(relay::start(grant, self.output.clone(), input, output.deliveries, absent))
@@ -260,10 +288,13 @@ impl Transport {
         start: Start,
         herald: &Herald,
     ) -> Result<(Input, Output), TransportError> {
-        let Start { options, command, link, eager } = start;
+        let Start { options, command, link, eager, place } = start;
         let (permit, terms) = wanted(
             async {
-                let permit = self.places.take(&grant, herald).await?;
+                let permit = match place {
+                    Some(place) => place,
+                    None => self.places.take(&grant, herald).await?,
+                };
                 Ok((permit, self.account(&grant.node().realm)?.terms().await?))
             },
             herald,
@@ -310,14 +341,6 @@ pub(super) async fn wanted<T>(
         () = herald.unheard() => Err(TransportError::GivenUp),
         prepared = preparing => prepared,
     }
-}
-
-/// The two sides of a channel: the pump's and the lanes'.
-fn ends() -> (Input, Client, mpsc::Receiver<Delivery>) {
-    let (data, data_receiver) = mpsc::channel(4);
-    let (control, control_receiver) = mpsc::channel(16);
-    let (deliveries, receiver) = mpsc::channel(4);
-    (Input { data, control }, Client { data: data_receiver, control: control_receiver, deliveries }, receiver)
 }
 
 /// How the name of the helper's directory begins, as no other does: 128 bits.

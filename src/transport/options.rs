@@ -101,6 +101,11 @@ impl Options {
         self.job
     }
 
+    /// How it is to be run, for a helper that is there already.
+    pub(super) fn how_to_run(&self) -> &str {
+        &self.run
+    }
+
     /// For the lane that starts the helper.
     pub(super) fn start(&self, role: &str) -> String {
         let Self { run, common, directory, credit, .. } = self;

@@ -26,6 +26,7 @@ mod hops;
 mod joined;
 mod limits;
 mod login;
+mod many_commands;
 mod pages;
 mod picker;
 mod policy;

@@ -15,27 +15,17 @@ use super::ports::limits_of;
 use super::stream::{ForwardLimits, ForwardStream};
 use crate::backend::BoxFuture;
 use crate::evidence::LaneRecord;
-use crate::identity::ActsAs;
-use crate::model::{ForwardTarget, NodeRef, TargetHost, may_reach};
+use crate::model::{ForwardTarget, TargetHost, may_reach};
 use crate::policy::{Action, Grant};
 use crate::transport::error::TransportError;
 use crate::transport::herald::Herald;
 use crate::transport::open::Transport;
 use crate::transport::relay::{Relay, RelayError, RelayStream, Target};
+use crate::transport::sharing::Sharing;
 
 /// The relays of one SSH connection.
 #[derive(Debug, Default)]
-pub(super) struct Relays(Mutex<HashMap<Key, Slot>>);
-
-/// Who may use a relay again: the same person, as the same role and the same user of the node, for the same reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    node: NodeRef,
-    person: String,
-    role: Option<String>,
-    os_user: Option<String>,
-    reason: Option<String>,
-}
+pub(super) struct Relays(Mutex<HashMap<Sharing, Slot>>);
 
 /// A relay that is there, or on its way; and where the sessions are noted that carry it.
 #[derive(Clone)]
@@ -87,7 +77,7 @@ impl Relays {
         evidence: &LaneRecord,
         let_go: &CancellationToken,
     ) -> (Slot, bool) {
-        let key = Key::of(grant);
+        let key = Sharing::of(grant);
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.is_usable());
         if let Some(slot) = slots.get(&key) {
@@ -217,23 +207,6 @@ fn of(error: RelayError, target: &str) -> DialError {
         RelayError::Failed(_) => DialError::Failed(target),
         RelayError::Busy => DialError::Full(error.to_string()),
         RelayError::NotOnThisNode | RelayError::Idle | RelayError::Gone(_) => DialError::NodeGone(error.to_string()),
-    }
-}
-
-impl Key {
-    fn of(grant: &Grant) -> Self {
-        let identity = grant.identity();
-        let role = match identity.acts_as(&grant.node().realm) {
-            ActsAs::Role(role) => Some(role.arn.to_string()),
-            _ => None,
-        };
-        Self {
-            node: grant.node().clone(),
-            person: identity.person().to_owned(),
-            role,
-            os_user: grant.os_user().map(str::to_owned),
-            reason: grant.reason().map(|reason| reason.as_str().to_owned()),
-        }
     }
 }
 

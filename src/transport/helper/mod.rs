@@ -1,7 +1,7 @@
 //! The helper: a small program on the node that owns one command, terminal, file service or relay, and the gateway's end of the
 //! conversation with it.
 
-mod codec;
+pub(in crate::transport) mod codec;
 pub(crate) mod deflate;
 pub mod link;
 pub mod output_window;

@@ -148,7 +148,7 @@ macro_rules! files {
 
 const PYTHON: &[(&str, &str)] = files! { "python" ".py"
     out_command out_files out_relay in_lane one_command one_files one_relay
-    attach command common deflate files job lane lookup main operations owner paths proc process relay relayed settle
+    attach command common deflate files job keeper lane lookup main operations owner paths proc process relay relayed rider settle
 };
 
 const SH: &[(&str, &str)] = files! { "sh" ".sh"

@@ -24,6 +24,7 @@ use crate::transport::helper::link::{Event, InGone, Link, LinkError};
 use crate::transport::helper::program::IN_DOCUMENT;
 use crate::transport::helper::record::{NOBODY, OUT_LOST, RecordError};
 use crate::transport::limits::{Clock, Limits, sleep_until};
+use crate::transport::options::Job;
 
 /// The lanes of a channel on one rung.
 pub(super) struct Driver {
@@ -117,8 +118,10 @@ impl Driver {
         if self.link.is_done() && !self.link.has_event() {
             return Ok(Some(End::Complete));
         }
-        // what is done in a session of files may oblige to shorter ones
-        self.clock.keep_to(Limits::of(self.context.opener.grant()));
+        // what is done in a session of files may oblige to shorter ones; of a relay each stream keeps to its own
+        if self.context.options.job() != Job::Relay {
+            self.clock.keep_to(Limits::of(self.context.opener.grant()));
+        }
         self.handle_timeout(now)?;
         self.tell_of_silence(now);
         self.act(now);

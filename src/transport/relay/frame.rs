@@ -7,7 +7,7 @@
 //!  to the node                                        from the node
 //!    O  open: window (4), 4 address (4) port (2)        V  the version (1), before all else
 //!         or 6 address (16) port (2) scope (4)          O  opened: how much may be sent in all (8)
-//!         or u path                                     N  it is not: why (1), words
+//!         or u path, or x for a command                 N  it is not: why (1), words
 //!    D  data                                            D  data
 //!    F  no more data follows                            F  no more data follows
 //!    X  the stream is reset                             X  the stream is reset
@@ -36,6 +36,9 @@ pub enum Target {
     Address(SocketAddr),
     /// A Unix socket on the node, by the bytes of its path.
     Unix(Vec<u8>),
+    /// A command of the node's user, whose stream carries [`ride`](crate::transport::ride)'s records. It takes its first window
+    /// before it says that it is there.
+    Command,
 }
 
 /// What stands before each payload.
@@ -98,6 +101,7 @@ impl ToNode<'_> {
             Self::Open { target: Target::Address(SocketAddr::V4(_)), .. } => 4 + 1 + 4 + 2,
             Self::Open { target: Target::Address(SocketAddr::V6(_)), .. } => 4 + 1 + 16 + 2 + 4,
             Self::Open { target: Target::Unix(path), .. } => 4 + 1 + path.len(),
+            Self::Open { target: Target::Command, .. } => 4 + 1,
             Self::Data(data) => data.len(),
             Self::End | Self::Reset | Self::Close | Self::Blocked => 0,
             Self::Window(_) => 8,
@@ -123,6 +127,7 @@ fn put_target(target: &Target, frames: &mut BytesMut) {
             frames.put_u8(b'u');
             frames.put_slice(path);
         }
+        Target::Command => frames.put_u8(b'x'),
     }
 }
 
@@ -318,6 +323,7 @@ mod tests {
         assert_eq!(open[30..], [0, 80, 0, 0, 0, 3]);
         let unix = Target::Unix(b"/run/x".to_vec());
         assert_eq!(encoded(ToNode::Open { target: &unix, window: 1 })[13..], *b"u/run/x");
+        assert_eq!(encoded(ToNode::Open { target: &Target::Command, window: 1 })[13..], *b"x");
         assert_eq!(encoded(ToNode::Data(b"hi")), b"D\0\0\x01\x02\0\0\0\x02hi");
         assert_eq!(encoded(ToNode::Window(9)), b"W\0\0\x01\x02\0\0\0\x08\0\0\0\0\0\0\0\x09");
         for frame in [ToNode::End, ToNode::Reset, ToNode::Close, ToNode::Blocked, ToNode::LookUp("db")] {

@@ -137,6 +137,13 @@ impl Relay {
     ///
     /// Why there is no connection; or the relay is gone.
     pub async fn dial(&self, target: Target) -> Result<RelayStream, RelayError> {
+        let stream = self.begin(target)?;
+        stream.opened().await?;
+        Ok(stream)
+    }
+
+    /// Begins to open a stream. From now on the relay is not let go of.
+    pub(in crate::transport) fn begin(&self, target: Target) -> Result<RelayStream, RelayError> {
         let window = self.output.window(self.grant.identity().person(), true);
         let stream = {
             let mut state = self.shared.lock();
@@ -148,7 +155,6 @@ impl Relay {
             RelayStream { id, shared: Arc::clone(&self.shared) }
         };
         self.shared.driver.notify_one();
-        poll_fn(|cx| stream.poll_opened(cx)).await?;
         Ok(stream)
     }
 }
@@ -175,6 +181,11 @@ impl Drop for Asked<'_> {
 }
 
 impl RelayStream {
+    /// Waits until its other end is there, or it is clear that it won't be. To be asked once.
+    pub(in crate::transport) async fn opened(&self) -> Result<(), RelayError> {
+        poll_fn(|cx| self.poll_opened(cx)).await
+    }
+
     fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         let mut state = self.shared.lock();
         let State { streams, over, .. } = &mut *state;

@@ -16,6 +16,9 @@ use crate::transport::helper::output_window::OutputWindow;
 /// How much waits here for its turn, of one stream.
 pub(super) const MOST_WAITING: usize = 128 * 1024;
 
+/// What whoever carries a command takes before it has said anything.
+const FIRST_WINDOW: u64 = 64 * 1024;
+
 /// One stream.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -251,10 +254,12 @@ impl Outgoing {
 
 impl Stream {
     pub(super) fn new(target: Target, window: OutputWindow) -> Self {
+        // there is nothing to connect to: what a command is to be is sent along
+        let credit = if target == Target::Command { FIRST_WINDOW } else { 0 };
         Self {
             opening: Opening::Due(target),
             incoming: Incoming::new(window),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing { credit, ..Outgoing::default() },
             held: true,
             leaving: None,
             is_urgent: false,

@@ -43,6 +43,41 @@ pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> E
     bytes.put_u32(if matches!(record, ToNode::State { .. }) { 0 } else { number });
     bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     bytes.put_u32(0);
+    if apart.is_empty() {
+        put_payload(number, record, &mut bytes);
+    }
+    let mut check = crc32fast::Hasher::new();
+    check.update(&bytes[..HEADER]);
+    check.update(&bytes[HEADER + CHECK..]);
+    check.update(&apart);
+    bytes[HEADER..HEADER + CHECK].copy_from_slice(&check.finalize().to_be_bytes());
+    Encoded { head: bytes.freeze(), rest: apart }
+}
+
+/// A record where nothing is lost or altered on the way: its kind, its length (4), and the payload.
+pub(in crate::transport) fn encode_plain(record: &ToNode, bytes: &mut BytesMut) {
+    let length = payload_len(record);
+    bytes.reserve(PLAIN_HEADER + length);
+    bytes.put_u8(record.kind());
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    put_payload(0, record, bytes);
+}
+
+/// The next record that was written so, if it has come whole.
+pub(in crate::transport) fn next_plain(input: &mut BytesMut) -> Result<Option<FromNode>, RecordError> {
+    let Some(mut header) = input.get(..PLAIN_HEADER) else { return Ok(None) };
+    let (kind, length) = (header.get_u8(), header.get_u32() as usize);
+    if length > LONGEST_PAYLOAD {
+        return Err(RecordError::Malformed("its length"));
+    }
+    if input.len() < PLAIN_HEADER + length {
+        return Ok(None);
+    }
+    input.advance(PLAIN_HEADER);
+    parse(kind, input.split_to(length).freeze()).map(Some)
+}
+
+fn put_payload(number: u32, record: &ToNode, bytes: &mut BytesMut) {
     match record {
         ToNode::State { received, credit, lease } => {
             bytes.put_u32(*received);
@@ -50,7 +85,6 @@ pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> E
             bytes.put_u32(*lease);
             bytes.put_u32(number);
         }
-        ToNode::Stdin(_) if !apart.is_empty() => {}
         ToNode::Stdin(data) | ToNode::Command(data) | ToNode::Variables(data) => bytes.put_slice(data),
         ToNode::StdinEnd(count) => bytes.put_u64(*count),
         ToNode::Size(size) => {
@@ -61,12 +95,6 @@ pub(super) fn encode(number: u32, record: &ToNode, deflater: &mut Deflater) -> E
         ToNode::Signal(name) => bytes.put_slice(name.as_bytes()),
         ToNode::CloseOutput | ToNode::Bye => {}
     }
-    let mut check = crc32fast::Hasher::new();
-    check.update(&bytes[..HEADER]);
-    check.update(&bytes[HEADER + CHECK..]);
-    check.update(&apart);
-    bytes[HEADER..HEADER + CHECK].copy_from_slice(&check.finalize().to_be_bytes());
-    Encoded { head: bytes.freeze(), rest: apart }
 }
 
 fn payload_len(record: &ToNode) -> usize {
@@ -253,6 +281,7 @@ const DEFLATED: u8 = b'z';
 /// Data of so many bytes is not copied behind its header; less is not worth another way through the queues.
 const APART: usize = 4 * 1024;
 const HEADER: usize = 9;
+const PLAIN_HEADER: usize = 5;
 const CHECK: usize = 4;
 const DLE: u8 = 0x10;
 const TRAILER: &[u8] = b"~~~\n";

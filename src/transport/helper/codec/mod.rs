@@ -14,6 +14,7 @@ mod decoder;
 mod dialect;
 mod lines;
 
+pub(in crate::transport) use binary::{encode_plain, next_plain};
 pub(super) use decoder::Decoder;
 pub(super) use dialect::{Dialect, Encoded};
 

@@ -39,3 +39,25 @@ fn a_hang_up_resets_what_was_not_finished() {
     assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
     assert_eq!(far.read(&mut [0]).unwrap_or(0), 0);
 }
+
+/// A command is a process of its own there, with what its node's user has and nothing of the relay's.
+#[test]
+fn a_command_on_it_ends_by_itself_and_has_nothing_of_the_relay_s() {
+    let mut node = Node::start(Kind::Python, Setup::relay());
+    let record = |kind: u8, payload: &[u8]| {
+        [&[kind][..], &u32::try_from(payload.len()).unwrap().to_be_bytes(), payload].concat()
+    };
+    let line = b"ls /proc/self/fd | wc -l; ulimit -n; pwd; exit 3";
+    let words = [record(b'P', b"w=command;n=1"), record(b'c', line)].concat();
+    node.input(b"O\0\0\0\x01\0\0\0\x05\0\x04\0\0x");
+    node.input(&[b"D\0\0\0\x01\0\0\0", &[u8::try_from(words.len()).unwrap()][..], &words].concat());
+    node.until("its last word", |node| node.stdout.windows(5).any(|word| word == b"Q\0\0\0\0"));
+    let said = String::from_utf8_lossy(&node.stdout).into_owned();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    // the listing's own is the fourth
+    let home = std::env::var("HOME").unwrap();
+    assert!(said.contains("4\n") && said.contains(&format!("{limit}\n")) && said.contains(&home), "{said:?}");
+    assert!(node.stdout.windows(11).any(|word| word == b"X\0\0\0\x06\0\0\0\0\x03\0"), "{said:?}");
+    node.eof();
+    assert_eq!(node.finish().2, Exit::Code(0));
+}

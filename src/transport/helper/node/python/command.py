@@ -154,13 +154,13 @@ class Command(Job):
             return
         if fd == process.stdin and event & (select.POLLOUT | select.POLLERR):
             self.feed()
-            self.owner.lanes.say_state()
+            self.owner.say_took()
         if fd == process.stdout and event & (select.POLLIN | select.POLLHUP):
             self.read_output(b"o", fd)
-            self.owner.lanes.flush()
+            self.owner.flush()
         elif fd == process.stderr and event & (select.POLLIN | select.POLLHUP):
             self.read_output(b"e", fd)
-            self.owner.lanes.flush()
+            self.owner.flush()
 
     def read_output(self, kind, fd):
         room = self.owner.room()

@@ -8,13 +8,13 @@
 #   out_command, out_files, out_relay, in_lane, one_command, one_files, one_relay
 #                                   a program each: which lane it is, and what it needs
 #     main       options, user                                attach      a lane that joins an owner
-#     owner      the loop, the lease, the end     lane        the lanes of an owner and the records on them
-#                                                 deflate     what of it travels deflated
+#     owner      the lanes, the lease             lane        the lanes of an owner and the records on them
+#       keeper     its job and the end            deflate     what of it travels deflated
 #     job        what an owner asks of its job    settle      an owner's directory
 #     command    a command line or a shell        files       the file service
 #       process    its process, its terminal        operations  what it can do
 #     relay       connections through this node     relayed     one of them
-#       lookup     names
+#       lookup     names                            rider       a command among them
 #
 # The gateway joins the files that a program imports to one text (program.rs says how), so no two of them may use one name
 # for different things. The text is compiled at every start: modules that only some need are imported where they are used,

@@ -1,7 +1,7 @@
-# The owner of one job: the loop, the lease, the output's credit, and the end.
+# The owner of one job: the lanes, the lease, the output's credit, and the end.
 #
 #   running ──▶ all is said ─────────────────────────────────▶ gone, once the gateway has it all
-#      └──▶ hung up (lease over, gateway's word) ──▶ HUP ─▶ TERM ─▶ KILL ──▶ gone
+#      └──▶ hung up (lease over, gateway's word) ──▶ keeper.py ──▶ gone
 import _signal
 import _socket
 import fcntl
@@ -13,8 +13,8 @@ import time
 
 from common import raw, wait_and_leave
 from deflate import Deflater, inflate
+from keeper import RUNNING, Keeper
 from lane import Lanes
-from proc import signal_each
 from settle import remove_tree, settle
 
 # the longest payload that is sent; two of them and what they are escaped to fit the gateway's window many times
@@ -23,62 +23,41 @@ CHUNK = 49152
 QUEUE = 16
 # how many seconds the gateway has to acknowledge the end if no lane is left by which it could
 LINGER = 8
-# how many seconds lie between HUP, TERM and KILL
-GRACE = 4
-# how far a hang-up has come; after KILL there is one more GRACE, in which what was killed may go
-RUNNING, HUP, TERM, KILL = range(4)
 
 
-class Owner:
+class Owner(Keeper):
     def __init__(self, opts, where, listener, job):
+        Keeper.__init__(self)
         self.where = where
-        self.poll = select.poll()
-        # what it was told to wait for
-        self.watched = {}
         self.lanes = Lanes(where, listener, self.watch, self.handle, Deflater("z" in opts))
-        self.job = job(self, opts)
         # how much output the gateway has allowed in all, and how much was sent
         self.credit = int(opts.get("c", "0"))
         self.spent = 0
-        self.count = {b"o": 0, b"e": 0}
-        self.open = {b"o": True, b"e": True}
+        self.take_on(job(self, opts))
         # the lease: until when the job may live on without a word from the gateway, whether it has lanes or not
         self.deadline = 0
         self.live_for(int(opts.get("l", "40")))
-        self.stage = RUNNING
-        self.stage_at = 0
-        # whether all is said, and since all of it has gone until when its acknowledgement is waited for
-        self.done = False
+        # since all is said and all of it has gone until when its acknowledgement is waited for
         self.linger_until = None
-        # signals arrive as bytes in a pipe, which poll() can wait for
-        self.signals, wakeup = os.pipe()
-        for fd in (self.signals, wakeup):
-            os.set_blocking(fd, False)
-        _signal.signal(_signal.SIGCHLD, lambda *_: None)
-        _signal.set_wakeup_fd(wakeup)
-        for number in (_signal.SIGHUP, _signal.SIGPIPE, _signal.SIGINT):
-            _signal.signal(number, _signal.SIG_IGN)
         _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
-        # nor does whoever started the agent hold any back
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
     # --- what the job is given
 
-    def data(self, kind, payload):
-        self.count[kind] += len(payload)
+    def send(self, kind, payload=b""):
+        self.lanes.send(kind, payload)
+
+    def send_data(self, kind, payload):
         self.spent += len(payload)
         self.lanes.send_data(kind, payload)
 
-    def end(self, kind):
-        # the total tells the gateway whether all of it has arrived
-        self.open[kind] = False
-        self.lanes.send(kind.upper(), struct.pack(">Q", self.count[kind]))
-
-    def exit(self, signalled, status, core_dumped):
-        self.lanes.send(b"X", struct.pack(">BIB", signalled, status, core_dumped))
+    def flush(self):
+        self.lanes.flush()
 
     def took(self, size):
         self.lanes.taken += size
+
+    def say_took(self):
+        self.lanes.say_state()
 
     def fault(self, text):
         self.lanes.fault(text)
@@ -90,16 +69,6 @@ class Owner:
     def may_send(self):
         return self.credit > self.spent and len(self.lanes.queue) < QUEUE
 
-    def watch(self, fd, events):
-        # asks poll(2) for these events from now on; the same again costs nothing
-        if self.watched.get(fd, 0) != events:
-            if events:
-                self.poll.register(fd, events)
-                self.watched[fd] = events
-            else:
-                self.poll.unregister(fd)
-                del self.watched[fd]
-
     # --- what the gateway says
 
     def handle(self, kind, payload):
@@ -110,24 +79,14 @@ class Owner:
             self.live_for(lease)
             self.lanes.say_state(True)
             self.lanes.send_now(b"P", struct.pack(">II", stamp, self.lanes.received))
-        elif kind == b"i":
-            self.job.take_input(payload)
         elif kind == b"z":
             self.job.take_input(inflate(payload))
-        elif kind == b"I":
-            self.job.end_input()
-        elif kind == b"W":
-            self.job.resize(struct.unpack(">HHHH", payload))
-        elif kind == b"K":
-            self.job.signal(payload.decode())
-        elif kind == b"C":
-            self.job.close_stdout()
         elif kind == b"B":
             self.hang_up()
         elif kind == b"c":
             self.job.take_line(payload)
-        elif kind == b"v":
-            self.job.take_variables(payload)
+        else:
+            self.tell(kind, payload)
 
     # --- the end
 
@@ -135,22 +94,6 @@ class Owner:
         self.deadline = time.monotonic() + lease
         # whatever call to the system the job is in by then: its own time is over, and the signal ends what waits
         _signal.alarm(lease + self.job.longest_end)
-
-    def hang_up(self):
-        if self.stage == RUNNING:
-            self.stage = HUP
-            self.stage_at = time.monotonic()
-            self.job.hang_up()
-
-    def escalate(self, now):
-        # what was detached on purpose ignores SIGHUP and is spared: the job does not count it among those that are left
-        left = self.job.left()
-        if not left or self.stage > KILL:
-            self.leave(129)
-        if now >= self.stage_at + GRACE:
-            self.stage += 1
-            self.stage_at = now
-            signal_each(left, _signal.SIGTERM if self.stage == TERM else _signal.SIGKILL)
 
     def finish(self, now):
         # all is said: once the gateway has it all, or can no longer ask for it, leave. Without a way for it to say so it
@@ -203,15 +146,10 @@ class Owner:
             for fd, event in events:
                 self.event(fd, event)
             self.job.work()
-            if self.is_over():
-                self.lanes.send(b"Q")
-                self.done = True
+            self.end_if_over()
             self.lanes.flush()
             if self.done and self.lanes.in_fd < 0:
                 self.release_out()
-
-    def is_over(self):
-        return not self.done and not (self.open[b"o"] or self.open[b"e"]) and self.job.is_over()
 
     def interests(self):
         watch = self.watch
@@ -260,13 +198,6 @@ class Owner:
         else:
             self.job.event(fd, event)
 
-    def reap(self):
-        try:
-            os.read(self.signals, 512)
-        except BlockingIOError:
-            pass
-        self.job.reap()
-
 
 def own(opts, null, job):
     where, listener = settle(opts["d"])
@@ -293,8 +224,6 @@ def own(opts, null, job):
         # the gateway has gone already, perhaps to run this another way
         owner.leave(75)
     try:
-        for kind in (b"o", b"e"):
-            owner.open[kind] = kind in owner.job.streams
         owner.job.begin(sys.argv[2])
         owner.run()
     except BaseException as error:

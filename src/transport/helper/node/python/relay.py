@@ -1,4 +1,4 @@
-# The job of a relay: the gateway opens connections through this node, many at once, and looks up names.
+# The job of a relay: the gateway opens connections through this node, many at once, runs commands, and looks up names.
 #
 #   kind u8, stream u32, length u32, payload; the gateway numbers the streams, and none twice
 #
@@ -8,6 +8,7 @@
 # Sockets wait in an epoll of their own, which tells of each change once: one that may be read is in the queue until it has
 # nothing more, and each in turn fills a piece of a record. A stream sends only what the gateway has allowed it, so that a slow
 # reader there stops its own stream and no other.
+import _socket
 import errno
 import os
 import pwd
@@ -19,6 +20,7 @@ from _collections import deque
 from job import Job
 from lookup import LookUps
 from relayed import BUSY, FIRST_WINDOW, OTHER, REASONS, TIMED_OUT, Relayed
+from rider import ride
 
 FRAME = struct.Struct(">BII")
 VERSION = 1
@@ -57,8 +59,9 @@ class Relay(Job):
     def begin(self, text):
         import resource
 
-        # each connection is a descriptor, and nothing is started that would inherit them
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        # each connection is a descriptor; what is started inherits neither them nor this
+        self.usual_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = self.usual_limit[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         # relative paths of sockets start at the user's home
         try:
@@ -137,7 +140,10 @@ class Relay(Job):
             self.refuse(number, BUSY)
             return
         try:
-            error = stream.connect(body[4:], time.monotonic() + CONNECT_TIME)
+            if body[4:] == b"x":
+                error = stream.join(self.start_command())
+            else:
+                error = stream.connect(body[4:], time.monotonic() + CONNECT_TIME)
         except (OSError, ValueError, struct.error) as why:
             if stream.sock is not None:
                 stream.sock.close()
@@ -154,6 +160,15 @@ class Relay(Job):
         self.poll.register(stream.fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET)
         if error not in (errno.EINPROGRESS, errno.EAGAIN):
             self.connected(stream, error)
+
+    def start_command(self):
+        near, far = _socket.socketpair()
+        if os.fork() == 0:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.usual_limit)
+            ride(far)
+        return near
 
     def refuse(self, number, reason, words=""):
         self.say(b"N", number, bytes([reason]) + words[:200].encode("utf-8", "replace"))
@@ -335,6 +350,14 @@ class Relay(Job):
             self.forget(stream)
 
     # --- the end
+
+    def reap(self):
+        # whoever has carried a command
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0] > 0:
+                pass
+        except ChildProcessError:
+            pass
 
     def hang_up(self):
         for stream in list(self.table.values()):

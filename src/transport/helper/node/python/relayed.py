@@ -91,6 +91,14 @@ class Relayed:
             self.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         return self.try_to_connect()
 
+    def join(self, sock):
+        # what is there already
+        self.deadline = float("inf")
+        self.sock = sock
+        self.sock.setblocking(False)
+        self.fd = sock.fileno()
+        return 0
+
     def try_to_connect(self):
         # 0 when it is there, or the error; EINPROGRESS and EAGAIN are none
         return self.sock.connect_ex(self.address)

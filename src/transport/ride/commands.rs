@@ -1,0 +1,187 @@
+//! One SSH connection's shared helpers: who may share one, and which commands do.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::backend::BoxFuture;
+use crate::evidence::LaneRecord;
+use crate::policy::Grant;
+use crate::transport::error::TransportError;
+use crate::transport::node_places::NodePermit;
+use crate::transport::open::Transport;
+use crate::transport::relay::Relay;
+use crate::transport::sharing::Sharing;
+
+/// What one SSH connection's commands share. Its end is theirs, once they have ended.
+#[derive(Debug)]
+pub struct Commands {
+    state: Mutex<State>,
+    /// The client will ask for nothing more, it says.
+    no_more: AtomicBool,
+    /// If it were not to, it would say so.
+    more: AtomicBool,
+    _open: DropGuard,
+    let_go: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those that are there, or on their way.
+    shared: HashMap<Sharing, Slot>,
+    /// Who has had a command on this connection.
+    seen: HashSet<Sharing>,
+}
+
+/// A helper that is there, or on its way; and where the sessions are noted that carry it.
+#[derive(Clone)]
+pub(super) struct Slot {
+    pub(super) relay: Shared<BoxFuture<'static, Result<Relay, Arc<TransportError>>>>,
+    pub(super) noted: LaneRecord,
+    /// Its place among the node's channels counts for one command on it.
+    place: Arc<Semaphore>,
+}
+
+/// A command's place among the channels that its node carries.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its helper's,
+    _of_helper: Option<OwnedSemaphorePermit>,
+    /// or its own.
+    _own: Option<NodePermit>,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        let let_go = CancellationToken::new();
+        let _open = let_go.clone().drop_guard();
+        Self { state: Mutex::default(), no_more: AtomicBool::default(), more: AtomicBool::default(), _open, let_go }
+    }
+}
+
+impl Commands {
+    /// The client has promised to ask for nothing more.
+    pub fn expect_no_more(&self) {
+        self.no_more.store(true, Ordering::Relaxed);
+    }
+
+    /// The client is one that would promise that.
+    pub fn expect_more(&self) {
+        self.more.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a command is to share: where there was another, or will be.
+    pub(super) fn is_to_share(&self, sharing: &Sharing) -> bool {
+        let is_first = self.lock().seen.insert(sharing.clone());
+        !self.no_more.load(Ordering::Relaxed) && (self.more.load(Ordering::Relaxed) || !is_first)
+    }
+
+    /// The helper that is there or on its way, and its place if no other command has that.
+    pub(super) fn present(&self, sharing: &Sharing) -> Option<(Slot, Option<Place>)> {
+        let mut state = self.lock();
+        state.shared.retain(|_, slot| slot.is_usable());
+        let slot = state.shared.get(sharing)?.clone();
+        let place = slot.take_place();
+        Some((slot, place))
+    }
+
+    /// The helper, which is opened in this place where there is none by now; and whether it is.
+    pub(super) fn slot(
+        &self,
+        transport: &Arc<Transport>,
+        (sharing, grant): (&Sharing, &Arc<Grant>),
+        evidence: &LaneRecord,
+        place: NodePermit,
+    ) -> (Slot, Place, bool) {
+        let mut state = self.lock();
+        if let Some(slot) = state.shared.get(sharing).filter(|slot| slot.is_usable()) {
+            return (slot.clone(), Place::own(place), false);
+        }
+        let opening = {
+            let (transport, grant, evidence, let_go) =
+                (transport.clone(), grant.clone(), evidence.clone(), self.let_go.clone());
+            let place = place.clone();
+            // in a task of its own: whoever asked first may give up, and others wait for it
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = let_go.cancelled() => Err(TransportError::GivenUp),
+                    opened = transport.open_shared(grant, evidence, place) => opened,
+                }
+            })
+        };
+        let relay: BoxFuture<'static, _> = Box::pin(async move {
+            let opened = opening.await.unwrap_or_else(|_| {
+                tracing::error!("opening a helper for several commands has panicked");
+                Err(TransportError::Gone)
+            });
+            opened.map_err(Arc::new)
+        });
+        let slot = Slot { relay: relay.shared(), noted: evidence.clone(), place: Arc::new(Semaphore::new(1)) };
+        let place = slot.take_place().unwrap_or_else(|| Place::own(place));
+        state.shared.insert(sharing.clone(), slot.clone());
+        (slot, place, true)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn own(place: NodePermit) -> Self {
+        Self { _of_helper: None, _own: Some(place) }
+    }
+}
+
+impl Slot {
+    fn take_place(&self) -> Option<Place> {
+        let of_helper = self.place.clone().try_acquire_owned().ok()?;
+        Some(Place { _of_helper: Some(of_helper), _own: None })
+    }
+
+    /// One that is on its way is, and one that is not there any more, or has not opened, is not.
+    fn is_usable(&self) -> bool {
+        match self.relay.peek() {
+            None => true,
+            Some(Ok(relay)) => relay.ended().is_none(),
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Action;
+
+    #[test]
+    fn whoever_is_to_have_more_than_one_command_shares() {
+        let of = |node| Sharing::of(&Grant::for_test(node, Action::Exec { command: b"true".to_vec() }));
+        let (web, db) = (of("web-1"), of("db-1"));
+        // nothing is known of it: its second command shows that it has several, and only there
+        let unknown = Commands::default();
+        assert_eq!(
+            [&web, &web, &db, &web, &db].map(|sharing| unknown.is_to_share(sharing)),
+            [false, true, false, true, true]
+        );
+        let master = Commands::default();
+        master.expect_more();
+        assert!(master.is_to_share(&web) && master.is_to_share(&db));
+        let alone = Commands::default();
+        alone.expect_more();
+        alone.expect_no_more();
+        assert!(!alone.is_to_share(&web));
+    }
+}

@@ -1,0 +1,169 @@
+//! A command on its way to a helper that others share.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+
+use super::commands::{Commands, Place};
+use super::run::{self, Ride};
+use crate::config::{Helper, Rung};
+use crate::evidence::LaneRecord;
+use crate::policy::{Action, Grant, JudgedLine};
+use crate::transport::channel::{ChannelSetup, OpenChannel, Output, ends};
+use crate::transport::environment::by_way;
+use crate::transport::error::TransportError;
+use crate::transport::helper::codec::encode_plain;
+use crate::transport::helper::record::ToNode;
+use crate::transport::herald::Herald;
+use crate::transport::limits::{Clock, Limits};
+use crate::transport::open::{Transport, wanted};
+use crate::transport::options::Options;
+use crate::transport::parameter::NulInCommand;
+use crate::transport::relay::{Relay, RelayError, RelayStream, Target};
+use crate::transport::sharing::Sharing;
+
+/// The kind of the record that says how a command is to be run.
+const HOW: u8 = b'P';
+
+impl Transport {
+    /// Opens what the grant is for: a command may share what other commands of its connection are carried by.
+    pub async fn open_among(
+        self: &Arc<Self>,
+        commands: &Commands,
+        grant: Grant,
+        evidence: LaneRecord,
+        setup: ChannelSetup,
+        herald: Herald,
+    ) -> Result<OpenChannel, TransportError> {
+        let grant = Arc::new(grant);
+        if let Some(command) = self.may_share(&grant)
+            && commands.is_to_share(&Sharing::of(&grant))
+            && let Some(channel) = self.ride(commands, &grant, &evidence, command, &setup, &herald).await?
+        {
+            return Ok(channel);
+        }
+        self.open(grant, evidence, setup, herald).await
+    }
+
+    /// Whether policy lets it share, and its node can: then what is to be run.
+    fn may_share<'a>(&self, grant: &'a Grant) -> Option<&'a [u8]> {
+        let Action::Exec { command } = grant.action() else { return None };
+        let now = Instant::now();
+        let node = grant.node();
+        let is_able = self.options.helper == Helper::Auto
+            && self.ladder.rung(node, now) == Rung::TwoLanes
+            && self.ladder.may_have_relay(node, now);
+        (is_able && !grant.terms().session_per_command).then_some(command)
+    }
+
+    /// Runs a command by a shared helper; nothing where that can't be.
+    async fn ride(
+        self: &Arc<Self>,
+        commands: &Commands,
+        grant: &Arc<Grant>,
+        evidence: &LaneRecord,
+        command: &[u8],
+        setup: &ChannelSetup,
+        herald: &Herald,
+    ) -> Result<Option<OpenChannel>, TransportError> {
+        if command.contains(&0) {
+            return Err(NulInCommand.into());
+        }
+        let terms = wanted(async { Ok(self.account(&grant.node().realm)?.terms().await?) }, herald).await?;
+        terms.allow(Rung::TwoLanes)?;
+        // what the service counts from the start of its session would be counted for one that started later
+        if terms.limits.longest.is_some() {
+            return Ok(None);
+        }
+        let limits = terms.limits.and(self.own_limits()).and(Limits::of(grant));
+        // one that was let go of meanwhile is no reason not to open another
+        for last in [false, true] {
+            let (relay, place, is_new) = self.shared(commands, grant, evidence, herald).await?;
+            let words = words(grant, command, setup)?;
+            match begin(&relay, words).await {
+                Ok((stream, left)) => {
+                    let (input, client, deliveries) = ends();
+                    let clock = Clock::new(limits, Instant::now());
+                    let lifetime = clock.lifetime();
+                    let ride = Ride::new(relay, stream, left, clock, grant.clone());
+                    tokio::spawn(async move {
+                        run::run(ride, client).await;
+                        drop(place);
+                    });
+                    return Ok(Some(OpenChannel { input, output: Output { deliveries, lifetime } }));
+                }
+                // it has a helper of its own then
+                Err(RelayError::NotOnThisNode | RelayError::Busy) => return Ok(None),
+                Err(RelayError::Idle) if !last && !is_new => {}
+                Err(RelayError::Gone(why)) => return Err(TransportError::HelperLost(why)),
+                Err(error) => return Err(TransportError::HelperLost(error.to_string())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The helper that the grant's commands share; when this returns, the evidence has the sessions that carry it.
+    async fn shared(
+        self: &Arc<Self>,
+        commands: &Commands,
+        grant: &Arc<Grant>,
+        evidence: &LaneRecord,
+        herald: &Herald,
+    ) -> Result<(Relay, Place, bool), TransportError> {
+        let sharing = Sharing::of(grant);
+        let (slot, place, is_new) = match commands.present(&sharing) {
+            Some((slot, Some(place))) => (slot, place, false),
+            _ => {
+                let place = wanted(self.places.take(grant, herald), herald).await?;
+                commands.slot(self, (&sharing, grant), evidence, place)
+            }
+        };
+        let relay = wanted(async { Ok(slot.relay.clone().await) }, herald).await?;
+        let relay = relay.map_err(not_opened)?;
+        if !is_new {
+            evidence.shares(&slot.noted).await?;
+        }
+        Ok((relay, place, is_new))
+    }
+}
+
+/// Begins a command: its stream, and what of its words is still to be sent.
+async fn begin(relay: &Relay, mut words: BytesMut) -> Result<(RelayStream, BytesMut), RelayError> {
+    let mut stream = relay.begin(Target::Command)?;
+    // along with the stream's first word, as far as there is room: a command is not kept waiting for an answer
+    if let Some(Ok(written)) = stream.write(&words).now_or_never() {
+        drop(words.split_to(written));
+    }
+    stream.opened().await?;
+    Ok((stream, words))
+}
+
+/// What the node must know of a command.
+fn words(grant: &Grant, command: &[u8], setup: &ChannelSetup) -> Result<BytesMut, TransportError> {
+    let variables = by_way(&setup.env);
+    let modelled = grant.commands().is_some_and(JudgedLine::takes_the_modelled_shell);
+    let options = Options::command(setup, &variables, None, Helper::Auto, String::new());
+    let options = if modelled { options.by_bin_sh() } else { options };
+    let how = options.how_to_run();
+    let mut words = BytesMut::new();
+    words.put_u8(HOW);
+    words.put_u32(u32::try_from(how.len()).unwrap_or(u32::MAX));
+    words.put_slice(how.as_bytes());
+    if let Some(variables) = variables.over_lane {
+        encode_plain(&ToNode::Variables(variables), &mut words);
+    }
+    encode_plain(&ToNode::Command(Bytes::copy_from_slice(command)), &mut words);
+    Ok(words)
+}
+
+/// Why a helper did not open, for one of all who wanted it: an error can't be copied, its sentence can.
+fn not_opened(error: Arc<TransportError>) -> TransportError {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
+        TransportError::Backend(error) => error.clone().into(),
+        TransportError::GivenUp => TransportError::GivenUp,
+        other => TransportError::HelperLost(other.to_string()),
+    })
+}
