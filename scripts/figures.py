@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measured import agent, faults, forwards, near, policy, recorded
+from measured import agent, faults, forwards, many, near, policy, recorded
 from measured.places import ROOT, Sshd
 
 
@@ -37,7 +37,7 @@ class Bench:
 
 
 SECTIONS = {
-    "embedded": near.embedded_rows, "cpu": near.cpu_rows, "latency": near.latency_rows, "shells": near.shells_rows,
+    "embedded": near.embedded_rows, "cpu": near.cpu_rows, "latency": near.latency_rows, "playbook": many.playbook_rows, "shells": near.shells_rows,
     "forwards": forwards.forward_rows, "burst": near.burst_rows, "nobody": near.nobody_rows, "strangers": near.strangers_rows,
     "cut-agent": faults.cut_agent_rows, "pause": faults.pause_rows, "cut-client": faults.cut_client_rows,
     "drops": faults.drop_rows, "far": faults.far_rows, "workers": faults.worker_rows,

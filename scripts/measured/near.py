@@ -87,7 +87,7 @@ def latency_rows(binary, bench):
         with Master(sshd.config, "local") as other, Master(demo.config, "demo") as master:
             base, here = pairs([*other.command, "true"], [*master.command, "true"])
         yield Figure("ssh demo true, on a connection already up", [Value("", here, "ms")],
-                     f"clean sshd {base:.1f} ms: {here - base:+.1f} ms (at most +60)")
+                     f"clean sshd {base:.1f} ms: {here - base:+.1f} ms (at most +15)")
 
 
 def shells_rows(binary, bench):
