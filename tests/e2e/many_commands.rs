@@ -20,7 +20,7 @@ impl Master {
     fn start(demo: &Demo) -> Self {
         let socket = demo.dir().join("many");
         let option = format!("ControlPath=\"{}\"", socket.display());
-        let ssh = demo.command("ssh").args(["-MN", "-o", &option, "demo"]).stdin(Stdio::null()).spawn().unwrap();
+        let ssh = demo.command("ssh").args(["-MN", "-o", "SendEnv=LC_TEST", "-o", &option, "demo"]).stdin(Stdio::null()).spawn().unwrap();
         until("the master is up", PATIENCE, || socket.exists());
         Self { ssh, option }
     }

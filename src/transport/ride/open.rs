@@ -81,10 +81,14 @@ impl Transport {
         let limits = terms.limits.and(self.own_limits()).and(Limits::of(grant));
         // one that was let go of meanwhile is no reason not to open another
         for last in [false, true] {
-            let (relay, place, is_new) = self.shared(commands, grant, evidence, herald).await?;
+            let (noted, relay, place, is_new) = self.shared(commands, grant, evidence, herald).await?;
             let words = words(grant, command, setup)?;
             match begin(&relay, words).await {
                 Ok((stream, left)) => {
+                    // now both lanes are there, and nothing that it says was taken
+                    if !is_new {
+                        evidence.shares(&noted).await?;
+                    }
                     let (input, client, deliveries) = ends();
                     let clock = Clock::new(limits, Instant::now());
                     let lifetime = clock.lifetime();
@@ -105,14 +109,14 @@ impl Transport {
         Ok(None)
     }
 
-    /// The helper that the grant's commands share; when this returns, the evidence has the sessions that carry it.
+    /// The helper that the grant's commands share, and where the sessions are noted that carry it.
     async fn shared(
         self: &Arc<Self>,
         commands: &Commands,
         grant: &Arc<Grant>,
         evidence: &LaneRecord,
         herald: &Herald,
-    ) -> Result<(Relay, Place, bool), TransportError> {
+    ) -> Result<(LaneRecord, Relay, Place, bool), TransportError> {
         let sharing = Sharing::of(grant);
         let (slot, place, is_new) = match commands.present(&sharing) {
             Some((slot, Some(place))) => (slot, place, false),
@@ -123,10 +127,7 @@ impl Transport {
         };
         let relay = wanted(async { Ok(slot.relay.clone().await) }, herald).await?;
         let relay = relay.map_err(not_opened)?;
-        if !is_new {
-            evidence.shares(&slot.noted).await?;
-        }
-        Ok((relay, place, is_new))
+        Ok((slot.noted, relay, place, is_new))
     }
 }
 

@@ -154,13 +154,13 @@ class Command(Job):
             return
         if fd == process.stdin and event & (select.POLLOUT | select.POLLERR):
             self.feed()
-            self.owner.say_took()
+            self.owner.lanes.say_state()
         if fd == process.stdout and event & (select.POLLIN | select.POLLHUP):
             self.read_output(b"o", fd)
-            self.owner.flush()
+            self.owner.lanes.flush()
         elif fd == process.stderr and event & (select.POLLIN | select.POLLHUP):
             self.read_output(b"e", fd)
-            self.owner.flush()
+            self.owner.lanes.flush()
 
     def read_output(self, kind, fd):
         room = self.owner.room()

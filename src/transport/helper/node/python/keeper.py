@@ -47,7 +47,7 @@ class Keeper:
 
     def data(self, kind, payload):
         self.count[kind] += len(payload)
-        self.send_data(kind, payload)
+        self.lanes.send_data(kind, payload)
 
     def end(self, kind):
         # the total tells the gateway whether all of it has arrived

@@ -30,9 +30,10 @@ class Owner(Keeper):
         Keeper.__init__(self)
         self.where = where
         self.lanes = Lanes(where, listener, self.watch, self.handle, Deflater("z" in opts))
-        # how much output the gateway has allowed in all, and how much was sent
+        # how much output the gateway has allowed in all
         self.credit = int(opts.get("c", "0"))
-        self.spent = 0
+        self.send = self.lanes.send
+        self.fault = self.lanes.fault
         self.take_on(job(self, opts))
         # the lease: until when the job may live on without a word from the gateway, whether it has lanes or not
         self.deadline = 0
@@ -43,31 +44,15 @@ class Owner(Keeper):
 
     # --- what the job is given
 
-    def send(self, kind, payload=b""):
-        self.lanes.send(kind, payload)
-
-    def send_data(self, kind, payload):
-        self.spent += len(payload)
-        self.lanes.send_data(kind, payload)
-
-    def flush(self):
-        self.lanes.flush()
-
     def took(self, size):
         self.lanes.taken += size
 
-    def say_took(self):
-        self.lanes.say_state()
-
-    def fault(self, text):
-        self.lanes.fault(text)
-
     def room(self):
         # how much may be sent at once
-        return min(CHUNK, self.credit - self.spent)
+        return min(CHUNK, self.credit - sum(self.count.values()))
 
     def may_send(self):
-        return self.credit > self.spent and len(self.lanes.queue) < QUEUE
+        return self.room() > 0 and len(self.lanes.queue) < QUEUE
 
     # --- what the gateway says
 

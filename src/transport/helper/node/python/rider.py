@@ -26,6 +26,8 @@ class Rider(Keeper):
     def __init__(self, sock):
         Keeper.__init__(self)
         self.sock = sock
+        # it is its own lane
+        self.lanes = self
         self.gone = False
         # what has come of a record that is not whole, and what waits to be sent
         self.inbox = bytearray()
@@ -49,7 +51,7 @@ class Rider(Keeper):
             self.granted = self.taken + MOST_INPUT
             self.send(b"A", struct.pack(">IQ", 0, self.granted))
 
-    def say_took(self):
+    def say_state(self):
         self.flush()
 
     def fault(self, text):
