@@ -20,7 +20,12 @@ impl Master {
     fn start(demo: &Demo) -> Self {
         let socket = demo.dir().join("many");
         let option = format!("ControlPath=\"{}\"", socket.display());
-        let ssh = demo.command("ssh").args(["-MN", "-o", "SendEnv=LC_TEST", "-o", &option, "demo"]).stdin(Stdio::null()).spawn().unwrap();
+        let ssh = demo
+            .command("ssh")
+            .args(["-MN", "-o", "SendEnv=LC_TEST", "-o", &option, "demo"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         until("the master is up", PATIENCE, || socket.exists());
         Self { ssh, option }
     }
@@ -177,37 +182,6 @@ fn whoever_hangs_up_ends_their_own_command_but_not_what_was_detached() {
     let mut rest = String::new();
     heard.read_to_string(&mut rest).unwrap();
     neighbour.wait().unwrap();
-}
-
-#[test]
-fn a_policy_that_wants_a_session_for_each_command_has_them() {
-    let demo = Demo::start(&[]);
-    let path = demo.dir().join("policies/demo.cedar");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let strict = text.replace("\npermit", "\n@session_per_command(\"required\")\npermit");
-    assert_ne!(text, strict);
-    std::fs::write(&path, strict).unwrap();
-    let pid = rustix::process::Pid::from_raw(demo.pid().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
-    let loaded = || events(&demo).iter().filter(|event| event["event"] == "configuration.loaded").count();
-    until("the policy is in force", PATIENCE, || loaded() >= 2);
-    let master = Master::start(&demo);
-    for number in 0..4 {
-        let run = run(&mut master.command(&demo, &format!("exit {number}")), b"", PATIENCE);
-        assert_eq!(run.code(), Some(number));
-    }
-    let each = by_command(&demo);
-    let mut seen = BTreeSet::new();
-    for number in 0..4 {
-        let of_it = &each[&format!("exit {number}")];
-        let lanes = lanes(of_it);
-        assert!(
-            !lanes.is_empty() && lanes.iter().all(|lane| seen.insert(lane.to_string())),
-            "one was shared: {lanes:?}"
-        );
-        let opened = of_it.iter().find(|event| event["event"] == "session.opened").unwrap();
-        assert_eq!(opened["command"], format!("exit {number}"));
-    }
 }
 
 #[test]
