@@ -135,12 +135,22 @@ impl Transport {
     /// Opens the shell or the command that the grant is for.
     pub async fn open(
         &self,
-        grant: impl Into<Arc<Grant>>,
+        grant: Grant,
         evidence: LaneRecord,
         setup: ChannelSetup,
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
-        let grant = grant.into();
+        self.open_alone(Arc::new(grant), evidence, setup, herald).await
+    }
+
+    /// The same of one that shares nothing with others of its connection.
+    pub(super) async fn open_alone(
+        &self,
+        grant: Arc<Grant>,
+        evidence: LaneRecord,
+        setup: ChannelSetup,
+        herald: Herald,
+    ) -> Result<OpenChannel, TransportError> {
         let closed = setup.stdin_closed && setup.pty.is_none();
         let window = self.output.window(grant.identity().person(), setup.pty.is_some());
         let credit = window.bytes();

@@ -45,7 +45,7 @@ impl Transport {
         {
             return Ok(channel);
         }
-        self.open(grant, evidence, setup, herald).await
+        self.open_alone(grant, evidence, setup, herald).await
     }
 
     /// Whether policy lets it share, and its node can: then what is to be run.

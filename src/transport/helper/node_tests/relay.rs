@@ -58,6 +58,8 @@ fn a_command_on_it_ends_by_itself_and_has_nothing_of_the_relay_s() {
     let home = std::env::var("HOME").unwrap();
     assert!(said.contains("4\n") && said.contains(&format!("{limit}\n")) && said.contains(&home), "{said:?}");
     assert!(node.stdout.windows(11).any(|word| word == b"X\0\0\0\x06\0\0\0\0\x03\0"), "{said:?}");
+    // the gateway has heard its end, and has no more for it
+    node.input(b"F\0\0\0\x01\0\0\0\0");
     node.eof();
     assert_eq!(node.finish().2, Exit::Code(0));
 }

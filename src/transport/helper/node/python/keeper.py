@@ -19,20 +19,20 @@ class Keeper:
     def __init__(self):
         self.poll = select.poll()
         # what it was told to wait for
-        self.watched = {}
+        self.told = {}
         self.job = None
         self.count = {b"o": 0, b"e": 0}
         self.open = {}
         self.stage = RUNNING
-        self.stage_at = 0
+        self.since = 0
         # whether all is said
         self.done = False
         # signals arrive as bytes in a pipe, which poll() can wait for
-        self.signals, wakeup = os.pipe()
-        for fd in (self.signals, wakeup):
+        self.signals, wake = os.pipe()
+        for fd in (self.signals, wake):
             os.set_blocking(fd, False)
         _signal.signal(_signal.SIGCHLD, lambda *_: None)
-        _signal.set_wakeup_fd(wakeup)
+        _signal.set_wakeup_fd(wake)
         for number in (_signal.SIGHUP, _signal.SIGPIPE, _signal.SIGINT):
             _signal.signal(number, _signal.SIG_IGN)
         # nor does whoever started the agent hold any back
@@ -59,13 +59,13 @@ class Keeper:
 
     def watch(self, fd, events):
         # asks poll(2) for these events from now on; the same again costs nothing
-        if self.watched.get(fd, 0) != events:
+        if self.told.get(fd, 0) != events:
             if events:
                 self.poll.register(fd, events)
-                self.watched[fd] = events
+                self.told[fd] = events
             else:
                 self.poll.unregister(fd)
-                del self.watched[fd]
+                del self.told[fd]
 
     # --- what the gateway says
 
@@ -101,7 +101,7 @@ class Keeper:
     def hang_up(self):
         if self.stage == RUNNING:
             self.stage = HUP
-            self.stage_at = time.monotonic()
+            self.since = time.monotonic()
             self.job.hang_up()
 
     def escalate(self, now):
@@ -109,7 +109,7 @@ class Keeper:
         left = self.job.left()
         if not left or self.stage > KILL:
             self.leave(129)
-        if now >= self.stage_at + GRACE:
+        if now >= self.since + GRACE:
             self.stage += 1
-            self.stage_at = now
+            self.since = now
             signal_each(left, _signal.SIGTERM if self.stage == TERM else _signal.SIGKILL)
