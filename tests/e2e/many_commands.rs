@@ -94,7 +94,7 @@ fn two_hundred_commands_share_two_sessions_and_each_has_its_own_status_and_evide
         assert_eq!(exit["code"], number, "{line}: {exit}");
     }
     // all were carried by one helper; where the machine is too busy to answer in time, a lane of it may have been replaced
-    let first = each.values().map(|events| lanes(events)).reduce(|some, others| &some & &others).unwrap();
+    let first = each.values().map(lanes).reduce(|some, others| &some & &others).unwrap();
     assert_eq!(first.len(), 2, "{first:?}");
     let replaced =
         demo.log().matches("has taken another lane").count() + demo.log().matches("the in lane is worse").count();
@@ -139,7 +139,7 @@ fn what_goes_in_comes_out_and_a_slow_reader_holds_up_nobody_else() {
     assert!(slow.rest(|piece| count += piece.len()).success());
     assert_eq!(count, 20_000_000);
     let each = by_command(&demo);
-    let shared = each.values().map(|events| lanes(events)).reduce(|some, others| &some & &others).unwrap();
+    let shared = each.values().map(lanes).reduce(|some, others| &some & &others).unwrap();
     assert_eq!(shared.len(), 2, "{shared:?}");
 }
 
