@@ -15,17 +15,17 @@ from pathlib import Path
 
 from . import table
 from .client import Failed
-from .features import FEATURES, NOT_YET, not_served_yet, refused_in_words
+from .features import FEATURES
 from .matrix import CLIENTS, GROUPS, TOOLS
 from .place import Place
 from .tools import Unavailable
 
-YES, NOT, KNOWN, LATER, LACKS, SKIPPED = "yes", "**fails**", "no", "not yet", "–", "SKIPPED"
+YES, NOT, KNOWN, LACKS, SKIPPED = "yes", "**fails**", "no", "–", "SKIPPED"
 
 
 class Matrix:
     def __init__(self, place):
-        self.place, self.failures, self.skipped, self.later = place, [], [], not_served_yet(place)
+        self.place, self.failures, self.skipped = place, [], []
 
     def attempt(self, what, check, *arguments):
         """Yes or no, and said aloud."""
@@ -58,17 +58,12 @@ class Matrix:
                 cells[feature] = self.say(what, LACKS, time.monotonic(), client.lacks[feature])
             elif feature in client.cannot:
                 cells[feature] = self.attempt(what, doubted, check, client, client.cannot[feature])
-            elif feature in self.later:
-                told = self.attempt(f"{what} is not served yet, and it is told so", refused_in_words, client, feature)
-                cells[feature] = LATER if told == YES else NOT
             else:
                 cells[feature] = self.attempt(what, check, client)
         return cells
 
     def tool(self, slug):
         tool = TOOLS[slug]
-        if tool.needs in self.later:
-            return self.say(f"{tool.name}: {tool.what}", LATER, time.monotonic(), f"the gateway does not serve it yet: {tool.needs}")
         return self.attempt(f"{tool.name}: {tool.what}", tool.check)
 
 
@@ -117,8 +112,6 @@ def main():
         parser.error("the README's table is of a whole run: --write without --only")
     with Place(options.binary.resolve()) as place:
         matrix = Matrix(place)
-        if matrix.later:
-            print(f"the gateway says of these that it does not serve them yet: {', '.join(name for name in NOT_YET if name in matrix.later)}")
         for slug in chosen:
             found[slug] = matrix.client(slug) if slug in CLIENTS else matrix.tool(slug)
         if options.keep_log:

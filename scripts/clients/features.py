@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-from .client import PATIENCE, Failed, Run, expect, ok, run
+from .client import PATIENCE, Run, expect, ok, run
 from .place import GREETING
 
 # what carriers are known to damage: every byte, what looks like the agent's own marks, ends that are no whole letters
@@ -160,30 +160,3 @@ FEATURES = {
     "forward": (forward, "forward"),
     "hop": (hop, "hop"),
 }
-
-# what a gateway says that does not serve them yet
-NOT_FORWARDED = b"does not forward ports or sockets yet"
-NOT_YET = {"forward": (NOT_FORWARDED,), "hop": (NOT_FORWARDED, b"names no node, so there is none to forward through")}
-
-
-def not_served_yet(place):
-    """The features that the gateway itself says it has not yet: asked by OpenSSH, which shows the sentence."""
-    from .openssh import OpenSsh
-
-    asked = {"forward": (f"127.0.0.1:{place.server.port}", "demo"), "hop": (f"{place.node}:22", "gate")}
-    said = {name: run(OpenSsh(place).ssh("-o", "LogLevel=INFO", "-W", *words)).err for name, words in asked.items()}
-    return {name for name, sentences in NOT_YET.items() if any(sentence in said[name] for sentence in sentences)}
-
-
-def refused_in_words(place, client, feature):
-    """Of a feature that is not there yet: the client is told at once, and its next session works."""
-    began = time.monotonic()
-    if feature == "forward":
-        done = relayed(client.forward("127.0.0.1", place.server.port), b"")
-    else:
-        done = run(client.hop(place.node, place.os_user, "cat; exit 0"), b"")
-    # some say so by their exit status, and some only by nothing that came
-    expect(done.out == b"", done)
-    if time.monotonic() - began > 30:
-        raise Failed(f"it was told late: {done}")
-    key(place, client)

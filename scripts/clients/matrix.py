@@ -8,17 +8,17 @@ CLIENTS = {client.slug: client for client in (openssh.OpenSsh, putty.Putty, Drop
 
 
 class Tool:
-    """What is done with a tool; `needs` names the feature of the gateway without which it can't be."""
+    """What is done with a tool."""
 
-    def __init__(self, name, what, check, needs=None):
-        self.name, self.what, self.check, self.needs = name, what, check, needs
+    def __init__(self, name, what, check):
+        self.name, self.what, self.check = name, what, check
 
 
 TOOLS = {
     "multiplexed": Tool("OpenSSH, ControlMaster", "200 commands through one connection, 8 at once: every exit status is its own", openssh.multiplexed),
     "background": Tool("OpenSSH", "`ssh -T -N -f -n`", openssh.background),
     "refused": Tool("OpenSSH, `-D`", "a destination that is refused is so within 50 ms, and the connection goes on", ide.refused_at_once),
-    "bursts": Tool("PuTTY, plink `-L`", "4 MiB to a reader that takes little, in bursts; others beside it do not wait", putty.bursts, "forward"),
+    "bursts": Tool("PuTTY, plink `-L`", "4 MiB to a reader that takes little, in bursts; others beside it do not wait", putty.bursts),
     "early": Tool("Paramiko, x/crypto", "64 KiB of input that is sent before the command is confirmed arrive whole", early.early),
     "gaps": Tool("Paramiko", "20 commands one after the other on one connection: at most 100 ms from the end of one to where the next begins", early.gaps),
     "curl-sftp": Tool("curl `sftp://` (libssh2)", "up, down, a part, list, rename, what is not there", tools.curl_sftp),
@@ -36,9 +36,9 @@ TOOLS = {
     "ansible-20-pipelining": Tool("Ansible, pipelining", "a playbook of 20 tasks", ansible.twenty(True)),
     "ansible-pings": Tool("Ansible, pipelining", "50 pings: the module comes on standard input each time", ansible.pings),
     "vscode": Tool("VS Code Remote-SSH", "the install script on standard input, five dials; its server outlives them", ide.vscode_install),
-    "vscode-forward": Tool("VS Code Remote-SSH", "its server through `-D`, eight channels at once", ide.vscode_forward, "forward"),
+    "vscode-forward": Tool("VS Code Remote-SSH", "its server through `-D`, eight channels at once", ide.vscode_forward),
     "jetbrains": Tool("as JetBrains' IDEs dial (JSch)", "probes, the backend by SFTP, its start, its state", ide.jetbrains),
-    "dbeaver": Tool("as DBeaver dials (JSch)", "a local port, keep-alives, a database that speaks first, twice", ide.dbeaver, "forward"),
+    "dbeaver": Tool("as DBeaver dials (JSch)", "a local port, keep-alives, a database that speaks first, twice", ide.dbeaver),
     "packer": Tool("as Packer's communicator (x/crypto)", "keep-alives, a script by scp, its run, its exit status", ide.packer),
 }
 

@@ -33,7 +33,7 @@ def frame():
     """What of the tables no run decides: what stands before, between and after their lines."""
     heads = [title for _, title in FEATURES.values()]
     first = ["| client | " + " | ".join(heads) + " |", "|" + " --- |" * (len(heads) + 1)]
-    between = ["", "`–` is what a client has not. *not yet* is what the gateway refuses so far; the client says so and goes on.", ""]
+    between = ["", "`–` is what a client has not.", ""]
     between += [f"- {note}" for note in notes()]
     between += ["", "| tool | what it does here | works |", "| --- | --- | --- |"]
     last = ["", "Not tried:", "", *(f"- {what}: {why}" for what, why in NOT_HERE.items())]

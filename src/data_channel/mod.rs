@@ -19,7 +19,7 @@
 //! | `driver`, `connection` | one task: socket ⇄ core ⇄ queues |
 //! | `reconnect` | how websockets are made, and how often to try |
 //! | `keepalive`, `clock` | pings, and the time |
-//! | `mux_stream` | many streams over one channel, for ports |
+//! | `mux_stream`, `wakers` | many streams over one channel, for ports, and who waits for one |
 //! | `websocket`, `proxy`, `error` | dialling |
 
 mod clock;
@@ -37,6 +37,7 @@ mod reader;
 mod reconnect;
 #[cfg(test)]
 mod tests;
+mod wakers;
 mod websocket;
 mod writer;
 
@@ -52,6 +53,7 @@ pub use proxy::ProxyRules;
 
 pub use reader::{ChannelReader, EventReader};
 pub use reconnect::{ConnectError, ConnectFuture, Connected, Connector, Finish, ReconnectPolicy};
+pub(crate) use wakers::{wait, wake};
 pub use websocket::{Dialer, Socket};
 pub use writer::ChannelWriter;
 #[cfg(test)]

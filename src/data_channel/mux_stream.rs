@@ -13,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::clock::{Clock, sleep_until};
+use super::wakers::{wait, wake};
 
 /// Opens streams, and accepts the other end's.
 #[derive(Debug)]
@@ -397,19 +398,6 @@ impl State {
     /// What nobody reads must not hold the others up.
     fn discard(&mut self, id: StreamId) {
         while let Read::Data(_) = self.mux.read(id) {}
-    }
-}
-
-fn wait(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    match slot {
-        Some(waker) => waker.clone_from(cx.waker()),
-        none => *none = Some(cx.waker().clone()),
-    }
-}
-
-fn wake(slot: &mut Option<Waker>) {
-    if let Some(waker) = slot.take() {
-        waker.wake();
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) enum Job {
 pub(super) struct Writer(Option<JoinHandle<()>>);
 
 /// What the disk does.
-trait Does: Send + 'static {
+pub(super) trait Does: Send + 'static {
     /// Has heads signed of what needs one; when it is to be asked again.
     fn heads(&mut self, now: Instant) -> Option<Duration>;
     /// All of it in order: a result for each.
@@ -70,13 +70,13 @@ trait Does: Send + 'static {
 }
 
 /// One thing of many that are done at once.
-enum ToDo {
+pub(super) enum ToDo {
     Line(Bytes),
     Folder(FolderTask),
 }
 
 /// What became of each.
-type Done = Vec<Result<(), EvidenceError>>;
+pub(super) type Done = Vec<Result<(), EvidenceError>>;
 
 /// Who waits, and what that is called where it is missing.
 type Waiting = Vec<(&'static str, Option<Told>)>;
@@ -106,21 +106,10 @@ impl Writer {
     /// Starts the threads. `lost` counts lines that never got into the queue: they are missing, so numbers are, too.
     pub(super) fn start(
         run: Uuid,
-        disk: Disk,
-        queue: mpsc::Receiver<Job>,
-        lost: Arc<AtomicU64>,
-        patience: Duration,
-    ) -> std::io::Result<Self> {
-        Self::with(run, queue, lost, patience, disk)
-    }
-
-    /// With this as the disk.
-    fn with(
-        run: Uuid,
-        queue: mpsc::Receiver<Job>,
-        lost: Arc<AtomicU64>,
-        patience: Duration,
         disk: impl Does,
+        queue: mpsc::Receiver<Job>,
+        lost: Arc<AtomicU64>,
+        patience: Duration,
     ) -> std::io::Result<Self> {
         let queue = Mutex::new(queue);
         let shared = Arc::new(Shared { queue, lost, state: Mutex::default(), ended: Condvar::new(), patience });
@@ -420,7 +409,7 @@ mod tests {
             });
             results.collect()
         });
-        let writer = Writer::with(Uuid::nil(), queue, lost, LONGEST_WRITE, disk).unwrap();
+        let writer = Writer::start(Uuid::nil(), disk, queue, lost, LONGEST_WRITE).unwrap();
         drop(jobs);
         drop(writer);
         let batches: Vec<Vec<u64>> = batches.iter().collect();
@@ -444,7 +433,7 @@ mod tests {
             }
             vec![Ok(()); lines.len()]
         });
-        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, disk).unwrap();
+        let writer = Writer::start(Uuid::nil(), disk, queue, Arc::default(), SHORT).unwrap();
         let write = |id| {
             let (job, hears) = line(id);
             jobs.blocking_send(job).unwrap();
@@ -472,7 +461,7 @@ mod tests {
             let _ = kept.recv();
             Vec::new()
         });
-        let writer = Writer::with(Uuid::nil(), queue, Arc::default(), SHORT, disk);
+        let writer = Writer::start(Uuid::nil(), disk, queue, Arc::default(), SHORT);
         let (job, hears) = line("1");
         jobs.try_send(job).unwrap();
         drop(jobs);

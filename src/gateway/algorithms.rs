@@ -74,17 +74,11 @@ const LEGACY_KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// Host keys and, through `server-sig-algs`, user keys.
-const KEYS: &[Algorithm] = &[
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::SkEd25519,
-    Algorithm::SkEcdsaSha2NistP256,
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-];
+/// Host keys and, through `server-sig-algs`, user keys: all of those of legacy but the last.
+const KEYS: &[Algorithm] = match LEGACY_KEYS {
+    [keys @ .., _with_sha1] => keys,
+    [] => &[],
+};
 
 /// Besides, RSA with SHA-1, for host keys and for those of people.
 const LEGACY_KEYS: &[Algorithm] = &[

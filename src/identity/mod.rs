@@ -47,9 +47,7 @@ pub use hop_login::Around;
 pub(crate) use id_token::tests::Signer;
 pub use id_token::{Expected, IdToken, KeySet, SignInFacts, TokenError, TokenRules, VerifiedToken};
 pub use login::{Login, LoginError};
-pub use passwords::{
-    PasswordAttempt, PasswordError, PasswordFault, PasswordHash, VerifiedPassword, password_is_usable,
-};
+pub use passwords::{PasswordHash, password_is_usable};
 pub use people::{LineFault, People, PeopleError, name_is_usable};
 pub use proof::{KeyFingerprint, VerifiedCertificate, VerifiedKey};
 pub use restrictions::Restrictions;

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use argon2::{ARGON2ID_IDENT, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 
@@ -202,13 +201,8 @@ impl People {
     }
 
     /// Who that is, where that is enough for them.
-    pub fn identify_by_password(
-        &self,
-        verified: &VerifiedPassword,
-        source: IpAddr,
-        now: SystemTime,
-    ) -> Result<Proved, Unproved> {
-        self.is_enough(self.with_password(&verified.person, &verified.password, source, now)?)
+    pub fn identify_by_password(&self, verified: &VerifiedPassword, source: IpAddr) -> Result<Proved, Unproved> {
+        self.is_enough(self.with_password(&verified.person, &verified.password, source)?)
     }
 
     /// The same of somebody whose password was right a while ago; or why it is none any more.
@@ -217,7 +211,6 @@ impl People {
         person: &str,
         password: &Arc<PasswordOf>,
         source: IpAddr,
-        _: SystemTime,
     ) -> Result<Identity, Unproved> {
         if self.passwords.0.get(person) != Some(password) {
             return Err(Unproved::PasswordGone);
@@ -259,6 +252,8 @@ impl PasswordHash {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use proptest::prelude::*;
 
     use super::super::{EnoughFor, FirstProof, Purpose, SecondProof};
@@ -290,7 +285,7 @@ mod tests {
     fn a_password_is_its_owner_s_from_where_it_counts_and_only_while_it_is_the_same() {
         let before = people();
         let verified = tried(&before, "ada/web-1", "192.0.2.7", RIGHT).unwrap();
-        let Ok(Proved::Enough(ada)) = before.identify_by_password(&verified, ip("192.0.2.7"), NOW) else { panic!() };
+        let Ok(Proved::Enough(ada)) = before.identify_by_password(&verified, ip("192.0.2.7")) else { panic!() };
         assert_eq!((ada.person(), ada.method(), ada.proof(), ada.key()), ("ada", "password", "password", None));
         assert_eq!(tried(&before, "ada", "192.0.2.7", RIGHT).as_ref(), Ok(&verified), "the gateway itself");
         assert_eq!(tried(&before, "ada/web-1", "192.0.2.7", "wrong"), Err(Unproved::PasswordWrong));
@@ -320,7 +315,7 @@ mod tests {
             enough: vec![super::super::Combination { first: FirstProof::Password, second }],
         };
         let verified = tried(&people(), "ada/web-1", "192.0.2.7", RIGHT).unwrap();
-        let comes_to = |people: &People| people.identify_by_password(&verified, ip("192.0.2.7"), NOW);
+        let comes_to = |people: &People| people.identify_by_password(&verified, ip("192.0.2.7"));
         let remembered = std::time::Duration::ZERO;
         let mut with_code = people().with_enough(vec![rule(Some(SecondProof::Totp))], remembered);
         assert!(comes_to(&with_code).is_err(), "and there is no secret");

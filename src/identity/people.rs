@@ -252,7 +252,7 @@ impl People {
         let Proof { first, second, user_verified, source, .. } = &identity.proof;
         let renewed = match first {
             First::SignIn(signed_in) => self.signed_in(signed_in, *source, now)?,
-            First::Password(password) => self.with_password(&identity.person, password, *source, now)?,
+            First::Password(password) => self.with_password(&identity.person, password, *source)?,
             First::Certificate(_, certified) => {
                 let asks = Asks { named: Some(&identity.person), source: *source, now, purpose };
                 self.certified(&certified.certificate, *user_verified, asks)?

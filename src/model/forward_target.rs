@@ -86,11 +86,6 @@ impl ForwardTarget {
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or(TargetError::NoPort)?;
         Ok(Self { host: TargetHost::parse(host)?, port })
     }
-
-    /// Whether it is a port of the node itself, as far as can be said without looking a name up.
-    pub fn is_node_itself(&self) -> bool {
-        self.host.is_node_itself()
-    }
 }
 
 impl TargetHost {

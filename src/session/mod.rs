@@ -27,7 +27,7 @@ mod running;
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};
 pub use forward::{Dialer, ForwardError, ForwardInput, ForwardOutput, RunningForward};
-pub use hop::{HopEnd, HopSession};
+pub use hop::HopSession;
 pub use nodes::Lookup;
 #[cfg(test)]
 pub(crate) use open::NodeTransport;

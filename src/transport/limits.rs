@@ -101,6 +101,11 @@ impl Clock {
         self.active = now;
     }
 
+    /// When the last byte has passed.
+    pub(super) fn active(&self) -> Instant {
+        self.active
+    }
+
     /// The channel keeps to these as well, from its start.
     pub(super) fn keep_to(&mut self, limits: Limits) {
         self.limits = self.limits.and(limits);

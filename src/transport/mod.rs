@@ -30,7 +30,7 @@ pub use channel::{Addresses, ChannelSetup, Input, OpenChannel, Output, PtyReques
 #[cfg(test)]
 pub(crate) use channel::{Control, InputData, Out};
 pub use error::TransportError;
-pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Ports, Way};
+pub use forward::{DialError, ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Ports};
 pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::{Lifetime, LimitReached};

@@ -1,6 +1,17 @@
 //! Who may use again what carries something already: the same person, as the same role and the same user of the node, for the same
 //! reason.
 
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
+use tokio_util::sync::CancellationToken;
+
+use super::error::TransportError;
+use super::relay::{Relay, RelayError};
+use crate::backend::BoxFuture;
+use crate::evidence::LaneRecord;
 use crate::identity::ActsAs;
 use crate::model::NodeRef;
 use crate::policy::Grant;
@@ -29,5 +40,56 @@ impl Sharing {
             os_user: grant.os_user().map(str::to_owned),
             reason: grant.reason().map(|reason| reason.as_str().to_owned()),
         }
+    }
+}
+
+/// A relay that several have, which is there or on its way; and where the sessions are noted that carry it.
+#[derive(Clone)]
+pub(super) struct SharedRelay {
+    opened: Shared<BoxFuture<'static, Result<Relay, Arc<TransportError>>>>,
+    pub(super) noted: LaneRecord,
+}
+
+impl SharedRelay {
+    /// Opens it in a task of its own, since whoever asked first may give up and others wait for it; until it is let go of.
+    pub(super) fn open(
+        opening: impl Future<Output = Result<Relay, TransportError>> + Send + 'static,
+        noted: LaneRecord,
+        let_go: CancellationToken,
+    ) -> Self {
+        let opening = tokio::spawn(async move {
+            tokio::select! {
+                () = let_go.cancelled() => Err(TransportError::GivenUp),
+                opened = opening => opened,
+            }
+        });
+        let opened: BoxFuture<'static, _> = Box::pin(async move {
+            let opened = opening.await.unwrap_or_else(|_| {
+                tracing::error!("opening a relay has panicked");
+                Err(TransportError::Gone)
+            });
+            opened.map_err(Arc::new)
+        });
+        Self { opened: opened.shared(), noted }
+    }
+
+    /// It, once it is open.
+    pub(super) async fn relay(&self) -> Result<Relay, Arc<TransportError>> {
+        self.opened.clone().await
+    }
+
+    /// One that is on its way is, and one that did not open is not; of one that has ended it is to say.
+    pub(super) fn is_usable(&self, ended: impl FnOnce(&RelayError) -> bool) -> bool {
+        match self.opened.peek() {
+            None => true,
+            Some(Ok(relay)) => relay.ended().is_none_or(|why| ended(&why)),
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+impl fmt::Debug for SharedRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRelay").finish_non_exhaustive()
     }
 }

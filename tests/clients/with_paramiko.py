@@ -40,11 +40,15 @@ def relay(channel):
     errors.join()
 
 
-def run(client, command):
-    channel = client.get_transport().open_session()
+def executed(transport, command):
+    channel = transport.open_session()
     channel.exec_command(command)
     relay(channel)
     return channel.recv_exit_status()
+
+
+def run(client, command):
+    return executed(client.get_transport(), command)
 
 
 def shell(client):
@@ -122,10 +126,7 @@ def hop(client, key, node, user, command):
         inner.auth_none(user)
     except paramiko.BadAuthenticationType:
         inner.auth_publickey(user, paramiko.PKey.from_path(key))
-    session = inner.open_session()
-    session.exec_command(command)
-    relay(session)
-    status = session.recv_exit_status()
+    status = executed(inner, command)
     inner.close()
     return status
 
@@ -137,10 +138,7 @@ def coded(host, port, user, key, code, command):
     left = transport.auth_publickey(user, paramiko.PKey.from_path(key))
     assert left == ["keyboard-interactive"], left
     transport.auth_interactive(user, lambda title, instructions, prompts: [code for _ in prompts])
-    session = transport.open_session()
-    session.exec_command(command)
-    relay(session)
-    status = session.recv_exit_status()
+    status = executed(transport, command)
     transport.close()
     return status
 

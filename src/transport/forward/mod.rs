@@ -17,4 +17,6 @@ mod stream;
 
 pub use error::DialError;
 pub use ports::Ports;
-pub use stream::{ForwardLimits, ForwardReader, ForwardStream, ForwardWriter, Way};
+#[cfg(test)]
+pub(crate) use stream::Way;
+pub use stream::{ForwardLimits, ForwardReader, ForwardStream, ForwardWriter};

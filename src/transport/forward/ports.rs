@@ -17,14 +17,14 @@ use super::stream::{ForwardLimits, ForwardStream};
 use crate::backend::{BackendError, BoxFuture};
 use crate::config::{ForwardTransport, Rung};
 use crate::evidence::LaneRecord;
-use crate::identity::ActsAs;
-use crate::model::{ForwardTarget, NodeRef, TargetHost};
+use crate::model::{ForwardTarget, TargetHost};
 use crate::policy::{Action, Grant};
 use crate::transport::error::TransportError;
 use crate::transport::herald::Herald;
 use crate::transport::lane_opener::LaneOpener;
 use crate::transport::limits::Limits;
 use crate::transport::open::{Transport, wanted};
+use crate::transport::sharing::Sharing;
 
 /// What one SSH connection's forwards are carried by. Its end is theirs.
 #[derive(Debug)]
@@ -36,15 +36,8 @@ pub struct Ports {
     let_go: CancellationToken,
 }
 
-/// Who may use a session again: the same person, as the same role, for the same reason, to the same place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    node: NodeRef,
-    person: String,
-    role: Option<String>,
-    reason: Option<String>,
-    target: ForwardTarget,
-}
+/// Who may use a session again, and to where.
+type Key = (Sharing, ForwardTarget);
 
 /// A session that is there, or on its way.
 #[derive(Clone)]
@@ -140,7 +133,7 @@ impl Ports {
         evidence: &LaneRecord,
         target: &ForwardTarget,
     ) -> Result<(Arc<PortLane>, bool), DialError> {
-        let key = Key::of(grant, target);
+        let key = (Sharing::of(grant), target.clone());
         let (slot, is_new) = self.slot(&key, grant, evidence);
         let opened = slot.opened.clone().await;
         if opened.is_err() {
@@ -166,8 +159,7 @@ impl Ports {
         if let Some(slot) = moving.or(any) {
             return (slot.clone(), false);
         }
-        let opening =
-            open(self.transport.clone(), grant.clone(), evidence.clone(), key.target.clone(), self.let_go.clone());
+        let opening = open(self.transport.clone(), grant.clone(), evidence.clone(), key.1.clone(), self.let_go.clone());
         // in a task of its own: whoever asked first may give up, and others wait for it
         let opening = tokio::spawn(opening);
         let opened: BoxFuture<'static, _> = Box::pin(async move {
@@ -237,23 +229,6 @@ async fn open(
 impl From<BackendError> for NotOpened {
     fn from(error: BackendError) -> Self {
         Self::Backend(error)
-    }
-}
-
-impl Key {
-    fn of(grant: &Grant, target: &ForwardTarget) -> Self {
-        let identity = grant.identity();
-        let role = match identity.acts_as(&grant.node().realm) {
-            ActsAs::Role(role) => Some(role.arn.to_string()),
-            _ => None,
-        };
-        Self {
-            node: grant.node().clone(),
-            person: identity.person().to_owned(),
-            role,
-            reason: grant.reason().map(|reason| reason.as_str().to_owned()),
-            target: target.clone(),
-        }
     }
 }
 

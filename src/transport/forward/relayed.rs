@@ -2,18 +2,14 @@
 //! looked up on the node, each address that it stands for is judged here, and that address is what is dialled.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt as _;
-use futures_util::future::Shared;
 use tokio_util::sync::CancellationToken;
 
 use super::error::DialError;
 use super::ports::limits_of;
 use super::stream::{ForwardLimits, ForwardStream};
-use crate::backend::BoxFuture;
 use crate::evidence::LaneRecord;
 use crate::model::{ForwardTarget, TargetHost, may_reach};
 use crate::policy::{Action, Grant};
@@ -21,18 +17,11 @@ use crate::transport::error::TransportError;
 use crate::transport::herald::Herald;
 use crate::transport::open::Transport;
 use crate::transport::relay::{Relay, RelayError, RelayStream, Target};
-use crate::transport::sharing::Sharing;
+use crate::transport::sharing::{SharedRelay, Sharing};
 
 /// The relays of one SSH connection.
 #[derive(Debug, Default)]
-pub(super) struct Relays(Mutex<HashMap<Sharing, Slot>>);
-
-/// A relay that is there, or on its way; and where the sessions are noted that carry it.
-#[derive(Clone)]
-struct Slot {
-    relay: Shared<BoxFuture<'static, Result<Relay, Arc<TransportError>>>>,
-    noted: LaneRecord,
-}
+pub(super) struct Relays(Mutex<HashMap<Sharing, SharedRelay>>);
 
 /// As many addresses of a name are tried.
 const TRIED: usize = 4;
@@ -49,7 +38,7 @@ impl Relays {
         // one that was let go of meanwhile is no reason not to open another
         for last in [false, true] {
             let (slot, is_new) = self.slot(transport, grant, evidence, let_go);
-            let relay = match slot.relay.clone().await {
+            let relay = match slot.relay().await {
                 Ok(relay) => relay,
                 Err(error) => return Err(not_opened(error)),
             };
@@ -76,32 +65,19 @@ impl Relays {
         grant: &Arc<Grant>,
         evidence: &LaneRecord,
         let_go: &CancellationToken,
-    ) -> (Slot, bool) {
+    ) -> (SharedRelay, bool) {
         let key = Sharing::of(grant);
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| slot.is_usable());
+        // that there is none is known, and asked about no more
+        slots.retain(|_, slot| slot.is_usable(|why| *why == RelayError::NotOnThisNode));
         if let Some(slot) = slots.get(&key) {
             return (slot.clone(), false);
         }
         let opening = {
-            let (transport, grant, evidence, let_go) =
-                (transport.clone(), grant.clone(), evidence.clone(), let_go.clone());
-            // in a task of its own: whoever asked first may give up, and others wait for it
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = let_go.cancelled() => Err(TransportError::GivenUp),
-                    opened = transport.open_relay(grant, evidence, Herald::default()) => opened,
-                }
-            })
+            let (transport, grant, evidence) = (transport.clone(), grant.clone(), evidence.clone());
+            async move { transport.open_relay(grant, evidence, Herald::default()).await }
         };
-        let relay: BoxFuture<'static, _> = Box::pin(async move {
-            let opened = opening.await.unwrap_or_else(|_| {
-                tracing::error!("opening a relay has panicked");
-                Err(TransportError::Gone)
-            });
-            opened.map_err(Arc::new)
-        });
-        let slot = Slot { relay: relay.shared(), noted: evidence.clone() };
+        let slot = SharedRelay::open(opening, evidence.clone(), let_go.clone());
         slots.insert(key, slot.clone());
         (slot, true)
     }
@@ -207,23 +183,5 @@ fn of(error: RelayError, target: &str) -> DialError {
         RelayError::Failed(_) => DialError::Failed(target),
         RelayError::Busy => DialError::Full(error.to_string()),
         RelayError::NotOnThisNode | RelayError::Idle | RelayError::Gone(_) => DialError::NodeGone(error.to_string()),
-    }
-}
-
-impl Slot {
-    /// One that is on its way is, and one that is not there any more, or has not opened, is not.
-    fn is_usable(&self) -> bool {
-        match self.relay.peek() {
-            None => true,
-            // that there is none is known, and asked about no more
-            Some(Ok(relay)) => relay.ended().is_none_or(|why| why == RelayError::NotOnThisNode),
-            Some(Err(_)) => false,
-        }
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").finish_non_exhaustive()
     }
 }

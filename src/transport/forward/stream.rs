@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -65,7 +65,6 @@ pub struct ForwardLimits {
     clock: Mutex<Clock>,
     /// What is obliged to may become less while it lasts.
     grant: Arc<Grant>,
-    active: Mutex<Instant>,
 }
 
 impl Way {
@@ -166,26 +165,27 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl ForwardLimits {
     pub(super) fn new(limits: Limits, grant: Arc<Grant>) -> Self {
-        let now = Instant::now();
-        Self { clock: Mutex::new(Clock::new(limits, now)), grant, active: Mutex::new(now) }
+        Self { clock: Mutex::new(Clock::new(limits, Instant::now())), grant }
     }
 
     /// Bytes have passed, in whichever direction.
     pub fn touch(&self) {
-        let now = Instant::now();
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).touch(now);
-        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.clock().touch(Instant::now());
     }
 
     fn active_at(&self) -> Instant {
-        *self.active.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clock().active()
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a limit is reached.
     pub async fn reached(&self) -> LimitReached {
         loop {
             let deadline = {
-                let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut clock = self.clock();
                 clock.keep_to(Limits::of(&self.grant));
                 if let Some(why) = clock.over(Instant::now()) {
                     return why;

@@ -25,6 +25,7 @@ use super::error::RelayError;
 use super::frame::{StreamId, Target};
 use super::mux::{Mux, MuxEvent};
 use super::stream::Read;
+use crate::data_channel::{wait, wake};
 use crate::policy::Grant;
 use crate::transport::helper::output_window::OutputBudget;
 
@@ -92,11 +93,6 @@ impl Relay {
         let (relay, shared) = Self::new(grant, output);
         shared.lock().end(RelayError::NotOnThisNode);
         relay
-    }
-
-    /// What it was opened with. Whoever dials asks it, or another grant of their own, before each target.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
     }
 
     /// Why it carries nothing any more, if so: whoever wants to dial opens another.
@@ -334,18 +330,5 @@ impl State {
         for (_, answer) in self.lookups.drain() {
             let _ = answer.send(Err(why.clone()));
         }
-    }
-}
-
-fn wait(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    match slot {
-        Some(waker) => waker.clone_from(cx.waker()),
-        none => *none = Some(cx.waker().clone()),
-    }
-}
-
-fn wake(slot: &mut Option<Waker>) {
-    if let Some(waker) = slot.take() {
-        waker.wake();
     }
 }

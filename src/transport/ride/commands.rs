@@ -1,23 +1,17 @@
 //! One SSH connection's shared helpers: who may share one, and which commands do.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt as _;
-use futures_util::future::Shared;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::backend::BoxFuture;
 use crate::evidence::LaneRecord;
 use crate::policy::Grant;
-use crate::transport::error::TransportError;
 use crate::transport::node_places::NodePermit;
 use crate::transport::open::Transport;
-use crate::transport::relay::Relay;
-use crate::transport::sharing::Sharing;
+use crate::transport::sharing::{SharedRelay, Sharing};
 
 /// What one SSH connection's commands share. Its end is theirs, once they have ended.
 #[derive(Debug)]
@@ -39,11 +33,10 @@ struct State {
     seen: HashSet<Sharing>,
 }
 
-/// A helper that is there, or on its way; and where the sessions are noted that carry it.
-#[derive(Clone)]
+/// A helper that is there, or on its way.
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
-    pub(super) relay: Shared<BoxFuture<'static, Result<Relay, Arc<TransportError>>>>,
-    pub(super) noted: LaneRecord,
+    pub(super) helper: SharedRelay,
     /// Its place among the node's channels counts for one command on it.
     place: Arc<Semaphore>,
 }
@@ -104,25 +97,12 @@ impl Commands {
             return (slot.clone(), Place::own(place), false);
         }
         let opening = {
-            let (transport, grant, evidence, let_go) =
-                (transport.clone(), grant.clone(), evidence.clone(), self.let_go.clone());
-            let place = place.clone();
-            // in a task of its own: whoever asked first may give up, and others wait for it
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = let_go.cancelled() => Err(TransportError::GivenUp),
-                    opened = transport.open_shared(grant, evidence, place) => opened,
-                }
-            })
+            let (transport, grant, evidence, place) =
+                (transport.clone(), grant.clone(), evidence.clone(), place.clone());
+            async move { transport.open_shared(grant, evidence, place).await }
         };
-        let relay: BoxFuture<'static, _> = Box::pin(async move {
-            let opened = opening.await.unwrap_or_else(|_| {
-                tracing::error!("opening a helper for several commands has panicked");
-                Err(TransportError::Gone)
-            });
-            opened.map_err(Arc::new)
-        });
-        let slot = Slot { relay: relay.shared(), noted: evidence.clone(), place: Arc::new(Semaphore::new(1)) };
+        let helper = SharedRelay::open(opening, evidence.clone(), self.let_go.clone());
+        let slot = Slot { helper, place: Arc::new(Semaphore::new(1)) };
         let place = slot.take_place().unwrap_or_else(|| Place::own(place));
         state.shared.insert(sharing.clone(), slot.clone());
         (slot, place, true)
@@ -145,19 +125,8 @@ impl Slot {
         Some(Place { _of_helper: Some(of_helper), _own: None })
     }
 
-    /// One that is on its way is, and one that is not there any more, or has not opened, is not.
     fn is_usable(&self) -> bool {
-        match self.relay.peek() {
-            None => true,
-            Some(Ok(relay)) => relay.ended().is_none(),
-            Some(Err(_)) => false,
-        }
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").finish_non_exhaustive()
+        self.helper.is_usable(|_| false)
     }
 }
 

@@ -38,37 +38,37 @@ impl Transport {
         setup: ChannelSetup,
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
-        let grant = Arc::new(grant);
-        if let Some(command) = self.may_share(&grant)
-            && commands.is_to_share(&Sharing::of(&grant))
-            && let Some(channel) = self.ride(commands, &grant, &evidence, command, &setup, &herald).await?
-        {
-            return Ok(channel);
+        let sharing = Sharing::of(&grant);
+        if !self.may_share(&grant) || !commands.is_to_share(&sharing) {
+            return self.open(grant, evidence, setup, herald).await;
         }
-        self.open_alone(grant, evidence, setup, herald).await
+        let grant = Arc::new(grant);
+        match self.ride((commands, &sharing), &grant, &evidence, &setup, &herald).await? {
+            Some(channel) => Ok(channel),
+            None => self.open_alone(grant, evidence, setup, herald).await,
+        }
     }
 
-    /// Whether policy lets it share, and its node can: then what is to be run.
-    fn may_share<'a>(&self, grant: &'a Grant) -> Option<&'a [u8]> {
-        let Action::Exec { command } = grant.action() else { return None };
-        let now = Instant::now();
-        let node = grant.node();
-        let is_able = self.options.helper == Helper::Auto
+    /// Whether it is a command that policy lets share, on a node that can.
+    fn may_share(&self, grant: &Grant) -> bool {
+        let (now, node) = (Instant::now(), grant.node());
+        matches!(grant.action(), Action::Exec { .. })
+            && !grant.terms().session_per_command
+            && self.options.helper == Helper::Auto
             && self.ladder.rung(node, now) == Rung::TwoLanes
-            && self.ladder.may_have_relay(node, now);
-        (is_able && !grant.terms().session_per_command).then_some(command)
+            && self.ladder.may_have_relay(node, now)
     }
 
     /// Runs a command by a shared helper; nothing where that can't be.
     async fn ride(
         self: &Arc<Self>,
-        commands: &Commands,
+        among: (&Commands, &Sharing),
         grant: &Arc<Grant>,
         evidence: &LaneRecord,
-        command: &[u8],
         setup: &ChannelSetup,
         herald: &Herald,
     ) -> Result<Option<OpenChannel>, TransportError> {
+        let Action::Exec { command } = grant.action() else { return Ok(None) };
         if command.contains(&0) {
             return Err(NulInCommand.into());
         }
@@ -81,7 +81,7 @@ impl Transport {
         let limits = terms.limits.and(self.own_limits()).and(Limits::of(grant));
         // one that was let go of meanwhile is no reason not to open another
         for last in [false, true] {
-            let (noted, relay, place, is_new) = self.shared(commands, grant, evidence, herald).await?;
+            let (noted, relay, place, is_new) = self.shared(among, grant, evidence, herald).await?;
             let words = words(grant, command, setup)?;
             match begin(&relay, words).await {
                 Ok((stream, left)) => {
@@ -112,22 +112,21 @@ impl Transport {
     /// The helper that the grant's commands share, and where the sessions are noted that carry it.
     async fn shared(
         self: &Arc<Self>,
-        commands: &Commands,
+        (commands, sharing): (&Commands, &Sharing),
         grant: &Arc<Grant>,
         evidence: &LaneRecord,
         herald: &Herald,
     ) -> Result<(LaneRecord, Relay, Place, bool), TransportError> {
-        let sharing = Sharing::of(grant);
-        let (slot, place, is_new) = match commands.present(&sharing) {
+        let (slot, place, is_new) = match commands.present(sharing) {
             Some((slot, Some(place))) => (slot, place, false),
             _ => {
                 let place = wanted(self.places.take(grant, herald), herald).await?;
-                commands.slot(self, (&sharing, grant), evidence, place)
+                commands.slot(self, (sharing, grant), evidence, place)
             }
         };
-        let relay = wanted(async { Ok(slot.relay.clone().await) }, herald).await?;
+        let relay = wanted(async { Ok(slot.helper.relay().await) }, herald).await?;
         let relay = relay.map_err(not_opened)?;
-        Ok((slot.noted, relay, place, is_new))
+        Ok((slot.helper.noted, relay, place, is_new))
     }
 }
 

@@ -13,7 +13,8 @@ use crate::emulator::agent::Fidelity;
 use crate::evidence::{SessionRecord, Stream, Taken};
 use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedService, EmbeddedTransport, NODE, PATIENCE, awkward};
-use crate::transport::{DialError, ForwardStream, Herald, Ports, TransportOptions, Way};
+use crate::transport::forward::Way;
+use crate::transport::{DialError, ForwardStream, Herald, Ports, TransportOptions};
 
 /// What one connection's forwards are dialled by.
 struct Dialled {

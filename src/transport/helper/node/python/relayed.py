@@ -81,10 +81,8 @@ class Relayed:
 
     def connect(self, target, deadline):
         family, self.address = address_of(target)
+        self.join(_socket.socket(family, _socket.SOCK_STREAM))
         self.deadline = deadline
-        self.sock = _socket.socket(family, _socket.SOCK_STREAM)
-        self.sock.setblocking(False)
-        self.fd = self.sock.fileno()
         if family != _socket.AF_UNIX:
             # what is forwarded waits for no more to come
             self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
