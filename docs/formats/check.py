@@ -50,7 +50,7 @@ def checkpoints(path: Path, key: str, trees: dict[str, list[bytes]]) -> list[lis
         origin, size, tree, time, before, *more = opened(note, key)
         assert base64.b64decode(tree, validate=True) == root(trees[origin][: int(size)])
         assert time.startswith("time ") and before == f"previous {previous}"
-        previous = base64.b64encode(sha256(note.split("\n\n")[0].encode() + b"\n")).decode()
+        previous = base64.b64encode(sha256(note.encode())).decode()
         found.append(more)
     return found
 

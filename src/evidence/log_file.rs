@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{Checkpoint, Hash, JournalSeal, Note, set_aside};
+use portcullis_folder::{Checkpoint, Hash, HeadChain, JournalSeal, Note, set_aside};
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 
 use time::OffsetDateTime;
@@ -80,8 +80,10 @@ impl LogFile {
         let unusable = |error: io::Error| unusable(&self.path, &error);
         let line = self.last_line().map_err(unusable)?;
         let head = last_head(&self.path.with_file_name(HEADS)).map_err(unusable)?;
-        let seal = JournalSeal::new(authority, run, line.as_deref(), head);
-        self.chain = Some(Chain { seal, sealer, dirty: None, anchored: false, signing: Arc::default() });
+        let (hash, time) = head.unzip();
+        let seal = JournalSeal::new(authority, run, line.as_deref(), time);
+        let signing = Signing::after(HeadChain::after(hash));
+        self.chain = Some(Chain { seal, sealer, dirty: None, anchored: false, signing });
         Ok(self)
     }
 
@@ -128,7 +130,7 @@ impl LogFile {
         let Ok(file) = self.file.try_clone() else { return };
         chain.signing.busy.store(true, Ordering::Release);
         let head = chain.seal.head(OffsetDateTime::now_utc());
-        // as if it were there already: the next one follows it
+        // as if it were there already: a next one is asked for when it is
         chain.seal.signed(&head);
         let path = self.path.with_file_name(HEADS);
         let (signing, anchored) = (chain.signing.clone(), std::mem::take(&mut chain.anchored));

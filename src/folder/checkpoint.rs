@@ -19,7 +19,7 @@ pub struct Checkpoint {
     pub root: Hash,
     /// When, to the millisecond, in UTC.
     pub time: OffsetDateTime,
-    /// The hash of the text of the checkpoint before.
+    /// The hash of the checkpoint before, [`crate::Note::hash`]; of a head that is not signed yet none.
     pub previous: Option<Hash>,
     /// What stands in the files; in the order of [`File::ALL`], each once.
     pub files: Vec<FileHead>,
@@ -38,13 +38,9 @@ pub struct FileHead {
     pub hash: Hash,
 }
 
-/// A checkpoint that is about to be signed. Its text is one that a note can have.
+/// A checkpoint that is about to be signed: all of it but which one it follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    text: String,
-    hash: Hash,
-    checkpoint: Checkpoint,
-}
+pub struct Head(Checkpoint);
 
 /// Why a note's text is no checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,28 +115,16 @@ impl FileHead {
 
 impl Head {
     pub(crate) fn new(checkpoint: Checkpoint) -> Self {
-        let text = checkpoint.text();
-        Self { hash: Hash::of(text.as_bytes()), text, checkpoint }
-    }
-
-    /// The text to be signed.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The SHA-256 of the text: what the next checkpoint calls `previous`, and the journal `head`.
-    pub fn hash(&self) -> Hash {
-        self.hash
+        Self(checkpoint)
     }
 
     /// What it says.
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.0
     }
 
-    /// Whether nothing was signed before it.
-    pub fn is_first(&self) -> bool {
-        self.checkpoint.previous.is_none()
+    pub(crate) fn into_checkpoint(self) -> Checkpoint {
+        self.0
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  attest(line) ─▶ write(2) ─▶ wrote(file, bytes)           for each record
-//!  head(now) ─▶ fsync ─▶ sign ─▶ write(2) ─▶ signed(&head)  at least once in a second in which there was one
+//!  head(now) ─▶ fsync ─▶ sign ─▶ write(2), signed(&head)    at least once in a second in which there was one
 //! ```
 //!
 //! A head is taken before the files are given to the disk and signed after, so that what it names is there.
@@ -41,7 +41,6 @@ struct Written {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signed {
     pub(crate) count: u64,
-    pub(crate) last: Option<Hash>,
     pub(crate) time: OffsetDateTime,
 }
 
@@ -52,7 +51,7 @@ impl FolderSeal {
             origin: session_origin(key_name, session).into(),
             chain: EventChain::new(key_name, session),
             files: Vec::new(),
-            signed: Signed { count: 0, last: None, time: OffsetDateTime::UNIX_EPOCH },
+            signed: Signed { count: 0, time: OffsetDateTime::UNIX_EPOCH },
             changed: false,
         }
     }
@@ -123,11 +122,6 @@ impl FolderSeal {
         self.signed.count
     }
 
-    /// The hash of the last head that was signed, as the journal names it.
-    pub fn last_head(&self) -> Option<Hash> {
-        self.signed.last
-    }
-
     /// How many events stand in the file.
     pub fn events(&self) -> u64 {
         self.chain.lines()
@@ -150,16 +144,16 @@ impl FolderSeal {
             size: self.chain.lines(),
             root: self.chain.root(),
             time: whole_millis(now).max(self.signed.time).max(self.chain.time()),
-            previous: self.signed.last,
+            previous: None,
             files,
             last,
         })
     }
 
-    /// The checkpoint of this head stands in `checkpoints`: the next one follows it.
+    /// The checkpoint of this head stands in `checkpoints`, or is to.
     pub fn signed(&mut self, head: &Head) {
         let checkpoint = head.checkpoint();
-        self.signed = Signed { count: self.signed.count + 1, last: Some(head.hash()), time: checkpoint.time };
+        self.signed = Signed { count: self.signed.count + 1, time: checkpoint.time };
         let stands = |written: &Written| {
             let named = checkpoint.file(written.file).map_or(0, |head| head.bytes);
             named == written.hash.bytes() && written.open.is_empty()
@@ -209,6 +203,7 @@ mod tests {
     use super::*;
     use crate::key::SigningKey;
     use crate::note::Note;
+    use crate::signed_head::HeadChain;
     use crate::tree::Tree;
 
     const NOW: OffsetDateTime = datetime!(2026-11-30 07:12:33.123456 UTC);
@@ -234,21 +229,20 @@ mod tests {
         seal.wrote(File::Terminal, b"{\"version\":2}\n");
         seal.wrote(File::Events, &line);
         let head = seal.head(NOW, false);
-        let (first, checkpoint) = (head.hash(), head.checkpoint());
+        let checkpoint = head.checkpoint();
         let mut tree = Tree::new();
         tree.push(line.strip_suffix(b"\n").unwrap());
         assert_eq!((checkpoint.size, checkpoint.root, checkpoint.previous), (1, tree.root(), None));
         assert_eq!(checkpoint.file(File::Events).unwrap().hash, Hash::of(&line));
         assert_eq!(checkpoint.files.iter().map(|head| head.file).collect::<Vec<_>>(), [File::Events, File::Terminal]);
-        // not signed yet: the next one is still the first
-        assert!(seal.is_ahead() && seal.head(NOW, false).is_first());
+        assert!(seal.is_ahead());
         seal.signed(&head);
-        assert_eq!((seal.is_ahead(), seal.checkpoints(), seal.last_head()), (false, 1, Some(first)));
+        assert_eq!((seal.is_ahead(), seal.checkpoints()), (false, 1));
         seal.wrote(File::Checkpoints, b"a note");
         assert!(!seal.is_ahead());
         seal.wrote(File::StdoutHead, b"out");
         let next = seal.head(NOW - time::Duration::HOUR, true);
-        assert_eq!((next.checkpoint().previous, next.checkpoint().last), (Some(first), true));
+        assert!(next.checkpoint().last);
         assert_eq!(next.checkpoint().time, datetime!(2026-11-30 07:12:33.123 UTC), "the clock went back");
     }
 
@@ -289,13 +283,13 @@ mod tests {
     #[test]
     fn checkpoints_are_notes_with_an_empty_line_between() {
         let key = SigningKey::from_seed("portcullis/gate-1", &[1; 32]).unwrap();
-        let mut seal = seal();
+        let (mut seal, mut chain) = (seal(), HeadChain::default());
         let mut file = String::new();
         for last in [false, false, true] {
             seal.wrote(File::StdoutHead, b"x");
-            let head = seal.head(NOW, last);
-            file.push_str(&key.sign(&head));
-            seal.signed(&head);
+            let head = chain.sign(&key, seal.head(NOW, last));
+            file.push_str(&head.lines());
+            chain.stands(&head);
         }
         // between notes, and within each before its signature
         assert_eq!(file.matches("\n\n").count(), 5);

@@ -14,22 +14,20 @@ pub struct JournalSeal {
     origin: Box<str>,
     tree: Tree,
     line: Option<Hash>,
-    signed: Option<Hash>,
     signed_lines: u64,
     time: OffsetDateTime,
 }
 
 impl JournalSeal {
-    /// A run that begins. `line` is the last line of the run before, without its newline, and `checkpoint` the last checkpoint in
-    /// `events.checkpoints`, each where there is one.
-    pub fn new(key_name: &str, run: Uuid, line: Option<&[u8]>, checkpoint: Option<(Hash, OffsetDateTime)>) -> Self {
+    /// A run that begins. `line` is the last line of the run before, without its newline, and `signed` the time of the last
+    /// checkpoint in `events.checkpoints`, each where there is one.
+    pub fn new(key_name: &str, run: Uuid, line: Option<&[u8]>, signed: Option<OffsetDateTime>) -> Self {
         Self {
             origin: journal_origin(key_name, run).into(),
             tree: Tree::new(),
             line: line.map(Hash::of),
-            signed: checkpoint.map(|(hash, _)| hash),
             signed_lines: 0,
-            time: checkpoint.map_or(OffsetDateTime::UNIX_EPOCH, |(_, time)| time),
+            time: signed.unwrap_or(OffsetDateTime::UNIX_EPOCH),
         }
     }
 
@@ -62,15 +60,14 @@ impl JournalSeal {
             size: self.tree.size(),
             root: self.tree.root(),
             time: whole_millis(now).max(self.time),
-            previous: self.signed,
+            previous: None,
             files: Vec::new(),
             last: false,
         })
     }
 
-    /// The checkpoint of this head stands in `events.checkpoints`.
+    /// The checkpoint of this head stands in `events.checkpoints`, or is to.
     pub fn signed(&mut self, head: &Head) {
-        self.signed = Some(head.hash());
         self.signed_lines = head.checkpoint().size;
         self.time = head.checkpoint().time;
     }
@@ -99,17 +96,15 @@ mod tests {
         let head = run.head(NOW);
         assert_eq!(head.checkpoint().size, 2);
         assert_eq!(head.checkpoint().origin, "portcullis/gate-1/journal/00000000-0000-0000-0000-000000000001");
-        assert!(run.is_ahead() && head.is_first());
+        assert!(run.is_ahead());
         run.signed(&head);
         assert!(!run.is_ahead());
 
-        let before = Some((head.hash(), NOW));
-        let mut next = JournalSeal::new("portcullis/gate-1", Uuid::from_u128(2), Some(b"{\"seq\":2}"), before);
+        let mut next = JournalSeal::new("portcullis/gate-1", Uuid::from_u128(2), Some(b"{\"seq\":2}"), Some(NOW));
         assert_eq!(next.prev(), Some(Hash::of(b"{\"seq\":2}").hex()));
         next.wrote(b"{\"seq\":1}");
         let second = next.head(NOW - time::Duration::HOUR);
-        assert_eq!((second.checkpoint().size, second.checkpoint().previous), (1, Some(head.hash())));
+        assert_eq!(second.checkpoint().size, 1);
         assert_eq!(second.checkpoint().time, NOW, "the clock went back");
-        assert!(!second.is_first());
     }
 }

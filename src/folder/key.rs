@@ -12,9 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::checkpoint::Head;
 use crate::hash::Hash;
-use crate::note;
 
 /// Who signs heads. Its secret can't be had from it, nor seen.
 pub struct SigningKey {
@@ -90,13 +88,6 @@ impl SigningKey {
     /// Its public half.
     pub fn verifying_key(&self) -> &VerifyingKey {
         &self.public
-    }
-
-    /// The checkpoint of a head: a note, as it is to be appended to `checkpoints`, with the empty line that parts it from the one
-    /// before.
-    pub fn sign(&self, head: &Head) -> String {
-        let between = if head.is_first() { "" } else { "\n" };
-        format!("{between}{}", note::signed(head.text(), &[self]))
     }
 
     pub(crate) fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {

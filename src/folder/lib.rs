@@ -29,6 +29,7 @@ mod note;
 mod open;
 mod records;
 mod recover;
+mod signed_head;
 #[cfg(test)]
 mod testing;
 mod torn;
@@ -57,6 +58,7 @@ pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, s
 pub use open::regular as open_regular;
 pub use records::{CommandRecord, FileRecord, How};
 pub use recover::{FolderKey, Interrupted, RecoverError, Recovered, recover, recover_with};
+pub use signed_head::{HeadChain, SignedHead};
 pub use torn::set_aside;
 pub use tree::{Tree, leaf as leaf_hash};
 pub use verify::{

@@ -18,6 +18,7 @@ use crate::key::{SigningKey, VerifyingKey, is_key_name};
 pub struct Note {
     text: String,
     signatures: Vec<NoteSignature>,
+    hash: Hash,
 }
 
 /// One signature of a note.
@@ -69,7 +70,7 @@ impl Note {
             }
             signatures.push(NoteSignature::parse(line).ok_or(NoteError::Malformed("a line is no signature"))?);
         }
-        Ok(Self { text: text.to_owned(), signatures })
+        Ok(Self { text: text.to_owned(), signatures, hash: hash_of(note) })
     }
 
     /// What is signed, its last newline included.
@@ -77,14 +78,19 @@ impl Note {
         &self.text
     }
 
-    /// The SHA-256 of the text.
+    /// The SHA-256 of it up to the end of its first signature, which is that of whoever wrote it: who signs besides does not change it.
     pub fn hash(&self) -> Hash {
-        Hash::of(self.text.as_bytes())
+        self.hash
     }
 
     /// Its signatures, whosesoever they are.
     pub fn signatures(&self) -> &[NoteSignature] {
         &self.signatures
+    }
+
+    /// Whether its one signature says that it is this key's. That is no proof that it is.
+    pub(crate) fn is_by_alone(&self, key: &VerifyingKey) -> bool {
+        matches!(self.signatures.as_slice(), [one] if one.id == key.id() && one.name == key.name())
     }
 
     /// The keys among these that have signed it, at least one. Signatures by others are passed over.
@@ -150,6 +156,13 @@ pub(crate) fn signed(text: &str, keys: &[&SigningKey]) -> String {
         note.push_str(&format!("{DASH}{} {}\n", key.verifying_key().name(), STANDARD.encode(bytes)));
     }
     note
+}
+
+/// [`Note::hash`] of a note that is one.
+pub(crate) fn hash_of(note: &str) -> Hash {
+    let signatures = note.rfind(EMPTY_LINE).map_or(0, |end| end + EMPTY_LINE.len());
+    let first = memchr::memchr(b'\n', &note.as_bytes()[signatures..]).map_or(note.len(), |end| signatures + end + 1);
+    Hash::of(&note.as_bytes()[..first])
 }
 
 fn is_text(text: &str) -> Result<(), NoteError> {

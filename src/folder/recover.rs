@@ -28,6 +28,7 @@ use crate::key::{SigningKey, VerifyingKey};
 use crate::layout::File;
 use crate::lines::{Line, Lines, State};
 use crate::manifest::Manifest;
+use crate::signed_head::HeadChain;
 use crate::torn::{self, CopyError, is_torn};
 use crate::verify::{
     Code, Directory, Fault, Faults, FileCheck, FoundLater, Heads, MAX_EVENT_BYTES, MAX_MANIFEST_BYTES, Parsed,
@@ -51,6 +52,8 @@ pub struct Interrupted {
     pub key: Option<FolderKey>,
     /// What stands in the folder, to be gone on with.
     pub seal: FolderSeal,
+    /// The heads that stand in it.
+    pub heads: HeadChain,
     /// How many heads its gateway had signed.
     pub checkpoints: u64,
     /// What stands after the last of them and is whole: nobody can say that it was not changed before now.
@@ -154,11 +157,8 @@ pub fn recover_with(
             Some(locked) => folder.replay_locked(file, &mut seal, &locked.key)?,
         }
     }
-    if let Some((hash, checkpoint)) = &heads.last {
-        seal.resume(Signed { count: heads.count, last: Some(*hash), time: checkpoint.time }, time);
-    } else {
-        seal.resume(Signed { count: 0, last: None, time: time::OffsetDateTime::UNIX_EPOCH }, time);
-    }
+    let signed = heads.last.as_ref().map_or(time::OffsetDateTime::UNIX_EPOCH, |(_, checkpoint)| checkpoint.time);
+    seal.resume(Signed { count: heads.count, time: signed }, time);
     let later = |file: File, from: u64, to: u64| FoundLater { file: file.name().to_owned(), from, to };
     let signed = |file: File| heads.points(file).last().map_or(0, |point| point.at);
     let after_head = ends.iter().filter(|end| !matches!(end.file, File::Checkpoints | File::Manifest));
@@ -168,6 +168,7 @@ pub fn recover_with(
         checkpoints: heads.count,
         manifest: manifest.map(Box::new),
         seal,
+        heads: HeadChain::after(heads.last.map(|(hash, _)| hash)),
         key: locked,
     })))
 }

@@ -79,7 +79,7 @@ fn sealed(path: &Path, interrupted: Interrupted) {
     let before = plain(path);
     let mut session = Session::new();
     session.lock = interrupted.key;
-    session.seal = interrupted.seal;
+    (session.seal, session.heads) = (interrupted.seal, interrupted.heads);
     session.folder = InMemory(read(path));
     let event = session.event(4007, "SSH Activity: Close", json!({ "status": "Failure" }));
     session.close("interrupted", Some(interrupted.checkpoints));

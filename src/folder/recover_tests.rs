@@ -46,9 +46,9 @@ fn interrupted(path: &Path) -> Interrupted {
 
 /// Ends a session as the gateway does at its next start, and verifies it.
 fn sealed(path: &Path, interrupted: Interrupted) -> Folder {
-    let Interrupted { seal, checkpoints, .. } = interrupted;
+    let Interrupted { seal, heads, checkpoints, .. } = interrupted;
     let mut session = Session::new();
-    session.seal = seal;
+    (session.seal, session.heads) = (seal, heads);
     session.folder = InMemory(read(path));
     session.event(4007, "SSH Activity: Close", json!({ "status": "Failure" }));
     session.close("interrupted", Some(checkpoints));
@@ -230,7 +230,7 @@ fn a_session_goes_on_under_a_new_key() {
     let keys = [key(2).verifying_key().clone(), key(1).verifying_key().clone()];
     let Ok(Recovered::Interrupted(recovered)) = recover(&path, &key(2), &keys) else { panic!() };
     let mut new = Session::of(SESSION, key(2));
-    new.seal = recovered.seal;
+    (new.seal, new.heads) = (recovered.seal, recovered.heads);
     new.folder = InMemory(read(&path));
     new.event(4007, "SSH Activity: Close", json!({}));
     new.close("interrupted", Some(recovered.checkpoints));

@@ -8,13 +8,14 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::checkpoint::timestamp;
+use crate::checkpoint::{Head, timestamp};
 use crate::encrypted::{DataKey, Keyring, KeyringError, WrappedKey};
 use crate::folder_seal::FolderSeal;
 use crate::key::SigningKey;
 use crate::layout::File;
 use crate::manifest::Manifest;
 use crate::recover::FolderKey;
+use crate::signed_head::HeadChain;
 use crate::verify::{FolderReport, InMemory, verify_files};
 
 /// The session of most tests.
@@ -32,6 +33,7 @@ pub(crate) fn key(seed: u8) -> SigningKey {
 pub(crate) struct Session {
     pub(crate) key: SigningKey,
     pub(crate) seal: FolderSeal,
+    pub(crate) heads: HeadChain,
     pub(crate) folder: InMemory,
     pub(crate) now: OffsetDateTime,
     /// What was written, in order.
@@ -61,6 +63,7 @@ impl Session {
         let seal = FolderSeal::new(key.verifying_key().name(), session);
         Self {
             seal,
+            heads: HeadChain::default(),
             key,
             folder: InMemory::default(),
             now: datetime!(2026-11-30 07:12:33.123 UTC),
@@ -149,9 +152,15 @@ impl Session {
     pub(crate) fn sign(&mut self, last: bool) {
         self.now += Duration::milliseconds(940);
         let head = self.seal.head(self.now, last);
-        let note = self.key.sign(&head);
-        self.write(File::Checkpoints, note.as_bytes());
         self.seal.signed(&head);
+        self.put(head);
+    }
+
+    /// A head, signed.
+    pub(crate) fn put(&mut self, head: Head) {
+        let signed = self.heads.sign(&self.key, head);
+        self.write(File::Checkpoints, signed.lines().as_bytes());
+        self.heads.stands(&signed);
     }
 
     /// The manifest and the last head.

@@ -5,8 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use aws_lc_rs::digest;
-use portcullis_folder::{CommandRecord, Contents, File, FileRecord, Manifest, Plain};
+use portcullis_folder::{CommandRecord, Contents, File, FileRecord, Manifest, Note, Plain};
 use rustix::fs::{Mode, OFlags};
 use serde::de::DeserializeOwned;
 
@@ -90,7 +89,7 @@ pub fn manifest(folder: &Path) -> Result<Option<Manifest>, IndexError> {
     Ok(Some(manifest))
 }
 
-/// The SHA-256 of the last checkpoint's note text, in hex; none where there is none that is whole.
+/// The hash of the last checkpoint, in hex; none where there is none that is whole.
 pub(crate) fn head(folder: &Path) -> Option<String> {
     let mut file = open(&folder.join(File::Checkpoints.name())).ok().flatten()?;
     let length = file.metadata().ok()?.len();
@@ -107,8 +106,7 @@ fn head_of(notes: &str) -> Option<String> {
         return None;
     }
     let text = before.rsplit_once("\n\n").map_or(before, |(_, text)| text);
-    let text = format!("{text}\n");
-    Some(hex::encode(digest::digest(&digest::SHA256, text.as_bytes())))
+    Some(Note::parse(format!("{text}\n\n{signature}\n").as_bytes()).ok()?.hash().hex())
 }
 
 /// Reads all records of a folder, a batch at a time; gives whether that was all of it. What can't be read is told, and the rest
@@ -349,19 +347,19 @@ fn told(path: &Path, why: &str) -> IndexError {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_folder::Hash;
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
-    fn the_head_is_the_hash_of_the_last_text() {
-        let one = "a/session/x\n1\nroot=\nprevious none\n";
-        let two = "a/session/x\n2\nroot=\nfinal\n";
-        let all = format!("{one}\n\u{2014} a Az3g\n\n{two}\n\u{2014} a Bz3g\n");
-        let wanted = hex::encode(digest::digest(&digest::SHA256, two.as_bytes()));
-        assert_eq!(head_of(&all), Some(wanted));
+    fn the_head_is_the_hash_of_the_last_note_with_its_signature() {
+        let one = "a/session/x\n1\nroot=\nprevious none\n\n\u{2014} a Az3gAAAA\n";
+        let two = "a/session/x\n2\nroot=\nfinal\n\n\u{2014} a Bz3gAAAA\n";
+        assert_eq!(head_of(&format!("{one}\n{two}")), Some(Hash::of(two.as_bytes()).hex()));
+        assert_eq!(head_of(one), Some(Hash::of(one.as_bytes()).hex()));
         assert_eq!(head_of("no note"), None);
-        assert_eq!(head_of(&format!("{one}\n\u{2014} a Az3g\n\n{two}\n")), None);
+        assert_eq!(head_of(&format!("{one}\na/session/x\n2\nroot=\nfinal\n")), None);
     }
 
     #[test]

@@ -152,7 +152,7 @@ const SHOWN: usize = 20;
 mod tests {
     use std::collections::BTreeMap;
 
-    use portcullis_folder::{File, FolderSeal, InMemory, SigningKey, verify_files};
+    use portcullis_folder::{File, FolderSeal, HeadChain, InMemory, SigningKey, verify_files};
     use time::macros::datetime;
     use uuid::Uuid;
 
@@ -170,7 +170,7 @@ mod tests {
         line.push(b'\n');
         seal.wrote(File::Events, &line);
         let head = seal.head(now, false);
-        let note = key.sign(&head).into_bytes();
+        let note = HeadChain::default().sign(&key, head).lines().into_bytes();
         let mut files = BTreeMap::from([("events.jsonl".to_owned(), line), ("checkpoints".to_owned(), note)]);
         let keys = [key.verifying_key().clone()];
         let text = folder("8b1f", &verify_files(&InMemory(files.clone()), Some(session), &keys));

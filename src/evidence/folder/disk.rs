@@ -5,11 +5,11 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portcullis_folder::{File, FileEntry, FolderKey, FolderSeal, Manifest, SESSIONS, day_of, open_regular};
+use portcullis_folder::{File, FileEntry, FolderKey, FolderSeal, HeadChain, Manifest, SESSIONS, day_of, open_regular};
 use portcullis_index::Writer as Indexer;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -102,8 +102,17 @@ struct OpenFile {
 #[derive(Debug, Default)]
 pub(in crate::evidence) struct Signing {
     pub(in crate::evidence) busy: AtomicBool,
+    /// Those that stand. The sealer's alone; it waits for nobody.
+    pub(super) heads: Mutex<HeadChain>,
     /// Why no head could be signed: nothing more is written then.
     pub(super) failed: std::sync::OnceLock<String>,
+}
+
+impl Signing {
+    /// That of a file of heads which goes on behind these.
+    pub(in crate::evidence) fn after(heads: HeadChain) -> Arc<Self> {
+        Arc::new(Self { heads: Mutex::new(heads), ..Self::default() })
+    }
 }
 
 /// A head is asked for so long after the first byte that it is to cover: with the signing, less than a second.
@@ -153,7 +162,9 @@ impl FolderDisk {
                 made
             }
             FolderTask::Write { entries, .. } => self.has_room().and_then(|()| self.write(session, entries)),
-            FolderTask::GoOn { path, name, seal, key, .. } => self.go_on(session, path, name, *seal, key),
+            FolderTask::GoOn { path, name, seal, heads, key, .. } => {
+                self.go_on(session, path, name, (*seal, heads), key)
+            }
             // the end is worth a try, whatever is left of the disk
             FolderTask::Seal { entries, manifest, .. } => self.seal(session, entries, manifest),
         };
@@ -237,7 +248,7 @@ impl FolderDisk {
         session: Uuid,
         path: PathBuf,
         name: String,
-        seal: FolderSeal,
+        (seal, heads): (FolderSeal, HeadChain),
         key: Option<FolderKey>,
     ) -> io::Result<()> {
         let mut files = Vec::new();
@@ -248,7 +259,7 @@ impl FolderDisk {
                 files.push(OpenFile { file, handle, bytes });
             }
         }
-        let signing = Arc::default();
+        let signing = Signing::after(heads);
         let folder = OpenFolder { path, name, key, files, seal, dirty: None, signing, is_new: true, whose: None };
         self.open.insert(session, folder);
         Ok(())

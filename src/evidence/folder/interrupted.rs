@@ -135,7 +135,7 @@ fn go_on(
         Recovered::Sealed => return Ok(Vec::new()),
         Recovered::Interrupted(interrupted) => *interrupted,
     };
-    let Interrupted { seal, checkpoints, key, .. } = interrupted;
+    let Interrupted { seal, heads, checkpoints, key, .. } = interrupted;
     let contents = match &key {
         Some(key) => Contents::by(path, key.key.clone()),
         None => Contents::open(path, &NoKeyring),
@@ -160,7 +160,7 @@ fn go_on(
     let manifest = Box::new(Manifest { ended: Some(ended), closed, counts, ..manifest });
     let (path, name) = (path.to_owned(), name.to_owned());
     Ok(vec![
-        FolderTask::GoOn { session, path, name, seal: Box::new(seal), key },
+        FolderTask::GoOn { session, path, name, seal: Box::new(seal), heads, key },
         FolderTask::Seal { session, entries, manifest },
     ])
 }

@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use portcullis_folder::{File as FolderFile, Head, Manifest, SigningKey, open_regular};
+use portcullis_folder::{File as FolderFile, Head, Manifest, SignedHead, SigningKey, open_regular};
 use uuid::Uuid;
 
 use super::disk::Signing;
@@ -122,16 +122,15 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, outlets: &Outlets, to_
         // it would follow one that is not there
         Some(why) => Err(io::Error::other(why.clone())),
         None => sync(&path, &files, is_new).and_then(|()| {
-            let note = key.sign(&head);
-            append(&checkpoints, &note)?;
+            let head = signing.sign(key, head, &checkpoints)?;
             if let Some(outlet) = outlets.get().filter(|_| head.is_first() || last.is_some()) {
-                outlet.anchor(alone(&note));
+                outlet.anchor(head.note());
             }
-            Ok(())
+            Ok(head)
         }),
     };
     match signed {
-        Ok(()) => {
+        Ok(head) => {
             let head = LiveHead { folder: name, hash: head.hash().hex() };
             match last {
                 Some(manifest) => {
@@ -157,11 +156,10 @@ fn sign(key: &SigningKey, heads: &Heads, told: &dyn Told, outlets: &Outlets, to_
 
 fn sign_journal(key: &SigningKey, outlets: &Outlets, to_sign: JournalToSign) {
     let JournalToSign { path, file, head, anchored, asked, signing } = to_sign;
-    let note = key.sign(&head);
-    match file.sync_data().and_then(|()| append(&path, &note)) {
-        Ok(()) => {
+    match file.sync_data().and_then(|()| signing.sign(key, head, &path)) {
+        Ok(head) => {
             if let Some(outlet) = outlets.get().filter(|_| anchored) {
-                outlet.anchor(alone(&note));
+                outlet.anchor(head.note());
             }
         }
         Err(error) => tracing::error!(%error, "no head of the journal can be signed"),
@@ -169,9 +167,15 @@ fn sign_journal(key: &SigningKey, outlets: &Outlets, to_sign: JournalToSign) {
     is_done(asked, &signing);
 }
 
-/// The note alone: where it is not the first in its file, it is signed with the empty line that parts it from the one before.
-fn alone(note: &str) -> &str {
-    note.trim_start_matches('\n')
+impl Signing {
+    /// Signs a head and puts it behind the others.
+    fn sign(&self, key: &SigningKey, head: Head, checkpoints: &Path) -> io::Result<SignedHead> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = heads.sign(key, head);
+        append(checkpoints, &head.lines())?;
+        heads.stands(&head);
+        Ok(head)
+    }
 }
 
 fn is_done(asked: Instant, signing: &Signing) {
@@ -197,10 +201,10 @@ fn sync(path: &Path, files: &[File], is_new: bool) -> io::Result<()> {
 }
 
 /// Puts a checkpoint behind the others.
-fn append(path: &Path, note: &str) -> io::Result<()> {
+fn append(path: &Path, lines: &str) -> io::Result<()> {
     let mut file = open_regular(path, OpenOptions::new().append(true).create(true).mode(0o600))?;
     let before = file.metadata()?.len();
-    if let Err(error) = file.write_all(note.as_bytes()) {
+    if let Err(error) = file.write_all(lines.as_bytes()) {
         // half a note would spoil all of them
         let _ = file.set_len(before);
         return Err(error);

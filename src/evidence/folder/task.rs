@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portcullis_folder::{File, FolderKey, FolderSeal, Manifest};
+use portcullis_folder::{File, FolderKey, FolderSeal, HeadChain, Manifest};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -41,6 +41,8 @@ pub(in crate::evidence) enum FolderTask {
         name: String,
         /// What stands in it.
         seal: Box<FolderSeal>,
+        /// Its heads.
+        heads: HeadChain,
         /// Its key, where it is encrypted.
         key: Option<FolderKey>,
     },

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use portcullis_folder::{File, FolderSeal, Manifest, SigningKey, verify_folder};
+use portcullis_folder::{File, FolderSeal, HeadChain, Manifest, SigningKey, verify_folder};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -60,6 +60,7 @@ fn make(folder: &Path, kind: &Kind, key: &SigningKey) -> Result<u64, Box<dyn std
     let session = Uuid::from_u128(7);
     let mut now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
     let mut seal = FolderSeal::new(key.verifying_key().name(), session);
+    let mut chain = HeadChain::default();
     let open = |file: File| fs::File::options().append(true).create(true).open(folder.join(file.name()));
     let (mut events, mut terminal, mut heads) = (open(File::Events)?, open(File::Terminal)?, open(File::Checkpoints)?);
     let line =
@@ -82,8 +83,10 @@ fn make(folder: &Path, kind: &Kind, key: &SigningKey) -> Result<u64, Box<dyn std
             seal.wrote(File::Terminal, burst.as_bytes());
         }
         let head = seal.head(now, false);
-        heads.write_all(key.sign(&head).as_bytes())?;
         seal.signed(&head);
+        let signed = chain.sign(key, head);
+        heads.write_all(signed.lines().as_bytes())?;
+        chain.stands(&signed);
     }
     let files = [File::Events, File::Terminal].into_iter().filter_map(|file| {
         let (bytes, hash) = seal.file(file)?;
@@ -98,8 +101,8 @@ fn make(folder: &Path, kind: &Kind, key: &SigningKey) -> Result<u64, Box<dyn std
     fs::write(folder.join(File::Manifest.name()), &manifest)?;
     seal.wrote(File::Manifest, &manifest);
     let head = seal.head(now, true);
-    heads.write_all(key.sign(&head).as_bytes())?;
     seal.signed(&head);
+    heads.write_all(chain.sign(key, head).lines().as_bytes())?;
     Ok(seal.checkpoints())
 }
 

@@ -24,10 +24,11 @@ pub(crate) trait Piece: Send + Sync {
     fn bytes(&self) -> usize;
 }
 
-/// Has every piece looked at by whoever has time, while the next ones are read; and gives each, in order, with what was found.
+/// Has every piece looked at by whoever has time, some that stand behind each other at once, while the next ones are read; and gives
+/// each, in order, with what was found. `look` finds something in each piece that it is given.
 pub(crate) fn look_ahead<P: Piece, T: Send>(
     mut next: impl FnMut() -> io::Result<Option<P>>,
-    look: impl Fn(&P) -> T + Sync,
+    look: impl Fn(&[P]) -> Vec<T> + Sync,
     mut each: impl FnMut(&P, T),
 ) -> io::Result<()> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS);
@@ -66,8 +67,8 @@ fn batch<P: Piece>(next: &mut impl FnMut() -> io::Result<Option<P>>) -> io::Resu
     Ok((pieces, bytes))
 }
 
-/// Looks at some pieces after the other, as long as there are any that nobody has taken: which is the first, and what was found.
-fn look_at_some<P, T>(batch: &[P], taken: &AtomicUsize, look: &impl Fn(&P) -> T) -> Vec<(usize, Vec<T>)> {
+/// Looks at some pieces after the others, as long as there are any that nobody has taken: which is the first, and what was found.
+fn look_at_some<P, T>(batch: &[P], taken: &AtomicUsize, look: &impl Fn(&[P]) -> Vec<T>) -> Vec<(usize, Vec<T>)> {
     let mut looked = Vec::new();
     loop {
         let first = taken.fetch_add(PIECES, Ordering::Relaxed);
@@ -75,7 +76,7 @@ fn look_at_some<P, T>(batch: &[P], taken: &AtomicUsize, look: &impl Fn(&P) -> T)
         if pieces.is_empty() {
             return looked;
         }
-        looked.push((first, pieces.iter().take(PIECES).map(look).collect()));
+        looked.push((first, look(&pieces[..pieces.len().min(PIECES)])));
     }
 }
 
@@ -99,7 +100,8 @@ mod tests {
                 assert_eq!((piece.0, found), (expected, expected * 3));
                 expected += 1;
             };
-            look_ahead(|| Ok(coming.next()), |piece| piece.0 * 3, each).unwrap();
+            let look = |pieces: &[(u64, usize)]| pieces.iter().map(|piece| piece.0 * 3).collect();
+            look_ahead(|| Ok(coming.next()), look, each).unwrap();
             assert_eq!(expected, pieces);
         }
     }
@@ -111,6 +113,7 @@ mod tests {
             left -= 1;
             if left == 0 { Err(io::Error::other("no more")) } else { Ok(Some((0, 1000))) }
         };
-        assert_eq!(look_ahead(next, |_| (), |_, ()| {}).unwrap_err().to_string(), "no more");
+        let look = |pieces: &[(u64, usize)]| vec![(); pieces.len()];
+        assert_eq!(look_ahead(next, look, |_, ()| {}).unwrap_err().to_string(), "no more");
     }
 }

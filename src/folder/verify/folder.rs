@@ -189,7 +189,8 @@ fn read_lines<T: Send>(
     let signed = file.signed();
     let mut lines = Lines::new(Tee { read, file: &mut file }, limit);
     let next = || Ok(lines.next()?.map(Line::to_owned));
-    look_ahead(next, |line: &OwnedLine| look(&line.line()), |line, found| each(&line.line(), found))?;
+    let look = |lines: &[OwnedLine]| lines.iter().map(|line| look(&line.line())).collect();
+    look_ahead(next, look, |line: &OwnedLine, found| each(&line.line(), found))?;
     drop(lines);
     Ok(file.finish(signed))
 }

@@ -15,6 +15,7 @@ use crate::checkpoint::timestamp;
 use crate::journal_seal::JournalSeal;
 use crate::key::SigningKey;
 use crate::layout::{File, path_of};
+use crate::signed_head::HeadChain;
 use crate::testing::{GATE, Session, key};
 
 /// A gateway that writes a journal, and folders beside it.
@@ -24,7 +25,8 @@ struct Gateway {
     seal: JournalSeal,
     run: Uuid,
     seq: u64,
-    last: (Option<Vec<u8>>, Option<(crate::Hash, OffsetDateTime)>),
+    heads: HeadChain,
+    last: (Option<Vec<u8>>, Option<OffsetDateTime>),
     now: OffsetDateTime,
     anchor: String,
 }
@@ -40,6 +42,7 @@ impl Gateway {
             seal: JournalSeal::new(GATE, run, None, None),
             run,
             seq: 0,
+            heads: HeadChain::default(),
             last: (None, None),
             now: OPENED,
             anchor: String::new(),
@@ -90,9 +93,11 @@ impl Gateway {
 
     fn head(&mut self) {
         let head = self.seal.head(self.now);
-        self.append("events.checkpoints", self.key.sign(&head).as_bytes());
         self.seal.signed(&head);
-        self.last.1 = Some((head.hash(), head.checkpoint().time));
+        let signed = self.heads.sign(&self.key, head);
+        self.append("events.checkpoints", signed.lines().as_bytes());
+        self.heads.stands(&signed);
+        self.last.1 = Some(signed.checkpoint().time);
     }
 
     fn restart(&mut self, run: Uuid) {
@@ -108,12 +113,12 @@ impl Gateway {
         let mut session = Session::of(id, key(1));
         session.event(1007, "x", json!({}));
         session.head();
-        let live = json!([{ "folder": folder, "head": session.seal.last_head().unwrap().hex() }]);
+        let live = json!([{ "folder": folder, "head": session.heads.last().unwrap().hex() }]);
         self.line("sessions.heads", json!({ "id": Uuid::nil(), "heads": live }));
         session.event(4007, "x", json!({}));
         session.close("finished", None);
         put(&path, &session.folder);
-        let head = session.seal.last_head().unwrap().hex();
+        let head = session.heads.last().unwrap().hex();
         self.line("session.sealed", json!({ "id": id, "folder": folder, "head": head }));
     }
 

@@ -297,9 +297,8 @@ fn clocks_that_go_back_are_told() {
     let mut forged = session.seal.head(session.now, false).checkpoint().clone();
     forged.time -= time::Duration::HOUR;
     let forged = crate::checkpoint::Head::new(forged);
-    let note = session.key.sign(&forged);
-    session.write(File::Checkpoints, note.as_bytes());
     session.seal.signed(&forged);
+    session.put(forged);
     session.close("finished", None);
     let found = faults(&verified(&session.folder));
     assert_eq!((found[0].0, found[0].1.as_str()), ("clock-rollback", HEADS));
