@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measured import agent, faults, forwards, many, near, policy, recorded
+from measured import agent, faults, forwards, logins, many, near, policy, recorded
 from measured.places import ROOT, Sshd
 
 
@@ -38,7 +38,7 @@ class Bench:
 
 SECTIONS = {
     "embedded": near.embedded_rows, "cpu": near.cpu_rows, "latency": near.latency_rows, "playbook": many.playbook_rows, "shells": near.shells_rows,
-    "forwards": forwards.forward_rows, "burst": near.burst_rows, "nobody": near.nobody_rows, "strangers": near.strangers_rows,
+    "forwards": forwards.forward_rows, "burst": near.burst_rows, "handshakes": logins.handshake_rows, "nobody": near.nobody_rows, "strangers": near.strangers_rows,
     "cut-agent": faults.cut_agent_rows, "pause": faults.pause_rows, "cut-client": faults.cut_client_rows,
     "drops": faults.drop_rows, "far": faults.far_rows, "workers": faults.worker_rows,
     "recorded": recorded.recorded_rows, "policy": policy.policy_rows, "reload": policy.reload_rows, "login": policy.login_rows, "command": agent.command_rows,
