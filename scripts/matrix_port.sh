@@ -2,6 +2,8 @@
 # matrix_port.sh DOCUMENT PARAMETERS: forwards a local port with $START and fetches $WORK/www/noise through it.
 set -euo pipefail
 local_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# what the run before said is no word of this one
+: >"$WORK/port.log"
 # shellcheck disable=SC2086  # $START is a command and its arguments
 setsid $START --document-name "$1" --parameters "$2,localPortNumber=$local_port" >"$WORK/port.log" 2>&1 </dev/null &
 trap 'kill -- -$! 2>/dev/null || true' EXIT

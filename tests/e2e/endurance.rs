@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Demo, PATIENCE, SOON, Slow, processes, resident_kib, run, until, wait};
+use crate::harness::{Demo, PATIENCE, SOON, Slow, foreign_node, processes, resident_kib, run, until, wait};
 
 const DOWNLOAD: usize = 1 << 30;
 
@@ -110,7 +110,7 @@ fn lanes(demo: &Demo) -> Vec<u32> {
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
         Some((name.to_owned(), rest.split(' ').nth(1)?.parse().ok()?))
     };
-    let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
+    let foreign = foreign_node();
     let mut found = Vec::new();
     for (pid, _) in processes("") {
         let Some((name, mut above)) = parent(pid) else { continue };
@@ -156,7 +156,7 @@ fn the_lanes_die(helper: &str, number: &str) {
     client.args(["demo", &line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut client = client.spawn().unwrap();
     until("the sleep runs", PATIENCE, || sleeps(&mark));
-    let is_foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
+    let is_foreign = foreign_node();
     let rounds = if helper == "sh" || is_foreign { 1 } else { 3 };
     for _ in 0..rounds {
         let victims = ways_out(&demo);
@@ -229,7 +229,7 @@ fn ctrl_c_ends_what_runs_on_the_node_too() {
         assert_eq!(status.code(), Some(0), "{}", demo.log());
         // the lanes are told and ended, not waited for until they end by themselves
         // AWS's agent needs seven seconds for itself
-        let own = if std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some() { 3 * SOON } else { Duration::ZERO };
+        let own = if foreign_node() { 3 * SOON } else { Duration::ZERO };
         assert!(took < SOON + own, "{took:?}:\n{}", demo.log());
         let _ = client.wait();
         assert!(!sleeps(&mark), "the demo has ended and its command has not");

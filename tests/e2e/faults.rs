@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use crate::harness::{Demo, noise, run};
+use crate::harness::{Demo, foreign_node, noise, run};
 
 const MIB: usize = 1 << 20;
 
@@ -77,7 +77,12 @@ fn one_loss_costs_seconds() {
         assert!(down.stdout == bytes, "{fault:?}");
         let up = run(demo.command("scp").args(["-q", here.to_str().unwrap(), &remote]), b"", SOON).ok();
         assert!(std::fs::read(&there).unwrap() == bytes, "{fault:?}");
-        assert!(fault.is_none() || demo.log().contains("the helper has taken another lane"), "{fault:?}");
+        if let Some(fault) = fault {
+            assert!(demo.log().contains("a fault, as asked for"), "{fault}");
+            // an acknowledgement that is on its way when AWS's agent is paused ends the pause, so that one may cost nothing at all
+            let may_cost_nothing = foreign_node() && fault.starts_with("pause");
+            assert!(may_cost_nothing || demo.log().contains("the helper has taken another lane"), "{fault}");
+        }
         [down.took, up.took]
     };
     let clean = all_in(None);

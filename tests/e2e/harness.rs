@@ -142,6 +142,13 @@ pub fn portcullis(args: &[&str]) -> Run {
     run(program(PORTCULLIS).args(args).env_remove("PORTCULLIS_CONFIG"), b"", PATIENCE)
 }
 
+/// Whether another program is the node of every demo: AWS's own agent, by scripts/matrix.sh.
+pub fn foreign_node() -> bool {
+    std::env::var_os(NODE_COMMAND).is_some()
+}
+
+const NODE_COMMAND: &str = "PORTCULLIS_E2E_NODE_COMMAND";
+
 /// A demo that is running.
 pub struct Demo {
     child: Mutex<Child>,
@@ -200,8 +207,7 @@ impl Demo {
     #[track_caller]
     fn start_by(mut command: Command, dir: &Path, args: &[&str]) -> Self {
         // another program keeps its own pace
-        let foreign = std::env::var_os("PORTCULLIS_E2E_NODE_COMMAND").is_some();
-        let filtered = args.iter().filter(|arg| !foreign || **arg != "--faithful");
+        let filtered = args.iter().filter(|arg| !foreign_node() || **arg != "--faithful");
         command
             .arg("demo")
             .arg("--dir")
@@ -209,8 +215,7 @@ impl Demo {
             .args(["--listen", "127.0.0.1:0", "--until-stdin-closes"])
             .args(filtered);
         command.env("PORTCULLIS_LOG", "info,portcullis=debug");
-        // the same tests with another program as the node: AWS's own agent, by scripts/matrix.sh
-        if let Ok(node) = std::env::var("PORTCULLIS_E2E_NODE_COMMAND") {
+        if let Ok(node) = std::env::var(NODE_COMMAND) {
             command.arg("--node-command").arg(node);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
