@@ -28,7 +28,7 @@ TOOLS = {
     "unison": Tool("unison", "two trees become one, both ways", tools.unison),
     "lftp": Tool("lftp", "a tree up, and down by four at once, rename, list", tools.lftp),
     "rclone": Tool("rclone", "sync, check by hashes that the node makes, copy, cat, move", tools.rclone),
-    "sshfs": Tool("sshfs", "mounted: a tree written, renamed, appended, cut, removed; free space", tools.sshfs),
+    "sshfs": Tool("sshfs", "a tree written, read ahead, renamed, appended, cut, removed; free space: its FUSE requests from the test anywhere, and mounted where the machine allows it", tools.sshfs),
     "restic": Tool("restic over SFTP", "init, backup, check of all data, restore", tools.restic),
     "sshuttle": Tool("sshuttle", "a connection to an address behind the node", tools.sshuttle),
     "ansible": Tool("Ansible", "ping, copy, template, fetch, file; pipelining off and on", ansible.modules),
