@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The client matrix alone: installs the programs and libraries that people have, and drives each at a gateway. docs/clients.md has more.
 #
-#   scripts/clients.sh [--only NAME,…] [--check | --write] [--binary FILE] [--json FILE] [--keep-log FILE] [--list]
+#   scripts/clients.sh [--only NAME,… | --big] [--check | --write] [--binary FILE] [--json FILE] [--keep-log FILE] [--list]
 #
 # Without --binary a gateway is built. --write puts what was found into the README; --check wants it to be there.
 set -euo pipefail

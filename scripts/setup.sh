@@ -17,11 +17,11 @@ declare -A package=(
     [tmux]=tmux [vim]=vim [less]=less [top]=procps [busybox]=busybox [dash]=dash [sudo]=sudo [python3]=python3
     [postgres]=postgresql [asciinema]=asciinema [rsyslogd]="rsyslog rsyslog-openssl" [perl]=perl [curl]=curl [ansible-playbook]=ansible-core [patch]=patch [plink]=putty-tools [oathtool]=oathtool [cc]="gcc libc6-dev" [objcopy]=binutils [ip]=iproute2 [cargo-nextest]="" [oidc-provider]="nodejs npm"
     [dbclient]=dropbear-bin [lftp]=lftp [rclone]=rclone [sshfs]="sshfs fuse3" [unison]=unison [restic]=restic [sshuttle]=sshuttle [iptables]=iptables
-    [go]="golang-go golang-golang-x-crypto-dev golang-github-pkg-sftp-dev" [javac]="default-jdk-headless libjsch-java"
+    [go]="golang-go golang-golang-x-crypto-dev golang-github-pkg-sftp-dev" [javac]="default-jdk-headless libjsch-java libtrilead-ssh2-java libjenkins-trilead-ssh2-java libganymed-ssh2-java libpostgresql-jdbc-java"
     [client-libraries]="python3-venv nodejs npm"
 )
 # what the clients that scripts/clients.sh drives are made of and driven with
-clients=(ssh sftp scp plink dbclient curl rsync git unison lftp rclone sshfs restic sshuttle iptables ip ansible-playbook python3 oathtool go javac client-libraries)
+clients=(ssh sftp scp plink dbclient curl rsync git unison lftp rclone sshfs restic sshuttle iptables ip ansible-playbook python3 oathtool postgres go javac client-libraries)
 
 is_there() {
     # cargo finds it in its own folder of programs, which need not be in PATH
@@ -35,7 +35,7 @@ is_there() {
     if [[ $1 == client-libraries ]]; then cmp -s <(cat scripts/clients.txt tests/clients/package-lock.json) target/clients/installed && command -v node >/dev/null; return; fi
     # with the libraries that are driven
     if [[ $1 == go ]]; then command -v go >/dev/null && [[ -d /usr/share/gocode/src/golang.org/x/crypto/ssh && -d /usr/share/gocode/src/github.com/pkg/sftp ]]; return; fi
-    if [[ $1 == javac ]]; then command -v javac >/dev/null && [[ -e /usr/share/java/jsch.jar ]]; return; fi
+    if [[ $1 == javac ]]; then command -v javac >/dev/null && ls /usr/share/java/{jsch,trilead-ssh2,jenkins-trilead-ssh2,ganymed-ssh2,postgresql}.jar >/dev/null 2>&1; return; fi
     # Debian has it beside the PATH, by its version
     if [[ $1 == postgres ]]; then compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; return; fi
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || return 1

@@ -71,6 +71,8 @@ class Client:
     name = slug = ""
     lacks = {}
     cannot = {}
+    # which of the gateway's addresses it is driven at, by the algorithms that are spoken there
+    home = "compatible"
     # whether it makes links and sets modes, and what `stty size` has to say in a shell of it
     links, terminal = True, b"43x132"
 
@@ -116,11 +118,11 @@ class Probe(Client):
     key = "ed25519"
     env = {}
 
-    def ask(self, *words, user=None, profile="compatible", key=None):
+    def ask(self, *words, user=None, profile=None, key=None):
         place = self.place
-        return [*self.program, "127.0.0.1", place.ports[profile], user or place.login, key or place.keys[self.key], *words]
+        return [*self.program, "127.0.0.1", place.ports[profile or self.home], user or place.login, key or place.keys[self.key], *words]
 
-    def exec(self, command, profile="compatible"):
+    def exec(self, command, profile=None):
         return self.ask("exec", command, profile=profile)
 
     def shell(self):

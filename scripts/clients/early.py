@@ -1,5 +1,7 @@
 """What a library can see of a connection that a program does not show: input on its way early, and time between channels."""
 
+from measured.places import Sshd
+
 from .client import expect, ok
 from .libraries import Paramiko, XCrypto
 
@@ -15,9 +17,19 @@ def early(place):
 
 
 def gaps(place):
-    """One command after the other on one connection: from the end of one to where the next may begin."""
-    times = sorted(map(float, ok(Paramiko(place).ask("gaps", 20), None).out.split()))
-    middle, longest = times[len(times) // 2], times[-1]
-    # one may be late because the machine is; who makes others wait does so for seconds
-    expect(middle <= 100 and longest <= 2000, f"{middle:.0f} ms between two channels, at the longest {longest:.0f} ms")
-    return f"{middle:.1f} ms, at the longest {longest:.1f} ms"
+    """One command after the other on one connection: from the end of one to where the next may begin. Every one of them counts; what of the
+    longest is the machine's, an sshd beside it shows in the same minute: it is what its own longest is over its usual one."""
+    client = Paramiko(place)
+
+    def times(port, user, key):
+        return sorted(map(float, ok([*client.program, "127.0.0.1", port, user, key, "gaps", 20], None).out.split()))
+
+    with Sshd() as sshd:
+        ours, theirs = [], []
+        for _ in range(3):
+            ours += times(place.ports["compatible"], place.login, place.keys["ed25519"])
+            theirs += times(sshd.port, place.os_user, sshd.dir / "user")
+    middle, longest, busy = sorted(ours)[len(ours) // 2], max(ours), max(theirs) - sorted(theirs)[len(theirs) // 2]
+    told = f"{middle:.1f} ms, at the longest {longest:.1f} ms; of an sshd here {sorted(theirs)[len(theirs) // 2]:.1f} ms and {max(theirs):.1f} ms"
+    expect(longest <= 100 or longest - busy <= 100, f"between two channels {told}")
+    return told

@@ -9,7 +9,7 @@ from .client import PATIENCE, Failed, expect, ok, run
 from .features import content
 from .libraries import Jsch, XCrypto
 from .openssh import OpenSsh, Shared
-from .place import GREETING
+from .place import GREETING, free_port
 
 # an editor's script in small: it makes its directory, unpacks what came, starts a server that outlives this, and says where it listens
 INSTALL = r"""
@@ -108,12 +108,6 @@ def vscode_forward(place):
         process.wait()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def socks_connect(port, host, to):
     connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
     connection.sendall(b"\x05\x01\x00")
@@ -155,12 +149,15 @@ def refused_at_once(place):
 
 
 def packer(place):
-    """Its communicator: keep-alives of its own, a script by scp, and that with variables before it."""
+    """Its communicator: keep-alives of its own, a script and a directory by scp, and the script with variables before it."""
     work = place.fresh("packer")
     script = work / "script.sh"
     script.write_text('#!/bin/sh\necho "built by $PACKER_BUILDER_TYPE"; exit 7\n')
     done = run(XCrypto(place).ask("packer", script, work / "uploaded.sh", work / "back"), None)
-    expect(done.code == 7 and done.out == b"built by null\n", done)
+    # on a terminal, and without
+    expect(done.code == 7 and done.out == b"built by null\r\nbuilt by null\n", done)
+    for name in ("one", "two"):
+        expect((work / "uploaded.sh.d" / name).read_bytes() == b"content\0\xff\n" * 10_000, f"{name} of the directory came as another")
     expect((work / "back").read_bytes() == script.read_bytes(), "what came back is not what was sent")
 
 

@@ -3,10 +3,14 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from .client import TERMINAL, Client, expect, ok, run
+from .client import PATIENCE, TERMINAL, Client, expect, ok, run
+from .features import relayed
+from .place import GREETING, free_port
 
 
 class OpenSsh(Client):
@@ -110,6 +114,39 @@ def multiplexed(place):
                     del running[number]
             time.sleep(0.002)
         expect(not wrong, f"wanted and got: {wrong}")
+
+
+def talked(port, data):
+    """To the server behind a local port and back."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection, connection.makefile("rwb") as stream:
+        expect(stream.read(len(GREETING)) == GREETING, "no greeting came")
+        stream.write(len(data).to_bytes(4, "big") + data)
+        stream.flush()
+        expect(stream.read(len(data)) == data, "other bytes came back")
+
+
+def forwards(place):
+    """Asked for when the connection is there already, used at once beside a command, and taken back."""
+    data, ports = os.urandom(300_000), [free_port() for _ in range(4)]
+    with Shared(OpenSsh(place)) as shared:
+        def control(what, port):
+            ok(shared.ssh.ssh("-S", shared.path, "-O", what, "-L", f"127.0.0.1:{port}:127.0.0.1:{place.server.port}", "demo"))
+
+        for port in ports:
+            control("forward", port)
+        with ThreadPoolExecutor() as threads:
+            talks = [threads.submit(talked, port, data) for port in ports for _ in range(3)]
+            beside = [threads.submit(ok, shared.through("demo", f"echo {number}")) for number in range(4)]
+            for talk in talks:
+                talk.result()
+            expect([done.result().out for done in beside] == [b"0\n", b"1\n", b"2\n", b"3\n"], "a command beside them said something else")
+        # a client of the connection that is a forward itself
+        done = relayed(shared.through("-W", f"127.0.0.1:{place.server.port}", "demo"), data)
+        expect(done.out == GREETING + data, f"{len(done.out)} bytes came: {done}")
+        control("cancel", ports[0])
+        with socket.socket() as gone:
+            expect(gone.connect_ex(("127.0.0.1", ports[0])) != 0, "what was taken back is still there")
+        talked(ports[1], data)
 
 
 def background(place):

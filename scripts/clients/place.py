@@ -1,5 +1,6 @@
-"""Where clients are driven: a gateway in a process of its own, as an operator runs it, once with the algorithms of `compatible` and once
-with those that are the default; behind it the embedded Session Manager with a node; and servers on that node's machine."""
+"""Where clients are driven: a gateway in a process of its own, as an operator runs it, once with the algorithms of `compatible`, once
+with those that are the default and once with `legacy`; behind it the embedded Session Manager with a node; and servers on that node's
+machine."""
 
 import base64
 import getpass
@@ -48,8 +49,13 @@ class Place(Gateway):
         self.people = []
         self.known = self.dir / "demo" / "known_hosts"
         self.let_in()
-        self.ports = {"compatible": self.port, "modern": free_port()}
-        self.modern = self.serve_modern()
+        self.ports = {"compatible": self.port, "modern": free_port(), "legacy": free_port()}
+        # without a word about algorithms; and with what there is for clients of before 2014
+        host_key = self.dir / "host-rsa"
+        ok(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", host_key])
+        self.others = [self.serve_with("modern"),
+                       self.serve_with("legacy", legacy_host_keys=f'["{host_key}"]',
+                                       algorithms_for='[{ from = ["127.0.0.0/8"], algorithms = "legacy" }]')]
         self.server = Server()
 
     def make_key(self, name, kind):
@@ -65,7 +71,7 @@ class Place(Gateway):
         text = config.read_text()
         text = re.sub(r'(name = "you"\nkeys = \["[^"]*")', rf"\1{more}", text, count=1)
         self.free = {kind: [Coded(f"coded-{kind}-{n}", self.make_key(f"coded-{kind}-{n}", kind)) for n in range(8)]
-                     for kind in ("ed25519", "ecdsa")}
+                     for kind in ("ed25519", "ecdsa", "rsa")}
         secrets = ""
         for one in (one for people in self.free.values() for one in people):
             text += f'\n[[people]]\nname = "{one.name}"\nkeys = ["{self.public(one.key)}"]\ngroups = ["coded", "developers"]\n'
@@ -108,17 +114,20 @@ class Place(Gateway):
             time.sleep(0.05)
         return process
 
-    def serve_modern(self):
-        """The same gateway as it is without a word about algorithms."""
+    def serve_with(self, profile, **others):
+        """The same gateway with the default's algorithms, and with these keys of [gateway] instead of its own."""
         text = (self.dir / "gateway.toml").read_text()
-        text = re.sub(r"listen = .*", f'listen = ["127.0.0.1:{self.ports["modern"]}"]', text)
-        text = re.sub(r'\nalgorithms = .*', "", text)
-        evidence = self.dir / "modern-evidence"
+        others = {"listen": f'["127.0.0.1:{self.ports[profile]}"]', "algorithms": '"modern"', **others}
+        for key, value in others.items():
+            text, count = re.subn(rf"\n{key} = .*", rf"\n{key} = {value}", text)
+            if count != 1:
+                raise Failed(f"the configuration has {key} {count} times")
+        evidence = self.dir / f"{profile}-evidence"
         evidence.mkdir()
         text = re.sub(r"(\[evidence\][^\[]*?directory = ).*", rf'\1"{evidence}"', text)
-        config = self.dir / "modern.toml"
+        config = self.dir / f"{profile}.toml"
         config.write_text(text)
-        return self.serve(config, self.ports["modern"])
+        return self.serve(config, self.ports[profile])
 
     def coded(self, kind):
         """Somebody with such a key whose code has not been used: one is taken once."""
@@ -133,8 +142,9 @@ class Place(Gateway):
 
     def __exit__(self, *_):
         self.server.close()
-        self.modern.terminate()
-        self.modern.wait()
+        for other in self.others:
+            other.terminate()
+            other.wait()
         super().__exit__()
 
 

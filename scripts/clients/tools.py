@@ -1,5 +1,6 @@
 """Tools that bring SSH along or use OpenSSH's: what each is there for, done once and looked at."""
 
+import errno
 import filecmp
 import os
 import shutil
@@ -10,6 +11,7 @@ import time
 
 from .client import Failed, expect, ok, run
 from .features import content
+from .kernel import Kernel
 from .openssh import OpenSsh
 from .place import GREETING, ROOT, Server
 
@@ -179,14 +181,38 @@ class Unavailable(Exception):
 
 
 def sshfs(place):
-    """Mounted where that is allowed. Where it is not (most containers), what is said of it is why."""
+    """With the kernel's side played by this, anywhere; and mounted, where the machine allows that."""
     work = place.fresh("sshfs")
-    there, mounted = work / "there", work / "mounted"
+    here, there = tree(work / "here"), work / "there"
+    (here / "more").write_bytes(content(3 << 20))
     there.mkdir()
+    with Kernel(["sshfs", "-f", *sshfs_options(place), f"demo:{there}"], work / "log") as kernel:
+        kernel.copy_in(here, "tree")
+        same(here, there / "tree")
+        expect(kernel.listdir("tree") == sorted(os.listdir(here)), kernel.listdir("tree"))
+        expect(kernel.size("tree/more") == (here / "more").stat().st_size, kernel.size("tree/more"))
+        kernel.copy_out("tree", work / "back")
+        same(here, work / "back")
+        kernel.rename("tree/empty", "tree/full")
+        kernel.append("tree/full", b"appended", 4)
+        expect((there / "tree" / "full").read_bytes() == b"appe", "what was appended and cut is not there")
+        kernel.refuses(errno.ENOENT, kernel.lookup, "tree/empty")
+        # of which SFTP says that it failed, and sshfs looks why
+        kernel.refuses(errno.ENOTEMPTY, kernel.rmdir, "tree")
+        blocks, free, size = kernel.free_space()
+        of_node = os.statvfs(there)
+        expect(blocks * size == of_node.f_blocks * of_node.f_frsize and 0 < free <= blocks, f"{blocks} blocks of {size}, {free} free")
+        kernel.remove("tree")
+        expect(os.listdir(there) == [], os.listdir(there))
+    return sshfs_mounted(place, work, there)
+
+
+def sshfs_mounted(place, work, there):
+    mounted = work / "mounted"
     mounted.mkdir()
     done = run(["sshfs", *sshfs_options(place), f"demo:{there}", mounted])
     if done.code and (b"/dev/fuse" in done.err or b"Operation not permitted" in done.err or b"fuse device" in done.err):
-        raise Unavailable("no FUSE here: " + done.err.decode(errors="replace").strip().splitlines()[-1])
+        return "not mounted, since this machine allows no FUSE: " + done.err.decode(errors="replace").strip().splitlines()[-1]
     expect(done.code == 0, done)
     try:
         tree(mounted / "tree")
@@ -201,6 +227,7 @@ def sshfs(place):
         expect(not (there / "tree").exists(), "what was removed is still there")
     finally:
         ok(["fusermount3", "-u", mounted])
+    return "mounted as well"
 
 
 def restic(place):

@@ -255,3 +255,6 @@ class Gateway:
         self.service.stdin.close()
         self.service.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
+        # the evidence's key is made beside it
+        for key in ("-key", "-key.pub"):
+            Path(f"{self.dir}{key}").unlink(missing_ok=True)

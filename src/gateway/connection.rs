@@ -210,6 +210,11 @@ impl Connection {
         self.permit.progress().reach(reached);
     }
 
+    /// Somebody types on it.
+    pub(super) fn terminal(&self) {
+        self.permit.progress().terminal();
+    }
+
     /// The client has been told that it is in; the limits for those without a login end here. `client` is what it is.
     pub(super) fn let_in(&mut self, client: ClientFacts) {
         self.permit.logged_in();

@@ -335,6 +335,7 @@ impl Handler for ClientHandler {
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.0.terminal();
         let pty = PtyRequest {
             term: term.to_owned(),
             size: window_size(cols, rows, x_pixels, y_pixels),

@@ -36,6 +36,8 @@ pub(super) struct Progress {
     /// It began with a header of the PROXY protocol.
     claimed_another: AtomicBool,
     evicted: Notify,
+    /// Somebody types on it, or has.
+    terminal: AtomicBool,
     cut: Cut,
     received: AtomicU64,
     sent: AtomicU64,
@@ -126,6 +128,15 @@ impl Progress {
 
     pub(super) fn is_logged_in(&self) -> bool {
         self.logged_in.load(Ordering::Acquire)
+    }
+
+    /// One of its channels is a terminal.
+    pub(super) fn terminal(&self) {
+        self.terminal.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.terminal.load(Ordering::Acquire)
     }
 
     /// Ends a connection on which nobody has logged in.

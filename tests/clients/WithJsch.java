@@ -11,10 +11,19 @@ import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.math.BigInteger;
 import java.net.Socket;
+import java.security.MessageDigest;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.TreeSet;
 
 /**
@@ -188,6 +197,80 @@ public final class WithJsch {
         }
     }
 
+    /**
+     * A database tool: one connection for what is typed, one for the tree of tables, one for a long result; a statement that is stopped, for
+     * which the driver dials once more; and a while in which nothing is asked.
+     */
+    private static int database(Session session, String host, int port, String user) throws Exception {
+        session.setServerAliveInterval(1000);
+        int local = session.setPortForwardingL("127.0.0.1", 0, host, port);
+        String url = "jdbc:postgresql://127.0.0.1:" + local + "/postgres?socketTimeout=60&user=" + user;
+        try (Connection typed = DriverManager.getConnection(url); Connection tree = DriverManager.getConnection(url);
+                Connection result = DriverManager.getConnection(url); Statement statement = typed.createStatement()) {
+            statement.execute("CREATE TABLE words AS SELECT n, md5(n::text) AS word FROM generate_series(1, 100000) AS n");
+            try (ResultSet tables = tree.getMetaData().getTables(null, "public", "words", null)) {
+                expect(tables.next() && !tables.next(), "the tree has not the table");
+            }
+            rows(result);
+            blob(typed);
+            stopped(typed);
+            Thread.sleep(3000);
+            try (ResultSet one = statement.executeQuery("SELECT count(*) FROM words")) {
+                expect(one.next() && one.getInt(1) == 100_000, "the connection did not outlive its pause");
+            }
+            statement.execute("DROP TABLE words");
+        }
+        return 0;
+    }
+
+    /** All rows, a page at a time, each as the database has computed it. */
+    private static void rows(Connection connection) throws Exception {
+        connection.setAutoCommit(false);
+        MessageDigest md5 = MessageDigest.getInstance("MD5");
+        int count = 0;
+        try (Statement statement = connection.createStatement()) {
+            statement.setFetchSize(500);
+            try (ResultSet rows = statement.executeQuery("SELECT n, word FROM words ORDER BY n")) {
+                while (rows.next()) {
+                    count++;
+                    String word = String.format("%032x", new BigInteger(1, md5.digest(String.valueOf(count).getBytes("UTF-8"))));
+                    expect(rows.getInt(1) == count && rows.getString(2).equals(word), "row " + count);
+                }
+            }
+        }
+        connection.commit();
+        expect(count == 100_000, count);
+    }
+
+    private static void blob(Connection connection) throws Exception {
+        byte[] sent = new byte[1 << 20];
+        new Random().nextBytes(sent);
+        try (PreparedStatement echo = connection.prepareStatement("SELECT ?::bytea")) {
+            echo.setBytes(1, sent);
+            try (ResultSet came = echo.executeQuery()) {
+                expect(came.next() && Arrays.equals(came.getBytes(1), sent), "a blob came back as another");
+            }
+        }
+    }
+
+    private static void stopped(Connection connection) throws Exception {
+        try (Statement slow = connection.createStatement()) {
+            Thread stop = new Thread(() -> {
+                try {
+                    Thread.sleep(500);
+                    slow.cancel();
+                } catch (Exception error) {
+                    error.printStackTrace();
+                }
+            });
+            stop.start();
+            slow.execute("SELECT pg_sleep(50)");
+            throw new IllegalStateException("what was stopped came to its end");
+        } catch (SQLException stopped) {
+            expect("57014".equals(stopped.getSQLState()), stopped);
+        }
+    }
+
     private static int hop(Session session, String node, String user, String key, String command) throws Exception {
         int local = session.setPortForwardingL("127.0.0.1", 0, node, 22);
         Session inner = connect("127.0.0.1", local, user, key, null);
@@ -238,6 +321,9 @@ public final class WithJsch {
                 break;
             case "tunnel":
                 status = tunnel(session, more[0], Integer.parseInt(more[1]));
+                break;
+            case "database":
+                status = database(session, more[0], Integer.parseInt(more[1]), more[2]);
                 break;
             case "hop":
                 status = hop(session, more[0], more[1], key, more[2]);

@@ -188,21 +188,14 @@ func scp(client *ssh.Client, local, there, back string) error {
 	if err := up.Start("scp -vt " + path.Dir(there)); err != nil {
 		return err
 	}
-	acknowledged := func() error {
-		answer := make([]byte, 1)
-		if _, err := io.ReadFull(said, answer); err != nil {
-			return err
-		}
-		return expect(answer[0] == 0, answer[0])
-	}
 	fmt.Fprintf(input, "C0600 %d %s\n", len(content), path.Base(there))
-	if err := acknowledged(); err != nil {
+	if err := acknowledged(said); err != nil {
 		return err
 	}
 	if _, err := input.Write(append(content, 0)); err != nil {
 		return err
 	}
-	if err := acknowledged(); err != nil {
+	if err := acknowledged(said); err != nil {
 		return err
 	}
 	_ = input.Close()
@@ -225,6 +218,67 @@ func scp(client *ssh.Client, local, there, back string) error {
 		return err
 	}
 	return os.WriteFile(back, got[end+1:end+1+size], 0o600)
+}
+
+// acknowledged is the answer of scp's other end to what it was told.
+func acknowledged(said io.Reader) error {
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(said, answer); err != nil {
+		return err
+	}
+	return expect(answer[0] == 0, answer[0])
+}
+
+// directory is how Packer copies one: file by file, each step acknowledged.
+func directory(client *ssh.Client, there string, names []string, content []byte) error {
+	session, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	input, err := session.StdinPipe()
+	if err != nil {
+		return err
+	}
+	said, err := session.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := session.Start("scp -rvt " + path.Dir(there)); err != nil {
+		return err
+	}
+	steps := []string{fmt.Sprintf("D0755 0 %s\n", path.Base(there))}
+	for _, name := range names {
+		steps = append(steps, fmt.Sprintf("C0644 %d %s\n", len(content), name), string(content)+"\x00")
+	}
+	for _, step := range append(steps, "E\n") {
+		if _, err := io.WriteString(input, step); err != nil {
+			return err
+		}
+		if err := acknowledged(said); err != nil {
+			return err
+		}
+	}
+	_ = input.Close()
+	return session.Wait()
+}
+
+// onTerminal is a command where `ssh_pty` is set: with a line's end, as from a keyboard.
+func onTerminal(client *ssh.Client, command string) (int, error) {
+	session, err := client.NewSession()
+	if err != nil {
+		return 0, err
+	}
+	defer session.Close()
+	modes := ssh.TerminalModes{ssh.ECHO: 0, ssh.TTY_OP_ISPEED: 14400, ssh.TTY_OP_OSPEED: 14400}
+	if err := session.RequestPty("xterm", 40, 80, modes); err != nil {
+		return 0, err
+	}
+	session.Stdout, session.Stderr = os.Stdout, os.Stderr
+	if err := session.Start(command + "\n"); err != nil {
+		return 0, err
+	}
+	return status(session.Wait())
 }
 
 func many(client *ssh.Client, count int) error {
@@ -299,7 +353,8 @@ func hop(client *ssh.Client, node, user, key, command string) (int, error) {
 }
 
 // packer is what its communicator does before it runs a provisioner's script: it dials until somebody answers, keeps the connection
-// alive by a request of its own, copies the script by scp, makes it executable and runs it with the variables before it.
+// alive by a request of its own, copies a directory and the script by scp, makes that executable and runs it with the variables before it,
+// once on a terminal and once without.
 func packer(client *ssh.Client, local, there, back string) (int, error) {
 	for turn := 0; turn < 3; turn++ {
 		if _, _, err := client.SendRequest("keepalive@packer.io", true, nil); err != nil {
@@ -312,7 +367,14 @@ func packer(client *ssh.Client, local, there, back string) (int, error) {
 	if code, err := exec(client, "chmod 0755 "+there); err != nil || code != 0 {
 		return code, err
 	}
-	return exec(client, "chmod +x "+there+"; PACKER_BUILDER_TYPE='null' PACKER_BUILD_NAME='null'  "+there)
+	if err := directory(client, there+".d", []string{"one", "two"}, bytes.Repeat([]byte("content\x00\xff\n"), 10_000)); err != nil {
+		return 0, err
+	}
+	run := "chmod +x " + there + "; PACKER_BUILDER_TYPE='null' PACKER_BUILD_NAME='null'  " + there
+	if code, err := onTerminal(client, run); err != nil || code != 7 {
+		return 0, fmt.Errorf("on a terminal: %d, %v", code, err)
+	}
+	return exec(client, run)
 }
 
 func run(args []string) (int, error) {

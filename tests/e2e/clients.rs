@@ -31,4 +31,4 @@ macro_rules! each_group {
     };
 }
 
-each_group! { openssh putty python others files ansible editors }
+each_group! { openssh putty python others java files ansible editors }
