@@ -42,7 +42,7 @@ SECTIONS = {
     "cut-agent": faults.cut_agent_rows, "pause": faults.pause_rows, "cut-client": faults.cut_client_rows,
     "drops": faults.drop_rows, "far": faults.far_rows, "workers": faults.worker_rows,
     "recorded": recorded.recorded_rows, "policy": policy.policy_rows, "reload": policy.reload_rows, "login": policy.login_rows, "command": agent.command_rows,
-    "scp": agent.scp_rows, "helper-cpu": agent.helper_cpu_rows, "keys": agent.keys_rows, "node": agent.node_rows,
+    "scp": agent.scp_rows, "agent-forwards": forwards.agent_forward_rows, "helper-cpu": agent.helper_cpu_rows, "keys": agent.keys_rows, "node": agent.node_rows,
 }
 
 

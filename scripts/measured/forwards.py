@@ -1,14 +1,17 @@
 """The rows of forwards: how fast one connection is, and how fairly two hundred share what carries them, by both ways to a node."""
 
 import contextlib
+import os
 import selectors
+import signal
 import socket
 import statistics
 import subprocess
 import threading
 import time
 
-from .places import Demo, free_port
+from .agent import has_plugin, missing
+from .places import Demo, Emulator, free_port, real_agent
 from .tools import Broken
 from .values import Figure, Value, speeds
 
@@ -52,19 +55,35 @@ def server(serve):
 @contextlib.contextmanager
 def tunnel(demo, to):
     local = free_port()
-    ssh = subprocess.Popen(demo.ssh("-N", "-o", "LogLevel=ERROR", "-L", f"127.0.0.1:{local}:localhost:{to}", "demo"), stdin=subprocess.DEVNULL)
+    with held(demo.ssh("-N", "-o", "LogLevel=ERROR", "-L", f"127.0.0.1:{local}:localhost:{to}", "demo"), local):
+        yield local
+
+
+@contextlib.contextmanager
+def plugins(emulator, to):
+    """The same by AWS's plugin."""
+    local = free_port()
+    with held([*emulator.start, "--document-name", "AWS-StartPortForwardingSession",
+               "--parameters", f"portNumber={to},localPortNumber={local}"], local):
+        yield local
+
+
+@contextlib.contextmanager
+def held(command, local):
+    """What listens on a port, for as long as it is wanted; whoever it starts goes with it."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         end = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", local)):
                 break
-            if ssh.poll() is not None or time.monotonic() > end:
+            if process.poll() is not None or time.monotonic() > end:
                 raise Broken("no forward")
             time.sleep(0.05)
-        yield local
+        yield
     finally:
-        ssh.terminate()
-        ssh.wait()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def connections(local, count):
@@ -135,3 +154,34 @@ def forward_rows(binary, bench):
                          [*speeds(sum(up) / taken / 1e6, sum(down) / took / 1e6, "MB/s", 0),
                           fairness(up)._replace(name="slowest up"), fairness(down)._replace(name="slowest down")],
                          "the slowest must have half of the mean")
+
+
+def one(through, to, seconds):
+    """MB/s of one connection, up and down."""
+    sink = Sink()
+    with server(sink) as port, through(to, port) as local:
+        up, taken = uploads(local, 1, seconds, sink)
+    with server(pour) as port, through(to, port) as local:
+        down, took = downloads(local, 1, seconds)
+    return sum(up) / taken / 1e6, sum(down) / took / 1e6
+
+
+def agent_forward_rows(binary, bench):
+    """By AWS's agent, both ways to a node, beside its plugin."""
+    options = bench.options
+    if not options.agent or not has_plugin(options):
+        yield missing("forwards by AWS's agent", "--agent", "--plugin", "--aws")
+        return
+
+    def by_plugin():
+        with Emulator(binary, options.agent, options.plugin, options.aws) as emulator:
+            return one(plugins, emulator, seconds)
+
+    seconds = 4 if bench.quick else 15
+    theirs = bench.once("plugin's forwards", by_plugin)
+    yield Figure("forward, one connection, AWS's plugin and agent", speeds(*theirs, "MB/s", 2))
+    for way, args, aim in (("helper", [], "at least 10 times"), ("agent's port sessions", ["--helper", "sh"], "down at least 0.95 times, what the agent's pace allows")):
+        with Demo(binary, *real_agent(options), *args) as demo:
+            ours = one(tunnel, demo, seconds)
+        up, down = (mine / other for mine, other in zip(ours, theirs))
+        yield Figure(f"forward, one connection, {way}, AWS's agent", speeds(*ours, "MB/s", 2), f"{up:.1f} and {down:.2f} times the plugin; {aim}")
