@@ -70,7 +70,7 @@ impl Policy {
             found.extend(rule.is_void_beside_a_shell(others()));
             found.extend(rule.lacks_its_other_half(&rules));
             found.extend(rule.is_an_open_door());
-            found.extend(rule.lets_past_the_record());
+            found.extend(rule.lets_past_the_record(others()));
             found.extend(rule.trusts_names());
         }
         found.sort_by(|a, b| (&a.policy, &a.message).cmp(&(&b.policy, &b.message)));
@@ -202,8 +202,13 @@ impl Rule {
     }
 
     /// It permits tunnels without saying so.
-    fn lets_past_the_record(&self) -> Option<Finding> {
-        let lets = self.permits && self.any_action && self.actions.contains("Tunnel");
+    fn lets_past_the_record<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> Option<Finding> {
+        let forbidden = |other: &Self| {
+            let everywhere = is_anybody(&other.principal) && is_anywhere(&other.resource);
+            let always = other.when.is_empty() && other.unless.is_empty();
+            !other.permits && everywhere && always && other.actions.contains("Tunnel")
+        };
+        let lets = self.permits && self.any_action && !others.any(forbidden);
         lets.then(|| {
             let message = format!("`{}` permits every action, and so tunnels to the node's own sshd", self.id);
             let help = "nobody sees what is done by a tunnel: name the actions (Action::\"Sessions\", Action::\"Hop\", …), or forbid \
@@ -376,6 +381,22 @@ mod tests {
         ] {
             assert_eq!(found(&format!("{devs}\n{more}")), expected, "{more}");
         }
+    }
+
+    #[test]
+    fn what_permits_every_action_permits_tunnels_unless_they_are_forbidden() {
+        let tells = |more: &str| {
+            let all = "@id(\"all\") permit (principal in Group::\"ops\", action, resource);";
+            found(&format!("{all}\n{more}"))
+                .iter()
+                .any(|told| told.contains("`all` permits every action, and so tunnels"))
+        };
+        let forbid =
+            |when: &str| format!("@id(\"no\") forbid (principal, action == Action::\"Tunnel\", resource){when};");
+        assert!(tells("") && tells(&forbid(" when { resource.name == \"x\" }")));
+        assert!(!tells(&forbid("")));
+        let named = "@id(\"t\") permit (principal, action == Action::\"Tunnel\", resource);";
+        assert_eq!(found(named), [""; 0], "it says so");
     }
 
     #[test]

@@ -114,7 +114,10 @@ fn the_nodes_own_sshd_is_reached_end_to_end_where_policy_lets() {
         let told = (&opened["action"], &opened["host"], &opened["port"], &opened["policy"]);
         assert_eq!(told, (&"Tunnel".into(), &"localhost".into(), &port.into(), &"by-a-tunnel".into()));
         let of = |name: &str| all.iter().find(|event| event["event"] == name && event["id"] == opened["id"]).unwrap();
-        assert_eq!((&of("forward.connected")["end_to_end"], &of("forward.connected")["way"]), (&true.into(), &"agent".into()));
+        assert_eq!(
+            (&of("forward.connected")["end_to_end"], &of("forward.connected")["way"]),
+            (&true.into(), &"agent".into())
+        );
         assert_eq!(of("forward.inside")["protocol"], "ssh");
         let folder = demo.dir().join("evidence/sessions").join(of("session.sealed")["folder"].as_str().unwrap());
         let manifest: Value = serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
@@ -130,7 +133,9 @@ fn the_nodes_own_sshd_is_reached_end_to_end_where_policy_lets() {
 #[test]
 fn without_a_policy_it_is_refused_in_every_spelling_and_the_hop_is_named() {
     let demo = Demo::shared(&[]);
-    for target in ["localhost:22", "127.0.0.1:22", "127.1:22", "2130706433:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "demo:22"] {
+    for target in
+        ["localhost:22", "127.0.0.1:22", "127.1:22", "2130706433:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "demo:22"]
+    {
         let refused = through(&demo, target).ends(255);
         assert!(refused.err().contains("no policy lets you do Tunnel on demo"), "{target}: {refused}");
         assert!(refused.err().contains("ssh -J <gateway> demo is answered by the gateway"), "{target}: {refused}");

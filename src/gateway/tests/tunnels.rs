@@ -55,7 +55,8 @@ async fn leave_to_forward_is_none_to_tunnel_in_any_spelling() {
 
 #[tokio::test]
 async fn leave_to_tunnel_is_that_alone_and_recorded_as_such() {
-    let tunnels = "@id(\"tunnels\") permit (principal, action == Action::\"Tunnel\", resource) when { context.port == 22 };";
+    let tunnels =
+        "@id(\"tunnels\") permit (principal, action == Action::\"Tunnel\", resource) when { context.port == 22 };";
     let gateway = TestGateway::under(tunnels).await;
     for host in SPELLINGS {
         let (code, told) = refusal(&gateway, "web-1", host, 22).await;

@@ -55,7 +55,9 @@ pub enum DialError {
     )]
     NamesNotServed,
     /// A name that stands for the node itself, at its sshd's port: what leads there has another name in the record.
-    #[error("{0} is the node itself there, and that port its own sshd's; ask for localhost, which is a tunnel and needs a policy for it")]
+    #[error(
+        "{0} is the node itself there, and that port its own sshd's; ask for localhost, which is a tunnel and needs a policy for it"
+    )]
     OwnSshd(String),
     /// A name that may, where nobody sees it.
     #[error(

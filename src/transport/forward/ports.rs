@@ -73,7 +73,9 @@ impl Ports {
     pub async fn dial(&self, grant: Grant, evidence: LaneRecord, herald: Herald) -> Result<ForwardStream, DialError> {
         let grant = Arc::new(grant);
         let target = match grant.action() {
-            Action::Tunnel { port } => return tunnel::dial(&self.transport, grant.clone(), evidence, *port, &herald).await,
+            Action::Tunnel { port } => {
+                return tunnel::dial(&self.transport, grant.clone(), evidence, *port, &herald).await;
+            }
             Action::Forward { host, port } => Some(ForwardTarget::parse(host, *port)?),
             Action::ForwardSocket { .. } => None,
             _ => return Err(TransportError::NothingToRun.into()),
