@@ -189,7 +189,7 @@ behind_aws_agent() {
         export PORTCULLIS_E2E_NODE_COMMAND="$PWD/scripts/real-agent.sh $* $agent"
         # As ssm-user only what needs no file of whoever runs the tests. Left out: where the demo is killed, everything that runs
         # under real-agent.sh is killed with it, and the helper, which that test is about, can't clean up.
-        local tests=(faults::)
+        local tests=(faults:: tunnels::)
         [[ $mode != container ]] || tests+=(exec:: shell:: screens:: login:: transfer:: limits:: endurance:: --skip after_the_gateways_sudden_death)
         if cargo test --locked --features testing --test e2e -- --test-threads 2 --include-ignored "${tests[@]}"; then
             say ok "the end-to-end tests with $whose"

@@ -23,12 +23,13 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
 
 fuzz_target!(|input: (&str, Vec<String>, &str, Option<&str>, Option<&str>, &str, Vec<(String, String)>, &[u8], u8)| {
     let (person, groups, node, called, user, reason, tags, bytes, which) = input;
-    let action = match which % 6 {
+    let action = match which % 7 {
         0 => Action::Shell,
         1 => Action::Exec { command: bytes.to_vec() },
         2 => Action::SetVariable { name: node.to_owned(), value: bytes.to_vec() },
         3 => Action::Forward { host: node.to_owned(), port: u32::from(which) },
         4 => Action::Hop,
+        5 => Action::Tunnel { port: u32::from(which) },
         _ => Action::File { action: FileAction::ALL[usize::from(which) % 16], path: bytes.to_vec() },
     };
     // it is never an error, and it is decided by what it says

@@ -16,7 +16,7 @@ use crate::identity::{
     Revocations, Role, RoleOf, Roles, SecondProof, SignIns, SourceList, SourceListError, TotpFault, authority_of_line,
     key_of_line, name_is_usable, password_is_usable,
 };
-use crate::model::{RealmName, RealmNameError, RoleArn, RoleArnError};
+use crate::model::{RealmName, RealmNameError, RoleArn, RoleArnError, SshdPorts};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
 use crate::transport::TransportOptions;
 
@@ -391,6 +391,7 @@ pub(super) fn transport_options(config: &Config) -> Result<TransportOptions, Rea
         channels_per_person: size(lanes.channels_per_person_on_a_node),
         forward: lanes.forward,
         agent_looks_names_up: lanes.agent_looks_names_up,
+        sshd_ports: SshdPorts::new(lanes.sshd_ports.clone()),
         evidence_replaces_logging: replaced.collect::<Result<_, _>>()?,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
         output_bytes: bytes(limits.buffered_bytes),

@@ -23,6 +23,7 @@ use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
 use crate::evidence::{EventLog, EvidenceError, Place};
 use crate::gateway::{Gateway, GatewayError, HostCa, HostKeyError, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster, SourceListError};
+use crate::model::SshdPorts;
 use crate::oidc::Provider;
 use crate::policy::Policies;
 use crate::session::{Registry, SessionOpener};
@@ -118,6 +119,7 @@ impl App {
         // the agent's own shell has the account's environment
         let sessions =
             sessions.with_shell_marks(config.evidence.shell_marks && config.lanes.shell == ShellTransport::Helper);
+        let sessions = sessions.with_sshd_ports(SshdPorts::new(config.lanes.sshd_ports.clone()));
         let sessions = Arc::new(sessions);
         let control = Control::bind(&config.evidence.directory, sessions.registry());
         let control = control.map(|control| control.telling_of(sinks.clone()));

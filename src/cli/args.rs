@@ -154,6 +154,9 @@ pub(super) struct DemoArgs {
     /// Carry interactive shells by this: `agent` is the agent's own session, slower and without an exit status
     #[arg(long, value_name = "WAY", value_parser = shell(), default_value = "helper")]
     pub(super) shell: ShellTransport,
+    /// Let `you` reach the sshd that listens on this port of this machine, which is the node, by a tunnel: ssh -W localhost:PORT
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) tunnel: Option<u16>,
     /// Bytes in a data frame towards the node
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(256..=65_536))]
     pub(super) frame_bytes: u32,

@@ -121,6 +121,14 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     super::oidc::check(config, &mut findings);
     super::iam_keys::check(config, &mut findings);
     super::sinks::check(config, &mut findings);
+    if config.lanes.sshd_ports.is_empty() || config.lanes.sshd_ports.contains(&0) {
+        let help = "write sshd_ports = [22], or the ports that sshd_config says there; a way to one is a tunnel and no forward";
+        findings.add(
+            &[Key::Name("lanes"), Key::Name("sshd_ports")],
+            "ports of nodes' sshds are needed, from 1",
+            Some(help),
+        );
+    }
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }

@@ -35,6 +35,9 @@ pub struct Lanes {
     /// Whether host names of forwards may be looked up by a node's agent, where it has no helper. Nobody sees then what a name
     /// stands for: policy judges it as a name, and what it leads to is whatever the node's resolver says at that moment.
     pub agent_looks_names_up: bool,
+    /// At which ports nodes' own sshds listen. A way to one of them on the node itself is a tunnel, in which nobody sees what is done, and
+    /// needs a policy for `Tunnel`.
+    pub sshd_ports: Vec<u16>,
     /// Minutes without a byte in either direction after which a channel is ended; 0 leaves that to the account's
     /// preferences.
     #[schemars(range(max = 1440))]
@@ -53,6 +56,7 @@ impl Default for Lanes {
             channels_per_person_on_a_node: 48,
             forward: ForwardTransport::Helper,
             agent_looks_names_up: false,
+            sshd_ports: vec![22],
             idle_minutes: 0,
         }
     }

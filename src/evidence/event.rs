@@ -216,6 +216,8 @@ pub struct ForwardConnected<'a> {
     pub way: &'a str,
     /// The address that was dialled, where that is known.
     pub address: Option<&'a str>,
+    /// It is a tunnel: what passes is encrypted between the client and the node's own sshd.
+    pub end_to_end: bool,
 }
 
 /// `forward.inside`
@@ -435,6 +437,9 @@ impl Event<'_> {
             Self::ForwardConnected(event) => {
                 to.text("way", event.way);
                 to.maybe("address", event.address);
+                if event.end_to_end {
+                    to.value("end_to_end", true);
+                }
             }
             Self::ForwardInside(event) => {
                 to.text("protocol", event.protocol);

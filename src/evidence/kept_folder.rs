@@ -21,7 +21,7 @@ use super::record::{Opening, Shared, lock};
 use super::redaction::Redaction;
 use super::views::Stream;
 use crate::identity::Acting;
-use crate::model::{Exit, WindowSize};
+use crate::model::{Exit, LOCALHOST, WindowSize};
 use crate::policy::{Action, Denial, Grant, JudgedLine, way_out};
 
 /// The version of `manifest.json`.
@@ -70,7 +70,11 @@ impl KeptFolder {
             // of files there are their own records, of forwards no byte is kept, and of a hop there is only what is encrypted for others
             None if matches!(
                 grant.action(),
-                Action::Files | Action::Forward { .. } | Action::ForwardSocket { .. } | Action::Hop
+                Action::Files
+                    | Action::Forward { .. }
+                    | Action::ForwardSocket { .. }
+                    | Action::Tunnel { .. }
+                    | Action::Hop
             ) =>
             {
                 (Recording::of_streams(0, 0, log.redaction()), None)
@@ -117,6 +121,7 @@ impl KeptFolder {
                 if let Some(forward) = &mut lock(&self.manifest).forward {
                     forward.way = Some(connected.way.to_owned());
                     forward.address = connected.address.map(str::to_owned);
+                    forward.end_to_end = connected.end_to_end;
                 }
                 None
             }
@@ -423,6 +428,9 @@ fn manifest(
         forward: match grant.action() {
             Action::Forward { host, port } => {
                 Some(ForwardEntry { host: host.clone(), port: *port, ..ForwardEntry::default() })
+            }
+            Action::Tunnel { port } => {
+                Some(ForwardEntry { host: LOCALHOST.to_owned(), port: *port, ..ForwardEntry::default() })
             }
             Action::ForwardSocket { path } => Some(ForwardEntry { path: Some(text(path)), ..ForwardEntry::default() }),
             _ => None,

@@ -24,7 +24,7 @@ use super::share::SessionUse;
 use super::tally::Tally;
 use super::views::{FileRecord, ForwardRecord, InputRecord, LaneRecord, OutputRecord};
 use crate::identity::Acting;
-use crate::model::{ClientFacts, Exit, WindowSize};
+use crate::model::{ClientFacts, Exit, LOCALHOST, WindowSize};
 use crate::policy::{Action, Grant, JudgedLine};
 
 /// Where a session comes from: what the decision does not know.
@@ -145,6 +145,7 @@ impl SessionRecord {
             action: grant.action().name(),
             forward: match grant.action() {
                 Action::Forward { host, port } => Some((host.as_str(), *port)),
+                Action::Tunnel { port } => Some((LOCALHOST, *port)),
                 _ => None,
             },
             socket: match grant.action() {

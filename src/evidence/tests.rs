@@ -378,6 +378,7 @@ async fn strangers_fill_their_part_and_no_more() {
 async fn a_forward_and_a_hop_say_where_they_lead() {
     for (action, forward) in [
         (Action::Forward { host: "db.internal".to_owned(), port: 5432 }, Some(("db.internal", 5432))),
+        (Action::Tunnel { port: 22 }, Some(("localhost", 22))),
         (Action::Hop, None),
     ] {
         let dir = tempfile::tempdir().unwrap();

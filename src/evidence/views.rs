@@ -184,8 +184,8 @@ impl ForwardRecord {
     }
 
     /// The node has connected; written before the first byte.
-    pub async fn connected(&self, way: &str, address: Option<&str>) -> Result<(), EvidenceError> {
-        self.shared.write(&Event::ForwardConnected(ForwardConnected { way, address })).await
+    pub async fn connected(&self, way: &str, address: Option<&str>, end_to_end: bool) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::ForwardConnected(ForwardConnected { way, address, end_to_end })).await
     }
 
     /// One end has said first that it speaks a protocol in which nobody sees what is done.

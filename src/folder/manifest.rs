@@ -41,12 +41,12 @@ pub struct Manifest {
     /// As which user of the node; none where that is the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_user: Option<String>,
-    /// What was asked for: `Shell`, `Exec`, `Files`, `Forward`, `ForwardSocket`, `Hop`; `Tunnel` has its place here before it has its channel.
+    /// What was asked for: `Shell`, `Exec`, `Files`, `Forward`, `ForwardSocket`, `Hop`, `Tunnel`.
     pub action: String,
     /// The command line of `Exec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Where a `Forward` or a `ForwardSocket` leads.
+    /// Where a `Forward`, a `ForwardSocket` or a `Tunnel` leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<ForwardEntry>,
     /// Whether it had a terminal.
@@ -145,6 +145,14 @@ pub struct ForwardEntry {
     /// A protocol that keeps what is done in it from this record, by what one end said first: `ssh`, `vnc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inside: Option<String>,
+    /// What passes is encrypted between the client and the node's own sshd, by an action that says so (`Tunnel`).
+    #[serde(skip_serializing_if = "is_not")]
+    pub end_to_end: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -287,6 +287,7 @@ impl Connection {
         let nobody = || NoForward::full(&TooManyChannels::NoLogin);
         let caller = self.caller().ok_or_else(nobody)?.map_err(|wrong| NoForward::by(&wrong))?;
         let node = self.node().ok_or_else(nobody)?;
+        let action = self.shared.sessions.in_truth(action, &node);
         let policy = self.shared.sessions.policy();
         if let Some(denial) = policy.denies_unseen(&caller.identity, &node, &action) {
             return Err(NoForward::denied(denial));

@@ -64,6 +64,9 @@ pub enum Forbidden {
     Disguised,
 }
 
+/// The node itself, by its name.
+pub const LOCALHOST: &str = "localhost";
+
 /// The longest path that a socket may have (`sun_path` of unix(7), less its end).
 pub const MOST_PATH: usize = 107;
 
@@ -107,7 +110,7 @@ impl TargetHost {
             return Self::of(IpAddr::V4(ipv4(&name).ok_or(TargetError::NoHost)?));
         }
         // RFC 6761, section 6.3
-        if name == "localhost" || name.ends_with(".localhost") {
+        if name == LOCALHOST || name.ends_with(".localhost") {
             return Ok(Self::Localhost);
         }
         if METADATA_NAMES.contains(&name.as_str()) {
@@ -239,7 +242,7 @@ fn number(text: &str) -> Option<u64> {
 impl fmt::Display for TargetHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Localhost => f.write_str("localhost"),
+            Self::Localhost => f.write_str(LOCALHOST),
             Self::Address(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
         }

@@ -1,6 +1,7 @@
-//! What AWS knows of a node, and policies may look at. Nothing of it is what the node says of itself, but for its platform.
+//! What AWS knows of a node, and policies may look at. Nothing of it is what the node says of itself, but for its platform and its address.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::NodeRef;
 
@@ -13,6 +14,8 @@ pub struct NodeFacts {
     pub called: Option<String>,
     /// `Linux`, `Windows` or `MacOS`, where the inventory has it.
     pub platform: Option<String>,
+    /// Its address on its network, as its agent says: no policy looks at it, but a way there is a way to the node itself.
+    pub address: Option<IpAddr>,
     /// Its tags; or, where they could not be read, why: a sentence. No tags and tags that are not known are two things, or
     /// a policy that forbids by a tag would not while nobody can read it.
     pub tags: Result<NodeTags, String>,
@@ -24,12 +27,17 @@ pub type NodeTags = BTreeMap<String, String>;
 impl NodeFacts {
     /// Of a node of which the id is known, and that it has no name and no tags.
     pub fn bare(node: NodeRef) -> Self {
-        Self { node, called: None, platform: None, tags: Ok(NodeTags::new()) }
+        Self { node, called: None, platform: None, address: None, tags: Ok(NodeTags::new()) }
     }
 
     /// What policies know it by: its name, or its id where it has none.
     pub fn name(&self) -> &str {
         self.called.as_deref().unwrap_or(&self.node.id.0)
+    }
+
+    /// Whether an address, seen from the node, is the node itself.
+    pub fn is_at(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.address == Some(address)
     }
 
     /// Whether [`Self::name`] is what it is called: who has no name that is known may have one among tags that are not.

@@ -43,6 +43,11 @@ pub enum Action {
     },
     /// Reaching the node by way of the gateway, which answers in its place.
     Hop,
+    /// Reaching the node's own sshd, end to end: nobody sees what is done by it.
+    Tunnel {
+        /// Its port, on the node itself.
+        port: u32,
+    },
     /// Looking at a session that was recorded on the node, or runs there: in a list, read, played, followed, exported.
     Review {
         /// Whose session it is.
@@ -105,6 +110,7 @@ impl Action {
             Self::Forward { .. } => "Forward",
             Self::ForwardSocket { .. } => "ForwardSocket",
             Self::Hop => "Hop",
+            Self::Tunnel { .. } => "Tunnel",
             Self::Review { .. } => "Review",
             Self::EndSession { .. } => "EndSession",
             Self::Files => "Files",

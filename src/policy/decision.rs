@@ -347,6 +347,7 @@ mod tests {
             Action::Forward { host: "db".to_owned(), port: 5432 },
             Action::ForwardSocket { path: b"/run/x".to_vec() },
             Action::Hop,
+            Action::Tunnel { port: 22 },
             Action::Review { of: "bob".to_owned() },
             Action::EndSession { of: "bob".to_owned() },
             Action::Files,

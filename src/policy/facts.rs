@@ -222,6 +222,7 @@ fn particulars(action: &Action) -> Result<Vec<(String, RestrictedExpression)>, F
         Action::SetVariable { name, value } => vec![("variable", text(name)), ("value", lossy(value))],
         Action::Forward { host, port } => forward(host, *port),
         Action::ForwardSocket { path } => vec![("path", lossy(path))],
+        Action::Tunnel { port } => vec![("port", RestrictedExpression::new_long((*port).into()))],
         Action::File { path, .. } => vec![("path", lossy(path))],
         Action::Review { of } | Action::EndSession { of } => {
             vec![("session_of", RestrictedExpression::new_entity_uid(uid("Person", of)?))]

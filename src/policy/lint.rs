@@ -32,6 +32,8 @@ struct Rule {
     resource: ResourceConstraint,
     /// Each action by itself, no group.
     actions: BTreeSet<&'static str>,
+    /// None is named.
+    any_action: bool,
     /// What must hold, all of it.
     when: Vec<Expr>,
     unless: Vec<Expr>,
@@ -40,7 +42,7 @@ struct Rule {
 }
 
 /// The actions that are no operations on files.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "Shell",
     "Exec",
     "Command",
@@ -49,6 +51,7 @@ const OTHERS: [&str; 11] = [
     "Forward",
     "ForwardSocket",
     "Hop",
+    "Tunnel",
     "Review",
     "EndSession",
     "Files",
@@ -67,6 +70,7 @@ impl Policy {
             found.extend(rule.is_void_beside_a_shell(others()));
             found.extend(rule.lacks_its_other_half(&rules));
             found.extend(rule.is_an_open_door());
+            found.extend(rule.lets_past_the_record(others()));
             found.extend(rule.trusts_names());
         }
         found.sort_by(|a, b| (&a.policy, &a.message).cmp(&(&b.policy, &b.message)));
@@ -93,6 +97,7 @@ impl Rule {
             principal: policy.principal.clone(),
             resource: policy.resource.clone(),
             actions: actions_of(policy, entities),
+            any_action: matches!(policy.action, ActionConstraint::Any),
             when,
             unless,
             obliges,
@@ -193,6 +198,22 @@ impl Rule {
         sockets.then(|| {
             let message = format!("`{}` permits whatever socket the agent's user can open", self.id);
             self.finding(message, "/run/docker.sock makes root of whoever reaches it: say which context.path")
+        })
+    }
+
+    /// It permits tunnels without saying so.
+    fn lets_past_the_record<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> Option<Finding> {
+        let forbidden = |other: &Self| {
+            let everywhere = is_anybody(&other.principal) && is_anywhere(&other.resource);
+            let always = other.when.is_empty() && other.unless.is_empty();
+            !other.permits && everywhere && always && other.actions.contains("Tunnel")
+        };
+        let lets = self.permits && self.any_action && !others.any(forbidden);
+        lets.then(|| {
+            let message = format!("`{}` permits every action, and so tunnels to the node's own sshd", self.id);
+            let help = "nobody sees what is done by a tunnel: name the actions (Action::\"Sessions\", Action::\"Hop\", …), or forbid \
+                 Action::\"Tunnel\" besides";
+            self.finding(message, help)
         })
     }
 
@@ -360,6 +381,22 @@ mod tests {
         ] {
             assert_eq!(found(&format!("{devs}\n{more}")), expected, "{more}");
         }
+    }
+
+    #[test]
+    fn what_permits_every_action_permits_tunnels_unless_they_are_forbidden() {
+        let tells = |more: &str| {
+            let all = "@id(\"all\") permit (principal in Group::\"ops\", action, resource);";
+            found(&format!("{all}\n{more}"))
+                .iter()
+                .any(|told| told.contains("`all` permits every action, and so tunnels"))
+        };
+        let forbid =
+            |when: &str| format!("@id(\"no\") forbid (principal, action == Action::\"Tunnel\", resource){when};");
+        assert!(tells("") && tells(&forbid(" when { resource.name == \"x\" }")));
+        assert!(!tells(&forbid("")));
+        let named = "@id(\"t\") permit (principal, action == Action::\"Tunnel\", resource);";
+        assert_eq!(found(named), [""; 0], "it says so");
     }
 
     #[test]

@@ -35,8 +35,9 @@ impl Policy {
         match said {
             Some(message) => Denial::new(code, &names, self.version(), format_args!("{message}")),
             None => {
+                let instead = instead(action, node);
                 let action = action.name();
-                Denial::new(code, &names, self.version(), format_args!("it forbids {action} on {node}; {ASK}"))
+                Denial::new(code, &names, self.version(), format_args!("it forbids {action} on {node}; {instead}{ASK}"))
             }
         }
     }
@@ -50,7 +51,7 @@ impl Policy {
         only_for_the_user: Option<&str>,
     ) -> Denial {
         let (code, then) = match only_for_the_user {
-            None => (RefusalCode::NoRule, format!("; {ASK}")),
+            None => (RefusalCode::NoRule, format!("; {}{ASK}", instead(action, node))),
             Some(user) => (RefusalCode::OsUserNotListed, format!(" as {user}; leave the user out, or {ASK}")),
         };
         let action = action.name();
@@ -76,5 +77,16 @@ impl Policy {
     pub fn failed(&self, why: &str) -> Denial {
         let why = format_args!("the policies could not be evaluated: {why}; whoever keeps them has to mend that");
         Denial::new(RefusalCode::PolicyFailed, DEFAULT, self.version(), why)
+    }
+}
+
+/// What to do in place of something that nobody would see.
+fn instead(action: &Action, node: &NodeName) -> String {
+    match action {
+        Action::Tunnel { .. } => format!(
+            "that is the node's own sshd, where nobody sees what is done: ssh -J <gateway> {node} is answered by the gateway and recorded; \
+             for a way that is end to end "
+        ),
+        _ => String::new(),
     }
 }

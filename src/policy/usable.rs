@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::model::{NodeFacts, NodeTags, RealmName, wildcard};
 
 /// What a session is opened by: who may do none of these there has nothing to do with a node.
-pub(super) const OPENING: [&str; 6] = ["Shell", "Exec", "Files", "Forward", "ForwardSocket", "Hop"];
+pub(super) const OPENING: [&str; 7] = ["Shell", "Exec", "Files", "Forward", "ForwardSocket", "Hop", "Tunnel"];
 
 /// A policy that is about some of what opens sessions.
 #[derive(Clone, Debug)]

@@ -106,6 +106,7 @@ impl SessionOpener {
         let why = Why { given: caller.login.reason().cloned(), asks: None };
         let mut setup = ChannelSetup::default();
         let (grant, end) = self.admit(caller, to, action, why, None, &mut setup).await?;
+        let end_to_end = matches!(grant.action(), Action::Tunnel { .. });
         let dialled = tokio::select! {
             biased;
             reason = end.killed() => Err(reason),
@@ -128,7 +129,7 @@ impl SessionOpener {
         };
         let address = stream.address.map(|address| address.to_string());
         let forward = Arc::new(end.record().forward());
-        if let Err(error) = forward.connected(stream.way.name(), address.as_deref()).await {
+        if let Err(error) = forward.connected(stream.way.name(), address.as_deref(), end_to_end).await {
             end.close(&Outcome::Failed(error.to_string())).await;
             return Err(error.into());
         }

@@ -23,6 +23,7 @@ mod refused;
 mod registry;
 mod request;
 mod running;
+mod tunnel;
 
 pub use close::{Outcome, SessionEnd};
 pub use coming_end::{ComingEnd, EndOf, Left};

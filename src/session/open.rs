@@ -16,13 +16,14 @@ use super::refused::{Refused, changed, no_proof, offline};
 use super::registry::{Registry, Running};
 use super::request::{ChannelRequest, RequestKind};
 use super::running::{FileSession, RunningSession};
+use super::tunnel;
 use crate::backend::{BoxFuture, Node, Realms};
 use crate::evidence::{
     ByHop, ChannelRefused, DecidedOn, Event, EventLog, LaneRecord, Opening, ReasonAsked, Redaction, SessionJudged,
     SessionRecord,
 };
 use crate::identity::{ActsAs, Identity, Login, Purpose, Roster, Unproved};
-use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText};
+use crate::model::{ClientFacts, NodeAsked, NodeName, ReasonText, SshdPorts};
 use crate::policy::{Action, Decision, Denial, Grant, Policies, Policy, Request, Standing};
 use crate::transport::file_service::FileService;
 use crate::transport::{ChannelSetup, Commands, Herald, News, OpenChannel, Ports, Transport, TransportError};
@@ -88,6 +89,8 @@ pub struct SessionOpener {
     registry: Registry,
     /// Shells are told to mark their prompts and commands.
     shell_marks: bool,
+    /// Where a forward is a tunnel.
+    sshd_ports: SshdPorts,
 }
 
 /// Somebody on an SSH connection.
@@ -137,6 +140,7 @@ impl SessionOpener {
             log,
             registry: Registry::default(),
             shell_marks: false,
+            sshd_ports: SshdPorts::default(),
         }
     }
 
@@ -144,6 +148,17 @@ impl SessionOpener {
     #[must_use]
     pub fn with_shell_marks(self, shell_marks: bool) -> Self {
         Self { shell_marks, ..self }
+    }
+
+    /// At which ports nodes' own sshds listen.
+    #[must_use]
+    pub fn with_sshd_ports(self, sshd_ports: SshdPorts) -> Self {
+        Self { sshd_ports, ..self }
+    }
+
+    /// What is asked for in truth, by somebody whose login names this node: a way to its own sshd is a tunnel, however it is written.
+    pub fn in_truth(&self, action: Action, node: &NodeAsked) -> Action {
+        tunnel::as_asked(&self.sshd_ports, action, node)
     }
 
     /// The sessions that run.
@@ -252,11 +267,11 @@ impl SessionOpener {
         replaced: Option<&RequestKind>,
         setup: &mut ChannelSetup,
     ) -> Result<(Grant, SessionEnd), Refused> {
-        let asked = asked_for(&action, &to.node);
-        let mut about = Asked { name: to.node.written().clone(), action: action.clone(), reason: why.given.clone() };
+        let (asked_node, action) = (to.node.clone(), self.in_truth(action, &to.node));
+        let mut about = Asked { name: to.node.written().clone(), action, reason: why.given.clone() };
         let mut node = None;
         let admitted = async {
-            let grant = self.decide(caller, to, action, why, &mut node, &mut about.reason).await?;
+            let grant = self.decide(caller, to, why, &mut node, &mut about).await?;
             // files are the gateway's to serve, whatever terminal the client asked for, and no variable gets anywhere
             let terminal = setup.pty.as_ref().filter(|_| *grant.action() != Action::Files).map(|pty| pty.size);
             if *grant.action() != Action::Files {
@@ -296,7 +311,7 @@ impl SessionOpener {
         admitted.inspect_err(|refused| {
             let decided = node.as_ref().filter(|_| matches!(refused, Refused::Denied(_)));
             let decided = decided.map(|node| about.decided_on(caller, node, self.log.redaction()));
-            self.note_refusal(caller, &asked, refused, decided);
+            self.note_refusal(caller, &asked_for(&about.action, &asked_node), refused, decided);
         })
     }
 
@@ -304,13 +319,13 @@ impl SessionOpener {
         &self,
         caller: &Caller,
         to: Destination,
-        action: Action,
         why: Why<'_>,
         found_node: &mut Option<Node>,
-        reason: &mut Option<ReasonText>,
+        about: &mut Asked,
     ) -> Result<Grant, Refused> {
         let policy = self.policies.current();
-        if let Some(denial) = policy.denies_unseen(&caller.identity, &to.node, &action) {
+        let Asked { name: _, action, reason } = about;
+        if let Some(denial) = policy.denies_unseen(&caller.identity, &to.node, action) {
             return Err(Refused::NotConcerned(denial));
         }
         let within = policy.realms_for(&caller.identity, to.node.realms());
@@ -329,10 +344,12 @@ impl SessionOpener {
             }
             (Ok(node), _) => node,
             (Err(error), _) => {
-                return Err(self.no_one_node(&caller.identity, &to.node, &within, &action, error).await);
+                return Err(self.no_one_node(&caller.identity, &to.node, &within, action, error).await);
             }
         };
         let node = found_node.insert(node);
+        // by now it is known what else the node is called
+        *action = tunnel::on(&self.sshd_ports, action.clone(), &node.facts);
         let Why { given, asks } = why;
         let asks = asks.filter(|_| given.is_none());
         let remembered = given.is_none().then(|| caller.reasons.of(node.node_ref())).flatten();
@@ -519,6 +536,7 @@ fn asked_for(action: &Action, node: &NodeAsked) -> String {
         Action::Forward { host, port } if host.contains(':') => format!("forwarding to [{host}]:{port} by {node}"),
         Action::Forward { host, port } => format!("forwarding to {host}:{port} by {node}"),
         Action::ForwardSocket { path } => format!("forwarding to {} by {node}", String::from_utf8_lossy(path)),
+        Action::Tunnel { port } => format!("a tunnel to port {port} of {node}"),
         action => format!("{} on {node}", action.name()),
     }
 }

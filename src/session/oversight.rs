@@ -42,6 +42,7 @@ impl SessionOpener {
                 node: of.node.clone(),
                 called: of.called.map(str::to_owned),
                 platform: None,
+                address: None,
                 tags: Err(format!("{} is in no inventory by now, so its tags are not known", of.node.id)),
             })
         });

@@ -166,6 +166,7 @@ impl Dialer for ShellNode {
     fn dial(&self, grant: Grant, _: LaneRecord, _: Herald) -> BoxFuture<'_, Result<ForwardStream, DialError>> {
         let target = match grant.action() {
             Action::Forward { host, port } => format!("{host}:{port}"),
+            Action::Tunnel { port } => format!("tunnel:{port}"),
             action => format!("{action:?}"),
         };
         self.dialled.lock().unwrap().push(target.clone());

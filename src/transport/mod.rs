@@ -20,6 +20,7 @@ mod node_places;
 mod open;
 mod options;
 pub mod parameter;
+mod plain_port;
 pub mod relay;
 pub mod ride;
 mod sharing;

@@ -29,7 +29,7 @@ use crate::backend::lanes::Lanes;
 use crate::backend::{BackendError, Realms};
 use crate::config::{ForwardTransport, Helper, Rung, ShellTransport};
 use crate::evidence::LaneRecord;
-use crate::model::RealmName;
+use crate::model::{RealmName, SshdPorts};
 use crate::policy::{Action, Grant, JudgedLine};
 
 /// How channels are carried.
@@ -58,6 +58,8 @@ pub struct TransportOptions {
     pub forward: ForwardTransport,
     /// Host names of forwards may be looked up by a node's agent, where nobody sees what they stand for.
     pub agent_looks_names_up: bool,
+    /// Where nodes' own sshds listen, which no forward reaches.
+    pub sshd_ports: SshdPorts,
     /// Bytes of output that wait here until clients take them, of all.
     pub output_bytes: usize,
     /// The same of one person.
@@ -78,6 +80,7 @@ impl Default for TransportOptions {
             idle_limit: None,
             forward: ForwardTransport::Helper,
             agent_looks_names_up: false,
+            sshd_ports: SshdPorts::default(),
             output_bytes: 512 << 20,
             output_bytes_per_person: 128 << 20,
         }
@@ -185,6 +188,7 @@ impl Transport {
             | Action::RunAs
             | Action::Forward { .. }
             | Action::ForwardSocket { .. }
+            | Action::Tunnel { .. }
             | Action::Review { .. }
             | Action::EndSession { .. }
             | Action::Hop => return Err(TransportError::NothingToRun),

@@ -44,5 +44,6 @@ mod sinks;
 mod story;
 mod terminal;
 mod transfer;
+mod tunnels;
 mod user_keys;
 mod watched;

@@ -122,6 +122,7 @@ pub(super) fn node(
         node: NodeRef::new(realm, id),
         called,
         platform: found.platform_type().map(|platform| platform.as_str().to_owned()),
+        address: found.ip_address().and_then(|address| address.parse().ok()),
         tags,
     };
     Ok(Node {

@@ -99,6 +99,14 @@ permit (principal in Group::\"on-call\", action == Action::\"Review\", resource)
 when { resource.hasTag(\"env\") && resource.getTag(\"env\") == \"prod\" };
 ";
 
+/// Of who has asked for it.
+const TUNNELS: &str = "
+// and to its own sshd, end to end, where nobody sees what is done: ssh -W localhost:PORT
+@id(\"by-a-tunnel\")
+permit (principal == Person::\"you\", action == Action::\"Tunnel\", resource)
+when { resource.name == \"demo\" };
+";
+
 /// How long what still runs may go on after Ctrl-C: a demo's user wants their prompt back.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -184,8 +192,9 @@ async fn start(
     start_nodes(args, dir, embedded)?;
     embedded.nodes_connected().await;
     let mut config = configuration(args, dir, keys, embedded)?;
-    let path = dir.write(POLICIES, POLICY)?;
-    let app = start_gateway(&config, &[PolicyFile { path, text: POLICY.to_owned() }], embedded).await?;
+    let text = if args.tunnel.is_some() { format!("{POLICY}{TUNNELS}") } else { POLICY.to_owned() };
+    let path = dir.write(POLICIES, &text)?;
+    let app = start_gateway(&config, &[PolicyFile { path, text }], embedded).await?;
     let address = app.addresses().first().copied().unwrap_or(args.listen);
     config.gateway.listen = vec![address];
     write_down(dir, &config, address)?;
@@ -299,6 +308,7 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
     config.lanes.helper = args.helper;
     config.lanes.shell = args.shell;
     config.lanes.frame_bytes = args.frame_bytes;
+    config.lanes.sshd_ports.extend(args.tunnel.filter(|port| *port != 22));
     // whoever tries it out comes with whatever client is there
     config.gateway.algorithms = Algorithms::Compatible;
     config.lanes.channels_per_node = 1000;

@@ -118,7 +118,7 @@ pub(in crate::cli) struct Question {
     /// With Forward: the host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// With Forward: its port
+    /// With Forward: its port; with Tunnel: that of the node's own sshd
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }
@@ -158,6 +158,7 @@ impl Question {
                 node: NodeRef::new(&realm, self.node_id.as_deref().unwrap_or(NO_ID)),
                 called: Some(self.node.clone()),
                 platform: self.platform.clone(),
+                address: None,
                 tags: Ok(self.tags.iter().cloned().collect()),
             }),
             os_user: self.os_user.clone(),
@@ -219,6 +220,7 @@ impl Question {
             "Shell" => Action::Shell,
             "Files" => Action::Files,
             "Hop" => Action::Hop,
+            "Tunnel" => Action::Tunnel { port: self.port.ok_or("Tunnel is asked with a port")?.into() },
             "RunAs" => Action::RunAs,
             "Review" => Action::Review { of: with(&self.session_of, "whose session it is (session_of)")? },
             "EndSession" => Action::EndSession { of: with(&self.session_of, "whose session it is (session_of)")? },
@@ -268,8 +270,19 @@ fn unknown(name: &str) -> String {
     if name == "Command" {
         return "the commands of a line are asked about with it: Exec --command LINE".to_owned();
     }
-    let others =
-        ["Shell", "Exec", "SetVariable", "RunAs", "Forward", "ForwardSocket", "Hop", "Review", "EndSession", "Files"];
+    let others = [
+        "Shell",
+        "Exec",
+        "SetVariable",
+        "RunAs",
+        "Forward",
+        "ForwardSocket",
+        "Hop",
+        "Tunnel",
+        "Review",
+        "EndSession",
+        "Files",
+    ];
     let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
     let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));
     match near.filter(|known| strsim::levenshtein(name, known) <= known.len().div_ceil(3)) {

@@ -159,6 +159,7 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
         "Shell" => Action::Shell,
         "Files" => Action::Files,
         "Hop" => Action::Hop,
+        "Tunnel" => Action::Tunnel { port: u32::try_from(event["port"].as_u64()?).ok()? },
         "Forward" => Action::Forward {
             host: text(event, "host")?.to_owned(),
             port: u32::try_from(event["port"].as_u64()?).ok()?,
@@ -179,6 +180,7 @@ fn recorded(event: &Value, reason: Option<&str>, allowed: bool) -> Option<Record
                 node,
                 called: text(event, "node_called").map(str::to_owned),
                 platform: text(event, "node_platform").map(str::to_owned),
+                address: None,
                 tags: tags(&event["node_tags"]).ok_or_else(|| NOT_KEPT.to_owned()),
             }),
             os_user: text(event, "os_user").map(str::to_owned),

@@ -100,7 +100,9 @@ impl Class {
             }
             Event::ForwardConnected(forward) => {
                 let address = forward.address.map(|address| format!(" to {address}")).unwrap_or_default();
-                vec![ssh(OTHER, "Connected", format!("the node has connected{address}, by the {}", forward.way))]
+                let unseen = if forward.end_to_end { ", end to end, so that nobody sees what is done" } else { "" };
+                let message = format!("the node has connected{address}, by the {}{unseen}", forward.way);
+                vec![ssh(OTHER, "Connected", message)]
             }
             Event::ForwardInside(inside) => {
                 let message = format!("{} inside, in which nobody sees what is done", inside.protocol);

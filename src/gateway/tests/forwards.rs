@@ -179,7 +179,7 @@ async fn what_no_policy_permits_is_refused_at_once_and_dialled_by_nobody() {
         ("localhost", 8080, 2, "nobody answers at localhost:8080"),
         ("127.0.0.9", 8080, 2, "nobody answers at 127.0.0.9:8080"),
         ("10.0.0.7", 5433, 1, "no policy lets ada do Forward on web-1"),
-        ("localhost", 22, 1, "no policy lets ada do Forward on web-1"),
+        ("localhost", 22, 1, "no policy lets ada do Tunnel on web-1; that is the node's own sshd"),
         ("10.9.1.1", 8080, 1, "net"),
         ("::ffff:10.9.1.1", 8080, 1, "net"),
     ] {
@@ -191,7 +191,7 @@ async fn what_no_policy_permits_is_refused_at_once_and_dialled_by_nobody() {
     let (code, told) = refusal(&mut raw, &direct_streamlocal("/run/docker.sock")).await;
     assert!(code == 1 && told.contains("no policy lets ada do ForwardSocket on web-1"), "{told}");
     assert_eq!(gateway.node.dialled.lock().unwrap().len(), 5);
-    let denied = gateway.event(|event| event["asked"] == "forwarding to localhost:22 by web-1").await;
+    let denied = gateway.event(|event| event["asked"] == "a tunnel to port 22 of web-1").await;
     assert_eq!((&denied["event"], &denied["code"]), (&"channel.refused".into(), &"no-rule".into()));
     // what was allowed and not reached is a session that failed
     let opened = gateway.event(|event| event["event"] == "session.opened" && event["host"] == "10.0.0.7").await;

@@ -34,4 +34,5 @@ mod shares;
 mod sign_in;
 mod strangers;
 mod transfers;
+mod tunnels;
 mod wire;

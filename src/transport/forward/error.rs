@@ -54,6 +54,25 @@ pub enum DialError {
          ask for the address"
     )]
     NamesNotServed,
+    /// A name that stands for the node itself, at its sshd's port: what leads there has another name in the record.
+    #[error(
+        "{0} is the node itself there, and that port its own sshd's; ask for localhost, which is a tunnel and needs a policy for it"
+    )]
+    OwnSshd(String),
+    /// A name that may, where nobody sees it.
+    #[error(
+        "{name} is looked up by the node's agent here, where nobody sees whether it is the node itself, and port {port} is its sshd's; \
+         ask for the address"
+    )]
+    MayBeOwnSshd {
+        /// The name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// A tunnel to nobody.
+    #[error("the node's own sshd, on its port {0}, says nothing; see that it runs there")]
+    NoSshd(u16),
     /// A socket, where only the agent's port sessions are there.
     #[error("sockets of this node are not reached: it has no Python for the gateway's helper; ask for a TCP port")]
     SocketsNotServed,
@@ -94,6 +113,7 @@ impl DialError {
             | Self::NotPermitted(_)
             | Self::TimedOut(_)
             | Self::NoSuchName(_)
+            | Self::NoSshd(_)
             | Self::NodeGone(_)
             | Self::Full(_)
             | Self::TooMany(_) => false,
@@ -111,6 +131,8 @@ impl DialError {
             | Self::Target(_)
             | Self::Denied(_)
             | Self::NamesNotServed
+            | Self::OwnSshd(_)
+            | Self::MayBeOwnSshd { .. }
             | Self::SocketsNotServed => true,
         }
     }

@@ -3,7 +3,8 @@
 //! ```text
 //!   Grant ─▶ Ports::dial ─▶ the helper's relay    resolves on the node, tells, is judged, dials     (way: helper)
 //!                        └▶ PortLane              a port session of the agent's for each destination (way: agent)
-//!                               └─ smux: a stream for each connection ─▶ ForwardStream ─▶ whoever carries it
+//!                        │      └─ smux: a stream for each connection ─▶ ForwardStream ─▶ whoever carries it
+//!                        └▶ plain_port            for a tunnel: a port session of its own, without a multiplexer        (way: agent)
 //! ```
 //!
 //! [`Ports`] is one SSH connection's: what it has opened is used again by its later forwards to the same place, as long as they are
@@ -14,6 +15,7 @@ mod lane;
 mod ports;
 mod relayed;
 mod stream;
+mod tunnel;
 
 pub use error::DialError;
 pub use ports::Ports;

@@ -14,6 +14,7 @@ use super::error::DialError;
 use super::lane::{self, PortLane};
 use super::relayed::Relays;
 use super::stream::{ForwardLimits, ForwardStream};
+use super::tunnel;
 use crate::backend::{BackendError, BoxFuture};
 use crate::config::{ForwardTransport, Rung};
 use crate::evidence::LaneRecord;
@@ -23,6 +24,7 @@ use crate::transport::error::TransportError;
 use crate::transport::herald::Herald;
 use crate::transport::lane_opener::LaneOpener;
 use crate::transport::limits::Limits;
+use crate::transport::node_places::NodePermit;
 use crate::transport::open::{Transport, wanted};
 use crate::transport::sharing::Sharing;
 
@@ -70,6 +72,19 @@ impl Ports {
     /// Connects to where the grant leads; when this returns, the evidence has the sessions that carry it.
     pub async fn dial(&self, grant: Grant, evidence: LaneRecord, herald: Herald) -> Result<ForwardStream, DialError> {
         let grant = Arc::new(grant);
+        let target = match grant.action() {
+            Action::Tunnel { port } => {
+                return tunnel::dial(&self.transport, grant.clone(), evidence, *port, &herald).await;
+            }
+            Action::Forward { host, port } => Some(ForwardTarget::parse(host, *port)?),
+            Action::ForwardSocket { .. } => None,
+            _ => return Err(TransportError::NothingToRun.into()),
+        };
+        if let Some(target) = &target
+            && self.is_own_sshd(&grant, target)
+        {
+            return Err(DialError::OwnSshd(target.host.to_string()));
+        }
         if self.transport.options.forward == ForwardTransport::Helper {
             let dialled = tokio::select! {
                 biased;
@@ -80,15 +95,26 @@ impl Ports {
                 return Ok(stream);
             }
         }
-        let target = match grant.action() {
-            Action::Forward { host, port } => ForwardTarget::parse(host, *port)?,
-            Action::ForwardSocket { .. } => return Err(DialError::SocketsNotServed),
-            _ => return Err(TransportError::NothingToRun.into()),
-        };
-        if matches!(target.host, TargetHost::Name(_)) && !self.transport.options.agent_looks_names_up {
-            return Err(DialError::NamesNotServed);
+        let target = target.ok_or(DialError::SocketsNotServed)?;
+        if let TargetHost::Name(name) = &target.host {
+            if !self.transport.options.agent_looks_names_up {
+                return Err(DialError::NamesNotServed);
+            }
+            if self.transport.options.sshd_ports.has(target.port.into()) {
+                return Err(DialError::MayBeOwnSshd { name: name.clone(), port: target.port });
+            }
         }
         self.dial_by_agent(grant, evidence, target, &herald).await
+    }
+
+    /// Whether a forward leads where only a tunnel does: a grant for one is none for the other.
+    fn is_own_sshd(&self, grant: &Grant, target: &ForwardTarget) -> bool {
+        let is_node = match &target.host {
+            TargetHost::Localhost => true,
+            TargetHost::Address(address) => grant.node_facts().is_at(*address),
+            TargetHost::Name(_) => false,
+        };
+        is_node && self.transport.options.sshd_ports.has(target.port.into())
     }
 
     async fn dial_by_agent(
@@ -188,6 +214,20 @@ pub(super) async fn limits_of(transport: &Transport, grant: &Grant) -> Result<Li
     Ok(account.and(transport.own_limits()).and(Limits::of(grant)))
 }
 
+/// A place on the node for one more session; or why there is none.
+pub(super) async fn place(transport: &Transport, grant: &Arc<Grant>) -> Result<NodePermit, String> {
+    let herald = Herald::default();
+    let place = transport.places.take(grant, &herald);
+    match timeout(LONGEST_WAIT, wanted(place, &herald)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "{} carries as many sessions as may be, or you have as many there; close one",
+            grant.node_name()
+        )),
+    }
+}
+
 async fn open(
     transport: Arc<Transport>,
     grant: Arc<Grant>,
@@ -196,19 +236,7 @@ async fn open(
     let_go: CancellationToken,
 ) -> Result<Arc<PortLane>, NotOpened> {
     let opened = async {
-        let herald = Herald::default();
-        let place = transport.places.take(&grant, &herald);
-        let permit = match timeout(LONGEST_WAIT, wanted(place, &herald)).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(error)) => return Err(NotOpened::Full(error.to_string())),
-            Err(_) => {
-                let why = format!(
-                    "{} carries as many sessions as may be, or you have as many there; close one",
-                    grant.node_name()
-                );
-                return Err(NotOpened::Full(why));
-            }
-        };
+        let permit = place(&transport, &grant).await.map_err(NotOpened::Full)?;
         let terms = transport.account(&grant.node().realm)?.terms().await?;
         // AWS's own documents, as those of that rung
         terms.allow(Rung::OneLane)?;

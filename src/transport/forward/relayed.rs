@@ -11,7 +11,7 @@ use super::error::DialError;
 use super::ports::limits_of;
 use super::stream::{ForwardLimits, ForwardStream};
 use crate::evidence::LaneRecord;
-use crate::model::{ForwardTarget, TargetHost, may_reach};
+use crate::model::{ForwardTarget, SshdPorts, TargetHost, may_reach};
 use crate::policy::{Action, Grant};
 use crate::transport::error::TransportError;
 use crate::transport::herald::Herald;
@@ -42,7 +42,7 @@ impl Relays {
                 Ok(relay) => relay,
                 Err(error) => return Err(not_opened(error)),
             };
-            match connect(&relay, grant).await {
+            match connect(&relay, grant, &transport.options.sshd_ports).await {
                 Err(Failed::Relay(RelayError::NotOnThisNode)) => return Ok(None),
                 Err(Failed::Relay(RelayError::Idle | RelayError::Gone(_))) if !last && !is_new => {}
                 Err(Failed::Relay(error)) => return Err(of(error, "the node")),
@@ -115,7 +115,11 @@ impl From<DialError> for Failed {
     }
 }
 
-async fn connect(relay: &Relay, grant: &Grant) -> Result<(RelayStream, Option<SocketAddr>), Failed> {
+async fn connect(
+    relay: &Relay,
+    grant: &Grant,
+    sshd_ports: &SshdPorts,
+) -> Result<(RelayStream, Option<SocketAddr>), Failed> {
     let (addresses, port) = match grant.action() {
         Action::ForwardSocket { path } => {
             let told = String::from_utf8_lossy(path).into_owned();
@@ -126,7 +130,12 @@ async fn connect(relay: &Relay, grant: &Grant) -> Result<(RelayStream, Option<So
         }
         Action::Forward { host, port } => {
             let target = ForwardTarget::parse(host, *port).map_err(DialError::from)?;
-            (addresses(relay, grant, &target.host).await?, target.port)
+            let addresses = addresses(relay, grant, &target.host).await?;
+            // what is written as the node itself was no forward to begin with; a name may turn out to be
+            if sshd_ports.has(*port) && addresses.iter().any(|address| grant.node_facts().is_at(*address)) {
+                return Err(DialError::OwnSshd(host.clone()).into());
+            }
+            (addresses, target.port)
         }
         _ => return Err(DialError::from(TransportError::NothingToRun).into()),
     };

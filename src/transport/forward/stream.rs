@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use super::lane::PortStream;
 use crate::evidence::{Recorded, Unrecorded};
 use crate::policy::Grant;
 use crate::transport::limits::{Clock, LimitReached, Limits, sleep_until};
+use crate::transport::plain_port::Ended;
 use crate::transport::relay::RelayStream;
 
 /// A connection that a node has made.
@@ -48,11 +49,13 @@ pub struct ForwardWriter(WriteEnd);
 
 enum ReadEnd {
     Port(Arc<PortStream>),
+    Plain(ReadHalf<DuplexStream>, Ended),
     Relay(ReadHalf<RelayStream>),
 }
 
 enum WriteEnd {
     Port(Arc<PortStream>),
+    Plain(WriteHalf<DuplexStream>),
     Relay(WriteHalf<RelayStream>),
 }
 
@@ -90,6 +93,18 @@ impl ForwardStream {
         }
     }
 
+    /// A port session that is this connection's alone.
+    pub(super) fn of_plain(stream: DuplexStream, ended: Ended, limits: ForwardLimits) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            reader: ForwardReader(ReadEnd::Plain(reader, ended)),
+            writer: ForwardWriter(WriteEnd::Plain(writer)),
+            limits,
+            way: Way::Agent,
+            address: None,
+        }
+    }
+
     /// One of the helper's relay.
     pub(super) fn of_relay(stream: RelayStream, address: Option<SocketAddr>, limits: ForwardLimits) -> Self {
         let (reader, writer) = tokio::io::split(stream);
@@ -108,12 +123,14 @@ impl ForwardReader {
     pub async fn read(&mut self) -> io::Result<Option<Unrecorded>> {
         let read = match &mut self.0 {
             ReadEnd::Port(stream) => stream.read().await?,
-            ReadEnd::Relay(stream) => {
-                // one that is given up has read nothing
-                let mut buffer = BytesMut::with_capacity(CHUNK);
-                let read = stream.read_buf(&mut buffer).await?;
-                (read > 0).then(|| buffer.freeze())
-            }
+            ReadEnd::Plain(stream, ended) => match chunk(stream).await? {
+                None => match ended.lost() {
+                    Some(why) => return Err(io::Error::other(why)),
+                    None => None,
+                },
+                some => some,
+            },
+            ReadEnd::Relay(stream) => chunk(stream).await?,
         };
         Ok(read.map(Unrecorded::new))
     }
@@ -122,7 +139,7 @@ impl ForwardReader {
     pub fn half_closes(&self) -> bool {
         match self.0 {
             // its agent closes the whole connection
-            ReadEnd::Port(_) => false,
+            ReadEnd::Port(_) | ReadEnd::Plain(..) => false,
             ReadEnd::Relay(_) => true,
         }
     }
@@ -134,6 +151,7 @@ impl ForwardWriter {
         let bytes: Bytes = bytes.into_bytes();
         match &mut self.0 {
             WriteEnd::Port(stream) => stream.write(bytes).await,
+            WriteEnd::Plain(stream) => stream.write_all(&bytes).await,
             WriteEnd::Relay(stream) => stream.write_all(&bytes).await,
         }
     }
@@ -144,19 +162,34 @@ impl ForwardWriter {
         match &mut self.0 {
             WriteEnd::Relay(stream) => stream.shutdown().await,
             WriteEnd::Port(stream) => {
-                let since = Instant::now();
-                loop {
-                    let silent_since = limits.active_at().max(since);
-                    let until = silent_since + LAST_WORDS;
-                    if until <= Instant::now() {
-                        break;
-                    }
-                    tokio::time::sleep_until(until).await;
-                }
+                is_silent(limits).await;
                 stream.finish();
                 Ok(())
             }
+            WriteEnd::Plain(stream) => {
+                is_silent(limits).await;
+                stream.shutdown().await
+            }
         }
+    }
+}
+
+/// Bytes of a stream, as they come; nothing at its end. One that is given up has read nothing.
+async fn chunk(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
+    let mut buffer = BytesMut::with_capacity(CHUNK);
+    let read = stream.read_buf(&mut buffer).await?;
+    Ok((read > 0).then(|| buffer.freeze()))
+}
+
+/// Waits until the target has said nothing for a while, by a way on which it can't be told of its client's end alone.
+async fn is_silent(limits: &ForwardLimits) {
+    let since = Instant::now();
+    loop {
+        let until = limits.active_at().max(since) + LAST_WORDS;
+        if until <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(until).await;
     }
 }
 

@@ -12,4 +12,5 @@ mod relay;
 mod relay_speed;
 mod slow;
 mod stalled;
+mod tunnels;
 mod watched;
