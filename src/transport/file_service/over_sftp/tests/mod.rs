@@ -1,1 +1,0 @@
-//! The node's server is OpenSSH's own, as a child of the test.
