@@ -221,7 +221,10 @@ async fn what_the_server_does_not_offer_is_refused_and_nothing_is_done() {
     let rename = |from: &[u8], to: &[u8]| Operation::Rename { from: from.to_vec(), to: to.to_vec(), replace: true };
     assert_eq!(errno(files.call(rename(b"f", b"g")).await), EEXIST);
     assert_eq!(files.call(rename(b"g", b"h")).await, Ok(Answer::Done));
-    assert_eq!(files.call(Operation::ExpandPath { path: b"~/f".to_vec() }).await, Ok(Answer::Path(bytes_of(&real.join("f")))));
+    assert_eq!(
+        files.call(Operation::ExpandPath { path: b"~/f".to_vec() }).await,
+        Ok(Answer::Path(bytes_of(&real.join("f"))))
+    );
     assert_eq!(files.call(Operation::MostOpen { wanted: 4096 }).await, Ok(Answer::MostOpen(64)));
 }
 
@@ -239,7 +242,10 @@ async fn what_it_offers_is_used() {
     assert_eq!(fs::read(real.join("g")).unwrap(), b"\0\x0023456\089");
     // of what has no size it can't be told how much it was
     let told = open(&files, "/proc/version", READ).await.unwrap().handle;
-    assert_eq!(errno(files.call(Operation::Copy { handle: told, offset: 0, length: 5, to, to_offset: 0 }).await), ENOSYS);
+    assert_eq!(
+        errno(files.call(Operation::Copy { handle: told, offset: 0, length: 5, to, to_offset: 0 }).await),
+        ENOSYS
+    );
     assert_eq!(files.call(Operation::Fsync { handle: to }).await, Ok(Answer::Done));
     let names = files.call(Operation::NamesOf { users: vec![0, 4_294_967_280], groups: vec![0] }).await;
     assert_eq!(names, Ok(Answer::Names(vec![b"root".to_vec(), Vec::new(), b"root".to_vec()])));
@@ -254,7 +260,10 @@ async fn what_it_offers_is_used() {
     let figures = rustix::fs::statvfs(&real).unwrap();
     for operation in [Operation::FileSystem { path: b".".to_vec() }, Operation::FileSystemOf { handle }] {
         let Ok(Answer::FileSystem(found)) = files.call(operation).await else { panic!() };
-        assert_eq!((found.fields[1], found.fields[2], found.fields[10]), (figures.f_frsize, figures.f_blocks, figures.f_namemax));
+        assert_eq!(
+            (found.fields[1], found.fields[2], found.fields[10]),
+            (figures.f_frsize, figures.f_blocks, figures.f_namemax)
+        );
     }
     for operation in [
         Operation::MakeDir { path: b"f".to_vec(), mode: 0o755 },
@@ -343,7 +352,9 @@ fn honest(real: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Script {
             }
             Request::Stat { .. } | Request::Lstat { .. } | Request::Fstat { .. } => Reply::Attributes(file(7)),
             Request::Open { .. } | Request::OpenDir { .. } => Reply::Handle("h".into()),
-            Request::Read { length, offset, .. } if *offset < 10 => Reply::Data(vec![b'x'; (*length).min(3) as usize].into()),
+            Request::Read { length, offset, .. } if *offset < 10 => {
+                Reply::Data(vec![b'x'; (*length).min(3) as usize].into())
+            }
             Request::Read { .. } => Reply::Status(Status::end_of_file()),
             Request::Limits => Reply::Limits(Limits { packet: 0, read: 4096, write: 5000, open: 9 }),
             _ => Reply::Status(Status::ok()),
@@ -412,9 +423,15 @@ async fn requests_are_as_long_as_the_server_takes_and_short_answers_are_asked_on
     assert_eq!(files.call(Operation::Write { handle, offset: 5, bytes }).await, Ok(Answer::Done));
     assert_eq!(files.call(Operation::MostOpen { wanted: 4096 }).await, Ok(Answer::MostOpen(9)));
     let sent = std::mem::take(&mut *asked.lock().unwrap());
-    let reads: Vec<_> = sent.iter().filter_map(|it| if let Request::Read { offset, length, .. } = it { Some((*offset, *length)) } else { None }).collect();
+    let reads: Vec<_> = sent
+        .iter()
+        .filter_map(|it| if let Request::Read { offset, length, .. } = it { Some((*offset, *length)) } else { None })
+        .collect();
     assert_eq!(reads, [(0, 4096), (4096, 4096), (8192, 1808)]);
-    let writes: Vec<_> = sent.iter().filter_map(|it| if let Request::Write { offset, data, .. } = it { Some((*offset, data.len())) } else { None }).collect();
+    let writes: Vec<_> = sent
+        .iter()
+        .filter_map(|it| if let Request::Write { offset, data, .. } = it { Some((*offset, data.len())) } else { None })
+        .collect();
     assert_eq!(writes, [(5, 5000), (5005, 5000), (10_005, 2000)]);
 
     let (files, _) = scripted(Reply::version_alone(), honest(linkless));
@@ -444,7 +461,10 @@ async fn an_answer_that_was_not_asked_for_is_the_end() {
             }),
         );
         let gone = files.call(Operation::Stat { path: b"/f".to_vec() }).await;
-        assert!(matches!(&gone, Err(FileError::NodeGone(why)) if why.contains("SFTP server sent")), "{reply:?}: {gone:?}");
+        assert!(
+            matches!(&gone, Err(FileError::NodeGone(why)) if why.contains("SFTP server sent")),
+            "{reply:?}: {gone:?}"
+        );
         assert!(matches!(files.call(Operation::MostOpen { wanted: 1 }).await, Err(FileError::NodeGone(_))));
     }
     for names in [vec![], vec![name("relative")], vec![name("")], vec![name("/a"), name("/b")], vec![name("/\0")]] {
@@ -505,7 +525,9 @@ async fn who_asks_for_much_at_once_takes_no_more_than_there_is_room_for() {
             while let Some(frame) = next_frame(&mut received).unwrap() {
                 match decode(frame).unwrap() {
                     Packet::Init { .. } => Reply::version_alone().put(0, &mut out),
-                    Packet::Request { id, request } if !*quiet.lock().unwrap() => script(&request).unwrap().put(id, &mut out),
+                    Packet::Request { id, request } if !*quiet.lock().unwrap() => {
+                        script(&request).unwrap().put(id, &mut out)
+                    }
                     Packet::Request { .. } => *seen.lock().unwrap() += 1,
                 }
             }
@@ -592,9 +614,12 @@ async fn mebibytes_per_second() {
         let began = std::time::Instant::now();
         let mut waiting = std::collections::VecDeque::new();
         for at in 0..128 {
-            waiting.push_back(files.issue(Operation::Read { handle, offset: at * MIB / 2, length: LARGEST_READ }).await);
+            waiting
+                .push_back(files.issue(Operation::Read { handle, offset: at * MIB / 2, length: LARGEST_READ }).await);
             if waiting.len() > 8 {
-                assert!(matches!(waiting.pop_front().unwrap().await.unwrap(), Ok(Answer::Bytes(it)) if it.len() == LARGEST_READ as usize));
+                assert!(
+                    matches!(waiting.pop_front().unwrap().await.unwrap(), Ok(Answer::Bytes(it)) if it.len() == LARGEST_READ as usize)
+                );
             }
         }
         for one in waiting {
