@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use portcullis::internals::files::sftp::packet::{LARGEST_PACKET, decode, next_frame};
+use portcullis::internals::transport::file_service::sftp::packet::{LARGEST_PACKET, decode, next_frame};
 
 fuzz_target!(|pieces: Vec<Vec<u8>>| {
     let mut received = BytesMut::new();

@@ -22,11 +22,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::errno::{EINVAL, ENAMETOOLONG};
 use super::ledger::{FileEvent, FileLedger, Outcome};
 use super::open_file::{Judged, OpenFile, Progress};
 use super::paths::{Place, asks, changes, changes_names, event_of, places, split};
 use crate::policy::{Action, Denial, FileAction, Scope, Terms};
+use crate::transport::file_service::errno::{EINVAL, ENAMETOOLONG};
 use crate::transport::file_service::{Answer, Attributes, FileError, FileService, OpenFlags, Operation};
 
 /// The files of one node, for one client.

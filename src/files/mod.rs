@@ -12,7 +12,6 @@
 //! throughout: nothing here needs them to be UTF-8.
 
 mod access;
-mod errno;
 mod error;
 mod ledger;
 mod mode;

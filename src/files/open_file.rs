@@ -8,9 +8,9 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::access::{Answering, Refusal};
-use super::errno::EINVAL;
 use super::ledger::{FileEvent, FileLedger, Outcome, Tally};
 use crate::policy::{Action, Denial, FileAction, Grant, PolicyVersion};
+use crate::transport::file_service::errno::EINVAL;
 use crate::transport::file_service::{FileError, Handle};
 
 /// A file or directory that the client has open. One that is dropped without its end having been recorded (the whole

@@ -85,8 +85,8 @@ fn digest(hashed: &Hashed) -> FileDigest {
 mod tests {
     use super::*;
     use crate::evidence::{Bounds, EventLog, Keeping, SessionRecord, Shares};
-    use crate::files::errno::ENOENT;
     use crate::policy::FileAction;
+    use crate::transport::file_service::errno::ENOENT;
 
     /// Where no question is listed, what came of a change still is.
     #[tokio::test]

@@ -13,6 +13,7 @@ mod moto;
 mod node_files;
 mod open_id;
 mod samples;
+mod sftp_server;
 mod shell_node;
 
 pub(crate) use crate::transport::tests::node_end;
@@ -21,7 +22,8 @@ pub(crate) use embedded_service::{EmbeddedService, NODE, PATIENCE};
 pub(crate) use embedded_transport::EmbeddedTransport;
 pub(crate) use gateway::{Elsewhere, SOON, TestGateway};
 pub(crate) use moto::{Moto, encryption, keys_at};
-pub(crate) use node_files::{OperationLog, local_service, local_service_under};
+pub(crate) use node_files::{OperationLog, local_service, local_service_under, sftp_server};
 pub(crate) use open_id::OpenId;
 pub(crate) use samples::{awkward, long_ago, noise};
+pub(crate) use sftp_server::{Carrier, SftpServer, every_carrier};
 pub(crate) use shell_node::{ShellNode, TwoNodes};

@@ -12,11 +12,11 @@ use super::braces;
 use super::pattern::Pattern;
 use super::session::join;
 use crate::files::access::{Access, Refusal};
-use crate::files::errno::ENAMETOOLONG;
 use crate::files::mode::is_directory;
 use crate::files::open_file::OpenFile;
 use crate::files::paths::is_name;
 use crate::model::ShellWord;
+use crate::transport::file_service::errno::ENAMETOOLONG;
 use crate::transport::file_service::{Answer, Entry, Operation};
 
 /// The paths that a word stands for.

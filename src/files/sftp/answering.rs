@@ -10,11 +10,11 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::reply::{Reply, Status};
 use super::table::OpenEntry;
 use crate::files::FilesError;
 use crate::files::access::{Access, Closing, Refusal};
 use crate::transport::file_service::Answer;
+use crate::transport::file_service::sftp::reply::{Reply, Status};
 
 /// A reply that is on its way, and the room its request takes until it is written.
 pub(super) struct Coming {

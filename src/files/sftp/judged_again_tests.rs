@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::packet::Request;
 use super::tests::{Client, WRITE, status};
 use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileEvent, Outcome};
@@ -16,6 +15,7 @@ use crate::identity::Identity;
 use crate::policy::{Action, FileAction, Grant, Policies, Policy};
 use crate::testing::{complaint, local_service_under, noise, text};
 use crate::transport::file_service::OpenFlags;
+use crate::transport::file_service::sftp::packet::Request;
 
 const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
 const LOOK: &str = "@id(\"look\") permit (principal, action in Action::\"BrowseFiles\", resource);";

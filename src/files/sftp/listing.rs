@@ -7,10 +7,10 @@ use time::macros::format_description;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::reply::Name;
 use crate::files::access::{Answering, Refusal, answer};
 use crate::files::paths::is_name;
 use crate::files::read_ahead::FRESH;
+use crate::transport::file_service::sftp::reply::Name;
 use crate::transport::file_service::{Answer, Entry, FileService, Handle, Operation};
 
 /// An open directory. While the client takes some of its names the next are asked for, and the first as soon as it is open,

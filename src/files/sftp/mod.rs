@@ -12,16 +12,13 @@
 //! ```
 
 mod answering;
-#[cfg(test)]
-mod encode;
 mod gather;
 #[cfg(test)]
 mod judged_again_tests;
 mod listing;
-pub mod packet;
 mod refusal;
-mod reply;
 mod server;
+mod status;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::packet::{Packet, decode, next_frame};
-use super::reply::{Reply, Status};
+use crate::transport::file_service::sftp::packet::{Packet, decode, next_frame};
+use crate::transport::file_service::sftp::reply::{Reply, Status};
 
 /// Answers until the client has gone or had its time.
 pub async fn refuse_sftp<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sentence: &str) {
@@ -24,7 +24,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, sentence: &str
     loop {
         while let Ok(Some(frame)) = next_frame(&mut received) {
             match decode(frame) {
-                Ok(Packet::Init { .. }) => Reply::RefusingVersion.put(0, &mut out),
+                Ok(Packet::Init { .. }) => Reply::version_alone().put(0, &mut out),
                 Ok(Packet::Request { id, .. }) => Reply::Status(Status::denied(sentence)).put(id, &mut out),
                 Err(_) => return Ok(()),
             }
@@ -45,9 +45,9 @@ const MOST: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::super::encode::encode;
-    use super::super::packet::Request;
     use super::*;
+    use crate::transport::file_service::sftp::encode::encode;
+    use crate::transport::file_service::sftp::packet::Request;
 
     #[tokio::test(start_paused = true)]
     async fn a_client_learns_the_version_and_then_why_nothing_is_done() {

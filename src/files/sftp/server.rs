@@ -11,15 +11,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::answering::{Coming, Ready, answer_all};
 use super::gather::{Flight, Flights, Gather};
 use super::listing::{self, Directory};
-use super::packet::{Malformed, Packet, Request, decode, next_frame};
-use super::reply::{LARGEST_DATA, MOST_HANDLES, Reply, Status};
-use super::table::{OpenEntry, Table};
+use super::table::{MOST_HANDLES, OpenEntry, Table};
 use crate::files::access::{Access, Pending, Refusal, answer};
 use crate::files::mode::PERMISSIONS;
 use crate::files::open_file::OpenFile;
 use crate::files::read_ahead::{self, FRESH, ReadAhead};
 use crate::files::{FileLedger, FilesError};
 use crate::policy::FileAction;
+use crate::transport::file_service::sftp::packet::{
+    LARGEST_DATA, LARGEST_PACKET, Malformed, Packet, Request, decode, next_frame,
+};
+use crate::transport::file_service::sftp::reply::{Limits, Reply, Status};
 use crate::transport::file_service::{Answer, Attributes, FileService, LONGEST_LISTING, Operation};
 
 /// Serves one client until it closes its side. Returns an error where the session could not be served to its end; what
@@ -111,7 +113,7 @@ impl Issuer {
             Ok(Packet::Init { .. }) if !self.greeted => {
                 self.greeted = true;
                 let room = self.room(0).await?;
-                return self.reply(0, Reply::Version, room).await;
+                return self.reply(0, Reply::version(), room).await;
             }
             Ok(Packet::Request { id, request }) if self.greeted => (id, request),
             Err(Malformed { id: Some(id), what }) if self.greeted => {
@@ -355,7 +357,7 @@ impl Issuer {
             let ahead = tokio::sync::Mutex::new(ReadAhead::new(ahead, FRESH));
             let entry = Arc::new(OpenEntry { file, ahead, directory });
             match table.insert(&entry) {
-                Some(number) => Ok(Reply::Handle(number)),
+                Some(number) => Ok(Reply::Handle(Bytes::copy_from_slice(&number.to_be_bytes()))),
                 None => {
                     access.abandon(&entry.file).await?;
                     Ok(Reply::Status(Status::failure("too many files are open")))
@@ -472,7 +474,12 @@ fn file_system(answer: Answer) -> Result<Reply, Refusal> {
 
 fn limits(answer: Answer) -> Result<Reply, Refusal> {
     match answer {
-        Answer::MostOpen(most) => Ok(Reply::Limits { open: most.min(MOST_HANDLES) }),
+        Answer::MostOpen(most) => Ok(Reply::Limits(Limits {
+            packet: LARGEST_PACKET as u64,
+            read: u64::from(LARGEST_DATA),
+            write: u64::from(LARGEST_DATA),
+            open: u64::from(most.min(MOST_HANDLES)),
+        })),
         _ => Err(Refusal::nonsense()),
     }
 }

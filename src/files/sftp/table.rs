@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::listing::Directory;
-use super::reply::MOST_HANDLES;
 use crate::files::open_file::OpenFile;
 use crate::files::read_ahead::ReadAhead;
 
@@ -70,3 +69,8 @@ impl Table {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many files a client may have open where its node can, which it learns by `limits@openssh.com`. Each is a descriptor on
+/// the node, for the `sh` helper a process, and here its paths and what is counted of it: a few kilobytes, and what is read
+/// ahead has one room for all of them.
+pub(super) const MOST_HANDLES: u32 = 4096;

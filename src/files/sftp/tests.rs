@@ -15,14 +15,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::encode::encode;
-use super::packet::{Packet, Request, next_frame};
 use super::serve_sftp;
 use crate::files::tests::servers::{Events, FileServers};
 use crate::files::{FileEvent, FileEvents, FileLedger, FilesError, Hashed, Outcome};
 use crate::model::{ReasonText, RefusalCode};
 use crate::policy::{Action, FileAction, Grant};
 use crate::testing::{complaint, content, local_service, long_ago, noise};
+use crate::transport::file_service::sftp::encode::encode;
+use crate::transport::file_service::sftp::packet::{Packet, Request, next_frame};
 use crate::transport::file_service::{
     Answer, Attributes, Call, FileError, FileService, Handle, OpenFlags, Opened, Operation,
 };

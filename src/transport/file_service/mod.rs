@@ -1,24 +1,24 @@
 //! The file service on a node: what SFTP and SCP are mapped on.
 //!
 //! ```text
-//!  FileService::issue(Operation) ──▶ wire ──▶ the helper's input
-//!        ▲ Answer, FileError         wire ◀── the helper's output
+//!                                 ┌─▶ wire ──────▶ the helper's input
+//!  FileService::issue(Operation) ─┤   wire ◀────── the helper's output
+//!        ▲ Answer, FileError      └─▶ over_sftp ◀─▶ the node's own SFTP server
 //! ```
 
 mod code;
+pub mod errno;
 mod operation;
+pub mod over_sftp;
 mod service;
+pub mod sftp;
 mod wire;
 
 #[cfg(test)]
 pub(super) use code::Code;
-#[cfg(test)]
-pub(crate) use operation::Opened;
 pub use operation::{
     Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, LONGEST_LISTING, OpenFlags,
-    Operation,
+    Opened, Operation,
 };
-#[cfg(test)]
-pub(crate) use service::Call;
-pub use service::FileService;
+pub use service::{Call, FileService};
 pub(super) use wire::start;

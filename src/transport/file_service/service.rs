@@ -22,7 +22,7 @@ pub struct FileService {
 }
 
 /// An operation, and where its answer goes.
-pub(crate) type Call = (Operation, oneshot::Sender<Result<Answer, FileError>>);
+pub type Call = (Operation, oneshot::Sender<Result<Answer, FileError>>);
 
 impl FileService {
     /// A service that the test itself carries out.

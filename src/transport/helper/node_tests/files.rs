@@ -11,7 +11,7 @@ use crate::transport::file_service::Code::{
 };
 
 /// One argument of a request.
-enum Arg<'a> {
+pub(super) enum Arg<'a> {
     U(u32),
     Q(u64),
     T(&'a [u8]),
@@ -21,6 +21,12 @@ enum Arg<'a> {
 }
 
 use Arg::{P, Q, Raw, T, U};
+
+/// Whatever serves files of a tree.
+pub(super) trait Asks {
+    /// Asks, and gives errno and result, as they are on the wire.
+    fn ask(&mut self, operation: Code, arguments: &[Arg<'_>]) -> (u32, Vec<u8>);
+}
 
 /// A file service over a tree of its own.
 struct Service {
@@ -64,7 +70,13 @@ impl Service {
         self.node.input(&request);
     }
 
-    /// Asks, and gives errno and result.
+    fn finish(mut self) {
+        self.node.eof();
+        self.node.finish();
+    }
+}
+
+impl Asks for Service {
     fn ask(&mut self, operation: Code, arguments: &[Arg<'_>]) -> (u32, Vec<u8>) {
         self.tell(operation, arguments);
         let taken = self.taken;
@@ -83,14 +95,9 @@ impl Service {
         let (errno, result) = rest.split_at(4);
         (u32::from_be_bytes(errno.try_into().unwrap()), result.to_vec())
     }
-
-    fn finish(mut self) {
-        self.node.eof();
-        self.node.finish();
-    }
 }
 
-fn number(bytes: &[u8]) -> u32 {
+pub(super) fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
 }
 
@@ -157,11 +164,10 @@ fn a_helper_for_sh_whose_disk_hangs_ends_with_its_lease() {
 }
 
 /// All of it, as text that two helpers can be compared by. `seeks`: where no file can be, that is told.
-fn everything(kind: Kind, tree: &Path, seeks: bool) -> Vec<String> {
-    let mut service = Service::start(kind, tree);
+pub(super) fn everything(service: &mut impl Asks, tree: &Path, seeks: bool) -> Vec<String> {
     let mut said = Vec::new();
     // a text for each step; an error's own text differs in capitals at most
-    let mut step = |service: &mut Service, name: &str, operation: Code, arguments: &[Arg<'_>]| {
+    let mut step = |service: &mut dyn Asks, name: &str, operation: Code, arguments: &[Arg<'_>]| {
         let (errno, result) = service.ask(operation, arguments);
         let mut shown = result.clone();
         if errno != 0 {
@@ -174,7 +180,7 @@ fn everything(kind: Kind, tree: &Path, seeks: bool) -> Vec<String> {
         said.push(format!("{name}: {errno} {}", shown.escape_ascii()));
         (errno, result)
     };
-    let s = &mut service;
+    let s = service;
     let (all, none) = (u32::MAX, 0u64);
     let big: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
     step(s, "mkdir", MakeDir, &[P("d"), U(0o750)]);
@@ -363,13 +369,12 @@ fn everything(kind: Kind, tree: &Path, seeks: bool) -> Vec<String> {
     }
     step(s, "an unknown handle", Read, &[U(999), Q(0), U(1)]);
     let listed = names(s, "");
-    service.finish();
     said.extend(listed.iter().map(|entry| entry.escape_ascii().to_string()));
     said
 }
 
 /// The entries of a directory without the access times, in order.
-fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
+pub(super) fn names(service: &mut (impl Asks + ?Sized), directory: &str) -> Vec<Vec<u8>> {
     let (errno, opened) = service.ask(OpenDir, &[P(directory)]);
     assert_eq!(errno, 0);
     let handle = number(&opened);
@@ -412,13 +417,21 @@ fn names(service: &mut Service, directory: &str) -> Vec<Vec<u8>> {
     all
 }
 
+/// All of it by a helper.
+pub(super) fn everything_of(kind: Kind, tree: &Path, seeks: bool) -> Vec<String> {
+    let mut service = Service::start(kind, tree);
+    let said = everything(&mut service, tree, seeks);
+    service.finish();
+    said
+}
+
 pub(super) fn files_are_served_alike(kind: Kind) {
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
     let mut all = [Kind::Python, kind].map(|one| {
         std::fs::create_dir(&tree).unwrap();
         // busybox has a dd that does not say it
-        let said = everything(one, &tree, kind != Kind::Busybox);
+        let said = everything_of(one, &tree, kind != Kind::Busybox);
         std::fs::remove_dir_all(&tree).unwrap();
         said
     });

@@ -5,6 +5,7 @@ mod files;
 mod machine;
 mod node;
 mod odd;
+mod over_sftp;
 mod relay;
 
 use std::time::{Duration, Instant, SystemTime};

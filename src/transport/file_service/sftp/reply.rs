@@ -1,71 +1,88 @@
-//! What the server sends, to bytes; and what a refusal is called in SFTP.
+//! What an SFTP server answers, to bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::super::operation::{Attributes, FileSystem};
 use super::packet::{ATTR_ACMODTIME, ATTR_PERMISSIONS, ATTR_SIZE, ATTR_UIDGID};
-use crate::files::access::Refusal;
-use crate::files::errno::{EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOSYS, ENOTDIR, EPERM};
-use crate::transport::file_service::{Attributes, FileSystem};
 
 /// One packet to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
-    Version,
-    /// The version, where nothing is offered.
-    RefusingVersion,
+#[allow(missing_docs, reason = "the variants are named as in the draft")]
+pub enum Reply {
+    /// `SSH_FXP_VERSION`: the version, and extensions with their versions.
+    Version {
+        version: u32,
+        extensions: Vec<(Bytes, Bytes)>,
+    },
     Status(Status),
-    Handle(u32),
+    Handle(Bytes),
     Data(Bytes),
     Names(Vec<Name>),
     Attributes(Attributes),
     FileSystem(FileSystem),
-    Limits {
-        /// How many files can be open.
-        open: u32,
-    },
+    Limits(Limits),
     /// Names of users, names of groups.
     NamesOf(Vec<Vec<u8>>, Vec<Vec<u8>>),
 }
 
+/// The answer to `limits@openssh.com` (OpenSSH's `PROTOCOL`, section 4.8); 0 is no statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest packet, in bytes, as the next two.
+    pub packet: u64,
+    /// The longest read.
+    pub read: u64,
+    /// The longest write.
+    pub write: u64,
+    /// How many files can be open.
+    pub open: u64,
+}
+
 /// A name in a directory, or the one name that answers `REALPATH` and `READLINK`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
-    pub(super) name: Vec<u8>,
-    pub(super) long_name: Vec<u8>,
-    pub(super) attributes: Attributes,
+pub struct Name {
+    /// Its bytes.
+    pub name: Vec<u8>,
+    /// A line as `ls -l` prints it.
+    pub long_name: Vec<u8>,
+    /// As `lstat` sees it.
+    pub attributes: Attributes,
 }
 
 /// A status code (the draft's section 7) and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) code: u32,
-    pub(super) message: String,
+pub struct Status {
+    /// One of the constants below.
+    pub code: u32,
+    /// In words.
+    pub message: String,
 }
 
-/// The longest read and write the server takes: OpenSSH's own, a packet less 1 KiB.
-pub(super) const LARGEST_DATA: u32 = 255 * 1024;
-/// How many files a client may have open where its node can, which it learns by `limits@openssh.com`. Each is a descriptor on
-/// the node, for the `sh` helper a process, and here its paths and what is counted of it: a few kilobytes, and what is read
-/// ahead has one room for all of them.
-pub(super) const MOST_HANDLES: u32 = 4096;
-
 impl Reply {
+    /// The version that is spoken, with all extensions.
+    pub fn version() -> Self {
+        let extensions =
+            EXTENSIONS.iter().map(|(name, value)| (Bytes::from_static(name), Bytes::from_static(value))).collect();
+        Self::Version { version: PROTOCOL_VERSION, extensions }
+    }
+
+    /// The version, where nothing is offered.
+    pub fn version_alone() -> Self {
+        Self::Version { version: PROTOCOL_VERSION, extensions: Vec::new() }
+    }
+
     /// Appends the packet that answers request `id`.
-    pub(super) fn put(&self, id: u32, out: &mut BytesMut) {
+    pub fn put(&self, id: u32, out: &mut BytesMut) {
         let start = out.len();
         out.put_u32(0);
         match self {
-            Self::Version => {
+            Self::Version { version, extensions } => {
                 out.put_u8(VERSION);
-                out.put_u32(PROTOCOL_VERSION);
-                for (name, value) in EXTENSIONS {
+                out.put_u32(*version);
+                for (name, value) in extensions {
                     put_string(out, name);
                     put_string(out, value);
                 }
-            }
-            Self::RefusingVersion => {
-                out.put_u8(VERSION);
-                out.put_u32(PROTOCOL_VERSION);
             }
             Self::Status(status) => {
                 out.put_u8(STATUS);
@@ -77,7 +94,7 @@ impl Reply {
             Self::Handle(handle) => {
                 out.put_u8(HANDLE);
                 out.put_u32(id);
-                put_string(out, &handle.to_be_bytes());
+                put_string(out, handle);
             }
             Self::Data(data) => {
                 out.put_u8(DATA);
@@ -106,13 +123,12 @@ impl Reply {
                     out.put_u64(field);
                 }
             }
-            Self::Limits { open } => {
+            Self::Limits(limits) => {
                 out.put_u8(EXTENDED_REPLY);
                 out.put_u32(id);
-                out.put_u64(super::packet::LARGEST_PACKET as u64);
-                out.put_u64(u64::from(LARGEST_DATA));
-                out.put_u64(u64::from(LARGEST_DATA));
-                out.put_u64(u64::from(*open));
+                for number in [limits.packet, limits.read, limits.write, limits.open] {
+                    out.put_u64(number);
+                }
             }
             Self::NamesOf(users, groups) => {
                 out.put_u8(EXTENDED_REPLY);
@@ -129,57 +145,45 @@ impl Reply {
     }
 
     /// An answer of one path.
-    pub(super) fn path(path: Vec<u8>) -> Self {
+    pub fn path(path: Vec<u8>) -> Self {
         Self::Names(vec![Name { long_name: path.clone(), name: path, attributes: Attributes::default() }])
     }
 }
 
 impl Status {
-    pub(super) fn ok() -> Self {
+    /// Done.
+    pub fn ok() -> Self {
         Self { code: OK, message: "Success".to_owned() }
     }
 
-    pub(super) fn end_of_file() -> Self {
+    /// There is no more.
+    pub fn end_of_file() -> Self {
         Self { code: EOF, message: "End of file".to_owned() }
     }
 
-    pub(super) fn denied(message: &str) -> Self {
+    /// Permission denied.
+    pub fn denied(message: &str) -> Self {
         Self { code: PERMISSION_DENIED, message: message.to_owned() }
     }
 
-    pub(super) fn no_such_file(message: &str) -> Self {
+    /// There is no such file.
+    pub fn no_such_file(message: &str) -> Self {
         Self { code: NO_SUCH_FILE, message: message.to_owned() }
     }
 
-    pub(super) fn failure(message: &str) -> Self {
+    /// It has failed.
+    pub fn failure(message: &str) -> Self {
         Self { code: FAILURE, message: message.to_owned() }
     }
 
-    pub(super) fn bad_message(message: &str) -> Self {
+    /// It is malformed.
+    pub fn bad_message(message: &str) -> Self {
         Self { code: BAD_MESSAGE, message: message.to_owned() }
     }
 
-    pub(super) fn unsupported() -> Self {
+    /// There is no such operation.
+    pub fn unsupported() -> Self {
         Self { code: OP_UNSUPPORTED, message: "Operation unsupported".to_owned() }
-    }
-}
-
-impl From<&Refusal> for Status {
-    fn from(refusal: &Refusal) -> Self {
-        let (code, message) = match refusal {
-            Refusal::Denied(denial) => (PERMISSION_DENIED, format!("Permission denied: {}", denial.text)),
-            // errno as in OpenSSH's sftp-server, so that clients react as they do there
-            Refusal::Node { errno, message } => match *errno {
-                ENOENT | ENOTDIR | EBADF | ELOOP => (NO_SUCH_FILE, message.clone()),
-                EPERM | EACCES | EFAULT => (PERMISSION_DENIED, message.clone()),
-                ENAMETOOLONG | EINVAL => (BAD_MESSAGE, message.clone()),
-                ENOSYS => (OP_UNSUPPORTED, message.clone()),
-                _ => (FAILURE, message.clone()),
-            },
-            Refusal::NodeGone(why) => (FAILURE, format!("the connection to the node's file service was lost: {why}")),
-            Refusal::Evidence(why) => (FAILURE, format!("this can't be recorded, so it is not done: {why}")),
-        };
-        Self { code, message }
     }
 }
 
@@ -210,13 +214,13 @@ pub(super) fn put_attributes(out: &mut BytesMut, attributes: &Attributes) {
     }
 }
 
-fn put_string(out: &mut BytesMut, bytes: &[u8]) {
+pub(super) fn put_string(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     out.put_slice(bytes);
 }
 
-/// What the server offers, with the versions OpenSSH gives (its `PROTOCOL`, sections 4.2 to 4.12).
-const EXTENSIONS: [(&[u8], &[u8]); 11] = [
+/// The extensions that are spoken, with the versions OpenSSH gives (its `PROTOCOL`, sections 4.2 to 4.12).
+pub const EXTENSIONS: [(&[u8], &[u8]); 11] = [
     (b"posix-rename@openssh.com", b"1"),
     (b"statvfs@openssh.com", b"2"),
     (b"fstatvfs@openssh.com", b"2"),
@@ -231,46 +235,41 @@ const EXTENSIONS: [(&[u8], &[u8]); 11] = [
 ];
 
 /// The version that is spoken (the draft, section 4).
-const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 // the types of replies (the draft, sections 3 and 7)
-const VERSION: u8 = 2;
-const STATUS: u8 = 101;
-const HANDLE: u8 = 102;
-const DATA: u8 = 103;
-const NAME: u8 = 104;
-const ATTRS: u8 = 105;
-const EXTENDED_REPLY: u8 = 201;
+pub(super) const VERSION: u8 = 2;
+pub(super) const STATUS: u8 = 101;
+pub(super) const HANDLE: u8 = 102;
+pub(super) const DATA: u8 = 103;
+pub(super) const NAME: u8 = 104;
+pub(super) const ATTRS: u8 = 105;
+pub(super) const EXTENDED_REPLY: u8 = 201;
 
 // status codes (the draft, section 7)
-const OK: u32 = 0;
-const EOF: u32 = 1;
-const NO_SUCH_FILE: u32 = 2;
-const PERMISSION_DENIED: u32 = 3;
-const FAILURE: u32 = 4;
-const BAD_MESSAGE: u32 = 5;
-const OP_UNSUPPORTED: u32 = 8;
+/// Done.
+pub const OK: u32 = 0;
+/// The end of the file or directory.
+pub const EOF: u32 = 1;
+/// No such file.
+pub const NO_SUCH_FILE: u32 = 2;
+/// Permission denied.
+pub const PERMISSION_DENIED: u32 = 3;
+/// Any other failure.
+pub const FAILURE: u32 = 4;
+/// A malformed request.
+pub const BAD_MESSAGE: u32 = 5;
+/// No such operation.
+pub const OP_UNSUPPORTED: u32 = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_called_as_openssh_calls_them() {
-        let code = |errno| Status::from(&Refusal::Node { errno, message: "in words".to_owned() }).code;
-        assert_eq!(code(ENOENT), NO_SUCH_FILE);
-        assert_eq!(code(EACCES), PERMISSION_DENIED);
-        let full = Refusal::Node { errno: 28, message: "No space left on device".to_owned() };
-        assert_eq!(Status::from(&full), Status::failure("No space left on device"));
-        assert_eq!(code(EBADF), NO_SUCH_FILE);
-        // EOPNOTSUPP, what a link has no mode by
-        assert_eq!(code(95), FAILURE);
-    }
-
-    #[test]
     fn the_version_packet_is_what_openssh_expects() {
         let mut out = BytesMut::new();
-        Reply::Version.put(0, &mut out);
+        Reply::version().put(0, &mut out);
         assert_eq!(u32::from_be_bytes(out[..4].try_into().unwrap()) as usize, out.len() - 4);
         assert_eq!(&out[4..9], [2, 0, 0, 0, 3]);
         assert_eq!(&out[9..37], b"\0\0\0\x18posix-rename@openssh.com");

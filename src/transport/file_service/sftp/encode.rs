@@ -1,27 +1,31 @@
-//! The client's side of the codec, for tests.
+//! What an SFTP client asks, to bytes.
 
 use bytes::{BufMut, BytesMut};
 
 use super::packet::*;
-use super::reply::put_attributes;
+use super::reply::{put_attributes, put_string};
 
-pub(super) fn encode(packet: &Packet) -> BytesMut {
-    let mut body = BytesMut::new();
+/// Appends a packet.
+pub fn put(packet: &Packet, out: &mut BytesMut) {
+    let start = out.len();
+    // the length, which is known at the end
+    out.put_u32(0);
     match packet {
         Packet::Init { version } => {
-            body.put_u8(INIT);
-            body.put_u32(*version);
+            out.put_u8(INIT);
+            out.put_u32(*version);
         }
-        Packet::Request { id, request } => put_request(&mut body, *id, request),
+        Packet::Request { id, request } => put_request(out, *id, request),
     }
-    let mut out = BytesMut::new();
-    put_string(&mut out, &body);
-    out
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn put_string(out: &mut BytesMut, bytes: &[u8]) {
-    out.put_u32(u32::try_from(bytes.len()).unwrap());
-    out.put_slice(bytes);
+/// A packet alone.
+pub fn encode(packet: &Packet) -> BytesMut {
+    let mut out = BytesMut::new();
+    put(packet, &mut out);
+    out
 }
 
 fn put_request(out: &mut BytesMut, id: u32, request: &Request) {

@@ -1,4 +1,4 @@
-//! What an SFTP client sends, from bytes.
+//! What an SFTP client asks, from bytes.
 //!
 //! ```text
 //!   u32 length | u8 type | u32 id | fields: u32, u64, string (u32 length, bytes), attributes
@@ -8,11 +8,13 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::transport::file_service::{Attributes, OpenFlags};
+use super::super::operation::{Attributes, OpenFlags};
 
 /// The largest packet, without its length field, either side may send: OpenSSH's own limit. The draft (section 3) asks for
 /// 34,000 bytes at least.
 pub const LARGEST_PACKET: usize = 256 * 1024;
+/// The longest read and write: OpenSSH's own, a packet less 1 KiB.
+pub const LARGEST_DATA: u32 = 255 * 1024;
 
 /// One packet from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +183,8 @@ pub fn decode(mut packet: Bytes) -> Result<Packet, Malformed> {
     Ok(Packet::Request { id: number, request })
 }
 
-struct Fields(Bytes);
+/// The fields of a packet, one after the other.
+pub(super) struct Fields(pub(super) Bytes);
 
 impl Fields {
     fn request(&mut self, kind: u8) -> Result<Request, &'static str> {
@@ -233,15 +236,15 @@ impl Fields {
         })
     }
 
-    fn u32(&mut self) -> Result<u32, &'static str> {
+    pub(super) fn u32(&mut self) -> Result<u32, &'static str> {
         self.0.try_get_u32().map_err(|_| "a packet that ends within a number")
     }
 
-    fn u64(&mut self) -> Result<u64, &'static str> {
+    pub(super) fn u64(&mut self) -> Result<u64, &'static str> {
         self.0.try_get_u64().map_err(|_| "a packet that ends within a number")
     }
 
-    fn string(&mut self) -> Result<Bytes, &'static str> {
+    pub(super) fn string(&mut self) -> Result<Bytes, &'static str> {
         let length = self.u32()? as usize;
         match length <= self.0.len() {
             true => Ok(self.0.split_to(length)),
@@ -249,7 +252,7 @@ impl Fields {
         }
     }
 
-    fn path(&mut self) -> Result<Vec<u8>, &'static str> {
+    pub(super) fn path(&mut self) -> Result<Vec<u8>, &'static str> {
         Ok(self.string()?.to_vec())
     }
 
@@ -275,7 +278,7 @@ impl Fields {
         })
     }
 
-    fn attributes(&mut self) -> Result<Attributes, &'static str> {
+    pub(super) fn attributes(&mut self) -> Result<Attributes, &'static str> {
         let flags = self.u32()?;
         let has = |bit| flags & bit != 0;
         let attributes = Attributes {
@@ -335,7 +338,7 @@ pub(super) const ATTR_ACMODTIME: u32 = 0x08;
 const ATTR_EXTENDED: u32 = 0x8000_0000;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -351,7 +354,7 @@ mod tests {
         vec(any::<u8>(), 0..64)
     }
 
-    fn attributes() -> impl Strategy<Value = Attributes> {
+    pub(in super::super) fn attributes() -> impl Strategy<Value = Attributes> {
         let time = || any::<u32>().prop_map(u64::from);
         (
             option::of(any::<u64>()),
