@@ -121,6 +121,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
     super::oidc::check(config, &mut findings);
     super::iam_keys::check(config, &mut findings);
     super::sinks::check(config, &mut findings);
+    super::sshd::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }
