@@ -97,7 +97,7 @@ GUARDS = [
     Guard("configuration-is-ours", "a configuration that others can write", "src/config/ownership.rs",
           "found.mode() & WRITABLE != 0 && !guarded", "false",
           ("what_others_can_change_is_refused_with_the_command_that_mends_it",)),
-    Guard("host-key-is-private", "a host key that others can read", "src/gateway/hostkeys.rs",
+    Guard("host-key-is-private", "a host key that others can read", "src/ssh/key_file.rs",
           "is.mode() & 0o077 != 0", "false",
           ("what_serve_refuses_check_refuses_in_the_same_words",)),
     Guard("stream-url", "a token sent to another host", "src/backend/aws/stream_url.rs",

@@ -29,6 +29,7 @@ mod model;
 mod oidc;
 mod policy;
 mod session;
+mod ssh;
 mod telemetry;
 #[cfg(test)]
 mod testing;

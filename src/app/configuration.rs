@@ -18,7 +18,7 @@ use crate::identity::{
 };
 use crate::model::{RealmName, RealmNameError, RoleArn, RoleArnError, SshdPorts};
 use crate::policy::{Named, Policy, PolicyProblem, PolicyText};
-use crate::transport::TransportOptions;
+use crate::transport::{Credential, HostKeyRules, SshdOptions, TransportOptions, UserCa};
 
 /// What the parts say of single values.
 const CHECKS: Checks = Checks {
@@ -376,7 +376,7 @@ pub(super) fn evidence_bounds(config: &Config) -> Bounds {
 }
 
 /// How channels are carried.
-pub(super) fn transport_options(config: &Config) -> Result<TransportOptions, RealmFault> {
+pub(super) fn transport_options(config: &Config, user_ca: Option<UserCa>) -> Result<TransportOptions, RealmFault> {
     let replaced = config.realms.iter().filter(|realm| realm.evidence_replaces_agent_logging).map(realm_name);
     let (lanes, limits) = (&config.lanes, &config.limits);
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
@@ -385,6 +385,18 @@ pub(super) fn transport_options(config: &Config) -> Result<TransportOptions, Rea
         helper: lanes.helper,
         compress: lanes.compress,
         rung: lanes.rung,
+        rung_by_realm: config
+            .realms
+            .iter()
+            .filter_map(|realm| Some((realm_name(realm), realm.via?)))
+            .map(|(name, via)| Ok((name?, via)))
+            .collect::<Result<_, _>>()?,
+        sshd: SshdOptions {
+            credential: user_ca.map(Credential::UserCa),
+            user: config.sshd.user.clone(),
+            port: config.sshd.port,
+            host_keys: Arc::new(HostKeyRules::new(config.sshd.known_hosts.clone(), config.node_host_keys_path())),
+        },
         payload: size(lanes.frame_bytes),
         shell: lanes.shell,
         channels_per_node: size(lanes.channels_per_node),

@@ -19,15 +19,16 @@ use super::sinks::{Delivery, SinksFault, look_at};
 use super::user_keys::UserKeyReader;
 use crate::backend::lanes::Lanes;
 use crate::backend::{Realm, Realms};
-use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport};
+use crate::config::{Config, PolicyFile, ProofFiles, ShellTransport, SshdCredential};
 use crate::evidence::{EventLog, EvidenceError, Place};
-use crate::gateway::{Gateway, GatewayError, HostCa, HostKeyError, HostKeys, Settings};
+use crate::gateway::{Gateway, GatewayError, HostCa, HostKeys, Settings};
 use crate::identity::{KeysOfUsers, People, Roster, SourceListError};
 use crate::model::SshdPorts;
 use crate::oidc::Provider;
 use crate::policy::Policies;
 use crate::session::{Registry, SessionOpener};
-use crate::transport::Transport;
+use crate::ssh::KeyFileError;
+use crate::transport::{Transport, UserCa};
 
 /// The product, ready to serve.
 #[derive(Debug)]
@@ -56,9 +57,9 @@ const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 /// Why the product can't start; each is a sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A host key.
+    /// A host key, or that of an authority of the gateway's.
     #[error(transparent)]
-    HostKey(#[from] HostKeyError),
+    HostKey(#[from] KeyFileError),
     /// Somebody's key, or role.
     #[error(transparent)]
     People(#[from] PeopleFault),
@@ -103,6 +104,10 @@ impl App {
         let (limit, reserve) = (config.evidence.max_bytes, config.evidence.reserve_bytes);
         let key = Arc::new(evidence_key(&config.evidence)?);
         let host_ca = HostCa::load_or_create(&config.host_ca_path())?;
+        let user_ca = match config.sshd.credential {
+            Some(SshdCredential::UserCa) => Some(UserCa::load_or_create(&config.user_ca_path())?),
+            None => None,
+        };
         let log = EventLog::open_at(Place { directory, limit, reserve, key: key.clone(), index: Some(index(config)) })?;
         let sinks = Delivery::start(config, &realms).await?;
         if let Some(sinks) = &sinks {
@@ -113,7 +118,7 @@ impl App {
         let log = log.redacted(redaction(&config.evidence)?).bounded(evidence_bounds(config));
         let log = log.encrypted(encryption(&config.evidence)?);
         let log = Arc::new(log);
-        let transport = Transport::new(&realms, lanes.clone(), transport_options(config)?);
+        let transport = Transport::new(&realms, lanes.clone(), transport_options(config, user_ca)?);
         let transport = Arc::new(transport);
         let sessions = SessionOpener::new(roster.clone(), in_force.clone(), realms, transport, log.clone());
         // the agent's own shell has the account's environment
@@ -236,6 +241,9 @@ pub fn load(config: &Config, proofs: &ProofFiles) -> Result<(HostKeys, People, O
     let host_keys = host_keys.with_legacy(&gateway.legacy_host_keys)?;
     // the first start makes one
     HostCa::load(&config.host_ca_path())?;
+    if config.sshd.credential == Some(SshdCredential::UserCa) {
+        UserCa::load(&config.user_ca_path())?;
+    }
     let people = people(config, proofs)?;
     let provider = provider(config)?;
     EventLog::check(&config.evidence.directory)?;

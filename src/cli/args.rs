@@ -12,7 +12,7 @@ use crate::emulator::Fault;
 use crate::gateway;
 use crate::telemetry::LogFormat;
 
-use super::clients::{KnownHostsArgs, SshConfigArgs};
+use super::clients::{KnownHostsArgs, SshConfigArgs, UserCaArgs};
 use super::exit::Exit;
 use super::policy::Question;
 use super::sessions::SessionsArgs;
@@ -75,6 +75,8 @@ pub(super) enum Command {
     KnownHosts(KnownHostsArgs),
     /// Print Host blocks of ssh_config for the nodes, which reach them by hops
     SshConfig(SshConfigArgs),
+    /// Print the line by which nodes' own sshds let the gateway in (TrustedUserCAKeys)
+    UserCa(UserCaArgs),
     /// Run the embedded Session Manager alone, for AWS's own plugin, CLI and agent
     Emulator(EmulatorArgs),
     /// Make the hash of a password, for people whose tools know nothing else
@@ -148,6 +150,12 @@ pub(super) struct DemoArgs {
     /// Carry channels by this construction only
     #[arg(long, value_name = "RUNG", value_parser = rung())]
     pub(super) rung: Option<Rung>,
+    /// With `--rung sshd`: the port of this machine's own sshd, which trusts DIR/user-ca-key.pub (`TrustedUserCAKeys`)
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) sshd_port: Option<u16>,
+    /// With `--rung sshd`: as whom the gateway logs in there where a login names nobody
+    #[arg(long, value_name = "USER", env = "USER", hide_env = true)]
+    pub(super) sshd_user: Option<String>,
     /// Serve on the node by this program
     #[arg(long, value_name = "PROGRAM", value_parser = helper(), default_value = "auto")]
     pub(super) helper: Helper,
@@ -641,8 +649,11 @@ pub(super) struct ManArgs {
 }
 
 fn rung() -> impl clap::builder::TypedValueParser<Value = Rung> {
-    PossibleValuesParser::new(["two-lanes", "one-lane"])
-        .map(|text| if text == "one-lane" { Rung::OneLane } else { Rung::TwoLanes })
+    PossibleValuesParser::new(["two-lanes", "one-lane", "sshd"]).map(|text| match text.as_str() {
+        "one-lane" => Rung::OneLane,
+        "sshd" => Rung::Sshd,
+        _ => Rung::TwoLanes,
+    })
 }
 
 fn helper() -> impl clap::builder::TypedValueParser<Value = Helper> {

@@ -42,6 +42,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Documents(args) => runtime::block_on(documents::run(&args)),
         Command::KnownHosts(args) => clients::known_hosts(&args),
         Command::SshConfig(args) => runtime::block_on(clients::ssh_config(&args)),
+        Command::UserCa(args) => clients::user_ca(&args),
         Command::Emulator(args) => runtime::block_on(emulator::run(&args)),
         Command::Policy(args) => policy::run(&args.command),
         Command::Reload(args) => policy::run_reload(&args),

@@ -129,6 +129,7 @@ pub(super) fn check(config: &Config, checks: &Checks) -> Vec<Finding> {
             Some(help),
         );
     }
+    super::sshd::check(config, &mut findings);
     if config.gateway.listen.is_empty() {
         findings.add(&[Key::Name("gateway"), Key::Name("listen")], "an address to listen on is needed", None);
     }

@@ -9,7 +9,7 @@ use portcullis_sinks::retention::Policy as Retention;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithms, AlgorithmsFor, IamKeys, Lanes, Oidc, Password, ProxyProtocol};
+use super::{Algorithms, AlgorithmsFor, IamKeys, Lanes, Oidc, Password, ProxyProtocol, Rung, Sshd};
 
 /// The whole of `gateway.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub realms: Vec<Realm>,
     /// How SSH channels are carried over Session Manager sessions.
     pub lanes: Lanes,
+    /// How nodes are reached by their own sshd.
+    pub sshd: Sshd,
     /// What is kept about every session.
     pub evidence: Evidence,
     /// Where sessions are found again.
@@ -449,6 +451,8 @@ pub struct Realm {
     /// refused in this realm.
     #[serde(default)]
     pub roles: Vec<RoleOfPeople>,
+    /// Which construction carries channels to the realm's nodes, whatever `lanes.rung` says.
+    pub via: Option<Rung>,
     /// Session Manager's own logging is off for the lanes (they carry an encoding nobody can read) because Portcullis's
     /// evidence replaces it. Where the account asks for logging and this is false, channels are refused.
     #[serde(default)]

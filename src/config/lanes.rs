@@ -17,7 +17,7 @@ pub struct Lanes {
     /// Whether data that shrinks travels compressed, where the node's helper can; not a terminal's. How well it shrinks shows in
     /// how much is sent, to whoever sees the encrypted connections: `false` is for those whom that concerns.
     pub compress: bool,
-    /// Which construction carries a channel: `two-lanes` or `one-lane`. Without it, the best that works on the node.
+    /// Which construction carries a channel: `two-lanes`, `one-lane` or `sshd`. Without it, the best that works on the node.
     pub rung: Option<Rung>,
     /// What carries interactive shells: `helper`, or `agent` for the agent's own session under the account's shell
     /// profile and logging.
@@ -70,6 +70,8 @@ pub enum Rung {
     TwoLanes,
     /// One raw terminal for both directions, over AWS's own document: slower, and works wherever Session Manager does.
     OneLane,
+    /// The node's own sshd, over Session Manager's port session for SSH: for nodes with neither Python nor a usable shell. Needs `sshd`.
+    Sshd,
 }
 
 /// Which helper the node is to use.

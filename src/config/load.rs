@@ -257,6 +257,8 @@ fn anchor(config: &mut Config, base: &Path) {
         let keys = &mut authority.keys_from;
         keys.iter_mut().chain(&mut authority.revoked)
     }));
+    let sshd = &mut config.sshd;
+    let paths = paths.chain(&mut sshd.user_ca).chain(&mut sshd.host_keys).chain(&mut sshd.known_hosts);
     let paths = paths.chain(&mut config.revocation.files).chain(&mut config.second_factor.totp_secrets);
     let paths = paths.chain(config.oidc.iter_mut().flat_map(|oidc| {
         let secret = &mut oidc.client_secret_file;

@@ -28,6 +28,7 @@ mod retired;
 mod schema;
 mod signature;
 mod sinks;
+mod sshd;
 mod warn;
 mod words;
 
@@ -47,3 +48,4 @@ pub use problem::{ConfigError, Problem, render};
 pub use proof_files::{KeyFile, ProofFiles, Whose};
 pub use schema::schema;
 pub use signature::Signature;
+pub use sshd::{Sshd, SshdCredential};

@@ -87,6 +87,7 @@ fn tells_of_a_session(event: &Event<'_>) -> bool {
         Event::SessionOpened(_)
         | Event::AlertRaised(_)
         | Event::SessionLane(_)
+        | Event::SessionSshd(_)
         | Event::ForwardConnected(_)
         | Event::ForwardInside(_)
         | Event::CommandRun(_)

@@ -41,6 +41,8 @@ pub enum Event<'a> {
     SessionJudged(SessionJudged<'a>),
     /// A Session Manager session carries part of it.
     SessionLane(SessionLane<'a>),
+    /// The node's own sshd carries it.
+    SessionSshd(SessionSshd<'a>),
     /// Of a forward: the node has connected.
     ForwardConnected(ForwardConnected<'a>),
     /// Of a forward: what passes is a protocol in which nobody sees what is done.
@@ -209,6 +211,17 @@ pub struct SessionLane<'a> {
     pub calls: &'a CallIds,
 }
 
+/// `session.sshd`
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSshd<'a> {
+    /// As whom it was logged in there: the login's user of the node, or the configuration's.
+    pub user: &'a str,
+    /// By what the node was known: the fingerprint of its host key.
+    pub host_key: &'a str,
+    /// What was logged in with: `user-ca`, `instance-connect`.
+    pub credential: &'a str,
+}
+
 /// `forward.connected`
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardConnected<'a> {
@@ -372,6 +385,7 @@ impl Event<'_> {
             Self::SessionOpened(_) => "session.opened",
             Self::AlertRaised(_) => "alert.raised",
             Self::SessionLane(_) => "session.lane",
+            Self::SessionSshd(_) => "session.sshd",
             Self::ForwardConnected(_) => "forward.connected",
             Self::ForwardInside(_) => "forward.inside",
             Self::CommandRun(_) => "command.run",
@@ -434,6 +448,11 @@ impl Event<'_> {
             Self::SessionOpened(event) => event.write(to),
             Self::AlertRaised(event) => event.write(to),
             Self::SessionLane(event) => event.write(to),
+            Self::SessionSshd(event) => {
+                to.text("user", event.user);
+                to.text("host_key", event.host_key);
+                to.text("credential", event.credential);
+            }
             Self::ForwardConnected(event) => {
                 to.text("way", event.way);
                 to.maybe("address", event.address);

@@ -47,7 +47,7 @@ pub use encryption::{DataKeys, Encryption};
 pub use error::EvidenceError;
 pub use event::{
     ByHop, Event, EvidenceViewed, ForwardInside, GatewayAsked, HoldsChanged, LoginAccepted, LoginRefused, MethodTried,
-    RefusalSum, RefusalsSummed, SessionDeleted,
+    RefusalSum, RefusalsSummed, SessionDeleted, SessionSshd,
 };
 pub use file_event::{FileAsked, FileClosed, FileDigest, FileOpened, FileOperation, FileOutcome, Paths};
 

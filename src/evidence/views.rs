@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::error::EvidenceError;
-use super::event::{Event, ForwardConnected, ForwardInside, SessionLane};
+use super::event::{Event, ForwardConnected, ForwardInside, SessionLane, SessionSshd};
 use super::file_event::{FileAsked, FileClosed, FileOpened, FileOperation};
 use super::proof::{Recorded, Unrecorded};
 use super::record::{Shared, lock};
@@ -168,6 +169,16 @@ impl LaneRecord {
             self.opened(session, calls).await?;
         }
         Ok(())
+    }
+
+    /// The session's number.
+    pub fn session(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// The node's own sshd carries it.
+    pub async fn by_sshd(&self, event: SessionSshd<'_>) -> Result<(), EvidenceError> {
+        self.shared.write(&Event::SessionSshd(event)).await
     }
 
     /// This Session Manager session was started to carry part of it. One that comes too late to be used may be noted after

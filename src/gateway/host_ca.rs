@@ -1,25 +1,17 @@
 //! The host CA: the key by which clients know the nodes that the gateway answers for in a hop. One line of `known_hosts` says that
 //! it does (`@cert-authority`); for each hop a certificate is made for the gateway's own host keys, under the name that was asked for.
-//!
-//! The file is a private key in OpenSSH's format, made at the first start. Gateways of a fleet have the same.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
-use uuid::Uuid;
-
-use super::hostkeys::{HostKeyError, HostKeys, Wrong, load_one, modern};
-use super::mint::{Counts, KeyPair, MintError, certificate_of_host};
+use super::hostkeys::HostKeys;
 use crate::model::NodeName;
+use crate::ssh::mint::{Counts, MintError, certificate_of_host};
+use crate::ssh::{CaKey, CaKind, KeyFileError};
 
 /// The host CA's key.
-#[derive(Clone)]
-pub struct HostCa(Arc<PrivateKey>);
+#[derive(Clone, Debug)]
+pub struct HostCa(CaKey);
 
 /// What the gateway shows itself by: its host keys, and for nodes certificates of them.
 #[derive(Clone, Debug)]
@@ -31,45 +23,27 @@ pub(super) struct NodeHosts {
 /// A certificate is looked at while keys are exchanged, and never again; this is for clocks that are wrong.
 const COUNTS: Counts = Counts { before: Duration::from_secs(3600), after: Duration::from_secs(3600) };
 
-const COMMENT: &str = "portcullis-host-ca";
+const KIND: CaKind = CaKind { name: "host CA", comment: "portcullis-host-ca", setting: "gateway.host_ca" };
 
 impl HostCa {
     /// The key in a file that only its owner can read; none where there is no file.
-    pub fn load(path: &Path) -> Result<Option<Self>, HostKeyError> {
-        match load_one(path).and_then(modern) {
-            Ok(key) => Ok(Some(Self(Arc::new(key)))),
-            Err(Wrong::NotOpened(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(HostKeyError::of_a("host CA", path, why)),
-        }
+    pub fn load(path: &Path) -> Result<Option<Self>, KeyFileError> {
+        Ok(CaKey::load(path, &KIND)?.map(Self))
     }
 
     /// The key in a file, or a new one where there is none.
-    pub fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
-        if let Some(there) = Self::load(path)? {
-            return Ok(there);
-        }
-        create(path).map_err(|why| HostKeyError::of_a("host CA", path, why))?;
-        // whoever was faster has made it
-        let none = || HostKeyError::of_a("host CA", path, Wrong::NotOpened(ErrorKind::NotFound.into()));
-        Self::load(path)?.ok_or_else(none)
+    pub fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
+        CaKey::load_or_create(path, &KIND).map(Self)
     }
 
     /// The public key, as in a `.pub` file.
     pub fn public_line(&self) -> String {
-        self.0.public_key().to_openssh().unwrap_or_default()
+        self.0.public_line()
     }
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        let text = KeyPair::new(COMMENT).unwrap().private().unwrap();
-        Self(Arc::new(PrivateKey::from_openssh(text.as_bytes()).unwrap()))
-    }
-}
-
-/// Never the key itself.
-impl std::fmt::Debug for HostCa {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("HostCa").field(&self.public_line()).finish()
+        Self(CaKey::for_test())
     }
 }
 
@@ -98,40 +72,9 @@ impl NodeHosts {
             .keys
             .for_certificates()
             .iter()
-            .map(|key| certificate_of_host(&self.ca.0, key.public_key(), names, COUNTS));
+            .map(|key| certificate_of_host(self.ca.0.private(), key.public_key(), names, COUNTS));
         Ok(self.keys.certified_by(certified.collect::<Result<_, _>>()?))
     }
-}
-
-/// Makes a key in a new file, and its public half beside it. It is there whole, or not at all.
-fn create(path: &Path) -> Result<(), Wrong> {
-    let pair = KeyPair::new(COMMENT)?;
-    let (private, public) = (pair.private()?, pair.public()?);
-    let beside = |ending: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let fresh = beside(&format!(".{}", Uuid::new_v4().simple()));
-    let write = |path: &Path, text: &str, mode: u32| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    let made = write(&fresh, &private, 0o600).and_then(|()| match fs::hard_link(&fresh, path) {
-        // another gateway has just made one, which is as good
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        linked => linked.map(|()| true),
-    });
-    let gone = fs::remove_file(&fresh);
-    if made.map_err(Wrong::NotMade)? {
-        gone.map_err(Wrong::NotMade)?;
-        let published = beside(".pub");
-        // of an earlier key
-        let _ = fs::remove_file(&published);
-        write(&published, &format!("{public}\n"), 0o644).map_err(Wrong::NotMade)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -198,7 +141,7 @@ mod tests {
                 );
                 let lasts = certificate.valid_before() - certificate.valid_after();
                 assert_eq!(lasts, 7200);
-                assert_eq!(certificate.signature_key(), ca.0.public_key().key_data());
+                assert_eq!(certificate.signature_key(), ca.0.private().public_key().key_data());
             }
         }
     }

@@ -1,8 +1,5 @@
 //! The gateway's own keys, loaded from private files.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use russh::keys::ssh_key::certificate::CertType;
@@ -10,8 +7,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, PrivateKey};
 
 use super::auth::publickey;
-use super::mint::MintError;
 use crate::config::Algorithms;
+use crate::ssh::{KeyFileError, Wrong, load_one, modern};
 
 /// Host keys, the preferred one first, and certificates that a host CA gave for them.
 #[derive(Clone)]
@@ -22,66 +19,15 @@ pub struct HostKeys {
     certificates: Vec<Certificate>,
 }
 
-/// What is wrong with a host key's file.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} {path}: {why}")]
-pub struct HostKeyError {
-    what: &'static str,
-    path: String,
-    why: Wrong,
-}
-
-/// What is wrong with it, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Wrong {
-    #[error(
-        "there is none, and none can be made there: {0}; make the directory the gateway's own, or name another file in gateway.host_ca"
-    )]
-    NotMade(std::io::Error),
-    #[error(transparent)]
-    NotMinted(#[from] MintError),
-    // whoever made it was root, as a rule
-    #[error("can't be opened: {0}; {OWNER}")]
-    NotAllowed(std::io::Error),
-    #[error("can't be opened: {0}")]
-    NotOpened(std::io::Error),
-    #[error("{0}")]
-    NotLookedAt(std::io::Error),
-    #[error("others can read it; chmod 600 it, and {OWNER}")]
-    Public,
-    #[error("it belongs to another user; {OWNER}")]
-    OfAnother,
-    #[error("can't be read: {0}")]
-    NotRead(std::io::Error),
-    #[error("it is no private key in OpenSSH's format; make one with ssh-keygen -t ed25519")]
-    NoKey,
-    #[error("it has a passphrase; remove it with ssh-keygen -p -N ''")]
-    Encrypted,
-    #[error(
-        "{0} host keys are not used here; make one with ssh-keygen -t ed25519 or -t ecdsa (one of RSA for old clients goes to legacy_host_keys)"
-    )]
-    Kind(Algorithm),
-    #[error("{0} is no key for old clients, which know RSA; make one with ssh-keygen -t rsa -b 3072")]
-    NotRsa(Algorithm),
-    #[error("an RSA key has 2048 to 8192 bits here; make one with ssh-keygen -t rsa -b 3072")]
-    RsaSize,
-    #[error("it is no certificate; the CA's ssh-keygen -s -h makes one")]
-    NoCertificate,
-    #[error("it is a user's certificate; sign the host key with ssh-keygen -s -h")]
-    UserCertificate,
-    #[error("it is for none of the host keys")]
-    NotOurs,
-}
-
 impl HostKeys {
     /// Loads keys from files that only their owner can read.
-    pub fn load(paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+    pub fn load(paths: &[PathBuf]) -> Result<Self, KeyFileError> {
         let keys = load_all(paths, modern)?;
         Ok(Self { keys, legacy: Vec::new(), certificates: Vec::new() })
     }
 
     /// The same, and RSA keys for clients that know no other kind.
-    pub fn with_legacy(mut self, paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+    pub fn with_legacy(mut self, paths: &[PathBuf]) -> Result<Self, KeyFileError> {
         self.legacy = load_all(paths, |key| match key.public_key().key_data() {
             KeyData::Rsa(rsa) => publickey::rsa_size(rsa).map(|_| key).map_err(|_| Wrong::RsaSize),
             _ => Err(Wrong::NotRsa(key.algorithm())),
@@ -90,9 +36,9 @@ impl HostKeys {
     }
 
     /// The same keys with these certificates, each of which must be a host's and for one of the keys.
-    pub fn with_certificates(mut self, paths: &[PathBuf]) -> Result<Self, HostKeyError> {
+    pub fn with_certificates(mut self, paths: &[PathBuf]) -> Result<Self, KeyFileError> {
         for path in paths {
-            let certificate = load_certificate(path, &self.keys).map_err(|why| HostKeyError::of(path, why))?;
+            let certificate = load_certificate(path, &self.keys).map_err(|why| KeyFileError::of_a(HOST_KEY, path, why))?;
             self.certificates.push(certificate);
         }
         Ok(self)
@@ -130,35 +76,6 @@ impl HostKeys {
     }
 }
 
-impl HostKeyError {
-    /// What to do about it, where the sentence does not say so itself.
-    pub fn help(&self) -> Option<String> {
-        match &self.why {
-            Wrong::NotOpened(error) if self.what == "host key" && error.kind() == ErrorKind::NotFound => {
-                // named as OpenSSH names its own: ssh_host_ecdsa_key
-                let kinds = ["ecdsa", "rsa"].into_iter().find(|kind| self.path.contains(kind));
-                let kind = kinds.unwrap_or("ed25519");
-                let path = &self.path;
-                Some(format!(
-                    "make it with: ssh-keygen -t {kind} -N '' -f {path}; its owner is the user that runs the gateway (chown portcullis: {path})"
-                ))
-            }
-            Wrong::NotAllowed(_) | Wrong::OfAnother => {
-                Some("check as the user that runs the gateway, such as: sudo -u portcullis portcullis check".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    fn of(path: &Path, why: Wrong) -> Self {
-        Self::of_a("host key", path, why)
-    }
-
-    pub(super) fn of_a(what: &'static str, path: &Path, why: Wrong) -> Self {
-        Self { what, path: path.display().to_string(), why }
-    }
-}
-
 /// Never the keys themselves.
 impl std::fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,42 +83,14 @@ impl std::fmt::Debug for HostKeys {
     }
 }
 
-/// What a service's key wants, with the user's name that `deploy/systemd` gives it.
-const OWNER: &str = "give it to the user that runs the gateway (chown portcullis: FILE)";
+const HOST_KEY: &str = "host key";
 
 fn load_all(
     paths: &[PathBuf],
     takes: impl Fn(PrivateKey) -> Result<PrivateKey, Wrong>,
-) -> Result<Vec<PrivateKey>, HostKeyError> {
-    let load = |path: &PathBuf| load_one(path).and_then(&takes).map_err(|why| HostKeyError::of(path, why));
+) -> Result<Vec<PrivateKey>, KeyFileError> {
+    let load = |path: &PathBuf| load_one(path).and_then(&takes).map_err(|why| KeyFileError::of_a(HOST_KEY, path, why));
     paths.iter().map(load).collect()
-}
-
-/// A key of a kind that every client of today knows.
-pub(super) fn modern(key: PrivateKey) -> Result<PrivateKey, Wrong> {
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
-        other => Err(Wrong::Kind(other)),
-    }
-}
-
-pub(super) fn load_one(path: &Path) -> Result<PrivateKey, Wrong> {
-    let mut file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => Wrong::NotAllowed(error),
-        _ => Wrong::NotOpened(error),
-    })?;
-    let is = file.metadata().map_err(Wrong::NotLookedAt)?;
-    if is.mode() & 0o077 != 0 {
-        return Err(Wrong::Public);
-    }
-    let euid = rustix::process::geteuid().as_raw();
-    if is.uid() != euid && is.uid() != 0 {
-        return Err(Wrong::OfAnother);
-    }
-    let mut text = zeroize::Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(Wrong::NotRead)?;
-    let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|_| Wrong::NoKey)?;
-    if key.is_encrypted() { Err(Wrong::Encrypted) } else { Ok(key) }
 }
 
 fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wrong> {
@@ -219,12 +108,12 @@ fn load_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Wro
 impl HostKeys {
     /// Makes a new ed25519 key in a file of its own, and an ECDSA key beside it, unless they are there already; then loads
     /// them.
-    pub(crate) fn load_or_create(path: &Path) -> Result<Self, HostKeyError> {
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
         use std::fs::OpenOptions;
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
 
-        use super::mint::KeyPair;
+        use crate::ssh::mint::KeyPair;
 
         let ecdsa = path.with_extension("ecdsa");
         let kinds = [(path.to_owned(), KeyPair::new("portcullis")), (ecdsa, KeyPair::new_ecdsa("portcullis"))];
@@ -244,8 +133,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 
-    use super::super::mint::KeyPair;
     use super::*;
+    use crate::ssh::mint::KeyPair;
 
     fn keygen(dir: &Path, kind: &[&str], passphrase: &str) -> PathBuf {
         let path = dir.join(kind.join("-"));

@@ -35,7 +35,6 @@ mod host_ca;
 mod hostkeys;
 mod inbox;
 mod listener;
-pub mod mint;
 mod node_list;
 mod penalties;
 mod pick_list;
@@ -59,7 +58,7 @@ mod tests;
 pub use arrival::SpokenWith;
 pub use environment::never_passes;
 pub use host_ca::HostCa;
-pub use hostkeys::{HostKeyError, HostKeys};
+pub use hostkeys::HostKeys;
 pub use listener::{Gateway, GatewayError};
 pub use settings::Settings;
 

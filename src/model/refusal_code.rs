@@ -102,6 +102,10 @@ pub enum RefusalCode {
     LogShareUsedUp,
     /// Everything was allowed, and the way to the node did not open.
     NoWayToTheNode,
+    /// The node's own sshd did not take it.
+    NodeSshd,
+    /// The node's own sshd is not known to be who it should be.
+    NodeHostKey,
     /// Somebody ended it while it was being opened.
     Killed,
     /// It is a kind of forwarding that the gateway does not do.
@@ -141,7 +145,7 @@ pub enum RefusalCode {
 impl RefusalCode {
     /// All of them, in the order of the page.
     #[cfg(test)]
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 67] = [
         Self::KeyUnknown,
         Self::KeyTooWeak,
         Self::KeyOfAnother,
@@ -190,6 +194,8 @@ impl RefusalCode {
         Self::NotRecordable,
         Self::LogShareUsedUp,
         Self::NoWayToTheNode,
+        Self::NodeSshd,
+        Self::NodeHostKey,
         Self::Killed,
         Self::ForwardingNotServed,
         Self::TargetForbidden,
@@ -260,6 +266,8 @@ impl RefusalCode {
             Self::NotRecordable => "not-recordable",
             Self::LogShareUsedUp => "log-share-used-up",
             Self::NoWayToTheNode => "no-way-to-the-node",
+            Self::NodeSshd => "node-sshd",
+            Self::NodeHostKey => "node-host-key",
             Self::Killed => "killed",
             Self::ForwardingNotServed => "forwarding-not-served",
             Self::TargetForbidden => "target-forbidden",

@@ -114,6 +114,8 @@ impl Refused {
 fn of_the_way(error: &TransportError) -> RefusalCode {
     match error {
         TransportError::NodeFull { .. } | TransportError::NodeShareTaken { .. } => RefusalCode::NodeFull,
+        TransportError::Sshd(error) if error.is_about_the_host_key() => RefusalCode::NodeHostKey,
+        TransportError::Sshd(error) if error.is_the_node_s() => RefusalCode::NodeSshd,
         _ => RefusalCode::NoWayToTheNode,
     }
 }

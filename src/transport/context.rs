@@ -54,7 +54,7 @@ impl ChannelContext {
             Rung::TwoLanes => {
                 self.attach_request(self.out_document(), self.options.attach("out", directory, received), false)
             }
-            Rung::OneLane => self.one_lane_request(&self.options.attach("both", directory, received), "lane:"),
+            Rung::OneLane | Rung::Sshd => self.one_lane_request(&self.options.attach("both", directory, received), "lane:"),
         }
     }
 
@@ -108,6 +108,7 @@ pub(super) fn first_request(context: &ChannelContext) -> SessionRequest {
             let parameters = [("options", context.options.start("out")), ("command", context.command.clone())];
             context.request(context.out_document(), parameters, false)
         }
-        Rung::OneLane => context.one_lane_request(&context.options.start("both"), &context.command),
+        // the last rung has no lanes, and nobody comes here with it
+        Rung::OneLane | Rung::Sshd => context.one_lane_request(&context.options.start("both"), &context.command),
     }
 }

@@ -3,6 +3,7 @@
 use super::lanes::LaneError;
 use super::limits::LimitReached;
 use super::parameter::NulInCommand;
+use super::sshd::SshdError;
 use crate::backend::BackendError;
 use crate::evidence::EvidenceError;
 use crate::model::counted;
@@ -60,6 +61,12 @@ pub enum TransportError {
     /// The lanes, or the helper at their other end.
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// The node's own sshd.
+    #[error(transparent)]
+    Sshd(#[from] SshdError),
+    /// No helper runs on the node; what is opened next goes another way.
+    #[error("{0}; from now on the node's own sshd is tried there, so try again")]
+    BySshdNext(String),
     /// What carries it and others is gone, or did not come.
     #[error("{0}")]
     HelperLost(String),

@@ -1,18 +1,22 @@
 //! The ladder: which sessions carry a channel, best first, and what is known of each node.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::Rung;
-use crate::model::NodeRef;
+use crate::model::{NodeRef, RealmName};
 
 /// What is known of the nodes. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
     fixed: Option<Rung>,
+    /// The same by realm, which counts before that.
+    by_realm: Arc<BTreeMap<RealmName, Rung>>,
+    /// The last rung is there: the gateway has something to log in with.
+    has_sshd: bool,
     /// What worked, and when that was found out.
     seen: Arc<Mutex<HashMap<NodeRef, (Rung, Instant)>>>,
     /// Where a relay was not to be had, and since when that is known.
@@ -22,7 +26,22 @@ pub(super) struct Ladder {
 impl Ladder {
     /// Nothing known yet; `fixed` allows one rung only.
     pub(super) fn new(fixed: Option<Rung>) -> Self {
-        Self { fixed, seen: Arc::default(), without_relay: Arc::default() }
+        Self {
+            fixed,
+            by_realm: Arc::default(),
+            has_sshd: false,
+            seen: Arc::default(),
+            without_relay: Arc::default(),
+        }
+    }
+
+    /// With one rung only in some realms, and with nodes' own sshds or without.
+    pub(super) fn with(self, by_realm: BTreeMap<RealmName, Rung>, has_sshd: bool) -> Self {
+        Self { by_realm: Arc::new(by_realm), has_sshd, ..self }
+    }
+
+    fn fixed(&self, node: &NodeRef) -> Option<Rung> {
+        self.by_realm.get(&node.realm).copied().or(self.fixed)
     }
 
     /// Where to start with a node. A lower rung is believed in for a while only: a node that was just busy, or whose agent
@@ -30,15 +49,20 @@ impl Ladder {
     pub(super) fn rung(&self, node: &NodeRef, now: Instant) -> Rung {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
         let fresh = seen.filter(|(_, at)| now.saturating_duration_since(*at) < BELIEVED);
-        self.fixed.or(fresh.map(|(rung, _)| rung)).unwrap_or(Rung::TwoLanes)
+        self.fixed(node).or(fresh.map(|(rung, _)| rung)).unwrap_or(Rung::TwoLanes)
     }
 
     /// The rung to try after one that did not answer.
-    pub(super) fn below(&self, failed: Rung) -> Option<Rung> {
-        match (self.fixed, failed) {
+    pub(super) fn below(&self, node: &NodeRef, failed: Rung) -> Option<Rung> {
+        match (self.fixed(node), failed) {
             (None, Rung::TwoLanes) => Some(Rung::OneLane),
             _ => None,
         }
+    }
+
+    /// Whether a node's own sshd may be tried where no lane will do.
+    pub(super) fn may_try_sshd(&self, node: &NodeRef) -> bool {
+        self.has_sshd && self.fixed(node).is_none()
     }
 
     /// A rung worked on a node.
@@ -76,13 +100,13 @@ mod tests {
         let node = NodeRef::for_test("i-0123");
         let now = Instant::now();
         assert_eq!(ladder.rung(&node, now), Rung::TwoLanes);
-        assert_eq!(ladder.below(Rung::TwoLanes), Some(Rung::OneLane));
+        assert_eq!(ladder.below(&node, Rung::TwoLanes), Some(Rung::OneLane));
         ladder.stands(&node, Rung::OneLane, now);
         ladder.stands(&node, Rung::OneLane, now + BELIEVED / 2);
         assert_eq!(ladder.rung(&node, now + BELIEVED / 2), Rung::OneLane);
         assert_eq!(ladder.rung(&node, now + BELIEVED), Rung::TwoLanes);
-        assert_eq!(ladder.below(Rung::OneLane), None);
-        assert_eq!(Ladder::new(Some(Rung::TwoLanes)).below(Rung::TwoLanes), None);
+        assert_eq!(ladder.below(&node, Rung::OneLane), None);
+        assert_eq!(Ladder::new(Some(Rung::TwoLanes)).below(&node, Rung::TwoLanes), None);
     }
 
     #[test]
@@ -92,6 +116,18 @@ mod tests {
         ladder.lacks_relay(&node, now);
         assert!(!ladder.may_have_relay(&node, now + BELIEVED / 2) && ladder.may_have_relay(&node, now + BELIEVED));
         assert!(ladder.may_have_relay(&NodeRef::for_test("i-4567"), now));
+    }
+
+    #[test]
+    fn a_realm_may_have_one_rung_alone_and_the_last_is_there_where_it_can_be_logged_in() {
+        let now = Instant::now();
+        let [dev, prod] = ["dev", "prod"].map(|realm| NodeRef::new(&RealmName::of_test(realm), "i-0123"));
+        let ladder = Ladder::new(None).with([(prod.realm.clone(), Rung::Sshd)].into(), true);
+        assert_eq!((ladder.rung(&prod, now), ladder.rung(&dev, now)), (Rung::Sshd, Rung::TwoLanes));
+        assert!(ladder.may_try_sshd(&dev) && !ladder.may_try_sshd(&prod));
+        assert!(!Ladder::new(None).may_try_sshd(&dev));
+        ladder.stands(&dev, Rung::Sshd, now);
+        assert_eq!(ladder.rung(&dev, now), Rung::Sshd);
     }
 
     #[test]

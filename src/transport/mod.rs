@@ -24,6 +24,7 @@ mod plain_port;
 pub mod relay;
 pub mod ride;
 mod sharing;
+mod sshd;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -36,5 +37,6 @@ pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::{Lifetime, LimitReached};
 pub use ride::Commands;
+pub use sshd::{Credential, HostKeyRules, SshdError, SshdOptions, UserCa};
 
 pub use open::{Transport, TransportOptions};

@@ -25,6 +25,7 @@ use super::node_places::{NodePermit, NodePlaces};
 use super::options::{Job, Options};
 use super::parameter::{self, Carried};
 use super::relay::{self, Relay};
+use super::sshd::{SshdError, SshdOptions};
 use crate::backend::lanes::Lanes;
 use crate::backend::{BackendError, Realms};
 use crate::config::{ForwardTransport, Helper, Rung, ShellTransport};
@@ -60,6 +61,10 @@ pub struct TransportOptions {
     pub agent_looks_names_up: bool,
     /// Where nodes' own sshds listen, which no forward reaches.
     pub sshd_ports: SshdPorts,
+    /// The same in some realms, whatever is allowed elsewhere.
+    pub rung_by_realm: BTreeMap<RealmName, Rung>,
+    /// How nodes' own sshds are reached.
+    pub sshd: SshdOptions,
     /// Bytes of output that wait here until clients take them, of all.
     pub output_bytes: usize,
     /// The same of one person.
@@ -81,6 +86,8 @@ impl Default for TransportOptions {
             forward: ForwardTransport::Helper,
             agent_looks_names_up: false,
             sshd_ports: SshdPorts::default(),
+            rung_by_realm: BTreeMap::new(),
+            sshd: SshdOptions::default(),
             output_bytes: 512 << 20,
             output_bytes_per_person: 128 << 20,
         }
@@ -113,7 +120,8 @@ pub struct Transport {
 impl Transport {
     /// Channels over these lanes, in the accounts of these realms.
     pub fn new(realms: &Realms, lanes: Arc<dyn Lanes>, options: TransportOptions) -> Self {
-        let ladder = Ladder::new(options.rung);
+        let has_sshd = options.sshd.credential.is_some();
+        let ladder = Ladder::new(options.rung).with(options.rung_by_realm.clone(), has_sshd);
         let account = |realm: &RealmName| {
             let replaces = options.evidence_replaces_logging.contains(realm);
             Some((realm.clone(), Account::new(realms.directory(realm)?.clone(), replaces)))
@@ -154,6 +162,9 @@ impl Transport {
         setup: ChannelSetup,
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
+        if self.is_by_sshd(&grant) {
+            return self.open_by_sshd(None, grant, evidence, setup, herald).await;
+        }
         let closed = setup.stdin_closed && setup.pty.is_none();
         let window = self.output.window(grant.identity().person(), setup.pty.is_some());
         let credit = window.bytes();
@@ -235,6 +246,9 @@ impl Transport {
     ) -> Result<FileService, TransportError> {
         grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
+        if self.is_by_sshd(&grant) {
+            return Err(SshdError::FilesNotCarried.into());
+        }
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let window = self.output.window(grant.identity().person(), false);
         let options = options.compressed(self.options.compress).with_credit(window.bytes());
@@ -255,7 +269,8 @@ impl Transport {
         if !matches!(grant.action(), Action::Forward { .. } | Action::ForwardSocket { .. }) {
             return Err(TransportError::NothingToRelay);
         }
-        if self.options.helper == Helper::Sh || !self.ladder.may_have_relay(grant.node(), Instant::now()) {
+        // a node's own sshd has none that would be recorded: forwards take the agent's port sessions there
+        if self.options.helper == Helper::Sh || self.is_by_sshd(&grant) || !self.ladder.may_have_relay(grant.node(), Instant::now()) {
             return Ok(Relay::absent(grant, self.output.clone()));
         }
         self.start_relay(grant, &evidence, ("relay:", false), None, &herald).await

@@ -43,17 +43,20 @@ impl Sharing {
     }
 }
 
-/// A relay that several have, which is there or on its way; and where the sessions are noted that carry it.
+/// A way that several have, which is there or on its way; and where the sessions are noted that carry it.
 #[derive(Clone)]
-pub(super) struct SharedRelay {
-    opened: Shared<BoxFuture<'static, Result<Relay, Arc<TransportError>>>>,
+pub(super) struct SharedWay<T: Clone> {
+    opened: Shared<BoxFuture<'static, Result<T, Arc<TransportError>>>>,
     pub(super) noted: LaneRecord,
 }
 
-impl SharedRelay {
+/// A relay that several have.
+pub(super) type SharedRelay = SharedWay<Relay>;
+
+impl<T: Clone + Send + Sync + 'static> SharedWay<T> {
     /// Opens it in a task of its own, since whoever asked first may give up and others wait for it; until it is let go of.
     pub(super) fn open(
-        opening: impl Future<Output = Result<Relay, TransportError>> + Send + 'static,
+        opening: impl Future<Output = Result<T, TransportError>> + Send + 'static,
         noted: LaneRecord,
         let_go: CancellationToken,
     ) -> Self {
@@ -65,7 +68,7 @@ impl SharedRelay {
         });
         let opened: BoxFuture<'static, _> = Box::pin(async move {
             let opened = opening.await.unwrap_or_else(|_| {
-                tracing::error!("opening a relay has panicked");
+                tracing::error!("opening a way that several share has panicked");
                 Err(TransportError::Gone)
             });
             opened.map_err(Arc::new)
@@ -74,22 +77,39 @@ impl SharedRelay {
     }
 
     /// It, once it is open.
-    pub(super) async fn relay(&self) -> Result<Relay, Arc<TransportError>> {
+    pub(super) async fn opened(&self) -> Result<T, Arc<TransportError>> {
         self.opened.clone().await
     }
 
-    /// One that is on its way is, and one that did not open is not; of one that has ended it is to say.
-    pub(super) fn is_usable(&self, ended: impl FnOnce(&RelayError) -> bool) -> bool {
+    /// One that is on its way is usable, and one that did not open is not; of one that is there it is to say.
+    pub(super) fn may_be_used(&self, usable: impl FnOnce(&T) -> bool) -> bool {
         match self.opened.peek() {
             None => true,
-            Some(Ok(relay)) => relay.ended().is_none_or(|why| ended(&why)),
+            Some(Ok(way)) => usable(way),
             Some(Err(_)) => false,
         }
     }
 }
 
-impl fmt::Debug for SharedRelay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRelay").finish_non_exhaustive()
+impl SharedRelay {
+    /// Whether it may be used; of one that has ended it is to say.
+    pub(super) fn is_usable(&self, ended: impl FnOnce(&RelayError) -> bool) -> bool {
+        self.may_be_used(|relay| relay.ended().is_none_or(|why| ended(&why)))
     }
+}
+
+impl<T: Clone> fmt::Debug for SharedWay<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedWay").finish_non_exhaustive()
+    }
+}
+
+/// Why it did not open, for one of all who wanted it: an error can't be copied, its sentence can.
+pub(super) fn not_opened(error: Arc<TransportError>) -> TransportError {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
+        TransportError::Backend(error) => error.clone().into(),
+        TransportError::Sshd(error) => error.clone().into(),
+        TransportError::GivenUp => TransportError::GivenUp,
+        other => TransportError::HelperLost(other.to_string()),
+    })
 }

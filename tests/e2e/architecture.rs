@@ -102,6 +102,7 @@ fn names_only(dir: &str, allowed: &[&str]) {
 fn the_bottom_is_the_bottom() {
     names_only("src/model", &[]);
     names_only("src/config", &["model"]);
+    names_only("src/ssh", &[]);
     names_only("src/identity", &["model"]);
     // what it decides is for somebody who proved who they are: the proof is all it takes of identity
     names_only("src/policy", &["model", "identity"]);
@@ -176,8 +177,8 @@ fn one_crypto_provider() {
 }
 
 #[test]
-fn only_the_gateway_names_russh() {
-    only(&["src/gateway"], &["russh::", "use russh"]);
+fn only_the_two_ends_of_ssh_name_russh() {
+    only(&["src/gateway", "src/ssh", "src/transport/sshd"], &["russh::", "use russh"]);
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod sessions;
 mod shell;
 mod sign_in;
 mod sinks;
+mod sshd;
 mod story;
 mod terminal;
 mod transfer;

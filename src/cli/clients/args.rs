@@ -37,6 +37,17 @@ pub(in crate::cli) struct KnownHostsArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+On a node, as root (the file is one for all users; a certificate is for one of them, and for two minutes):
+  portcullis user-ca > /etc/ssh/portcullis-user-ca.pub
+  echo 'TrustedUserCAKeys /etc/ssh/portcullis-user-ca.pub' > /etc/ssh/sshd_config.d/portcullis.conf
+The sshd need not listen on more than the node's own loopback address.")]
+pub(in crate::cli) struct UserCaArgs {
+    #[command(flatten)]
+    pub(in crate::cli) config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
 Every node of the realms is in it, whoever may use it; AWS is asked for them with the gateway's own credentials.
 A person gets a block for each node that they may use from the gateway: ssh gate ssh-config
 The nodes are known by the host CA, whose line is in a file of its own:

@@ -1,7 +1,7 @@
-//! `portcullis known-hosts` and `portcullis ssh-config`: what a fleet's clients need in their own files to hop to nodes. A person gets
+//! `portcullis known-hosts`, `ssh-config` and `user-ca`: what a fleet's clients need in their own files to hop to nodes. A person gets
 //! theirs from the gateway itself: `ssh <gateway> ssh-config`.
 
-use super::args::{KnownHostsArgs, SshConfigArgs};
+use super::args::{KnownHostsArgs, SshConfigArgs, UserCaArgs};
 use crate::app;
 use crate::backend::Realms;
 use crate::cli::args::ConfigArgs;
@@ -11,11 +11,13 @@ use crate::cli::runtime::patiently;
 use crate::cli::{output, realm};
 use crate::config::{Config, Trust};
 use crate::gateway::client_files::{self, KnownHosts};
-use crate::gateway::{HostCa, HostKeyError, HostKeys};
+use crate::gateway::{HostCa, HostKeys};
+use crate::ssh::KeyFileError;
+use crate::transport::UserCa;
 
 pub(in crate::cli) fn known_hosts(args: &KnownHostsArgs) -> Result<(), Failure> {
     let config = read(&args.config)?;
-    let wrong = |error: HostKeyError| Failure::new(Exit::Config, error.to_string());
+    let wrong = |error: KeyFileError| Failure::new(Exit::Config, error.to_string());
     let ca = config.host_ca_path();
     let missing = || {
         let text =
@@ -32,6 +34,20 @@ pub(in crate::cli) fn known_hosts(args: &KnownHostsArgs) -> Result<(), Failure> 
         true => output::print(&format!("{:#}\n", known.json())),
         false => output::print(&format!("{}\n", known.lines().join("\n"))),
     }
+}
+
+pub(in crate::cli) fn user_ca(args: &UserCaArgs) -> Result<(), Failure> {
+    let config = read(&args.config)?;
+    let ca = config.user_ca_path();
+    let missing = || {
+        let text = format!(
+            "there is no user CA yet: with credential = \"user-ca\" below [sshd], `portcullis serve` makes it at its first start, in {}",
+            ca.display()
+        );
+        Failure::new(Exit::Config, text)
+    };
+    let user_ca = UserCa::load(&ca).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    output::print(&format!("{}\n", user_ca.ok_or_else(missing)?.public_line()))
 }
 
 pub(in crate::cli) async fn ssh_config(args: &SshConfigArgs) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::exit::{Exit, Failure};
-use crate::gateway::mint::{KeyPair, MintError};
+use crate::ssh::mint::{KeyPair, MintError};
 
 /// The name by which clients know the demo's gateway, whatever its port.
 pub(super) const HOST_ALIAS: &str = "portcullis-demo";

@@ -19,7 +19,7 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Endpoints, Person, PolicyFile, ProofFiles, Realm, RoleOfPeople};
+use crate::config::{Algorithms, Config, Endpoints, Person, PolicyFile, ProofFiles, Realm, RoleOfPeople, Rung, SshdCredential};
 use crate::emulator::{NodeConfig, SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;
@@ -305,6 +305,11 @@ fn configuration(args: &DemoArgs, dir: &DemoDir, keys: dir::Keys, embedded: &Emb
         ..Realm::default()
     }];
     config.lanes.rung = args.rung;
+    if args.rung == Some(Rung::Sshd) {
+        config.sshd.credential = Some(SshdCredential::UserCa);
+        config.sshd.user = args.sshd_user.clone();
+        config.sshd.port = args.sshd_port.unwrap_or(config.sshd.port);
+    }
     config.lanes.helper = args.helper;
     config.lanes.shell = args.shell;
     config.lanes.frame_bytes = args.frame_bytes;

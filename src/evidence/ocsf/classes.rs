@@ -98,6 +98,10 @@ impl Class {
             Event::SessionLane(lane) => {
                 vec![ssh(OTHER, "Session Manager Session", format!("carried by {}", lane.session_manager_id))]
             }
+            Event::SessionSshd(sshd) => {
+                let message = format!("by the node's own sshd, as {}, known by {}", sshd.user, sshd.host_key);
+                vec![ssh(OTHER, "Node Login", message)]
+            }
             Event::ForwardConnected(forward) => {
                 let address = forward.address.map(|address| format!(" to {address}")).unwrap_or_default();
                 let unseen = if forward.end_to_end { ", end to end, so that nobody sees what is done" } else { "" };

@@ -38,7 +38,7 @@ impl Relays {
         // one that was let go of meanwhile is no reason not to open another
         for last in [false, true] {
             let (slot, is_new) = self.slot(transport, grant, evidence, let_go);
-            let relay = match slot.relay().await {
+            let relay = match slot.opened().await {
                 Ok(relay) => relay,
                 Err(error) => return Err(not_opened(error)),
             };

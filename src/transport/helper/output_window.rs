@@ -18,7 +18,7 @@ pub const WIDEST_OUTPUT: u32 = 2 * 1024 * 1024;
 
 /// One that is never refused. The helper for sh gives credit away by 48 KiB to each of a command's two outputs, before they
 /// have anything to say, and the gateway grants more when a quarter has been taken.
-const NARROWEST_OUTPUT: u32 = 256 * 1024;
+pub const NARROWEST_OUTPUT: u32 = 256 * 1024;
 
 /// What output may hold of the gateway's memory.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ impl Driver {
         let mut clock = context.clock.clone();
         clock.touch(now);
         Self {
-            out_lane: OutLane::new(context.rung, context.ladder.below(context.rung).is_some(), now),
+            out_lane: OutLane::new(context.rung, context.ladder.below(context.node(), context.rung).is_some(), now),
             in_lane: InLane::default(),
             out_session: first.id.clone(),
             out_slot: Slot::of(first),
@@ -100,6 +100,12 @@ impl Driver {
     /// Whether this kind of lane may be the reason that no helper answered: it said nothing at all, not even why.
     pub(super) fn is_rung_to_blame(&self, now: Instant) -> bool {
         self.out_lane.is_silent() && self.noise.is_empty() && self.clock.over(now).is_none()
+    }
+
+    /// Whether the node began a session and no helper came to run in it, on the last rung that needs one; whatever it said of that.
+    pub(super) fn runs_no_helper(&self) -> bool {
+        let is_last = self.context.ladder.below(self.context.node(), self.context.rung).is_none();
+        is_last && self.out_lane.is_silent() && self.clock.over(Instant::now()).is_none()
     }
 
     /// Goes on until the channel is at its end, or these lanes are.
@@ -357,7 +363,7 @@ impl Driver {
 
     fn out_ended(&mut self, text: &str, now: Instant) -> Result<(), LaneError> {
         self.out_slot.lane = None;
-        let lower = self.is_rung_to_blame(now) && self.context.ladder.below(self.context.rung).is_some();
+        let lower = self.is_rung_to_blame(now) && self.context.ladder.below(self.context.node(), self.context.rung).is_some();
         self.out_lane.handle_ended(text, &self.noise, lower, now)
     }
 

@@ -12,6 +12,7 @@ use crate::policy::Grant;
 use crate::transport::node_places::NodePermit;
 use crate::transport::open::Transport;
 use crate::transport::sharing::{SharedRelay, Sharing};
+use crate::transport::sshd::Connections;
 
 /// What one SSH connection's commands share. Its end is theirs, once they have ended.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Commands {
     no_more: AtomicBool,
     /// If it were not to, it would say so.
     more: AtomicBool,
+    /// Its connections to nodes' own sshds.
+    pub(in crate::transport) sshd: Connections,
     _open: DropGuard,
     let_go: CancellationToken,
 }
@@ -42,9 +45,9 @@ pub(super) struct Slot {
 }
 
 /// A command's place among the channels that its node carries.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Its helper's,
+#[derive(Debug, Default)]
+pub(in crate::transport) struct Place {
+    /// That of what carries it,
     _of_helper: Option<OwnedSemaphorePermit>,
     /// or its own.
     _own: Option<NodePermit>,
@@ -54,7 +57,14 @@ impl Default for Commands {
     fn default() -> Self {
         let let_go = CancellationToken::new();
         let _open = let_go.clone().drop_guard();
-        Self { state: Mutex::default(), no_more: AtomicBool::default(), more: AtomicBool::default(), _open, let_go }
+        Self {
+            state: Mutex::default(),
+            no_more: AtomicBool::default(),
+            more: AtomicBool::default(),
+            sshd: Connections::default(),
+            _open,
+            let_go,
+        }
     }
 }
 
@@ -114,15 +124,20 @@ impl Commands {
 }
 
 impl Place {
-    fn own(place: NodePermit) -> Self {
+    /// The place of what carries it, if no other command has that: it counts for one.
+    pub(in crate::transport) fn of_carrier(place: &Arc<Semaphore>) -> Option<Self> {
+        let of_helper = place.clone().try_acquire_owned().ok()?;
+        Some(Self { _of_helper: Some(of_helper), _own: None })
+    }
+
+    pub(in crate::transport) fn own(place: NodePermit) -> Self {
         Self { _of_helper: None, _own: Some(place) }
     }
 }
 
 impl Slot {
     fn take_place(&self) -> Option<Place> {
-        let of_helper = self.place.clone().try_acquire_owned().ok()?;
-        Some(Place { _of_helper: Some(of_helper), _own: None })
+        Place::of_carrier(&self.place)
     }
 
     fn is_usable(&self) -> bool {

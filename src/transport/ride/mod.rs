@@ -23,5 +23,6 @@ mod open;
 mod run;
 
 pub use commands::Commands;
+pub(super) use commands::Place;
 #[cfg(feature = "testing")]
 pub use run::Said;

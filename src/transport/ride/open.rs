@@ -23,7 +23,7 @@ use crate::transport::open::{Transport, wanted};
 use crate::transport::options::Options;
 use crate::transport::parameter::NulInCommand;
 use crate::transport::relay::{Relay, RelayError, RelayStream, Target};
-use crate::transport::sharing::Sharing;
+use crate::transport::sharing::{Sharing, not_opened};
 
 /// The kind of the record that says how a command is to be run.
 const HOW: u8 = b'P';
@@ -38,6 +38,9 @@ impl Transport {
         setup: ChannelSetup,
         herald: Herald,
     ) -> Result<OpenChannel, TransportError> {
+        if self.is_by_sshd(&grant) {
+            return self.open_by_sshd(Some(&commands.sshd), Arc::new(grant), evidence, setup, herald).await;
+        }
         let sharing = Sharing::of(&grant);
         if !self.may_share(&grant) || !commands.is_to_share(&sharing) {
             return self.open(grant, evidence, setup, herald).await;
@@ -124,7 +127,7 @@ impl Transport {
                 commands.slot(self, (sharing, grant), evidence, place)
             }
         };
-        let relay = wanted(async { Ok(slot.helper.relay().await) }, herald).await?;
+        let relay = wanted(async { Ok(slot.helper.opened().await) }, herald).await?;
         let relay = relay.map_err(not_opened)?;
         Ok((slot.helper.noted, relay, place, is_new))
     }
@@ -157,13 +160,4 @@ fn words(grant: &Grant, command: &[u8], setup: &ChannelSetup) -> Result<BytesMut
     }
     encode_plain(&ToNode::Command(Bytes::copy_from_slice(command)), &mut words);
     Ok(words)
-}
-
-/// Why a helper did not open, for one of all who wanted it: an error can't be copied, its sentence can.
-fn not_opened(error: Arc<TransportError>) -> TransportError {
-    Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
-        TransportError::Backend(error) => error.clone().into(),
-        TransportError::GivenUp => TransportError::GivenUp,
-        other => TransportError::HelperLost(other.to_string()),
-    })
 }

@@ -1,5 +1,5 @@
-//! New keys and host certificates, in the text forms that OpenSSH reads. For the host CA, the demo and tests; an operator's own
-//! host keys come from `ssh-keygen`.
+//! New keys and certificates, in the text forms that OpenSSH reads. For the gateway's own authorities, the demo and tests; an operator's
+//! own host keys come from `ssh-keygen`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,6 +50,11 @@ impl KeyPair {
         Ok(Self { key })
     }
 
+    /// The pair, for whoever signs with it.
+    pub fn into_key(self) -> PrivateKey {
+        self.key
+    }
+
     /// The private half in OpenSSH's format.
     pub fn private(&self) -> Result<Zeroizing<String>, MintError> {
         self.key.to_openssh(LineEnding::LF).map_err(failed("the key can't be written"))
@@ -71,28 +76,58 @@ impl KeyPair {
 
 /// How long before and after now a certificate counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    pub(super) before: Duration,
-    pub(super) after: Duration,
+pub struct Counts {
+    /// Before.
+    pub before: Duration,
+    /// After.
+    pub after: Duration,
 }
 
 /// A host key's certificate, for these names.
-pub(super) fn certificate_of_host(
+pub fn certificate_of_host(
     ca: &PrivateKey,
     host: &PublicKey,
     names: &[&str],
     counts: Counts,
+) -> Result<Certificate, MintError> {
+    certificate(ca, host, counts, |builder| {
+        builder.cert_type(CertType::Host)?.key_id(names.join(","))?;
+        for name in names {
+            builder.valid_principal(*name)?;
+        }
+        Ok(())
+    })
+}
+
+/// A key's certificate by which it is this user of a machine, and may have a terminal there and nothing else: no forwarding, and no
+/// `~/.ssh/rc`. `id` is what the machine's log calls it by.
+pub fn certificate_of_user(
+    ca: &PrivateKey,
+    key: &PublicKey,
+    user: &str,
+    id: &str,
+    counts: Counts,
+) -> Result<Certificate, MintError> {
+    certificate(ca, key, counts, |builder| {
+        builder.cert_type(CertType::User)?.key_id(id)?.valid_principal(user)?;
+        builder.extension("permit-pty", "")?;
+        Ok(())
+    })
+}
+
+fn certificate(
+    ca: &PrivateKey,
+    key: &PublicKey,
+    counts: Counts,
+    fill: impl FnOnce(&mut Builder) -> Result<(), russh::keys::ssh_key::Error>,
 ) -> Result<Certificate, MintError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (from, until) = (now.saturating_sub(counts.before).as_secs(), now.saturating_add(counts.after).as_secs());
     let mut nonce = vec![0; Builder::RECOMMENDED_NONCE_SIZE];
     getrandom::fill(&mut nonce).map_err(failed("the system gives no randomness"))?;
     let build = || {
-        let mut builder = Builder::new(nonce, host.key_data().clone(), from, until)?;
-        builder.cert_type(CertType::Host)?.key_id(names.join(","))?;
-        for name in names {
-            builder.valid_principal(*name)?;
-        }
+        let mut builder = Builder::new(nonce, key.key_data().clone(), from, until)?;
+        fill(&mut builder)?;
         builder.sign(ca)
     };
     build().map_err(failed::<russh::keys::ssh_key::Error>("the certificate can't be made"))
