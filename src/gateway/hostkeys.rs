@@ -38,7 +38,8 @@ impl HostKeys {
     /// The same keys with these certificates, each of which must be a host's and for one of the keys.
     pub fn with_certificates(mut self, paths: &[PathBuf]) -> Result<Self, KeyFileError> {
         for path in paths {
-            let certificate = load_certificate(path, &self.keys).map_err(|why| KeyFileError::of_a(HOST_KEY, path, why))?;
+            let certificate =
+                load_certificate(path, &self.keys).map_err(|why| KeyFileError::of_a(HOST_KEY, path, why))?;
             self.certificates.push(certificate);
         }
         Ok(self)

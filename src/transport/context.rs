@@ -54,7 +54,9 @@ impl ChannelContext {
             Rung::TwoLanes => {
                 self.attach_request(self.out_document(), self.options.attach("out", directory, received), false)
             }
-            Rung::OneLane | Rung::Sshd => self.one_lane_request(&self.options.attach("both", directory, received), "lane:"),
+            Rung::OneLane | Rung::Sshd => {
+                self.one_lane_request(&self.options.attach("both", directory, received), "lane:")
+            }
         }
     }
 

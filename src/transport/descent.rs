@@ -34,7 +34,8 @@ impl ChannelContext {
             let reason = match &error {
                 BackendError::Document(_) | BackendError::Parameters { .. } => Reason::Documents(&error),
                 BackendError::Ended { session, .. }
-                    if self.ladder.below(self.node(), self.rung).is_some() && fate(&self.opener, session).await == Fate::Failed =>
+                    if self.ladder.below(self.node(), self.rung).is_some()
+                        && fate(&self.opener, session).await == Fate::Failed =>
                 {
                     Reason::Refused(&error)
                 }
@@ -77,10 +78,8 @@ impl ChannelContext {
     /// No lane will do: what is opened on that node from now on goes by its own sshd, where there is something to log in with. Not this
     /// channel itself: it may have been begun on the node, and what it is was not for another user to do.
     pub(super) fn by_sshd_next(&self, error: TransportError) -> TransportError {
-        let is_no_helper = matches!(
-            error,
-            TransportError::Lane(LaneError::NotStarted { .. } | LaneError::NoHello { .. })
-        );
+        let is_no_helper =
+            matches!(error, TransportError::Lane(LaneError::NotStarted { .. } | LaneError::NoHello { .. }));
         let node = self.node();
         if !is_no_helper || !self.ladder.may_try_sshd(node) {
             return error;

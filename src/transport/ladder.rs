@@ -26,13 +26,7 @@ pub(super) struct Ladder {
 impl Ladder {
     /// Nothing known yet; `fixed` allows one rung only.
     pub(super) fn new(fixed: Option<Rung>) -> Self {
-        Self {
-            fixed,
-            by_realm: Arc::default(),
-            has_sshd: false,
-            seen: Arc::default(),
-            without_relay: Arc::default(),
-        }
+        Self { fixed, by_realm: Arc::default(), has_sshd: false, seen: Arc::default(), without_relay: Arc::default() }
     }
 
     /// With one rung only in some realms, and with nodes' own sshds or without.

@@ -25,7 +25,7 @@ use super::node_places::{NodePermit, NodePlaces};
 use super::options::{Job, Options};
 use super::parameter::{self, Carried};
 use super::relay::{self, Relay};
-use super::sshd::{SshdError, SshdOptions};
+use super::sshd::SshdOptions;
 use crate::backend::lanes::Lanes;
 use crate::backend::{BackendError, Realms};
 use crate::config::{ForwardTransport, Helper, Rung, ShellTransport};
@@ -247,7 +247,7 @@ impl Transport {
         grant.judge(&Action::Files).map_err(TransportError::Denied)?;
         let grant = Arc::new(grant);
         if self.is_by_sshd(&grant) {
-            return Err(SshdError::FilesNotCarried.into());
+            return self.open_files_by_sshd(grant, evidence, herald).await;
         }
         let options = Options::files(grant.os_user(), self.options.helper, directory()?);
         let window = self.output.window(grant.identity().person(), false);
@@ -270,7 +270,10 @@ impl Transport {
             return Err(TransportError::NothingToRelay);
         }
         // a node's own sshd has none that would be recorded: forwards take the agent's port sessions there
-        if self.options.helper == Helper::Sh || self.is_by_sshd(&grant) || !self.ladder.may_have_relay(grant.node(), Instant::now()) {
+        if self.options.helper == Helper::Sh
+            || self.is_by_sshd(&grant)
+            || !self.ladder.may_have_relay(grant.node(), Instant::now())
+        {
             return Ok(Relay::absent(grant, self.output.clone()));
         }
         self.start_relay(grant, &evidence, ("relay:", false), None, &herald).await

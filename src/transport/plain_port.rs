@@ -27,9 +27,6 @@ const DOCUMENT: &str = "AWS-StartSSHSession";
 /// How long the agent may take to begin.
 const BEGINS: Duration = Duration::from_secs(10);
 
-/// And then the port to say something, after a way to the node and back.
-const SPEAKS: Duration = Duration::from_millis(1500);
-
 /// How long the last bytes may take to get there.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 
@@ -68,11 +65,13 @@ impl Ended {
     }
 }
 
-/// Opens it. When this returns the port has said something. `held` is let go of when it is over.
+/// Opens it. When this returns the port has said something, for which it has so long once the session is there. `held` is let go of when it
+/// is over.
 pub(super) async fn open(
     opener: &LaneOpener,
     port: u16,
     payload: usize,
+    speaks: Duration,
     held: impl Send + 'static,
 ) -> Result<(DuplexStream, Ended), NotOpened> {
     let parameters = [("portNumber".to_owned(), vec![port.to_string()])].into();
@@ -85,7 +84,7 @@ pub(super) async fn open(
         carried.await;
         drop(held);
     });
-    for (wanted, patience) in [(Stage::Established, BEGINS), (Stage::Spoken, SPEAKS)] {
+    for (wanted, patience) in [(Stage::Established, BEGINS), (Stage::Spoken, speaks)] {
         // whoever gives up drops the stream, which ends the session
         match timeout(patience, stages.wait_for(|stage| *stage >= wanted)).await {
             Ok(Ok(_)) => {}

@@ -1,6 +1,7 @@
 //! The third rung: a node that is reached by its own sshd, which is OpenSSH's, and trusts the demo's user CA. No helper runs there.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -120,7 +121,12 @@ impl Master {
     fn start(demo: &Demo) -> Self {
         let socket = demo.dir().join("many");
         let option = format!("ControlPath=\"{}\"", socket.display());
-        let ssh = demo.command("ssh").args(["-MN", "-o", "SendEnv=GIT_PROTOCOL LC_TEST", "-o", &option, "demo"]).stdin(Stdio::null()).spawn().unwrap();
+        let ssh = demo
+            .command("ssh")
+            .args(["-MN", "-o", "SendEnv=GIT_PROTOCOL LC_TEST", "-o", &option, "demo"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
         until("the master is up", PATIENCE, || socket.exists());
         Self { ssh, option }
     }
@@ -154,7 +160,10 @@ fn commands_have_their_bytes_their_ends_and_their_evidence() {
     assert_eq!(killed.code(), Some(255), "{killed}");
     until("all have ended", PATIENCE, || node.named("session.closed").len() == 5);
     let exits: Vec<Value> = node.named("session.exit");
-    assert!(exits.iter().any(|exit| exit["code"] == 7) && exits.iter().any(|exit| exit["signal"] == "TERM"), "{exits:?}");
+    assert!(
+        exits.iter().any(|exit| exit["code"] == 7) && exits.iter().any(|exit| exit["signal"] == "TERM"),
+        "{exits:?}"
+    );
     let logins = node.named("session.sshd");
     assert_eq!(logins.len(), 5);
     let public = std::fs::read_to_string(node.dir.path().join("host.pub")).unwrap();
@@ -202,6 +211,65 @@ fn a_shell_has_its_terminal_and_is_recorded() {
     let folder = node.folder(opened["id"].as_str().unwrap());
     let cast = std::fs::read_to_string(folder.join("terminal.cast")).unwrap();
     assert!(cast.contains("31 97") && cast.contains("GOTINT") && cast.contains("\"r\""), "{cast}");
+}
+
+#[test]
+fn files_go_by_its_sftp_server_and_are_judged_hashed_and_recorded() {
+    let node = Node::start();
+    let (dir, bytes) = (tempfile::tempdir().unwrap(), noise(3 << 20, 12));
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(dir.path().join("here"), &bytes).unwrap();
+    let batch = format!(
+        "put {} {}\nls -l {2}\nrename {1} {3}\nget {3} {4}\nchmod 600 {3}\nmkdir {5}\n",
+        path("here"),
+        path("there"),
+        dir.path().display(),
+        path("renamed"),
+        path("back"),
+        path("made")
+    );
+    let mut sftp = node.demo.command("sftp");
+    let listed = run(sftp.args(["-b", "-", "demo"]), batch.as_bytes(), PATIENCE).ok().out();
+    assert!(listed.contains("3145728") && listed.contains("there"), "{listed}");
+    assert!(std::fs::read(dir.path().join("back")).unwrap() == bytes, "what came back is another");
+    let mode = std::fs::metadata(dir.path().join("renamed")).unwrap().permissions().mode();
+    assert_eq!((mode & 0o777, dir.path().join("made").is_dir()), (0o600, true));
+    // scp by SFTP, and the older one, both ways
+    for (number, mode) in ["-s", "-O"].into_iter().enumerate() {
+        let (up, down) = (path(&format!("up {number}")), path(&format!("down {number}")));
+        run(
+            node.demo.command("scp").args([
+                mode,
+                "-q",
+                &path("here"),
+                &format!("demo:{}", up.replace(' ', if mode == "-O" { "\\ " } else { " " })),
+            ]),
+            b"",
+            PATIENCE,
+        )
+        .ok();
+        run(node.demo.command("scp").args([mode, "-q", &format!("demo:{}", path("renamed")), &down]), b"", PATIENCE)
+            .ok();
+        assert!(std::fs::read(up).unwrap() == bytes && std::fs::read(down).unwrap() == bytes, "{mode}");
+    }
+    let missing =
+        run(node.demo.command("scp").args(["-q", &format!("demo:{}", path("nothing")), &path("x")]), b"", PATIENCE);
+    assert!(missing.code() == Some(1) && missing.err().contains("No such file"), "{missing}");
+    // a policy about paths holds, whatever carries the file
+    std::fs::write(dir.path().join("id_ed25519"), "secret").unwrap();
+    let key = format!("db-1+INC-1234@gate:{}", path("id_ed25519"));
+    let denied = run(node.demo.command("scp").args(["-q", &key, &path("stolen")]), b"", PATIENCE);
+    assert!(denied.code() == Some(1) && !dir.path().join("stolen").exists(), "{denied}");
+    until("all have ended", PATIENCE, || node.named("session.sealed").len() == 7);
+    let first = &node.named("session.sealed")[0];
+    let folder = node.demo.dir().join("evidence/sessions").join(first["folder"].as_str().unwrap());
+    let files = std::fs::read_to_string(folder.join("files.jsonl")).unwrap();
+    let sum = run(Command::new("sha256sum").arg(dir.path().join("here")), b"", PATIENCE).ok().out();
+    assert_eq!(files.matches(sum.split(' ').next().unwrap()).count(), 2, "{files}");
+    assert!(files.contains("Rename") && files.contains("MakeDirectory"), "{files}");
+    // and no program of ours ran there
+    let trail = std::fs::read_to_string(node.demo.dir().join("trail.jsonl")).unwrap();
+    assert!(trail.contains("AWS-StartSSHSession") && !trail.contains("Portcullis-FileLane"), "{trail}");
 }
 
 #[test]
@@ -286,7 +354,12 @@ fn a_reader_that_has_gone_ends_the_command() {
     let node = Node::start();
     let line = format!("yes {}", node.port);
     let mut shell = Command::new("bash");
-    shell.arg("-c").arg("ssh -F \"$1\" demo \"$2\" | head -n 1").arg("sh").arg(node.demo.dir().join("ssh_config")).arg(&line);
+    shell
+        .arg("-c")
+        .arg("ssh -F \"$1\" demo \"$2\" | head -n 1")
+        .arg("sh")
+        .arg(node.demo.dir().join("ssh_config"))
+        .arg(&line);
     assert_eq!(run(&mut shell, b"", PATIENCE).ok().out(), format!("{}\n", node.port));
     until("it has ended on the node", PATIENCE, || processes(&line).iter().all(|(_, found)| !found.starts_with("yes")));
 }

@@ -19,7 +19,9 @@ use crate::cli::failure::app_failure;
 use crate::cli::output;
 use crate::cli::realm;
 use crate::cli::runtime::{Ending, patiently};
-use crate::config::{Algorithms, Config, Endpoints, Person, PolicyFile, ProofFiles, Realm, RoleOfPeople, Rung, SshdCredential};
+use crate::config::{
+    Algorithms, Config, Endpoints, Person, PolicyFile, ProofFiles, Realm, RoleOfPeople, Rung, SshdCredential,
+};
 use crate::emulator::{NodeConfig, SelfMadeTls, ServiceConfig};
 use crate::model::NodeName;
 use crate::transport;

@@ -1,6 +1,7 @@
 //! A tunnel: the node's own sshd, over a port session that is this connection's alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::DialError;
 use super::ports::{limits_of, place};
@@ -15,6 +16,9 @@ use crate::transport::lane_opener::LaneOpener;
 use crate::transport::open::Transport;
 use crate::transport::plain_port::{self, NotOpened};
 
+/// How long its sshd may take to say something, after a way to the node and back: whoever waits is refused by then.
+const SPEAKS: Duration = Duration::from_millis(1500);
+
 /// Connects to it. When this returns it has said something.
 pub(super) async fn dial(
     transport: &Transport,
@@ -27,10 +31,9 @@ pub(super) async fn dial(
     let dialled = async {
         let permit = place(transport, &grant).await.map_err(DialError::Full)?;
         let terms = transport.account(&grant.node().realm)?.terms().await?;
-        // AWS's own documents, as those of that rung
-        terms.allow(Rung::OneLane)?;
+        terms.allow(Rung::Sshd)?;
         let opener = LaneOpener::new(transport.lanes.clone(), grant.clone(), evidence);
-        let opened = plain_port::open(&opener, port, transport.options.payload, permit).await;
+        let opened = plain_port::open(&opener, port, transport.options.payload, SPEAKS, permit).await;
         let (stream, ended) = opened.map_err(|error| not_opened(error, port))?;
         let limits = ForwardLimits::new(limits_of(transport, &grant).await?, grant);
         Ok(ForwardStream::of_plain(stream, ended, limits))

@@ -363,7 +363,8 @@ impl Driver {
 
     fn out_ended(&mut self, text: &str, now: Instant) -> Result<(), LaneError> {
         self.out_slot.lane = None;
-        let lower = self.is_rung_to_blame(now) && self.context.ladder.below(self.context.node(), self.context.rung).is_some();
+        let lower =
+            self.is_rung_to_blame(now) && self.context.ladder.below(self.context.node(), self.context.rung).is_some();
         self.out_lane.handle_ended(text, &self.noise, lower, now)
     }
 

@@ -23,6 +23,8 @@ const LONGEST_LINE: usize = 120 * 1024;
 pub(super) enum What {
     Shell,
     Command(Vec<u8>),
+    /// Its SFTP server.
+    Files,
 }
 
 /// What was begun without, which the person is told of once.
@@ -62,6 +64,7 @@ pub(super) async fn begin(channel: &mut NodeChannel, what: &What, setup: &Channe
         match what {
             What::Shell => writer.request_shell(true).await?,
             What::Command(line) => writer.exec(true, line.clone()).await?,
+            What::Files => writer.request_subsystem(true, "sftp").await?,
         }
         asked.push(Asked::Start);
         Ok::<_, russh::Error>(asked)
@@ -73,6 +76,7 @@ pub(super) async fn begin(channel: &mut NodeChannel, what: &What, setup: &Channe
             let done = reply(channel).await?;
             match question {
                 Asked::Terminal if !done => return Err(SshdError::NoTerminal),
+                Asked::Start if !done && *what == What::Files => return Err(SshdError::NoFiles),
                 Asked::Start if !done => return Err(SshdError::NotStarted),
                 Asked::Variable(missed) => without.variables |= missed && !done,
                 Asked::Terminal | Asked::Start => {}
@@ -128,7 +132,11 @@ mod tests {
             let wrapped = String::from_utf8(by_bin_sh(line.as_bytes()).unwrap()).unwrap();
             for shell in ["dash", "bash", "sh"] {
                 let ran = Command::new(shell).args(["-c", &wrapped]).output().unwrap();
-                assert_eq!(String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&expected), "{shell}: {wrapped}");
+                assert_eq!(
+                    String::from_utf8_lossy(&ran.stdout),
+                    String::from_utf8_lossy(&expected),
+                    "{shell}: {wrapped}"
+                );
             }
         }
         assert!(by_bin_sh(&b"'".repeat(LONGEST_LINE / 5)).is_err());

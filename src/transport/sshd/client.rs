@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::error::{LONGEST, SshdError};
 use super::host_key::{HostKeyRules, HostNames, Known, known_by};
 use super::inbox::{Inbox, Stream};
-use super::way::Why;
 use crate::model::{Exit, plain_text_up_to};
+use crate::transport::plain_port::Ended;
 
 /// The library's end of a connection.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ pub(super) struct Shared {
     /// Why it is over, when it is.
     ended: watch::Sender<Option<String>>,
     /// What what carries it says of that.
-    why: Why,
+    carrier: Ended,
 }
 
 impl Shared {
-    pub(super) fn over(why: Why) -> Self {
-        Self { why, ..Self::default() }
+    pub(super) fn over(carrier: Ended) -> Self {
+        Self { carrier, ..Self::default() }
     }
 
     /// The inbox of a channel that the node has confirmed.
@@ -61,7 +61,7 @@ impl Shared {
 
     /// The connection is over.
     pub(super) fn end(&self, why: &str) {
-        let why = self.why.get().map_or(why, String::as_str);
+        let why = self.carrier.lost().unwrap_or(why);
         self.ended.send_if_modified(|ended| ended.is_none() && ended.replace(why.to_owned()).is_none());
         let why = self.ended().unwrap_or_default();
         self.inboxes().values().for_each(|inbox| inbox.lose(&why));

@@ -24,8 +24,8 @@ use super::credential::{Credential, Proof};
 use super::error::SshdError;
 use super::host_key::{HostKeyRules, HostNames};
 use super::inbox::{Inbox, Word};
-use super::way::Why;
 use crate::transport::helper::output_window::{NARROWEST_OUTPUT, OutputWindow};
+use crate::transport::plain_port::Ended;
 
 /// From the first byte to the login.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -68,7 +68,7 @@ impl Connection {
     /// Knows who is at the other end of a stream, and logs in there.
     pub(super) async fn over<S>(
         stream: S,
-        why: Why,
+        carrier: Ended,
         peer: &Peer,
         credential: &Credential,
         proof: Proof,
@@ -78,7 +78,7 @@ impl Connection {
     {
         let known = peer.rules.known().await?;
         let config = Arc::new(config(known.kinds(&peer.node), known.has_authority(&peer.node)));
-        let shared = Arc::new(Shared::over(why));
+        let shared = Arc::new(Shared::over(carrier));
         let client = Client { rules: peer.rules.clone(), known, node: peer.node.clone(), shared: shared.clone() };
         let connected = async {
             let mut handle = client::connect_stream(config, stream, client).await.map_err(|error| match error {
@@ -121,12 +121,15 @@ impl Connection {
                 Err(russh::Error::ChannelOpenFailure(why)) => return Err(SshdError::NoSession(format!("{why:?}"))),
                 Err(error) => return Err(connection.lost(&error)),
             };
-            let Some(inbox) = connection.shared.inbox(writer.id()) else { return Err(connection.lost(&"it was closed")) };
+            let Some(inbox) = connection.shared.inbox(writer.id()) else {
+                return Err(connection.lost(&"it was closed"));
+            };
             let channel =
                 NodeChannel { connection, writer: Arc::new(writer), inbox, window, outstanding: NARROWEST_OUTPUT };
             Ok(channel)
         });
-        let mut channel = opening.await.unwrap_or_else(|_| Err(SshdError::Lost("opening a session has panicked".to_owned())))?;
+        let mut channel =
+            opening.await.unwrap_or_else(|_| Err(SshdError::Lost("opening a session has panicked".to_owned())))?;
         channel.widen();
         Ok(channel)
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::ssh_key::Certificate;
 use russh::keys::PrivateKey;
+use russh::keys::ssh_key::Certificate;
 use uuid::Uuid;
 
 use super::error::SshdError;
@@ -103,7 +103,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ca = UserCa::load_or_create(&dir.path().join("user-ca-key")).unwrap();
         let key = KeyPair::new("portcullis").unwrap().into_key();
-        let certificate = certificate_of_user(ca.0.private(), key.public_key(), "deploy", "ada session 1", COUNTS).unwrap();
+        let certificate =
+            certificate_of_user(ca.0.private(), key.public_key(), "deploy", "ada session 1", COUNTS).unwrap();
         let path = dir.path().join("key-cert.pub");
         std::fs::write(&path, certificate.to_openssh().unwrap()).unwrap();
         let shown = Command::new("ssh-keygen").arg("-Lf").arg(&path).output().unwrap().stdout;

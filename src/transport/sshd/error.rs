@@ -10,7 +10,9 @@ use crate::ssh::mint::MintError;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SshdError {
     /// The gateway is not set up for it.
-    #[error("this node is reached by its own sshd, and the gateway has nothing to log in with there: see [sshd] in its configuration")]
+    #[error(
+        "this node is reached by its own sshd, and the gateway has nothing to log in with there: see [sshd] in its configuration"
+    )]
     NoCredential,
     /// The login names no user, and there is no default one.
     #[error(
@@ -118,9 +120,11 @@ pub enum SshdError {
     /// It starts nothing.
     #[error("the node's sshd did not start it")]
     NotStarted,
-    /// Files are not carried there.
-    #[error("this node is reached by its own sshd, over which this gateway carries shells and commands, and no files: use a command (such as cat)")]
-    FilesNotCarried,
+    /// It has no SFTP server.
+    #[error(
+        "the node's sshd has no sftp subsystem, by which files are carried there; its sshd_config says so: Subsystem sftp internal-sftp"
+    )]
+    NoFiles,
     /// It did not say how the command ended.
     #[error("the node's sshd ended the session without saying how what ran in it ended")]
     NoExit,
@@ -145,7 +149,7 @@ impl SshdError {
                 | Self::NoSession(_)
                 | Self::NoTerminal
                 | Self::NotStarted
-                | Self::FilesNotCarried
+                | Self::NoFiles
         )
     }
 

@@ -102,7 +102,10 @@ impl HostKeyRules {
             return Ok(());
         }
         let Some(file) = &self.remembered else {
-            return Err(SshdError::HostKeyUnknown { node: node.shown.clone(), fingerprint: fingerprint(key.key_data()) });
+            return Err(SshdError::HostKeyUnknown {
+                node: node.shown.clone(),
+                fingerprint: fingerprint(key.key_data()),
+            });
         };
         let _one = self.noting.lock().await;
         // another connection may have noted it meanwhile
@@ -137,7 +140,10 @@ impl Known {
         for (number, entry) in KnownHosts::new(text).enumerate() {
             let entry = entry.map_err(|_| format!("what is entry {} of it is no line of known_hosts", number + 1))?;
             let HostPatterns::Patterns(patterns) = entry.host_patterns() else {
-                return Err(format!("entry {} of it has a hashed name, which is not read here: write the node's id", number + 1));
+                return Err(format!(
+                    "entry {} of it has a hashed name, which is not read here: write the node's id",
+                    number + 1
+                ));
             };
             let patterns = patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
             let (marker, key) = (entry.marker().copied(), entry.public_key().clone());
@@ -253,7 +259,11 @@ pub(super) fn known_by(shown: &PublicKeyOrCertificate) -> String {
     match shown {
         PublicKeyOrCertificate::PublicKey { key, .. } => fingerprint(key.key_data()),
         PublicKeyOrCertificate::Certificate(certificate) => {
-            format!("{} (authority {})", fingerprint(certificate.public_key()), fingerprint(certificate.signature_key()))
+            format!(
+                "{} (authority {})",
+                fingerprint(certificate.public_key()),
+                fingerprint(certificate.signature_key())
+            )
         }
     }
 }

@@ -188,8 +188,13 @@ mod tests {
         inbox.close();
         inbox.lose("gone");
         let data = |stream, text: &'static str| Word::Data(stream, text.into());
-        let expected =
-            [Word::Reply(true), data(Stream::Stdout, "out"), data(Stream::Stderr, "err"), Word::Exit(Exit::Code(3)), Word::Closed];
+        let expected = [
+            Word::Reply(true),
+            data(Stream::Stdout, "out"),
+            data(Stream::Stderr, "err"),
+            Word::Exit(Exit::Code(3)),
+            Word::Closed,
+        ];
         assert_eq!(words(&inbox), expected);
     }
 

@@ -13,13 +13,13 @@
 //! | `options` | what the configuration says of it |
 //! | `credential` | what is logged in with |
 //! | `host_key` | whether a node is who it should be |
-//! | `way` | the port session, as a stream |
 //! | `client` | what the SSH library calls |
 //! | `inbox` | what was said on a channel and nobody has taken |
 //! | `connect` | a connection, and the channels on it |
 //! | `connections` | one SSH client's connections: who may share one |
 //! | `begin` | a terminal, variables, and what to run |
 //! | `open` | a shell or a command on its way |
+//! | `files` | its SFTP server, as the file service |
 //! | `run` | the task between a channel there and its client |
 
 mod begin;
@@ -28,6 +28,7 @@ mod connect;
 mod connections;
 mod credential;
 mod error;
+mod files;
 mod host_key;
 mod inbox;
 mod open;
@@ -35,7 +36,6 @@ mod options;
 mod run;
 #[cfg(test)]
 mod tests;
-mod way;
 
 pub(super) use connections::Connections;
 pub use credential::{Credential, UserCa};

@@ -1,6 +1,7 @@
 //! A shell or a command on its way to a node's own sshd.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,7 +11,6 @@ use super::connections::{Connections, Held};
 use super::error::SshdError;
 use super::host_key::HostNames;
 use super::run::{self, Run};
-use super::way;
 use crate::config::Rung;
 use crate::evidence::{LaneRecord, SessionSshd};
 use crate::policy::{Action, Grant, JudgedLine};
@@ -22,14 +22,18 @@ use crate::transport::lane_opener::LaneOpener;
 use crate::transport::limits::{Clock, Limits};
 use crate::transport::open::{Transport, wanted};
 use crate::transport::parameter::NulInCommand;
+use crate::transport::plain_port::{self, NotOpened};
 use crate::transport::sharing::{Sharing, not_opened};
 
 /// What the person hears once where a variable of theirs did not get there.
 const WITHOUT_VARIABLES: &str =
     "the node's sshd does not take all of the variables that were sent; its AcceptEnv says which it takes";
 
+/// How long an sshd may take to say who it is: a busy node's may have to be read from the disk first.
+const SPEAKS: Duration = Duration::from_secs(10);
+
 /// Something that has begun on a node.
-struct Begun {
+pub(super) struct Begun {
     channel: NodeChannel,
     clock: Clock,
     held: Held,
@@ -64,7 +68,7 @@ impl Transport {
         Ok(OpenChannel { input, output: Output { deliveries, lifetime } })
     }
 
-    async fn begin_by_sshd(
+    pub(super) async fn begin_by_sshd(
         &self,
         among: Option<&Connections>,
         grant: &Arc<Grant>,
@@ -145,16 +149,26 @@ impl Transport {
             let node = HostNames::of(grant.node_facts(), grant.node_name().as_str());
             let session = evidence.session();
             let opener = LaneOpener::new(lanes, grant.clone(), evidence);
-            let (stream, why) = way::open(&opener, options.port, payload).await?;
+            let opened = plain_port::open(&opener, options.port, payload, SPEAKS, ()).await;
+            let (stream, ended) = opened.map_err(|error| no_way(error, &node, options.port))?;
             let proof = credential.prove(&grant, &user, session)?;
             let peer = Peer { rules: options.host_keys, node, user, port: options.port };
-            Ok(Connection::over(stream, why, &peer, &credential, proof).await?)
+            Ok(Connection::over(stream, ended, &peer, &credential, proof).await?)
         }
     }
 }
 
+fn no_way(error: NotOpened, node: &HostNames, port: u16) -> TransportError {
+    let node = node.shown.clone();
+    match error {
+        NotOpened::Silent => SshdError::Silent { node, port }.into(),
+        NotOpened::Ended(why) => SshdError::Handshake { node, why }.into(),
+        NotOpened::Backend(error) => error.into(),
+    }
+}
+
 /// Carries it to its end.
-async fn carry(begun: Begun, grant: Arc<Grant>, stdin_closed: bool, client: Client) {
+pub(super) async fn carry(begun: Begun, grant: Arc<Grant>, stdin_closed: bool, client: Client) {
     let Begun { channel, clock, held, own, notice } = begun;
     run::run(Run { channel, clock, grant, waiting: notice, stdin_closed }, client).await;
     drop((held, own));

@@ -19,6 +19,7 @@ use crate::model::{Exit, NodeFacts};
 use crate::policy::{Action, Grant};
 use crate::transport::channel::ChannelSetup;
 use crate::transport::helper::output_window::OutputWindow;
+use crate::transport::plain_port::Ended;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,7 +74,7 @@ impl Sshd {
         let grant = Grant::for_test("web-1", Action::Shell);
         let proof = credential.prove(&grant, &peer.user, Uuid::nil())?;
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        Connection::over(stream, Arc::default(), &peer, credential, proof).await
+        Connection::over(stream, Ended::default(), &peer, credential, proof).await
     }
 }
 
@@ -147,7 +148,8 @@ async fn what_is_no_ssh_server_is_told_in_a_sentence() {
         let peer = Peer { rules, node, user: "ada".into(), port: 22 };
         let credential = Credential::UserCa(UserCa::for_test());
         let proof = credential.prove(&Grant::for_test("web-1", Action::Shell), "ada", Uuid::nil()).unwrap();
-        let told = timeout(PATIENCE, Connection::over(near, Arc::default(), &peer, &credential, proof)).await.unwrap();
+        let told =
+            timeout(PATIENCE, Connection::over(near, Ended::default(), &peer, &credential, proof)).await.unwrap();
         let told = told.unwrap_err().to_string();
         assert!(told.contains("no connection to the sshd of web-1"), "{told}");
     }

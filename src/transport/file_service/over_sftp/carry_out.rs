@@ -16,7 +16,7 @@ use super::super::operation::{Answer, Attributes, FileError, Handle, Operation};
 use super::super::service::{Call, FileService};
 use super::super::sftp::packet::Request;
 use super::super::sftp::reply::{BAD_MESSAGE, EOF, Reply};
-use super::connection::{Connection, Expect};
+use super::connection::{Connection, Expect, Why};
 use super::error::{check_path, check_text, exists, no_such_file, no_such_handle, node, unsupported};
 use super::greeting::{Offers, ask_around, exchange_versions};
 use super::listing::entry;
@@ -28,21 +28,36 @@ pub fn start<S>(grant: Arc<Grant>, stream: S) -> FileService
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    start_for(grant, stream, Why::default())
+}
+
+/// The same, where whoever carries the stream may say in `why`, before it ends, why it does.
+pub(in crate::transport) fn start_for<S>(grant: Arc<Grant>, stream: S, why: Why) -> FileService
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (operations, calls) = mpsc::channel(16);
     // whoever has an operation under way learns how it ended
-    tokio::spawn(async move { serve(calls, stream).await });
+    tokio::spawn(async move { serve_for(calls, stream, why).await });
     FileService { grant, operations, login: None }
 }
 
 /// Carries operations out on a stream that speaks SFTP version 3, as its client, until nobody can ask for more: then the
 /// stream is ended. The error says why it could not go on; whoever waited has been told so as well.
-pub async fn serve<S>(mut calls: mpsc::Receiver<Call>, mut stream: S) -> Result<(), FileError>
+pub async fn serve<S>(calls: mpsc::Receiver<Call>, stream: S) -> Result<(), FileError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve_for(calls, stream, Why::default()).await
+}
+
+async fn serve_for<S>(mut calls: mpsc::Receiver<Call>, mut stream: S, carrier: Why) -> Result<(), FileError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let result = match exchange_versions(&mut stream).await {
         Ok((offers, received)) => {
-            let (connection, driver) = Connection::new();
+            let (connection, driver) = Connection::new(carrier);
             let left = Notify::new();
             let work = async {
                 tokio::join!(carry_out_all(connection, offers, &mut calls, &left), driver.run(stream, received)).0
@@ -56,7 +71,7 @@ where
                 () = too_late => Err(FileError::NodeGone("the node's SFTP server does not come to an end".to_owned())),
             }
         }
-        Err(why) => Err(FileError::NodeGone(why)),
+        Err(why) => Err(FileError::NodeGone(carrier.get().cloned().unwrap_or(why))),
     };
     calls.close();
     if let Err(error) = &result {

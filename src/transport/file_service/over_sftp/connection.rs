@@ -26,8 +26,8 @@ pub(super) struct Connection {
     why: Why,
 }
 
-/// Why there are no more answers, once it is known.
-type Why = Arc<OnceLock<String>>;
+/// Why there are no more answers, once it is known. Whoever carries the stream may say so first.
+pub(in crate::transport) type Why = Arc<OnceLock<String>>;
 
 /// The other end of a [`Connection`], which carries it all.
 #[derive(Debug)]
@@ -80,9 +80,8 @@ pub(super) struct Asked {
 }
 
 impl Connection {
-    pub(super) fn new() -> (Self, Driver) {
+    pub(super) fn new(why: Why) -> (Self, Driver) {
         let (requests, outgoing) = mpsc::channel(16);
-        let why = Why::default();
         let room = Arc::new(Semaphore::new(ROOM));
         (Self { requests, room, why: Arc::clone(&why) }, Driver { outgoing, why })
     }

@@ -30,4 +30,6 @@ mod opening;
 mod tests;
 mod transfer;
 
+pub(in crate::transport) use carry_out::start_for;
 pub use carry_out::{serve, start};
+pub(in crate::transport) use connection::Why;
