@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -244,8 +245,11 @@ enum Ended {
 /// Both directions, side by side, until one ends the other or something ends both.
 async fn carry(session: RunningForward, writer: &ChannelWriteHalf<Msg>, inbox: &Inbox) {
     let RunningForward { mut input, mut output, limits, end } = session;
+    // whether the target had said all before the client went
+    let target_first = AtomicBool::new(false);
     let ended = tokio::select! {
-        ended = both(&mut input, &mut output, writer, inbox) => ended,
+        biased;
+        ended = both(&mut input, &mut output, writer, inbox, &target_first) => ended,
         () = inbox.gone() => Ended::ClientGone,
         reason = end.killed() => Ended::Killed(reason),
         why = limits.reached() => Ended::Killed(why.to_string()),
@@ -253,8 +257,9 @@ async fn carry(session: RunningForward, writer: &ChannelWriteHalf<Msg>, inbox: &
     // the way to the target goes first: what the client is told is that it is over
     drop((input, output));
     let outcome = match ended {
-        Ended::Finished => Outcome::Finished,
-        Ended::ClientGone => Outcome::ClientGone,
+        // who closes after the target did has not gone from it: the target's end is the forward's
+        Ended::Finished | Ended::ClientGone if target_first.load(Ordering::Relaxed) => Outcome::Finished,
+        Ended::Finished | Ended::ClientGone => Outcome::ClientGone,
         Ended::Broken(error) => Outcome::Failed(error.to_string()),
         Ended::Killed(reason) => Outcome::Killed(reason),
     };
@@ -272,6 +277,7 @@ async fn both(
     output: &mut ForwardOutput,
     writer: &ChannelWriteHalf<Msg>,
     inbox: &Inbox,
+    target_first: &AtomicBool,
 ) -> Ended {
     let half_closes = output.half_closes();
     let from_target = async {
@@ -286,6 +292,8 @@ async fn both(
             }
             output.taken();
         }
+        // before the client can answer it, and only where it has not gone yet
+        target_first.store(!inbox.is_gone(), Ordering::Relaxed);
         if writer.eof().await.is_err() {
             return Err(Ended::ClientGone);
         }

@@ -190,9 +190,30 @@ impl Demo {
     /// The same, started by somebody who ignores these signals.
     #[track_caller]
     pub fn start_ignoring(signals: &str, args: &[&str]) -> Self {
-        let temporary = tempfile::Builder::new().prefix("portcullis e2e ").tempdir().unwrap();
         let mut command = Command::new("env");
         command.args([&format!("--ignore-signal={signals}"), PORTCULLIS]);
+        Self::start_own(command, args)
+    }
+
+    /// The same, where the shells of whoever runs the tests have no start-up files: those may say something, and take what they like.
+    #[track_caller]
+    pub fn start_without_start_up_files(args: &[&str]) -> Self {
+        let names = [".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshenv"];
+        let files = names.map(|name| format!("\"$HOME/{name}\"")).join(" ");
+        let hide = format!(
+            "for file in {files}; do [ ! -e \"$file\" ] || mount --bind /dev/null \"$file\" || exit; done; exec \"$@\""
+        );
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-current-user", "--keep-caps"]);
+        }
+        command.args(["--mount", "sh", "-c", &hide, "sh", PORTCULLIS]);
+        Self::start_own(command, args)
+    }
+
+    #[track_caller]
+    fn start_own(command: Command, args: &[&str]) -> Self {
+        let temporary = tempfile::Builder::new().prefix("portcullis e2e ").tempdir().unwrap();
         let mut demo = Self::start_by(command, &temporary.path().join("demo"), args);
         demo._temporary = Some(temporary);
         demo

@@ -160,7 +160,18 @@ fn what_clients_need_for_hops_is_printed_and_is_enough() {
     // and by the person, who asks the gateway
     let ours = ssh(&demo, &["gate", "known-hosts"]).ok().out();
     assert_eq!(ours.lines().collect::<Vec<_>>(), lines[..1]);
-    assert!(ssh(&demo, &["gate", "known-hosts --plain"]).ok().out().starts_with("* ssh-ed25519 "));
+    let plain = ssh(&demo, &["gate", "known-hosts --plain"]).ok().out();
+    assert!(plain.starts_with("* ssh-ed25519 "), "{plain}");
+    assert_eq!(portcullis(&["known-hosts", "--config", &config, "--plain"]).ok().out(), plain);
+    // and so is the key that old clients see, and no others
+    let legacy = dir.path().join("legacy").display().to_string();
+    run(Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-N", "", "-f", &legacy]), b"", PATIENCE).ok();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let old = dir.path().join("gateway.toml");
+    std::fs::write(&old, text.replace("[gateway]\n", &format!("[gateway]\nlegacy_host_keys = [\"{legacy}\"]\n"))).unwrap();
+    let old = portcullis(&["known-hosts", "--config", &old.display().to_string(), "--plain"]).ok().out();
+    let more: Vec<&str> = old.strip_prefix(&plain).unwrap().lines().collect();
+    assert!(more.len() == 1 && more[0].starts_with("* ssh-rsa "), "{old}");
     let blocks = ssh(&demo, &["gate", "ssh-config"]).ok().out();
     assert!(blocks.contains("Host web-1 mi-0123456789abcdef1\n    HostName web-1\n    User web-1\n"), "{blocks}");
     ssh(&demo, &["gate", "ssh-config '-oProxyCommand=id'"]).ends(255);

@@ -69,7 +69,7 @@ fn lanes<'a>(events: impl IntoIterator<Item = &'a Value>) -> BTreeSet<&'a str> {
 
 #[test]
 fn two_hundred_commands_share_two_sessions_and_each_has_its_own_status_and_evidence() {
-    let demo = Demo::start(&[]);
+    let demo = Demo::start_without_start_up_files(&[]);
     let master = Master::start(&demo);
     // eight in a row, and more at once than that
     thread::scope(|scope| {

@@ -25,7 +25,9 @@ pub(in crate::cli) fn known_hosts(args: &KnownHostsArgs) -> Result<(), Failure> 
         Failure::new(Exit::Config, text)
     };
     let host_ca = HostCa::load(&ca).map_err(wrong)?.ok_or_else(missing)?.public_line();
-    let host_keys = HostKeys::load(&config.gateway.host_keys).map_err(wrong)?.public_lines();
+    let host_keys = HostKeys::load(&config.gateway.host_keys).map_err(wrong)?;
+    // what old clients see, which no others do
+    let host_keys = host_keys.with_legacy(&config.gateway.legacy_host_keys).map_err(wrong)?.public_lines();
     let nodes = args.nodes.join(",");
     let gateways = args.gateway.iter().map(|gateway| (gateway.host.clone(), gateway.port)).collect::<Vec<_>>();
     let known =
