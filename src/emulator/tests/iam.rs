@@ -161,8 +161,8 @@ async fn another_node_and_another_document_are_refused() {
     let told = denied(start().document_name("SSM-SessionManagerRunShell").send().await);
     assert!(told.contains("document/SSM-SessionManagerRunShell because no session policy"), "{told}");
     // the role may not use it either
-    let told = denied(start().document_name("AWS-StartSSHSession").send().await);
-    assert!(told.contains(":document/AWS-StartSSHSession because no identity-based policy"), "{told}");
+    let told = denied(start().document_name("AWS-StartNonInteractiveCommand").send().await);
+    assert!(told.contains(":document/AWS-StartNonInteractiveCommand because no identity-based policy"), "{told}");
     // and without a name it is the account's preferences
     let told = denied(ssm.start_session().target(NODE).send().await);
     assert!(told.contains("document/SSM-SessionManagerRunShell because no session policy"), "{told}");
@@ -298,7 +298,8 @@ async fn the_documents_of_deploy_allow_what_they_say_and_no_more() {
     let start = |document: &str| gateway.start_session().target(NODE).document_name(document).send();
     let id = start("Portcullis-Out").await.unwrap().session_id.unwrap();
     assert!(start("SSM-SessionManagerRunShell").await.is_ok());
-    denied(start("AWS-StartSSHSession").await);
+    assert!(start("AWS-StartSSHSession").await.is_ok());
+    denied(start("AWS-StartNonInteractiveCommand").await);
     assert!(gateway.resume_session().session_id(&id).send().await.is_ok());
     assert!(gateway.terminate_session().session_id(&id).send().await.is_ok());
 }
