@@ -191,3 +191,108 @@ fn a_connection_for_one_command_has_a_helper_of_its_own() {
     assert_eq!(run.out(), "alone\n");
     assert_eq!(lanes(&events(&demo)).len(), 1, "its client had closed its input, and promised to ask for nothing more");
 }
+
+/// A demo that has this policy besides, from its start.
+fn demo_with(dir: &std::path::Path, policy: &str) -> Demo {
+    drop(Demo::start_in(dir, &[]));
+    std::fs::write(dir.join("policies/more.cedar"), policy).unwrap();
+    Demo::start_in(dir, &[])
+}
+
+#[test]
+fn a_policy_gives_each_command_a_session_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = r#"@id("each-by-itself") @session_per_command("required")
+        permit (principal == Person::"you", action == Action::"Exec", resource) when { resource.name == "demo" };"#;
+    let demo = demo_with(&dir.path().join("demo"), alone);
+    let master = Master::start(&demo);
+    for number in 0..3 {
+        let line = format!("echo {number}");
+        assert_eq!(run(&mut master.command(&demo, &line), b"in", PATIENCE).ok().out(), format!("{number}\n"));
+    }
+    let each = by_command(&demo);
+    let theirs: Vec<BTreeSet<&str>> = each.values().map(lanes).collect();
+    assert_eq!(theirs.len(), 3);
+    for (at, lanes) in theirs.iter().enumerate() {
+        assert!(!lanes.is_empty() && theirs[at + 1..].iter().all(|others| others.is_disjoint(lanes)), "{theirs:?}");
+    }
+    // and CloudTrail names each of them
+    let trail = std::fs::read_to_string(demo.dir().join("cloudtrail.jsonl")).unwrap();
+    for number in 0..3 {
+        assert!(trail.contains(&format!("echo {number}")), "{trail}");
+    }
+}
+
+/// Two commands that share a helper, each waiting for a line; their sessions.
+fn two_that_share(demo: &Demo, master: &Master) -> [(Child, String); 2] {
+    run(&mut master.command(demo, "true"), b"", PATIENCE).ok();
+    let start = |name: &str| {
+        let line = format!("read line; echo {name} $line");
+        let ssh =
+            master.command(demo, &line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let opened = || {
+            let all = events(demo);
+            let of_it = |event: &&Value| event["event"] == "session.opened" && event["command"] == line.as_str();
+            all.iter().find(of_it).map(|event| event["id"].as_str().unwrap().to_owned())
+        };
+        let carried = |id: &String| {
+            events(demo).iter().any(|event| event["event"] == "session.lane" && event["id"] == id.as_str())
+        };
+        until("it runs", PATIENCE, || opened().is_some_and(|id| carried(&id)));
+        (ssh.unwrap(), opened().unwrap())
+    };
+    let both = [start("one"), start("two")];
+    let all = events(demo);
+    let of = |id: &str| lanes(all.iter().filter(|event| event["id"] == id)).into_iter().map(str::to_owned).collect();
+    let [one, two]: [BTreeSet<String>; 2] = [of(&both[0].1), of(&both[1].1)];
+    assert!(!one.is_disjoint(&two), "{one:?} {two:?}");
+    both
+}
+
+fn ended(mut ssh: Child) -> (Option<i32>, String, String) {
+    drop(ssh.stdin.take());
+    let output = ssh.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn one_of_several_that_is_ended_leaves_its_neighbours_as_they_are() {
+    let demo = Demo::start(&[]);
+    let master = Master::start(&demo);
+    let [(first, id), (mut second, _)] = two_that_share(&demo, &master);
+    run(demo.command("ssh").args(["gate", "end", &id]), b"", PATIENCE).ok();
+    let (code, out, err) = ended(first);
+    assert_eq!((code, out.as_str()), (Some(255), ""), "{err}");
+    std::io::Write::write_all(second.stdin.as_mut().unwrap(), b"goes on\n").unwrap();
+    let (code, out, err) = ended(second);
+    assert_eq!((code, out.as_str()), (Some(0), "two goes on\n"), "{err}");
+    let closed = |event: &&Value| event["event"] == "session.closed" && event["id"] == id.as_str();
+    assert_eq!(events(&demo).iter().find(closed).unwrap()["outcome"], "killed");
+}
+
+#[test]
+fn a_shared_helper_that_is_killed_ends_what_it_carried_and_the_next_command_has_another() {
+    let demo = Demo::start(&[]);
+    let master = Master::start(&demo);
+    let both = two_that_share(&demo, &master);
+    let of_this = demo.dir().display().to_string();
+    let helpers = || processes(&of_this).into_iter().filter(|(_, line)| line.contains("python3 -ISc"));
+    for (pid, _) in helpers() {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    for (mut ssh, id) in both {
+        let stdin = ssh.stdin.take();
+        let output = ssh.wait_with_output().unwrap();
+        drop(stdin);
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("portcullis: "), "{said}");
+        let closed = |event: &Value| event["event"] == "session.closed" && event["id"] == id.as_str();
+        until("it has its end in the record", PATIENCE, || events(&demo).iter().any(closed));
+        let outcome = events(&demo).into_iter().find(closed).unwrap();
+        assert_eq!(outcome["outcome"], "failed", "{outcome}");
+    }
+    assert_eq!(run(&mut master.command(&demo, "echo again"), b"", PATIENCE).ok().out(), "again\n");
+}

@@ -332,7 +332,7 @@ async fn inside_a_hop_there_is_no_other_and_a_login_that_names_a_node_hops_nowhe
     let failure = raw.until(92).await;
     assert!(String::from_utf8_lossy(&failure).contains("nobody answers at down-1:22"));
     let dialled = std::mem::take(&mut *gateway.node.dialled.lock().unwrap());
-    assert_eq!(dialled, ["web-1:22", "down-1:22", "localhost:22", "down-1:22"]);
+    assert_eq!(dialled, ["tunnel:22", "down-1:22", "tunnel:22", "down-1:22"], "and not by leave to forward");
     assert!(gateway.of("session.opened").iter().filter(|event| event["action"] == "Hop").count() <= 2);
 }
 
