@@ -182,7 +182,7 @@ fn commands_have_their_bytes_their_ends_and_their_evidence() {
     let opened = &node.named("session.opened")[0];
     let id = format!("ID {} session {}", opened["person"].as_str().unwrap(), opened["id"].as_str().unwrap());
     assert!(node.log().contains(&id), "{}", node.log());
-    let trail = std::fs::read_to_string(node.demo.dir().join("trail.jsonl")).unwrap();
+    let trail = std::fs::read_to_string(node.demo.dir().join("cloudtrail.jsonl")).unwrap();
     assert!(trail.contains("AWS-StartSSHSession") && !trail.contains("Portcullis-OutLane"), "no other way was tried");
 }
 
@@ -268,7 +268,7 @@ fn files_go_by_its_sftp_server_and_are_judged_hashed_and_recorded() {
     assert_eq!(files.matches(sum.split(' ').next().unwrap()).count(), 2, "{files}");
     assert!(files.contains("Rename") && files.contains("MakeDirectory"), "{files}");
     // and no program of ours ran there
-    let trail = std::fs::read_to_string(node.demo.dir().join("trail.jsonl")).unwrap();
+    let trail = std::fs::read_to_string(node.demo.dir().join("cloudtrail.jsonl")).unwrap();
     assert!(trail.contains("AWS-StartSSHSession") && !trail.contains("Portcullis-FileLane"), "{trail}");
 }
 

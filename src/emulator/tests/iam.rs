@@ -298,10 +298,7 @@ async fn the_documents_of_deploy_allow_what_they_say_and_no_more() {
     let start = |document: &str| gateway.start_session().target(NODE).document_name(document).send();
     let id = start("Portcullis-Out").await.unwrap().session_id.unwrap();
     assert!(start("SSM-SessionManagerRunShell").await.is_ok());
-<<<<<<< HEAD
-=======
     assert!(start("AWS-StartSSHSession").await.is_ok());
->>>>>>> 8f37ab9151654c299874f551d40a71855454423f
     denied(start("AWS-StartNonInteractiveCommand").await);
     assert!(gateway.resume_session().session_id(&id).send().await.is_ok());
     assert!(gateway.terminate_session().session_id(&id).send().await.is_ok());

@@ -15,11 +15,17 @@ use super::credential::{Credential, UserCa};
 use super::error::SshdError;
 use super::host_key::{HostKeyRules, HostNames};
 use super::inbox::{Stream, Word};
+use super::options::SshdOptions;
+use crate::config::Rung;
+use crate::emulator::agent::Fidelity;
+use crate::evidence::SessionRecord;
 use crate::model::{Exit, NodeFacts};
 use crate::policy::{Action, Grant};
-use crate::transport::channel::ChannelSetup;
+use crate::testing::{EmbeddedService, EmbeddedTransport, NODE};
+use crate::transport::channel::{ChannelSetup, OpenChannel, Out};
 use crate::transport::helper::output_window::OutputWindow;
 use crate::transport::plain_port::Ended;
+use crate::transport::{Herald, TransportError, TransportOptions};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -153,4 +159,69 @@ async fn what_is_no_ssh_server_is_told_in_a_sentence() {
         let told = told.unwrap_err().to_string();
         assert!(told.contains("no connection to the sshd of web-1"), "{told}");
     }
+}
+
+/// What a channel says: its output, and its end or why it has none.
+async fn heard(opened: Result<OpenChannel, TransportError>) -> Result<(Vec<u8>, Exit), TransportError> {
+    let OpenChannel { input: _input, mut output } = opened?;
+    let (mut said, mut exit) = (Vec::new(), Exit::Unknown);
+    while let Some(out) = timeout(PATIENCE * 2, output.deliver()).await.unwrap() {
+        match out? {
+            Out::Stdout(bytes) | Out::Stderr(bytes) => said.extend_from_slice(&bytes),
+            Out::Exit(how) => exit = how,
+            Out::Notice(_) => {}
+        }
+    }
+    Ok((said, exit))
+}
+
+#[tokio::test]
+async fn a_node_on_which_no_helper_runs_is_reached_by_its_sshd_from_then_on() {
+    let sshd = Sshd::start().await;
+    let nothing = tempfile::tempdir().unwrap();
+    let service = EmbeddedService::builder().with_path(nothing.path().into()).start().await;
+    let host_keys = Arc::new(HostKeyRules::new(Vec::new(), Some(sshd.dir.path().join("seen"))));
+    let credential = Some(sshd.credential.clone());
+    let options = SshdOptions { credential, user: Some(output("id", &["-un"])), port: sshd.port, host_keys };
+    let options = TransportOptions { sshd: options, ..TransportOptions::default() };
+    let embedded = EmbeddedTransport::to(service, "{}", options).await;
+    let first = heard(embedded.exec("echo here", true).await).await.unwrap_err().to_string();
+    assert!(first.contains("from now on the node's own sshd is tried there"), "{first}");
+    let (said, exit) = heard(embedded.exec("echo here; exit 4", true).await).await.unwrap();
+    assert_eq!((said.as_slice(), exit), (&b"here\n"[..], Exit::Code(4)));
+    // this one has no SFTP server, and says so
+    let grant = Grant::for_test(NODE, Action::Files);
+    let files = embedded.transport.open_files(grant, SessionRecord::for_test().lanes(), Herald::default()).await;
+    assert!(matches!(files, Err(TransportError::Sshd(SshdError::NoFiles))), "{files:?}");
+}
+
+#[tokio::test]
+async fn without_a_user_or_a_credential_nothing_is_opened_and_that_is_said() {
+    for (options, expected) in [
+        (SshdOptions::default(), "nothing to log in with"),
+        (
+            SshdOptions { credential: Some(Credential::UserCa(UserCa::for_test())), ..SshdOptions::default() },
+            "ec2-user%",
+        ),
+    ] {
+        let options = TransportOptions { rung: Some(Rung::Sshd), sshd: options, ..TransportOptions::default() };
+        let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+        let refused = embedded.exec("true", true).await.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn limits_end_it_there_as_elsewhere() {
+    let sshd = Sshd::start().await;
+    let host_keys = Arc::new(HostKeyRules::new(Vec::new(), Some(sshd.dir.path().join("seen"))));
+    let credential = Some(sshd.credential.clone());
+    let options = SshdOptions { credential, user: Some(output("id", &["-un"])), port: sshd.port, host_keys };
+    let idle_limit = Some(Duration::from_secs(2));
+    let options = TransportOptions { rung: Some(Rung::Sshd), sshd: options, idle_limit, ..TransportOptions::default() };
+    let embedded = EmbeddedTransport::new(Fidelity::Fast, options).await;
+    let ended = heard(embedded.exec("echo begun; sleep 100", false).await).await.unwrap_err();
+    assert!(matches!(ended, TransportError::Limit(_)), "{ended}");
+    // nobody needs it any more: the session of Session Manager goes with it
+    embedded.service.no_session_is_left().await;
 }
