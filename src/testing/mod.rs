@@ -22,7 +22,7 @@ pub(crate) use embedded_service::{EmbeddedService, NODE, PATIENCE};
 pub(crate) use embedded_transport::EmbeddedTransport;
 pub(crate) use gateway::{Elsewhere, SOON, TestGateway};
 pub(crate) use moto::{Moto, encryption, keys_at};
-pub(crate) use node_files::{OperationLog, local_service, local_service_under, sftp_server};
+pub(crate) use node_files::{OperationLog, local_service, local_service_under};
 pub(crate) use open_id::OpenId;
 pub(crate) use samples::{awkward, long_ago, noise};
 pub(crate) use sftp_server::{Carrier, SftpServer, every_carrier};

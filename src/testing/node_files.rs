@@ -7,14 +7,11 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::policy::{Action, Grant};
-use crate::transport::file_service::over_sftp::start as start_over_sftp;
 use crate::transport::file_service::{
     Answer, Attributes, Call, Entry, FileError, FileService, FileSystem, Handle, Opened, Operation,
 };
@@ -301,15 +298,4 @@ fn figures(found: rustix::fs::StatVfs) -> io::Result<Answer> {
         found.f_namemax,
     ];
     Ok(Answer::FileSystem(FileSystem { fields }))
-}
-
-/// OpenSSH's own SFTP server on this machine, as a node has it; relative paths start at `home`.
-pub(crate) fn sftp_server(options: &[&str], home: &Path) -> FileService {
-    let mut server = Command::new("/usr/lib/openssh/sftp-server");
-    server.args(["-e"]).args(options).current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut server = server.kill_on_drop(true).spawn().unwrap();
-    let (input, output) = (server.stdin.take().unwrap(), server.stdout.take().unwrap());
-    // it lives as long as its input is open
-    tokio::spawn(async move { server.wait().await });
-    start_over_sftp(Arc::new(Grant::for_test("web-1", Action::Files)), tokio::io::join(output, input))
 }

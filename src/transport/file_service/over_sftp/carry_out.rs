@@ -89,22 +89,36 @@ async fn carry_out_all(
     calls: &mut mpsc::Receiver<Call>,
     left: &Notify,
 ) -> Result<(), FileError> {
-    ask_around(&connection, &mut offers).await?;
+    let asked = ask_around(&connection, &mut offers).await;
+    if asked.is_err() {
+        left.notify_one();
+    }
+    asked?;
     let mut issuer = Issuer { connection: connection.clone(), offers, open: HashMap::new(), last: 0 };
     // what waits for its answers; the room of the connection bounds what they hold
     let mut finishing = JoinSet::new();
     let mut next = None;
     let result = loop {
-        let call = match next.take() {
-            Some(call) => call,
-            None => tokio::select! {
+        let call = loop {
+            // however fast calls come: what has ended is let go, and no more are begun than may wait
+            while finishing.try_join_next().is_some() {}
+            if finishing.len() < MOST_IN_FLIGHT
+                && let Some(call) = next.take()
+            {
+                break Ok(call);
+            }
+            tokio::select! {
                 biased;
                 why = connection.closed() => break Err(FileError::NodeGone(why)),
-                Some(_) = finishing.join_next(), if finishing.len() > 0 => continue,
-                call = calls.recv(), if finishing.len() < MOST_IN_FLIGHT => call,
-            },
+                Some(_) = finishing.join_next(), if !finishing.is_empty() => {}
+                call = calls.recv(), if next.is_none() => next = Some(seen(call, left)),
+            }
         };
-        let Some((operation, answer)) = call else { break Ok(()) };
+        let (operation, answer) = match call {
+            Ok(Some(call)) => call,
+            Ok(None) => break Ok(()),
+            Err(gone) => break Err(gone),
+        };
         let issuing = issuer.issue(operation);
         tokio::pin!(issuing);
         // one call ahead, so that it is seen when that was the last
@@ -112,12 +126,7 @@ async fn carry_out_all(
             tokio::select! {
                 biased;
                 finish = &mut issuing => break finish,
-                call = calls.recv(), if next.is_none() => {
-                    if call.is_none() {
-                        left.notify_one();
-                    }
-                    next = Some(call);
-                }
+                call = calls.recv(), if next.is_none() => next = Some(seen(call, left)),
             }
         };
         let finish = finish.unwrap_or_else(|error| ready(Err(error)).boxed());
@@ -132,6 +141,14 @@ async fn carry_out_all(
     }
     while finishing.join_next().await.is_some() {}
     result
+}
+
+/// A call, or that there will be none any more, which is said at once.
+fn seen(call: Option<Call>, left: &Notify) -> Option<Call> {
+    if call.is_none() {
+        left.notify_one();
+    }
+    call
 }
 
 /// What is left of an operation when its requests have been sent: to wait for the answers.

@@ -25,6 +25,8 @@ mod connection;
 mod error;
 mod greeting;
 mod listing;
+#[cfg(test)]
+mod meanwhile_tests;
 mod opening;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub(super) struct Open {
     pub(super) is_directory: bool,
     /// Whether a read that comes short met the end of the file. Those of `/proc` have no size, and come in pieces.
     pub(super) is_sized: bool,
+    /// What it was opened for.
+    pub(super) flags: OpenFlags,
     /// Held by reads that may go on asking.
     pub(super) reading: Arc<RwLock<()>>,
 }
@@ -79,7 +81,14 @@ impl Issuer {
         match self.compare(&handle, &real, before).await {
             Ok(attributes) => {
                 let is_sized = is_of(&attributes, REGULAR) && attributes.size.is_some_and(|size| size > 0);
-                Ok(self.keep(Open { handle, real_path: real, is_directory: false, is_sized, reading: Arc::default() }))
+                Ok(self.keep(Open {
+                    handle,
+                    real_path: real,
+                    is_directory: false,
+                    is_sized,
+                    flags,
+                    reading: Arc::default(),
+                }))
             }
             Err(error) => {
                 // whatever it is, nobody gets it; what the server says of that changes nothing
@@ -98,7 +107,10 @@ impl Issuer {
         }
         let real = found.real?;
         let handle = self.open_real_dir(&real).await?;
-        Ok(self.keep(Open { handle, real_path: real, is_directory: true, is_sized: false, reading: Arc::default() }))
+        let flags = OpenFlags::default();
+        let open =
+            Open { handle, real_path: real, is_directory: true, is_sized: false, flags, reading: Arc::default() };
+        Ok(self.keep(open))
     }
 
     /// Opens a directory again, so that its names are told from the first on.
@@ -268,7 +280,7 @@ pub(super) fn is_link(found: &Attributes) -> bool {
     is_of(found, LINK)
 }
 
-fn is_of(found: &Attributes, kind: u32) -> bool {
+pub(super) fn is_of(found: &Attributes, kind: u32) -> bool {
     found.mode.is_some_and(|mode| mode & KIND == kind)
 }
 
@@ -280,8 +292,8 @@ fn names_directory(path: &[u8]) -> bool {
 // the kinds of files (inode(7)), which the node's kernel has
 const KIND: u32 = 0o170_000;
 const PIPE: u32 = 0o010_000;
-const DIRECTORY: u32 = 0o040_000;
-const REGULAR: u32 = 0o100_000;
+pub(super) const DIRECTORY: u32 = 0o040_000;
+pub(super) const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const PERMISSIONS: u32 = 0o7777;
 /// How often a file is looked at that somebody writes to.
@@ -311,8 +323,6 @@ mod tests {
             file(0o100_600, 1000, 20, 100),
             file(0o120_644, 1000, 20, 100),
             file(0o100_644, 0, 20, 100),
-            file(0o100_644, 1000, 31, 100),
-            file(0o100_644, 1000, 20, 99),
             Attributes { mode: None, ..old },
             Attributes { owner: None, ..old },
             Attributes { size: None, ..old },
@@ -321,6 +331,9 @@ mod tests {
             assert!(!is_between(&old, &other, &new), "{other:?}");
             assert!(!is_between(&other, &old, &old), "{other:?} before");
             assert!(!is_between(&old, &old, &other), "{other:?} after");
+        }
+        for other in [file(0o100_644, 1000, 31, 100), file(0o100_644, 1000, 20, 99), file(0o100_644, 1000, 9, 100)] {
+            assert!(!is_between(&old, &other, &new), "{other:?}");
         }
     }
 

@@ -125,6 +125,8 @@ async fn operations_are_carried_out_in_their_order() {
             let Ok(Ok(Answer::Bytes(bytes))) = coming.await else { panic!("round {round}") };
             assert!(bytes.len() == 50_000 && bytes.iter().all(|byte| usize::from(*byte) == round), "{round}");
         }
+        // an answer means that all before it has been done
+        files.call(Operation::Fstat { handle }).await.unwrap();
         assert_eq!(real.join("f").metadata().unwrap().size(), 99);
     }
 }
@@ -506,9 +508,15 @@ async fn what_is_no_server_says_what_it_said_instead() {
         let Err(FileError::NodeGone(why)) = files.call(Operation::MostOpen { wanted: 1 }).await else { panic!() };
         assert!(why.contains(words), "{why}");
     }
-    let (ours, _silent) = tokio::io::duplex(1000);
-    let Err(FileError::NodeGone(why)) = served(ours).call(Operation::MostOpen { wanted: 1 }).await else { panic!() };
-    assert!(why.contains("said nothing for 30 seconds"), "{why}");
+    // silent from the beginning, and after its version
+    for said in [&b""[..], b"\0\0\0\x05\x02\0\0\0\x03"] {
+        let (ours, mut silent) = tokio::io::duplex(1000);
+        silent.write_all(said).await.unwrap();
+        let Err(FileError::NodeGone(why)) = served(ours).call(Operation::MostOpen { wanted: 1 }).await else {
+            panic!()
+        };
+        assert!(why.contains("said nothing for 30 seconds"), "{why}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -548,6 +556,26 @@ async fn who_asks_for_much_at_once_takes_no_more_than_there_is_room_for() {
     assert!(tokio::time::timeout(Duration::from_secs(2), more).await.is_err());
     // 32 KiB each, of 8 MiB
     assert_eq!(*asked.lock().unwrap(), 256);
+}
+
+/// Calls that come as fast as they can leave nothing behind, and are all answered.
+#[tokio::test]
+async fn calls_without_a_pause_are_all_answered() {
+    let (files, _) = scripted(Reply::version(), honest(linkless));
+    let mut coming = std::collections::VecDeque::new();
+    for round in 0..5000_u32 {
+        let operation = match round % 2 {
+            0 => Operation::MostOpen { wanted: 1 },
+            _ => Operation::Stat { path: b"/f".to_vec() },
+        };
+        coming.push_back(files.issue(operation).await);
+        if coming.len() > 300 {
+            assert!(coming.pop_front().unwrap().await.unwrap().is_ok(), "{round}");
+        }
+    }
+    for one in coming {
+        assert!(one.await.unwrap().is_ok());
+    }
 }
 
 proptest! {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 
-use super::super::errno::{EINVAL, EIO};
-use super::super::operation::{Answer, FileError, Handle, LARGEST_READ};
+use super::super::errno::{EBADF, EINVAL, EIO, EISDIR};
+use super::super::operation::{Answer, Attributes, FileError, Handle, LARGEST_READ};
 use super::super::sftp::packet::Request;
 use super::super::sftp::reply::{EOF, Reply};
 use super::carry_out::{Finish, Issuer};
 use super::connection::{Asked, Connection, Expect};
 use super::error::{Failure, no_such_handle, node, unsupported};
+use super::opening::{DIRECTORY, REGULAR, is_of};
 
 /// A piece of a read.
 struct Piece {
@@ -69,8 +70,8 @@ impl Issuer {
         Ok(finish.boxed())
     }
 
-    /// By the server itself. It does not tell how much it has copied, so it is asked for as much as there is: then a success
-    /// is all of it.
+    /// By the server itself. It does not tell how much it has copied, so it is asked for as much as there is, and the file is
+    /// looked at afterwards. Within one file OpenSSH's server copies nothing.
     pub(super) async fn copy(
         &self,
         [handle, to]: [Handle; 2],
@@ -81,11 +82,14 @@ impl Issuer {
             return Err(unsupported());
         }
         to.reads_done().await;
-        let fstat = Request::Fstat { handle: from.handle.clone() };
-        let size = match self.connection.call(fstat, Expect::Attributes).await? {
-            Reply::Attributes(found) => found.size.unwrap_or_default(),
-            _ => 0,
-        };
+        let found = self.fstat(&from.handle).await?;
+        let size = found.size.unwrap_or_default();
+        if is_of(&found, DIRECTORY) {
+            return Err(node(EISDIR, "Is a directory"));
+        }
+        if !from.flags.read {
+            return Err(node(EBADF, "Bad file descriptor"));
+        }
         if size == 0 && !from.is_sized && !self.is_empty(&from.handle).await? {
             // what has no size but can be read, as the files of /proc
             return Err(unsupported());
@@ -94,11 +98,30 @@ impl Issuer {
         if length == 0 {
             return Ok(Answer::Copied(0));
         }
-        let request = Request::CopyData { from: from.handle, offset, length, to: to.handle, to_offset };
+        if !to.flags.write {
+            return Err(node(EBADF, "Bad file descriptor"));
+        }
+        let start = if to.flags.append { self.fstat(&to.handle).await?.size.unwrap_or_default() } else { to_offset };
+        let end = start.checked_add(length).ok_or_else(nowhere)?;
+        let request = Request::CopyData { from: from.handle, offset, length, to: to.handle.clone(), to_offset };
         match self.connection.call(request, Expect::Done).await {
-            Ok(_) => Ok(Answer::Copied(length)),
-            Err(failure) if failure.is(EOF) => Err(node(EIO, "the file became shorter while it was copied")),
-            Err(failure) => Err(failure.into()),
+            Ok(_) => {}
+            Err(failure) if failure.is(EOF) => return Err(node(EIO, "the file became shorter while it was copied")),
+            Err(failure) => return Err(failure.into()),
+        }
+        // OpenSSH's server calls it a success as well when the last piece could not be read or written
+        let made = self.fstat(&to.handle).await?;
+        match is_of(&made, REGULAR) && made.size.is_none_or(|size| size < end) {
+            true => Err(node(EIO, "the node's SFTP server has not copied all of it")),
+            false => Ok(Answer::Copied(length)),
+        }
+    }
+
+    async fn fstat(&self, handle: &Bytes) -> Result<Attributes, FileError> {
+        match self.connection.call(Request::Fstat { handle: handle.clone() }, Expect::Attributes).await? {
+            Reply::Attributes(found) => Ok(found),
+            // the connection lets nothing else pass
+            _ => Err(no_such_handle()),
         }
     }
 
