@@ -168,8 +168,7 @@ fn what_clients_need_for_hops_is_printed_and_is_enough() {
     run(Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-N", "", "-f", &legacy]), b"", PATIENCE).ok();
     let text = std::fs::read_to_string(&config).unwrap();
     let old = dir.path().join("gateway.toml");
-    std::fs::write(&old, text.replace("[gateway]\n", &format!("[gateway]\nlegacy_host_keys = [\"{legacy}\"]\n")))
-        .unwrap();
+    std::fs::write(&old, text.replace("legacy_host_keys = []", &format!("legacy_host_keys = [\"{legacy}\"]"))).unwrap();
     let old = portcullis(&["known-hosts", "--config", &old.display().to_string(), "--plain"]).ok().out();
     let more: Vec<&str> = old.strip_prefix(&plain).unwrap().lines().collect();
     assert!(more.len() == 1 && more[0].starts_with("* ssh-rsa "), "{old}");

@@ -192,37 +192,6 @@ fn a_connection_for_one_command_has_a_helper_of_its_own() {
     assert_eq!(lanes(&events(&demo)).len(), 1, "its client had closed its input, and promised to ask for nothing more");
 }
 
-/// A demo that has this policy besides, from its start.
-fn demo_with(dir: &std::path::Path, policy: &str) -> Demo {
-    drop(Demo::start_in(dir, &[]));
-    std::fs::write(dir.join("policies/more.cedar"), policy).unwrap();
-    Demo::start_in(dir, &[])
-}
-
-#[test]
-fn a_policy_gives_each_command_a_session_of_its_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let alone = r#"@id("each-by-itself") @session_per_command("required")
-        permit (principal == Person::"you", action == Action::"Exec", resource) when { resource.name == "demo" };"#;
-    let demo = demo_with(&dir.path().join("demo"), alone);
-    let master = Master::start(&demo);
-    for number in 0..3 {
-        let line = format!("echo {number}");
-        assert_eq!(run(&mut master.command(&demo, &line), b"in", PATIENCE).ok().out(), format!("{number}\n"));
-    }
-    let each = by_command(&demo);
-    let theirs: Vec<BTreeSet<&str>> = each.values().map(lanes).collect();
-    assert_eq!(theirs.len(), 3);
-    for (at, lanes) in theirs.iter().enumerate() {
-        assert!(!lanes.is_empty() && theirs[at + 1..].iter().all(|others| others.is_disjoint(lanes)), "{theirs:?}");
-    }
-    // and CloudTrail names each of them
-    let trail = std::fs::read_to_string(demo.dir().join("cloudtrail.jsonl")).unwrap();
-    for number in 0..3 {
-        assert!(trail.contains(&format!("echo {number}")), "{trail}");
-    }
-}
-
 /// Two commands that share a helper, each waiting for a line; their sessions.
 fn two_that_share(demo: &Demo, master: &Master) -> [(Child, String); 2] {
     run(&mut master.command(demo, "true"), b"", PATIENCE).ok();

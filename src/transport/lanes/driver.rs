@@ -102,10 +102,12 @@ impl Driver {
         self.out_lane.is_silent() && self.noise.is_empty() && self.clock.over(now).is_none()
     }
 
-    /// Whether the node began a session and no helper came to run in it, on the last rung that needs one; whatever it said of that.
-    pub(super) fn runs_no_helper(&self) -> bool {
+    /// Whether the node began a session and no helper came to run in it, on the last rung that needs one, whatever it said of that; or
+    /// on any, where it has no shell for one.
+    pub(super) fn runs_no_helper(&self, error: &TransportError) -> bool {
         let is_last = self.context.ladder.below(self.context.node(), self.context.rung).is_none();
-        is_last && self.out_lane.is_silent() && self.clock.over(Instant::now()).is_none()
+        let has_no_shell = matches!(error, TransportError::Lane(error) if error.is_no_program());
+        (is_last || has_no_shell) && self.out_lane.is_silent() && self.clock.over(Instant::now()).is_none()
     }
 
     /// Goes on until the channel is at its end, or these lanes are.

@@ -99,3 +99,11 @@ pub enum LaneError {
         said: String,
     },
 }
+
+impl LaneError {
+    /// Whether the node has no program of that name: a shell or an interpreter that the helper is for.
+    pub fn is_no_program(&self) -> bool {
+        // the agent's own words, which are those of Go's os/exec
+        matches!(self, Self::NotStarted { said } if said.contains("executable file not found"))
+    }
+}

@@ -19,7 +19,7 @@ pub(in crate::transport) async fn run(mut context: ChannelContext, first: Lane, 
             end => return driver.end(end).await,
         };
         if !driver.is_rung_to_blame(Instant::now()) || !context.descend(Reason::Silent(&error)) {
-            let error = if driver.runs_no_helper() { context.by_sshd_next(error) } else { error };
+            let error = if driver.runs_no_helper(&error) { context.by_sshd_next(error) } else { error };
             return driver.end(End::Failed(error)).await;
         }
         // the first one is ended before the next begins: a slow node must not run the command twice

@@ -11,7 +11,7 @@ use crate::evidence::SessionRecord;
 use crate::model::Exit;
 use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedTransport, NODE, awkward};
-use crate::transport::{ChannelSetup, Herald, OpenChannel, Out, TransportOptions};
+use crate::transport::{ChannelSetup, Commands, Herald, OpenChannel, Out, TransportOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_errors_and_status_are_the_command_s_own() {
@@ -47,6 +47,28 @@ async fn a_line_that_was_read_is_run_by_the_shell_that_reads_it_so() {
             assert_eq!(said.trim().rsplit('/').next(), Some(shell), "{helper:?}, {policies}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_gives_each_command_a_session_of_its_own() {
+    let shares = "@id(\"all\") permit (principal, action, resource);";
+    let alone = "@id(\"all\") @session_per_command(\"required\") permit (principal, action, resource);";
+    let mut sessions = Vec::new();
+    for policies in [shares, alone] {
+        let mut embedded = EmbeddedTransport::fast().await;
+        let backend = embedded.watch(Slow::default(), TransportOptions::default());
+        let commands = Commands::default();
+        for number in 0..6 {
+            let action = Action::Exec { command: format!("echo {number}").into_bytes() };
+            let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
+            let (grant, lanes) = (Grant::under(policies, "tester", NODE, action), SessionRecord::for_test().lanes());
+            let opened =
+                embedded.transport.open_among(&commands, grant, lanes, setup, Herald::default()).await.unwrap();
+            assert_eq!(collect(opened.output).await.stdout, format!("{number}\n").into_bytes());
+        }
+        sessions.push(backend.opened().len());
+    }
+    assert!(sessions[0] < 6 && sessions[1] == 6, "{sessions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
