@@ -1,5 +1,6 @@
 //! Commands over the lanes: what goes in, what comes out, and how they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ended::{collect, next_of};
@@ -57,13 +58,13 @@ async fn a_policy_gives_each_command_a_session_of_its_own() {
     for policies in [shares, alone] {
         let mut embedded = EmbeddedTransport::fast().await;
         let backend = embedded.watch(Slow::default(), TransportOptions::default());
-        let commands = Commands::default();
+        let EmbeddedTransport { service: _service, transport, .. } = embedded;
+        let (transport, commands) = (Arc::new(transport), Commands::default());
         for number in 0..6 {
             let action = Action::Exec { command: format!("echo {number}").into_bytes() };
             let setup = ChannelSetup { stdin_closed: true, ..ChannelSetup::default() };
             let (grant, lanes) = (Grant::under(policies, "tester", NODE, action), SessionRecord::for_test().lanes());
-            let opened =
-                embedded.transport.open_among(&commands, grant, lanes, setup, Herald::default()).await.unwrap();
+            let opened = transport.open_among(&commands, grant, lanes, setup, Herald::default()).await.unwrap();
             assert_eq!(collect(opened.output).await.stdout, format!("{number}\n").into_bytes());
         }
         sessions.push(backend.opened().len());
