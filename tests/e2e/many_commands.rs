@@ -11,18 +11,18 @@ use serde_json::Value;
 use crate::harness::{Demo, PATIENCE, Slow, noise, processes, run, until};
 
 /// A control master, and how others share its connection.
-struct Master {
+pub struct Master {
     ssh: Child,
-    option: String,
+    pub option: String,
 }
 
 impl Master {
-    fn start(demo: &Demo) -> Self {
+    pub fn start(demo: &Demo) -> Self {
         let socket = demo.dir().join("many");
         let option = format!("ControlPath=\"{}\"", socket.display());
         let ssh = demo
             .command("ssh")
-            .args(["-MN", "-o", "SendEnv=LC_TEST", "-o", &option, "demo"])
+            .args(["-MN", "-o", "SendEnv=GIT_PROTOCOL LC_TEST", "-o", &option, "demo"])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -30,7 +30,7 @@ impl Master {
         Self { ssh, option }
     }
 
-    fn command(&self, demo: &Demo, line: &str) -> Command {
+    pub fn command(&self, demo: &Demo, line: &str) -> Command {
         let mut ssh = demo.command("ssh");
         ssh.args(["-o", &self.option, "demo", line]);
         ssh

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::{Demo, PATIENCE, Slow, noise, processes, run, until};
+use crate::many_commands::Master;
 use crate::terminal::Terminal;
 
 /// The node's sshd, and the demo that reaches it.
@@ -108,40 +109,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// A connection that several commands share.
-struct Master {
-    ssh: Child,
-    option: String,
-}
-
-impl Master {
-    fn start(demo: &Demo) -> Self {
-        let socket = demo.dir().join("many");
-        let option = format!("ControlPath=\"{}\"", socket.display());
-        let ssh = demo
-            .command("ssh")
-            .args(["-MN", "-o", "SendEnv=GIT_PROTOCOL LC_TEST", "-o", &option, "demo"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("the master is up", PATIENCE, || socket.exists());
-        Self { ssh, option }
-    }
-
-    fn command(&self, demo: &Demo, line: &str) -> Command {
-        let mut ssh = demo.command("ssh");
-        ssh.args(["-o", &self.option, "demo", line]);
-        ssh
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        let _ = self.ssh.kill();
-        let _ = self.ssh.wait();
     }
 }
 

@@ -37,7 +37,7 @@ pub(in crate::cli) struct KnownHostsArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-On a node, as root (the file is one for all users; a certificate is for one of them, and for two minutes):
+Example, on a node as root (the file is one for all users; a certificate is for one of them, and for two minutes):
   portcullis user-ca > /etc/ssh/portcullis-user-ca.pub
   echo 'TrustedUserCAKeys /etc/ssh/portcullis-user-ca.pub' > /etc/ssh/sshd_config.d/portcullis.conf
 The sshd need not listen on more than the node's own loopback address.")]
