@@ -403,7 +403,7 @@ pub(super) fn transport_options(config: &Config, user_ca: Option<UserCa>) -> Res
         channels_per_person: size(lanes.channels_per_person_on_a_node),
         forward: lanes.forward,
         agent_looks_names_up: lanes.agent_looks_names_up,
-        sshd_ports: SshdPorts::new(lanes.sshd_ports.clone()),
+        sshd_ports: SshdPorts::new(config.all_sshd_ports()),
         evidence_replaces_logging: replaced.collect::<Result<_, _>>()?,
         idle_limit: (lanes.idle_minutes > 0).then(|| Duration::from_secs(60 * u64::from(lanes.idle_minutes))),
         output_bytes: bytes(limits.buffered_bytes),

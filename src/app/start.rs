@@ -124,7 +124,7 @@ impl App {
         // the agent's own shell has the account's environment
         let sessions =
             sessions.with_shell_marks(config.evidence.shell_marks && config.lanes.shell == ShellTransport::Helper);
-        let sessions = sessions.with_sshd_ports(SshdPorts::new(config.lanes.sshd_ports.clone()));
+        let sessions = sessions.with_sshd_ports(SshdPorts::new(config.all_sshd_ports()));
         let sessions = Arc::new(sessions);
         let control = Control::bind(&config.evidence.directory, sessions.registry());
         let control = control.map(|control| control.telling_of(sinks.clone()));

@@ -71,6 +71,13 @@ impl Config {
         self.sshd.user_ca.clone().unwrap_or_else(|| self.evidence.directory.with_file_name("user-ca-key"))
     }
 
+    /// Where nodes' own sshds listen, that at which they are reached among them: a way there is a tunnel.
+    pub fn all_sshd_ports(&self) -> Vec<u16> {
+        let reached = self.sshd.credential.is_some().then_some(self.sshd.port);
+        let others = self.lanes.sshd_ports.iter().copied().filter(|port| Some(*port) != reached);
+        reached.into_iter().chain(others).collect()
+    }
+
     /// Where it is noted what nodes' sshds showed first; nothing is taken on trust without it.
     pub fn node_host_keys_path(&self) -> Option<PathBuf> {
         let beside = || self.evidence.directory.with_file_name("node-host-keys");
@@ -102,5 +109,22 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
     for (index, _) in config.realms.iter().enumerate().filter(|(_, realm)| realm.via == Some(Rung::Sshd)) {
         findings.add(&realm_at(index, &["via"]), message, Some(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_gateway_reaches_an_sshd_nobody_is_forwarded() {
+        let mut config = Config::default();
+        config.lanes.sshd_ports = vec![22, 2222];
+        config.sshd.port = 2200;
+        assert_eq!(config.all_sshd_ports(), [22, 2222]);
+        config.sshd.credential = Some(SshdCredential::UserCa);
+        assert_eq!(config.all_sshd_ports(), [2200, 22, 2222]);
+        config.sshd.port = 22;
+        assert_eq!(config.all_sshd_ports(), [22, 2222]);
     }
 }

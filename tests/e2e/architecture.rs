@@ -10,7 +10,7 @@ const TEST_LINES: usize = 900;
 
 /// Files that only tests are in may use whatever they test with.
 fn is_test(name: &str) -> bool {
-    let places = ["/tests", "_tests.rs", "/benches/", "src/testing/"];
+    let places = ["/tests", "_tests.rs", "_tests/", "/benches/", "src/testing/"];
     name.starts_with("tests/") || places.iter().any(|place| name.contains(place))
 }
 
