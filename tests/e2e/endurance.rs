@@ -208,7 +208,7 @@ fn a_helper_that_was_killed_with_its_lanes_is_told_of_soon() {
 }
 
 /// The processes of helpers in this demo, by the place where they keep what is theirs.
-fn node_processes(demo: &Demo) -> Vec<(u32, String)> {
+pub fn node_processes(demo: &Demo) -> Vec<(u32, String)> {
     let place = format!("XDG_RUNTIME_DIR={}", demo.dir().join("run").display());
     let is_there = |pid: &u32| {
         let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

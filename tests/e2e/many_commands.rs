@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::endurance::node_processes;
 use crate::harness::{Demo, PATIENCE, Slow, noise, processes, run, until};
 
 /// A control master, and how others share its connection.
@@ -102,9 +103,7 @@ fn two_hundred_commands_share_two_sessions_and_each_has_its_own_status_and_evide
     assert!(lanes(&all).len() <= 2 + replaced, "{:?}", lanes(&all));
     // the connection's end is the helper's
     drop(master);
-    until("nothing is left on the node", PATIENCE, || {
-        processes(&demo.dir().display().to_string()).iter().all(|(_, line)| !line.contains("python3 -ISc"))
-    });
+    until("nothing is left on the node", PATIENCE, || helpers(&demo).is_empty());
 }
 
 #[test]
@@ -192,6 +191,12 @@ fn a_connection_for_one_command_has_a_helper_of_its_own() {
     assert_eq!(lanes(&events(&demo)).len(), 1, "its client had closed its input, and promised to ask for nothing more");
 }
 
+/// The Python helpers on this demo's nodes.
+fn helpers(demo: &Demo) -> Vec<u32> {
+    let all = node_processes(demo).into_iter();
+    all.filter(|(_, line)| line.contains("python") && line.contains("-ISc")).map(|(pid, _)| pid).collect()
+}
+
 /// Two commands that share a helper, each waiting for a line; their sessions.
 fn two_that_share(demo: &Demo, master: &Master) -> [(Child, String); 2] {
     run(&mut master.command(demo, "true"), b"", PATIENCE).ok();
@@ -245,9 +250,9 @@ fn a_shared_helper_that_is_killed_ends_what_it_carried_and_the_next_command_has_
     let demo = Demo::start(&[]);
     let master = Master::start(&demo);
     let both = two_that_share(&demo, &master);
-    let of_this = demo.dir().display().to_string();
-    let helpers = || processes(&of_this).into_iter().filter(|(_, line)| line.contains("python3 -ISc"));
-    for (pid, _) in helpers() {
+    let victims = helpers(&demo);
+    assert!(!victims.is_empty(), "nothing is there to be killed");
+    for pid in victims {
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
