@@ -618,6 +618,7 @@ proptest! {
 }
 
 /// `cargo test --release over_sftp::tests::mebibytes -- --ignored --nocapture`
+#[expect(clippy::print_stdout, reason = "a measurement is there to be read")]
 #[ignore = "a measurement"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mebibytes_per_second() {
