@@ -54,7 +54,7 @@ impl SftpServer {
 
     /// The file service through it.
     pub(crate) fn service(self) -> FileService {
-        over_sftp::start(Grant::for_test("web-1", Action::Files).into(), self)
+        over_sftp::start(Grant::for_test("web-1", Action::Files).into(), self, over_sftp::Why::default())
     }
 }
 

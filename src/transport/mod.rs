@@ -37,6 +37,6 @@ pub use helper::program::{OUT_DOCUMENT, documents};
 pub use herald::{Herald, News};
 pub use limits::{Lifetime, LimitReached};
 pub use ride::Commands;
-pub use sshd::{Credential, HostKeyRules, SshdError, SshdOptions, UserCa};
+pub use sshd::{Credential, HostKeyRules, SshdOptions, UserCa};
 
 pub use open::{Transport, TransportOptions};

@@ -17,8 +17,11 @@ mod wire;
 #[cfg(test)]
 pub(super) use code::Code;
 pub use operation::{
-    Answer, Attributes, Entry, FileError, FileSystem, Handle, LARGEST_READ, LARGEST_WRITE, LONGEST_LISTING, OpenFlags,
-    Opened, Operation,
+    Answer, Attributes, Entry, FileError, Handle, LARGEST_READ, LARGEST_WRITE, LONGEST_LISTING, OpenFlags, Operation,
 };
-pub use service::{Call, FileService};
+#[cfg(test)]
+pub use operation::{FileSystem, Opened};
+#[cfg(test)]
+pub use service::Call;
+pub use service::FileService;
 pub(super) use wire::start;

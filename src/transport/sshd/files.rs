@@ -36,7 +36,7 @@ impl Transport {
         let (input, client, deliveries) = ends();
         tokio::spawn(carry(begun, grant.clone(), false, client));
         let why = Why::default();
-        Ok(over_sftp::start_for(grant, stream(input, deliveries, why.clone()), why))
+        Ok(over_sftp::start(grant, stream(input, deliveries, why.clone()), why))
     }
 }
 

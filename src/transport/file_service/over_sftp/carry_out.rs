@@ -23,35 +23,21 @@ use super::listing::entry;
 use super::opening::{Open, leads_over_link, not_resolved, one_path};
 use crate::policy::Grant;
 
-/// Starts the task behind a [`FileService`] on a stream to a node's `sftp` subsystem.
-pub fn start<S>(grant: Arc<Grant>, stream: S) -> FileService
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    start_for(grant, stream, Why::default())
-}
-
-/// The same, where whoever carries the stream may say in `why`, before it ends, why it does.
-pub(in crate::transport) fn start_for<S>(grant: Arc<Grant>, stream: S, why: Why) -> FileService
+/// Starts the task behind a [`FileService`] on a stream to a node's `sftp` subsystem. Whoever carries the stream may say in `why`, before it
+/// ends, why it does.
+pub fn start<S>(grant: Arc<Grant>, stream: S, why: Why) -> FileService
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (operations, calls) = mpsc::channel(16);
     // whoever has an operation under way learns how it ended
-    tokio::spawn(async move { serve_for(calls, stream, why).await });
+    tokio::spawn(async move { serve(calls, stream, why).await });
     FileService { grant, operations, login: None }
 }
 
 /// Carries operations out on a stream that speaks SFTP version 3, as its client, until nobody can ask for more: then the
 /// stream is ended. The error says why it could not go on; whoever waited has been told so as well.
-pub async fn serve<S>(calls: mpsc::Receiver<Call>, stream: S) -> Result<(), FileError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    serve_for(calls, stream, Why::default()).await
-}
-
-async fn serve_for<S>(mut calls: mpsc::Receiver<Call>, mut stream: S, carrier: Why) -> Result<(), FileError>
+pub(super) async fn serve<S>(mut calls: mpsc::Receiver<Call>, mut stream: S, carrier: Why) -> Result<(), FileError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

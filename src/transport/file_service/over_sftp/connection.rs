@@ -27,7 +27,7 @@ pub(super) struct Connection {
 }
 
 /// Why there are no more answers, once it is known. Whoever carries the stream may say so first.
-pub(in crate::transport) type Why = Arc<OnceLock<String>>;
+pub type Why = Arc<OnceLock<String>>;
 
 /// The other end of a [`Connection`], which carries it all.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::operation::{Answer, FileError, OpenFlags, Opened, Operation};
 use super::super::sftp::packet::{Packet, decode, next_frame};
 use super::super::sftp::reply::{Reply, Status};
-use super::serve;
+use super::{Why, serve};
 use crate::testing::{SftpServer, noise};
 
 const READ: OpenFlags =
@@ -87,7 +87,7 @@ async fn a_silent_server_is_given_up_when_nobody_asks_any_more() {
     // one that says nothing at all
     let (ours, _theirs) = tokio::io::duplex(1 << 16);
     let (calls, receiver) = mpsc::channel(16);
-    let error = serve(receiver, ours).await.unwrap_err();
+    let error = serve(receiver, ours, Why::default()).await.unwrap_err();
     assert!(error.to_string().contains("said nothing for 30 seconds"), "{error}");
     drop(calls);
     // and one that answers until it is asked for something; an open takes several answers
@@ -96,7 +96,7 @@ async fn a_silent_server_is_given_up_when_nobody_asks_any_more() {
     {
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
         let (calls, receiver) = mpsc::channel(16);
-        let serving = tokio::spawn(serve(receiver, ours));
+        let serving = tokio::spawn(serve(receiver, ours, Why::default()));
         tokio::spawn(async move {
             let (mut received, mut out, mut left) = (BytesMut::new(), BytesMut::new(), 3);
             while theirs.read_buf(&mut received).await.unwrap_or(0) > 0 {

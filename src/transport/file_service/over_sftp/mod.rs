@@ -32,6 +32,7 @@ mod opening;
 mod tests;
 mod transfer;
 
-pub(in crate::transport) use carry_out::start_for;
-pub use carry_out::{serve, start};
-pub(in crate::transport) use connection::Why;
+#[cfg(test)]
+use carry_out::serve;
+pub use carry_out::start;
+pub use connection::Why;

@@ -17,7 +17,7 @@ use super::super::operation::{Answer, Attributes, FileError, Handle, LARGEST_REA
 use super::super::service::FileService;
 use super::super::sftp::packet::{Packet, Request, decode, next_frame};
 use super::super::sftp::reply::{Limits, Name, Reply, Status};
-use super::serve;
+use super::{Why, serve};
 use crate::policy::{Action, Grant};
 use crate::testing::{SftpServer, noise};
 
@@ -295,7 +295,7 @@ async fn a_server_that_ends_says_so_to_everybody_and_one_that_is_not_needed_ends
     assert!(matches!(files.call(Operation::Fstat { handle }).await, Err(FileError::NodeGone(_))));
 
     let (operations, calls) = mpsc::channel(16);
-    let serving = tokio::spawn(serve(calls, SftpServer::at(home.path())));
+    let serving = tokio::spawn(serve(calls, SftpServer::at(home.path()), Why::default()));
     let files = FileService::under(Grant::for_test("web-1", Action::Files), operations);
     let opened = open(&files, "f", READ).await.unwrap();
     let last = files.issue(Operation::Read { handle: opened.handle, offset: 0, length: 10 }).await;
@@ -336,7 +336,7 @@ fn scripted(version: Reply, mut script: Script) -> (FileService, Arc<Mutex<Vec<R
 
 fn served(stream: DuplexStream) -> FileService {
     let (operations, calls) = mpsc::channel(16);
-    tokio::spawn(serve(calls, stream));
+    tokio::spawn(serve(calls, stream, Why::default()));
     FileService::under(Grant::for_test("web-1", Action::Files), operations)
 }
 
