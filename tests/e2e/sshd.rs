@@ -34,10 +34,11 @@ fn keygen(path: &Path) {
 fn sshd(dir: &Path, port: u16, ca: &Path, more: &str) -> Child {
     // what its unit makes, where it runs as root
     let _ = std::fs::create_dir_all("/run/sshd");
+    // whose shells have no start-up files, which may say something
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nTrustedUserCAKeys \"{1}\"\nAuthorizedKeysFile none\nPidFile none\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
-         LogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\nSubsystem sftp internal-sftp\n{more}\n",
+         LogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\nSetEnv HOME={0}\nSubsystem sftp internal-sftp\n{more}\n",
         dir.display(),
         ca.display()
     );

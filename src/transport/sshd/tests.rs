@@ -53,9 +53,10 @@ impl Sshd {
         keygen(&dir.path().join("host"));
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // whose shells have no start-up files, which may say something
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nTrustedUserCAKeys {0}/ca.pub\nAuthorizedKeysFile none\n\
-             PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n",
+             PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nSetEnv HOME={0}\n",
             dir.path().display()
         );
         std::fs::write(dir.path().join("config"), config).unwrap();
