@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -398,75 +397,4 @@ fn by_the_helper_each_direction_ends_by_itself_and_sockets_are_reached() {
     until("it is noted", PATIENCE, || {
         events(&demo).iter().find(refused).is_some_and(|event| event["code"] == "no-rule")
     });
-}
-
-#[test]
-fn a_socket_is_reached_where_a_policy_names_it_and_no_other_is() {
-    let demo = Demo::start(&[]);
-    let dir = tempfile::tempdir().unwrap();
-    let sockets = ["named", "other"].map(|name| dir.path().join(name));
-    for (path, says) in sockets.iter().zip(["named", "other"]) {
-        let listener = UnixListener::bind(path).unwrap();
-        thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                // only after the whole of what is asked
-                let mut asked = Vec::new();
-                let _ = stream.read_to_end(&mut asked);
-                let _ = write!(stream, "{says}: {} bytes", asked.len());
-            }
-        });
-    }
-    let policy = format!(
-        "@id(\"one-socket\")\npermit (principal == Person::\"you\", action == Action::\"ForwardSocket\", resource)\n\
-         when {{ resource.name == \"demo\" && context.path == \"{}\" }};\n",
-        sockets[0].display()
-    );
-    std::fs::write(demo.dir().join("policies/sockets.cedar"), policy).unwrap();
-    // one from a port of the client's, one from a socket of its own
-    let (port, own) = (free_port(), dir.path().join("local"));
-    let to_socket = |path: &Path| format!("127.0.0.1:{port}:{}", path.display());
-    let between = format!("{}:{}", own.display(), sockets[0].display());
-    let ask = |stream: &mut dyn ReadWrite| {
-        let mut answer = String::new();
-        let asked = stream.write_all(&noise(100_000, 7)).and_then(|()| stream.end());
-        asked.and_then(|()| stream.read_to_string(&mut answer)).map(|_| answer).unwrap_or_default()
-    };
-    {
-        let _ssh = tunnel(&demo, port, &["-L", &to_socket(&sockets[0]), "-L", &between]);
-        // files of policies are looked at every second
-        until("the policy counts", PATIENCE, || ask(&mut connect(port)) == "named: 100000 bytes");
-        until("the client listens", PATIENCE, || own.exists());
-        assert_eq!(ask(&mut UnixStream::connect(&own).unwrap()), "named: 100000 bytes");
-    }
-    let _ssh = tunnel(&demo, port, &["-L", &to_socket(&sockets[1])]);
-    assert_eq!(ask(&mut connect(port)), "");
-    let about = |event: &Value, which: usize| event["path"] == sockets[which].display().to_string();
-    until("both have their ends", PATIENCE, || {
-        let all = events(&demo);
-        let opened: Vec<&Value> = named(&all, "session.opened").into_iter().filter(|event| about(event, 0)).collect();
-        let closed = named(&all, "session.closed");
-        let finished = |id: &Value| closed.iter().any(|event| event["id"] == *id && event["outcome"] == "finished");
-        opened.len() == 2 && opened.iter().all(|event| event["action"] == "ForwardSocket" && finished(&event["id"]))
-    });
-    let all = events(&demo);
-    assert!(!named(&all, "session.opened").iter().any(|event| about(event, 1)), "{all:#?}");
-    let refused = format!("forwarding to {} by demo", sockets[1].display());
-    assert!(all.iter().any(|event| event["asked"] == refused.as_str() && event["code"] == "no-rule"), "{all:#?}");
-}
-
-/// A stream of which one direction may end by itself.
-trait ReadWrite: std::io::Read + std::io::Write {
-    fn end(&self) -> std::io::Result<()>;
-}
-
-impl ReadWrite for TcpStream {
-    fn end(&self) -> std::io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
-
-impl ReadWrite for UnixStream {
-    fn end(&self) -> std::io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
 }
