@@ -64,14 +64,14 @@ fn who_may_not_hop_is_told_before_anything_is_asked() {
 }
 
 /// An sshd of somebody's own, that forwards.
-struct Bastion {
+pub struct Bastion {
     sshd: Child,
     port: u16,
     dir: PathBuf,
 }
 
 impl Bastion {
-    fn start(dir: &Path) -> Self {
+    pub fn start(dir: &Path) -> Self {
         let dir = dir.to_owned();
         run(
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join("host")),
@@ -101,6 +101,18 @@ impl Bastion {
         });
         Self { sshd, port, dir }
     }
+
+    /// `ssh_config` for `Host bastion`.
+    pub fn ssh_config(&self) -> String {
+        let Self { port, dir, .. } = self;
+        let host_key = std::fs::read_to_string(dir.join("host.pub")).unwrap();
+        std::fs::write(dir.join("known"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
+        format!(
+            "Host bastion\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  IdentityFile {0}/key\n  IdentitiesOnly yes\n  \
+             IdentityAgent none\n  UserKnownHostsFile {0}/known\n  StrictHostKeyChecking yes\n",
+            dir.display()
+        )
+    }
 }
 
 impl Drop for Bastion {
@@ -119,14 +131,7 @@ fn somebodys_own_bastion_may_stand_in_front() {
     let dir = tempfile::tempdir().unwrap();
     let bastion = Bastion::start(dir.path());
     let demos = std::fs::read_to_string(demo.dir().join("ssh_config")).unwrap();
-    let host_key = std::fs::read_to_string(bastion.dir.join("host.pub")).unwrap();
-    std::fs::write(dir.path().join("known"), format!("[127.0.0.1]:{} {host_key}", bastion.port)).unwrap();
-    let config = format!(
-        "Host bastion\n  HostName 127.0.0.1\n  Port {}\n  User root\n  IdentityFile {1}/key\n  IdentitiesOnly yes\n  IdentityAgent none\n  \
-         UserKnownHostsFile {1}/known\n  StrictHostKeyChecking yes\n{demos}",
-        bastion.port,
-        dir.path().display()
-    );
+    let config = format!("{}{demos}", bastion.ssh_config());
     let path = dir.path().join("ssh_config");
     std::fs::write(&path, config).unwrap();
     let through = run(
@@ -229,4 +234,58 @@ fn clients_without_certificates_see_the_gateways_key() {
         PATIENCE,
     );
     assert_eq!(dropbear.ends(6).out(), "by dbclient\n");
+}
+
+/// `ssh_config` for a demo's gateway by its own name (`NAME-gate`) and with its node in the login (`NAME-demo`).
+fn as_named(demo: &Demo, name: &str) -> String {
+    let dir = demo.dir().display();
+    let host = |host: &str, user: &str| {
+        format!(
+            "Host {name}-{host}\n  HostName 127.0.0.1\n  Port {}\n  User {user}\n  HostKeyAlias portcullis-demo\n  \
+             IdentityFile \"{dir}/user_key\"\n  UserKnownHostsFile \"{dir}/known_hosts\"\n",
+            demo.port()
+        )
+    };
+    host("gate", "you") + &host("demo", "demo")
+}
+
+/// A gateway dials nobody: it is a node of the first by which the second is reached.
+#[test]
+fn another_gateway_is_reached_by_a_node_and_never_by_the_gateway() {
+    let (near, far) = (Demo::start(&[]), Demo::start(&[]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ssh_config");
+    let config = format!(
+        "{}{}Host inside\n  HostName demo\n  User you\n  IdentityFile \"{3}/user_key\"\n  \
+         UserKnownHostsFile \"{3}/known_hosts\"\nHost *\n  IdentitiesOnly yes\n  IdentityAgent none\n  \
+         GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  RekeyLimit {2}\n",
+        as_named(&near, "near"),
+        as_named(&far, "far"),
+        "1M",
+        far.dir().display()
+    );
+    std::fs::write(&path, config).unwrap();
+    let ssh = |args: &[&str], stdin: &[u8]| run(Command::new("ssh").arg("-F").arg(&path).args(args), stdin, PATIENCE);
+    let logins = |demo: &Demo| {
+        let events = std::fs::read_to_string(demo.dir().join("evidence/events.jsonl")).unwrap();
+        events.matches("\"login.accepted\"").count()
+    };
+    // a hop leads to nodes alone, whatever its name is
+    let dialled = ssh(&["-J", "near-gate", "far-demo", "true"], b"").ends(255);
+    assert!(dialled.err().contains("your login names no node"), "{dialled}");
+    assert_eq!((logins(&near), logins(&far)), (1, 0), "{dialled}");
+    // a command of the far one, and a hop of it, each with new keys at every mebibyte in every connection
+    let bytes = noise(5_000_000, 11);
+    for args in
+        [&["-J", "near-demo", "far-demo", "cat; exit 6"], &["-J", "near-demo,far-gate", "inside", "cat; exit 6"]]
+    {
+        let through = ssh(args, &bytes).ends(6);
+        assert!(through.stdout == bytes, "{args:?}: {} bytes", through.stdout.len());
+    }
+    // and what stood around them is each gateway's to tell
+    until("the logs have it", PATIENCE, || {
+        let of_near = std::fs::read_to_string(near.dir().join("evidence/events.jsonl")).unwrap();
+        let of_target = of_near.matches("\"protocol\":\"ssh\",\"by\":\"target\"").count();
+        (of_target, logins(&near), logins(&far)) == (2, 3, 3)
+    });
 }

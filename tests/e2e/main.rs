@@ -27,6 +27,7 @@ mod joined;
 mod limits;
 mod login;
 mod many_commands;
+mod message_order;
 mod pages;
 mod picker;
 mod policy;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::process::{Child, ChildStdin};
 
 use super::wire::{Raw, string, take};
@@ -350,4 +350,57 @@ async fn the_connection_s_end_is_its_forwards_and_nothing_is_left_on_the_node() 
         gateway.until_nothing_is_held().await;
         service.no_session_is_left().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_is_reached_where_a_policy_names_it_and_no_other_is() {
+    let (gateway, _service) = before_a_node(ForwardTransport::Helper).await;
+    let [named, other] = ["named", "other"].map(|name| gateway.path(name));
+    gateway.policies.replace(Policy::for_test(&format!(
+        "@id(\"one\") permit (principal, action == Action::\"ForwardSocket\", resource) when {{ context.path == \"{}\" }};",
+        named.display()
+    )));
+    let listener = UnixListener::bind(&named).unwrap();
+    let unreached = UnixListener::bind(&other).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // only after the whole of what is asked
+            let mut asked = Vec::new();
+            stream.read_to_end(&mut asked).await.unwrap();
+            stream.write_all(format!("{} bytes", asked.len()).as_bytes()).await.unwrap();
+        }
+    });
+    let locals = ["to_named", "to_other"].map(|name| gateway.path(name));
+    let [first, second] =
+        [(&locals[0], &named), (&locals[1], &other)].map(|(from, to)| format!("{}:{}", from.display(), to.display()));
+    let _ssh = gateway.ssh(&["-N", "-L", &first, "-L", &second, "-l", "demo", "web"]).spawn().unwrap();
+    let ask = async |local: &std::path::Path| {
+        let mut stream = loop {
+            match UnixStream::connect(local).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let mut answer = String::new();
+        let _ = stream.write_all(&[7; 300_000]).await;
+        let _ = stream.shutdown().await;
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    };
+    for _ in 0..2 {
+        assert_eq!(tokio::time::timeout(PATIENCE, ask(&locals[0])).await.unwrap(), "300000 bytes");
+    }
+    assert_eq!(tokio::time::timeout(PATIENCE, ask(&locals[1])).await.unwrap(), "");
+    let accepted = tokio::time::timeout(Duration::from_millis(300), unreached.accept()).await;
+    assert!(accepted.is_err(), "it was reached: {accepted:?}");
+    let opened = gateway.event(|event| event["event"] == "session.opened").await;
+    assert_eq!((&opened["action"], &opened["path"]), (&"ForwardSocket".into(), &named.display().to_string().into()));
+    let closed = gateway.event(|event| event["event"] == "session.closed" && event["id"] == opened["id"]).await;
+    assert_eq!((&closed["outcome"], &closed["stdin"]["bytes"]), (&"finished".into(), &300_000.into()), "{closed}");
+    let refused = format!("forwarding to {} by ", other.display());
+    gateway
+        .event(|event| {
+            event["code"] == "no-rule" && event["asked"].as_str().is_some_and(|asked| asked.starts_with(&refused))
+        })
+        .await;
 }

@@ -24,7 +24,7 @@ when { context has os_user && context.os_user == \"www\" };
 
 impl TestGateway {
     /// `ssh` that knows the gateway by its key and the nodes by one line, that of the host CA, whatever else it is told.
-    fn hops(&self, args: &[&str]) -> Command {
+    pub(super) fn hops(&self, args: &[&str]) -> Command {
         let (dir, port) = (self.dir.path().display(), self.address.port());
         let mut config = String::new();
         for (gate, user, key) in

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
 
 use super::wire::{Offer, Raw, string};
+use crate::policy::Policy;
 use crate::testing::{SOON, TestGateway, noise, text};
 
 /// Both ways at once, with both sides asking for new keys again and again.
@@ -13,7 +15,12 @@ async fn both_ways(megabytes: usize, every: u64, compression: &str) {
     let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = every).await;
     let client = format!("RekeyLimit={}", every / 2);
     let compression = format!("Compression={compression}");
-    let mut ssh = gateway.ssh(&["-o", &client, "-o", &compression, "-o", "LogLevel=DEBUG1", "web", "cat"]);
+    let ssh = gateway.ssh(&["-o", &client, "-o", &compression, "-o", "LogLevel=DEBUG1", "web", "cat"]);
+    both_ways_by(ssh, megabytes, every).await;
+}
+
+/// The same by this client, which says on standard error what it does.
+async fn both_ways_by(mut ssh: Command, megabytes: usize, every: u64) {
     let mut child = ssh.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut stderr = child.stderr.take().unwrap();
@@ -63,6 +70,25 @@ async fn t9_new_keys_while_both_ways_are_compressed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dozens_of_times_in_a_transfer_both_ways() {
     both_ways(48, 1 << 20, "no").await;
+}
+
+/// Each of the two connections has its keys, and all that one does for new ones is data of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn t9_inside_a_hop_and_around_it_at_once() {
+    let every = 1 << 20;
+    let gateway = TestGateway::with(|settings| settings.limits.rekey_bytes = every).await;
+    gateway.policies.replace(Policy::for_test("@id(\"all\") permit (principal, action, resource);"));
+    let config = gateway.path("hops_config");
+    let (client, notes) = (format!("RekeyLimit={}", every / 2), gateway.path("around"));
+    let jump = format!(
+        "ProxyCommand=ssh -F '{}' -o {client} -o LogLevel=DEBUG1 -E '{}' -W %h:%p gate",
+        config.display(),
+        notes.display()
+    );
+    let ssh = gateway.hops(&["-o", &jump, "-o", &client, "-o", "LogLevel=DEBUG1", "ada@web-1", "cat"]);
+    both_ways_by(ssh, 24, every).await;
+    let around = std::fs::read_to_string(notes).unwrap().matches("SSH2_MSG_NEWKEYS received").count();
+    assert!(around > 24, "{around} exchanges of keys around it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -163,3 +163,45 @@ async fn what_is_open_is_used_again_and_goes_with_its_connection() {
         service.no_session_is_left().await;
     }
 }
+
+/// The agent's worker dies, or somebody ends the session: the target has said nothing of an end, so none is passed on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_under_forwards_breaks_each_and_the_next_has_another() {
+    for (forward, way) in WAYS {
+        // the second is the agent's word on a worker that it misses
+        for word in ["", "document process failed unexpectedly, check [ssm-document-worker] log for crash reason"] {
+            let dialled = Dialled::by(forward, Fidelity::Fast, false).await;
+            let (listener, port) = listener().await;
+            let mut carried = Vec::new();
+            for _ in 0..3 {
+                let stream = dialled.dial("localhost", port).await.unwrap();
+                let (mut far, _) = listener.accept().await.unwrap();
+                far.write_all(b"half").await.unwrap();
+                carried.push((stream, far));
+            }
+            let sessions = dialled.service.faults().sessions();
+            assert!(!sessions.is_empty());
+            for session in &sessions {
+                assert!(dialled.service.faults().close(&session.id, word));
+            }
+            for (mut stream, _far) in carried {
+                let broken = timeout(PATIENCE, read_all(&mut stream, &SessionRecord::for_test())).await.unwrap();
+                let sentence = broken.expect_err("an end that the target has not said").to_string();
+                // the words of a port session's agent are its own, and nobody repeats them
+                let told = match way {
+                    Way::Helper => word,
+                    Way::Agent => "has ended the session that carries this forward",
+                };
+                assert!(sentence.contains(told) && sentence.contains(' '), "{way:?}: {sentence}");
+            }
+            let mut next = dialled.dial("localhost", port).await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            far.write_all(b"whole").await.unwrap();
+            drop(far);
+            let heard = timeout(PATIENCE, read_all(&mut next, &SessionRecord::for_test())).await.unwrap().unwrap();
+            assert_eq!(heard, b"whole", "{way:?}");
+            let now = dialled.service.faults().sessions();
+            assert!(!now.is_empty() && now.iter().all(|session| sessions.iter().all(|old| old.id != session.id)));
+        }
+    }
+}
