@@ -1,36 +1,27 @@
 """The row of logins: what a key exchange and the proof of a key cost, beside OpenSSH's server."""
 
-import os
 import statistics
 import subprocess
-from pathlib import Path
 
 from .places import Gateway
-from .tools import Broken
+from .tools import Broken, cpu_ms
 from .values import Figure, Value
 
 # both the same, of what either of them would choose from
 ALIKE = ["-o", "KexAlgorithms=curve25519-sha256", "-o", "HostKeyAlgorithms=ssh-ed25519", "-o", "Ciphers=aes256-gcm@openssh.com"]
 # it goes as soon as it has been let in, so that no session is in the figure
 LEAVE = ["-N", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo in; kill -TERM $PPID"]
-TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
 
 
-def seconds(pid):
-    """CPU seconds of a process and of its children that it has waited for: an sshd has some for each connection."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS
-
-
 def cost(pid, ssh, host, count):
-    """CPU seconds of one login."""
-    before = seconds(pid)
+    """CPU seconds of one login: an sshd has children for each connection, which it waits for."""
+    before = cpu_ms([pid], waited_for=True)
     for _ in range(count):
         said = subprocess.run([*ssh, *CONNECTIONS, *ALIKE, *LEAVE, host], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60).stdout
         if said != b"in\n":
             raise Broken(f"no login at {host}")
-    return (seconds(pid) - before) / count
+    return (cpu_ms([pid], waited_for=True) - before) / 1000 / count
 
 
 def handshake_rows(binary, bench):

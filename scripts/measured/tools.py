@@ -160,13 +160,14 @@ def resident(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", text).group(1))
 
 
-def cpu_ms(pids):
-    """What processes have had of the CPU so far, user and system, all their threads, in milliseconds."""
+def cpu_ms(pids, waited_for=False):
+    """What processes have had of the CPU so far, user and system, all their threads, in milliseconds; with the children that they have
+    waited for, or without."""
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11:15] if waited_for else fields[11:13]))
     return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 

@@ -70,7 +70,9 @@ impl Note {
             }
             signatures.push(NoteSignature::parse(line).ok_or(NoteError::Malformed("a line is no signature"))?);
         }
-        Ok(Self { text: text.to_owned(), signatures, hash: hash_of(note) })
+        let first = block.find('\n').map_or(block.len(), |end| end + 1);
+        let (vouched, _) = note.split_at(note.len() - block.len() + first);
+        Ok(Self { text: text.to_owned(), signatures, hash: Hash::of(vouched.as_bytes()) })
     }
 
     /// What is signed, its last newline included.
@@ -156,13 +158,6 @@ pub(crate) fn signed(text: &str, keys: &[&SigningKey]) -> String {
         note.push_str(&format!("{DASH}{} {}\n", key.verifying_key().name(), STANDARD.encode(bytes)));
     }
     note
-}
-
-/// [`Note::hash`] of a note that is one.
-pub(crate) fn hash_of(note: &str) -> Hash {
-    let signatures = note.rfind(EMPTY_LINE).map_or(0, |end| end + EMPTY_LINE.len());
-    let first = memchr::memchr(b'\n', &note.as_bytes()[signatures..]).map_or(note.len(), |end| signatures + end + 1);
-    Hash::of(&note.as_bytes()[..first])
 }
 
 fn is_text(text: &str) -> Result<(), NoteError> {

@@ -35,7 +35,7 @@ impl HeadChain {
     pub fn sign(&self, key: &SigningKey, head: Head) -> SignedHead {
         let checkpoint = Checkpoint { previous: self.last, ..head.into_checkpoint() };
         let note = note::signed(&checkpoint.text(), &[key]);
-        SignedHead { hash: note::hash_of(&note), checkpoint, note }
+        SignedHead { hash: Hash::of(note.as_bytes()), checkpoint, note }
     }
 
     /// This head stands in the file: the next one follows it.

@@ -99,6 +99,22 @@ pub enum FileAction {
 }
 
 impl Action {
+    /// The names of all that are no operations on files.
+    pub(crate) const NAMES: [&str; 12] = [
+        "Shell",
+        "Exec",
+        "Command",
+        "SetVariable",
+        "RunAs",
+        "Forward",
+        "ForwardSocket",
+        "Hop",
+        "Tunnel",
+        "Review",
+        "EndSession",
+        "Files",
+    ];
+
     /// The action's name in policies, events and messages.
     pub fn name(&self) -> &'static str {
         match self {

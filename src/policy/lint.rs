@@ -10,7 +10,7 @@ use cedar_policy::pst::{
 };
 use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid};
 
-use super::action::FileAction;
+use super::action::{Action, FileAction};
 use super::decision::Policy;
 use super::scope::{looks_at, mentions};
 use super::usable::OPENING;
@@ -40,22 +40,6 @@ struct Rule {
     /// It obliges to something, so it says more than that it permits.
     obliges: bool,
 }
-
-/// The actions that are no operations on files.
-const OTHERS: [&str; 12] = [
-    "Shell",
-    "Exec",
-    "Command",
-    "SetVariable",
-    "RunAs",
-    "Forward",
-    "ForwardSocket",
-    "Hop",
-    "Tunnel",
-    "Review",
-    "EndSession",
-    "Files",
-];
 
 impl Policy {
     /// What is odd about these policies beside each other, in their order by name.
@@ -281,7 +265,7 @@ fn all_of(condition: &Expr, into: &mut Vec<Expr>) {
 }
 
 fn actions_of(policy: &Template, entities: &Entities) -> BTreeSet<&'static str> {
-    let all = OTHERS.into_iter().chain(FileAction::ALL.map(FileAction::name));
+    let all = Action::NAMES.into_iter().chain(FileAction::ALL.map(FileAction::name));
     let of = |name: &str| {
         let of: EntityTypeName = "Action".parse().ok()?;
         Some(EntityUid::from_type_name_and_id(of, EntityId::new(name)))

@@ -61,7 +61,7 @@ pub struct TransportOptions {
     pub agent_looks_names_up: bool,
     /// Where nodes' own sshds listen, which no forward reaches.
     pub sshd_ports: SshdPorts,
-    /// The same in some realms, whatever is allowed elsewhere.
+    /// The one rung that is allowed in some realms, whatever is elsewhere.
     pub rung_by_realm: BTreeMap<RealmName, Rung>,
     /// How nodes' own sshds are reached.
     pub sshd: SshdOptions,

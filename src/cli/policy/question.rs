@@ -270,20 +270,8 @@ fn unknown(name: &str) -> String {
     if name == "Command" {
         return "the commands of a line are asked about with it: Exec --command LINE".to_owned();
     }
-    let others = [
-        "Shell",
-        "Exec",
-        "SetVariable",
-        "RunAs",
-        "Forward",
-        "ForwardSocket",
-        "Hop",
-        "Tunnel",
-        "Review",
-        "EndSession",
-        "Files",
-    ];
-    let all: Vec<&str> = others.into_iter().chain(FileAction::ALL.map(FileAction::name)).collect();
+    let others = Action::NAMES.into_iter().filter(|name| *name != "Command");
+    let all: Vec<&str> = others.chain(FileAction::ALL.map(FileAction::name)).collect();
     let near = all.iter().min_by_key(|known| strsim::levenshtein(name, known));
     match near.filter(|known| strsim::levenshtein(name, known) <= known.len().div_ceil(3)) {
         Some(near) => format!("there is no action `{name}`; did you mean `{near}`?"),

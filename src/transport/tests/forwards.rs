@@ -42,14 +42,14 @@ impl Dialled {
     }
 }
 
-async fn listener() -> (TcpListener, u16) {
+pub(super) async fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
 /// Everything that a stream gives until its end.
-async fn read_all(stream: &mut ForwardStream, record: &SessionRecord) -> std::io::Result<Vec<u8>> {
+pub(super) async fn read_all(stream: &mut ForwardStream, record: &SessionRecord) -> std::io::Result<Vec<u8>> {
     let output = record.output();
     let mut all = Vec::new();
     while let Some(bytes) = stream.reader.read().await? {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use super::forwards::{listener, read_all};
 use crate::config::ForwardTransport;
 use crate::emulator::agent::Fidelity;
-use crate::evidence::{SessionRecord, Stream, Taken};
+use crate::evidence::SessionRecord;
 use crate::model::SshdPorts;
 use crate::policy::{Action, Grant};
 use crate::testing::{EmbeddedService, EmbeddedTransport, NODE, PATIENCE, awkward};
@@ -39,22 +39,6 @@ impl Dialled {
     }
 }
 
-async fn listener() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-async fn read_all(stream: &mut ForwardStream) -> std::io::Result<Vec<u8>> {
-    let output = SessionRecord::for_test().output();
-    let mut all = Vec::new();
-    while let Some(bytes) = stream.reader.read().await? {
-        let Ok(Taken::Now(bytes)) = output.take(Stream::Stdout, bytes) else { panic!("a byte is kept") };
-        all.extend_from_slice(&bytes);
-    }
-    Ok(all)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_go_both_ways_unchanged_and_the_target_s_end_is_a_clean_one() {
     for fidelity in [Fidelity::Fast, Fidelity::Faithful] {
@@ -74,7 +58,7 @@ async fn bytes_go_both_ways_unchanged_and_the_target_s_end_is_a_clean_one() {
         let written = SessionRecord::for_test().input().take(Bytes::from(sent.clone())).await.unwrap();
         let ForwardStream { writer, .. } = &mut stream;
         timeout(PATIENCE, writer.write(written)).await.unwrap().unwrap();
-        let heard = timeout(PATIENCE, read_all(&mut stream)).await.unwrap().unwrap();
+        let heard = timeout(PATIENCE, read_all(&mut stream, &SessionRecord::for_test())).await.unwrap().unwrap();
         assert!(heard == [BANNER, &sent].concat(), "{fidelity:?}: {} bytes", heard.len());
         server.await.unwrap();
         drop(stream);
